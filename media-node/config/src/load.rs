@@ -1,0 +1,196 @@
+//! Reading, checking and writing the configuration: the only place that knows it is YAML.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use crate::NodeConfig;
+
+/// Why a configuration is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not YAML, or has an unknown field or a value of the wrong type.
+    #[error("not a media node configuration: {0}")]
+    Parse(#[from] serde_yaml::Error),
+    /// A number is out of its range.
+    #[error("{field}: {value} is not allowed, choose {} to {}", allowed.start(), allowed.end())]
+    OutOfRange {
+        /// Path of the field, such as `stream.lingerSeconds`.
+        field: &'static str,
+        /// What was written.
+        value: u32,
+        /// What may be written.
+        allowed: RangeInclusive<u32>,
+    },
+    /// Two fields contradict each other.
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// See [`ConfigError`]; the message names the field.
+pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text)
+}
+
+/// Reads and checks a configuration.
+///
+/// # Errors
+/// See [`ConfigError`]; the message names the field.
+pub fn parse(text: &str) -> Result<NodeConfig, ConfigError> {
+    let config = if text.trim().is_empty() {
+        NodeConfig::default()
+    } else {
+        serde_yaml::from_str(text)?
+    };
+    check(&config)?;
+    Ok(config)
+}
+
+/// Writes a configuration as the YAML that [`parse`] reads.
+///
+/// # Errors
+/// Only if the YAML library fails, which it does not for these types.
+pub fn render(config: &NodeConfig) -> Result<String, ConfigError> {
+    Ok(serde_yaml::to_string(config)?)
+}
+
+fn check(config: &NodeConfig) -> Result<(), ConfigError> {
+    let stream = &config.stream;
+    let limits = &config.limits;
+    let ranges = [
+        (
+            "stream.publishIdleTimeoutSeconds",
+            stream.publish_idle_timeout_seconds,
+            1..=3600,
+        ),
+        ("stream.playWaitSeconds", stream.play_wait_seconds, 0..=60),
+        (
+            "stream.continuitySeconds",
+            stream.continuity_seconds,
+            0..=3600,
+        ),
+        ("stream.lingerSeconds", stream.linger_seconds, 0..=3600),
+        ("stream.windowSeconds", stream.window_seconds, 1..=60),
+        (
+            "stream.windowMaxMebibytes",
+            stream.window_max_mebibytes,
+            1..=1024,
+        ),
+        (
+            "stream.pulseMicrosecondsPerViewer",
+            stream.pulse_microseconds_per_viewer,
+            0..=1000,
+        ),
+        (
+            "stream.pulseMaxMilliseconds",
+            stream.pulse_max_milliseconds,
+            0..=1000,
+        ),
+        (
+            "limits.maxConnections",
+            limits.max_connections,
+            1..=1_000_000,
+        ),
+        ("limits.maxStreams", limits.max_streams, 1..=100_000),
+        (
+            "limits.maxMessageMebibytes",
+            limits.max_message_mebibytes,
+            1..=16,
+        ),
+        (
+            "limits.handshakeTimeoutSeconds",
+            limits.handshake_timeout_seconds,
+            1..=60,
+        ),
+        (
+            "limits.stallTimeoutSeconds",
+            limits.stall_timeout_seconds,
+            1..=600,
+        ),
+        ("drain.acceptSeconds", config.drain.accept_seconds, 0..=60),
+        (
+            "drain.timeoutSeconds",
+            config.drain.timeout_seconds,
+            0..=86_400,
+        ),
+    ];
+    for (field, value, allowed) in ranges {
+        if !allowed.contains(&value) {
+            return Err(ConfigError::OutOfRange {
+                field,
+                value,
+                allowed,
+            });
+        }
+    }
+    if config.origins.service.is_some() && !config.origins.addresses.is_empty() {
+        return Err(ConfigError::Contradiction(
+            "origins: give either service or addresses, not both",
+        ));
+    }
+    if config.role == crate::Role::Edge && config.origins.is_empty() {
+        return Err(ConfigError::Contradiction(
+            "origins: an edge needs its origins, by service or by addresses",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_an_origin_that_is_alone() {
+        assert_eq!(parse("").unwrap(), NodeConfig::default());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let mut config = NodeConfig {
+            role: crate::Role::Edge,
+            ..NodeConfig::default()
+        };
+        config.origins.service = Some("demo-origin-headless.live.svc".to_owned());
+        config.stream.linger_seconds = 3;
+        assert_eq!(parse(&render(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        let error = parse("stream: {lingerSecond: 3}").unwrap_err().to_string();
+        assert!(
+            error.contains("lingerSecond") && error.contains("lingerSeconds"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named_with_its_range() {
+        let error = parse("limits: {maxStreams: 0}").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "limits.maxStreams: 0 is not allowed, choose 1 to 100000"
+        );
+    }
+
+    #[test]
+    fn an_edge_without_origins_is_refused() {
+        let error = parse("role: edge").unwrap_err().to_string();
+        assert!(error.starts_with("origins:"), "{error}");
+    }
+}
