@@ -278,12 +278,13 @@ impl DrainSettings {
 }
 
 /// What a node writes to standard error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct LogSettings {
     /// One line of text or one JSON object for each event.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,media_node::relay=debug`.
+    #[schemars(length(min = 1, max = 1024))]
     pub level: String,
 }
 
@@ -297,7 +298,7 @@ impl Default for LogSettings {
 }
 
 /// The form of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LogFormat {
     /// For people.
