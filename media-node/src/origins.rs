@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use media_config::Discovery;
+use media_wire::StreamKey;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
@@ -103,8 +104,8 @@ impl Origins {
     }
 
     /// The origins in the order in which a publish of `key` is offered to them.
-    pub(crate) fn ranked(&self, key: &str) -> Vec<SocketAddr> {
-        rendezvous::rank(key, &self.current())
+    pub(crate) fn ranked(&self, key: &StreamKey) -> Vec<SocketAddr> {
+        rendezvous::rank(&key.to_string(), &self.current())
     }
 
     /// Resolves again soon: somebody saw an origin fail.

@@ -147,7 +147,12 @@ async fn all_addresses_of_a_headless_service_are_found_through_the_search_list()
         &["10.0.0.1:9090", "10.0.0.2:9090", "[fd00::1]:9090"],
     )
     .await;
-    assert_eq!(origins.ranked("live/a").len(), 3);
+    assert_eq!(
+        origins
+            .ranked(&StreamKey::new(None, "live", "a").unwrap())
+            .len(),
+        3
+    );
 }
 
 #[tokio::test]
