@@ -1,0 +1,146 @@
+//! What is needed to understand a failure, in one folder: the LiveClusters, all objects around them, events, logs of now and
+//! of the containers before, the operator's log.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Stage, command};
+
+/// Collects it all, and returns the folder and the few lines that tell most.
+pub(super) async fn diagnose(
+    stage: &Stage,
+    error: &anyhow::Error,
+    since: Duration,
+) -> (PathBuf, String) {
+    let folder = stage.cluster.out.join(stage.scenario);
+    // A folder of the last run would only mislead.
+    let _absent = tokio::fs::remove_dir_all(&folder).await;
+    let mut tail = String::new();
+    if let Err(unwritable) = tokio::fs::create_dir_all(&folder).await {
+        return (folder, format!("cannot write the folder: {unwritable}"));
+    }
+    keep(&folder, "error.txt", &format!("{error:#}\n")).await;
+
+    let namespace = stage.namespace.as_str();
+    let release = &stage.cluster.release;
+    let since = format!("--since={}s", since.as_secs() + 5);
+    let operator = format!("deployment/{}", release.deployment());
+    let objects = "liveclusters,deployments,replicasets,pods,services,endpointslices,configmaps,poddisruptionbudgets,\
+                   networkpolicies,horizontalpodautoscalers,serviceaccounts,leases";
+    let collected: [(&str, Vec<&str>, usize); 8] = [
+        (
+            "liveclusters.yaml",
+            vec!["-n", namespace, "get", "liveclusters", "-o", "yaml"],
+            0,
+        ),
+        (
+            "objects.txt",
+            vec!["-n", namespace, "get", objects, "-o", "wide"],
+            40,
+        ),
+        (
+            "objects.yaml",
+            vec!["-n", namespace, "get", objects, "-o", "yaml"],
+            0,
+        ),
+        ("pods.txt", vec!["-n", namespace, "describe", "pods"], 0),
+        (
+            "events.txt",
+            vec![
+                "-n",
+                namespace,
+                "get",
+                "events",
+                "--sort-by=.metadata.creationTimestamp",
+            ],
+            12,
+        ),
+        ("nodes.txt", vec!["describe", "nodes"], 0),
+        (
+            "operator-objects.txt",
+            vec![
+                "-n",
+                &release.namespace,
+                "get",
+                "pods,deployments,leases",
+                "-o",
+                "wide",
+            ],
+            10,
+        ),
+        (
+            "operator.log",
+            vec![
+                "-n",
+                &release.namespace,
+                "logs",
+                &operator,
+                "--all-pods",
+                "--prefix",
+                &since,
+            ],
+            15,
+        ),
+    ];
+    for (file, arguments, lines) in collected {
+        let text = kubectl(&arguments).await;
+        keep(&folder, file, &text).await;
+        if lines > 0 {
+            let _infallible = write!(tail, "--- {file}\n{}\n", last(&text, lines));
+        }
+    }
+    logs(&folder, namespace).await;
+    if let Some(kind) = &stage.cluster.kind {
+        let into = folder.join("machines");
+        let exported = command(
+            &[
+                "kind",
+                "export",
+                "logs",
+                &into.to_string_lossy(),
+                "--name",
+                kind,
+            ],
+            "",
+        )
+        .await;
+        if let Err(error) = exported.and_then(super::Finished::success) {
+            keep(&folder, "machines.txt", &format!("{error:#}\n")).await;
+        }
+    }
+    (folder, tail)
+}
+
+async fn logs(folder: &Path, namespace: &str) {
+    let names = kubectl(&["-n", namespace, "get", "pods", "-o", "name"]).await;
+    for pod in names.lines().filter(|line| line.starts_with("pod/")) {
+        let file = pod.replace('/', "-");
+        for (suffix, option) in [("log", "--previous=false"), ("before.log", "--previous")] {
+            let text = kubectl(&["-n", namespace, "logs", pod, "--all-containers", option]).await;
+            if !text.contains("previous terminated container") {
+                keep(folder, &format!("{file}.{suffix}"), &text).await;
+            }
+        }
+    }
+}
+
+async fn kubectl(arguments: &[&str]) -> String {
+    let mut line = vec!["kubectl", "--request-timeout=10s"];
+    line.extend(arguments);
+    match command(&line, "").await {
+        Ok(finished) => format!("{}{}", finished.stdout, finished.stderr),
+        Err(error) => format!("{error:#}\n"),
+    }
+}
+
+async fn keep(folder: &Path, file: &str, text: &str) {
+    if let Err(error) = tokio::fs::write(folder.join(file), text).await {
+        eprintln!("cannot write {file}: {error}");
+    }
+}
+
+fn last(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

@@ -1,0 +1,211 @@
+//! Runs scenarios and tells how they went.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+
+use super::{Cluster, Stage, diagnosis, eventually};
+use crate::scenarios;
+
+/// One thing to prove.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is called on the command line: its file's name.
+    pub name: &'static str,
+    /// What it proves, in one line.
+    pub proves: &'static str,
+    /// Whether it disturbs others, and so runs alone.
+    pub alone: bool,
+    /// The steps.
+    pub run: Steps,
+}
+
+impl Scenario {
+    /// A scenario that disturbs nobody: it runs beside others.
+    pub const fn beside(name: &'static str, proves: &'static str, run: Steps) -> Self {
+        Self {
+            name,
+            proves,
+            alone: false,
+            run,
+        }
+    }
+
+    /// A scenario that disturbs the operator, a machine or the API server: it runs alone.
+    pub const fn alone(name: &'static str, proves: &'static str, run: Steps) -> Self {
+        Self {
+            name,
+            proves,
+            alone: true,
+            run,
+        }
+    }
+}
+
+/// A scenario's steps, on its stage.
+pub type Steps = fn(Stage) -> BoxFuture<'static, anyhow::Result<()>>;
+
+/// What to run, and on what.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// The scenarios to run; all of them when none is named.
+    scenarios: Vec<String>,
+    /// Say what there is to prove.
+    #[arg(long)]
+    list: bool,
+    /// Leave the namespaces as they are at the end.
+    #[arg(long)]
+    keep: bool,
+    /// How many scenarios run beside one another, of those that disturb nobody.
+    #[arg(long, default_value_t = 3)]
+    jobs: usize,
+    /// Where the story of a failure goes.
+    #[arg(long, default_value = "e2e/out")]
+    pub(super) out: PathBuf,
+    /// The kind cluster's name, if this is one that may be broken.
+    #[arg(long, env = "LIVECLUSTER_KIND")]
+    pub(super) kind: Option<String>,
+    /// The operator's image; the chart's when absent.
+    #[arg(long, env = "LIVECLUSTER_OPERATOR_IMAGE")]
+    pub(super) operator_image: Option<String>,
+    /// The media nodes' image; the chart's when absent.
+    #[arg(long, env = "LIVECLUSTER_MEDIA_NODE_IMAGE")]
+    pub(super) media_node_image: Option<String>,
+}
+
+/// Runs the scenarios that `options` name.
+///
+/// # Errors
+/// When one of them fails, or is not known.
+pub async fn run(options: Options) -> anyhow::Result<()> {
+    if options.list {
+        for scenario in scenarios::ALL {
+            let alone = if scenario.alone { "alone" } else { "" };
+            println!("{:30} {alone:6} {}", scenario.name, scenario.proves);
+        }
+        return Ok(());
+    }
+    let chosen = choose(&options.scenarios)?;
+    let began = Instant::now();
+    let cluster = Arc::new(Cluster::connect(&options).await?);
+    println!("{:4}s  helm upgrade --install {}", 0, cluster.release.name);
+    cluster.release.install(&[]).await?;
+
+    let (alone, beside): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|it| it.alone);
+    let once = |scenario: Scenario| {
+        let cluster = Arc::clone(&cluster);
+        async move { perform(scenario, cluster, began, options.keep).await }
+    };
+    let mut failed: Vec<&str> = stream::iter(beside)
+        .map(once)
+        .buffer_unordered(options.jobs.max(1))
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    for scenario in alone {
+        failed.extend(once(scenario).await);
+    }
+    if !failed.is_empty() {
+        bail!("{} failed: {}", failed.len(), failed.join(", "));
+    }
+    println!("{:4}s  all scenarios passed", began.elapsed().as_secs());
+    Ok(())
+}
+
+fn choose(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    if names.is_empty() {
+        return Ok(scenarios::ALL.to_vec());
+    }
+    let find = |name: &String| {
+        let found = scenarios::ALL.iter().find(|scenario| scenario.name == name);
+        found
+            .copied()
+            .with_context(|| format!("there is no scenario {name}; --list names them"))
+    };
+    names.iter().map(find).collect()
+}
+
+/// Runs one scenario in a namespace of its own; its name if it failed.
+async fn perform(
+    scenario: Scenario,
+    cluster: Arc<Cluster>,
+    began: Instant,
+    keep: bool,
+) -> Option<&'static str> {
+    let stage = Stage {
+        namespace: format!("e2e-{}", scenario.name),
+        scenario: scenario.name,
+        cluster,
+        began,
+    };
+    stage.say(format!("begins: {}", scenario.proves));
+    let start = Instant::now();
+    let result = attempt(scenario, &stage).await;
+    let took = start.elapsed();
+    let Err(error) = result else {
+        stage.say(format!("PASSED in {} s", took.as_secs()));
+        if !keep {
+            let _goes_by_itself = namespaces(&stage)
+                .delete(&stage.namespace, &DeleteParams::background())
+                .await;
+        }
+        return None;
+    };
+    let (folder, tail) = diagnosis::diagnose(&stage, &error, took).await;
+    stage.say(format!("FAILED after {} s: {error:#}", took.as_secs()));
+    println!("{tail}--- all of it is in {}", folder.display());
+    Some(scenario.name)
+}
+
+async fn attempt(scenario: Scenario, stage: &Stage) -> anyhow::Result<()> {
+    enter(stage).await?;
+    // A panic of a scenario is its failure and nobody else's.
+    match tokio::time::timeout(SCENARIO_LIMIT, tokio::spawn((scenario.run)(stage.clone()))).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => bail!("the scenario itself is broken: {panicked}"),
+        Err(_) => bail!("not done after {SCENARIO_LIMIT:?}"),
+    }
+}
+
+/// Makes the scenario's namespace; what an earlier run left in it goes first.
+async fn enter(stage: &Stage) -> anyhow::Result<()> {
+    let api = namespaces(stage);
+    if api.get_opt(&stage.namespace).await?.is_some() {
+        api.delete(&stage.namespace, &DeleteParams::background())
+            .await?;
+        let gone = format!("the old namespace {} is gone", stage.namespace);
+        eventually(&gone, Duration::from_secs(400), || async {
+            match api.get_opt(&stage.namespace).await? {
+                None => Ok(()),
+                Some(left) => bail!("{:?}", left.status.and_then(|status| status.conditions)),
+            }
+        })
+        .await?;
+    }
+    // What runs in it is held to the strictest of Kubernetes' Pod Security Standards, in every scenario.
+    let namespace: Namespace = serde_json::from_value(json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {
+            "name": stage.namespace,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted", "livecluster.dev/e2e": "true"},
+        },
+    }))?;
+    api.create(&PostParams::default(), &namespace).await?;
+    Ok(())
+}
+
+fn namespaces(stage: &Stage) -> Api<Namespace> {
+    Api::all(stage.cluster.client.clone())
+}
+
+/// Longer than any scenario takes.
+const SCENARIO_LIMIT: Duration = Duration::from_secs(900);
