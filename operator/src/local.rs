@@ -1,5 +1,8 @@
 //! `operator local`: the origins and edges of a manifest on this machine.
 
+pub mod manifest;
+mod schema;
+
 use std::path::PathBuf;
 
 /// What `operator local` is asked for.

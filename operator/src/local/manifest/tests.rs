@@ -1,0 +1,188 @@
+//! What is accepted, and what the one error says about what is not.
+
+use super::*;
+
+const HEAD: &str = "apiVersion: livecluster.dev/v1alpha1\nkind: LiveCluster\n";
+
+fn with_spec(spec: &str) -> String {
+    format!("{HEAD}metadata: {{name: demo}}\nspec: {spec}\n")
+}
+
+fn refusal(text: &str) -> String {
+    let error = parse(text).unwrap_err();
+    match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+#[test]
+fn an_empty_spec_is_one_origin_and_two_edges() {
+    let cluster = parse(&with_spec("{}")).unwrap();
+    assert_eq!(
+        (cluster.spec.origins.replicas, cluster.spec.edges.replicas),
+        (1, 2)
+    );
+}
+
+#[test]
+fn a_field_with_nothing_behind_it_has_its_default() {
+    let text = format!(
+        "---\n# a comment\n{HEAD}metadata:\n  name: demo\n  labels:\nspec:\n  edges:\n  origins: {{replicas: 3}}\n---\n"
+    );
+    let cluster = parse(&text).unwrap();
+    assert_eq!(
+        (cluster.spec.origins.replicas, cluster.spec.edges.replicas),
+        (3, 2)
+    );
+}
+
+#[test]
+fn an_exported_resource_is_accepted_with_its_status() {
+    let text = format!(
+        "{HEAD}metadata: {{name: demo, namespace: live, uid: u, resourceVersion: \"7\", generation: 2, \
+         creationTimestamp: \"2026-11-22T06:00:00Z\", annotations: {{a.b/c: d}}}}\nspec: {{}}\nstatus: {{nonsense: 1}}\n"
+    );
+    assert_eq!(
+        parse(&text).unwrap().metadata.namespace.as_deref(),
+        Some("live")
+    );
+}
+
+#[test]
+fn an_unknown_field_is_named_with_the_fields_that_are_known() {
+    assert_eq!(
+        refusal(&with_spec("{stream: {lingerSecond: 3}}")),
+        "not a valid LiveCluster: spec.stream.lingerSecond: unknown field, the fields here are continuitySeconds, \
+         duplicatePublish, lingerSeconds, playWaitSeconds, publishIdleTimeoutSeconds, pulseMaxMilliseconds, \
+         pulseMicrosecondsPerViewer, windowMaxMebibytes, windowSeconds"
+    );
+    let error = refusal(&format!("{HEAD}metadata: {{nam: demo}}\nspec: {{}}"));
+    assert!(error.contains("metadata.nam: unknown field"), "{error}");
+    let error = refusal(&format!(
+        "{HEAD}metadata: {{name: demo}}\nspec: {{}}\nspecs: 1"
+    ));
+    assert!(
+        error.contains(
+            ": specs: unknown field, the fields here are apiVersion, kind, metadata, spec"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_number_out_of_range_is_named_with_its_range() {
+    assert_eq!(
+        refusal(&with_spec("{edges: {replicas: -1}}")),
+        "not a valid LiveCluster: spec.edges.replicas: -1 is not allowed, must be a whole number: 0 to 1000"
+    );
+    assert_eq!(
+        refusal(&with_spec("{origins: {replicas: two}}")),
+        "not a valid LiveCluster: spec.origins.replicas: \"two\" is not allowed, must be a whole number: 0 to 64"
+    );
+}
+
+#[test]
+fn a_choice_is_named_with_what_there_is_to_choose() {
+    assert_eq!(
+        refusal(&with_spec("{edges: {service: {type: Nodeport}}}")),
+        "not a valid LiveCluster: spec.edges.service.type: \"Nodeport\" is not allowed, must be one of ClusterIP, \
+         NodePort, LoadBalancer"
+    );
+}
+
+#[test]
+fn an_item_of_a_list_is_named_by_its_place() {
+    assert_eq!(
+        refusal(&with_spec("{imagePullSecrets: [{name: a}, {}]}")),
+        "not a valid LiveCluster: spec.imagePullSecrets[1].name: missing"
+    );
+    let error = refusal(&with_spec("{vhosts: [ok.example, 'not ok']}"));
+    assert!(
+        error.contains("spec.vhosts[1]: \"not ok\" is not allowed, must be a text of 1 to 253"),
+        "{error}"
+    );
+}
+
+#[test]
+fn several_faults_are_listed_one_a_line() {
+    let error = refusal(&with_spec(
+        "{edges: {replicas: -1, sevice: {}}, paused: maybe}",
+    ));
+    assert_eq!(error.lines().count(), 4, "{error}");
+}
+
+#[test]
+fn the_rules_of_the_api_server_hold_here() {
+    let error = refusal(&with_spec("{edges: {service: {nodePorts: {http: 30080}}}}"));
+    assert!(error.contains("nodePorts needs type NodePort"), "{error}");
+    let error = refusal(&format!("{HEAD}metadata: {{name: Demo}}\nspec: {{}}"));
+    assert!(
+        error.contains("metadata.name must be lower case"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_name_and_a_spec_must_be_there() {
+    assert_eq!(
+        refusal(&format!("{HEAD}spec: {{}}")),
+        "not a valid LiveCluster: metadata.name: missing, must be a name such as http-flv"
+    );
+    assert_eq!(
+        refusal(&format!("{HEAD}metadata: {{name: demo}}")),
+        "not a valid LiveCluster: spec: missing"
+    );
+}
+
+#[test]
+fn another_resource_is_named() {
+    assert_eq!(
+        refusal("apiVersion: v1\nkind: Pod\n"),
+        "apiVersion: \"v1\", must be livecluster.dev/v1alpha1"
+    );
+    assert_eq!(
+        refusal("apiVersion: livecluster.dev/v1alpha1\nkind: Livecluster\n"),
+        "kind: \"Livecluster\", must be LiveCluster"
+    );
+    assert_eq!(
+        refusal("just a line"),
+        "apiVersion: missing, must be livecluster.dev/v1alpha1"
+    );
+}
+
+#[test]
+fn exactly_one_document_is_taken() {
+    let one = with_spec("{}");
+    assert_eq!(
+        refusal(&format!("{one}---\n{one}")),
+        "2 documents found, exactly one LiveCluster is allowed"
+    );
+    assert_eq!(
+        refusal("# nothing\n"),
+        "0 documents found, exactly one LiveCluster is allowed"
+    );
+}
+
+#[test]
+fn what_is_not_yaml_is_refused_with_its_place() {
+    let error = refusal("apiVersion: [\n");
+    assert!(
+        error.starts_with("not YAML: ") && error.contains("line"),
+        "{error}"
+    );
+    let error = refusal(&with_spec("{edges: {replicas: 1, replicas: 2}}"));
+    assert!(error.contains("duplicate"), "{error}");
+}
+
+#[test]
+fn every_example_is_valid() {
+    let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/examples"));
+    let mut found = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        found += 1;
+    }
+    assert!(found >= 3);
+}
