@@ -16,12 +16,15 @@ struct Arguments {
 enum Command {
     /// Runs scenarios on the Kubernetes cluster that KUBECONFIG names.
     Cluster(e2e::cluster::Options),
+    /// Runs real encoders, players and a browser against the nodes of `operator local`.
+    Interop(e2e::interop::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Cluster(options) => e2e::cluster::run(options).await,
+        Command::Interop(arguments) => e2e::interop::run(arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

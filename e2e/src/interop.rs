@@ -1,0 +1,135 @@
+//! Real encoders, players and a browser against the nodes of `operator local`: `e2e/run interop`.
+//!
+//! One scenario, one file, named by what it proves. Each starts nodes of its own, so none depends on another.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use futures::future::BoxFuture;
+
+use crate::media::clip::Ffmpegs;
+
+pub mod nodes;
+pub mod stage;
+
+use stage::Stage;
+
+/// What `e2e interop` is told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Scenarios to run; all, when none is named.
+    names: Vec<String>,
+    /// Says what there is to run.
+    #[arg(long)]
+    list: bool,
+    /// Folder of the compiled operator and media-node.
+    #[arg(long, default_value = "target/e2e")]
+    binaries: PathBuf,
+    /// Debian's ffmpeg, 5.1.
+    #[arg(long, default_value = "ffmpeg")]
+    debian_ffmpeg: PathBuf,
+    /// An ffmpeg that speaks Enhanced RTMP.
+    #[arg(long, default_value = "ffmpeg")]
+    newest_ffmpeg: PathBuf,
+    /// A Python that has the package websockets.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// Folder of the browser's driver.
+    #[arg(long, default_value = "e2e/browser")]
+    browser: PathBuf,
+    /// Where logs, films and screenshots go.
+    #[arg(long, default_value = "e2e/out/interop")]
+    out: PathBuf,
+}
+
+/// Something to be proven. What it returns is one line of what it measured.
+struct Scenario {
+    name: &'static str,
+    proves: &'static str,
+    run: fn(Stage) -> BoxFuture<'static, Result<String>>,
+}
+
+macro_rules! scenarios {
+    ($($module:ident, $name:literal, $proves:literal;)*) => {
+        $(mod $module;)*
+        const SCENARIOS: &[Scenario] = &[
+            $(Scenario { name: $name, proves: $proves, run: |stage| Box::pin($module::run(stage)) },)*
+        ];
+    };
+}
+
+scenarios! {}
+
+/// No scenario takes longer.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Runs what was asked for; an error when something failed.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    if arguments.list {
+        SCENARIOS
+            .iter()
+            .for_each(|scenario| println!("{:24} {}", scenario.name, scenario.proves));
+        return Ok(());
+    }
+    let chosen = chosen(&arguments.names)?;
+    let began = Instant::now();
+    let mut failed = Vec::new();
+    for scenario in &chosen {
+        let stage = stage(&arguments, scenario.name)?;
+        let folder = stage.folder().to_owned();
+        println!(
+            "{:4}s  {}: {}",
+            began.elapsed().as_secs(),
+            scenario.name,
+            scenario.proves
+        );
+        let outcome = tokio::time::timeout(LIMIT, (scenario.run)(stage)).await;
+        match outcome.unwrap_or_else(|_| bail!("still at it after {LIMIT:?}")) {
+            Ok(measured) => println!("       fine: {measured}"),
+            Err(error) => {
+                println!(
+                    "       FAILED: {error:#}\n       (its logs are in {})",
+                    folder.display()
+                );
+                failed.push(scenario.name);
+            }
+        }
+    }
+    println!(
+        "interop: {} passed, {} failed",
+        chosen.len() - failed.len(),
+        failed.len()
+    );
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
+    if names.is_empty() {
+        return Ok(SCENARIOS.iter().collect());
+    }
+    let find = |name: &String| {
+        let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
+        found.with_context(|| format!("there is no scenario {name}; --list names them"))
+    };
+    names.iter().map(find).collect()
+}
+
+fn stage(arguments: &Arguments, name: &str) -> Result<Stage> {
+    Stage::new(
+        stage::Tools {
+            binaries: arguments.binaries.clone(),
+            ffmpegs: Ffmpegs {
+                debian: arguments.debian_ffmpeg.clone(),
+                newest: arguments.newest_ffmpeg.clone(),
+            },
+            python: arguments.python.clone(),
+            browser: arguments.browser.clone(),
+        },
+        &arguments.out,
+        name,
+    )
+}

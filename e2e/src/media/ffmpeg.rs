@@ -1,0 +1,74 @@
+//! ffmpeg as encoder and as player.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::process::Command;
+
+use super::clip::Clip;
+use super::process::{self, Process};
+use super::recording::Recording;
+
+fn ffmpeg(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-hide_banner", "-nostdin", "-loglevel", "warning", "-y"]);
+    command
+}
+
+/// Publishes a clip once, in its own time, as the README says.
+pub fn publish(name: &str, clip: &Clip, url: &str, folder: &Path) -> Result<Process> {
+    publish_with(name, clip, &["-re"], url, folder)
+}
+
+/// Publishes a clip with these options before the input, for example `-stream_loop -1`.
+pub fn publish_with(
+    name: &str,
+    clip: &Clip,
+    options: &[&str],
+    url: &str,
+    folder: &Path,
+) -> Result<Process> {
+    let mut command = ffmpeg(&clip.ffmpeg);
+    command
+        .args(options)
+        .arg("-i")
+        .arg(&clip.file)
+        .args(["-c", "copy", "-f", "flv", url]);
+    Process::start(name, &mut command, folder)
+}
+
+/// What [`publish`] sends, read from a file that the same ffmpeg wrote with the same options.
+pub async fn published(clip: &Clip) -> Result<Recording> {
+    let file = clip.file.with_extension("published.flv");
+    let mut command = ffmpeg(&clip.ffmpeg);
+    command
+        .arg("-i")
+        .arg(&clip.file)
+        .args(["-c", "copy", "-f", "flv"])
+        .arg(&file);
+    process::run(&mut command, Duration::from_secs(30)).await?;
+    Recording::read(&file)
+}
+
+/// A player that writes what comes into `NAME.flv`, without decoding it.
+pub fn record(program: &Path, name: &str, url: &str, folder: &Path) -> Result<(Process, PathBuf)> {
+    let file = folder.join(format!("{name}.flv"));
+    let mut command = ffmpeg(program);
+    command
+        .args(["-i", url, "-c", "copy", "-f", "flv"])
+        .arg(&file);
+    Ok((Process::start(name, &mut command, folder)?, file))
+}
+
+/// Decodes every packet of a file; any error of any decoder fails.
+pub async fn decode(program: &Path, file: &Path) -> Result<()> {
+    let mut command = ffmpeg(program);
+    command
+        .args(["-xerror", "-err_detect", "explode", "-i"])
+        .arg(file)
+        .args(["-f", "null", "-"]);
+    process::run(&mut command, Duration::from_secs(120))
+        .await
+        .map(drop)
+}
