@@ -8,6 +8,7 @@
 //!               └── desired ── apply ── status     Deployments, Services, ... of a cluster
 //! ```
 
+pub mod check;
 pub mod crd;
 pub mod local;
 pub mod node_config;

@@ -16,6 +16,8 @@ struct Arguments {
 enum Command {
     /// Starts the origins and edges of a LiveCluster manifest on this machine, without Kubernetes.
     Local(operator::local::Options),
+    /// Proves that an operator is at work, by what it does to a LiveCluster without nodes.
+    Check(operator::check::Options),
     /// Prints the CustomResourceDefinition of LiveCluster.
     Crd,
 }
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Local(options) => Ok(runtime()?.block_on(operator::local::run(options))?),
+        Command::Check(options) => Ok(runtime()?.block_on(operator::check::run(options))?),
         Command::Crd => {
             print!("{}", operator::crd::manifest()?);
             Ok(())
