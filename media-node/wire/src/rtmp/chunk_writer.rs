@@ -4,8 +4,6 @@
 //! of [`CHUNK_SIZE`] bytes with type-3 heads between them. So the bytes of a message are the same for every viewer and
 //! are made once. It costs at most 11 bytes a message over the shortest form.
 
-#![allow(dead_code, reason = "the connections that use the rest come next")]
-
 use std::ops::Deref;
 
 use bytes::{BufMut, BytesMut};

@@ -1,0 +1,142 @@
+//! What messages are: their types, the protocol control messages (5.4) and the user control events (7.1.7).
+
+use bytes::{Buf, Bytes};
+
+use crate::{MediaKind, Message};
+
+pub(crate) const SET_CHUNK_SIZE: u8 = 1;
+pub(crate) const ABORT: u8 = 2;
+pub(crate) const ACKNOWLEDGEMENT: u8 = 3;
+pub(crate) const USER_CONTROL: u8 = 4;
+pub(crate) const WINDOW_ACKNOWLEDGEMENT_SIZE: u8 = 5;
+pub(crate) const SET_PEER_BANDWIDTH: u8 = 6;
+pub(crate) const AUDIO: u8 = 8;
+pub(crate) const VIDEO: u8 = 9;
+/// AMF 3 data: a byte 0, then AMF 0.
+pub(crate) const DATA_AMF3: u8 = 15;
+/// AMF 3 command: a byte 0, then AMF 0.
+pub(crate) const COMMAND_AMF3: u8 = 17;
+pub(crate) const DATA: u8 = 18;
+pub(crate) const COMMAND: u8 = 20;
+pub(crate) const AGGREGATE: u8 = 22;
+
+pub(crate) const EVENT_STREAM_BEGIN: u16 = 0;
+pub(crate) const EVENT_STREAM_EOF: u16 = 1;
+pub(crate) const EVENT_SET_BUFFER_LENGTH: u16 = 3;
+pub(crate) const EVENT_PING_REQUEST: u16 = 6;
+pub(crate) const EVENT_PING_RESPONSE: u16 = 7;
+
+/// The number that protocol control messages start with.
+pub(crate) fn first_u32(payload: &[u8]) -> Option<u32> {
+    payload.first_chunk().copied().map(u32::from_be_bytes)
+}
+
+/// Event type and first number of a user control message.
+pub(crate) fn user_control(payload: &[u8]) -> Option<(u16, u32)> {
+    let (event, rest) = payload.split_first_chunk()?;
+    Some((u16::from_be_bytes(*event), first_u32(rest)?))
+}
+
+/// Of messages that may be AMF 3: the AMF 0 behind the leading 0. Senders that leave it out are known, too.
+pub(crate) fn without_amf3_mark(payload: Bytes) -> Bytes {
+    match payload.first() {
+        // As AMF 0 this would be a number, which no command or data starts with.
+        Some(0) => payload.slice(1..),
+        _ => payload,
+    }
+}
+
+/// The parts of an aggregate message (7.1.6): FLV tags whose times count from the first one's.
+#[derive(Debug)]
+pub(crate) struct Aggregate {
+    rest: Bytes,
+    timestamp: u32,
+    first: Option<u32>,
+}
+
+impl Aggregate {
+    pub(crate) fn new(timestamp: u32, payload: Bytes) -> Self {
+        Self {
+            rest: payload,
+            timestamp,
+            first: None,
+        }
+    }
+}
+
+impl Iterator for Aggregate {
+    type Item = Message;
+
+    /// The next audio or video message. A part that is cut off ends it.
+    fn next(&mut self) -> Option<Message> {
+        loop {
+            let [message_type, l2, l1, l0, t2, t1, t0, t3, ..] = *self.rest.first_chunk::<11>()?;
+            let len = u32::from_be_bytes([0, l2, l1, l0]) as usize;
+            let time = u32::from_be_bytes([t3, t2, t1, t0]);
+            self.rest.advance(11);
+            if self.rest.len() < len {
+                self.rest.clear();
+                return None;
+            }
+            let payload = self.rest.split_to(len);
+            // The size of the part once more; the last one is known to be left out.
+            self.rest.advance(self.rest.len().min(4));
+            let shift = time.wrapping_sub(*self.first.get_or_insert(time));
+            let kind = match message_type {
+                AUDIO => MediaKind::Audio,
+                VIDEO => MediaKind::Video,
+                _ => continue,
+            };
+            return Some(Message {
+                kind,
+                timestamp: self.timestamp.wrapping_add(shift),
+                payload,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aggregate_is_split_and_its_times_are_rebased() {
+        let mut bytes = Vec::new();
+        bytes.extend(b"\x08\0\0\x02\0\x03\xE8\0\0\0\0"); // audio, 2 bytes, time 1000
+        bytes.extend(b"\xAF\x01\0\0\0\x0D"); // payload, size
+        bytes.extend(b"\x12\0\0\x01\0\x03\xE8\0\0\0\0"); // script data, 1 byte
+        bytes.extend(b"\x05\0\0\0\x0C");
+        bytes.extend(b"\x09\0\0\x01\0\x04\x10\0\0\0\0"); // video, 1 byte, time 1040
+        bytes.extend(b"\x27"); // no size
+        let parts: Vec<_> = Aggregate::new(50, bytes.into()).collect();
+        let part = |kind, timestamp, payload: &'static [u8]| Message {
+            kind,
+            timestamp,
+            payload: Bytes::from_static(payload),
+        };
+        assert_eq!(
+            parts,
+            [
+                part(MediaKind::Audio, 50, b"\xAF\x01"),
+                part(MediaKind::Video, 90, b"\x27"),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_aggregate_that_is_cut_off_ends() {
+        let bytes = b"\x09\xFF\xFF\xFF\0\0\0\0\0\0\0abc";
+        for end in 0..bytes.len() {
+            let payload = Bytes::copy_from_slice(&bytes[..end]);
+            assert_eq!(Aggregate::new(0, payload).count(), 0);
+        }
+    }
+
+    #[test]
+    fn user_control_has_an_event_and_a_number() {
+        assert_eq!(user_control(b"\0\x06\0\0\x01\0"), Some((6, 256)));
+        assert_eq!(user_control(b"\0\x06\0"), None);
+        assert_eq!(user_control(b""), None);
+    }
+}
