@@ -1,0 +1,267 @@
+//! A reader: a place in the log, and nothing else.
+
+use std::sync::Arc;
+
+use media_wire::flv::{Tracks, file_header};
+use media_wire::relay::{Epoch, Mark};
+
+use crate::batch::Batch;
+use crate::segment::Segment;
+use crate::stream::Stream;
+use crate::window::{Place, Window};
+
+/// The form in which a reader gets a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// FLV with its file header.
+    Flv,
+    /// Chunks for a connection whose chunk size is [`media_wire::rtmp::CHUNK_SIZE`]. Batches are whole messages.
+    Rtmp,
+    /// FLV with marks, for a node.
+    Relay,
+}
+
+/// Where a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the newest keyframe.
+    Newest,
+    /// At the oldest keyframe.
+    Oldest,
+    /// A relay, at a message of a publication; at the newest keyframe when the message is no longer there. Viewers start at
+    /// the newest keyframe.
+    At(Epoch, u64),
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// Bytes to send.
+    Batch(Batch),
+    /// The stream is over.
+    Ended,
+}
+
+/// A reader of a stream: a viewer or a relay. Dropped, it is gone.
+///
+/// # Guarantees
+/// Batches are whole messages. A reader that is outrun goes on at a keyframe. It never keeps more of the log alive than
+/// the batch that it holds.
+#[derive(Debug)]
+pub struct Cursor {
+    stream: Arc<Stream>,
+    worker: usize,
+    reader: Reader,
+}
+
+/// What is known of a reader.
+#[derive(Debug)]
+struct Reader {
+    position: Position,
+    /// What a relay's receiver expects next, by the last mark and the messages since then.
+    expected: Option<Mark>,
+    knows: Knows,
+    format: Format,
+    /// It has had its first batch.
+    joined: bool,
+    /// It was outrun, and its next batch is the first one since then.
+    outrun: bool,
+}
+
+/// Which prelude a reader has.
+#[derive(Clone, Copy, Debug)]
+enum Knows {
+    Nothing,
+    /// The one in force where it starts.
+    WhatCameBefore,
+    Version(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Position {
+    Seeking(Start),
+    /// The number of the next segment; the reader knows what came before.
+    At(u64),
+}
+
+/// A segment that was found for a reader.
+struct Found {
+    segment: Arc<Segment>,
+    /// The first sequence to read, when the segment begins before it.
+    sequence: Option<u64>,
+    /// For the file header of a reader that joins.
+    tracks: Tracks,
+}
+
+impl Cursor {
+    pub(crate) fn new(stream: Arc<Stream>, format: Format, start: Start, worker: usize) -> Self {
+        if let Some(bell) = stream.bells().of(worker) {
+            bell.join();
+        }
+        stream.reader_came(format);
+        let start = match (format, start) {
+            (Format::Flv | Format::Rtmp, Start::At(..)) => Start::Newest,
+            _ => start,
+        };
+        Self {
+            stream,
+            worker,
+            reader: Reader {
+                position: Position::Seeking(start),
+                expected: None,
+                knows: Knows::Nothing,
+                format,
+                joined: false,
+                outrun: false,
+            },
+        }
+    }
+
+    /// The stream that it reads.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// What comes next, as soon as it is there. May be dropped and called again.
+    pub async fn next(&mut self) -> Next {
+        loop {
+            if let Some(next) = self.reader.next(&self.stream) {
+                return next;
+            }
+            let Some(bell) = self.stream.bells().of(self.worker) else {
+                return Next::Ended;
+            };
+            let listening = bell.listen();
+            // What came before the bell was listened to.
+            if let Some(next) = self.reader.next(&self.stream) {
+                return next;
+            }
+            listening.rung().await;
+        }
+    }
+
+    /// What comes next, if it is there.
+    pub fn try_next(&mut self) -> Option<Next> {
+        self.reader.next(&self.stream)
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        if let Some(bell) = self.stream.bells().of(self.worker) {
+            bell.leave();
+        }
+        self.stream.reader_left(self.reader.format);
+    }
+}
+
+impl Reader {
+    fn next(&mut self, stream: &Stream) -> Option<Next> {
+        let window = stream.window();
+        let found = self.find(stream, &window);
+        let ended = window.ended();
+        drop(window);
+        match found {
+            Some(found) => Some(Next::Batch(self.batch(found))),
+            None => ended.then_some(Next::Ended),
+        }
+    }
+
+    fn find(&mut self, stream: &Stream, window: &Window) -> Option<Found> {
+        if let Position::At(number) = self.position
+            && number < window.first()
+        {
+            self.position = Position::Seeking(Start::Newest);
+            self.outrun = true;
+            if let Knows::WhatCameBefore = self.knows {
+                self.knows = Knows::Nothing;
+            }
+            stream.reader_skipped();
+        }
+        let (place, tracks) = match self.position {
+            Position::At(number) => (Place::from(number), Tracks::default()),
+            Position::Seeking(start) => self.seek(start, stream, window)?,
+        };
+        let segment = Arc::clone(window.get(place.segment)?);
+        self.position = Position::At(place.segment + 1);
+        Some(Found {
+            segment,
+            sequence: place.sequence,
+            tracks,
+        })
+    }
+
+    /// Where to start, and the tracks to tell of.
+    fn seek(&mut self, start: Start, stream: &Stream, window: &Window) -> Option<(Place, Tracks)> {
+        if let Start::At(epoch, sequence) = start {
+            if let Some(place) = window.find(epoch, sequence) {
+                self.position = Position::At(place.segment);
+                self.knows = Knows::WhatCameBefore;
+                return Some((place, Tracks::default()));
+            }
+            // The publication that it knows is here, but has not said a word yet.
+            let awaited = window.newest_epoch() != Some(epoch) && stream.is_published_by(epoch);
+            if awaited {
+                return None;
+            }
+        }
+        let number = match (start, self.format) {
+            (Start::Oldest, _) => window.oldest_start()?,
+            (_, Format::Relay) => window.newest_relay_start()?,
+            (_, Format::Flv | Format::Rtmp) => window.newest_start()?,
+        };
+        let tracks = match self.format {
+            Format::Flv if !self.joined => window.tracks_at(number)?,
+            _ => Tracks::default(),
+        };
+        Some((number.into(), tracks))
+    }
+
+    fn batch(&mut self, found: Found) -> Batch {
+        let segment = found.segment;
+        let mut preamble = Vec::new();
+        if !self.joined && self.format != Format::Rtmp {
+            preamble.extend_from_slice(&file_header(found.tracks));
+        }
+        let prelude = &segment.prelude;
+        let prelude_is_new = match self.knows {
+            Knows::Nothing => true,
+            Knows::WhatCameBefore => false,
+            Knows::Version(known) => known != prelude.version(),
+        };
+        let timestamp = segment.first_timestamp;
+        match self.format {
+            Format::Flv if prelude_is_new => prelude.write_flv(&mut preamble, timestamp),
+            Format::Rtmp if prelude_is_new => prelude.write_rtmp(&mut preamble, timestamp),
+            Format::Relay if prelude_is_new => {
+                prelude.write_relay(&mut preamble, segment.mark, timestamp);
+                self.expected = None;
+            }
+            _ => {}
+        }
+        let offset = match self.format {
+            Format::Relay => self.mark(&segment, found.sequence, &mut preamble),
+            Format::Flv | Format::Rtmp => 0,
+        };
+        self.knows = Knows::Version(segment.prelude_after);
+        self.joined = true;
+        let skipped = std::mem::take(&mut self.outrun);
+        match self.format {
+            Format::Flv | Format::Relay => Batch::flv(preamble.into(), segment, offset, skipped),
+            Format::Rtmp => Batch::rtmp(preamble.into(), segment, skipped),
+        }
+    }
+
+    /// Writes a mark where the receiver would expect something else; returns where in the segment to begin.
+    fn mark(&mut self, segment: &Segment, sequence: Option<u64>, out: &mut Vec<u8>) -> usize {
+        let mark = Mark {
+            sequence: sequence.unwrap_or(segment.mark.sequence),
+            ..segment.mark
+        };
+        if self.expected != Some(mark) {
+            out.extend_from_slice(&mark.encode());
+        }
+        self.expected = Some(segment.end());
+        sequence.map_or(0, |sequence| segment.offset_of(sequence))
+    }
+}

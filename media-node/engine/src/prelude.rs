@@ -1,0 +1,139 @@
+//! What a viewer needs before its first frame: the latest metadata and sequence headers.
+
+use bytes::Bytes;
+use media_wire::media::Traits;
+use media_wire::relay::Mark;
+use media_wire::{MediaKind, Message};
+
+use crate::rtmp_heads::write_message;
+use crate::segment::write_tag;
+
+/// Sequence headers that are kept: one for each track of Enhanced RTMP's multitrack, but a stream must not fill the memory by
+/// inventing tracks.
+const MAX_TAGS: usize = 16;
+
+/// The latest metadata and sequence headers at one place in the log. Immutable; each change makes a new version.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prelude {
+    version: u64,
+    tags: Vec<PreludeTag>,
+}
+
+#[derive(Clone, Debug)]
+struct PreludeTag {
+    slot: Slot,
+    sequence: u64,
+    payload: Bytes,
+}
+
+/// The order in which they are sent: metadata, audio, video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Slot {
+    Metadata,
+    Audio(u8),
+    Video(u8),
+}
+
+impl Slot {
+    fn kind(self) -> MediaKind {
+        match self {
+            Self::Metadata => MediaKind::Data,
+            Self::Audio(_) => MediaKind::Audio,
+            Self::Video(_) => MediaKind::Video,
+        }
+    }
+}
+
+impl Prelude {
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Nothing, at the beginning of a new epoch.
+    pub(crate) fn cleared(&self) -> Self {
+        Self {
+            version: self.version + 1,
+            tags: Vec::new(),
+        }
+    }
+
+    /// The next version, if the message changes what a viewer needs.
+    pub(crate) fn changed_by(
+        &self,
+        message: &Message,
+        traits: Traits,
+        sequence: u64,
+    ) -> Option<Self> {
+        let slot = match message.kind {
+            MediaKind::Data if is_metadata(&message.payload) => Slot::Metadata,
+            MediaKind::Audio if traits.sequence_header => Slot::Audio(traits.track),
+            MediaKind::Video if traits.sequence_header => Slot::Video(traits.track),
+            _ => return None,
+        };
+        let known = self.tags.binary_search_by_key(&slot, |tag| tag.slot);
+        let unchanged = known
+            .ok()
+            .and_then(|at| self.tags.get(at))
+            .is_some_and(|tag| tag.payload == message.payload);
+        if unchanged || (known.is_err() && self.tags.len() >= MAX_TAGS) {
+            return None;
+        }
+        let mut next = Self {
+            version: self.version + 1,
+            tags: self.tags.clone(),
+        };
+        let tag = PreludeTag {
+            slot,
+            sequence,
+            // A copy: the payload may be a part of a large read buffer.
+            payload: Bytes::copy_from_slice(&message.payload),
+        };
+        match known {
+            Ok(at) => next.tags[at] = tag,
+            Err(at) => next.tags.insert(at, tag),
+        }
+        Some(next)
+    }
+
+    /// Appends it for an FLV viewer, stamped with the time of what follows.
+    pub(crate) fn write_flv(&self, out: &mut Vec<u8>, timestamp: u32) {
+        for tag in &self.tags {
+            write_tag(out, tag.slot.kind(), timestamp, &tag.payload);
+        }
+    }
+
+    /// Appends it for an RTMP viewer.
+    pub(crate) fn write_rtmp(&self, out: &mut Vec<u8>, timestamp: u32) {
+        for tag in &self.tags {
+            write_message(out, tag.slot.kind(), timestamp, &tag.payload);
+        }
+    }
+
+    /// Appends it for a relay: each with the sequence that it had, in the order of sequences.
+    pub(crate) fn write_relay(&self, out: &mut Vec<u8>, follows: Mark, timestamp: u32) {
+        let mut tags: Vec<_> = self.tags.iter().collect();
+        tags.sort_by_key(|tag| tag.sequence);
+        for tag in tags {
+            let mark = Mark {
+                sequence: tag.sequence,
+                ..follows
+            };
+            out.extend_from_slice(&mark.encode());
+            write_tag(out, tag.slot.kind(), timestamp, &tag.payload);
+        }
+    }
+
+    /// The tracks that have a sequence header.
+    pub(crate) fn tracks(&self) -> media_wire::flv::Tracks {
+        let has = |kind| self.tags.iter().any(|tag| tag.slot.kind() == kind);
+        media_wire::flv::Tracks {
+            audio: has(MediaKind::Audio),
+            video: has(MediaKind::Video),
+        }
+    }
+}
+
+/// Whether data is metadata, and not a cue point or a caption: an AMF0 string `onMetaData` comes first.
+pub(crate) fn is_metadata(payload: &[u8]) -> bool {
+    payload.starts_with(b"\x02\x00\x0AonMetaData")
+}

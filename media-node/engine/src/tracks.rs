@@ -1,0 +1,91 @@
+//! Which tracks a stream has, decided as early as it can be known.
+//!
+//! Players wait for every track that the FLV header announces, and some never show one that it does not. So a viewer's header is
+//! not written before both tracks were seen, or all that the metadata announces, or half a second of media has passed.
+
+use media_wire::flv::Tracks;
+use media_wire::{MediaKind, amf0};
+
+use crate::prelude::is_metadata;
+use crate::timeline::distance;
+
+/// Media time after which the tracks seen are taken for all.
+const DECIDED_AFTER_MS: i32 = 500;
+
+/// What is known of the tracks of one epoch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TrackDecision {
+    seen: Tracks,
+    announced: Tracks,
+    first_timestamp: Option<u32>,
+    decided: bool,
+}
+
+/// What metadata says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Metadata {
+    announced: Tracks,
+    pub(crate) width: Option<u32>,
+    pub(crate) height: Option<u32>,
+}
+
+impl TrackDecision {
+    /// Takes a message into account.
+    pub(crate) fn observe(&mut self, kind: MediaKind, timestamp: u32) {
+        let first = *self.first_timestamp.get_or_insert(timestamp);
+        match kind {
+            MediaKind::Audio => self.seen.audio = true,
+            MediaKind::Video => self.seen.video = true,
+            MediaKind::Data => {}
+        }
+        let all_announced = self.announced != Tracks::default()
+            && (self.seen.audio || !self.announced.audio)
+            && (self.seen.video || !self.announced.video);
+        let seen = self.seen.audio || self.seen.video;
+        self.decided |= (self.seen.audio && self.seen.video)
+            || all_announced
+            || (seen && distance(first, timestamp) >= DECIDED_AFTER_MS);
+    }
+
+    /// Takes metadata into account.
+    pub(crate) fn announce(&mut self, metadata: Metadata) {
+        self.announced = metadata.announced;
+    }
+
+    /// The tracks, once they are decided. A track that comes later still is added.
+    pub(crate) fn tracks(&self) -> Option<Tracks> {
+        self.decided.then_some(self.seen)
+    }
+}
+
+impl Metadata {
+    /// Reads a data message; `None` when it is no metadata or cannot be read.
+    pub(crate) fn read(payload: &[u8]) -> Option<Self> {
+        if !is_metadata(payload) {
+            return None;
+        }
+        let values = amf0::decode_all(payload).ok()?;
+        let properties = values.get(1)?;
+        let codec = |name| properties.property(name).is_some();
+        let pixels = |name| pixels(properties.property(name)?.as_number()?);
+        let flag = |name| properties.property(name).and_then(amf0::Value::as_bool);
+        let width = pixels("width");
+        Some(Self {
+            announced: Tracks {
+                audio: flag("hasAudio").unwrap_or_else(|| codec("audiocodecid")),
+                video: flag("hasVideo").unwrap_or_else(|| codec("videocodecid") || width.is_some()),
+            },
+            width,
+            height: pixels("height"),
+        })
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "in range"
+)]
+fn pixels(number: f64) -> Option<u32> {
+    (1.0..=65_535.0).contains(&number).then_some(number as u32)
+}

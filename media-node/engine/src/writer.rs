@@ -1,0 +1,244 @@
+//! The writing side of a log: from a publisher's messages to sealed segments.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use media_wire::flv::{MAX_PAYLOAD, Tracks};
+use media_wire::media::Traits;
+use media_wire::relay::{Epoch, Mark};
+use media_wire::{Codec, MediaKind, Message};
+
+use crate::prelude::Prelude;
+use crate::segment::{OpenSegment, Opening, Segment};
+use crate::timeline::{LogTimeline, SourceTimeline, Timing};
+use crate::tracks::{Metadata, TrackDecision};
+
+/// Bytes of a segment that is sealed before its pulse, so that a burst does not become one large write and a viewer that
+/// stalls does not hold much.
+const SEGMENT_MAX_BYTES: usize = 256 << 10;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the log.
+    New,
+    /// It is in the log, and this many messages before it never came.
+    AfterGap(u64),
+    /// It was in the log before.
+    Duplicate,
+    /// Video that cannot be decoded, for want of a keyframe before it. It is not in the log.
+    BeforeKeyframe,
+    /// It has no payload, or one that is too long for FLV. It is not in the log.
+    Unfit,
+    /// Another publisher has the stream. It is not in the log.
+    Superseded,
+}
+
+/// Numbers of one log since its beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) gaps: u64,
+    pub(crate) missing: u64,
+    /// Jumps of the encoders of former epochs.
+    former_jumps: u64,
+}
+
+/// What the media of the newest epoch is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) video: Option<Codec>,
+    pub(crate) audio: Option<Codec>,
+    pub(crate) metadata: Metadata,
+}
+
+/// The end of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    epoch: Option<Epoch>,
+    next_sequence: u64,
+    source: SourceTimeline,
+    timeline: LogTimeline,
+    prelude: Arc<Prelude>,
+    tracks: TrackDecision,
+    /// Video is not taken before the next keyframe.
+    waits_for_keyframe: bool,
+    /// This epoch had a frame: from now on, sequences that are missing are a loss.
+    has_frames: bool,
+    open: OpenSegment,
+    sealed: Vec<Segment>,
+    counters: Counters,
+    seen: Seen,
+}
+
+impl Writer {
+    /// Takes an encoder's message, which has the next sequence and a timestamp that may jump.
+    pub(crate) fn append(&mut self, epoch: Epoch, message: Message) -> Appended {
+        self.enter(epoch);
+        let traits = message.traits();
+        if let Err(refused) = self.check(message.kind, &message.payload, traits) {
+            return refused;
+        }
+        let timing = Timing::of(message.kind, traits.sequence_header);
+        let message = Message {
+            timestamp: self.source.place(timing, message.timestamp),
+            ..message
+        };
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.take(epoch, sequence, message, traits);
+        Appended::New
+    }
+
+    /// Takes a relay's message, which has a sequence and a timestamp of the source.
+    pub(crate) fn append_at(&mut self, epoch: Epoch, sequence: u64, message: Message) -> Appended {
+        self.enter(epoch);
+        let Some(missing) = sequence.checked_sub(self.next_sequence) else {
+            return Appended::Duplicate;
+        };
+        let lost = if self.has_frames { missing } else { 0 };
+        if lost > 0 {
+            self.counters.gaps += 1;
+            self.counters.missing += lost;
+            self.waits_for_keyframe = true;
+        }
+        self.next_sequence = sequence.saturating_add(1);
+        let traits = message.traits();
+        if let Err(refused) = self.check(message.kind, &message.payload, traits) {
+            return refused;
+        }
+        self.take(epoch, sequence, message, traits);
+        match lost {
+            0 => Appended::New,
+            lost => Appended::AfterGap(lost),
+        }
+    }
+
+    /// Seals what is open.
+    pub(crate) fn seal(&mut self) {
+        self.sealed.extend(self.open.seal(self.prelude.version()));
+    }
+
+    /// Whether messages wait to be sealed.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// What was sealed since the last call.
+    pub(crate) fn sealed(&mut self) -> std::vec::Drain<'_, Segment> {
+        self.sealed.drain(..)
+    }
+
+    /// Whether something was sealed since the last call of [`Writer::sealed`].
+    pub(crate) fn has_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// The epoch of the last message, and the sequence after it.
+    pub(crate) fn position(&self) -> Option<(Epoch, u64)> {
+        self.epoch.map(|epoch| (epoch, self.next_sequence))
+    }
+
+    /// The tracks of this epoch, once decided.
+    pub(crate) fn tracks(&self) -> Option<Tracks> {
+        self.tracks.tracks()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub(crate) fn jumps(&self) -> u64 {
+        self.counters.former_jumps + self.source.jumps()
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    /// The latest timestamp in the log.
+    pub(crate) fn last_timestamp(&self) -> Option<u32> {
+        self.timeline.newest()
+    }
+
+    /// A message of another epoch than the last one's opens it.
+    fn enter(&mut self, epoch: Epoch) {
+        if self.epoch == Some(epoch) {
+            return;
+        }
+        self.seal();
+        self.epoch = Some(epoch);
+        self.next_sequence = 0;
+        self.counters.former_jumps = self.jumps();
+        self.source = SourceTimeline::default();
+        self.timeline.begin_epoch();
+        self.prelude = Arc::new(self.prelude.cleared());
+        self.tracks = TrackDecision::default();
+        self.waits_for_keyframe = true;
+        self.has_frames = false;
+        self.seen = Seen::default();
+    }
+
+    /// Whether a message can be taken.
+    fn check(&mut self, kind: MediaKind, payload: &Bytes, traits: Traits) -> Result<(), Appended> {
+        if payload.is_empty() || payload.len() > MAX_PAYLOAD {
+            return Err(Appended::Unfit);
+        }
+        if kind == MediaKind::Video && !traits.sequence_header && self.waits_for_keyframe {
+            if !is_keyframe(kind, traits) {
+                return Err(Appended::BeforeKeyframe);
+            }
+            self.waits_for_keyframe = false;
+        }
+        Ok(())
+    }
+
+    /// Places a message, stamped with the source's time, in the open segment.
+    fn take(&mut self, epoch: Epoch, sequence: u64, mut message: Message, traits: Traits) {
+        let timing = Timing::of(message.kind, traits.sequence_header);
+        message.timestamp = self.timeline.place(timing, message.timestamp);
+        let mark = Mark {
+            epoch,
+            sequence,
+            shift: self.timeline.shift(),
+        };
+        let keyframe = is_keyframe(message.kind, traits);
+        if keyframe || !self.open.continues(mark) || self.open.bytes() >= SEGMENT_MAX_BYTES {
+            self.seal();
+        }
+        let changed = self.prelude.changed_by(&message, traits, sequence);
+        self.has_frames |= timing != Timing::Untimed;
+        self.observe(&message, traits);
+        let before = &self.prelude;
+        self.open.push(message, || Opening {
+            mark,
+            keyframe,
+            prelude: Arc::clone(before),
+        });
+        if let Some(changed) = changed {
+            self.prelude = Arc::new(changed);
+        }
+    }
+
+    fn observe(&mut self, message: &Message, traits: Traits) {
+        self.counters.messages += 1;
+        self.counters.bytes += message.payload.len() as u64;
+        match message.kind {
+            MediaKind::Audio => self.seen.audio = traits.codec.or(self.seen.audio),
+            MediaKind::Video => self.seen.video = traits.codec.or(self.seen.video),
+            MediaKind::Data => {
+                if let Some(metadata) = Metadata::read(&message.payload) {
+                    self.tracks.announce(metadata);
+                    self.seen.metadata = metadata;
+                }
+            }
+        }
+        self.tracks.observe(message.kind, message.timestamp);
+    }
+}
+
+/// Whether a viewer can start here. The other tracks of a multitrack video follow the first one's keyframe.
+fn is_keyframe(kind: MediaKind, traits: Traits) -> bool {
+    kind == MediaKind::Video && traits.keyframe && traits.track == 0
+}
