@@ -26,7 +26,7 @@ pub struct Encoder {
 
 /// What an encoder does when its connection breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+enum Broken {
     /// It ends.
     GiveUp,
     /// It connects again, as OBS does, and goes on with the film's next group of pictures.
@@ -80,7 +80,10 @@ impl Encoder {
 
     /// The connections that broke, and how.
     pub fn lost(&self) -> Vec<String> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lost
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Fails if a connection ever broke.
@@ -89,7 +92,11 @@ impl Encoder {
     /// How it broke.
     pub fn never_noticed(&self) -> anyhow::Result<()> {
         let lost = self.lost();
-        anyhow::ensure!(lost.is_empty(), "the encoder's connection broke: {}", lost.join("; "));
+        anyhow::ensure!(
+            lost.is_empty(),
+            "the encoder's connection broke: {}",
+            lost.join("; ")
+        );
         Ok(())
     }
 
@@ -129,14 +136,17 @@ impl Camera {
             let Err(error) = self.film(connection, &mut tick).await else {
                 return;
             };
-            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-            lost.push(format!("after picture {}: {error:#}", self.number));
-            drop(lost);
+            self.has_lost(&error);
             while broken == Broken::ConnectAgain && dialled.is_none() && !self.stop.is_cancelled() {
                 deaf.tick().await;
                 dialled = dial(&self.url).await.ok();
             }
         }
+    }
+
+    fn has_lost(&self, error: &anyhow::Error) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.push(format!("after picture {}: {error:#}", self.number));
     }
 
     /// Sends pictures until it is told to stop, or the connection breaks.
@@ -152,6 +162,7 @@ impl Camera {
             self.number += 1;
         }
         let began = Instant::now();
+        tick.reset_immediately();
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => {
@@ -172,7 +183,9 @@ impl Camera {
                     self.number += 1;
                 }
             }
-            tokio::time::timeout(STUCK, dialled.flush()).await.context("the server takes nothing")??;
+            tokio::time::timeout(STUCK, dialled.flush())
+                .await
+                .context("the server takes nothing")??;
         }
     }
 }

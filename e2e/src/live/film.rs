@@ -72,7 +72,11 @@ pub fn picture(stamp: Stamp, timestamp: u32) -> [Message; 2] {
     let head = if keyframe { 0x17 } else { 0x27 };
     let size = if keyframe { 8000 } else { 1500 };
     [
-        message(MediaKind::Video, timestamp, stamped(&[head, 1, 0, 0, 0], stamp, size)),
+        message(
+            MediaKind::Video,
+            timestamp,
+            stamped(&[head, 1, 0, 0, 0], stamp, size),
+        ),
         message(MediaKind::Audio, timestamp, stamped(&[0xAF, 1], stamp, 200)),
     ]
 }

@@ -82,7 +82,10 @@ impl Viewer {
                     bail!("{}: expected {expected}, but it ended: {how}", self.url);
                 }
             }
-            if !matches!(tokio::time::timeout_at(deadline, self.changed.changed()).await, Ok(Ok(()))) {
+            if !matches!(
+                tokio::time::timeout_at(deadline, self.changed.changed()).await,
+                Ok(Ok(()))
+            ) {
                 let seen = lock(&self.seen);
                 ensure!(
                     enough(&seen),
@@ -118,7 +121,11 @@ impl Viewer {
         self.until("the end of the stream", limit, |seen| seen.end.is_some())
             .await?;
         let seen = lock(&self.seen);
-        Ok(seen.end.as_ref().map(|(_, how)| how.clone()).unwrap_or_default())
+        Ok(seen
+            .end
+            .as_ref()
+            .map(|(_, how)| how.clone())
+            .unwrap_or_default())
     }
 
     /// Fails if the stream has ended.
