@@ -4,4 +4,5 @@ pub mod clip;
 pub mod ffmpeg;
 pub mod process;
 pub mod recording;
+pub mod rtmp;
 pub mod viewer;

@@ -38,16 +38,28 @@ pub fn publish_with(
     Process::start(name, &mut command, folder)
 }
 
-/// What [`publish`] sends, read from a file that the same ffmpeg wrote with the same options.
-pub async fn published(clip: &Clip) -> Result<Recording> {
-    let file = clip.file.with_extension("published.flv");
-    let mut command = ffmpeg(&clip.ffmpeg);
-    command
-        .arg("-i")
-        .arg(&clip.file)
-        .args(["-c", "copy", "-f", "flv"])
-        .arg(&file);
-    process::run(&mut command, Duration::from_secs(30)).await?;
+/// What [`publish`] sends, read from a file that the same ffmpeg writes.
+pub async fn published(clip: &Clip, folder: &Path) -> Result<Recording> {
+    published_with(clip, &[], folder).await
+}
+
+/// What [`publish_with`] sends with these options, `-re` left out.
+pub async fn published_with(clip: &Clip, options: &[&str], folder: &Path) -> Result<Recording> {
+    let file = folder.join(format!(
+        "published-{}{}.flv",
+        clip.recipe.name,
+        options.concat()
+    ));
+    if !file.exists() {
+        let mut command = ffmpeg(&clip.ffmpeg);
+        command
+            .args(options)
+            .arg("-i")
+            .arg(&clip.file)
+            .args(["-c", "copy", "-f", "flv"])
+            .arg(&file);
+        process::run(&mut command, Duration::from_secs(30)).await?;
+    }
     Recording::read(&file)
 }
 

@@ -82,6 +82,26 @@ impl Process {
         Ok(())
     }
 
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> Result<u64> {
+        let id = self
+            .child
+            .id()
+            .with_context(|| format!("{} has ended", self.name))?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{id}/status")).context("read its status")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("its memory")?;
+        let kibibytes: u64 = line
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .context("its memory")?;
+        Ok(kibibytes << 10)
+    }
+
     /// Everything it has printed so far.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()

@@ -190,6 +190,42 @@ pub fn compare(published: &Recording, received: &Recording, from: From) -> Resul
     Ok(came.len())
 }
 
+/// Fails unless an encoder's rounds came as one: each round's packets once, in order and in its own time, time never going
+/// back from one to the next, and each round's decoder configurations before what needs them.
+///
+/// Returns the number of packets that were compared.
+pub fn compare_rounds(rounds: &[Recording], received: &Recording) -> Result<usize> {
+    let mut rest = received.packets.as_slice();
+    let mut headers: [Option<Packet>; 2] = [None, None];
+    let mut count = 0;
+    for (number, round) in rounds.iter().enumerate() {
+        let mut came = Recording::default();
+        let wanted = round.media();
+        let last = wanted.last().context("a round has no packets")?;
+        // A header that has not changed need not come again.
+        let place = rest.iter().position(|packet| packet.is_same_media(last));
+        let place =
+            place.with_context(|| format!("round {number} has not come to its end, {last:?}"))?;
+        let (these, others) = rest.split_at(place + 1);
+        for packet in these.iter().filter(|packet| packet.sequence_header) {
+            headers[usize::from(packet.kind == MediaKind::Video)] = Some(*packet);
+        }
+        came.packets.extend(headers.iter().flatten());
+        came.packets
+            .extend(these.iter().filter(|packet| !packet.sequence_header));
+        let compared = compare(round, &came, From::Start);
+        count += compared.with_context(|| format!("round {number}"))?;
+        rest = others;
+    }
+    if let Some(packet) = rest.first() {
+        bail!(
+            "{} packets more came than were sent, the first {packet:?}",
+            rest.len()
+        );
+    }
+    Ok(count)
+}
+
 /// Every kind's decoder configurations come as they were sent, the first before anything that needs it.
 fn headers_came(published: &Recording, received: &Recording) -> Result<()> {
     for kind in [MediaKind::Audio, MediaKind::Video] {
