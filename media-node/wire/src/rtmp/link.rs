@@ -78,6 +78,11 @@ impl Link {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn received_in_test(&self) -> u32 {
+        self.received
+    }
+
     /// The next message that is not answered here; `None` when more bytes are needed.
     pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Incoming>, RtmpError> {
         loop {

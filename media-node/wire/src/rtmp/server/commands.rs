@@ -108,12 +108,12 @@ impl ServerConnection {
         let status = command::status("status", UNPUBLISH, description);
         self.on_stream("onFCUnpublish", &[Value::Null, status]);
         self.answer(command);
+        self.fc_publish = false;
         self.closed()
     }
 
     /// The client ends what is on.
     fn closed(&mut self) -> Option<ServerEvent> {
-        self.fc_publish = false;
         match self.state {
             State::Publishing => {
                 self.status("status", UNPUBLISH, "Stopped publishing stream.");

@@ -1,5 +1,8 @@
 //! Client and server back to back, and what each kind of client says.
 
+mod clients;
+mod hostile;
+
 use super::*;
 use crate::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
 
