@@ -203,6 +203,7 @@ function showList() {
     const about = document.createElement("small");
     button.type = "button";
     button.dataset.path = stream.path;
+    button.dataset.stream = stream.label;
     if (chosen?.path === stream.path) button.setAttribute("aria-current", "true");
     name.textContent = stream.label;
     if (stream.live) name.className = "on";
