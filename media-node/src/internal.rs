@@ -1,0 +1,128 @@
+//! The internal port: probes, metrics, the API, and the other nodes' relays. Spoken by hyper; nothing here is hot.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tracing::debug;
+
+use crate::shared::{Phase, Shared};
+use crate::{api, listener};
+
+/// The body of every answer.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A peer that does not finish the head of a request is not one of ours.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A node that acknowledges nothing for so long is gone: its relay has long gone elsewhere.
+const UNANSWERED: Duration = Duration::from_secs(10);
+
+/// Serves one connection of the internal port.
+pub(crate) async fn serve(
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    worker: usize,
+) {
+    let stream = match listener::adopt(stream, UNANSWERED) {
+        Ok(stream) => stream,
+        Err(error) => return debug!(%peer, %error, "internal connection lost"),
+    };
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        request.extensions_mut().insert(peer);
+        async move { Ok::<_, Infallible>(answer(&shared, request, worker).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        debug!(%peer, %error, "internal connection ended");
+    }
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>, worker: usize) -> Response<Body> {
+    let path = request.uri().path();
+    if path.starts_with("/relay/v1/") {
+        let answer = shared.relay.serve(request, worker).await;
+        return answer.map(|body| body.map_err(io::Error::other).boxed_unsync());
+    }
+    if let Some(id) = path.strip_prefix("/api/v1/clients/") {
+        return match (request.method(), id.parse()) {
+            (&Method::DELETE, Ok(id)) => api::kick(shared, id),
+            (_, Ok(_)) => not_allowed("DELETE"),
+            (_, Err(_)) => text(StatusCode::NOT_FOUND, "no such client"),
+        };
+    }
+    if !matches!(path, "/livez" | "/readyz" | "/metrics") && !path.starts_with("/api/v1/") {
+        return text(StatusCode::NOT_FOUND, "nothing here");
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return not_allowed("GET, HEAD");
+    }
+    match path {
+        "/livez" => text(StatusCode::OK, "alive"),
+        "/readyz" => ready(shared),
+        "/metrics" => with_type(
+            StatusCode::OK,
+            "text/plain; version=0.0.4",
+            shared.metrics.render(shared),
+        ),
+        "/api/v1/summary" => json(StatusCode::OK, &api::summary(shared)),
+        "/api/v1/streams" => json(StatusCode::OK, &api::streams(shared)),
+        "/api/v1/clients" => json(StatusCode::OK, &api::clients(shared)),
+        _ => text(StatusCode::NOT_FOUND, "nothing here"),
+    }
+}
+
+/// A lame duck is still ready: it is what a cluster of one has until its replacement serves.
+fn ready(shared: &Shared) -> Response<Body> {
+    match shared.phase() {
+        Phase::Running | Phase::LameDuck => text(StatusCode::OK, "ready"),
+        Phase::Closing => text(StatusCode::SERVICE_UNAVAILABLE, "leaving"),
+    }
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+    answer
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+/// An answer of one line.
+pub(crate) fn text(status: StatusCode, line: &str) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", format!("{line}\n"))
+}
+
+/// An answer in JSON.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(body) => with_type(status, "application/json", body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn with_type(status: StatusCode, media: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let body = Full::new(body.into()).map_err(|never: Infallible| match never {});
+    let mut answer = Response::new(body.boxed_unsync());
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,130 @@
+//! From a viewer's wish to the first bytes of its stream: waits for a stream that is not there yet, but not for ever.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use media_engine::{Batch, Cursor, Format, Next, Start, Stream};
+use media_wire::{InvalidKey, StreamKey};
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::clients::{Client, ClientGuard, Kind, NewClient, Role};
+use crate::shared::Shared;
+use crate::viewer::Ending;
+
+/// Who wants to watch what.
+pub(crate) struct Wish {
+    pub(crate) key: StreamKey,
+    pub(crate) kind: Kind,
+    pub(crate) peer: SocketAddr,
+    pub(crate) agent: String,
+    /// The worker that the viewer is served by.
+    pub(crate) worker: usize,
+}
+
+/// A viewer that has its first bytes.
+pub(crate) struct Watching {
+    pub(crate) client: ClientGuard,
+    pub(crate) opened: Opened,
+}
+
+/// A stream with its first bytes for one viewer.
+pub(crate) struct Opened {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) cursor: Cursor,
+    pub(crate) first: Batch,
+}
+
+/// Why there is nothing to see.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotPlayable {
+    /// Nobody publishes it.
+    #[error("no such stream")]
+    NotFound,
+    /// The node knows as many streams as it may.
+    #[error("too many streams on this node")]
+    Full,
+    /// It has no valid name.
+    #[error(transparent)]
+    Name(#[from] InvalidKey),
+}
+
+/// Subscribes to a stream and waits for its first bytes.
+///
+/// # Errors
+/// After `playWaitSeconds` at the latest, [`NotPlayable::NotFound`].
+pub(crate) async fn open(shared: &Shared, wish: Wish) -> Result<Watching, NotPlayable> {
+    let opened = find(shared, &wish.key, wish.kind, wish.worker).await;
+    let result = match &opened {
+        Ok(_) => "started",
+        Err(NotPlayable::Full) => "full",
+        Err(_) => "not_found",
+    };
+    let labels = [wish.kind.label(), result];
+    shared.metrics.plays.with_label_values(&labels).inc();
+    info!(stream = %wish.key, kind = wish.kind.label(), result, agent = wish.agent, "play");
+    let opened = opened?;
+    let client = shared.clients.enter(NewClient {
+        peer: wish.peer,
+        kind: wish.kind,
+        role: Role::Viewer,
+        stream: wish.key,
+        agent: wish.agent,
+    });
+    Ok(Watching { client, opened })
+}
+
+/// Subscribes to a stream and waits for its first bytes, for a viewer that is known already.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) async fn find(
+    shared: &Shared,
+    key: &StreamKey,
+    kind: Kind,
+    worker: usize,
+) -> Result<Opened, NotPlayable> {
+    let stream = shared.registry.open(key).map_err(|_| NotPlayable::Full)?;
+    let format = match kind {
+        Kind::Rtmp => Format::Rtmp,
+        _ => Format::Flv,
+    };
+    let mut cursor = stream.subscribe(format, Start::Newest, worker);
+    shared.relay.want(&stream);
+    let first = async {
+        // A stream whose publisher left may still have its last pictures: they are for those who saw it live.
+        let mut states = stream.watch();
+        let there = states.wait_for(|state| state.publication.is_some() && state.playable);
+        there.await.map_err(|_| NotPlayable::NotFound)?;
+        match cursor.next().await {
+            Next::Batch(first) => Ok(first),
+            Next::Ended => Err(NotPlayable::NotFound),
+        }
+    };
+    let wait = shared.config.stream.play_wait();
+    let first = if wait.is_zero() {
+        tokio::select! {
+            biased;
+            first = first => first,
+            () = shared.relay.nobody_has(&stream) => Err(NotPlayable::NotFound),
+        }
+    } else {
+        timeout(wait, first)
+            .await
+            .unwrap_or(Err(NotPlayable::NotFound))
+    }?;
+    Ok(Opened {
+        stream,
+        cursor,
+        first,
+    })
+}
+
+/// Says in the log, and counts, how a viewer's stream ended.
+pub(crate) fn ended(shared: &Shared, client: &Client, ending: Ending) {
+    let counters = client.counters();
+    if ending == Ending::Stalled {
+        shared.metrics.stalled.inc();
+    }
+    info!(stream = %client.stream, ?ending, sent = counters.sent, skips = counters.skips, "play ended");
+}

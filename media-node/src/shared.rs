@@ -1,0 +1,116 @@
+//! What every part of a node can reach: its configuration, its streams, its clients, and which phase of life it is in.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use media_config::NodeConfig;
+use media_engine::{EngineSettings, Registry};
+use media_wire::relay::Epoch;
+use tokio::sync::watch;
+
+use crate::clients::Clients;
+use crate::connections::Connections;
+use crate::metrics::Metrics;
+use crate::origins::Origins;
+use crate::relay::{Relay, RelaySettings, Spawn};
+use crate::workers::WorkerHandles;
+
+/// One for each node.
+pub(crate) struct Shared {
+    pub(crate) config: NodeConfig,
+    /// The node's name, or the host's.
+    pub(crate) name: String,
+    pub(crate) registry: Registry,
+    pub(crate) relay: Relay,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) connections: Connections,
+    pub(crate) metrics: Metrics,
+    pub(crate) workers: WorkerHandles,
+    phase: watch::Sender<Phase>,
+}
+
+/// Where in its life a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Serves.
+    Running,
+    /// Still accepts connections, until every client knows that the node is leaving.
+    LameDuck,
+    /// Accepts none, serves those that are there.
+    Closing,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        config: NodeConfig,
+        workers: WorkerHandles,
+        origins: Option<Origins>,
+    ) -> Self {
+        let name = match config.name.as_str() {
+            "" => host_name(),
+            name => name.to_owned(),
+        };
+        let registry = Registry::new(engine_settings(&config, workers.count()));
+        let settings = RelaySettings {
+            name: name.clone(),
+            role: config.role,
+            stream: config.stream.clone(),
+            limits: config.limits.clone(),
+        };
+        let on_workers = workers.clone();
+        let spawn: Spawn = Arc::new(move |start| on_workers.place().run(start));
+        Self {
+            relay: Relay::new(settings, registry.clone(), origins, spawn),
+            registry,
+            clients: Clients::new(),
+            connections: Connections::new(config.limits.max_connections),
+            metrics: Metrics::new(),
+            phase: watch::Sender::new(Phase::Running),
+            config,
+            name,
+            workers,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn phase_changes(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    pub(crate) fn enter_phase(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+}
+
+fn engine_settings(config: &NodeConfig, workers: usize) -> EngineSettings {
+    let stream = &config.stream;
+    EngineSettings {
+        window: stream.window(),
+        window_max_bytes: stream.window_max_bytes(),
+        continuity: stream.continuity(),
+        pulse_per_viewer: stream.pulse_per_viewer(),
+        pulse_max: stream.pulse_max(),
+        max_streams: usize::try_from(config.limits.max_streams).unwrap_or(usize::MAX),
+        workers,
+    }
+}
+
+fn host_name() -> String {
+    let read: io::Result<String> = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    match read {
+        Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
+        _ => "media-node".to_owned(),
+    }
+}
+
+/// An epoch that begins now.
+pub(crate) fn now() -> Epoch {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Epoch(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,306 @@
+//! From a stream to a viewer's socket: the hottest loop of the node, the same for RTMP, HTTP-FLV and WebSocket-FLV.
+//!
+//! A segment is one write. There is no timer, no allocation and no lock for a write that the socket takes at once; a
+//! viewer that takes nothing holds one segment and costs the others nothing.
+
+use std::future::poll_fn;
+use std::io::{ErrorKind, IoSlice};
+use std::ops::Deref;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use media_engine::{Batch, Cursor, Next, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::clients::{Client, StopReason};
+
+/// Slices of one `writev`; the system takes up to 1,024, and a segment of more messages is rare.
+const MAX_SLICES: usize = 64;
+
+/// What a viewer may send at once: acknowledgements, pings, a command. More waits in the kernel.
+const READ: usize = 1024;
+
+/// What a viewer may send that is not yet a whole message.
+const MAX_UNREAD: usize = 128 * 1024;
+
+/// How long a connection that is closed has to take its last bytes.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a protocol adds to the bytes of a stream, and how it hears the viewer.
+pub(crate) trait Dialect {
+    /// Why what the viewer said is not understood.
+    type Error: std::error::Error;
+
+    /// What stands before a batch of this length.
+    fn prefix(&mut self, length: usize) -> Prefix;
+
+    /// Reads what the viewer sent; called until it is `None`.
+    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, Self::Error>;
+
+    /// What to send between batches; called until it is `None`.
+    fn reply(&mut self) -> Option<Bytes>;
+}
+
+/// What a viewer said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Nothing that matters to the stream.
+    Nothing,
+    /// It wants no more for now.
+    Pause,
+    /// It wants no more of this stream.
+    Leave,
+}
+
+/// The few bytes that stand before a batch.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Prefix {
+    bytes: [u8; 10],
+    length: u8,
+}
+
+impl Prefix {
+    /// Adds bytes; more than fit are left out.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
+                *place = *byte;
+                self.length += 1;
+            }
+        }
+    }
+}
+
+impl Deref for Prefix {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes
+            .get(..usize::from(self.length))
+            .unwrap_or_default()
+    }
+}
+
+/// Why a viewer gets no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The stream is over.
+    StreamEnded,
+    /// The viewer asked for a pause.
+    Paused,
+    /// The viewer asked for the end of the stream, not of the connection.
+    Left,
+    /// The viewer closed the connection.
+    Gone,
+    /// The viewer took no byte for too long.
+    Stalled,
+    /// The node lets it go.
+    LetGo(StopReason),
+    /// The viewer sent what its protocol does not allow.
+    Broken,
+}
+
+impl Ending {
+    /// The connection is of no use any more.
+    pub(crate) fn is_abrupt(self) -> bool {
+        matches!(self, Self::Gone | Self::Stalled)
+    }
+}
+
+/// HTTP-FLV: the bytes as they are, and nothing to say for the viewer.
+pub(crate) struct Plain;
+
+impl Dialect for Plain {
+    type Error = std::convert::Infallible;
+
+    fn prefix(&mut self, _: usize) -> Prefix {
+        Prefix::default()
+    }
+
+    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, Self::Error> {
+        input.clear();
+        Ok(None)
+    }
+
+    fn reply(&mut self) -> Option<Bytes> {
+        None
+    }
+}
+
+/// A viewer's socket, and who it is.
+pub(crate) struct Viewer<'a> {
+    pub(crate) socket: &'a mut TcpStream,
+    pub(crate) client: &'a Client,
+    pub(crate) stream: &'a Stream,
+    /// How long it may take no byte.
+    pub(crate) stall: Duration,
+    /// It is to leave at the next keyframe.
+    pub(crate) leaving: bool,
+}
+
+impl Viewer<'_> {
+    /// Sends the stream until one of the two has enough.
+    ///
+    /// `input` holds what was read from the socket and not yet understood.
+    pub(crate) async fn watch<D: Dialect>(
+        &mut self,
+        dialect: &mut D,
+        cursor: &mut Cursor,
+        input: &mut BytesMut,
+    ) -> Ending {
+        let mut step = self.hear(dialect, input).await;
+        while step.is_ok() {
+            // Everything that is waited for here may be dropped at any time: nothing is half done.
+            step = tokio::select! {
+                biased;
+                reason = self.client.stopped() => {
+                    let asked = self.ask_to_leave(reason);
+                    match self.stream.state().publication {
+                        Some(_) => asked,
+                        // No keyframe comes.
+                        None => Err(Ending::LetGo(reason)),
+                    }
+                }
+                ready = poll_fn(|context| self.socket.poll_read_ready(context)) => match ready {
+                    Ok(()) => self.read(dialect, input).await,
+                    Err(_) => Err(Ending::Gone),
+                },
+                next = cursor.next() => match next {
+                    Next::Batch(batch) => self.show(dialect, batch).await,
+                    Next::Ended => Err(Ending::StreamEnded),
+                },
+            };
+            // A viewer that catches up finds its cursor always ready: the others on this core come in between.
+            tokio::task::coop::consume_budget().await;
+        }
+        step.err().unwrap_or(Ending::Gone)
+    }
+
+    /// Sends the next part of the stream.
+    pub(crate) async fn show<D: Dialect>(
+        &mut self,
+        dialect: &mut D,
+        batch: Batch,
+    ) -> Result<(), Ending> {
+        // Without pictures, any place is as good.
+        if self.leaving && (batch.keyframe || self.stream.stats().video.is_none()) {
+            return Err(Ending::LetGo(StopReason::Draining));
+        }
+        if batch.skipped {
+            self.client.skipped();
+        }
+        let prefix = dialect.prefix(batch.remaining());
+        self.send(&mut Buf::chain(&*prefix, batch)).await
+    }
+
+    /// Sends bytes. A timer exists only while the socket takes none.
+    pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), Ending> {
+        let length = bytes.remaining();
+        while bytes.has_remaining() {
+            match write_some(self.socket, bytes) {
+                Ok(0) => return Err(Ending::Gone),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room().await?,
+                Err(_) => return Err(Ending::Gone),
+            }
+        }
+        self.client.sent(length);
+        Ok(())
+    }
+
+    async fn wait_for_room(&mut self) -> Result<(), Ending> {
+        tokio::select! {
+            biased;
+            reason = self.client.stopped() => self.ask_to_leave(reason),
+            room = timeout(self.stall, self.socket.writable()) => match room {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(Ending::Gone),
+                Err(_) => Err(Ending::Stalled),
+            },
+        }
+    }
+
+    fn ask_to_leave(&mut self, reason: StopReason) -> Result<(), Ending> {
+        self.leaving = true;
+        match reason {
+            StopReason::Draining => Ok(()),
+            StopReason::Kicked | StopReason::Now => Err(Ending::LetGo(reason)),
+        }
+    }
+
+    async fn read<D: Dialect>(
+        &mut self,
+        dialect: &mut D,
+        input: &mut BytesMut,
+    ) -> Result<(), Ending> {
+        let read = read_some(self.socket, input)?;
+        self.client.received(read);
+        self.hear(dialect, input).await
+    }
+
+    async fn hear<D: Dialect>(
+        &mut self,
+        dialect: &mut D,
+        input: &mut BytesMut,
+    ) -> Result<(), Ending> {
+        let mut ending = None;
+        while ending.is_none() {
+            ending = match dialect.receive(input) {
+                Ok(Some(Heard::Nothing)) => None,
+                Ok(Some(Heard::Pause)) => Some(Ending::Paused),
+                Ok(Some(Heard::Leave)) => Some(Ending::Left),
+                Ok(None) => break,
+                Err(error) => {
+                    debug!(%error, "viewer not understood");
+                    Some(Ending::Broken)
+                }
+            };
+        }
+        if input.is_empty() {
+            // A viewer rarely speaks: it keeps no buffer.
+            *input = BytesMut::new();
+        }
+        while let Some(mut reply) = dialect.reply() {
+            self.send(&mut reply).await?;
+        }
+        ending.map_or(Ok(()), Err)
+    }
+}
+
+/// Not across an await: the slices are 1 KiB of stack.
+fn write_some(socket: &TcpStream, bytes: &mut impl Buf) -> std::io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let count = bytes.chunks_vectored(&mut slices);
+    let written = socket.try_write_vectored(slices.get(..count).unwrap_or_default())?;
+    bytes.advance(written);
+    Ok(written)
+}
+
+fn read_some(socket: &TcpStream, input: &mut BytesMut) -> Result<usize, Ending> {
+    if input.len() >= MAX_UNREAD {
+        return Err(Ending::Broken);
+    }
+    input.reserve(READ);
+    match socket.try_read_buf(input) {
+        Ok(0) => Err(Ending::Gone),
+        Ok(read) => Ok(read),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        Err(_) => Err(Ending::Gone),
+    }
+}
+
+/// Closes a connection so that its last bytes arrive: a socket that is closed with unread bytes resets the connection,
+/// and the peer may lose what it has not read yet.
+pub(crate) async fn farewell(socket: &mut TcpStream) {
+    let closed = async {
+        socket.shutdown().await?;
+        let mut rest = [0; 256];
+        while socket.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // Whether the peer answers makes no difference any more.
+    drop(timeout(FAREWELL, closed).await);
+}
