@@ -7,56 +7,115 @@ use bytes::{Buf, Bytes};
 
 use crate::segment::Segment;
 
-/// Whole messages to send: a preamble of this reader's own where it needs one, and a segment that all share.
+/// Segments of a batch. A reader that is up to date has one; one that joins or lags takes small ones together, so that it needs
+/// the fewer writes the more it has to catch up.
+const MAX_SEGMENTS: usize = 16;
+
+/// Bytes after which a batch takes no further segment: what a stalled reader keeps alive is the larger of this and one
+/// segment.
+const MAX_BYTES: usize = 64 << 10;
+
+/// Whole messages to send: a preamble of this reader's own where it needs one, and segments that all share.
 #[derive(Debug)]
 pub struct Batch {
     preamble: Bytes,
-    segment: Arc<Segment>,
+    run: Run,
+    /// The segment that the next byte is in.
+    segment: usize,
     at: At,
-    /// Bytes of the segment that are left.
+    /// Bytes of the segments that are left.
     left: usize,
     /// The reader was outrun: messages before this batch are lost to it.
     pub skipped: bool,
-    /// The batch begins at a keyframe, its preamble aside.
+    /// The batch begins at a keyframe, its preamble aside. A keyframe is never inside of a batch.
     pub keyframe: bool,
 }
 
-/// The next byte of the segment.
+/// Segments that follow each other with nothing to say between them.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) first: Arc<Segment>,
+    more: [Option<Arc<Segment>>; MAX_SEGMENTS - 1],
+    len: usize,
+    bytes: usize,
+}
+
+/// The next byte of a segment.
 #[derive(Clone, Copy, Debug)]
 enum At {
     Flv(usize),
-    /// A byte of a piece's head and payload; never the one behind them.
+    /// A byte of a piece's head and payload.
     Rtmp {
         piece: usize,
         byte: usize,
     },
 }
 
-impl Batch {
-    pub(crate) fn flv(
-        preamble: Bytes,
-        segment: Arc<Segment>,
-        offset: usize,
-        skipped: bool,
-    ) -> Self {
+impl Run {
+    pub(crate) fn new(first: Arc<Segment>) -> Self {
         Self {
-            preamble,
-            at: At::Flv(offset),
-            left: segment.flv().len().saturating_sub(offset),
-            skipped,
-            keyframe: segment.keyframe && offset == 0,
-            segment,
+            bytes: first.flv().len(),
+            first,
+            more: Default::default(),
+            len: 1,
         }
     }
 
-    pub(crate) fn rtmp(preamble: Bytes, segment: Arc<Segment>, skipped: bool) -> Self {
+    pub(crate) fn last(&self) -> &Segment {
+        let more = self.more.get(..self.len - 1).and_then(<[_]>::last);
+        more.and_then(Option::as_ref).unwrap_or(&self.first)
+    }
+
+    /// Takes a segment, if it goes on where this ends, and there is room.
+    pub(crate) fn push(&mut self, next: &Arc<Segment>) -> bool {
+        let last = self.last();
+        let fits = self.bytes + next.flv().len() <= MAX_BYTES
+            && !next.keyframe
+            && last.end() == next.mark
+            && last.prelude_after == next.prelude.version();
+        let Some(slot) = self.more.get_mut(self.len - 1).filter(|_| fits) else {
+            return false;
+        };
+        self.bytes += next.flv().len();
+        *slot = Some(Arc::clone(next));
+        self.len += 1;
+        true
+    }
+
+    fn segment(&self, number: usize) -> Option<&Segment> {
+        match number.checked_sub(1) {
+            None => Some(&self.first),
+            Some(more) => self.more.get(more)?.as_deref(),
+        }
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        (0..self.len).filter_map(|number| self.segment(number))
+    }
+}
+
+impl Batch {
+    pub(crate) fn flv(preamble: Bytes, run: Run, offset: usize, skipped: bool) -> Self {
         Self {
             preamble,
-            at: At::Rtmp { piece: 0, byte: 0 },
-            left: segment.rtmp().len(),
+            segment: 0,
+            at: At::Flv(offset),
+            left: run.bytes.saturating_sub(offset),
             skipped,
-            keyframe: segment.keyframe,
-            segment,
+            keyframe: offset == 0 && run.first.keyframe,
+            run,
+        }
+    }
+
+    pub(crate) fn rtmp(preamble: Bytes, run: Run, skipped: bool) -> Self {
+        Self {
+            preamble,
+            segment: 0,
+            at: At::Rtmp { piece: 0, byte: 0 },
+            left: run.segments().map(|segment| segment.rtmp().len()).sum(),
+            skipped,
+            keyframe: run.first.keyframe,
+            run,
         }
     }
 
@@ -70,12 +129,12 @@ impl Batch {
         self.len() == 0
     }
 
-    /// What is left of the segment, in order.
+    /// What is left of the segments, in order.
     fn slices(&self) -> Slices<'_> {
         Slices {
-            segment: &self.segment,
+            run: &self.run,
+            segment: self.segment,
             at: self.at,
-            left: self.left,
         }
     }
 }
@@ -108,59 +167,78 @@ impl Buf for Batch {
         self.preamble.advance(of_preamble);
         let count = count - of_preamble;
         self.left -= count;
-        match &mut self.at {
-            At::Flv(offset) => *offset += count,
-            At::Rtmp { piece, byte } => {
-                *byte += count;
-                let heads = self.segment.rtmp();
-                while let Some([head, payload]) = heads.piece(self.segment.flv(), *piece)
-                    && *byte >= head.len() + payload.len()
-                {
-                    *byte -= head.len() + payload.len();
-                    *piece += 1;
-                }
-            }
-        }
+        let mut slices = self.slices();
+        slices.advance(count);
+        (self.segment, self.at) = (slices.segment, slices.at);
     }
 }
 
-/// Non-empty slices of a segment.
+/// Walks the slices of segments.
 struct Slices<'a> {
-    segment: &'a Segment,
+    run: &'a Run,
+    segment: usize,
     at: At,
-    left: usize,
+}
+
+impl<'a> Slices<'a> {
+    /// Goes over bytes that are there.
+    fn advance(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(slice) = self.current()
+        {
+            let step = count.min(slice.len());
+            self.consume(step);
+            count -= step;
+        }
+    }
+
+    /// The slice at the next byte, which is in a further segment if this one has come to its end.
+    fn current(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let segment = self.run.segment(self.segment)?;
+            if let Some(slice) = self.of_segment(segment) {
+                return Some(slice);
+            }
+            self.segment += 1;
+            self.at = match self.at {
+                At::Flv(_) => At::Flv(0),
+                At::Rtmp { .. } => At::Rtmp { piece: 0, byte: 0 },
+            };
+        }
+    }
+
+    fn of_segment(&mut self, segment: &'a Segment) -> Option<&'a [u8]> {
+        match &mut self.at {
+            At::Flv(offset) => segment.flv().get(*offset..).filter(|rest| !rest.is_empty()),
+            At::Rtmp { piece, byte } => loop {
+                let [head, payload] = segment.rtmp().piece(segment.flv(), *piece)?;
+                let rest = match byte.checked_sub(head.len()) {
+                    None => head.get(*byte..)?,
+                    Some(byte) => payload.get(byte..)?,
+                };
+                if !rest.is_empty() {
+                    return Some(rest);
+                }
+                (*piece, *byte) = (*piece + 1, 0);
+            },
+        }
+    }
+
+    /// Goes over bytes of the current slice.
+    fn consume(&mut self, count: usize) {
+        match &mut self.at {
+            At::Flv(offset) => *offset += count,
+            At::Rtmp { byte, .. } => *byte += count,
+        }
+    }
 }
 
 impl<'a> Iterator for Slices<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        if self.left == 0 {
-            return None;
-        }
-        let slice = match &mut self.at {
-            At::Flv(offset) => {
-                let slice = self.segment.flv().get(*offset..)?;
-                *offset += slice.len();
-                slice
-            }
-            At::Rtmp { piece, byte } => {
-                let heads = self.segment.rtmp();
-                let [head, payload] = heads.piece(self.segment.flv(), *piece)?;
-                match head.get(*byte..) {
-                    Some(rest) if !rest.is_empty() => {
-                        *byte = head.len();
-                        rest
-                    }
-                    _ => {
-                        let rest = payload.get(*byte - head.len()..)?;
-                        (*piece, *byte) = (*piece + 1, 0);
-                        rest
-                    }
-                }
-            }
-        };
-        self.left -= slice.len();
+        let slice = self.current()?;
+        self.consume(slice.len());
         Some(slice)
     }
 }

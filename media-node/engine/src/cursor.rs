@@ -5,7 +5,7 @@ use std::sync::Arc;
 use media_wire::flv::{Tracks, file_header};
 use media_wire::relay::{Epoch, Mark};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Run};
 use crate::segment::Segment;
 use crate::stream::Stream;
 use crate::window::{Place, Window};
@@ -35,6 +35,10 @@ pub enum Start {
 
 /// What comes next.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation for every viewer and pulse"
+)]
 pub enum Next {
     /// Bytes to send.
     Batch(Batch),
@@ -84,9 +88,9 @@ enum Position {
     At(u64),
 }
 
-/// A segment that was found for a reader.
+/// What was found for a reader.
 struct Found {
-    segment: Arc<Segment>,
+    run: Run,
     /// The first sequence to read, when the segment begins before it.
     sequence: Option<u64>,
     /// For the file header of a reader that joins.
@@ -140,6 +144,11 @@ impl Cursor {
         }
     }
 
+    /// Leaves out what lies before the newest keyframe, if the reader is not past it: for one that has paused.
+    pub fn catch_up(&mut self) {
+        self.reader.catch_up(&self.stream.window());
+    }
+
     /// What comes next, if it is there.
     pub fn try_next(&mut self) -> Option<Next> {
         self.reader.next(&self.stream)
@@ -167,6 +176,14 @@ impl Reader {
         }
     }
 
+    fn catch_up(&mut self, window: &Window) {
+        if let (Position::At(number), Some(newest)) = (self.position, window.newest_start())
+            && number < newest
+        {
+            self.position = Position::At(newest);
+        }
+    }
+
     fn find(&mut self, stream: &Stream, window: &Window) -> Option<Found> {
         if let Position::At(number) = self.position
             && number < window.first()
@@ -182,10 +199,14 @@ impl Reader {
             Position::At(number) => (Place::from(number), Tracks::default()),
             Position::Seeking(start) => self.seek(start, stream, window)?,
         };
-        let segment = Arc::clone(window.get(place.segment)?);
-        self.position = Position::At(place.segment + 1);
+        let mut run = Run::new(Arc::clone(window.get(place.segment)?));
+        let mut next = place.segment + 1;
+        while window.get(next).is_some_and(|segment| run.push(segment)) {
+            next += 1;
+        }
+        self.position = Position::At(next);
         Some(Found {
-            segment,
+            run,
             sequence: place.sequence,
             tracks,
         })
@@ -218,7 +239,7 @@ impl Reader {
     }
 
     fn batch(&mut self, found: Found) -> Batch {
-        let segment = found.segment;
+        let segment = &found.run.first;
         let mut preamble = Vec::new();
         if !self.joined && self.format != Format::Rtmp {
             preamble.extend_from_slice(&file_header(found.tracks));
@@ -239,21 +260,22 @@ impl Reader {
             }
             _ => {}
         }
-        let offset = match self.format {
-            Format::Relay => self.mark(&segment, found.sequence, &mut preamble),
-            Format::Flv | Format::Rtmp => 0,
-        };
-        self.knows = Knows::Version(segment.prelude_after);
+        let mut offset = 0;
+        if self.format == Format::Relay {
+            offset = self.mark(segment, found.sequence, &mut preamble);
+            self.expected = Some(found.run.last().end());
+        }
+        self.knows = Knows::Version(found.run.last().prelude_after);
         self.joined = true;
         let skipped = std::mem::take(&mut self.outrun);
         match self.format {
-            Format::Flv | Format::Relay => Batch::flv(preamble.into(), segment, offset, skipped),
-            Format::Rtmp => Batch::rtmp(preamble.into(), segment, skipped),
+            Format::Flv | Format::Relay => Batch::flv(preamble.into(), found.run, offset, skipped),
+            Format::Rtmp => Batch::rtmp(preamble.into(), found.run, skipped),
         }
     }
 
     /// Writes a mark where the receiver would expect something else; returns where in the segment to begin.
-    fn mark(&mut self, segment: &Segment, sequence: Option<u64>, out: &mut Vec<u8>) -> usize {
+    fn mark(&self, segment: &Segment, sequence: Option<u64>, out: &mut Vec<u8>) -> usize {
         let mark = Mark {
             sequence: sequence.unwrap_or(segment.mark.sequence),
             ..segment.mark
@@ -261,7 +283,6 @@ impl Reader {
         if self.expected != Some(mark) {
             out.extend_from_slice(&mark.encode());
         }
-        self.expected = Some(segment.end());
         sequence.map_or(0, |sequence| segment.offset_of(sequence))
     }
 }

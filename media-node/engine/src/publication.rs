@@ -9,7 +9,7 @@ use media_wire::relay::{Epoch, Mark};
 use media_wire::{MediaKind, Message, StreamKey};
 use tokio::sync::Notify;
 
-use crate::pulse::{due, pulse};
+use crate::pulse::due;
 use crate::stream::{PublicationInfo, Source, Stream, Writing};
 use crate::writer::Appended;
 
@@ -153,13 +153,11 @@ impl Publication {
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
         let mut writing = self.stream.writing();
         self.current(&mut writing)?;
-        let shared = self.stream.shared();
-        let pulse = pulse(&shared.settings, shared.viewers.load(Ordering::Relaxed));
-        let due = due(writing.last_seal, pulse, now);
         if !writing.unrung && !writing.writer.is_open() {
             return None;
         }
-        if due > now && !writing.unrung {
+        let due = due(writing.last_seal, self.stream.pulse(), now);
+        if due > now && !writing.is_urgent() {
             return Some(due);
         }
         writing.last_seal = Some(now);

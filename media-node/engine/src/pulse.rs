@@ -12,14 +12,17 @@
 //!
 //! The pulse is the *shortest time between two seals*, not a delay: a message that comes after a longer silence goes
 //! out at once, and so does a keyframe. With few viewers the pulse is shorter than the distance of two messages and
-//! every message goes out at once.
+//! every message goes out at once. A stream that nobody reads collects as long as it may: fewer segments take less memory.
 
 use std::time::{Duration, Instant};
 
 use crate::settings::EngineSettings;
 
-/// The pulse of a node with this many viewers.
-pub(crate) fn pulse(settings: &EngineSettings, viewers: usize) -> Duration {
+/// The pulse of a stream on a node with this many viewers.
+pub(crate) fn pulse(settings: &EngineSettings, viewers: usize, has_readers: bool) -> Duration {
+    if !has_readers && !settings.pulse_per_viewer.is_zero() {
+        return settings.pulse_max;
+    }
     let viewers = u32::try_from(viewers).unwrap_or(u32::MAX);
     settings
         .pulse_per_viewer
@@ -39,10 +42,22 @@ mod tests {
     #[test]
     fn the_pulse_follows_the_viewers_up_to_its_limit() {
         let settings = EngineSettings::default();
-        assert_eq!(pulse(&settings, 0), Duration::ZERO);
-        assert_eq!(pulse(&settings, 1_000), Duration::from_millis(20));
-        assert_eq!(pulse(&settings, 1_000_000), Duration::from_millis(100));
-        assert_eq!(pulse(&settings, usize::MAX), Duration::from_millis(100));
+        let pulse = |viewers| pulse(&settings, viewers, true);
+        assert_eq!(pulse(0), Duration::ZERO);
+        assert_eq!(pulse(1_000), Duration::from_millis(20));
+        assert_eq!(pulse(1_000_000), Duration::from_millis(100));
+        assert_eq!(pulse(usize::MAX), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_stream_that_nobody_reads_has_the_longest_pulse_if_there_are_pulses_at_all() {
+        let settings = EngineSettings::default();
+        assert_eq!(pulse(&settings, 10, false), Duration::from_millis(100));
+        let every_message = EngineSettings {
+            pulse_per_viewer: Duration::ZERO,
+            ..settings
+        };
+        assert_eq!(pulse(&every_message, 10, false), Duration::ZERO);
     }
 
     #[test]

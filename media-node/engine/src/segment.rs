@@ -13,6 +13,13 @@ use media_wire::{MediaKind, Message};
 use crate::prelude::Prelude;
 use crate::rtmp_heads::RtmpHeads;
 
+/// A segment is sealed before its pulse when it has this many bytes, so that a burst does not become one large write and
+/// a viewer that stalls does not keep much alive.
+const MAX_BYTES: usize = 256 << 10;
+
+/// And when it has this many messages: their list stays with the stream.
+const MAX_MESSAGES: usize = 1024;
+
 /// Sealed messages.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -123,9 +130,15 @@ impl OpenSegment {
         self.messages.is_empty()
     }
 
-    /// Bytes when sealed.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
+    }
+
+    /// Whether a viewer could start with it.
+    pub(crate) fn is_keyframe(&self) -> bool {
+        self.opening
+            .as_ref()
+            .is_some_and(|opening| opening.keyframe)
     }
 
     /// Whether a message with this mark goes on where the last one ended.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media_wire::relay::Epoch;
 use media_wire::{Codec, StreamKey};
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::bell::Bells;
 use crate::cursor::{Cursor, Format, Start};
 use crate::publication::Holder;
+use crate::pulse::pulse;
 use crate::settings::EngineSettings;
 use crate::window::Window;
 use crate::writer::Writer;
@@ -49,6 +50,14 @@ pub(crate) struct Writing {
     /// Since when there is no publisher; set by the first sweep that sees it.
     pub(crate) idle_since: Option<Instant>,
     playable: bool,
+}
+
+impl Writing {
+    /// Whether what waits goes out before its time: a keyframe sealed the segment before it, and both go together; or it is
+    /// the keyframe that viewers wait for.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.unrung || (!self.playable && self.writer.opens_with_keyframe())
+    }
 }
 
 /// What a stream is now. [`Stream::watch`] tells of every change.
@@ -191,8 +200,11 @@ impl Stream {
         stats
     }
 
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.shared
+    /// The shortest time between two seals.
+    pub(crate) fn pulse(&self) -> Duration {
+        let viewers = self.shared.viewers.load(Ordering::Relaxed);
+        let readers = self.viewers.load(Ordering::Relaxed) + self.relays.load(Ordering::Relaxed);
+        pulse(&self.shared.settings, viewers, readers > 0)
     }
 
     pub(crate) fn bells(&self) -> &Bells {

@@ -255,3 +255,6 @@ impl LogTimeline {
         timestamp
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,6 @@ use crate::segment::{OpenSegment, Opening, Segment};
 use crate::timeline::{LogTimeline, SourceTimeline, Timing};
 use crate::tracks::{Metadata, TrackDecision};
 
-/// Bytes of a segment that is sealed before its pulse, so that a burst does not become one large write and a viewer that
-/// stalls does not hold much.
-const SEGMENT_MAX_BYTES: usize = 256 << 10;
-
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
@@ -125,6 +121,11 @@ impl Writer {
         !self.open.is_empty()
     }
 
+    /// Whether the open messages begin with a keyframe.
+    pub(crate) fn opens_with_keyframe(&self) -> bool {
+        self.open.is_keyframe()
+    }
+
     /// What was sealed since the last call.
     pub(crate) fn sealed(&mut self) -> std::vec::Drain<'_, Segment> {
         self.sealed.drain(..)
@@ -204,7 +205,7 @@ impl Writer {
             shift: self.timeline.shift(),
         };
         let keyframe = is_keyframe(message.kind, traits);
-        if keyframe || !self.open.continues(mark) || self.open.bytes() >= SEGMENT_MAX_BYTES {
+        if keyframe || !self.open.continues(mark) || self.open.is_full() {
             self.seal();
         }
         let changed = self.prelude.changed_by(&message, traits, sequence);

@@ -8,6 +8,7 @@ use media_engine::{
     Source, Start,
 };
 use media_wire::flv::{Item, TagReader, Tracks};
+use media_wire::rtmp::chunk_reader::ChunkReader;
 use media_wire::{MediaKind, Message, StreamKey, amf0};
 
 pub(crate) fn key(name: &str) -> StreamKey {
@@ -62,14 +63,14 @@ pub(crate) fn inter(timestamp: u32, number: u32) -> Message {
     frame(MediaKind::Video, &[0x27, 1, 0, 0, 0], timestamp, number, 50)
 }
 
-pub(crate) fn long_keyframe(timestamp: u32, number: u32, len: usize) -> Message {
-    frame(
-        MediaKind::Video,
-        &[0x17, 1, 0, 0, 0],
-        timestamp,
-        number,
-        len,
-    )
+/// The same frame, padded.
+pub(crate) fn long_frame(message: Message, len: usize) -> Message {
+    let mut payload = message.payload.to_vec();
+    payload.resize(len, 0xDD);
+    Message {
+        payload: payload.into(),
+        ..message
+    }
 }
 
 pub(crate) fn sound(timestamp: u32, number: u32) -> Message {
@@ -205,6 +206,50 @@ pub(crate) fn at(timestamp: u32, message: Message) -> Message {
 
 pub(crate) fn timestamps(messages: &[Message]) -> Vec<u32> {
     messages.iter().map(|message| message.timestamp).collect()
+}
+
+/// An RTMP connection behind its handshake, that is told our chunk size.
+pub(crate) struct RtmpReader {
+    cursor: Cursor,
+    input: BytesMut,
+    chunks: ChunkReader,
+    messages: Vec<Message>,
+}
+
+impl RtmpReader {
+    pub(crate) fn of(registry: &Registry, name: &str) -> Self {
+        let stream = registry.open(&key(name)).unwrap();
+        let set_chunk_size = [2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0xEA, 0x60];
+        Self {
+            cursor: stream.subscribe(Format::Rtmp, Start::Newest, 0),
+            input: BytesMut::from(&set_chunk_size[..]),
+            chunks: ChunkReader::new(16 << 20),
+            messages: Vec::new(),
+        }
+    }
+
+    /// What was read since the last call. Each batch must be whole messages.
+    pub(crate) fn taken(&mut self) -> Vec<Message> {
+        while let Some(Next::Batch(mut batch)) = self.cursor.try_next() {
+            self.input
+                .extend_from_slice(&batch.copy_to_bytes(batch.remaining()));
+            while let Some(message) = self.chunks.receive(&mut self.input).unwrap() {
+                let kind = match message.message_type {
+                    8 => MediaKind::Audio,
+                    9 => MediaKind::Video,
+                    18 => MediaKind::Data,
+                    other => panic!("a message of type {other}"),
+                };
+                self.messages.push(Message {
+                    kind,
+                    timestamp: message.timestamp,
+                    payload: message.payload,
+                });
+            }
+            assert!(self.input.is_empty(), "a torn message");
+        }
+        std::mem::take(&mut self.messages)
+    }
 }
 
 /// Passes on all that a relay's reader has read, as a receiving node would.
