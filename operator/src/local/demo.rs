@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use media_wire::flv::{FlvError, Item, TagReader};
-use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, InvalidUrl, RtmpError, RtmpUrl};
+use media_wire::rtmp::{
+    ClientConnection, ClientEvent, ClientSettings, InvalidUrl, RtmpError, RtmpUrl,
+};
 use media_wire::{MediaKind, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,15 +37,22 @@ pub(super) enum DemoError {
     Protocol(#[from] RtmpError),
     #[error("the origin refused: {0}")]
     Refused(String),
-    /// The usual reason is somebody who publishes the same stream.
-    #[error("the origin ended it")]
-    Ended,
+    /// After a start that went well, the usual reason is somebody who publishes the same stream.
+    #[error("the origin ended it: {0}")]
+    Ended(String),
 }
 
 impl DemoError {
-    /// Whether the stream is somebody else's now.
+    fn after_start(self) -> Self {
+        match self {
+            Self::Refused(words) => Self::Ended(words),
+            other => other,
+        }
+    }
+
+    /// Whether the stream is somebody else's now: a demo does not fight for it.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self, Self::Ended | Self::Clip(_) | Self::Url(_))
+        matches!(self, Self::Ended(_) | Self::Clip(_) | Self::Url(_))
     }
 }
 
@@ -127,11 +136,11 @@ impl Publisher {
                 () = sleep_until(due) => return Ok(()),
                 read = self.socket.read_buf(&mut self.input) => {
                     if read? == 0 {
-                        return Err(DemoError::Ended);
+                        return Err(DemoError::Ended("connection closed".to_owned()));
                     }
                 }
             }
-            self.heard()?;
+            self.heard().map_err(DemoError::after_start)?;
             self.flush().await?;
         }
     }
@@ -163,7 +172,6 @@ impl Publisher {
 
     async fn flush(&mut self) -> Result<(), DemoError> {
         while let Some(bytes) = self.connection.output() {
-            let bytes: Bytes = bytes;
             self.socket.write_all(&bytes).await?;
         }
         Ok(())
@@ -190,7 +198,10 @@ mod tests {
     #[test]
     fn rounds_follow_each_other_without_a_seam() {
         let clip = clip().unwrap();
-        for (kind, count, step) in [(MediaKind::Video, 400, 40..=40), (MediaKind::Audio, 750, 20..=22)] {
+        for (kind, count, step) in [
+            (MediaKind::Video, 400, 40..=40),
+            (MediaKind::Audio, 750, 20..=22),
+        ] {
             let times: Vec<u32> = rounds(&clip)
                 .take(clip.len() * 3)
                 .map(|(_, message)| message)
@@ -200,7 +211,9 @@ mod tests {
             assert!(times.len() > count * 2);
             assert_eq!(times.first(), Some(&0));
             assert!(
-                times.windows(2).all(|pair| step.contains(&(pair[1] - pair[0]))),
+                times
+                    .windows(2)
+                    .all(|pair| step.contains(&(pair[1] - pair[0]))),
                 "{kind:?}"
             );
         }
