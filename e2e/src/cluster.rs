@@ -4,6 +4,9 @@
 //! namespace with everything that it does there. [`runner`] runs scenarios: those that disturb nobody beside one another,
 //! those that do alone.
 
+mod audience;
+mod audit;
+mod breakage;
 mod command;
 mod diagnosis;
 mod reach;
@@ -19,6 +22,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
+pub use audit::{ObjectRef, Request, ResponseStatus, User};
 pub use command::{Finished, command};
 pub use reach::Reach;
 pub use release::{Release, SYSTEM_NAMESPACE};

@@ -14,8 +14,6 @@ pub(super) async fn diagnose(
     since: Duration,
 ) -> (PathBuf, String) {
     let folder = stage.cluster.out.join(stage.scenario);
-    // A folder of the last run would only mislead.
-    let _absent = tokio::fs::remove_dir_all(&folder).await;
     let mut tail = String::new();
     if let Err(unwritable) = tokio::fs::create_dir_all(&folder).await {
         return (folder, format!("cannot write the folder: {unwritable}"));

@@ -148,6 +148,8 @@ async fn perform(
         began,
     };
     stage.say(format!("begins: {}", scenario.proves));
+    // What the last run left would only mislead.
+    let _absent = tokio::fs::remove_dir_all(stage.cluster.out.join(scenario.name)).await;
     let start = Instant::now();
     let result = attempt(scenario, &stage).await;
     let took = start.elapsed();

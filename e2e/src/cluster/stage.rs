@@ -39,6 +39,14 @@ impl Stage {
         );
     }
 
+    /// The same scenario in another namespace.
+    pub fn elsewhere(&self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The objects of a kind in this namespace.
     pub fn api<K>(&self) -> Api<K>
     where

@@ -86,6 +86,17 @@ impl Sightings {
         Ok(())
     }
 
+    /// Fails if anything came that another encoder sent.
+    ///
+    /// # Errors
+    /// Names it.
+    pub fn is_only_of(&self, film: u32) -> anyhow::Result<()> {
+        match self.seen.iter().find(|it| it.stamp.film != film) {
+            None => Ok(()),
+            Some(strange) => bail!("expected only film {film}, seen {strange:?}"),
+        }
+    }
+
     /// Fails unless every picture and every sound came, each once and in order, from the first to the last one seen.
     ///
     /// # Errors

@@ -56,6 +56,11 @@ impl Viewer {
         })
     }
 
+    /// What it watches.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// What it has seen so far.
     pub fn sightings(&self) -> Sightings {
         lock(&self.seen).clone()

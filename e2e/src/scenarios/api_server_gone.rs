@@ -1,0 +1,102 @@
+//! Kubernetes itself is down, or the operator is: streams know nothing of it, and the operator goes on by itself afterwards.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::cluster::{Stage, command, eventually, holds};
+use crate::live::{Encoder, Viewer};
+
+pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
+    stage.apply_ready("demo", json!({})).await?;
+    let origin = stage.reach_role("demo", "origin").await?;
+    let edge = stage.reach_role("demo", "edge").await?;
+    let encoder = stage.published(&origin.rtmp(STREAM)).await?;
+    let viewer = stage.watched(&edge.flv(STREAM)).await?;
+
+    stage.say("the API server is away for a minute");
+    stage.cluster.api_server(false).await?;
+    let away = async {
+        holds("the stream goes on", Duration::from_secs(60), || async {
+            viewer.is_still_there()?;
+            encoder.never_noticed()
+        })
+        .await?;
+        // Newcomers, too: names, addresses and routes are all there.
+        let second = Encoder::publish(&edge.rtmp("live/second")).await?;
+        let mut newcomer = Viewer::watch(&origin.rtmp("live/second")).await?;
+        newcomer.sees_more(50, Duration::from_secs(10)).await?;
+        second.never_noticed()
+    };
+    let result = away.await;
+    stage.cluster.api_server(true).await?;
+    result?;
+    works(&stage, "back").await?;
+
+    stage.say("the operator is away");
+    let deployment = format!("deployment/{}", stage.cluster.release.deployment());
+    let namespace = stage.cluster.release.namespace.as_str();
+    scale(namespace, &deployment, 0).await?;
+    let wait = [
+        "kubectl",
+        "-n",
+        namespace,
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/component=operator",
+        "--timeout=60s",
+    ];
+    command(&wait, "").await?.success()?;
+    let third = Encoder::publish(&edge.rtmp("live/third")).await?;
+    let watching = stage.watched(&origin.flv("live/third")).await;
+    scale(namespace, &deployment, 2).await?;
+    watching?.is_still_there()?;
+    third.never_noticed()?;
+    works(&stage, "again").await?;
+
+    encoder.never_noticed()?;
+    viewer.is_still_there()?;
+    viewer.sightings().has_no_gap()
+}
+
+async fn scale(namespace: &str, deployment: &str, replicas: u8) -> anyhow::Result<()> {
+    let replicas = format!("--replicas={replicas}");
+    command(
+        &["kubectl", "-n", namespace, "scale", deployment, &replicas],
+        "",
+    )
+    .await?
+    .success()?;
+    Ok(())
+}
+
+/// An edit is done: the operator is at work.
+async fn works(stage: &Stage, value: &str) -> anyhow::Result<()> {
+    let spec = json!({"edges": {"service": {"annotations": {"round": value}}}});
+    eventually("an edit is taken", Duration::from_secs(30), || {
+        stage.edit("demo", spec.clone())
+    })
+    .await?;
+    eventually(
+        "the operator works by itself",
+        Duration::from_secs(90),
+        || async {
+            let service: k8s_openapi::api::core::v1::Service = stage.get("demo-edge").await?;
+            ensure!(
+                service
+                    .annotations()
+                    .get("round")
+                    .is_some_and(|it| it == value),
+                "not yet"
+            );
+            Ok(())
+        },
+    )
+    .await
+}
+
+const STREAM: &str = "live/livestream";

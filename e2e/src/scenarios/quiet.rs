@@ -1,0 +1,110 @@
+//! A cluster at which nothing changes costs Kubernetes nothing: no write in three minutes, although a stream is watched.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use kube::api::{DynamicObject, ListParams};
+use kube::core::ApiResource;
+use operator::crd::LiveCluster;
+use serde_json::json;
+
+use crate::cluster::{Stage, eventually, holds};
+
+pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
+    stage.apply_ready("demo", json!({})).await?;
+    let edge = stage.reach_role("demo", "edge").await?;
+    let encoder = stage.published(&edge.rtmp(STREAM)).await?;
+    let viewer = stage.watched(&edge.flv(STREAM)).await?;
+    eventually(
+        "one stream and one viewer in the status",
+        Duration::from_secs(60),
+        || async {
+            let status = stage
+                .get::<LiveCluster>("demo")
+                .await?
+                .status
+                .context("no status")?;
+            let streams = status.streams.context("nothing about streams")?;
+            ensure!((streams.active, streams.viewers) == (1, 1), "{streams:?}");
+            Ok(())
+        },
+    )
+    .await?;
+
+    let before = versions(&stage).await?;
+    let began = Timestamp::now();
+    stage.say("three minutes in which nothing happens");
+    holds("everybody watches", Duration::from_secs(180), || async {
+        viewer.is_still_there()?;
+        encoder.never_noticed()
+    })
+    .await?;
+    let after = versions(&stage).await?;
+    let changed: Vec<_> = after
+        .iter()
+        .filter(|(name, version)| before.get(*name) != Some(version))
+        .collect();
+    ensure!(
+        changed.is_empty() && after.len() == before.len(),
+        "these were written: {changed:?}"
+    );
+    if stage.cluster.kind.is_some() {
+        nothing_was_asked(&stage, began).await?;
+    }
+    viewer.sightings().has_no_gap()
+}
+
+/// The resource version of the LiveCluster and of each of its objects.
+async fn versions(stage: &Stage) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut versions = BTreeMap::new();
+    for resource in [
+        ApiResource::erase::<LiveCluster>(&()),
+        ApiResource::erase::<ServiceAccount>(&()),
+        ApiResource::erase::<ConfigMap>(&()),
+        ApiResource::erase::<Service>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+        ApiResource::erase::<PodDisruptionBudget>(&()),
+        ApiResource::erase::<Deployment>(&()),
+    ] {
+        let client = stage.cluster.client.clone();
+        let api = kube::Api::<DynamicObject>::namespaced_with(client, &stage.namespace, &resource);
+        for object in api.list(&ListParams::default()).await? {
+            if resource.kind != "LiveCluster" && object.owner_references().is_empty() {
+                continue;
+            }
+            let name = format!("{}/{}", resource.kind, object.name_any());
+            versions.insert(name, object.resource_version().context("no version")?);
+        }
+    }
+    Ok(versions)
+}
+
+/// The API server's own log: no write in this namespace.
+async fn nothing_was_asked(stage: &Stage, since: Timestamp) -> anyhow::Result<()> {
+    let requests = stage.cluster.requests().await?;
+    let writes: Vec<String> = requests
+        .iter()
+        .filter(|request| request.writes() && request.object_ref.namespace == stage.namespace)
+        .filter(|request| request.request_received_timestamp.0 > since)
+        .map(|request| format!("{} {}", request.verb, request.uri))
+        .collect();
+    ensure!(
+        writes.is_empty(),
+        "the operator wrote {} times: {writes:?}",
+        writes.len()
+    );
+    ensure!(
+        !requests.is_empty(),
+        "the audit log knows nothing of the operator"
+    );
+    Ok(())
+}
+
+const STREAM: &str = "live/livestream";
