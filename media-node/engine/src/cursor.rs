@@ -26,7 +26,7 @@ pub enum Format {
 pub enum Start {
     /// At the newest keyframe.
     Newest,
-    /// At the oldest keyframe.
+    /// At the oldest keyframe of the newest epoch.
     Oldest,
     /// A relay, at a message of a publication; at the newest keyframe when the message is no longer there. Viewers start at
     /// the newest keyframe.

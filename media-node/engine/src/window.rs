@@ -167,14 +167,14 @@ impl Window {
         self.newest_start.or(whole)
     }
 
-    /// The oldest place where a viewer can start.
+    /// The oldest place of the newest epoch where a viewer can start.
     pub(crate) fn oldest_start(&self) -> Option<u64> {
         let newest = self.newest_start?;
+        let oldest = self.epoch_start.max(self.first);
         if !self.is_keyframe(newest) {
-            return Some(self.epoch_start.max(self.first));
+            return Some(oldest);
         }
-        let at = self.segments.iter().position(|segment| segment.keyframe)?;
-        Some(self.first + at as u64)
+        (oldest..=newest).find(|number| self.is_keyframe(*number))
     }
 
     /// The place of a message, or where it will be. `None` when it is not here and will not come.

@@ -1,19 +1,27 @@
 //! Publishers that come, go, and come back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use media_engine::{Appended, EngineSettings, Format, Registry, Source, Start};
+use media_engine::{Appended, Duplicate, EngineSettings, Epoch, Format, PublishError, Registry};
+use media_engine::{Source, Start};
+use media_wire::MediaKind;
 
 use crate::support::*;
+
+fn viewer(registry: &Registry) -> FlvReader {
+    FlvReader::of(registry, "a", Format::Flv, Start::Newest)
+}
 
 #[test]
 fn a_new_epoch_continues_the_timeline() {
     let registry = Registry::new(settings());
-    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let mut viewer = viewer(&registry);
+    let mut rtmp = RtmpReader::of(&registry, "a");
     let mut first = encoder(&registry, "a", 1);
     send(&mut first, headers());
     send(&mut first, [keyframe(0, 0), inter(40, 1), inter(80, 2)]);
     assert_eq!(timestamps(&viewer.taken()), [0, 0, 0, 0, 40, 80]);
+    assert_eq!(timestamps(&rtmp.taken()), [0, 0, 0, 0, 40, 80]);
     drop(first);
     let mut second = encoder(&registry, "a", 2);
     send(&mut second, headers());
@@ -23,12 +31,51 @@ fn a_new_epoch_continues_the_timeline() {
     assert_eq!(timestamps(&messages), [120, 120, 120, 120, 160, 141]);
     assert_eq!(messages[4].payload, keyframe(0, 5).payload);
     assert_eq!(viewer.tracks.len(), 1);
+    assert_eq!(rtmp.taken(), messages);
+}
+
+#[test]
+fn an_encoder_that_restarts_again_and_again_is_one_timeline() {
+    let registry = Registry::new(settings());
+    let mut viewer = viewer(&registry);
+    let mut messages = Vec::new();
+    for epoch in 1..=5 {
+        let mut publication = encoder(&registry, "a", epoch);
+        send(&mut publication, headers());
+        for n in 0..50 {
+            let video = if n % 25 == 0 { keyframe } else { inter };
+            send(
+                &mut publication,
+                [
+                    video(n * 40, n),
+                    sound(n * 40 + 3, n),
+                    sound(n * 40 + 24, n),
+                ],
+            );
+            messages.extend(viewer.taken());
+        }
+    }
+    assert_eq!(messages.len(), 5 * (3 + 150));
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        let track = messages.iter().filter(|message| message.kind == kind);
+        let frames: Vec<_> = track
+            .filter(|message| !message.is_sequence_header())
+            .collect();
+        let steps = frames
+            .windows(2)
+            .map(|pair| pair[1].timestamp - pair[0].timestamp);
+        assert!(
+            steps.clone().all(|step| (1..=80).contains(&step)),
+            "{:?}",
+            steps.max()
+        );
+    }
 }
 
 #[test]
 fn a_second_track_does_not_go_back_behind_its_former_end() {
     let registry = Registry::new(settings());
-    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let mut viewer = viewer(&registry);
     let mut first = encoder(&registry, "a", 1);
     send(&mut first, headers());
     send(&mut first, [keyframe(0, 0), inter(40, 1), sound(100, 2)]);
@@ -45,14 +92,14 @@ fn a_second_track_does_not_go_back_behind_its_former_end() {
         ],
     );
     let timestamps = timestamps(&viewer.taken());
-    // The keyframe is one frame behind the latest message, and audio one millisecond behind its end instead of 20 before.
+    // The keyframe is one frame behind the latest message; audio one millisecond behind its end, and not 20 before.
     assert_eq!(timestamps, [140, 101, 201, 124]);
 }
 
 #[test]
 fn timestamps_of_a_viewer_wrap_at_32_bits() {
     let registry = Registry::new(settings());
-    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let mut viewer = viewer(&registry);
     let mut publication = encoder(&registry, "a", 1);
     let start = 0_u32.wrapping_sub(60);
     send(
@@ -64,6 +111,51 @@ fn timestamps_of_a_viewer_wrap_at_32_bits() {
     send(&mut publication, (1..5).map(|n| inter(times[n], 1)));
     assert_eq!(timestamps(&viewer.taken())[3..], times);
     assert_eq!(publication.stream().stats().jumps, 0);
+    send(&mut publication, [keyframe(120, 9)]);
+    assert_eq!(
+        timestamps(&self::viewer(&registry).taken()),
+        [120, 120, 120, 120]
+    );
+}
+
+#[test]
+fn old_segments_leave_the_window_over_the_wrap() {
+    let registry = Registry::new(EngineSettings {
+        window: Duration::from_millis(200),
+        ..settings()
+    });
+    let mut publication = encoder(&registry, "a", 1);
+    let start = 0_u32.wrapping_sub(4_000);
+    for n in 0..200 {
+        send(&mut publication, [keyframe(start.wrapping_add(n * 40), n)]);
+        assert!(publication.stream().stats().window_segments <= 6);
+    }
+}
+
+#[test]
+fn nobody_joins_an_old_epoch_once_a_new_one_has_begun() {
+    let registry = Registry::new(settings());
+    let mut first = encoder(&registry, "a", 1);
+    send(&mut first, headers());
+    send(&mut first, [keyframe(0, 0), inter(40, 1)]);
+    let mut second = encoder(&registry, "a", 2);
+    let mut before = viewer(&registry);
+    assert_eq!(
+        before.taken().len(),
+        5,
+        "the new publisher has not said a word"
+    );
+    send(&mut second, [audio_header(9)]);
+    assert!(!second.stream().state().playable);
+    let mut joining = viewer(&registry);
+    assert!(joining.taken().is_empty());
+    send(&mut second, [video_header(9), keyframe(0, 2)]);
+    let messages = joining.taken();
+    let [_, audio, video] = headers().map(|message| at(80, message));
+    assert_eq!(messages.len(), 3, "no metadata of the old epoch");
+    assert_ne!(messages[0], audio);
+    assert_ne!(messages[1], video);
+    assert_eq!(messages[2], keyframe(80, 2));
 }
 
 #[test]
@@ -72,20 +164,64 @@ fn viewers_stay_for_the_continuity_window_and_then_end() {
         continuity: Duration::from_secs(30),
         ..settings()
     });
-    let now = std::time::Instant::now();
-    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let now = Instant::now();
+    let after = |seconds| now + Duration::from_secs(seconds);
+    let mut viewer = viewer(&registry);
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(&mut publication, [keyframe(0, 0)]);
     drop(publication);
-    registry.sweep(now);
-    registry.sweep(now + Duration::from_secs(29));
+    registry.sweep(after(0));
+    registry.sweep(after(29));
     assert_eq!(viewer.taken().len(), 4);
     assert!(!viewer.ended);
-    registry.sweep(now + Duration::from_secs(30));
+    let mut again = encoder(&registry, "a", 2);
+    registry.sweep(after(31));
+    send(&mut again, [keyframe(0, 1)]);
+    assert_eq!(viewer.taken().len(), 1);
+    drop(again);
+    registry.sweep(after(40));
+    registry.sweep(after(69));
+    viewer.read();
+    assert!(!viewer.ended);
+    let watch = viewer.cursor.stream().watch();
+    registry.sweep(after(70));
     viewer.read();
     assert!(viewer.ended);
+    assert!(watch.borrow().ended);
     assert!(registry.streams().is_empty());
+}
+
+#[test]
+fn who_is_behind_reads_to_the_end_before_it_ends() {
+    let registry = Registry::new(EngineSettings {
+        continuity: Duration::ZERO,
+        ..settings()
+    });
+    let mut viewer = viewer(&registry);
+    let mut publication = encoder(&registry, "a", 1);
+    send(&mut publication, headers());
+    send(&mut publication, [keyframe(0, 0)]);
+    publication.append(inter(40, 1));
+    drop(publication);
+    registry.sweep(Instant::now());
+    assert_eq!(
+        viewer.taken().len(),
+        5,
+        "what was open when the publisher went is not lost"
+    );
+    assert!(viewer.ended);
+}
+
+#[test]
+fn a_stream_that_nobody_holds_and_nobody_published_is_forgotten_at_once() {
+    let registry = Registry::new(settings());
+    let wanted = registry.open(&key("a")).unwrap();
+    registry.sweep(Instant::now());
+    assert!(registry.find(&key("a")).is_some());
+    drop(wanted);
+    registry.sweep(Instant::now());
+    assert!(registry.find(&key("a")).is_none());
 }
 
 #[test]
@@ -96,7 +232,129 @@ fn a_superseded_publication_writes_nothing() {
     assert!(first.is_superseded());
     assert!(second.epoch() > first.epoch());
     assert_eq!(first.append(keyframe(0, 0)), Appended::Superseded);
+    assert_eq!(first.pulse(Instant::now()), None);
     drop(first);
     assert!(!second.is_superseded());
     assert_eq!(second.append(keyframe(0, 0)), Appended::New);
+}
+
+#[test]
+fn what_a_publisher_has_appended_is_shown_when_another_one_takes_over() {
+    let registry = Registry::new(settings());
+    let mut viewer = viewer(&registry);
+    let mut first = encoder(&registry, "a", 1);
+    send(&mut first, headers());
+    first.append(keyframe(0, 0));
+    let _second = encoder(&registry, "a", 2);
+    assert_eq!(viewer.taken().len(), 4);
+}
+
+#[tokio::test]
+async fn a_publication_is_told_that_it_is_superseded() {
+    let registry = Registry::new(settings());
+    let first = encoder(&registry, "a", 1);
+    let superseded = tokio::spawn(first.superseded());
+    tokio::task::yield_now().await;
+    assert!(!superseded.is_finished());
+    let second = encoder(&registry, "a", 2);
+    superseded.await.unwrap();
+    first.superseded().await;
+    assert!(registry.supersede(&key("a"), Epoch(u64::MAX)));
+    second.superseded().await;
+    assert!(!registry.supersede(&key("a"), Epoch(u64::MAX)));
+}
+
+#[test]
+fn duplicates_are_decided_by_epoch_source_and_policy() {
+    use Source::{Encoder, Forwarded, Pulled};
+    const TAKEN: Result<(), PublishError> = Ok(());
+    const PUBLISHED: Result<(), PublishError> = Err(PublishError::AlreadyPublished);
+    const LATER: Result<(), PublishError> = Err(PublishError::Superseded { by: Epoch(5) });
+    let cases = [
+        // A later epoch.
+        (Encoder, 6, Encoder, TAKEN, PUBLISHED),
+        (Forwarded, 6, Forwarded, TAKEN, PUBLISHED),
+        (Forwarded, 6, Encoder, TAKEN, PUBLISHED),
+        (Forwarded, 6, Pulled, TAKEN, PUBLISHED),
+        (Pulled, 6, Forwarded, TAKEN, TAKEN),
+        (Pulled, 6, Pulled, TAKEN, TAKEN),
+        // The same epoch comes another way.
+        (Forwarded, 5, Forwarded, TAKEN, TAKEN),
+        (Forwarded, 5, Pulled, TAKEN, TAKEN),
+        (Pulled, 5, Pulled, TAKEN, TAKEN),
+        (Pulled, 5, Forwarded, PUBLISHED, PUBLISHED),
+        // An earlier epoch; an encoder's is never earlier.
+        (Encoder, 4, Forwarded, TAKEN, PUBLISHED),
+        (Forwarded, 4, Forwarded, LATER, LATER),
+        (Pulled, 4, Pulled, LATER, LATER),
+    ];
+    for (source, epoch, holder, takeover, reject) in cases {
+        for (policy, expected) in [(Duplicate::Takeover, takeover), (Duplicate::Reject, reject)] {
+            let registry = Registry::new(settings());
+            let first = publish(&registry, "a", 5, holder);
+            let now = Instant::now();
+            let second = registry.publish(&key("a"), Epoch(epoch), source, policy, now);
+            let case = format!("{source:?} {epoch} against {holder:?} 5, {policy:?}");
+            assert_eq!(
+                second.as_ref().map(|_| ()).map_err(|error| *error),
+                expected,
+                "{case}"
+            );
+            assert_eq!(first.is_superseded(), second.is_ok(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn an_earlier_epoch_may_come_when_the_later_one_is_gone() {
+    let registry = Registry::new(settings());
+    let mut viewer = viewer(&registry);
+    let mut first = publish(&registry, "a", 5, Source::Forwarded);
+    send(&mut first, [keyframe(1_000, 0)]);
+    drop(first);
+    let mut earlier = publish(&registry, "a", 4, Source::Forwarded);
+    send(&mut earlier, [keyframe(0, 1), inter(600, 2)]);
+    assert_eq!(timestamps(&viewer.taken()), [1_033, 1_633]);
+}
+
+#[test]
+fn streams_that_are_wanted_do_not_keep_publishers_out() {
+    let registry = Registry::new(EngineSettings {
+        max_streams: 2,
+        ..settings()
+    });
+    let wanted = ["a", "b"].map(|name| registry.open(&key(name)).unwrap());
+    assert_eq!(registry.open(&key("c")).unwrap_err().limit, 2);
+    let first = encoder(&registry, "c", 1);
+    let _second = encoder(&registry, "a", 1);
+    let now = Instant::now();
+    let publish = |name| {
+        let policy = Duplicate::Takeover;
+        registry.publish(&key(name), Epoch(1), Source::Encoder, policy, now)
+    };
+    assert!(matches!(publish("b"), Err(PublishError::TooManyStreams(_))));
+    assert!(matches!(publish("d"), Err(PublishError::TooManyStreams(_))));
+    drop(first);
+    registry.sweep(now);
+    registry.sweep(now + Duration::from_secs(60));
+    assert!(publish("b").is_ok());
+    drop(wanted);
+}
+
+#[test]
+fn readers_are_counted() {
+    let registry = Registry::new(settings());
+    let stream = registry.open(&key("a")).unwrap();
+    let mut watch = stream.watch();
+    assert!(!watch.has_changed().unwrap());
+    let flv = stream.subscribe(Format::Flv, Start::Newest, 0);
+    let rtmp = stream.subscribe(Format::Rtmp, Start::Newest, 5);
+    let relay = stream.subscribe(Format::Relay, Start::Newest, 9);
+    let state = watch.borrow_and_update().clone();
+    assert_eq!((state.viewers, state.relays), (2, 1));
+    assert_eq!(registry.viewers(), 2);
+    drop((flv, rtmp, relay));
+    let state = watch.borrow_and_update().clone();
+    assert_eq!((state.viewers, state.relays), (0, 0));
+    assert_eq!(registry.viewers(), 0);
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod bells;
 mod epochs;
 mod relays;
 mod support;

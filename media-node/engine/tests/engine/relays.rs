@@ -1,8 +1,52 @@
 //! From node to node: each message once, with its sequence, its epoch and its time at the source.
 
-use media_engine::{Appended, Epoch, Format, Registry, Source, Start};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use media_engine::{Appended, EngineSettings, Epoch, Format, Publication, Registry, Source, Start};
+use media_wire::Message;
+use media_wire::flv::Item;
+use proptest::prelude::*;
 
 use crate::support::*;
+
+fn reader(registry: &Registry, start: Start) -> FlvReader {
+    FlvReader::of(registry, "s", Format::Relay, start)
+}
+
+fn pulled(registry: &Registry, epoch: u64) -> Publication {
+    publish(registry, "s", epoch, Source::Pulled)
+}
+
+/// What a relay's receiver knows of a message.
+type Placed = (Epoch, u64, u32, Bytes);
+
+/// All that a relay gives: epoch, sequence, timestamp at the source and payload.
+fn placed(reader: &mut FlvReader) -> Vec<Placed> {
+    let mut next = None;
+    let mut placed = Vec::new();
+    for item in reader.taken_items() {
+        match item {
+            Item::Header(_) => {}
+            Item::Mark(mark) => next = Some(mark),
+            Item::Tag(message) => {
+                let mark = next.as_mut().expect("a mark before the first tag");
+                let source = message.timestamp.wrapping_sub(mark.shift);
+                placed.push((mark.epoch, mark.sequence, source, message.payload));
+                mark.sequence += 1;
+            }
+        }
+    }
+    placed
+}
+
+fn frames(range: std::ops::Range<u32>) -> impl Iterator<Item = Message> {
+    range.map(|n| match n % 10 {
+        0 => keyframe(n * 40, n),
+        5 => sound(n * 40, n),
+        _ => inter(n * 40, n),
+    })
+}
 
 #[test]
 fn a_chain_of_nodes_gives_each_message_once() {
@@ -10,10 +54,9 @@ fn a_chain_of_nodes_gives_each_message_once() {
     let mut origin = encoder(&a, "s", 7);
     send(&mut origin, headers());
     send(&mut origin, [keyframe(5000, 0), inter(5040, 1)]);
-    let mut at_b = publish(&b, "s", 7, Source::Pulled);
-    let mut at_c = publish(&c, "s", 7, Source::Pulled);
-    let mut a_to_b = FlvReader::of(&a, "s", Format::Relay, Start::Newest);
-    let mut b_to_c = FlvReader::of(&b, "s", Format::Relay, Start::Newest);
+    let (mut at_b, mut at_c) = (pulled(&b, 7), pulled(&c, 7));
+    let mut a_to_b = reader(&a, Start::Newest);
+    let mut b_to_c = reader(&b, Start::Newest);
     let mut viewer = FlvReader::of(&c, "s", Format::Flv, Start::Newest);
     for n in 0..100 {
         send(
@@ -30,32 +73,319 @@ fn a_chain_of_nodes_gives_each_message_once() {
 }
 
 #[test]
+fn a_chain_passes_new_epochs_on_with_a_constant_shift() {
+    let [a, b, c] = [(); 3].map(|()| Registry::new(settings()));
+    // Each node has another history.
+    for (registry, end) in [(&b, 1_000), (&c, 77_777)] {
+        let mut former = encoder(registry, "s", 1);
+        send(&mut former, [keyframe(end, 0)]);
+    }
+    let (mut at_b, mut at_c) = (pulled(&b, 2), pulled(&c, 2));
+    let mut a_to_b = reader(&a, Start::Newest);
+    let mut b_to_c = reader(&b, Start::At(Epoch(2), 0));
+    let mut at_a = reader(&a, Start::Newest);
+    let mut behind_c = reader(&c, Start::At(Epoch(2), 0));
+    let mut expected = Vec::new();
+    for epoch in 2..6 {
+        let mut origin = encoder(&a, "s", epoch);
+        let sent: Vec<_> = headers().into_iter().chain(frames(0..30)).collect();
+        expected.extend((0..).zip(&sent).map(|(sequence, message)| {
+            (
+                Epoch(epoch),
+                sequence,
+                message.timestamp,
+                message.payload.clone(),
+            )
+        }));
+        for messages in sent.chunks(5) {
+            send(&mut origin, messages.to_vec());
+            relay(&mut a_to_b, &mut at_b);
+            relay(&mut b_to_c, &mut at_c);
+        }
+        assert_eq!(at_c.epoch(), Epoch(epoch));
+        assert_eq!(
+            at_c.stream().state().publication.unwrap().epoch,
+            Epoch(epoch)
+        );
+    }
+    assert_eq!(placed(&mut at_a)[3..], expected[33 * 3 + 23..]);
+    let mut whole = reader(&a, Start::At(Epoch(2), 0));
+    assert_eq!(placed(&mut whole), expected);
+    assert_eq!(whole.marks.len(), 4, "one mark for each epoch");
+    assert_eq!(placed(&mut behind_c), expected);
+    assert_eq!(behind_c.marks.len(), 4);
+    assert_eq!(at_c.stream().stats().missing, 0);
+}
+
+#[test]
 fn same_epoch_from_two_upstreams_is_spliced_exactly_once() {
     let [a, b] = [(); 2].map(|()| Registry::new(settings()));
     let mut origin = encoder(&a, "s", 7);
     send(&mut origin, headers());
     send(&mut origin, [keyframe(0, 0), inter(40, 1)]);
     let mut viewer = FlvReader::of(&b, "s", Format::Flv, Start::Newest);
-    let mut upstream = FlvReader::of(&a, "s", Format::Relay, Start::Newest);
-    let mut publication = publish(&b, "s", 7, Source::Pulled);
+    let mut upstream = reader(&a, Start::Newest);
+    let mut publication = pulled(&b, 7);
     relay(&mut upstream, &mut publication);
     send(&mut origin, [inter(80, 2), inter(120, 3)]);
     let (epoch, sequence) = publication.stream().position().unwrap();
     assert_eq!((epoch, sequence), (Epoch(7), 5));
-    let mut exact = FlvReader::of(&a, "s", Format::Relay, Start::At(epoch, sequence));
-    let mut next = publish(&b, "s", 7, Source::Pulled);
+    let mut exact = reader(&a, Start::At(epoch, sequence));
+    let mut next = pulled(&b, 7);
     assert!(publication.is_superseded());
     assert_eq!(
         relay(&mut upstream, &mut publication),
         [Appended::Superseded; 2]
     );
     assert_eq!(relay(&mut exact, &mut next), [Appended::New; 2]);
-    let mut newest = FlvReader::of(&a, "s", Format::Relay, Start::Newest);
-    let mut third = publish(&b, "s", 7, Source::Pulled);
+    let mut newest = reader(&a, Start::Newest);
+    let mut third = pulled(&b, 7);
     send(&mut origin, [inter(160, 4)]);
     let mut appended = vec![Appended::Duplicate; 7];
     appended.push(Appended::New);
     assert_eq!(relay(&mut newest, &mut third), appended);
     let frames = timestamps(&viewer.taken());
     assert_eq!(frames, [0, 0, 0, 0, 40, 80, 120, 160]);
+}
+
+#[test]
+fn a_relay_starts_at_any_message_of_the_window() {
+    let registry = Registry::new(EngineSettings {
+        pulse_per_viewer: Duration::from_millis(50),
+        ..settings()
+    });
+    let mut origin = encoder(&registry, "s", 7);
+    let sent: Vec<_> = headers().into_iter().chain(frames(0..40)).collect();
+    for (n, message) in (0..).zip(&sent) {
+        origin.append(message.clone());
+        if n % 7 == 0 {
+            origin.pulse(Instant::now() + Duration::from_secs(n));
+        }
+    }
+    drop(origin);
+    for start in 0..sent.len() {
+        let mut relay = reader(&registry, Start::At(Epoch(7), start as u64));
+        let messages = placed(&mut relay);
+        let expected = (0..).zip(&sent).skip(start).map(|(sequence, message)| {
+            (
+                Epoch(7),
+                sequence,
+                message.timestamp,
+                message.payload.clone(),
+            )
+        });
+        assert!(messages.into_iter().eq(expected), "from {start}");
+    }
+}
+
+#[test]
+fn a_relay_that_is_ahead_waits_for_what_it_does_not_have() {
+    let registry = Registry::new(settings());
+    let mut origin = encoder(&registry, "s", 7);
+    send(&mut origin, headers());
+    send(&mut origin, [keyframe(0, 0)]);
+    let mut relay = reader(&registry, Start::At(Epoch(7), 6));
+    assert!(placed(&mut relay).is_empty());
+    send(&mut origin, [inter(40, 1), inter(80, 2), inter(120, 3)]);
+    let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+    assert_eq!(sequences, [4, 5, 6], "the receiver drops the first two");
+}
+
+#[test]
+fn a_relay_that_asks_for_what_is_gone_starts_at_the_newest_keyframe() {
+    let registry = Registry::new(EngineSettings {
+        window: Duration::from_millis(100),
+        ..settings()
+    });
+    let mut origin = encoder(&registry, "s", 7);
+    send(&mut origin, headers());
+    send(&mut origin, frames(0..45));
+    for start in [
+        Start::At(Epoch(7), 3),
+        Start::At(Epoch(6), 3),
+        Start::At(Epoch(8), 3),
+    ] {
+        let mut relay = reader(&registry, start);
+        let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+        assert_eq!(sequences, [0, 1, 2, 43, 44, 45, 46, 47], "{start:?}");
+    }
+}
+
+#[test]
+fn a_relay_waits_for_the_publication_that_it_knows() {
+    let registry = Registry::new(settings());
+    let mut former = encoder(&registry, "s", 7);
+    send(&mut former, [keyframe(0, 0)]);
+    let mut next = publish(&registry, "s", 8, Source::Forwarded);
+    let mut relay = reader(&registry, Start::At(Epoch(8), 100));
+    assert!(
+        placed(&mut relay).is_empty(),
+        "not the end of the former one"
+    );
+    let frame = keyframe(900, 1);
+    next.append_at(100, frame.timestamp, frame.kind, frame.payload.clone());
+    next.pulse(Instant::now());
+    assert_eq!(placed(&mut relay), [(Epoch(8), 100, 900, frame.payload)]);
+}
+
+#[test]
+fn a_relay_reads_the_end_of_an_epoch_and_then_the_next() {
+    let registry = Registry::new(settings());
+    let mut former = encoder(&registry, "s", 7);
+    send(&mut former, [keyframe(0, 0), inter(40, 1)]);
+    let mut next = encoder(&registry, "s", 8);
+    send(&mut next, [keyframe(0, 2)]);
+    for (start, expected) in [(1, vec![(7, 1), (8, 0)]), (2, vec![(8, 0)])] {
+        let mut relay = reader(&registry, Start::At(Epoch(7), start));
+        let placed = placed(&mut relay);
+        let numbers: Vec<_> = placed.iter().map(|placed| (placed.0.0, placed.1)).collect();
+        assert_eq!(numbers, expected);
+    }
+}
+
+#[test]
+fn a_relay_gets_what_came_before_the_first_keyframe() {
+    let registry = Registry::new(settings());
+    let mut relay = reader(&registry, Start::Newest);
+    let mut origin = encoder(&registry, "s", 7);
+    send(&mut origin, headers());
+    assert_eq!(placed(&mut relay).len(), 3);
+    send(&mut origin, [sound(0, 0)]);
+    let mut late = reader(&registry, Start::Newest);
+    assert_eq!(placed(&mut late).len(), 4);
+}
+
+#[test]
+fn after_a_gap_video_waits_for_a_keyframe_and_audio_does_not() {
+    let registry = Registry::new(settings());
+    let mut publication = pulled(&registry, 7);
+    let mut append = |sequence, message: Message| {
+        let appended =
+            publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
+        appended
+    };
+    assert_eq!(
+        append(100, keyframe(0, 0)),
+        Appended::New,
+        "a start is no gap"
+    );
+    assert_eq!(append(101, inter(40, 1)), Appended::New);
+    assert_eq!(append(104, inter(160, 4)), Appended::BeforeKeyframe);
+    assert_eq!(append(105, sound(165, 5)), Appended::New);
+    assert_eq!(append(103, sound(120, 3)), Appended::Duplicate);
+    assert_eq!(append(106, keyframe(200, 6)), Appended::New);
+    assert_eq!(append(110, keyframe(400, 7)), Appended::AfterGap(3));
+    let stream = registry.find(&key("s")).unwrap();
+    assert_eq!((stream.stats().gaps, stream.stats().missing), (2, 5));
+    let mut relay = reader(&registry, Start::At(Epoch(7), 100));
+    let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+    assert_eq!(sequences, [100, 101, 105, 106, 110]);
+}
+
+#[test]
+fn a_relay_that_is_outrun_passes_on_what_changed_meanwhile() {
+    let [a, b] = [(); 2].map(|()| {
+        Registry::new(EngineSettings {
+            window: Duration::from_millis(100),
+            ..settings()
+        })
+    });
+    let mut origin = encoder(&a, "s", 7);
+    let mut upstream = reader(&a, Start::Newest);
+    let mut publication = pulled(&b, 7);
+    send(&mut origin, headers());
+    send(&mut origin, frames(0..12));
+    relay(&mut upstream, &mut publication);
+    send(&mut origin, [at(480, video_header(2))]);
+    send(&mut origin, frames(12..45));
+    relay(&mut upstream, &mut publication);
+    assert_eq!(publication.stream().stats().gaps, 1, "behind the header");
+    let mut viewer = FlvReader::of(&b, "s", Format::Flv, Start::Newest);
+    let messages = viewer.taken();
+    assert_eq!(messages[2].payload, video_header(2).payload);
+    assert_eq!(messages[3], keyframe(1_600, 40));
+    assert_eq!(publication.stream().position(), origin.stream().position());
+}
+
+/// A step of a receiver that has two upstreams.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The encoder sends some messages.
+    Encode(u32),
+    /// The second upstream gets what the first one has.
+    Forward,
+    /// The receiver takes what its upstream has.
+    Receive,
+    /// It changes its upstream; the other one is told where to start, or not.
+    Switch { exact: bool },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (1_u32..30).prop_map(Step::Encode),
+        3 => Just(Step::Forward),
+        3 => Just(Step::Receive),
+        2 => any::<bool>().prop_map(|exact| Step::Switch { exact }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn two_upstreams_in_any_order_give_every_message_exactly_once(
+        steps in proptest::collection::vec(step(), 1..60),
+        history: u32,
+    ) {
+        let [a, b, c] = [(); 3].map(|()| Registry::new(EngineSettings {
+            window: Duration::from_secs(3_600),
+            ..settings()
+        }));
+        // The second upstream's timeline is another one.
+        send(&mut encoder(&b, "s", 1), [keyframe(history, 0)]);
+        let mut origin = encoder(&a, "s", 7);
+        let mut at_b = pulled(&b, 7);
+        let mut a_to_b = reader(&a, Start::Newest);
+        let mut at_c = pulled(&c, 7);
+        let mut upstream = reader(&a, Start::Newest);
+        let mut from_a = true;
+        let mut sent = Vec::new();
+        send(&mut origin, headers());
+        sent.extend(headers());
+        send(&mut origin, [keyframe(0, 0)]);
+        sent.push(keyframe(0, 0));
+        // The receiver begins at the first keyframe.
+        relay(&mut a_to_b, &mut at_b);
+        relay(&mut upstream, &mut at_c);
+        for step in steps.into_iter().chain([Step::Forward, Step::Receive]) {
+            match step {
+                Step::Encode(count) => {
+                    let first = u32::try_from(sent.len()).unwrap();
+                    let messages: Vec<_> = frames(first..first + count).collect();
+                    sent.extend(messages.clone());
+                    send(&mut origin, messages);
+                }
+                Step::Forward => {
+                    relay(&mut a_to_b, &mut at_b);
+                }
+                Step::Receive => {
+                    relay(&mut upstream, &mut at_c);
+                }
+                Step::Switch { exact } => {
+                    from_a = !from_a;
+                    let (epoch, sequence) = at_c.stream().position().unwrap();
+                    let start = if exact { Start::At(epoch, sequence) } else { Start::Oldest };
+                    upstream = reader(if from_a { &a } else { &b }, start);
+                    at_c = pulled(&c, 7);
+                }
+            }
+        }
+        let mut whole = reader(&c, Start::At(Epoch(7), 0));
+        let expected: Vec<Placed> = (0..).zip(&sent).map(|(sequence, message)| {
+            (Epoch(7), sequence, message.timestamp, message.payload.clone())
+        }).collect();
+        prop_assert_eq!(placed(&mut whole), expected);
+        prop_assert_eq!(at_c.stream().stats().missing, 0);
+    }
 }

@@ -320,7 +320,9 @@ fn the_first_keyframe_is_shown_at_once() {
 fn a_burst_becomes_batches_of_bounded_size() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
-    headers().map(|message| publication.append(message));
+    for message in headers() {
+        publication.append(message);
+    }
     publication.append(keyframe(0, 0));
     for n in 1..500 {
         publication.append(long_frame(inter(n * 40, n), 10_000));

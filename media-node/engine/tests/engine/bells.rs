@@ -1,0 +1,127 @@
+//! Readers that wait: woken when there is something, on whatever thread, and never for nothing lost.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Buf;
+use media_engine::{Appended, EngineSettings, Format, Next, Registry, Start};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_waiting_viewer_is_woken() {
+    let registry = Registry::new(settings());
+    let stream = registry.open(&key("a")).unwrap();
+    let mut cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
+    let reading = tokio::spawn(async move { cursor.next().await });
+    tokio::task::yield_now().await;
+    assert!(!reading.is_finished());
+    let mut publication = encoder(&registry, "a", 1);
+    send(&mut publication, headers());
+    send(&mut publication, [keyframe(0, 0)]);
+    assert!(matches!(reading.await.unwrap(), Next::Batch(batch) if batch.keyframe));
+}
+
+#[tokio::test]
+async fn a_waiting_viewer_is_told_of_the_end() {
+    let registry = Registry::new(EngineSettings {
+        continuity: Duration::ZERO,
+        ..settings()
+    });
+    let stream = registry.open(&key("a")).unwrap();
+    let mut cursor = stream.subscribe(Format::Rtmp, Start::Newest, 0);
+    let reading = tokio::spawn(async move { cursor.next().await });
+    tokio::task::yield_now().await;
+    registry.sweep(Instant::now());
+    assert!(matches!(reading.await.unwrap(), Next::Ended));
+}
+
+#[test]
+fn waiting_may_be_given_up_without_a_loss() {
+    let registry = Registry::new(settings());
+    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let mut publication = encoder(&registry, "a", 1);
+    send(&mut publication, headers());
+    send(&mut publication, [keyframe(0, 0)]);
+    assert_eq!(viewer.taken().len(), 4);
+    for n in 1..10 {
+        let mut context = Context::from_waker(Waker::noop());
+        {
+            let mut waiting = pin!(viewer.cursor.next());
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+            send(&mut publication, [inter(n * 40, n)]);
+            if n % 2 == 0 {
+                assert!(matches!(
+                    waiting.as_mut().poll(&mut context),
+                    Poll::Ready(_)
+                ));
+                continue;
+            }
+        }
+        assert_eq!(viewer.taken(), [inter(n * 40, n)]);
+    }
+}
+
+/// Workers with a runtime each, as a node has them, and a publisher on a thread of its own.
+#[test]
+fn no_viewer_on_any_worker_misses_a_message() {
+    const WORKERS: usize = 3;
+    const VIEWERS: usize = 20;
+    const FRAMES: u32 = 3_000;
+    let registry = Registry::new(EngineSettings {
+        workers: WORKERS,
+        window: Duration::from_secs(3_600),
+        continuity: Duration::ZERO,
+        ..settings()
+    });
+    let stream = registry.open(&key("a")).unwrap();
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|worker| {
+            let cursors: Vec<_> = (0..VIEWERS)
+                .map(|_| stream.subscribe(Format::Flv, Start::Oldest, worker))
+                .collect();
+            std::thread::spawn(move || work(cursors))
+        })
+        .collect();
+    let mut publication = encoder(&registry, "a", 1);
+    let mut sent = media_wire::flv::FILE_HEADER;
+    let frames = (0..FRAMES).map(|n| if n == 0 { keyframe(0, 0) } else { inter(n, n) });
+    for message in headers().into_iter().chain(frames) {
+        sent += 15 + message.payload.len();
+        assert_eq!(publication.append(message), Appended::New);
+        publication.pulse(Instant::now());
+    }
+    drop(publication);
+    registry.sweep(Instant::now());
+    for worker in workers {
+        assert_eq!(worker.join().unwrap(), [sent; VIEWERS]);
+    }
+}
+
+/// Reads all to the end; the bytes of each.
+fn work(cursors: Vec<media_engine::Cursor>) -> Vec<usize> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let readers: Vec<_> = cursors
+            .into_iter()
+            .map(|mut cursor| {
+                tokio::spawn(async move {
+                    let mut bytes = 0;
+                    while let Next::Batch(batch) = cursor.next().await {
+                        bytes += batch.remaining();
+                    }
+                    bytes
+                })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for reader in readers {
+            all.push(reader.await.unwrap());
+        }
+        all
+    })
+}
