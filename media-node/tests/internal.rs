@@ -1,0 +1,120 @@
+//! The internal port.
+
+use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, request, until};
+
+#[tokio::test]
+async fn clients_and_streams_are_listed_with_what_they_do() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a?token=secret").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv?token=secret").await;
+    let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a?token=secret").await;
+    assert!(flv.numbered().await.is_some() && rtmp.numbered().await.is_some());
+
+    let clients = node.api("/api/v1/clients").await;
+    assert!(!clients.to_string().contains("secret"), "{clients}");
+    let listed: Vec<_> = clients
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|client| {
+            (
+                client["kind"].as_str().unwrap(),
+                client["role"].as_str().unwrap(),
+                client["stream"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("rtmp", "publisher", "live/a"),
+            ("flv", "viewer", "live/a"),
+            ("rtmp", "viewer", "live/a")
+        ]
+    );
+    assert_eq!(clients[1]["agent"], "test");
+    assert!(
+        clients[0]["bytesIn"].as_u64() > Some(1000) && clients[1]["bytesOut"].as_u64() > Some(1000),
+        "{clients}"
+    );
+
+    let streams = node.api("/api/v1/streams").await;
+    assert_eq!(
+        (streams[0]["app"].as_str(), streams[0]["name"].as_str()),
+        (Some("live"), Some("a"))
+    );
+    assert_eq!(
+        (
+            streams[0]["viewers"].as_u64(),
+            streams[0]["publication"]["source"].as_str()
+        ),
+        (Some(2), Some("encoder"))
+    );
+    let summary = node.api("/api/v1/summary").await;
+    assert_eq!(
+        (summary["name"].as_str(), summary["role"].as_str()),
+        (Some("test"), Some("origin"))
+    );
+    assert_eq!(
+        (
+            summary["viewers"].as_u64(),
+            summary["publications"].as_u64()
+        ),
+        (Some(2), Some(1))
+    );
+    assert!(summary["egressBytes"].as_u64() > Some(2000), "{summary}");
+}
+
+#[tokio::test]
+async fn a_client_is_let_go_by_its_number() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
+    let clients = node.api("/api/v1/clients").await;
+    for client in clients.as_array().unwrap() {
+        let path = format!("/api/v1/clients/{}", client["id"]);
+        assert_eq!(
+            request(node.addresses.internal, "DELETE", &path)
+                .await
+                .status,
+            200
+        );
+    }
+    while viewer.next().await.is_some() {}
+    assert!(publisher.0.closed_with().await.is_some());
+    until("no clients", || async {
+        node.api("/api/v1/clients").await == serde_json::json!([])
+    })
+    .await;
+    assert_eq!(
+        request(node.addresses.internal, "DELETE", "/api/v1/clients/77")
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn probes_metrics_and_what_is_not_there() {
+    let node = TestNode::start().await;
+    let ask = async |method, path| request(node.addresses.internal, method, path).await;
+    assert_eq!(ask("GET", "/livez").await.status, 200);
+    assert_eq!(ask("GET", "/readyz").await.status, 200);
+    assert_eq!(ask("POST", "/readyz").await.status, 405);
+    assert_eq!(ask("GET", "/api/v1/clients/1").await.status, 405);
+    assert_eq!(ask("GET", "/live/a.flv").await.status, 404);
+    let metrics = ask("GET", "/metrics").await;
+    for name in [
+        "live_connections 0",
+        "live_streams 0",
+        "live_draining 0",
+        "live_build_info{",
+        "process_resident_memory_bytes",
+    ] {
+        assert!(metrics.text().contains(name), "{name}: {}", metrics.text());
+    }
+}

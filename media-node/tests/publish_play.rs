@@ -1,0 +1,122 @@
+//! What is published is played: by RTMP and by HTTP-FLV, every message once and in order.
+
+use media_wire::MediaKind;
+
+use crate::support::{
+    FlvViewer, Publisher, RtmpViewer, TestNode, audio_header, keyframe, picture, sound,
+};
+
+#[tokio::test]
+async fn every_message_reaches_viewers_of_both_protocols_once_and_in_order() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
+    let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
+    for group in 1..5 {
+        publisher.send_group(group * 10).await;
+    }
+    for expected in 0..50 {
+        assert_eq!(flv.numbered().await, Some((expected, expected * 40)), "FLV");
+        assert_eq!(
+            rtmp.numbered().await,
+            Some((expected, expected * 40)),
+            "RTMP"
+        );
+    }
+    publisher.finish().await;
+}
+
+#[tokio::test]
+async fn pictures_and_sound_keep_their_payload_whatever_their_size() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    // Around the chunk sizes of both sides, and far above.
+    let sizes = [
+        10, 127, 128, 129, 59_999, 60_000, 60_001, 180_000, 1_000_000,
+    ];
+    let mut sent = vec![keyframe(0, 0, 9)];
+    for (number, size) in (1..).zip(sizes) {
+        sent.push(picture(number, number * 40, size));
+        sent.push(sound(100 + number, number * 40));
+    }
+    publisher.send(sent.iter().take(1).cloned()).await;
+    let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
+    let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
+    publisher.send(sent.iter().skip(1).cloned()).await;
+    for kind in ["FLV", "RTMP"] {
+        let mut received = Vec::new();
+        while received.len() < sent.len() {
+            let message = if kind == "FLV" {
+                flv.next().await
+            } else {
+                rtmp.next().await
+            }
+            .unwrap();
+            if message.kind != MediaKind::Data && !message.is_sequence_header() {
+                received.push(message);
+            }
+        }
+        assert!(received == sent, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_sound_alone_says_so_in_its_header() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/radio").await;
+    publisher.send([audio_header()]).await;
+    publisher
+        .send((0..50).map(|number| sound(number, number * 23)))
+        .await;
+    let mut viewer = FlvViewer::open(node.addresses.http, "/live/radio.flv").await;
+    assert!(viewer.numbered().await.is_some());
+    let tracks = viewer.tracks.unwrap();
+    assert_eq!((tracks.audio, tracks.video), (true, false));
+}
+
+#[tokio::test]
+async fn a_viewer_waits_for_a_stream_that_is_about_to_begin() {
+    let node = TestNode::with(|config| config.stream.play_wait_seconds = 10).await;
+    let viewer = tokio::spawn(RtmpViewer::start(node.addresses.rtmp, "live/a"));
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = viewer.await.unwrap();
+    assert_eq!(viewer.numbered().await.map(|(number, _)| number), Some(0));
+}
+
+#[tokio::test]
+async fn a_missing_stream_is_said_to_be_missing() {
+    let node = TestNode::with(|config| config.stream.play_wait_seconds = 0).await;
+    let refused = RtmpViewer::try_start(node.addresses.rtmp, "live/none").await;
+    assert_eq!(refused.err().unwrap().code, "NetStream.Play.StreamNotFound");
+}
+
+#[tokio::test]
+async fn a_pause_ends_at_the_newest_keyframe() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
+    for number in 0..10 {
+        assert_eq!(viewer.numbered().await.unwrap().0, number);
+    }
+    viewer.pause(true).await;
+    for group in 1..4 {
+        publisher.send_group(group * 10).await;
+    }
+    viewer.pause(false).await;
+    let (number, _) = viewer.numbered().await.unwrap();
+    assert!(number % 10 == 0 && number > 0, "{number}");
+    publisher.send_group(40).await;
+    let mut last = number;
+    while last < 49 {
+        let (number, _) = viewer.numbered().await.unwrap();
+        assert_eq!(number, last + 1);
+        last = number;
+    }
+}

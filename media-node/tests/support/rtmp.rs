@@ -1,0 +1,187 @@
+//! An encoder and a viewer by RTMP.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use media_wire::Message;
+use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl, Status};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{audio_header, keyframe, metadata, number, picture, soon, video_header};
+
+/// A client's connection and its socket.
+pub(crate) struct Rtmp {
+    pub(crate) socket: TcpStream,
+    pub(crate) connection: ClientConnection,
+    input: BytesMut,
+}
+
+impl Rtmp {
+    async fn new(address: SocketAddr, stream: &str, plays: bool) -> Self {
+        let url = RtmpUrl::parse(&format!("rtmp://{address}/{stream}")).unwrap();
+        let settings = ClientSettings::default();
+        let connection = match plays {
+            true => ClientConnection::play(url, settings),
+            false => ClientConnection::publish(url, settings),
+        };
+        let socket = TcpStream::connect(address).await.unwrap();
+        Self {
+            socket,
+            connection,
+            input: BytesMut::new(),
+        }
+    }
+
+    /// The next event; `None` when the node closed the connection.
+    pub(crate) async fn event(&mut self) -> Option<ClientEvent> {
+        loop {
+            let event = self.connection.receive(&mut self.input).unwrap();
+            self.flush().await;
+            if event.is_some() {
+                return event;
+            }
+            let read = soon("more of RTMP", self.socket.read_buf(&mut self.input)).await;
+            if !read.is_ok_and(|read| read > 0) {
+                return None;
+            }
+        }
+    }
+
+    /// Sends what the connection has to say; whether the node still takes it is not asked.
+    pub(crate) async fn flush(&mut self) {
+        while let Some(bytes) = self.connection.output() {
+            drop(self.socket.write_all(&bytes).await);
+        }
+    }
+
+    /// Waits for the start, or for why there is none.
+    async fn ready(&mut self) -> Result<(), Status> {
+        loop {
+            match self
+                .event()
+                .await
+                .expect("the node says yes or no before it closes")
+            {
+                ClientEvent::Ready => return Ok(()),
+                ClientEvent::Status(status) if status.is_error() => return Err(status),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next error, and then the end of the connection.
+    pub(crate) async fn closed_with(&mut self) -> Option<Status> {
+        let mut error = None;
+        while let Some(event) = self.event().await {
+            if let ClientEvent::Status(status) = event
+                && status.is_error()
+            {
+                error = Some(status);
+            }
+        }
+        error
+    }
+}
+
+/// An encoder.
+pub(crate) struct Publisher(pub(crate) Rtmp);
+
+impl Publisher {
+    /// Publishes.
+    pub(crate) async fn start(address: SocketAddr, stream: &str) -> Self {
+        Self::try_start(address, stream).await.unwrap()
+    }
+
+    /// Publishes, or is told why not.
+    pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, Status> {
+        let mut rtmp = Rtmp::new(address, stream, false).await;
+        rtmp.ready().await.map(|()| Self(rtmp))
+    }
+
+    /// Sends messages.
+    pub(crate) async fn send(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            self.0.connection.send(&message);
+            self.0.flush().await;
+        }
+    }
+
+    /// Sends what an encoder sends first.
+    pub(crate) async fn send_headers(&mut self) {
+        self.send([metadata(), video_header(), audio_header()])
+            .await;
+    }
+
+    /// Sends a group of ten small pictures, 40 ms apart, whose numbers and timestamps follow from the first one's.
+    pub(crate) async fn send_group(&mut self, first: u32) {
+        self.send([keyframe(first, first * 40, 100)]).await;
+        self.send((first + 1..first + 10).map(|number| picture(number, number * 40, 100)))
+            .await;
+    }
+
+    /// Ends the stream and the connection, as encoders do.
+    pub(crate) async fn finish(mut self) {
+        self.0.connection.finish();
+        self.0.flush().await;
+    }
+}
+
+/// A viewer.
+pub(crate) struct RtmpViewer(pub(crate) Rtmp);
+
+impl RtmpViewer {
+    /// Plays.
+    pub(crate) async fn start(address: SocketAddr, stream: &str) -> Self {
+        Self::try_start(address, stream).await.unwrap()
+    }
+
+    /// Plays, or is told why not.
+    pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, Status> {
+        let mut rtmp = Rtmp::new(address, stream, true).await;
+        rtmp.ready().await.map(|()| Self(rtmp))
+    }
+
+    /// Stops the picture, or lets it go on; the node has heard it when this returns.
+    pub(crate) async fn pause(&mut self, paused: bool) {
+        self.0.connection.pause(paused);
+        self.0.flush().await;
+        let code = if paused {
+            "NetStream.Pause.Notify"
+        } else {
+            "NetStream.Unpause.Notify"
+        };
+        loop {
+            let event = self.0.event().await.expect("a pause is answered");
+            if matches!(event, ClientEvent::Status(status) if status.code == code) {
+                return;
+            }
+        }
+    }
+
+    /// The next message; `None` when the stream has ended, which must be said.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        loop {
+            match self
+                .0
+                .event()
+                .await
+                .expect("a stream's end is said before it is closed")
+            {
+                ClientEvent::Media(message) => return Some(message),
+                ClientEvent::Ended => return None,
+                ClientEvent::Ready | ClientEvent::Status(_) => {}
+            }
+        }
+    }
+
+    /// The next picture or piece of sound: its number and its timestamp.
+    pub(crate) async fn numbered(&mut self) -> Option<(u32, u32)> {
+        loop {
+            let message = self.next().await?;
+            if let Some(number) = number(&message) {
+                return Some((number, message.timestamp));
+            }
+        }
+    }
+}
