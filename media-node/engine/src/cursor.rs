@@ -250,7 +250,7 @@ impl Reader {
             Knows::WhatCameBefore => false,
             Knows::Version(known) => known != prelude.version(),
         };
-        let timestamp = segment.first_timestamp;
+        let timestamp = segment.begin;
         match self.format {
             Format::Flv if prelude_is_new => prelude.write_flv(&mut preamble, timestamp),
             Format::Rtmp if prelude_is_new => prelude.write_rtmp(&mut preamble, timestamp),

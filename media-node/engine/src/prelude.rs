@@ -12,6 +12,9 @@ use crate::segment::write_tag;
 /// inventing tracks.
 const MAX_TAGS: usize = 16;
 
+/// Metadata has this timestamp, whenever it is sent: FFmpeg takes any other `onMetaData` for a subtitle track.
+pub(crate) const METADATA_TIMESTAMP: u32 = 0;
+
 /// The latest metadata and sequence headers at one place in the log. Immutable; each change makes a new version.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prelude {
@@ -40,6 +43,14 @@ impl Slot {
             Self::Metadata => MediaKind::Data,
             Self::Audio(_) => MediaKind::Audio,
             Self::Video(_) => MediaKind::Video,
+        }
+    }
+
+    /// The timestamp that it is sent with before something of this time.
+    fn stamp(self, follows: u32) -> u32 {
+        match self {
+            Self::Metadata => METADATA_TIMESTAMP,
+            Self::Audio(_) | Self::Video(_) => follows,
         }
     }
 }
@@ -95,17 +106,27 @@ impl Prelude {
         Some(next)
     }
 
-    /// Appends it for an FLV viewer, stamped with the time of what follows.
+    /// Appends it for an FLV viewer, its headers stamped with the time of what follows.
     pub(crate) fn write_flv(&self, out: &mut Vec<u8>, timestamp: u32) {
         for tag in &self.tags {
-            write_tag(out, tag.slot.kind(), timestamp, &tag.payload);
+            write_tag(
+                out,
+                tag.slot.kind(),
+                tag.slot.stamp(timestamp),
+                &tag.payload,
+            );
         }
     }
 
     /// Appends it for an RTMP viewer.
     pub(crate) fn write_rtmp(&self, out: &mut Vec<u8>, timestamp: u32) {
         for tag in &self.tags {
-            write_message(out, tag.slot.kind(), timestamp, &tag.payload);
+            write_message(
+                out,
+                tag.slot.kind(),
+                tag.slot.stamp(timestamp),
+                &tag.payload,
+            );
         }
     }
 
@@ -119,7 +140,12 @@ impl Prelude {
                 ..follows
             };
             out.extend_from_slice(&mark.encode());
-            write_tag(out, tag.slot.kind(), timestamp, &tag.payload);
+            write_tag(
+                out,
+                tag.slot.kind(),
+                tag.slot.stamp(timestamp),
+                &tag.payload,
+            );
         }
     }
 

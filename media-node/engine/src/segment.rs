@@ -26,8 +26,9 @@ pub(crate) struct Segment {
     /// Epoch, sequence and shift of the first message.
     pub(crate) mark: Mark,
     pub(crate) messages: u64,
-    pub(crate) first_timestamp: u32,
-    pub(crate) last_timestamp: u32,
+    /// The log's time at its first message and at its last one.
+    pub(crate) begin: u32,
+    pub(crate) close: u32,
     /// Its first message is a keyframe.
     pub(crate) keyframe: bool,
     /// What a viewer that starts here needs before.
@@ -114,6 +115,8 @@ pub(crate) fn write_tag(out: &mut Vec<u8>, kind: MediaKind, timestamp: u32, payl
 pub(crate) struct OpenSegment {
     messages: Vec<Message>,
     bytes: usize,
+    /// The log's time at the last message.
+    time: u32,
     opening: Option<Opening>,
 }
 
@@ -121,6 +124,8 @@ pub(crate) struct OpenSegment {
 #[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) mark: Mark,
+    /// The log's time at the first message.
+    pub(crate) time: u32,
     pub(crate) keyframe: bool,
     pub(crate) prelude: Arc<Prelude>,
 }
@@ -154,9 +159,10 @@ impl OpenSegment {
         })
     }
 
-    /// Takes a message; the first one brings the opening.
-    pub(crate) fn push(&mut self, message: Message, opening: impl FnOnce() -> Opening) {
+    /// Takes a message and the log's time; the first one brings the opening.
+    pub(crate) fn push(&mut self, message: Message, time: u32, opening: impl FnOnce() -> Opening) {
         self.opening.get_or_insert_with(opening);
+        self.time = time;
         self.bytes += TAG_HEAD + message.payload.len() + TAG_TAIL;
         self.messages.push(message);
     }
@@ -171,8 +177,8 @@ impl OpenSegment {
         let segment = Segment {
             mark: opening.mark,
             messages: self.messages.len() as u64,
-            first_timestamp: self.messages.first()?.timestamp,
-            last_timestamp: self.messages.last()?.timestamp,
+            begin: opening.time,
+            close: self.time,
             keyframe: opening.keyframe,
             prelude: opening.prelude,
             prelude_after,

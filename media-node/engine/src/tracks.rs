@@ -32,19 +32,18 @@ pub(crate) struct Metadata {
 impl TrackDecision {
     /// Takes a message into account.
     pub(crate) fn observe(&mut self, kind: MediaKind, timestamp: u32) {
-        let first = *self.first_timestamp.get_or_insert(timestamp);
         match kind {
             MediaKind::Audio => self.seen.audio = true,
             MediaKind::Video => self.seen.video = true,
-            MediaKind::Data => {}
+            MediaKind::Data => return,
         }
+        let first = *self.first_timestamp.get_or_insert(timestamp);
         let all_announced = self.announced != Tracks::default()
             && (self.seen.audio || !self.announced.audio)
             && (self.seen.video || !self.announced.video);
-        let seen = self.seen.audio || self.seen.video;
         self.decided |= (self.seen.audio && self.seen.video)
             || all_announced
-            || (seen && distance(first, timestamp) >= DECIDED_AFTER_MS);
+            || distance(first, timestamp) >= DECIDED_AFTER_MS;
     }
 
     /// Takes metadata into account.

@@ -87,10 +87,10 @@ impl Window {
 
     fn evict(&mut self) -> Vec<Arc<Segment>> {
         let mut evicted = Vec::new();
-        let newest = self.segments.back().map(|last| last.last_timestamp);
+        let newest = self.segments.back().map(|last| last.close);
         while let (Some(segment), Some(newest)) = (self.segments.front(), newest) {
             let too_many = self.bytes > self.max_bytes && self.segments.len() > 1;
-            let old = distance(segment.last_timestamp, newest) > self.span_ms;
+            let old = distance(segment.close, newest) > self.span_ms;
             let needed = self.newest_start.is_some_and(|start| start <= self.first);
             if !too_many && (needed || !old) {
                 break;

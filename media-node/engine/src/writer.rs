@@ -8,7 +8,7 @@ use media_wire::media::Traits;
 use media_wire::relay::{Epoch, Mark};
 use media_wire::{Codec, MediaKind, Message};
 
-use crate::prelude::Prelude;
+use crate::prelude::{METADATA_TIMESTAMP, Prelude, is_metadata};
 use crate::segment::{OpenSegment, Opening, Segment};
 use crate::timeline::{LogTimeline, SourceTimeline, Timing};
 use crate::tracks::{Metadata, TrackDecision};
@@ -76,9 +76,11 @@ impl Writer {
         if let Err(refused) = self.check(message.kind, &message.payload, traits) {
             return refused;
         }
-        let timing = Timing::of(message.kind, traits.sequence_header);
         let message = Message {
-            timestamp: self.source.place(timing, message.timestamp),
+            timestamp: match timing(&message, traits) {
+                Some(timing) => self.source.place(timing, message.timestamp),
+                None => METADATA_TIMESTAMP,
+            },
             ..message
         };
         let sequence = self.next_sequence;
@@ -197,8 +199,15 @@ impl Writer {
 
     /// Places a message, stamped with the source's time, in the open segment.
     fn take(&mut self, epoch: Epoch, sequence: u64, mut message: Message, traits: Traits) {
-        let timing = Timing::of(message.kind, traits.sequence_header);
-        message.timestamp = self.timeline.place(timing, message.timestamp);
+        let timing = timing(&message, traits);
+        message.timestamp = match timing {
+            Some(timing) => self.timeline.place(timing, message.timestamp),
+            None => METADATA_TIMESTAMP,
+        };
+        let time = match timing {
+            Some(_) => message.timestamp,
+            None => self.timeline.newest().unwrap_or(METADATA_TIMESTAMP),
+        };
         let mark = Mark {
             epoch,
             sequence,
@@ -209,11 +218,12 @@ impl Writer {
             self.seal();
         }
         let changed = self.prelude.changed_by(&message, traits, sequence);
-        self.has_frames |= timing != Timing::Untimed;
+        self.has_frames |= timing.is_some_and(|timing| timing != Timing::Untimed);
         self.observe(&message, traits);
         let before = &self.prelude;
-        self.open.push(message, || Opening {
+        self.open.push(message, time, || Opening {
             mark,
+            time,
             keyframe,
             prelude: Arc::clone(before),
         });
@@ -236,6 +246,14 @@ impl Writer {
             }
         }
         self.tracks.observe(message.kind, message.timestamp);
+    }
+}
+
+/// The clock of a message; metadata has none and is always stamped with the same time.
+fn timing(message: &Message, traits: Traits) -> Option<Timing> {
+    match message.kind {
+        MediaKind::Data if is_metadata(&message.payload) => None,
+        kind => Some(Timing::of(kind, traits.sequence_header)),
     }
 }
 

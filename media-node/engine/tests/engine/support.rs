@@ -197,7 +197,12 @@ impl FlvReader {
     }
 }
 
+/// The same message at another time; metadata is always sent with 0.
 pub(crate) fn at(timestamp: u32, message: Message) -> Message {
+    let timestamp = match message.kind {
+        MediaKind::Data => 0,
+        MediaKind::Audio | MediaKind::Video => timestamp,
+    };
     Message {
         timestamp,
         ..message

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Buf;
 use media_engine::{Cursor, EngineSettings, Format, Next, Registry, Start};
 use media_wire::flv::Tracks;
+use media_wire::{MediaKind, Message};
 
 use crate::support::*;
 
@@ -179,6 +180,35 @@ fn a_changed_sequence_header_is_for_those_behind_it_only() {
     );
 }
 
+/// FFmpeg takes `onMetaData` with any other timestamp for a subtitle track.
+#[test]
+fn metadata_is_always_stamped_with_zero() {
+    let registry = Registry::new(settings());
+    let mut viewer = viewer(&registry);
+    let mut rtmp = RtmpReader::of(&registry, "a");
+    let mut publication = encoder(&registry, "a", 1);
+    let late = |mut message: Message| {
+        message.timestamp = 5_000;
+        message
+    };
+    send(&mut publication, headers().map(late));
+    send(
+        &mut publication,
+        [keyframe(5_000, 0), late(metadata(&[("width", 320.0)]))],
+    );
+    send(&mut publication, [inter(5_040, 1)]);
+    let expected = [0, 5_000, 5_000, 5_000, 0, 5_040];
+    assert_eq!(timestamps(&viewer.taken()), expected);
+    assert_eq!(timestamps(&rtmp.taken()), expected);
+    let cue_point = message(
+        MediaKind::Data,
+        5_060,
+        b"\x02\x00\x0AonCuePoint\x05".to_vec(),
+    );
+    send(&mut publication, [cue_point.clone()]);
+    assert_eq!(viewer.taken(), [cue_point], "other data keeps its time");
+}
+
 #[test]
 fn a_group_of_pictures_longer_than_the_log_cannot_be_joined() {
     let registry = Registry::new(EngineSettings {
@@ -203,7 +233,7 @@ fn a_group_of_pictures_longer_than_the_log_cannot_be_joined() {
     let mut late = viewer(&registry);
     assert!(late.taken().is_empty());
     send(&mut publication, [keyframe(4_000, 100)]);
-    assert_eq!(timestamps(&late.taken()), [4_000; 4]);
+    assert_eq!(timestamps(&late.taken()), [0, 4_000, 4_000, 4_000]);
     assert!(publication.stream().state().playable);
 }
 
