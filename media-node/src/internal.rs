@@ -57,8 +57,7 @@ pub(crate) async fn serve(
 async fn answer(shared: &Shared, request: Request<Incoming>, worker: usize) -> Response<Body> {
     let path = request.uri().path();
     if path.starts_with("/relay/v1/") {
-        let answer = shared.relay.serve(request, worker).await;
-        return answer.map(|body| body.map_err(io::Error::other).boxed_unsync());
+        return shared.relay.serve(request, worker).await;
     }
     if let Some(id) = path.strip_prefix("/api/v1/clients/") {
         return match (request.method(), id.parse()) {

@@ -24,11 +24,9 @@ mod internal;
 mod listener;
 mod metrics;
 mod node;
-#[allow(dead_code, reason = "until the relay uses all of it")]
 mod origins;
 mod play;
 mod player;
-#[allow(dead_code, reason = "a placeholder until the relay lands")]
 mod relay;
 mod rtmp_session;
 mod shared;

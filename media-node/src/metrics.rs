@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use crate::clients::{Kind, Role};
+use crate::relay::RelayCounts;
 use crate::shared::{Phase, Shared};
 
 /// The metrics that are counted where things happen, and those that are filled in when somebody asks.
@@ -33,6 +34,48 @@ struct Scraped {
     egress: IntCounterVec,
     skips: IntCounterVec,
     draining: IntGauge,
+    relays: Relays,
+}
+
+/// What the relays have counted.
+struct Relays {
+    pulls: IntGauge,
+    pushes: IntGauge,
+    switches: IntCounter,
+    failures: IntCounter,
+}
+
+impl Relays {
+    fn new(registry: &Registry) -> Self {
+        let gauge = |name, help| register(registry, IntGauge::new(name, help).expect(STATIC));
+        let counter = |name, help| register(registry, IntCounter::new(name, help).expect(STATIC));
+        Self {
+            pulls: gauge(
+                "live_relay_pulls",
+                "Streams that are pulled from other nodes.",
+            ),
+            pushes: gauge(
+                "live_relay_pushes",
+                "Streams that are forwarded to an origin.",
+            ),
+            switches: counter(
+                "live_relay_switches_total",
+                "Streams that went on with another upstream, or again with the same one.",
+            ),
+            failures: counter(
+                "live_relay_failures_total",
+                "Upstreams that were lost: they broke, hung or sent nonsense.",
+            ),
+        }
+    }
+
+    fn fill(&self, counts: RelayCounts) {
+        let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
+        self.pulls.set(gauge(counts.pulls));
+        self.pushes.set(gauge(counts.pushes));
+        grow(&self.switches, counts.switches);
+        grow(&self.failures, counts.failures);
+    }
 }
 
 impl Metrics {
@@ -83,6 +126,7 @@ impl Metrics {
                     "Jumps of slow viewers to the newest keyframe.",
                     &["kind"],
                 ),
+                relays: Relays::new(&registry),
                 draining: gauge("live_draining", "1 from the signal to leave on, else 0."),
             }),
             registry,
@@ -105,6 +149,7 @@ impl Metrics {
 
 impl Scraped {
     fn fill(&self, shared: &Shared) {
+        self.relays.fill(shared.relay.counts());
         set(&self.connections, *shared.connections.open().borrow());
         let streams = shared.registry.streams();
         let published =
@@ -145,6 +190,9 @@ fn set(gauge: &IntGauge, value: usize) {
 
 /// Totals only grow, so that the difference is what the counter still lacks.
 fn raise(counter: &IntCounterVec, kind: Kind, total: u64) {
-    let counter = counter.with_label_values(&[kind.label()]);
+    grow(&counter.with_label_values(&[kind.label()]), total);
+}
+
+fn grow(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

@@ -88,6 +88,15 @@ impl Origins {
         Self { set, wake }
     }
 
+    /// Origins that somebody else finds.
+    #[cfg(test)]
+    pub(crate) fn of(set: watch::Receiver<Arc<[SocketAddr]>>) -> Self {
+        Self {
+            set,
+            wake: Arc::default(),
+        }
+    }
+
     /// The origins as far as they are known now.
     pub(crate) fn current(&self) -> Arc<[SocketAddr]> {
         Arc::clone(&self.set.borrow())
@@ -106,6 +115,11 @@ impl Origins {
     /// The origins in the order in which a publish of `key` is offered to them.
     pub(crate) fn ranked(&self, key: &StreamKey) -> Vec<SocketAddr> {
         rendezvous::rank(&key.to_string(), &self.current())
+    }
+
+    /// The origins as they are known now and later.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<[SocketAddr]>> {
+        self.set.clone()
     }
 
     /// Resolves again soon: somebody saw an origin fail.

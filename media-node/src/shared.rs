@@ -58,12 +58,19 @@ impl Shared {
             stream: config.stream.clone(),
             limits: config.limits.clone(),
         };
+        let clients = Clients::new();
         let on_workers = workers.clone();
         let spawn: Spawn = Arc::new(move |start| on_workers.place().run(start));
         Self {
-            relay: Relay::new(settings, registry.clone(), origins, spawn),
+            relay: Relay::new(
+                settings,
+                registry.clone(),
+                Arc::clone(&clients),
+                origins,
+                spawn,
+            ),
             registry,
-            clients: Clients::new(),
+            clients,
             connections: Connections::new(config.limits.max_connections),
             metrics: Metrics::new(),
             phase: watch::Sender::new(Phase::Running),

@@ -1,0 +1,196 @@
+//! What the nodes say to each other over HTTP: paths, parameters and answers of `/relay/v1/*`.
+
+use std::time::Duration;
+
+use form_urlencoded::{Serializer, parse};
+use media_wire::relay::Epoch;
+use media_wire::{InvalidKey, StreamKey};
+use serde::{Deserialize, Serialize};
+
+/// The header in which a node says which one it is.
+pub(crate) const NODE: &str = "x-livecluster-node";
+
+pub(super) const PUBLICATION: &str = "/relay/v1/publication";
+pub(super) const PULL: &str = "/relay/v1/pull";
+pub(super) const PUSH: &str = "/relay/v1/push";
+pub(super) const SUPERSEDE: &str = "/relay/v1/supersede";
+
+/// The longest time that a node holds a question for a publication back, waiting for one to begin.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// The parameters of a request. Each path has its own idea of which ones it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parameters {
+    pub(super) key: StreamKey,
+    pub(super) epoch: Option<Epoch>,
+    pub(super) sequence: Option<u64>,
+    /// How long a question for a publication may be held back until there is one.
+    pub(super) wait: Duration,
+    /// Whether a publication that is there already stays.
+    pub(super) reject: bool,
+}
+
+/// Why parameters make no sense.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ParametersError {
+    #[error("`{name}` is missing")]
+    Missing { name: &'static str },
+    #[error("`{name}` is not a number: `{value}`")]
+    Number { name: &'static str, value: String },
+    #[error("`policy` is neither `takeover` nor `reject`: `{value}`")]
+    Policy { value: String },
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+}
+
+impl Parameters {
+    pub(super) fn of(key: &StreamKey) -> Self {
+        Self {
+            key: key.clone(),
+            epoch: None,
+            sequence: None,
+            wait: Duration::ZERO,
+            reject: false,
+        }
+    }
+
+    pub(super) fn parse(query: &str) -> Result<Self, ParametersError> {
+        let (mut vhost, mut app, mut stream) = (None, None, None);
+        let (mut epoch, mut sequence, mut wait, mut reject) = (None, None, 0, false);
+        for (name, value) in parse(query.as_bytes()) {
+            match name.as_ref() {
+                "vhost" => vhost = Some(value),
+                "app" => app = Some(value),
+                "stream" => stream = Some(value),
+                "epoch" => epoch = Some(Epoch(number("epoch", &value)?)),
+                "sequence" => sequence = Some(number("sequence", &value)?),
+                "wait" => wait = number("wait", &value)?,
+                "policy" => reject = policy(&value)?,
+                // A newer node may say more than this one understands.
+                _ => {}
+            }
+        }
+        let app = app.ok_or(ParametersError::Missing { name: "app" })?;
+        let stream = stream.ok_or(ParametersError::Missing { name: "stream" })?;
+        Ok(Self {
+            key: StreamKey::new(vhost.as_deref(), &app, &stream)?,
+            epoch,
+            sequence,
+            wait: Duration::from_millis(wait).min(MAX_WAIT),
+            reject,
+        })
+    }
+
+    /// Path and query of a request.
+    pub(super) fn uri(&self, path: &str) -> String {
+        let mut query = Serializer::new(String::new());
+        if let Some(vhost) = self.key.vhost() {
+            query.append_pair("vhost", vhost);
+        }
+        query
+            .append_pair("app", self.key.app())
+            .append_pair("stream", self.key.name());
+        let numbers = [
+            ("epoch", self.epoch.map(|epoch| epoch.0)),
+            ("sequence", self.sequence),
+            (
+                "wait",
+                u64::try_from(self.wait.as_millis())
+                    .ok()
+                    .filter(|wait| *wait > 0),
+            ),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                query.append_pair(name, &number.to_string());
+            }
+        }
+        if self.reject {
+            query.append_pair("policy", "reject");
+        }
+        format!("{path}?{}", query.finish())
+    }
+}
+
+fn number(name: &'static str, value: &str) -> Result<u64, ParametersError> {
+    let invalid = |_| ParametersError::Number {
+        name,
+        value: value.to_owned(),
+    };
+    value.parse().map_err(invalid)
+}
+
+fn policy(value: &str) -> Result<bool, ParametersError> {
+    match value {
+        "takeover" => Ok(false),
+        "reject" => Ok(true),
+        _ => Err(ParametersError::Policy {
+            value: value.to_owned(),
+        }),
+    }
+}
+
+/// What a node knows of a stream: with status 200 its publication, with status 404 the last one that it knew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Known {
+    pub(super) epoch: u64,
+    /// The number of the message that comes next here.
+    pub(super) sequence: u64,
+    /// `encoder` or `forwarded`.
+    pub(super) source: String,
+    /// The node is leaving: whoever forwards to it should forward to another one.
+    pub(super) draining: bool,
+}
+
+/// Why a push or a supersede was answered with 409.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Conflict {
+    pub(super) reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Reason {
+    Superseded,
+    AlreadyPublished,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_survive_the_query() {
+        let key = StreamKey::new(Some("a.example"), "live/übung & co", "cam=1+2").unwrap();
+        let parameters = Parameters {
+            epoch: Some(Epoch(u64::MAX)),
+            sequence: Some(7),
+            wait: Duration::from_millis(900),
+            reject: true,
+            ..Parameters::of(&key)
+        };
+        let uri = parameters.uri(PUSH);
+        let (path, query) = uri.split_once('?').unwrap();
+        assert_eq!(path, "/relay/v1/push");
+        assert!(query.is_ascii() && !query.contains(' '));
+        assert_eq!(Parameters::parse(query).unwrap(), parameters);
+    }
+
+    #[test]
+    fn bad_parameters_are_named() {
+        let error = |query: &str| Parameters::parse(query).unwrap_err().to_string();
+        assert_eq!(error("stream=a"), "`app` is missing");
+        assert_eq!(error("app=live&stream="), "the stream name is empty");
+        assert_eq!(
+            error("app=l&stream=a&epoch=-1"),
+            "`epoch` is not a number: `-1`"
+        );
+        assert_eq!(
+            error("app=l&stream=a&policy=x"),
+            "`policy` is neither `takeover` nor `reject`: `x`"
+        );
+        let patient = Parameters::parse("app=l&stream=a&wait=99999999").unwrap();
+        assert_eq!(patient.wait, MAX_WAIT);
+    }
+}

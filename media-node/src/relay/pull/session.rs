@@ -1,0 +1,285 @@
+//! One pull from one origin, from its request to its end.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use media_engine::{Duplicate, Publication, PublishError, Source, Stream, StreamState};
+use media_wire::relay::Epoch;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::info;
+
+use super::super::Relay;
+use super::super::ask::{Answer, Survey, Until};
+use super::super::client::nothing;
+use super::super::intake::{Intake, Piece};
+use super::super::protocol::{PULL, Parameters};
+use super::Ended;
+use crate::clients::{ClientGuard, Role, StopReason};
+
+/// What an origin has for the head of its answer.
+const HEAD: Duration = Duration::from_secs(1);
+/// A live publisher sends all the time. One that does not is asked after, again and again.
+const IDLE: Duration = Duration::from_millis(500);
+/// An origin that sends nothing for so long and does not answer either is given up.
+const HUNG: Duration = Duration::from_millis(900);
+
+pub(super) struct Session<'a> {
+    relay: &'a Relay,
+    stream: &'a Arc<Stream>,
+    states: watch::Receiver<StreamState>,
+    answer: &'a Answer,
+    /// The stream was pulled before.
+    again: bool,
+    client: Option<ClientGuard>,
+    publication: Option<Publication>,
+    /// When the engine wants to seal.
+    pulse: Option<Instant>,
+    /// When the origin last sent something.
+    heard: Instant,
+    /// When to ask who has the stream.
+    doubt: Instant,
+    /// When to end, if nobody comes.
+    linger: Option<Instant>,
+    messages: u64,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        relay: &'a Relay,
+        stream: &'a Arc<Stream>,
+        answer: &'a Answer,
+        again: bool,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            relay,
+            stream,
+            states: stream.watch(),
+            answer,
+            again,
+            client: None,
+            publication: None,
+            pulse: None,
+            heard: now,
+            doubt: now + IDLE,
+            linger: None,
+            messages: 0,
+        }
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(super) async fn run(&mut self) -> Ended {
+        let mut connection = match self.relay.connect(self.answer.origin).await {
+            Ok(connection) => connection,
+            Err(error) => return Ended::Lost(error.to_string()),
+        };
+        let position = self.stream.position();
+        let parameters = Parameters {
+            epoch: position.map(|(epoch, _)| epoch),
+            sequence: position.map(|(_, sequence)| sequence),
+            ..Parameters::of(self.stream.key())
+        };
+        let uri = parameters.uri(PULL);
+        let head = timeout(HEAD, connection.send(Method::GET, &uri, nothing())).await;
+        let body = match head {
+            Ok(Ok(answer)) if answer.status() == StatusCode::OK => self.entered(answer),
+            Ok(Ok(answer)) if answer.status() == StatusCode::NOT_FOUND => return Ended::Over,
+            Ok(Ok(answer)) => return Ended::Lost(format!("status {}", answer.status())),
+            Ok(Err(error)) => return Ended::Lost(error.to_string()),
+            Err(_) => return Ended::Lost(format!("no answer in {HEAD:?}")),
+        };
+        self.receive(body).await
+    }
+
+    async fn receive(&mut self, mut body: Incoming) -> Ended {
+        let mut intake = Intake::new(self.relay.0.config.limits.max_message_bytes());
+        let mut survey: Option<BoxFuture<'_, Survey>> = None;
+        let relay = self.relay;
+        let key = self.stream.key();
+        loop {
+            tokio::select! {
+                frame = body.frame() => {
+                    let data = match frame {
+                        None => return Ended::Over,
+                        Some(Err(error)) => return Ended::Lost(error.to_string()),
+                        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                    };
+                    if let Some(client) = &self.client {
+                        client.received(data.len());
+                    }
+                    intake.feed(data);
+                    if let Err(ended) = self.take(&mut intake) {
+                        return ended;
+                    }
+                }
+                () = at(self.pulse) => self.seal(),
+                () = superseded(self.publication.as_ref()) => return Ended::Here,
+                changed = self.states.changed() => {
+                    if changed.is_err() {
+                        return Ended::Unwanted;
+                    }
+                    self.look_for_viewers();
+                }
+                () = at(self.linger) => return Ended::Unwanted,
+                () = kicked(self.client.as_ref()) => return Ended::Lost("kicked".to_owned()),
+                () = sleep_until(self.doubt), if survey.is_none() => {
+                    self.doubt = self.heard + IDLE;
+                    if self.heard.elapsed() >= IDLE {
+                        survey = Some(relay.survey(key, Duration::ZERO, Until::All).boxed());
+                    }
+                }
+                answers = done(survey.as_mut()) => {
+                    survey = None;
+                    self.doubt = Instant::now() + IDLE;
+                    if let Some(ended) = self.judge(&answers) {
+                        return ended;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The origin has begun to answer.
+    fn entered(&mut self, answer: Response<Incoming>) -> Incoming {
+        let Answer { origin, node, .. } = self.answer;
+        let client = self
+            .relay
+            .enter(*origin, Role::Publisher, self.stream.key(), node);
+        self.client = Some(client);
+        self.heard = Instant::now();
+        answer.into_body()
+    }
+
+    /// Puts what came into the log.
+    fn take(&mut self, intake: &mut Intake) -> Result<(), Ended> {
+        self.heard = Instant::now();
+        loop {
+            match intake.receive() {
+                Err(error) => return Err(Ended::Lost(error.to_string())),
+                Ok(None) => break,
+                Ok(Some(Piece::Epoch(epoch))) => self.begin(epoch)?,
+                Ok(Some(Piece::Message {
+                    sequence,
+                    kind,
+                    timestamp,
+                    payload,
+                })) => {
+                    let Some(publication) = &mut self.publication else {
+                        continue;
+                    };
+                    publication.append_at(sequence, timestamp, kind, payload);
+                    self.messages += 1;
+                }
+            }
+        }
+        self.seal();
+        Ok(())
+    }
+
+    fn begin(&mut self, epoch: Epoch) -> Result<(), Ended> {
+        let key = self.stream.key();
+        let begun = self.relay.0.registry.publish(
+            key,
+            epoch,
+            Source::Pulled,
+            Duplicate::Takeover,
+            Instant::now().into_std(),
+        );
+        match begun {
+            Ok(publication) => {
+                info!(stream = %key, origin = %self.answer.origin, epoch = epoch.0, "pulling");
+                self.publication = Some(publication);
+                if std::mem::take(&mut self.again) {
+                    self.relay.0.switches.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+            Err(PublishError::AlreadyPublished) => Err(Ended::Here),
+            Err(PublishError::Superseded { .. }) => Err(Ended::Outdated),
+            Err(error @ PublishError::TooManyStreams(_)) => Err(Ended::Lost(error.to_string())),
+        }
+    }
+
+    fn seal(&mut self) {
+        let now = Instant::now().into_std();
+        let due = self
+            .publication
+            .as_mut()
+            .and_then(|publication| publication.pulse(now));
+        self.pulse = due.map(Instant::from_std);
+    }
+
+    fn look_for_viewers(&mut self) {
+        let viewers = self.states.borrow_and_update().viewers;
+        if viewers > 0 {
+            self.linger = None;
+        } else if self.linger.is_none() {
+            self.linger = Some(Instant::now() + self.relay.0.config.stream.linger());
+        }
+    }
+
+    /// What to do when the origin was silent and all were asked.
+    fn judge(&self, survey: &Survey) -> Option<Ended> {
+        let silence = self.heard.elapsed();
+        if silence < IDLE {
+            return None;
+        }
+        let here = self.publication.as_ref().map(Publication::epoch);
+        let ours = survey.of(self.answer.origin);
+        let newest = survey
+            .newest()
+            .filter(|answer| answer.origin != self.answer.origin);
+        if let Some(other) = newest {
+            let newer = Some(other.epoch()) > here;
+            let moved = Some(other.epoch()) == here && !ours.is_some_and(|ours| ours.live);
+            if newer || moved {
+                return Some(Ended::Elsewhere);
+            }
+        }
+        match ours {
+            Some(ours) if ours.live => None,
+            Some(_) => Some(Ended::Over),
+            None if silence >= HUNG => Some(Ended::Lost(format!("silent for {silence:?}"))),
+            None => None,
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+async fn kicked(client: Option<&ClientGuard>) {
+    match client {
+        Some(client) => while client.stopped().await != StopReason::Kicked {},
+        None => pending().await,
+    }
+}
+
+async fn superseded(publication: Option<&Publication>) {
+    match publication {
+        Some(publication) => publication.superseded().await,
+        None => pending().await,
+    }
+}
+
+async fn done(survey: Option<&mut BoxFuture<'_, Survey>>) -> Survey {
+    match survey {
+        Some(survey) => survey.await,
+        None => pending().await,
+    }
+}

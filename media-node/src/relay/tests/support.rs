@@ -1,0 +1,423 @@
+//! Nodes that consist of a registry, relays and an internal port, all in one process; publishers and viewers without a
+//! protocol. What they pass around is numbered, so that nothing can get lost or come twice unseen.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use media_config::{DuplicatePublish, Role};
+use media_engine::{
+    Cursor, Duplicate, EngineSettings, Format, Next, Publication, Registry, Source, Start, Stream,
+};
+use media_wire::flv::{Item, TagReader};
+use media_wire::{MediaKind, Message, StreamKey};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::clients::Clients;
+use crate::origins::Origins;
+use crate::relay::{Carried, Refusal, Relay, RelaySettings};
+
+/// What nothing in these tests takes.
+pub(super) const LIMIT: Duration = Duration::from_secs(8);
+/// Frames of a group of pictures.
+const GROUP: u32 = 25;
+
+pub(super) fn key(name: &str) -> StreamKey {
+    StreamKey::new(None, "live", name).unwrap()
+}
+
+/// The origins that all nodes of a test know.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    origins: watch::Sender<Arc<[SocketAddr]>>,
+    pub(super) config: RelaySettings,
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        let mut config = RelaySettings::default();
+        config.stream.linger_seconds = 0;
+        Self {
+            origins: watch::Sender::new(Arc::from([])),
+            config,
+        }
+    }
+
+    pub(super) fn rejecting() -> Self {
+        let mut cluster = Self::new();
+        cluster.config.stream.duplicate_publish = DuplicatePublish::Reject;
+        cluster
+    }
+
+    pub(super) async fn origin(&self, name: &str) -> Node {
+        let node = Node::start(self, name, Role::Origin).await;
+        self.add(node.address);
+        node
+    }
+
+    /// An origin behind something that can be frozen.
+    pub(super) async fn frail_origin(&self, name: &str) -> (Node, Freezer) {
+        let node = Node::start(self, name, Role::Origin).await;
+        let freezer = Freezer::start(node.address).await;
+        self.add(freezer.address);
+        (node, freezer)
+    }
+
+    pub(super) async fn edge(&self, name: &str) -> Node {
+        Node::start(self, name, Role::Edge).await
+    }
+
+    pub(super) fn add(&self, origin: SocketAddr) {
+        self.origins
+            .send_modify(|set| *set = set.iter().copied().chain([origin]).collect());
+    }
+}
+
+pub(super) struct Node {
+    pub(super) relay: Relay,
+    pub(super) registry: Registry,
+    pub(super) address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Node {
+    async fn start(cluster: &Cluster, name: &str, role: Role) -> Self {
+        let config = RelaySettings {
+            role,
+            name: name.to_owned(),
+            ..cluster.config.clone()
+        };
+        let registry = Registry::new(EngineSettings {
+            pulse_per_viewer: Duration::ZERO,
+            continuity: config.stream.continuity(),
+            ..EngineSettings::default()
+        });
+        let origins = Origins::of(cluster.origins.subscribe());
+        let relay = Relay::new(
+            config,
+            registry.clone(),
+            Clients::new(),
+            Some(origins),
+            Arc::new(|task| drop(tokio::spawn(task(0)))),
+        );
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(accept(listener, relay.clone()));
+        Self {
+            relay,
+            registry,
+            address,
+            server,
+        }
+    }
+
+    /// The process is gone: all of its connections are cut.
+    pub(super) fn kill(&self) {
+        self.server.abort();
+    }
+
+    pub(super) async fn publish(&self, name: &str) -> Result<Encoder, Refusal> {
+        let key = key(name);
+        let epoch = self.relay.admit(&key).await?;
+        let now = std::time::Instant::now();
+        let policy = Duplicate::Takeover;
+        let publication = self
+            .registry
+            .publish(&key, epoch, Source::Encoder, policy, now)
+            .unwrap();
+        let carried = self
+            .relay
+            .published(publication.stream(), publication.epoch());
+        Ok(Encoder::start(publication, carried))
+    }
+
+    pub(super) fn watch(&self, name: &str) -> Viewer {
+        let stream = self.registry.open(&key(name)).unwrap();
+        let cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
+        self.relay.want(&stream);
+        Viewer {
+            cursor,
+            stream,
+            reader: TagReader::new(1 << 20),
+            input: BytesMut::new(),
+            frames: Vec::new(),
+        }
+    }
+
+    /// Waits until the numbers of relays are as wanted.
+    pub(super) async fn until(&self, what: impl Fn(&Relay) -> bool) {
+        let reached = async {
+            while !what(&self.relay) {
+                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let counts = self.relay.counts();
+        timeout(LIMIT, reached)
+            .await
+            .unwrap_or_else(|_| panic!("not reached from {counts:?}"));
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn accept(listener: TcpListener, relay: Relay) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
+        let relay = relay.clone();
+        let service = service_fn(move |request| {
+            let relay = relay.clone();
+            async move { Ok::<_, Infallible>(relay.serve(request, 0).await) }
+        });
+        let http = hyper::server::conn::http1::Builder::new();
+        connections.spawn(async move {
+            drop(http.serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+/// An encoder of 100 messages a second, until it is stopped.
+pub(super) struct Encoder {
+    stop: Option<oneshot::Sender<()>>,
+    end: JoinHandle<End>,
+    sent: watch::Receiver<u32>,
+    pub(super) epoch: u64,
+}
+
+/// How an encoder ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Stopped,
+    Superseded,
+    Refused(Refusal),
+}
+
+impl Encoder {
+    fn start(publication: Publication, carried: Carried) -> Self {
+        let epoch = publication.epoch().0;
+        let (stop, stopped) = oneshot::channel();
+        let (count, sent) = watch::channel(0);
+        let end = tokio::spawn(encode(publication, carried, stopped, count));
+        Self {
+            stop: Some(stop),
+            end,
+            sent,
+            epoch,
+        }
+    }
+
+    /// The number of the next frame.
+    pub(super) fn sent(&self) -> u32 {
+        *self.sent.borrow()
+    }
+
+    pub(super) async fn stop(mut self) -> u32 {
+        drop(self.stop.take());
+        assert_eq!(self.end().await, End::Stopped);
+        self.sent()
+    }
+
+    pub(super) async fn end(&mut self) -> End {
+        timeout(LIMIT, &mut self.end)
+            .await
+            .expect("ended in time")
+            .unwrap()
+    }
+}
+
+async fn encode(
+    mut publication: Publication,
+    carried: Carried,
+    mut stopped: oneshot::Receiver<()>,
+    count: watch::Sender<u32>,
+) -> End {
+    let mut ticks = interval(Duration::from_millis(10));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let epoch = publication.epoch().0;
+    let header = Bytes::from_static(&[0x17, 0, 0, 0, 0, 1, 100, 0, 31]);
+    let message = |timestamp, payload| Message {
+        kind: MediaKind::Video,
+        timestamp,
+        payload,
+    };
+    publication.append(message(0, header));
+    let end = loop {
+        tokio::select! {
+            biased;
+            _ = &mut stopped => break End::Stopped,
+            () = publication.superseded() => break End::Superseded,
+            refusal = carried.refused() => break End::Refused(refusal),
+            _ = ticks.tick() => {
+                let number = *count.borrow();
+                publication.append(message(number * 10, frame(epoch, number)));
+                publication.pulse(std::time::Instant::now());
+                count.send_replace(number + 1);
+            }
+        }
+    };
+    drop(publication);
+    drop(carried);
+    end
+}
+
+fn frame(epoch: u64, number: u32) -> Bytes {
+    let mut payload = BytesMut::new();
+    let head = if number.is_multiple_of(GROUP) {
+        0x17
+    } else {
+        0x27
+    };
+    payload.put_slice(&[head, 1, 0, 0, 0]);
+    payload.put_u64(epoch);
+    payload.put_u32(number);
+    payload.put_bytes(0xAA, 200);
+    payload.freeze()
+}
+
+/// One frame as a viewer got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) epoch: u64,
+    pub(super) number: u32,
+    pub(super) timestamp: u32,
+    pub(super) keyframe: bool,
+    pub(super) at: tokio::time::Instant,
+}
+
+pub(super) struct Viewer {
+    cursor: Cursor,
+    pub(super) stream: Arc<Stream>,
+    reader: TagReader,
+    input: BytesMut,
+    pub(super) frames: Vec<Frame>,
+}
+
+impl Viewer {
+    /// Watches until a frame of this publication with this number or a later one has come.
+    pub(super) async fn until(&mut self, epoch: u64, number: u32) {
+        let watched = timeout(LIMIT, async {
+            while self
+                .frames
+                .last()
+                .is_none_or(|last| (last.epoch, last.number) < (epoch, number))
+            {
+                self.read().await;
+            }
+        });
+        if watched.await.is_err() {
+            panic!(
+                "frame {number} of {epoch} did not come; the last one: {:?}",
+                self.frames.last()
+            );
+        }
+    }
+
+    /// Watches a running encoder for some more frames.
+    pub(super) async fn go_on(&mut self, encoder: &Encoder) {
+        self.until(encoder.epoch, encoder.sent() + 5).await;
+    }
+
+    async fn read(&mut self) {
+        match self.cursor.next().await {
+            Next::Batch(mut batch) => self.input.put(batch.copy_to_bytes(batch.remaining())),
+            Next::Ended => panic!("the stream ended after {:?}", self.frames.last()),
+        }
+        while let Some(item) = self.reader.receive(&mut self.input).unwrap() {
+            let Item::Tag(Message {
+                mut payload,
+                timestamp,
+                ..
+            }) = item
+            else {
+                continue;
+            };
+            if payload.len() > 20 {
+                let keyframe = payload[0] == 0x17;
+                payload.advance(5);
+                let (epoch, number) = (payload.get_u64(), payload.get_u32());
+                let at = tokio::time::Instant::now();
+                self.frames.push(Frame {
+                    epoch,
+                    number,
+                    timestamp,
+                    keyframe,
+                    at,
+                });
+            }
+        }
+    }
+
+    /// Each frame of a publication once, none missing; time goes on, also from one publication to the next, which begins
+    /// at a keyframe.
+    pub(super) fn check(&self) {
+        for pair in self.frames.windows(2) {
+            let [before, after] = [pair[0], pair[1]];
+            assert!(
+                after.timestamp > before.timestamp,
+                "time goes back: {before:?} {after:?}"
+            );
+            if before.epoch == after.epoch {
+                assert_eq!(after.number, before.number + 1, "{before:?} {after:?}");
+            } else {
+                assert!(
+                    after.epoch > before.epoch && after.keyframe,
+                    "{before:?} {after:?}"
+                );
+            }
+        }
+    }
+
+    /// The longest time without a frame.
+    pub(super) fn longest_gap(&self) -> Duration {
+        let gaps = self.frames.windows(2).map(|pair| pair[1].at - pair[0].at);
+        gaps.max().unwrap_or_default()
+    }
+}
+
+/// Passes bytes on to a node until it is told to freeze; then connections stay, and nothing moves.
+pub(super) struct Freezer {
+    pub(super) address: SocketAddr,
+    frozen: watch::Sender<bool>,
+}
+
+impl Freezer {
+    async fn start(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let frozen = watch::Sender::new(false);
+        let freezing = frozen.subscribe();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(pass(client, to, freezing.clone()));
+            }
+        });
+        Self { address, frozen }
+    }
+
+    pub(super) fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+}
+
+async fn pass(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receiver<bool>) {
+    let Ok(mut server) = TcpStream::connect(to).await else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+        _ = frozen.wait_for(|frozen| *frozen) => {}
+    }
+    std::future::pending().await
+}
