@@ -1,87 +1,15 @@
-//! Client and server back to back, and what each kind of client says.
+//! The accepting side: against our own client, against each kind of client's words, and against nonsense.
 
-mod clients;
+mod connect;
+mod control;
 mod hostile;
+mod pair;
+mod play;
+mod publish;
+mod script;
 
 use super::*;
-use crate::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
-
-/// Both sides, with the bytes between them cut into pieces.
-struct Pair {
-    client: ClientConnection,
-    server: ServerConnection,
-    at_server: BytesMut,
-    at_client: BytesMut,
-    step: usize,
-    /// What the server does with a request.
-    answer: fn(&mut ServerConnection),
-    from_client: Vec<ServerEvent>,
-    from_server: Vec<ClientEvent>,
-}
-
-fn url() -> RtmpUrl {
-    RtmpUrl::parse("rtmp://h/live/cam?token=t").unwrap()
-}
-
-impl Pair {
-    fn publishing(step: usize) -> Self {
-        Self::new(
-            ClientConnection::publish(url(), ClientSettings::default()),
-            step,
-        )
-    }
-
-    fn playing(step: usize) -> Self {
-        Self::new(
-            ClientConnection::play(url(), ClientSettings::default()),
-            step,
-        )
-    }
-
-    fn new(client: ClientConnection, step: usize) -> Self {
-        Self {
-            client,
-            server: ServerConnection::new(ServerSettings::default()),
-            at_server: BytesMut::new(),
-            at_client: BytesMut::new(),
-            step,
-            answer: |server| {
-                server.accept_connect();
-                server.accept_publish();
-                server.accept_play();
-            },
-            from_client: Vec::new(),
-            from_server: Vec::new(),
-        }
-    }
-
-    /// Passes bytes until nobody has anything to say.
-    fn run(&mut self) {
-        loop {
-            let sent = drain(|| self.client.output());
-            let answered = drain(|| self.server.output());
-            if sent.is_empty() && answered.is_empty() {
-                return;
-            }
-            for piece in sent.chunks(self.step) {
-                self.at_server.extend_from_slice(piece);
-                while let Some(event) = self.server.receive(&mut self.at_server).unwrap() {
-                    self.from_client.push(event);
-                    if self.server.waits_for_answer() {
-                        assert_eq!(self.server.receive(&mut self.at_server), Ok(None));
-                        (self.answer)(&mut self.server);
-                    }
-                }
-            }
-            for piece in answered.chunks(self.step) {
-                self.at_client.extend_from_slice(piece);
-                while let Some(event) = self.client.receive(&mut self.at_client).unwrap() {
-                    self.from_server.push(event);
-                }
-            }
-        }
-    }
-}
+use crate::amf0;
 
 fn drain(mut output: impl FnMut() -> Option<Bytes>) -> Vec<u8> {
     let mut all = Vec::new();
@@ -96,78 +24,5 @@ fn message(kind: MediaKind, timestamp: u32, payload: impl Into<Bytes>) -> Messag
         kind,
         timestamp,
         payload: payload.into(),
-    }
-}
-
-/// What a stream is made of: short, long, empty of sense, late.
-fn stream() -> Vec<Message> {
-    let metadata = b"\x02\0\x0AonMetaData\x08\0\0\0\x01\0\x01w\x05\0\0\x09";
-    vec![
-        message(MediaKind::Data, 0, &metadata[..]),
-        message(MediaKind::Video, 0, &[0x17, 0, 0, 0, 0][..]),
-        message(MediaKind::Audio, 0, &[0xAF, 0, 0x12][..]),
-        message(MediaKind::Video, 40, vec![0x17; 130_000]),
-        message(MediaKind::Audio, 0xFF_FFFF, vec![0xAF; 300]),
-        message(MediaKind::Video, 0x0100_0000, vec![0x27; 70_000]),
-        message(MediaKind::Video, u32::MAX, &[0x27, 1][..]),
-        message(MediaKind::Video, 12, &[0x27, 1][..]),
-    ]
-}
-
-fn asked() -> (ServerEvent, ServerEvent) {
-    let (app, tc_url) = ("live".to_owned(), "rtmp://h/live".to_owned());
-    let stream = "cam?token=t".to_owned();
-    let connected = ServerEvent::Connected {
-        app: app.clone(),
-        tc_url: tc_url.clone(),
-    };
-    (
-        connected,
-        ServerEvent::Publish {
-            app,
-            tc_url,
-            stream,
-        },
-    )
-}
-
-#[test]
-fn a_stream_is_published_however_the_bytes_are_split() {
-    for step in [1, 2, 3, 5, 11, 128, 4096, 1 << 20] {
-        let mut pair = Pair::publishing(step);
-        pair.run();
-        assert_eq!(pair.from_server, [ClientEvent::Ready], "step {step}");
-        stream()
-            .iter()
-            .for_each(|message| pair.client.send(message));
-        pair.client.finish();
-        pair.run();
-        let (connected, publish) = asked();
-        let mut expected = vec![connected, publish];
-        expected.extend(stream().into_iter().map(ServerEvent::Media));
-        expected.push(ServerEvent::Unpublish);
-        assert_eq!(pair.from_client, expected, "step {step}");
-        assert!(pair.at_server.is_empty() && pair.at_client.is_empty());
-    }
-}
-
-#[test]
-fn a_stream_is_played_however_the_bytes_are_split() {
-    for step in [1, 2, 3, 5, 11, 128, 4096, 1 << 20] {
-        let mut pair = Pair::playing(step);
-        pair.run();
-        stream()
-            .iter()
-            .for_each(|message| pair.server.send(message));
-        pair.server.end_play();
-        pair.run();
-        let mut status = pair.from_server.iter();
-        assert!(
-            matches!(status.next(), Some(ClientEvent::Status(s)) if s.code == "NetStream.Play.Reset")
-        );
-        let mut expected = vec![ClientEvent::Ready];
-        expected.extend(stream().into_iter().map(ClientEvent::Media));
-        expected.push(ClientEvent::Ended);
-        assert_eq!(pair.from_server[1..], expected, "step {step}");
     }
 }

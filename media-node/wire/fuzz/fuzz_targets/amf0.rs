@@ -1,0 +1,28 @@
+//! Values: what decodes, encodes and decodes to the same again; media heads and names are fed the same bytes.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use media_wire::{MediaKind, amf0, media, target_from_http, target_from_rtmp};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(values) = amf0::decode_all(bytes) {
+        let encoded = amf0::encode_all(&values);
+        // Compared as bytes: NaN is not equal to itself.
+        let again = amf0::decode_all(&encoded).expect("our own bytes decode");
+        assert_eq!(amf0::encode_all(&again), encoded);
+    }
+    for kind in [MediaKind::Audio, MediaKind::Video, MediaKind::Data] {
+        let _ = media::traits(kind, bytes);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let vhosts = ["v".to_owned()];
+        let _ = target_from_http(Some(text), text, &vhosts);
+        let (first, second) = text.split_at(text.floor_char_boundary(text.len() / 2));
+        if let Ok(target) = target_from_rtmp(first, second, text, &vhosts) {
+            let key = target.key;
+            let again = media_wire::StreamKey::new(key.vhost(), key.app(), key.name());
+            assert_eq!(again.as_ref(), Ok(&key), "a key's parts make the key");
+        }
+    }
+});

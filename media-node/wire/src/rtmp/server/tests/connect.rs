@@ -1,0 +1,101 @@
+//! `connect`, and what its answer depends on.
+
+use super::script::{Script, in_short};
+use super::*;
+
+#[test]
+fn connect_is_answered_in_the_order_that_obs_needs() {
+    let mut script = Script::new();
+    let events = script.connect(&[("app", "live".into()), ("tcUrl", "rtmp://h/live".into())]);
+    let (app, tc_url) = ("live".to_owned(), "rtmp://h/live".to_owned());
+    assert_eq!(events, [ServerEvent::Connected { app, tc_url }]);
+    assert!(
+        script.server.output().is_none(),
+        "nothing is said before the driver has decided"
+    );
+    script.server.accept_connect();
+    let bytes = drain(|| script.server.output());
+    let mut expected = Vec::new();
+    expected.extend(b"\x02\0\0\0\0\0\x04\x05\0\0\0\0"); // chunk stream 2, 4 bytes, WindowAcknowledgementSize
+    expected.extend(b"\x00\x26\x25\xA0"); // 2,500,000
+    expected.extend(b"\x02\0\0\0\0\0\x05\x06\0\0\0\0"); // SetPeerBandwidth
+    expected.extend(b"\x00\x26\x25\xA0\x02"); // 2,500,000, dynamic
+    expected.extend(b"\x02\0\0\0\0\0\x04\x01\0\0\0\0"); // SetChunkSize
+    expected.extend(b"\x00\x00\xEA\x60"); // 60,000
+    assert_eq!(bytes[..expected.len()], expected);
+    script.received.extend_from_slice(&bytes);
+    let answers = script.raw_answers();
+    let short: Vec<_> = answers[2..].iter().map(in_short).collect();
+    assert_eq!(
+        short,
+        ["_result NetConnection.Connect.Success", "onBWDone Null"]
+    );
+    let result = amf0::decode_all(&answers[2].payload).unwrap();
+    assert_eq!(result[1], Value::Number(1.0));
+    assert_eq!(result[2].property("fmsVer"), Some(&"FMS/3,5,3,888".into()));
+    assert_eq!(
+        result[3].property("objectEncoding"),
+        Some(&Value::Number(0.0))
+    );
+    assert_eq!(
+        result[3].property("capsEx"),
+        None,
+        "the client speaks plain RTMP"
+    );
+}
+
+#[test]
+fn a_refused_connect_gets_an_error() {
+    let mut script = Script::new();
+    script.connect(&[]);
+    script.server.reject_connect("too many connections");
+    assert_eq!(script.answers(), ["_error NetConnection.Connect.Rejected"]);
+}
+
+#[test]
+fn object_encoding_is_echoed_and_amf3_commands_are_understood() {
+    let mut script = Script::new();
+    script.connect(&[("objectEncoding", 3.0.into())]);
+    script.server.accept_connect();
+    let answers = script.raw_answers();
+    let result = amf0::decode_all(&answers[2].payload).unwrap();
+    assert_eq!(
+        result[3].property("objectEncoding"),
+        Some(&Value::Number(3.0))
+    );
+
+    let create = command::encode("createStream", 2.0, &[Value::Null]);
+    script.sends(message::COMMAND_AMF3, &[&[0], &create[..]].concat());
+    script.sends(message::COMMAND_AMF3, &create);
+    assert_eq!(script.answers(), ["_result Number(1.0)"; 2]);
+}
+
+#[test]
+fn a_client_of_enhanced_rtmp_hears_that_everything_passes() {
+    let mut script = Script::new();
+    let codecs = Value::StrictArray(vec!["av01".into(), "hvc1".into()]);
+    script.connect(&[("fourCcList", codecs), ("capsEx", 3.0.into())]);
+    script.server.accept_connect();
+    let result = amf0::decode_all(&script.raw_answers()[2].payload).unwrap();
+    assert_eq!(result[3].property("capsEx"), Some(&Value::Number(15.0)));
+    assert_eq!(
+        result[3].property("fourCcList"),
+        Some(&Value::StrictArray(vec!["*".into()]))
+    );
+    let video = result[3].property("videoFourCcInfoMap").unwrap();
+    assert_eq!(video.property("*"), Some(&Value::Number(4.0)));
+
+    assert!(
+        script
+            .server
+            .request_reconnect(Some("rtmp://other/live"), "draining")
+    );
+    assert_eq!(
+        script.answers(),
+        ["onStatus NetConnection.Connect.ReconnectRequest"]
+    );
+    assert!(
+        !Script::connected().server.request_reconnect(None, ""),
+        "not asked of a plain client"
+    );
+}

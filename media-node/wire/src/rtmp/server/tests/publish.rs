@@ -1,0 +1,189 @@
+//! How each kind of encoder publishes.
+
+use super::script::{Script, publish};
+use super::*;
+
+#[test]
+fn ffmpeg_obs_and_fmle_publish() {
+    let mut script = Script::connected();
+    assert_eq!(script.says("releaseStream", 2.0, &["cam".into()]), []);
+    assert_eq!(script.says("FCPublish", 3.0, &["cam".into()]), []);
+    assert_eq!(script.says("createStream", 4.0, &[]), []);
+    assert_eq!(
+        script.answers(),
+        [
+            "_result Undefined",
+            "_result Undefined",
+            "_result Number(1.0)"
+        ]
+    );
+    assert_eq!(
+        script.says("publish", 5.0, &["cam".into(), "live".into()]),
+        [publish()]
+    );
+    script.server.accept_publish();
+    assert_eq!(
+        script.answers(),
+        [
+            "onFCPublish NetStream.Publish.Start",
+            "onStatus NetStream.Publish.Start",
+        ]
+    );
+    assert_eq!(
+        script.says("FCUnpublish", 6.0, &["cam".into()]),
+        [ServerEvent::Unpublish]
+    );
+    assert_eq!(
+        script.answers(),
+        [
+            "onFCUnpublish NetStream.Unpublish.Success",
+            "_result Undefined",
+            "onStatus NetStream.Unpublish.Success",
+        ]
+    );
+    assert_eq!(
+        script.says("deleteStream", 7.0, &[1.0.into()]),
+        [],
+        "it has ended before"
+    );
+}
+
+#[test]
+fn haivision_publishes_in_another_order() {
+    let mut script = Script::connected();
+    script.says("createStream", 2.0, &[]);
+    script.says("FCPublish", 3.0, &["cam".into()]);
+    assert_eq!(script.says("publish", 4.0, &["cam".into()]), [publish()]);
+    script.raw_answers();
+    script.server.accept_publish();
+    assert_eq!(script.answers()[0], "onFCPublish NetStream.Publish.Start");
+}
+
+#[test]
+fn flash_publishes_without_announcing_it() {
+    let mut script = Script::connected();
+    script.says("createStream", 2.0, &[]);
+    assert_eq!(script.answers(), ["_result Number(1.0)"]);
+    assert_eq!(script.says("publish", 0.0, &["cam".into()]), [publish()]);
+    script.server.accept_publish();
+    assert_eq!(script.answers(), ["onStatus NetStream.Publish.Start"]);
+    assert_eq!(
+        script.says("publish", 0.0, &[Value::Boolean(false)]),
+        [ServerEvent::Unpublish]
+    );
+}
+
+#[test]
+fn a_refused_publisher_hears_why_and_may_ask_again() {
+    let mut script = Script::connected();
+    script.says("publish", 5.0, &["cam".into()]);
+    script
+        .server
+        .reject_publish(PublishRefusal::BadName, "already published");
+    assert_eq!(script.answers(), ["onStatus NetStream.Publish.BadName"]);
+    assert_eq!(script.says("publish", 6.0, &["cam".into()]), [publish()]);
+    script.server.accept_publish();
+    script.raw_answers();
+    script
+        .server
+        .end_publish(PublishRefusal::BadName, "somebody else publishes now");
+    assert_eq!(script.answers(), ["onStatus NetStream.Publish.BadName"]);
+    assert_eq!(
+        script.sends(message::AUDIO, &[0xAF, 1]),
+        [],
+        "its media is not wanted any more"
+    );
+}
+
+#[test]
+fn the_same_connection_publishes_again() {
+    for end in ["FCUnpublish", "closeStream", "deleteStream"] {
+        let mut script = Script::publishing();
+        assert_eq!(
+            script.says(end, 6.0, &["cam".into()]),
+            [ServerEvent::Unpublish],
+            "{end}"
+        );
+        assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]), []);
+        assert_eq!(script.says("publish", 8.0, &["cam".into()]), [publish()]);
+        script.server.accept_publish();
+        assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]).len(), 1);
+    }
+}
+
+#[test]
+fn a_second_publish_ends_the_first() {
+    let mut script = Script::publishing();
+    assert_eq!(
+        script.says("publish", 5.0, &["cam".into()]),
+        [ServerEvent::Unpublish, publish()]
+    );
+    script.server.accept_publish();
+    assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]).len(), 1);
+}
+
+#[test]
+fn nothing_is_taken_while_an_answer_is_due() {
+    let mut script = Script::connected();
+    script.says("publish", 5.0, &["cam".into()]);
+    assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]), []);
+    assert_eq!(script.input.len(), 14, "it waits in the input");
+    script.server.accept_publish();
+    let event = script.server.receive(&mut script.input).unwrap();
+    assert_eq!(
+        event,
+        Some(ServerEvent::Media(message(
+            MediaKind::Audio,
+            0,
+            &[0xAF, 1][..]
+        )))
+    );
+}
+
+#[test]
+fn media_comes_only_while_publishing() {
+    assert_eq!(Script::connected().sends(message::VIDEO, &[0x17, 1]), []);
+    assert_eq!(Script::playing().sends(message::VIDEO, &[0x17, 1]), []);
+    let mut script = Script::publishing();
+    assert_eq!(
+        script.sends(message::VIDEO, &[]),
+        [],
+        "an empty message is none"
+    );
+    let aggregate =
+        b"\x08\0\0\x01\0\0\x05\0\0\0\0a\0\0\0\x0C\x09\0\0\x01\0\0\x09\0\0\0\0v\0\0\0\x0C";
+    assert_eq!(
+        script.sends(message::AGGREGATE, aggregate),
+        [
+            ServerEvent::Media(message(MediaKind::Audio, 0, &b"a"[..])),
+            ServerEvent::Media(message(MediaKind::Video, 4, &b"v"[..])),
+        ]
+    );
+}
+
+#[test]
+fn metadata_loses_its_frame_and_its_duration_in_either_amf() {
+    let metadata = |names: &[&str]| {
+        let zero = |name: &&str| ((*name).to_owned(), Value::Number(0.0));
+        Value::EcmaArray(names.iter().map(zero).collect())
+    };
+    let sent = amf0::encode_all(&[
+        "@setDataFrame".into(),
+        "onMetaData".into(),
+        metadata(&["duration", "width"]),
+    ]);
+    let expected = amf0::encode_all(&["onMetaData".into(), metadata(&["width"])]);
+    let expected = [ServerEvent::Media(message(MediaKind::Data, 0, expected))];
+    let mut script = Script::publishing();
+    assert_eq!(script.sends(message::DATA, &sent), expected);
+    assert_eq!(
+        script.sends(message::DATA_AMF3, &[&[0], &sent[..]].concat()),
+        expected
+    );
+    assert_eq!(script.sends(message::DATA_AMF3, &sent), expected);
+    assert_eq!(
+        script.sends(message::DATA, &[0, 0, 0, 0]),
+        [],
+        "FFmpeg's four odd bytes"
+    );
+}
