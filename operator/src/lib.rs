@@ -10,6 +10,7 @@
 
 pub mod check;
 pub mod crd;
+pub mod desired;
 pub mod local;
 pub mod node_config;
 

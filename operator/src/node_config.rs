@@ -4,6 +4,7 @@ use kube::ResourceExt;
 use media_config::{Discovery, DrainSettings, NodeConfig, Role};
 
 use crate::crd::LiveCluster;
+use crate::desired::names;
 
 /// The configuration of every node of `role`.
 ///
@@ -29,15 +30,10 @@ pub fn node_config(cluster: &LiveCluster, role: Role) -> NodeConfig {
     }
 }
 
-/// Name of the headless Service that lists every origin, draining ones too.
-pub fn origins_service(cluster: &LiveCluster) -> String {
-    format!("{}-origin-headless", cluster.name_any())
-}
-
-/// DNS name of [`origins_service`], without the cluster's domain: that one is not always `cluster.local`.
+/// DNS name of the headless Service that lists every origin, without the cluster's domain: that one is not always `cluster.local`.
 fn origins_host(cluster: &LiveCluster) -> String {
     let namespace = cluster.namespace().unwrap_or_else(|| "default".to_owned());
-    format!("{}.{namespace}.svc", origins_service(cluster))
+    format!("{}.{namespace}.svc", names::headless_service(cluster))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 mod load;
 mod settings;
 
-pub use load::{ConfigError, load, parse, render};
+pub use load::{ConfigError, load, parse, render, render_changes};
 pub use settings::{
     Discovery, DrainSettings, DuplicatePublish, Limits, Listen, LogFormat, LogSettings, NodeConfig,
     Role, StreamSettings,

@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use serde_yaml::{Mapping, Value};
+
 use crate::NodeConfig;
 
 /// Why a configuration is not usable.
@@ -66,6 +68,39 @@ pub fn parse(text: &str) -> Result<NodeConfig, ConfigError> {
 /// Only if the YAML library fails, which it does not for these types.
 pub fn render(config: &NodeConfig) -> Result<String, ConfigError> {
     Ok(serde_yaml::to_string(config)?)
+}
+
+/// Writes what differs from the default configuration, as YAML that [`parse`] reads.
+///
+/// The file stays the same when a later version has more settings, and an earlier version reads it as long as nobody
+/// uses them.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_changes(config: &NodeConfig) -> Result<String, ConfigError> {
+    let defaults = serde_yaml::to_value(NodeConfig::default())?;
+    let changes = changes(serde_yaml::to_value(config)?, &defaults);
+    Ok(serde_yaml::to_string(&changes)?)
+}
+
+/// The entries of `value` that `defaults` does not have.
+fn changes(value: Value, defaults: &Value) -> Value {
+    let (Value::Mapping(entries), Value::Mapping(defaults)) = (&value, defaults) else {
+        return value;
+    };
+    entries
+        .iter()
+        .filter(|(key, entry)| defaults.get(key) != Some(entry))
+        .map(|(key, entry)| {
+            let entry = entry.clone();
+            let entry = match defaults.get(key) {
+                Some(default) => changes(entry, default),
+                None => entry,
+            };
+            (key.clone(), entry)
+        })
+        .collect::<Mapping>()
+        .into()
 }
 
 fn check(config: &NodeConfig) -> Result<(), ConfigError> {
@@ -168,6 +203,22 @@ mod tests {
         config.origins.service = Some("demo-origin-headless.live.svc".to_owned());
         config.stream.linger_seconds = 3;
         assert_eq!(parse(&render(&config).unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn only_changes_are_written_and_read_back() {
+        let mut config = NodeConfig {
+            vhosts: vec!["a.example".to_owned()],
+            ..NodeConfig::default()
+        };
+        config.limits.max_streams = 7;
+        let text = render_changes(&config).unwrap();
+        assert_eq!(text, "vhosts:\n- a.example\nlimits:\n  maxStreams: 7\n");
+        assert_eq!(parse(&text).unwrap(), config);
+        assert_eq!(
+            parse(&render_changes(&NodeConfig::default()).unwrap()).unwrap(),
+            NodeConfig::default()
+        );
     }
 
     #[test]

@@ -1,0 +1,26 @@
+//! How many nodes may be taken away at one time when machines are drained.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use media_config::Role;
+
+use super::names;
+use crate::crd::LiveCluster;
+
+/// The budget of a role, unless it wants none.
+///
+/// `maxUnavailable`, never `minAvailable`: a single node must not block the drain of its machine for ever. For the
+/// same reason a node that is not ready may always be taken away.
+pub(super) fn disruption_budget(cluster: &LiveCluster, role: Role) -> Option<PodDisruptionBudget> {
+    let settings = &cluster.spec.nodes(role).pod_disruption_budget;
+    settings.enabled.then(|| PodDisruptionBudget {
+        metadata: names::metadata(cluster, names::deployment(cluster, role), Some(role)),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(settings.max_unavailable.into())),
+            selector: Some(names::label_selector(names::selector(cluster, role))),
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    })
+}

@@ -1,0 +1,72 @@
+//! Who may reach the nodes: everybody the public ports; the cluster's own nodes and the operator the internal one.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::Value;
+
+use super::{Defaults, SpecError, names, overlay};
+use crate::crd::LiveCluster;
+
+/// Label of the operator's own Pods.
+const OPERATOR: (&str, &str) = ("livecluster.dev/component", "operator");
+
+/// The policy of all nodes of a cluster.
+pub(super) fn network_policy(
+    cluster: &LiveCluster,
+    defaults: &Defaults,
+) -> Result<NetworkPolicy, SpecError> {
+    let nodes = names::label_selector(names::nodes_selector(cluster));
+    Ok(NetworkPolicy {
+        metadata: names::metadata(cluster, names::network_policy(cluster), None),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(nodes),
+            policy_types: Some(vec!["Ingress".to_owned()]),
+            ingress: Some(vec![
+                NetworkPolicyIngressRule {
+                    ports: Some(vec![port("rtmp"), port("http")]),
+                    from: None,
+                },
+                NetworkPolicyIngressRule {
+                    ports: Some(vec![port("internal")]),
+                    from: Some(peers(cluster, defaults)?),
+                },
+            ]),
+            egress: None,
+        }),
+    })
+}
+
+fn peers(cluster: &LiveCluster, defaults: &Defaults) -> Result<Vec<NetworkPolicyPeer>, SpecError> {
+    let mut peers = vec![NetworkPolicyPeer {
+        pod_selector: Some(names::label_selector(names::nodes_selector(cluster))),
+        ..NetworkPolicyPeer::default()
+    }];
+    if let Some(namespace) = &defaults.operator_namespace {
+        let one = |key: &str, value: &str| {
+            names::label_selector(BTreeMap::from([(key.to_owned(), value.to_owned())]))
+        };
+        peers.push(NetworkPolicyPeer {
+            namespace_selector: Some(one("kubernetes.io/metadata.name", namespace)),
+            pod_selector: Some(one(OPERATOR.0, OPERATOR.1)),
+            ip_block: None,
+        });
+    }
+    for (index, raw) in cluster.spec.network_policy.internal_from.iter().enumerate() {
+        let field = format!("spec.networkPolicy.internalFrom[{index}]");
+        peers.push(overlay::typed(&field, Value::Object(raw.clone()))?);
+    }
+    Ok(peers)
+}
+
+fn port(name: &str) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::String(name.to_owned())),
+        protocol: Some("TCP".to_owned()),
+        ..NetworkPolicyPort::default()
+    }
+}

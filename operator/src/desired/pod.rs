@@ -1,0 +1,250 @@
+//! The Pod of a node: the image's entry point with its configuration, under the rules of Pod Security `restricted`.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::DeepMerge;
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, HTTPGetAction,
+    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume,
+    VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use media_config::Role;
+use serde_json::Value;
+
+use super::{SpecError, config_map, names, overlay};
+use crate::crd::{LiveCluster, Nodes};
+
+/// Where the configuration is mounted.
+const DIRECTORY: &str = "/etc/media-node";
+/// Seconds between the end of the drain and the end of the Pod: time to close what is left.
+const GRACE_SECONDS: u32 = 15;
+/// The cluster autoscaler waits ten minutes at most for a Pod; an origin that drains longer asks not to be moved.
+const AUTOSCALER_SECONDS: u32 = 600;
+
+/// The Pod template of a role, with the user's `podTemplate` laid over it.
+pub(super) fn template(
+    cluster: &LiveCluster,
+    role: Role,
+    image: &str,
+    config_hash: &str,
+) -> Result<PodTemplateSpec, SpecError> {
+    let nodes = cluster.spec.nodes(role);
+    let field = |name: &str| format!("spec.{}s.{name}", names::role_name(role));
+    let mut template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(nodes.pod_labels.clone()),
+            annotations: Some(annotations(nodes, role)),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            affinity: affinity(nodes, &field("affinity"))?,
+            topology_spread_constraints: spread(
+                cluster,
+                role,
+                &field("topologySpreadConstraints"),
+            )?,
+            ..pod_spec(cluster, role, image)
+        }),
+    };
+    if let Some(raw) = &nodes.pod_template {
+        let raw = Value::Object(raw.clone());
+        template.merge_from(overlay::typed(&field("podTemplate"), raw)?);
+    }
+    keep_promises(&mut template, cluster, role, config_hash);
+    Ok(template)
+}
+
+/// What neither `podLabels` nor `podTemplate` may change: without it the node would not be found or not be let drain.
+fn keep_promises(
+    template: &mut PodTemplateSpec,
+    cluster: &LiveCluster,
+    role: Role,
+    config_hash: &str,
+) {
+    let metadata = template.metadata.get_or_insert_default();
+    metadata
+        .labels
+        .get_or_insert_default()
+        .extend(names::labels(cluster, Some(role)));
+    metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(names::CONFIG_HASH.to_owned(), config_hash.to_owned());
+    let spec = template.spec.get_or_insert_default();
+    spec.termination_grace_period_seconds = Some(grace_seconds(cluster.spec.nodes(role)));
+    for container in &mut spec.containers {
+        if container.name == names::CONTAINER {
+            container.ports = Some(ports());
+        }
+    }
+}
+
+fn grace_seconds(nodes: &Nodes) -> i64 {
+    i64::from(nodes.drain_timeout_seconds) + i64::from(GRACE_SECONDS)
+}
+
+fn annotations(nodes: &Nodes, role: Role) -> BTreeMap<String, String> {
+    let mut annotations = BTreeMap::new();
+    if role == Role::Origin && nodes.drain_timeout_seconds > AUTOSCALER_SECONDS {
+        annotations.insert(
+            "cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(),
+            "false".to_owned(),
+        );
+    }
+    annotations.extend(nodes.pod_annotations.clone());
+    annotations
+}
+
+fn affinity(nodes: &Nodes, field: &str) -> Result<Option<Affinity>, SpecError> {
+    nodes
+        .affinity
+        .as_ref()
+        .map(|raw| overlay::typed(field, Value::Object(raw.clone())))
+        .transpose()
+}
+
+/// The user's constraints; else over machines and zones, as far as there is room.
+fn spread(
+    cluster: &LiveCluster,
+    role: Role,
+    field: &str,
+) -> Result<Option<Vec<TopologySpreadConstraint>>, SpecError> {
+    if let Some(raw) = &cluster.spec.nodes(role).topology_spread_constraints {
+        let typed = raw
+            .iter()
+            .enumerate()
+            .map(|(index, raw)| {
+                overlay::typed(&format!("{field}[{index}]"), Value::Object(raw.clone()))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        return Ok((!typed.is_empty()).then_some(typed));
+    }
+    let over = |topology: &str| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: topology.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(names::label_selector(names::selector(cluster, role))),
+        // Without it, the Pods of an old template that are about to go count as well.
+        match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
+        ..TopologySpreadConstraint::default()
+    };
+    Ok(Some(vec![
+        over("kubernetes.io/hostname"),
+        over("topology.kubernetes.io/zone"),
+    ]))
+}
+
+fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
+    let nodes = cluster.spec.nodes(role);
+    let secrets = &cluster.spec.image_pull_secrets;
+    PodSpec {
+        automount_service_account_token: Some(false),
+        containers: vec![container(cluster, nodes, image)],
+        // The environment of every Service of the namespace is of no use to a node.
+        enable_service_links: Some(false),
+        image_pull_secrets: (!secrets.is_empty()).then(|| {
+            secrets
+                .iter()
+                .map(|secret| LocalObjectReference {
+                    name: secret.name.clone(),
+                })
+                .collect()
+        }),
+        node_selector: (!nodes.node_selector.is_empty()).then(|| nodes.node_selector.clone()),
+        priority_class_name: nodes.priority_class_name.clone(),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        service_account_name: Some(
+            nodes
+                .service_account_name
+                .clone()
+                .unwrap_or_else(|| names::service_account(cluster)),
+        ),
+        termination_grace_period_seconds: Some(grace_seconds(nodes)),
+        tolerations: (!nodes.tolerations.is_empty()).then(|| nodes.tolerations.clone()),
+        volumes: Some(vec![Volume {
+            name: "config".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: names::config_map(cluster, role),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    }
+}
+
+fn container(cluster: &LiveCluster, nodes: &Nodes, image: &str) -> Container {
+    let resources = &nodes.resources;
+    Container {
+        name: names::CONTAINER.to_owned(),
+        image: Some(image.to_owned()),
+        image_pull_policy: Some(cluster.spec.image_pull_policy.as_str().to_owned()),
+        args: Some(vec![
+            "--config".to_owned(),
+            format!("{DIRECTORY}/{}", config_map::FILE),
+        ]),
+        ports: Some(ports()),
+        // Ready within two seconds, and out of the Service within four: a status that lags shows the wrong picture.
+        readiness_probe: Some(probe("/readyz", 2, 2)),
+        liveness_probe: Some(probe("/livez", 10, 3)),
+        resources: (!resources.requests.is_empty() || !resources.limits.is_empty()).then(|| {
+            ResourceRequirements {
+                requests: (!resources.requests.is_empty()).then(|| resources.requests.clone()),
+                limits: (!resources.limits.is_empty()).then(|| resources.limits.clone()),
+                claims: None,
+            }
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                add: None,
+            }),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![VolumeMount {
+            name: "config".to_owned(),
+            mount_path: DIRECTORY.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+fn ports() -> Vec<ContainerPort> {
+    [("rtmp", 1935), ("http", 8080), ("internal", 9090)]
+        .map(|(name, port)| ContainerPort {
+            name: Some(name.to_owned()),
+            container_port: port,
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        })
+        .to_vec()
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("internal".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(2),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}

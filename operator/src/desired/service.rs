@@ -1,0 +1,74 @@
+//! How nodes are reached: a Service for each role, and a headless one by which nodes find the origins.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use media_config::Role;
+
+use super::names;
+use crate::crd::{LiveCluster, ServiceSettings, ServiceType};
+
+/// The Service of a role: its ready nodes only.
+pub(super) fn service(cluster: &LiveCluster, role: Role) -> Service {
+    let settings = &cluster.spec.nodes(role).service;
+    let mut metadata = names::metadata(cluster, names::deployment(cluster, role), Some(role));
+    let mut labels = settings.labels.clone();
+    labels.extend(metadata.labels.take().unwrap_or_default());
+    metadata.labels = Some(labels);
+    metadata.annotations = (!settings.annotations.is_empty()).then(|| settings.annotations.clone());
+    Service {
+        metadata,
+        spec: Some(spec(cluster, role, settings)),
+        ..Service::default()
+    }
+}
+
+fn spec(cluster: &LiveCluster, role: Role, settings: &ServiceSettings) -> ServiceSpec {
+    let node_ports = settings.node_ports.clone().unwrap_or_default();
+    let is_public = settings.kind != ServiceType::ClusterIp;
+    let ranges = &settings.load_balancer_source_ranges;
+    ServiceSpec {
+        type_: Some(settings.kind.as_str().to_owned()),
+        selector: Some(names::selector(cluster, role)),
+        ports: Some(vec![
+            port("rtmp", settings.ports.rtmp, node_ports.rtmp),
+            port("http", settings.ports.http, node_ports.http),
+        ]),
+        external_traffic_policy: is_public
+            .then(|| settings.external_traffic_policy.as_str().to_owned()),
+        load_balancer_class: settings.load_balancer_class.clone(),
+        load_balancer_source_ranges: (!ranges.is_empty()).then(|| ranges.clone()),
+        ..ServiceSpec::default()
+    }
+}
+
+/// The Service that lists every origin, also one that is draining: its publishers are still there, and a node that
+/// needs one of their streams must find it. `_internal._tcp` of its name is the origins' internal ports.
+pub(super) fn headless(cluster: &LiveCluster) -> Service {
+    Service {
+        metadata: names::metadata(
+            cluster,
+            names::headless_service(cluster),
+            Some(Role::Origin),
+        ),
+        spec: Some(ServiceSpec {
+            type_: Some(ServiceType::ClusterIp.as_str().to_owned()),
+            cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
+            selector: Some(names::selector(cluster, Role::Origin)),
+            ports: Some(vec![port("internal", 9090, None)]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+fn port(name: &str, port: u16, node_port: Option<u16>) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: port.into(),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        node_port: node_port.map(i32::from),
+        ..ServicePort::default()
+    }
+}

@@ -1,0 +1,20 @@
+//! What the nodes run as: an account without any permission and without a token.
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use media_config::Role;
+
+use super::names;
+use crate::crd::LiveCluster;
+
+/// The nodes' ServiceAccount, unless both roles have one of the user's.
+pub(super) fn service_account(cluster: &LiveCluster) -> Option<ServiceAccount> {
+    let is_ours = |role| cluster.spec.nodes(role).service_account_name.is_none();
+    if !is_ours(Role::Origin) && !is_ours(Role::Edge) {
+        return None;
+    }
+    Some(ServiceAccount {
+        metadata: names::metadata(cluster, names::service_account(cluster), None),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    })
+}

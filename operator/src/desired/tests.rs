@@ -1,0 +1,221 @@
+//! What clusters need, as values and as snapshots.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::json;
+
+use super::*;
+use crate::crd::LiveClusterSpec;
+
+fn cluster(spec: Value) -> LiveCluster {
+    let spec: LiveClusterSpec = serde_json::from_value(spec).unwrap();
+    let mut cluster = LiveCluster::new("demo", spec);
+    cluster.metadata.namespace = Some("media".to_owned());
+    cluster.metadata.uid = Some("cluster-uid".to_owned());
+    cluster
+}
+
+fn defaults() -> Defaults {
+    Defaults {
+        image: "livecluster.dev/media-node:0.1.0".to_owned(),
+        roll_image: false,
+        operator_namespace: Some("livecluster-system".to_owned()),
+    }
+}
+
+fn make(spec: Value) -> Desired {
+    desired(&cluster(spec), &defaults(), &[]).unwrap()
+}
+
+fn child<'a>(desired: &'a Desired, kind: Kind, name: &str) -> &'a Value {
+    let found = desired
+        .children
+        .iter()
+        .find(|child| child.kind == kind && child.name() == name);
+    &found.unwrap().document
+}
+
+fn yaml(desired: &Desired) -> String {
+    desired
+        .children
+        .iter()
+        .map(|child| serde_yaml::to_string(child).unwrap())
+        .collect::<Vec<_>>()
+        .join("---\n")
+}
+
+/// As the API server answers: the document with a name for it.
+fn live(desired: &Desired, name: &str) -> Deployment {
+    serde_json::from_value(child(desired, Kind::Deployment, name).clone()).unwrap()
+}
+
+#[test]
+fn an_empty_spec() {
+    insta::assert_snapshot!(yaml(&make(json!({}))));
+}
+
+#[test]
+fn a_spec_that_uses_everything() {
+    let role = json!({
+        "replicas": 3,
+        "drainTimeoutSeconds": 3600,
+        "service": {
+            "type": "LoadBalancer",
+            "ports": {"rtmp": 11935, "http": 80},
+            "nodePorts": {"http": 30880},
+            "annotations": {"example.com/drain": "3600"},
+            "labels": {"team": "video"},
+            "loadBalancerClass": "example.com/lb",
+            "loadBalancerSourceRanges": ["203.0.113.0/24"],
+            "externalTrafficPolicy": "Local",
+            "externalHostname": "live.example.com"
+        },
+        "resources": {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
+        "nodeSelector": {"disk": "none"},
+        "tolerations": [{"key": "live", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname"}]}},
+        "topologySpreadConstraints": [{"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}],
+        "priorityClassName": "high",
+        "serviceAccountName": "mine",
+        "podLabels": {"app.kubernetes.io/name": "not-this", "team": "video"},
+        "podAnnotations": {"note": "hello"},
+        "podDisruptionBudget": {"maxUnavailable": 2},
+        "podTemplate": {
+            "metadata": {"labels": {"app.kubernetes.io/component": "not-this"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {"name": "media-node", "env": [{"name": "A", "value": "b"}], "ports": [{"containerPort": 1}]},
+                    {"name": "sidecar", "image": "example.com/sidecar:1"}
+                ]
+            }
+        }
+    });
+    insta::assert_snapshot!(yaml(&make(json!({
+        "image": "example.com/media-node:2",
+        "imagePullPolicy": "Always",
+        "imagePullSecrets": [{"name": "registry"}],
+        "origins": role,
+        "edges": role,
+        "networkPolicy": {"internalFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
+        "stream": {"lingerSeconds": 3},
+        "limits": {"maxConnections": 1000},
+        "vhosts": ["a.example"],
+        "logs": {"format": "json", "level": "debug"}
+    }))));
+}
+
+#[test]
+fn equal_input_gives_equal_bytes() {
+    assert_eq!(yaml(&make(json!({}))), yaml(&make(json!({}))));
+}
+
+#[test]
+fn no_document_says_how_many_nodes_there_are() {
+    for child in make(json!({"edges": {"replicas": 7}})).children {
+        assert!(child.document["spec"].get("replicas").is_none());
+    }
+}
+
+#[test]
+fn every_object_goes_with_its_cluster() {
+    for child in make(json!({})).children {
+        let owner = &child.document["metadata"]["ownerReferences"][0];
+        assert_eq!(owner["uid"], "cluster-uid");
+        assert_eq!(owner["controller"], true);
+        assert_ne!(child.name(), "demo");
+        assert_eq!(child.document["metadata"]["namespace"], "media");
+    }
+}
+
+#[test]
+fn what_is_switched_off_is_not_there() {
+    let desired = make(json!({
+        "networkPolicy": {"enabled": false},
+        "origins": {"podDisruptionBudget": {"enabled": false}, "serviceAccountName": "a"},
+        "edges": {"podDisruptionBudget": {"enabled": false}, "serviceAccountName": "b"}
+    }));
+    let kinds: Vec<_> = desired.children.iter().map(|child| child.kind).collect();
+    for kind in [
+        Kind::NetworkPolicy,
+        Kind::PodDisruptionBudget,
+        Kind::ServiceAccount,
+    ] {
+        assert!(!kinds.contains(&kind), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_setting_that_is_the_default_restarts_no_node() {
+    let plain = make(json!({}));
+    let spelt_out = make(json!({"stream": {"lingerSeconds": 10}, "logs": {"level": "info"}}));
+    assert_eq!(plain, spelt_out);
+}
+
+#[test]
+fn a_setting_of_one_role_leaves_the_other_alone() {
+    let hash = |desired: &Desired, name| {
+        let found = desired
+            .children
+            .iter()
+            .find(|child| child.kind == Kind::Deployment && child.name() == name);
+        found.unwrap().template_hash().unwrap().to_owned()
+    };
+    let (before, after) = (
+        make(json!({})),
+        make(json!({"edges": {"drainTimeoutSeconds": 60}})),
+    );
+    assert_eq!(hash(&before, "demo-origin"), hash(&after, "demo-origin"));
+    assert_ne!(hash(&before, "demo-edge"), hash(&after, "demo-edge"));
+}
+
+#[test]
+fn a_new_setting_of_the_nodes_rolls_both_roles() {
+    let configured = make(json!({"stream": {"windowSeconds": 20}}));
+    let plain = make(json!({}));
+    for name in ["demo-edge", "demo-origin"] {
+        assert_ne!(
+            child(&plain, Kind::Deployment, name)["metadata"]["annotations"],
+            child(&configured, Kind::Deployment, name)["metadata"]["annotations"],
+        );
+    }
+}
+
+#[test]
+fn a_running_cluster_keeps_the_default_image_it_was_started_with() {
+    let running = [live(&make(json!({})), "demo-edge")];
+    let mut newer = defaults();
+    newer.image = "livecluster.dev/media-node:0.2.0".to_owned();
+    let image = |defaults: &Defaults, live: &[Deployment], spec: Value| {
+        desired(&cluster(spec), defaults, live).unwrap().image
+    };
+    assert_eq!(image(&newer, &running, json!({})), defaults().image);
+    assert_eq!(image(&newer, &[], json!({})), newer.image);
+    newer.roll_image = true;
+    assert_eq!(image(&newer, &running, json!({})), newer.image);
+    assert_eq!(
+        image(&newer, &running, json!({"image": "mine:1"})),
+        "mine:1"
+    );
+}
+
+#[test]
+fn an_image_that_the_spec_no_longer_names_is_not_kept() {
+    let running = [live(&make(json!({"image": "mine:1"})), "demo-edge")];
+    let image = desired(&cluster(json!({})), &defaults(), &running)
+        .unwrap()
+        .image;
+    assert_eq!(image, defaults().image);
+}
+
+#[test]
+fn a_misspelt_raw_part_is_named() {
+    let refused = desired(
+        &cluster(json!({"edges": {"podTemplate": {"spec": {"contianers": []}}}})),
+        &defaults(),
+        &[],
+    );
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "spec.edges.podTemplate: unknown field spec.contianers"
+    );
+}
