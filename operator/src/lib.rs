@@ -8,10 +8,23 @@
 //!               └── desired ── apply ── status     Deployments, Services, ... of a cluster
 //! ```
 
+pub mod api;
+pub mod apply;
 pub mod check;
 pub mod crd;
 pub mod desired;
+pub mod events;
+#[cfg(test)]
+mod fake_api;
 pub mod local;
+pub mod metrics;
 pub mod node_config;
+pub mod observe;
+pub mod problem;
+pub mod read;
+pub mod reconcile;
+pub mod rollout;
+pub mod scrape;
+pub mod status;
 
 pub use media_config::Role;

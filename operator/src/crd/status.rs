@@ -51,10 +51,12 @@ pub struct RoleStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct StreamsStatus {
-    /// Streams that are published now, to two digits.
-    pub active: i64,
-    /// Viewers on all nodes, to two digits.
-    pub viewers: i64,
+    /// Streams that are published now, to two digits; unknown while no origin answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<i64>,
+    /// Viewers on all nodes, to two digits; unknown while no node answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewers: Option<i64>,
     /// Nodes that answered.
     pub scraped_pods: i32,
     /// Nodes that were asked.
