@@ -112,7 +112,7 @@ async fn never_two(system: &Stage) -> anyhow::Result<()> {
             .unwrap_or_default();
         if metrics
             .lines()
-            .any(|line| line == "livecluster_operator_leader 1")
+            .any(|line| line == "live_operator_leader 1")
         {
             leading.push(pod.name_any());
         }
