@@ -17,6 +17,7 @@ mod origin_killed;
 mod permissions;
 mod publish_and_watch;
 mod quiet;
+mod readme;
 mod restricted;
 mod rolling_upgrade;
 mod scale_edges;
@@ -142,5 +143,10 @@ pub(crate) const ALL: &[Scenario] = &[
         "uninstall",
         "T28: helm uninstall with a stream running: the stream lives, and nothing is left afterwards",
         |stage| Box::pin(uninstall::run(stage)),
+    ),
+    Scenario::alone(
+        "readme",
+        "the README's section On Kubernetes, line by line, on a cluster of its own",
+        |stage| Box::pin(readme::run(stage)),
     ),
 ];

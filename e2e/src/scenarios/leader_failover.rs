@@ -110,10 +110,7 @@ async fn never_two(system: &Stage) -> anyhow::Result<()> {
             .request_text(request)
             .await
             .unwrap_or_default();
-        if metrics
-            .lines()
-            .any(|line| line == "live_operator_leader 1")
-        {
+        if metrics.lines().any(|line| line == "live_operator_leader 1") {
             leading.push(pod.name_any());
         }
     }
