@@ -24,6 +24,7 @@ mod internal;
 mod listener;
 mod metrics;
 mod node;
+mod open_files;
 mod origins;
 mod play;
 mod player;

@@ -16,7 +16,7 @@ use crate::listener::{self, BindError};
 use crate::origins::Origins;
 use crate::shared::Shared;
 use crate::workers::Workers;
-use crate::{drain, http_session, internal, rtmp_session};
+use crate::{drain, http_session, internal, open_files, rtmp_session};
 
 /// How often streams that are over are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -48,6 +48,7 @@ impl Node {
     /// # Errors
     /// A port that cannot be opened, named with its field of the configuration.
     pub async fn bind(config: NodeConfig) -> Result<Self, BindError> {
+        open_files::raise(config.limits.max_connections);
         let rtmp = listener::bind("listen.rtmp", config.listen.rtmp)?;
         let http = listener::bind("listen.http", config.listen.http)?;
         let internal = listener::bind("listen.internal", config.listen.internal)?;

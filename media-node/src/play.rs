@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use media_engine::{Batch, Cursor, Format, Next, Start, Stream};
+use media_engine::{Batch, Cursor, Format, Next, Start, Stream, StreamState};
 use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 use tracing::info;
@@ -84,40 +84,52 @@ pub(crate) async fn find(
     kind: Kind,
     worker: usize,
 ) -> Result<Opened, NotPlayable> {
-    let stream = shared.registry.open(key).map_err(|_| NotPlayable::Full)?;
-    let format = match kind {
-        Kind::Rtmp => Format::Rtmp,
-        _ => Format::Flv,
-    };
-    let mut cursor = stream.subscribe(format, Start::Newest, worker);
-    shared.relay.want(&stream);
-    let first = async {
-        // A stream whose publisher left may still have its last pictures: they are for those who saw it live.
-        let mut states = stream.watch();
-        let there = states.wait_for(|state| state.publication.is_some() && state.playable);
-        there.await.map_err(|_| NotPlayable::NotFound)?;
-        match cursor.next().await {
-            Next::Batch(first) => Ok(first),
-            Next::Ended => Err(NotPlayable::NotFound),
+    let opened = async {
+        loop {
+            let stream = shared.registry.open(key).map_err(|_| NotPlayable::Full)?;
+            if let Some(opened) = begin(shared, stream, kind, worker).await {
+                return Ok(opened);
+            }
         }
     };
     let wait = shared.config.stream.play_wait();
-    let first = if wait.is_zero() {
+    if wait.is_zero() {
+        let stream = shared.registry.open(key).map_err(|_| NotPlayable::Full)?;
         tokio::select! {
             biased;
-            first = first => first,
+            opened = opened => opened,
             () = shared.relay.nobody_has(&stream) => Err(NotPlayable::NotFound),
         }
     } else {
-        timeout(wait, first)
-            .await
-            .unwrap_or(Err(NotPlayable::NotFound))
-    }?;
-    Ok(Opened {
-        stream,
-        cursor,
-        first,
-    })
+        let late = Err(NotPlayable::NotFound);
+        timeout(wait, opened).await.unwrap_or(late)
+    }
+}
+
+/// Waits for the first bytes of a stream; `None` when it is over and another one may have its name.
+async fn begin(shared: &Shared, stream: Arc<Stream>, kind: Kind, worker: usize) -> Option<Opened> {
+    let format = match kind {
+        Kind::Rtmp => Format::Rtmp,
+        Kind::Flv | Kind::Ws | Kind::Relay => Format::Flv,
+    };
+    let mut cursor = stream.subscribe(format, Start::Newest, worker);
+    shared.relay.want(&stream);
+    // A stream whose publisher left may still have its last pictures: they are for those who saw it live.
+    let mut states = stream.watch();
+    let there = |state: &StreamState| state.publication.is_some() && state.playable;
+    let state = states.wait_for(|state| state.ended || there(state)).await;
+    let over = state.map_or(true, |state| state.ended);
+    if over {
+        return None;
+    }
+    match cursor.next().await {
+        Next::Batch(first) => Some(Opened {
+            stream,
+            cursor,
+            first,
+        }),
+        Next::Ended => None,
+    }
 }
 
 /// Says in the log, and counts, how a viewer's stream ended.

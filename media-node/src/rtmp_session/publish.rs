@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use media_config::DuplicatePublish;
 use media_engine::{Duplicate, Publication, PublishError, Source};
 use media_wire::rtmp::server::{PublishRefusal, ServerEvent};
-use media_wire::{InvalidKey, StreamKey, Target};
+use media_wire::{InvalidKey, Message, StreamKey, Target};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
@@ -31,6 +31,8 @@ struct Publishing {
     last_message: Instant,
     /// It is to end at the next keyframe, and here at the latest.
     leaving: Option<Instant>,
+    /// It ends by itself, when it is connected elsewhere.
+    moves: bool,
 }
 
 /// Why an encoder's stream ended.
@@ -57,8 +59,13 @@ impl Publishing {
     fn last_pictures(&self) -> Duration {
         match self.publication.stream().stats().video {
             Some(_) => LAST_PICTURES,
+            None if self.moves => LAST_PICTURES,
             None => Duration::ZERO,
         }
+    }
+
+    fn ends_here(&self, message: &Message) -> bool {
+        self.leaving.is_some() && !self.moves && message.is_keyframe()
     }
 }
 
@@ -135,6 +142,7 @@ impl Session {
             pulse: None,
             last_message: now,
             leaving: None,
+            moves: false,
         })
     }
 
@@ -164,7 +172,7 @@ impl Session {
             tokio::select! {
                 biased;
                 reason = publishing.client.stopped() => match reason {
-                    StopReason::Draining => publishing.leaving = Some(now + publishing.last_pictures()),
+                    StopReason::Draining => self.ask_to_leave(publishing, now),
                     StopReason::Kicked | StopReason::Now => return Ending::LetGo,
                 },
                 () = &mut superseded => return Ending::Superseded,
@@ -181,13 +189,22 @@ impl Session {
         }
     }
 
+    /// An encoder that can is asked to connect to another node first and to leave this one then; any other is closed at
+    /// its next keyframe.
+    fn ask_to_leave(&mut self, publishing: &mut Publishing, now: Instant) {
+        publishing.moves = self
+            .connection
+            .request_reconnect(None, "this node is leaving");
+        publishing.leaving = Some(now + publishing.last_pictures());
+    }
+
     /// Moves what was read into the log.
     fn take_messages(&mut self, publishing: &mut Publishing) -> Option<Ending> {
         loop {
             match self.connection.receive(&mut self.input) {
                 Ok(Some(ServerEvent::Media(message))) => {
                     publishing.last_message = Instant::now();
-                    if publishing.leaving.is_some() && message.is_keyframe() {
+                    if publishing.ends_here(&message) {
                         return Some(Ending::LetGo);
                     }
                     publishing.publication.append(message);
