@@ -58,7 +58,8 @@ impl Link {
     /// What is to be sent, and is then forgotten.
     pub(crate) fn output(&mut self) -> Option<Bytes> {
         self.unsent = 0;
-        (!self.out.is_empty()).then(|| self.out.split().freeze())
+        // Not `split`: it would keep the buffer of the handshake for as long as a viewer stays.
+        (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).freeze())
     }
 
     /// The end of what is to be sent, for the handshake.

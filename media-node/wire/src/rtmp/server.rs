@@ -86,6 +86,8 @@ pub enum ServerEvent {
         app: String,
         /// The URL up to the application.
         tc_url: String,
+        /// What the client calls itself (`flashVer`), fit to be shown; may be empty.
+        agent: String,
     },
     /// The client wants to send a stream. Answer: [`ServerConnection::accept_publish`] or
     /// [`reject_publish`](ServerConnection::reject_publish).

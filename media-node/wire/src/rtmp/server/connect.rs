@@ -48,6 +48,7 @@ impl ServerConnection {
         ServerEvent::Connected {
             app: self.app.clone(),
             tc_url: self.tc_url.clone(),
+            agent: shown(&text("flashVer")),
         }
     }
 
@@ -111,6 +112,14 @@ impl ServerConnection {
 
 /// 5.4.5: the client may take the limit or keep its own.
 const LIMIT_DYNAMIC: u8 = 2;
+
+/// Characters of a client's own name that are shown to people.
+const MAX_AGENT: usize = 64;
+
+fn shown(agent: &str) -> String {
+    let printable = agent.chars().filter(|c| !c.is_control());
+    printable.take(MAX_AGENT).collect()
+}
 
 fn success(asked: &Asked) -> Value {
     let mut information = command::properties([

@@ -6,9 +6,14 @@ use super::*;
 #[test]
 fn connect_is_answered_in_the_order_that_obs_needs() {
     let mut script = Script::new();
-    let events = script.connect(&[("app", "live".into()), ("tcUrl", "rtmp://h/live".into())]);
+    let events = script.connect(&[
+        ("app", "live".into()),
+        ("tcUrl", "rtmp://h/live".into()),
+        ("flashVer", "FMLE\n/3.0".into()),
+    ]);
     let (app, tc_url) = ("live".to_owned(), "rtmp://h/live".to_owned());
-    assert_eq!(events, [ServerEvent::Connected { app, tc_url }]);
+    let agent = "FMLE/3.0".to_owned();
+    assert_eq!(events, [ServerEvent::Connected { app, tc_url, agent }]);
     assert!(
         script.server.output().is_none(),
         "nothing is said before the driver has decided"

@@ -98,9 +98,11 @@ fn stream() -> Vec<Message> {
 fn asked() -> (ServerEvent, ServerEvent) {
     let (app, tc_url) = ("live".to_owned(), "rtmp://h/live".to_owned());
     let stream = "cam?token=t".to_owned();
+    let agent = "LNX 9,0,124,2".to_owned();
     let connected = ServerEvent::Connected {
         app: app.clone(),
         tc_url: tc_url.clone(),
+        agent,
     };
     (
         connected,
