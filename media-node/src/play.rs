@@ -54,7 +54,7 @@ pub(crate) enum NotPlayable {
 /// # Errors
 /// After `playWaitSeconds` at the latest, [`NotPlayable::NotFound`].
 pub(crate) async fn open(shared: &Shared, wish: Wish) -> Result<Watching, NotPlayable> {
-    let opened = find(shared, &wish.key, wish.kind, wish.worker).await;
+    let opened = find(shared, &wish).await;
     let result = match &opened {
         Ok(_) => "started",
         Err(NotPlayable::Full) => "full",
@@ -74,27 +74,23 @@ pub(crate) async fn open(shared: &Shared, wish: Wish) -> Result<Watching, NotPla
     Ok(Watching { client, opened })
 }
 
-/// Subscribes to a stream and waits for its first bytes, for a viewer that is known already.
-///
-/// # Errors
-/// As [`open`].
-pub(crate) async fn find(
-    shared: &Shared,
-    key: &StreamKey,
-    kind: Kind,
-    worker: usize,
-) -> Result<Opened, NotPlayable> {
+async fn find(shared: &Shared, wish: &Wish) -> Result<Opened, NotPlayable> {
+    let stream = || {
+        shared
+            .registry
+            .open(&wish.key)
+            .map_err(|_| NotPlayable::Full)
+    };
     let opened = async {
         loop {
-            let stream = shared.registry.open(key).map_err(|_| NotPlayable::Full)?;
-            if let Some(opened) = begin(shared, stream, kind, worker).await {
+            if let Some(opened) = begin(shared, stream()?, wish).await {
                 return Ok(opened);
             }
         }
     };
     let wait = shared.config.stream.play_wait();
     if wait.is_zero() {
-        let stream = shared.registry.open(key).map_err(|_| NotPlayable::Full)?;
+        let stream = stream()?;
         tokio::select! {
             biased;
             opened = opened => opened,
@@ -107,12 +103,12 @@ pub(crate) async fn find(
 }
 
 /// Waits for the first bytes of a stream; `None` when it is over and another one may have its name.
-async fn begin(shared: &Shared, stream: Arc<Stream>, kind: Kind, worker: usize) -> Option<Opened> {
-    let format = match kind {
+async fn begin(shared: &Shared, stream: Arc<Stream>, wish: &Wish) -> Option<Opened> {
+    let format = match wish.kind {
         Kind::Rtmp => Format::Rtmp,
         Kind::Flv | Kind::Ws | Kind::Relay => Format::Flv,
     };
-    let mut cursor = stream.subscribe(format, Start::Newest, worker);
+    let mut cursor = stream.subscribe(format, Start::Newest, wish.worker);
     shared.relay.want(&stream);
     // A stream whose publisher left may still have its last pictures: they are for those who saw it live.
     let mut states = stream.watch();

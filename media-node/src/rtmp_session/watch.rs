@@ -7,7 +7,6 @@ use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
 use media_wire::{InvalidKey, Target};
 use tokio::time::timeout;
-use tracing::debug;
 
 use super::{Lost, Session, Then};
 use crate::clients::{Client, Kind, StopReason};
@@ -61,14 +60,15 @@ impl Session {
         play::open(&self.shared, wish).await
     }
 
-    /// Sends the stream, from its newest keyframe again after each pause.
-    async fn watch(&mut self, client: &Client, mut opened: Opened) -> Ending {
+    /// Sends the stream, and after each pause goes on at its newest keyframe.
+    async fn watch(&mut self, client: &Client, opened: Opened) -> Ending {
+        let Opened {
+            stream,
+            mut cursor,
+            first,
+        } = opened;
+        let mut next = Some(first);
         loop {
-            let Opened {
-                stream,
-                mut cursor,
-                first,
-            } = opened;
             let mut viewer = Viewer {
                 socket: &mut self.socket,
                 client,
@@ -77,7 +77,11 @@ impl Session {
                 leaving: false,
             };
             let mut commands = Commands(&mut self.connection);
-            let ending = match viewer.show(&mut commands, first).await {
+            let shown = match next.take() {
+                Some(first) => viewer.show(&mut commands, first).await,
+                None => Ok(()),
+            };
+            let ending = match shown {
                 Ok(()) => {
                     viewer
                         .watch(&mut commands, &mut cursor, &mut self.input)
@@ -85,20 +89,18 @@ impl Session {
                 }
                 Err(ending) => ending,
             };
-            drop((cursor, stream));
             if ending != Ending::Paused {
                 return ending;
             }
-            let resumed = Box::pin(self.resume(client)).await;
-            match resumed {
-                Ok(resumed) => opened = resumed,
-                Err(ending) => return ending,
+            if let Err(ending) = Box::pin(self.resumed(client)).await {
+                return ending;
             }
+            cursor.catch_up();
         }
     }
 
     /// Waits until the viewer wants to go on.
-    async fn resume(&mut self, client: &Client) -> Result<Opened, Ending> {
+    async fn resumed(&mut self, client: &Client) -> Result<(), Ending> {
         let resumed = async {
             loop {
                 match self.event().await {
@@ -111,17 +113,11 @@ impl Session {
             }
         };
         tokio::select! {
-            reason = client.stopped() => return Err(Ending::LetGo(reason)),
-            resumed = timeout(LONGEST_PAUSE, resumed) => match resumed {
-                Ok(resumed) => resumed?,
-                Err(_) => return Err(Ending::LetGo(StopReason::Kicked)),
-            },
+            reason = client.stopped() => Err(Ending::LetGo(reason)),
+            resumed = timeout(LONGEST_PAUSE, resumed) => {
+                resumed.unwrap_or(Err(Ending::LetGo(StopReason::Kicked)))
+            }
         }
-        let opened = play::find(&self.shared, &client.stream, client.kind, self.worker).await;
-        opened.map_err(|error| {
-            debug!(%error, "nothing to go on with");
-            Ending::StreamEnded
-        })
     }
 }
 
