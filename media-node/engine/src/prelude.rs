@@ -60,11 +60,11 @@ impl Prelude {
         self.version
     }
 
-    /// Nothing, at the beginning of a new epoch.
-    pub(crate) fn cleared(&self) -> Self {
+    /// The next version, with what another one holds.
+    pub(crate) fn replaced_by(&self, other: &Self) -> Self {
         Self {
             version: self.version + 1,
-            tags: Vec::new(),
+            tags: other.tags.clone(),
         }
     }
 

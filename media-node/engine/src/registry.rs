@@ -83,7 +83,8 @@ impl Registry {
     /// Begins to publish.
     ///
     /// A later epoch takes over from an earlier one, unless the policy keeps the first encoder. The same epoch takes over in
-    /// silence, and its messages are spliced by sequence; a pulled copy never takes over from the publication itself.
+    /// silence, and its messages are spliced by sequence; but nothing takes over from its encoder, and a pulled copy not from the
+    /// publication.
     ///
     /// # Errors
     /// When the stream has another publisher that stays, or the node has too many streams.
@@ -131,8 +132,7 @@ impl Registry {
         earlier
     }
 
-    /// The stream, which is made if it is not there: somebody wants it. It stays while it is held, for the continuity window
-    /// at least.
+    /// The stream, which is made if it is not there: somebody wants it. Until it is published it stays while it is held.
     ///
     /// # Errors
     /// When as many streams are wanted as may be.
@@ -161,25 +161,28 @@ impl Registry {
         self.shared.viewers.load(Ordering::Relaxed)
     }
 
-    /// Ends streams that have been without a publisher for the continuity window, and forgets those that nobody holds. To
-    /// be called about once a second.
+    /// Ends streams that have been without a publisher for the continuity window, and forgets those that never had one and
+    /// that nobody holds. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
         let continuity = self.shared.settings.continuity;
         let mut streams = lock(&self.streams);
         let mut forgotten = 0;
         streams.by_key.retain(|_, known| {
+            if !known.published {
+                // Held by nobody but this map, which is locked.
+                return Arc::strong_count(&known.stream) > 1;
+            }
             let mut writing = known.stream.writing();
             if writing.holder.is_some() {
                 return true;
             }
             let idle_since = *writing.idle_since.get_or_insert(now);
             drop(writing);
-            let unwanted = !known.published && Arc::strong_count(&known.stream) == 1;
-            if !unwanted && now.saturating_duration_since(idle_since) < continuity {
+            if now.saturating_duration_since(idle_since) < continuity {
                 return true;
             }
             known.stream.end();
-            forgotten += usize::from(known.published);
+            forgotten += 1;
             false
         });
         streams.published -= forgotten;
@@ -257,9 +260,13 @@ fn arbitrate(
     if epoch < holder.epoch {
         return Err(PublishError::Superseded { by: holder.epoch });
     }
-    let copy_of_publication = source == Source::Pulled && holder.source != Source::Pulled;
     let refused = match epoch == holder.epoch {
-        true => copy_of_publication,
+        // The same publication by another way, which must not lead through this node's own.
+        true => match holder.source {
+            Source::Encoder => true,
+            Source::Forwarded => source == Source::Pulled,
+            Source::Pulled => false,
+        },
         // A copy of a later publication was let in elsewhere: the policy has been heard.
         false => source != Source::Pulled && policy == Duplicate::Reject,
     };

@@ -1,5 +1,6 @@
 //! The writing side of a log: from a publisher's messages to sealed segments.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,7 +67,22 @@ pub(crate) struct Writer {
     sealed: Vec<Segment>,
     counters: Counters,
     seen: Seen,
+    former: VecDeque<Former>,
 }
+
+/// An epoch before the present one. A relay may come back to it: what was taken from it is not taken again.
+#[derive(Debug)]
+struct Former {
+    epoch: Epoch,
+    next_sequence: u64,
+    prelude: Arc<Prelude>,
+    tracks: TrackDecision,
+    seen: Seen,
+    has_frames: bool,
+}
+
+/// Epochs that are remembered; more than two at a time are no accident.
+const MAX_FORMER: usize = 8;
 
 impl Writer {
     /// Takes an encoder's message, which has the next sequence and a timestamp that may jump.
@@ -91,10 +107,10 @@ impl Writer {
 
     /// Takes a relay's message, which has a sequence and a timestamp of the source.
     pub(crate) fn append_at(&mut self, epoch: Epoch, sequence: u64, message: Message) -> Appended {
-        self.enter(epoch);
-        let Some(missing) = sequence.checked_sub(self.next_sequence) else {
+        let Some(missing) = sequence.checked_sub(self.next_sequence(epoch)) else {
             return Appended::Duplicate;
         };
+        self.enter(epoch);
         let lost = if self.has_frames { missing } else { 0 };
         if lost > 0 {
             self.counters.gaps += 1;
@@ -165,22 +181,46 @@ impl Writer {
         self.timeline.newest()
     }
 
+    /// The first sequence of an epoch that was not taken yet.
+    fn next_sequence(&self, epoch: Epoch) -> u64 {
+        if self.epoch == Some(epoch) {
+            return self.next_sequence;
+        }
+        let mut former = self.former.iter();
+        former
+            .find(|former| former.epoch == epoch)
+            .map_or(0, |former| former.next_sequence)
+    }
+
     /// A message of another epoch than the last one's opens it.
     fn enter(&mut self, epoch: Epoch) {
         if self.epoch == Some(epoch) {
             return;
         }
         self.seal();
-        self.epoch = Some(epoch);
-        self.next_sequence = 0;
         self.counters.former_jumps = self.jumps();
         self.source = SourceTimeline::default();
         self.timeline.begin_epoch();
-        self.prelude = Arc::new(self.prelude.cleared());
-        self.tracks = TrackDecision::default();
         self.waits_for_keyframe = true;
-        self.has_frames = false;
-        self.seen = Seen::default();
+        let before = Former {
+            epoch: self.epoch.replace(epoch).unwrap_or(epoch),
+            next_sequence: std::mem::take(&mut self.next_sequence),
+            prelude: Arc::clone(&self.prelude),
+            tracks: std::mem::take(&mut self.tracks),
+            seen: std::mem::take(&mut self.seen),
+            has_frames: std::mem::take(&mut self.has_frames),
+        };
+        self.prelude = Arc::new(before.prelude.replaced_by(&Prelude::default()));
+        let known = self.former.iter().position(|former| former.epoch == epoch);
+        if let Some(former) = known.and_then(|at| self.former.remove(at)) {
+            self.next_sequence = former.next_sequence;
+            self.prelude = Arc::new(before.prelude.replaced_by(&former.prelude));
+            self.tracks = former.tracks;
+            self.seen = former.seen;
+            self.has_frames = former.has_frames;
+        }
+        self.former.push_front(before);
+        self.former.truncate(MAX_FORMER);
     }
 
     /// Whether a message can be taken.

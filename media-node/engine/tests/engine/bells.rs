@@ -30,10 +30,13 @@ async fn a_waiting_viewer_is_told_of_the_end() {
         continuity: Duration::ZERO,
         ..settings()
     });
-    let stream = registry.open(&key("a")).unwrap();
-    let mut cursor = stream.subscribe(Format::Rtmp, Start::Newest, 0);
+    let publication = encoder(&registry, "a", 1);
+    let mut cursor = publication
+        .stream()
+        .subscribe(Format::Rtmp, Start::Newest, 0);
     let reading = tokio::spawn(async move { cursor.next().await });
     tokio::task::yield_now().await;
+    drop(publication);
     registry.sweep(Instant::now());
     assert!(matches!(reading.await.unwrap(), Next::Ended));
 }

@@ -219,6 +219,8 @@ fn a_stream_that_nobody_holds_and_nobody_published_is_forgotten_at_once() {
     let wanted = registry.open(&key("a")).unwrap();
     registry.sweep(Instant::now());
     assert!(registry.find(&key("a")).is_some());
+    registry.sweep(Instant::now() + Duration::from_secs(3_600));
+    assert!(!wanted.state().ended, "who waits decides how long");
     drop(wanted);
     registry.sweep(Instant::now());
     assert!(registry.find(&key("a")).is_none());
@@ -283,6 +285,8 @@ fn duplicates_are_decided_by_epoch_source_and_policy() {
         (Forwarded, 5, Pulled, TAKEN, TAKEN),
         (Pulled, 5, Pulled, TAKEN, TAKEN),
         (Pulled, 5, Forwarded, PUBLISHED, PUBLISHED),
+        (Forwarded, 5, Encoder, PUBLISHED, PUBLISHED),
+        (Pulled, 5, Encoder, PUBLISHED, PUBLISHED),
         // An earlier epoch; an encoder's is never earlier.
         (Encoder, 4, Forwarded, TAKEN, PUBLISHED),
         (Forwarded, 4, Forwarded, LATER, LATER),

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media_engine::{Appended, EngineSettings, Epoch, Format, Publication, Registry, Source, Start};
+use media_engine::{
+    Appended, EngineSettings, Epoch, Format, Mark, Publication, Registry, Source, Start,
+};
 use media_wire::flv::Item;
 use media_wire::{MediaKind, Message};
 use proptest::prelude::*;
@@ -288,6 +290,54 @@ fn after_a_gap_video_waits_for_a_keyframe_and_audio_does_not() {
     let mut relay = reader(&registry, Start::At(Epoch(7), 100));
     let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
     assert_eq!(sequences, [100, 101, 105, 106, 110]);
+}
+
+#[test]
+fn an_upstream_that_falls_back_to_an_epoch_and_returns_repeats_nothing() {
+    let [a, b] = [(); 2].map(|()| Registry::new(settings()));
+    let mut viewer = FlvReader::of(&b, "s", Format::Flv, Start::Newest);
+    let mut at_b = pulled(&b, 7);
+    let pass = |epoch: u64, messages: &[Message]| {
+        let mut origin = encoder(&a, "s", epoch);
+        assert_eq!(origin.epoch(), Epoch(epoch));
+        send(&mut origin, headers());
+        send(&mut origin, messages.to_vec());
+    };
+    pass(7, &[keyframe(0, 0), inter(40, 1)]);
+    let mut upstream = reader(&a, Start::At(Epoch(7), 0));
+    relay(&mut upstream, &mut at_b);
+    assert_eq!(viewer.taken().len(), 5);
+    pass(8, &[keyframe(0, 2), inter(40, 3)]);
+    relay(&mut upstream, &mut at_b);
+    assert_eq!(viewer.taken().len(), 5);
+    let mut again = reader(&a, Start::At(Epoch(7), 0));
+    let appended = relay(&mut again, &mut at_b);
+    assert_eq!(appended, [Appended::Duplicate; 10]);
+    assert_eq!(at_b.stream().position(), Some((Epoch(8), 5)));
+    // The former publisher returns, and then the later one.
+    let mut append = |epoch, sequence, message: Message| {
+        at_b.follow(Mark {
+            epoch: Epoch(epoch),
+            sequence,
+            shift: 0,
+        });
+        at_b.append_relayed(message);
+        at_b.pulse(Instant::now());
+    };
+    append(7, 5, keyframe(5_000, 4));
+    append(8, 5, keyframe(80, 5));
+    let [metadata, audio, video] = headers();
+    let expected = [
+        metadata.clone(),
+        at(160, audio.clone()),
+        at(160, video.clone()),
+        keyframe(160, 4),
+        metadata,
+        at(200, audio),
+        at(200, video),
+        keyframe(200, 5),
+    ];
+    assert_eq!(viewer.taken(), expected, "with what its decoder needs");
 }
 
 #[test]

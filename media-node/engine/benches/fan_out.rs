@@ -1,0 +1,270 @@
+//! What the engine costs, without sockets: `cargo bench -p media-engine`.
+//!
+//! Times on a shared machine say little, so each stands beside the time that copying the same bytes takes: the least that a
+//! server with a queue for each viewer would pay.
+//!
+//! One stream of 4 Mbit/s, 25 pictures and 47 sounds a second, on pulses of 100 ms: 50 KB a segment.
+
+use std::hint::black_box;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes};
+use media_engine::{
+    Batch, Cursor, Duplicate, EngineSettings, Epoch, Format, Next, Publication, Registry, Source,
+    Start,
+};
+use media_wire::{MediaKind, Message, StreamKey};
+
+const PULSE: Duration = Duration::from_millis(100);
+
+fn main() {
+    // `cargo test --all-targets` runs this too: once through, to see that it works.
+    let measured = std::env::args().any(|argument| argument == "--bench");
+    let rounds = if measured { 200 } else { 2 };
+    let viewers: &[usize] = if measured {
+        &[1, 100, 1_000, 5_000]
+    } else {
+        &[1, 10]
+    };
+    println!("append and seal       {}", publishing(rounds * 10));
+    for format in [Format::Flv, Format::Rtmp] {
+        for viewers in viewers {
+            println!(
+                "{format:?}, {viewers:>5} cursors    {}",
+                reading(format, *viewers, rounds)
+            );
+        }
+    }
+    for viewers in viewers {
+        println!("{viewers:>5} waiting tasks    {}", waking(*viewers, rounds));
+    }
+    println!(
+        "a cursor has {} bytes, a batch {}",
+        size_of::<Cursor>(),
+        size_of::<Batch>()
+    );
+}
+
+/// Nanoseconds, and those of copying the same.
+struct Cost {
+    what: &'static str,
+    nanoseconds: f64,
+    copying: f64,
+}
+
+impl std::fmt::Display for Cost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            what,
+            nanoseconds,
+            copying,
+        } = self;
+        let ratio = nanoseconds / copying;
+        write!(
+            f,
+            "{nanoseconds:>8.0} ns {what}, copying {copying:>6.0} ns: {ratio:.3}"
+        )
+    }
+}
+
+struct Stage {
+    registry: Registry,
+    publication: Publication,
+    clock: u32,
+    payloads: [Bytes; 3],
+}
+
+impl Stage {
+    fn new() -> Self {
+        let registry = Registry::new(EngineSettings {
+            pulse_max: PULSE,
+            ..EngineSettings::default()
+        });
+        let key = StreamKey::new(None, "live", "bench").expect("a valid name");
+        let policy = Duplicate::Takeover;
+        let publication = registry
+            .publish(&key, Epoch(1), Source::Encoder, policy, Instant::now())
+            .expect("the first publisher");
+        let payload = |head: &[u8], len| {
+            let mut payload = head.to_vec();
+            payload.resize(len, 0x55);
+            Bytes::from(payload)
+        };
+        Self {
+            registry,
+            publication,
+            clock: 0,
+            payloads: [
+                payload(&[0x17, 1, 0, 0, 0], 60_000),
+                payload(&[0x27, 1, 0, 0, 0], 19_000),
+                payload(&[0xAF, 1], 400),
+            ],
+        }
+    }
+
+    /// A pulse's messages: bytes of them.
+    fn publish(&mut self) -> usize {
+        let mut bytes = 0;
+        for time in (0..100).step_by(20) {
+            let [keyframe, inter, sound] = self.payloads.clone();
+            let picture = if (self.clock + time).is_multiple_of(2_000) {
+                keyframe
+            } else {
+                inter
+            };
+            let timestamp = self.clock + time;
+            if time % 40 == 0 {
+                bytes += self.append(MediaKind::Video, timestamp, picture.clone());
+            }
+            bytes += self.append(MediaKind::Audio, timestamp, sound.clone());
+        }
+        self.clock += 100;
+        bytes
+    }
+
+    fn append(&mut self, kind: MediaKind, timestamp: u32, payload: Bytes) -> usize {
+        let len = payload.len();
+        self.publication.append(Message {
+            kind,
+            timestamp,
+            payload,
+        });
+        len
+    }
+
+    fn seal(&mut self) {
+        let now = Instant::now() + PULSE * self.clock;
+        assert_eq!(self.publication.pulse(now), None, "all is sealed");
+    }
+
+    fn cursors(&self, format: Format, count: usize) -> Vec<Cursor> {
+        let stream = self.publication.stream();
+        (0..count)
+            .map(|_| stream.subscribe(format, Start::Newest, 0))
+            .collect()
+    }
+}
+
+/// A pulse of a stream: 8 messages.
+fn publishing(rounds: u32) -> Cost {
+    let mut stage = Stage::new();
+    let mut bytes = 0;
+    let times = (0..rounds).map(|_| {
+        let started = Instant::now();
+        bytes += stage.publish();
+        stage.seal();
+        started.elapsed()
+    });
+    let spent = median(times.collect());
+    Cost {
+        what: "a segment",
+        nanoseconds: nanoseconds(spent, 1),
+        copying: copying(bytes / usize::try_from(rounds).expect("few")),
+    }
+}
+
+/// Each cursor takes its batch and makes the list of slices that a socket is given.
+fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
+    let mut stage = Stage::new();
+    stage.publish();
+    stage.seal();
+    let mut cursors = stage.cursors(format, viewers);
+    let mut take = || {
+        for cursor in &mut cursors {
+            while let Some(Next::Batch(mut batch)) = cursor.try_next() {
+                let mut slices = [IoSlice::new(&[]); 64];
+                black_box(batch.chunks_vectored(&mut slices));
+                batch.advance(batch.remaining());
+            }
+        }
+    };
+    take();
+    let mut bytes = 0;
+    let times = (0..rounds).map(|_| {
+        bytes += stage.publish();
+        stage.seal();
+        let started = Instant::now();
+        take();
+        started.elapsed()
+    });
+    let spent = median(times.collect());
+    assert_eq!(stage.registry.viewers(), viewers);
+    Cost {
+        what: "a segment",
+        nanoseconds: nanoseconds(spent, viewers),
+        copying: copying(bytes / usize::try_from(rounds).expect("few")),
+    }
+}
+
+/// Each viewer is a task on one worker that waits for the bell; from the seal until all have read.
+fn waking(viewers: usize, rounds: u32) -> Cost {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let mut stage = Stage::new();
+    stage.publish();
+    stage.seal();
+    let segments = Arc::new(AtomicUsize::new(0));
+    for mut cursor in stage.cursors(Format::Flv, viewers) {
+        let segments = Arc::clone(&segments);
+        runtime.spawn(async move {
+            while let Next::Batch(batch) = cursor.next().await {
+                black_box(batch.remaining());
+                segments.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let until = |expected| {
+        runtime.block_on(async {
+            while segments.load(Ordering::Relaxed) < expected {
+                tokio::task::yield_now().await;
+            }
+        });
+    };
+    until(viewers);
+    let mut bytes = 0;
+    let times = (0..rounds).map(|_| {
+        bytes += stage.publish();
+        let before = segments.load(Ordering::Relaxed);
+        let started = Instant::now();
+        stage.seal();
+        until(before + viewers);
+        let spent = started.elapsed();
+        runtime.block_on(tokio::task::yield_now());
+        spent
+    });
+    let spent = median(times.collect());
+    Cost {
+        what: "a viewer",
+        nanoseconds: nanoseconds(spent, viewers),
+        copying: copying(bytes / usize::try_from(rounds).expect("few")),
+    }
+}
+
+/// What copying so many bytes takes.
+fn copying(len: usize) -> f64 {
+    // From sources that no cache holds together, as the viewers of many streams would.
+    let sources: Vec<Vec<u8>> = (0..=255).map(|n| vec![n; len]).collect();
+    let mut target = vec![0; len];
+    let times = (0..8).flat_map(|_| &sources).map(|source| {
+        let started = Instant::now();
+        target.copy_from_slice(black_box(source));
+        black_box(&mut target);
+        started.elapsed()
+    });
+    nanoseconds(median(times.collect()), 1)
+}
+
+/// The middle one: a machine that does other things makes some longer.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+fn nanoseconds(time: Duration, parts: usize) -> f64 {
+    time.as_nanos() as f64 / parts.max(1) as f64
+}
