@@ -19,6 +19,26 @@
 //! 6. A later publication of the stream goes on in the same log: timestamps go on, viewers stay.
 //! 7. [`Registry::sweep`] ends streams whose publisher does not come back in time.
 //!
+//! ```
+//! use std::time::Instant;
+//!
+//! use bytes::Bytes;
+//! use media_engine::{Duplicate, EngineSettings, Epoch, Format, Next, Registry, Source, Start};
+//! use media_wire::{MediaKind, Message, StreamKey};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::new(EngineSettings::default());
+//! let key = StreamKey::new(None, "live", "livestream")?;
+//! let (epoch, now) = (Epoch(1), Instant::now());
+//! let mut publication = registry.publish(&key, epoch, Source::Encoder, Duplicate::Takeover, now)?;
+//! let mut cursor = publication.stream().subscribe(Format::Rtmp, Start::Newest, 0);
+//! let payload = Bytes::from_static(b"\x17\x01\x00\x00\x00 a keyframe");
+//! publication.append(Message { kind: MediaKind::Video, timestamp: 0, payload });
+//! publication.pulse(now); // again at the instant that it returns, or after the next messages
+//! assert!(matches!(cursor.try_next(), Some(Next::Batch(batch)) if batch.keyframe));
+//! # Ok(()) }
+//! ```
+//!
 //! Read in this order: `writer` (message to segment), `segment`, `window` (the log), `cursor`, `batch`, then `timeline`,
 //! `stream`, `registry`.
 

@@ -207,3 +207,6 @@ impl Window {
         self.get(number).is_some_and(|segment| segment.keyframe)
     }
 }
+
+#[cfg(test)]
+mod tests;

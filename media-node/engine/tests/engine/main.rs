@@ -6,4 +6,5 @@ mod bells;
 mod epochs;
 mod relays;
 mod support;
+mod timelines;
 mod viewers;
