@@ -23,14 +23,14 @@ pub(super) fn table(name: &str, rows: &[Row], demo: bool) -> String {
         "NODE".to_owned(),
         "PUBLISH AND PLAY (RTMP)".to_owned(),
         "PLAY (HTTP-FLV)".to_owned(),
-        "METRICS, API".to_owned(),
+        "METRICS".to_owned(),
     ])
     .chain(rows.iter().map(|row| {
         [
             row.label.clone(),
             format!("rtmp://{}/{}", reachable(row.rtmp), demo::STREAM),
             format!("http://{}/{}.flv", reachable(row.http), demo::STREAM),
-            format!("http://{}/", reachable(row.internal)),
+            format!("http://{}/metrics", reachable(row.internal)),
         ]
     }))
     .collect();
@@ -86,10 +86,10 @@ mod tests {
         ];
         let text = table("http-flv", &rows, true);
         assert!(text.contains(
-            "  origin 1  rtmp://localhost:1935/live/livestream   http://localhost:8080/live/livestream.flv  http://localhost:9090/\n"
+            "  origin 1  rtmp://localhost:1935/live/livestream   http://localhost:8080/live/livestream.flv  http://localhost:9090/metrics\n"
         ), "{text}");
         assert!(text.contains(
-            "  edge 1    rtmp://192.0.2.7:19351/live/livestream  http://[::1]:8081/live/livestream.flv      http://localhost:9091/\n"
+            "  edge 1    rtmp://192.0.2.7:19351/live/livestream  http://[::1]:8081/live/livestream.flv      http://localhost:9091/metrics\n"
         ), "{text}");
         assert!(text.contains("open http://localhost:8080/?stream=live/livestream\n"));
     }
