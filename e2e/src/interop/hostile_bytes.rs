@@ -44,8 +44,7 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
     let (played, thrown) = tokio::join!(publisher.play(&film), attack);
     played.context("the publisher was disturbed")?;
     publisher.finish().await?;
-    let mut sent = Recording::default();
-    film.into_iter().for_each(|message| sent.push(message));
+    let sent = Recording::of(&film);
     let mut silence = Duration::ZERO;
     for viewer in &mut viewers {
         viewer.end(Duration::from_secs(15)).await?;

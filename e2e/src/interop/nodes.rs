@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
 use super::stage::Stage;
@@ -29,6 +29,11 @@ pub struct Node {
 }
 
 impl Node {
+    fn is_free(&self) -> bool {
+        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        [self.rtmp, self.http, self.internal].into_iter().all(free)
+    }
+
     /// Where to publish and play: `rtmp://127.0.0.1:1935/live/livestream`.
     pub fn rtmp(&self, stream: &str) -> String {
         format!("rtmp://127.0.0.1:{}/{stream}", self.rtmp)
@@ -72,22 +77,14 @@ impl Nodes {
              origins: {{replicas: {origins}}}\n  edges: {{replicas: {edges}}}\n  stream: {{{stream}}}\n"
         );
         std::fs::write(&manifest, text).context("write the manifest")?;
-        let ports = free_ports(3 * (origins + edges))?;
-        let names = (1..=origins).map(|number| format!("origin-{number}"));
-        let names = names.chain((1..=edges).map(|number| format!("edge-{number}")));
-        let all: Vec<Node> = names
-            .zip(ports.chunks_exact(3))
-            .map(|(name, ports)| Node {
-                name,
-                rtmp: ports[0],
-                http: ports[1],
-                internal: ports[2],
-            })
-            .collect();
+        let all = free_nodes(origins, edges)?;
         let mut command = Command::new(stage.tools.binaries.join("operator"));
-        command.arg("local").arg(&manifest);
+        command
+            .arg("local")
+            .arg(&manifest)
+            .args(options(&all, origins));
         let mut process = Process::start("nodes", &mut command, stage.folder())?;
-        process.prints("ready", START).await?;
+        process.prints("Ready.", START).await?;
         Ok(Self { process, all })
     }
 
@@ -103,13 +100,49 @@ impl Nodes {
     }
 }
 
-/// Ports that nobody had a moment ago.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port");
-    // All are held until the last is found, so that none is found twice.
-    let listeners: Vec<TcpListener> = (0..count).map(bind).collect::<Result<_>>()?;
-    listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.port()))
-        .collect()
+/// The options of `operator local` that put the nodes there.
+fn options(nodes: &[Node], origins: usize) -> Vec<String> {
+    let mut options = vec!["--listen".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
+    let mut add =
+        |name: &str, port: u16| options.extend([format!("--{name}-port"), port.to_string()]);
+    if let Some(origin) = nodes.first() {
+        add("rtmp", origin.rtmp);
+        add("http", origin.http);
+        add("internal", origin.internal);
+    }
+    if let Some(edge) = nodes.get(origins) {
+        add("edge-rtmp", edge.rtmp);
+        add("edge-http", edge.http);
+    }
+    options
+}
+
+/// Ports that nobody had a moment ago, in the order in which `operator local` counts them.
+fn free_nodes(origins: usize, edges: usize) -> Result<Vec<Node>> {
+    // Below the ports that the system gives to connections. Another run beside this one begins elsewhere.
+    let first = 20_000 + (std::process::id() % 100) * 100;
+    let blocks = (0..100).map(|block| 20_000 + (first - 20_000 + block * 100) % 10_000);
+    for base in blocks.filter_map(|base| u16::try_from(base).ok()) {
+        let origin = |number: u16| Node {
+            name: format!("origin-{}", number + 1),
+            rtmp: base + number * 100,
+            http: base + number * 100 + 1,
+            internal: base + 70 + number,
+        };
+        let edge = |number: u16| Node {
+            name: format!("edge-{}", number + 1),
+            rtmp: base + 10 + number,
+            http: base + 40 + number,
+            internal: base + 70 + u16::try_from(origins).unwrap_or_default() + number,
+        };
+        let count = |count: usize| u16::try_from(count).context("too many nodes");
+        let all: Vec<Node> = (0..count(origins)?)
+            .map(origin)
+            .chain((0..count(edges)?).map(edge))
+            .collect();
+        if all.iter().all(Node::is_free) {
+            return Ok(all);
+        }
+    }
+    bail!("no free ports between 20000 and 30000")
 }

@@ -38,6 +38,28 @@ pub fn publish_with(
     Process::start(name, &mut command, folder)
 }
 
+/// Publishes a clip whose time begins so many seconds late.
+pub fn publish_shifted(
+    name: &str,
+    clip: &Clip,
+    seconds: u32,
+    url: &str,
+    folder: &Path,
+) -> Result<Process> {
+    let mut command = ffmpeg(&clip.ffmpeg);
+    command.arg("-re").arg("-i").arg(&clip.file);
+    command.args([
+        "-c",
+        "copy",
+        "-output_ts_offset",
+        &seconds.to_string(),
+        "-f",
+        "flv",
+        url,
+    ]);
+    Process::start(name, &mut command, folder)
+}
+
 /// What [`publish`] sends, read from a file that the same ffmpeg writes.
 pub async fn published(clip: &Clip, folder: &Path) -> Result<Recording> {
     published_with(clip, &[], folder).await

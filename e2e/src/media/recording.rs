@@ -96,6 +96,15 @@ impl Recording {
         Ok(recording)
     }
 
+    /// What a publisher of these messages sends.
+    pub fn of(messages: &[Message]) -> Self {
+        let mut recording = Self::default();
+        messages
+            .iter()
+            .for_each(|message| recording.push(message.clone()));
+        recording
+    }
+
     /// Takes what a [`TagReader`] found.
     pub fn item(&mut self, item: Item) {
         match item {

@@ -67,11 +67,19 @@ impl Notebook {
 }
 
 impl Viewer {
+    /// Watches by HTTP-FLV, and reads nothing for a while after the first so many bytes.
+    pub fn that_stops_reading(url: &str, after: usize, pause: Duration) -> Self {
+        let asked = url.to_owned();
+        Self::start(url, move |notebook| async move {
+            watch_http(&asked, Some((after, pause)), &notebook).await
+        })
+    }
+
     /// Watches by HTTP-FLV: `http://127.0.0.1:8080/live/livestream.flv`.
     pub fn http(url: &str) -> Self {
         let asked = url.to_owned();
         Self::start(url, async move |notebook| {
-            watch_http(&asked, &notebook).await
+            watch_http(&asked, None, &notebook).await
         })
     }
 
@@ -178,7 +186,11 @@ impl Seen {
 /// A connection that does not come about fails after this long.
 const CONNECT: Duration = Duration::from_secs(10);
 
-async fn watch_http(url: &str, notebook: &Notebook) -> Result<()> {
+async fn watch_http(
+    url: &str,
+    mut pause: Option<(usize, Duration)>,
+    notebook: &Notebook,
+) -> Result<()> {
     let url: http::Uri = url.parse().context("parse the address")?;
     let authority = url.authority().context("a host")?.as_str().to_owned();
     let path = url
@@ -202,9 +214,14 @@ async fn watch_http(url: &str, notebook: &Notebook) -> Result<()> {
     let mut body = response.into_body();
     let mut reader = TagReader::new(MAX_TAG);
     let mut input = BytesMut::new();
+    let mut read = 0;
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.context("read")?.into_data() {
             input.extend_from_slice(&data);
+            read += data.len();
+            if let Some((_, pause)) = pause.take_if(|(after, _)| read > *after) {
+                tokio::time::sleep(pause).await;
+            }
             while let Some(item) = reader.receive(&mut input).context("not FLV")? {
                 notebook.item(item);
             }

@@ -1,0 +1,62 @@
+//! Time runs over every edge of the formats: 24 bits (RTMP's extended timestamp), 31 bits (a sign), 32 bits (a wrap, after 49
+//! days), and streams that do not begin at 0.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::nodes::Nodes;
+use super::stage::Stage;
+use crate::media::ffmpeg;
+use crate::media::recording::{From, Recording, compare};
+use crate::media::rtmp::{Numbered, Publisher};
+use crate::media::viewer::Viewer;
+
+pub(super) async fn run(stage: Stage) -> Result<String> {
+    let nodes = stage.nodes("playWaitSeconds: 20, continuitySeconds: 2").await?;
+    let (day, bits24, bits31, bits32) = (86_400_000, 1 << 24, 1 << 31, 0_u32);
+    let edges = [("day", day, 0), ("24-bits", bits24, 3000), ("31-bits", bits31, 3000), ("32-bits", bits32, 3000)];
+    let ours = edges.map(|(name, edge, before)| ours(&nodes, name, edge.wrapping_sub(before)));
+    // Encoders of the field: chunk heads that carry deltas, and extended ones.
+    let theirs = [("ffmpeg-day", 86_400), ("ffmpeg-24-bits", 16_773), ("ffmpeg-31-bits", 2_147_480)];
+    let theirs = theirs.map(|(name, offset)| theirs_from(&stage, &nodes, name, offset));
+    let (ours, theirs) = tokio::join!(futures::future::try_join_all(ours), futures::future::try_join_all(theirs));
+    let packets: usize = ours?.iter().chain(&theirs?).sum();
+    nodes.stop().await?;
+    Ok(format!("{packets} packets around 2^24, 2^31 and 2^32 ms"))
+}
+
+fn watchers(nodes: &Nodes, stream: &str) -> Vec<Viewer> {
+    let http = nodes.all.iter().map(|node| Viewer::http(&node.http(stream)));
+    http.chain(nodes.all.iter().map(|node| Viewer::rtmp(&node.rtmp(stream)))).collect()
+}
+
+async fn ours(nodes: &Nodes, name: &str, from: u32) -> Result<usize> {
+    let stream = format!("live/{name}");
+    let film = Numbered { from, ..Numbered::PLAIN }.messages(25 * 8);
+    let viewers = watchers(nodes, &stream);
+    let mut publisher = Publisher::open(&nodes.all[1].rtmp(&stream)).await?;
+    publisher.play(&film).await?;
+    publisher.finish().await?;
+    check(viewers, &Recording::of(&film)).await
+}
+
+async fn theirs_from(stage: &Stage, nodes: &Nodes, name: &str, offset: u32) -> Result<usize> {
+    let stream = format!("live/{name}");
+    let clip = stage.clip("h264-bframes-aac").await?;
+    let sent = ffmpeg::published(&clip, stage.folder()).await?;
+    let viewers = watchers(nodes, &stream);
+    let url = nodes.origin().rtmp(&stream);
+    let mut encoder = ffmpeg::publish_shifted(name, &clip, offset, &url, stage.folder())?;
+    encoder.success(Duration::from_secs(30)).await?;
+    check(viewers, &sent).await
+}
+
+async fn check(viewers: Vec<Viewer>, sent: &Recording) -> Result<usize> {
+    let mut packets = 0;
+    for mut viewer in viewers {
+        viewer.end(Duration::from_secs(15)).await?;
+        packets += compare(sent, &viewer.recording(), From::Start).with_context(|| viewer.name().to_owned())?;
+    }
+    Ok(packets)
+}
