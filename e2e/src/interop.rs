@@ -59,7 +59,21 @@ macro_rules! scenarios {
     };
 }
 
-scenarios! {}
+scenarios! {
+    every_packet, "every-packet", "each codec, published to each node, comes whole out of every node by RTMP and HTTP-FLV";
+    rtmpdump, "rtmpdump", "librtmp shakes hands by digest and plays from every node";
+    http_details, "http-details", "HTTP versions, HEAD, CORS with preflight, and 404 in time";
+    websocket, "websocket", "WebSocket-FLV by another's client: whole, and closed well";
+    encoder_loop, "encoder-loop", "an encoder that ends and comes back, five times, is one film for those who watch";
+    takeover, "takeover", "a second encoder takes over anywhere, or is refused";
+    frozen_encoder, "frozen-encoder", "an encoder that freezes is waited for, then closed, and its name is free";
+    timestamps, "timestamps", "time runs over 2^24, 2^31 and 2^32 milliseconds";
+    large_pictures, "large-pictures", "keyframes of megabytes and groups of pictures without end";
+    slow_viewer, "slow-viewer", "a viewer that stops reading goes on at a keyframe and costs the others nothing";
+    crowd, "crowd", "20 encoders, and 500 viewers of one stream on one edge";
+    hostile_bytes, "hostile-bytes", "nonsense on both ports disturbs nobody who watches";
+    page, "page", "the player page plays in a browser on every node";
+}
 
 /// No scenario takes longer.
 const LIMIT: Duration = Duration::from_secs(15 * 60);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::nodes::Nodes;
+use super::nodes::Node;
 use super::stage::Stage;
 use crate::media::recording::{From, Recording, compare};
 use crate::media::rtmp::{Numbered, Publisher};
@@ -49,7 +49,7 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
     Ok(format!("{PUBLISHERS} publishers, {} viewers, {packets} packets, longest silence {silence:?}", watching.len()))
 }
 
-fn crowd(edge: &super::nodes::Node, stream: &str) -> impl Iterator<Item = Viewer> {
+fn crowd(edge: &Node, stream: &str) -> impl Iterator<Item = Viewer> {
     let (http, rtmp) = (edge.http(stream), edge.rtmp(stream));
     (0..VIEWERS).map(move |number| if number % 2 == 0 { Viewer::http(&http) } else { Viewer::rtmp(&rtmp) })
 }

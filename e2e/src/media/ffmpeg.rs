@@ -72,17 +72,33 @@ pub async fn published_with(clip: &Clip, options: &[&str], folder: &Path) -> Res
         clip.recipe.name,
         options.concat()
     ));
-    if !file.exists() {
-        let mut command = ffmpeg(&clip.ffmpeg);
-        command
-            .args(options)
-            .arg("-i")
-            .arg(&clip.file)
-            .args(["-c", "copy", "-f", "flv"])
-            .arg(&file);
-        process::run(&mut command, Duration::from_secs(30)).await?;
-    }
+    copy(&clip.ffmpeg, options, &clip.file, &file).await?;
     Recording::read(&file)
+}
+
+/// What [`record`] writes when [`publish`] publishes and nothing is lost between them.
+pub async fn rewritten(clip: &Clip, folder: &Path) -> Result<Recording> {
+    let published = folder.join(format!("published-{}.flv", clip.recipe.name));
+    let file = folder.join(format!("rewritten-{}.flv", clip.recipe.name));
+    copy(&clip.ffmpeg, &[], &clip.file, &published).await?;
+    copy(&clip.ffmpeg, &[], &published, &file).await?;
+    Recording::read(&file)
+}
+
+async fn copy(program: &Path, options: &[&str], from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        return Ok(());
+    }
+    let mut command = ffmpeg(program);
+    command
+        .args(options)
+        .arg("-i")
+        .arg(from)
+        .args(["-c", "copy", "-f", "flv"])
+        .arg(to);
+    process::run(&mut command, Duration::from_secs(30))
+        .await
+        .map(drop)
 }
 
 /// A player that writes what comes into `NAME.flv`, without decoding it.

@@ -123,6 +123,12 @@ impl Recording {
             .collect()
     }
 
+    /// Without the packets that satisfy `dropped`: players have their ways.
+    pub fn without(mut self, dropped: impl Fn(&Packet) -> bool) -> Self {
+        self.packets.retain(|packet| !dropped(packet));
+        self
+    }
+
     /// Whether the end of what was published has come.
     pub fn has_end_of(&self, published: &Recording) -> bool {
         let ends = (self.packets.last(), published.packets.last());

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::viewer::{Notebook, Viewer};
 
 /// Connecting, shaking hands and being accepted take no longer.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 
 impl Viewer {
     /// Watches by RTMP: `rtmp://127.0.0.1:1935/live/livestream`.

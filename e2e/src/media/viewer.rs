@@ -183,8 +183,8 @@ impl Seen {
     }
 }
 
-/// A connection that does not come about fails after this long.
-const CONNECT: Duration = Duration::from_secs(10);
+/// No server lets a viewer wait for a stream this long.
+const CONNECT: Duration = Duration::from_secs(60);
 
 async fn watch_http(
     url: &str,
