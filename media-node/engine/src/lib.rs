@@ -39,12 +39,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `writer` (message to segment), `segment`, `window` (the log), `cursor`, `batch`, then `timeline`,
+//! Read in this order: `writer` (message to segment), `nature`, `segment`, `window` (the log), `cursor`, `batch`, then `timeline`,
 //! `stream`, `registry`.
 
 mod batch;
 mod bell;
 mod cursor;
+mod nature;
 mod prelude;
 mod publication;
 mod pulse;

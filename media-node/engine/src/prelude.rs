@@ -1,19 +1,16 @@
 //! What a viewer needs before its first frame: the latest metadata and sequence headers.
 
 use bytes::Bytes;
-use media_wire::media::Traits;
 use media_wire::relay::Mark;
 use media_wire::{MediaKind, Message};
 
 use crate::rtmp_heads::write_message;
 use crate::segment::write_tag;
+use crate::timeline::NEVER;
 
 /// Sequence headers that are kept: one for each track of Enhanced RTMP's multitrack, but a stream must not fill the memory by
 /// inventing tracks.
 const MAX_TAGS: usize = 16;
-
-/// Metadata has this timestamp, whenever it is sent: FFmpeg takes any other `onMetaData` for a subtitle track.
-pub(crate) const METADATA_TIMESTAMP: u32 = 0;
 
 /// The latest metadata and sequence headers at one place in the log. Immutable; each change makes a new version.
 #[derive(Clone, Debug, Default)]
@@ -29,12 +26,13 @@ struct PreludeTag {
     payload: Bytes,
 }
 
-/// The order in which they are sent: metadata, audio, video.
+/// The order in which they are sent: metadata, audio, video; of each track. Colours belong to the video's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Slot {
+pub(crate) enum Slot {
     Metadata,
     Audio(u8),
     Video(u8),
+    Color,
 }
 
 impl Slot {
@@ -42,15 +40,15 @@ impl Slot {
         match self {
             Self::Metadata => MediaKind::Data,
             Self::Audio(_) => MediaKind::Audio,
-            Self::Video(_) => MediaKind::Video,
+            Self::Video(_) | Self::Color => MediaKind::Video,
         }
     }
 
     /// The timestamp that it is sent with before something of this time.
     fn stamp(self, follows: u32) -> u32 {
         match self {
-            Self::Metadata => METADATA_TIMESTAMP,
-            Self::Audio(_) | Self::Video(_) => follows,
+            Self::Metadata => NEVER,
+            Self::Audio(_) | Self::Video(_) | Self::Color => follows,
         }
     }
 }
@@ -69,18 +67,7 @@ impl Prelude {
     }
 
     /// The next version, if the message changes what a viewer needs.
-    pub(crate) fn changed_by(
-        &self,
-        message: &Message,
-        traits: Traits,
-        sequence: u64,
-    ) -> Option<Self> {
-        let slot = match message.kind {
-            MediaKind::Data if is_metadata(&message.payload) => Slot::Metadata,
-            MediaKind::Audio if traits.sequence_header => Slot::Audio(traits.track),
-            MediaKind::Video if traits.sequence_header => Slot::Video(traits.track),
-            _ => return None,
-        };
+    pub(crate) fn changed_by(&self, slot: Slot, message: &Message, sequence: u64) -> Option<Self> {
         let known = self.tags.binary_search_by_key(&slot, |tag| tag.slot);
         let unchanged = known
             .ok()
@@ -157,9 +144,4 @@ impl Prelude {
             video: has(MediaKind::Video),
         }
     }
-}
-
-/// Whether data is metadata, and not a cue point or a caption: an AMF0 string `onMetaData` comes first.
-pub(crate) fn is_metadata(payload: &[u8]) -> bool {
-    payload.starts_with(b"\x02\x00\x0AonMetaData")
 }

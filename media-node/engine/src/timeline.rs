@@ -3,8 +3,6 @@
 //!
 //! Steady state is byte-exact: both add a constant, which is zero until an encoder jumps or a second epoch comes.
 
-use media_wire::MediaKind;
-
 /// An encoder whose one track goes forward by more has jumped. Less is a pause of the encoder, and stays one.
 const FORWARD_MS: i32 = 10_000;
 /// An encoder whose one track goes back by more has jumped. Less is jitter: the track stands still until it is over.
@@ -28,25 +26,21 @@ fn later(one: u32, other: u32) -> u32 {
     if distance(one, other) > 0 { other } else { one }
 }
 
-/// Which of the two tracks with a clock a message belongs to. Sequence headers and metadata have none: encoders stamp them
-/// with anything.
+/// Which clock a message has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timing {
+    /// The audio track's.
     Audio,
+    /// The video track's.
     Video,
+    /// None of its own, as a sequence header: encoders stamp them with anything.
     Untimed,
+    /// None at all: FFmpeg takes an `onMetaData` with any other timestamp than 0 for a subtitle track.
+    Never,
 }
 
-impl Timing {
-    pub(crate) fn of(kind: MediaKind, sequence_header: bool) -> Self {
-        match kind {
-            _ if sequence_header => Self::Untimed,
-            MediaKind::Audio => Self::Audio,
-            MediaKind::Video => Self::Video,
-            MediaKind::Data => Self::Untimed,
-        }
-    }
-}
+/// What a message that never has a time is stamped with.
+pub(crate) const NEVER: u32 = 0;
 
 /// One value for each track.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +54,7 @@ impl<T> PerTrack<T> {
         match timing {
             Timing::Audio => Some(&mut self.audio),
             Timing::Video => Some(&mut self.video),
-            Timing::Untimed => None,
+            Timing::Untimed | Timing::Never => None,
         }
     }
 }
@@ -106,6 +100,9 @@ struct TrackClock {
 impl SourceTimeline {
     /// The source timestamp of an encoder's next message.
     pub(crate) fn place(&mut self, timing: Timing, encoder: u32) -> u32 {
+        if timing == Timing::Never {
+            return NEVER;
+        }
         let Some(track) = self.tracks.at(timing).copied() else {
             return self.place_untimed(encoder);
         };
@@ -225,6 +222,9 @@ impl LogTimeline {
 
     /// The log timestamp of the next message.
     pub(crate) fn place(&mut self, timing: Timing, source: u32) -> u32 {
+        if timing == Timing::Never {
+            return NEVER;
+        }
         if std::mem::take(&mut self.fresh)
             && let Some(newest) = self.newest
         {

@@ -6,7 +6,7 @@
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, amf0};
 
-use crate::prelude::is_metadata;
+use crate::nature::is_metadata;
 use crate::timeline::distance;
 
 /// Media time after which the tracks seen are taken for all.

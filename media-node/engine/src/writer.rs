@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use media_wire::flv::{MAX_PAYLOAD, Tracks};
-use media_wire::media::Traits;
 use media_wire::relay::{Epoch, Mark};
 use media_wire::{Codec, MediaKind, Message};
 
-use crate::prelude::{METADATA_TIMESTAMP, Prelude, is_metadata};
+use crate::nature::Nature;
+use crate::prelude::Prelude;
 use crate::segment::{OpenSegment, Opening, Segment};
 use crate::timeline::{LogTimeline, SourceTimeline, Timing};
 use crate::tracks::{Metadata, TrackDecision};
@@ -88,20 +87,17 @@ impl Writer {
     /// Takes an encoder's message, which has the next sequence and a timestamp that may jump.
     pub(crate) fn append(&mut self, epoch: Epoch, message: Message) -> Appended {
         self.enter(epoch);
-        let traits = message.traits();
-        if let Err(refused) = self.check(message.kind, &message.payload, traits) {
+        let nature = Nature::of(&message);
+        if let Err(refused) = self.check(&message, nature) {
             return refused;
         }
         let message = Message {
-            timestamp: match timing(&message, traits) {
-                Some(timing) => self.source.place(timing, message.timestamp),
-                None => METADATA_TIMESTAMP,
-            },
+            timestamp: self.source.place(nature.timing, message.timestamp),
             ..message
         };
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.take(epoch, sequence, message, traits);
+        self.take(epoch, sequence, message, nature);
         Appended::New
     }
 
@@ -118,11 +114,11 @@ impl Writer {
             self.waits_for_keyframe = true;
         }
         self.next_sequence = sequence.saturating_add(1);
-        let traits = message.traits();
-        if let Err(refused) = self.check(message.kind, &message.payload, traits) {
+        let nature = Nature::of(&message);
+        if let Err(refused) = self.check(&message, nature) {
             return refused;
         }
-        self.take(epoch, sequence, message, traits);
+        self.take(epoch, sequence, message, nature);
         match lost {
             0 => Appended::New,
             lost => Appended::AfterGap(lost),
@@ -224,47 +220,42 @@ impl Writer {
     }
 
     /// Whether a message can be taken.
-    fn check(&mut self, kind: MediaKind, payload: &Bytes, traits: Traits) -> Result<(), Appended> {
-        if payload.is_empty() || payload.len() > MAX_PAYLOAD {
+    fn check(&mut self, message: &Message, nature: Nature) -> Result<(), Appended> {
+        if message.payload.is_empty() || message.payload.len() > MAX_PAYLOAD {
             return Err(Appended::Unfit);
         }
-        if kind == MediaKind::Video && !traits.sequence_header && self.waits_for_keyframe {
-            if !is_keyframe(kind, traits) {
-                return Err(Appended::BeforeKeyframe);
-            }
-            self.waits_for_keyframe = false;
+        if nature.dependent && self.waits_for_keyframe {
+            return Err(Appended::BeforeKeyframe);
         }
+        self.waits_for_keyframe &= !nature.keyframe;
         Ok(())
     }
 
     /// Places a message, stamped with the source's time, in the open segment.
-    fn take(&mut self, epoch: Epoch, sequence: u64, mut message: Message, traits: Traits) {
-        let timing = timing(&message, traits);
-        message.timestamp = match timing {
-            Some(timing) => self.timeline.place(timing, message.timestamp),
-            None => METADATA_TIMESTAMP,
-        };
-        let time = match timing {
-            Some(_) => message.timestamp,
-            None => self.timeline.newest().unwrap_or(METADATA_TIMESTAMP),
+    fn take(&mut self, epoch: Epoch, sequence: u64, mut message: Message, nature: Nature) {
+        message.timestamp = self.timeline.place(nature.timing, message.timestamp);
+        let time = match nature.timing {
+            Timing::Never => self.timeline.newest().unwrap_or(message.timestamp),
+            Timing::Audio | Timing::Video | Timing::Untimed => message.timestamp,
         };
         let mark = Mark {
             epoch,
             sequence,
             shift: self.timeline.shift(),
         };
-        let keyframe = is_keyframe(message.kind, traits);
-        if keyframe || !self.open.continues(mark) || self.open.is_full() {
+        if nature.keyframe || !self.open.continues(mark) || self.open.is_full() {
             self.seal();
         }
-        let changed = self.prelude.changed_by(&message, traits, sequence);
-        self.has_frames |= timing.is_some_and(|timing| timing != Timing::Untimed);
-        self.observe(&message, traits);
+        self.has_frames |= matches!(nature.timing, Timing::Audio | Timing::Video);
+        self.observe(&message, nature);
+        let changed = nature
+            .slot
+            .and_then(|slot| self.prelude.changed_by(slot, &message, sequence));
         let before = &self.prelude;
         self.open.push(message, time, || Opening {
             mark,
             time,
-            keyframe,
+            keyframe: nature.keyframe,
             prelude: Arc::clone(before),
         });
         if let Some(changed) = changed {
@@ -272,12 +263,12 @@ impl Writer {
         }
     }
 
-    fn observe(&mut self, message: &Message, traits: Traits) {
+    fn observe(&mut self, message: &Message, nature: Nature) {
         self.counters.messages += 1;
         self.counters.bytes += message.payload.len() as u64;
         match message.kind {
-            MediaKind::Audio => self.seen.audio = traits.codec.or(self.seen.audio),
-            MediaKind::Video => self.seen.video = traits.codec.or(self.seen.video),
+            MediaKind::Audio => self.seen.audio = nature.codec.or(self.seen.audio),
+            MediaKind::Video => self.seen.video = nature.codec.or(self.seen.video),
             MediaKind::Data => {
                 if let Some(metadata) = Metadata::read(&message.payload) {
                     self.tracks.announce(metadata);
@@ -287,17 +278,4 @@ impl Writer {
         }
         self.tracks.observe(message.kind, message.timestamp);
     }
-}
-
-/// The clock of a message; metadata has none and is always stamped with the same time.
-fn timing(message: &Message, traits: Traits) -> Option<Timing> {
-    match message.kind {
-        MediaKind::Data if is_metadata(&message.payload) => None,
-        kind => Some(Timing::of(kind, traits.sequence_header)),
-    }
-}
-
-/// Whether a viewer can start here. The other tracks of a multitrack video follow the first one's keyframe.
-fn is_keyframe(kind: MediaKind, traits: Traits) -> bool {
-    kind == MediaKind::Video && traits.keyframe && traits.track == 0
 }
