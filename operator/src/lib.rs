@@ -11,20 +11,26 @@
 pub mod api;
 pub mod apply;
 pub mod check;
+pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod events;
 #[cfg(test)]
 mod fake_api;
+pub mod health;
+pub mod leader;
 pub mod local;
 pub mod metrics;
 pub mod node_config;
 pub mod observe;
+pub mod permissions;
 pub mod problem;
 pub mod read;
 pub mod reconcile;
 pub mod rollout;
+pub mod run;
 pub mod scrape;
 pub mod status;
+pub mod watchdog;
 
 pub use media_config::Role;

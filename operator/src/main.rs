@@ -14,6 +14,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the LiveClusters of a Kubernetes cluster.
+    Run(operator::run::Options),
     /// Starts the origins and edges of a LiveCluster manifest on this machine, without Kubernetes.
     Local(operator::local::Options),
     /// Proves that an operator is at work, by what it does to a LiveCluster without nodes.
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Run(options) => Ok(runtime()?.block_on(operator::run::run(options))?),
         Command::Local(options) => Ok(runtime()?.block_on(operator::local::run(options))?),
         Command::Check(options) => Ok(runtime()?.block_on(operator::check::run(options))?),
         Command::Crd => {
