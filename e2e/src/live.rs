@@ -3,10 +3,9 @@
 
 mod encoder;
 pub mod film;
-mod rtmp;
 pub mod sightings;
 mod viewer;
 
 pub use encoder::Encoder;
 pub use sightings::Sightings;
-pub use viewer::Viewer;
+pub use viewer::{CLEAN, Viewer};

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
-use media_wire::rtmp::ClientConnection;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::film::{self, Stamp};
-use super::rtmp::Dialled;
+use crate::media::rtmp::Publisher;
 
 /// An encoder that publishes until it is stopped or dropped.
 pub struct Encoder {
@@ -51,7 +50,7 @@ impl Encoder {
     }
 
     async fn start(url: &str, broken: Broken) -> anyhow::Result<Self> {
-        let dialled = dial(url).await?;
+        let publisher = dial(url).await?;
         let (sent, numbers) = watch::channel(0);
         let stop = CancellationToken::new();
         let lost = Arc::new(Mutex::new(Vec::new()));
@@ -69,7 +68,7 @@ impl Encoder {
             stop,
             sent: numbers,
             lost,
-            task: tokio::spawn(camera.run(dialled, broken)),
+            task: tokio::spawn(camera.run(publisher, broken)),
         })
     }
 
@@ -127,19 +126,20 @@ struct Camera {
 }
 
 impl Camera {
-    async fn run(mut self, first: Dialled, broken: Broken) {
-        let mut dialled = Some(first);
+    async fn run(mut self, first: Publisher, broken: Broken) {
+        let mut publisher = Some(first);
         let mut tick = interval(PICTURE);
         let mut deaf = interval(RETRY);
         deaf.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while let Some(connection) = dialled.take() {
+        while let Some(connection) = publisher.take() {
             let Err(error) = self.film(connection, &mut tick).await else {
                 return;
             };
             self.has_lost(&error);
-            while broken == Broken::ConnectAgain && dialled.is_none() && !self.stop.is_cancelled() {
+            while broken == Broken::ConnectAgain && publisher.is_none() && !self.stop.is_cancelled()
+            {
                 deaf.tick().await;
-                dialled = dial(&self.url).await.ok();
+                publisher = dial(&self.url).await.ok();
             }
         }
     }
@@ -152,11 +152,11 @@ impl Camera {
     /// Sends pictures until it is told to stop, or the connection breaks.
     async fn film(
         &mut self,
-        mut dialled: Dialled,
+        mut publisher: Publisher,
         tick: &mut tokio::time::Interval,
     ) -> anyhow::Result<()> {
         for header in film::headers() {
-            dialled.connection().send(&header);
+            publisher.send(&header).await?;
         }
         while !film::begins_group(self.number) {
             self.number += 1;
@@ -165,36 +165,29 @@ impl Camera {
         tick.reset_immediately();
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => {
-                    dialled.connection().finish();
-                    return dialled.flush().await;
-                }
-                read = dialled.read() => {
-                    anyhow::ensure!(read? > 0, "the server closed the connection");
-                    while dialled.received()?.is_some() {}
-                }
-                _ = tick.tick() => {
-                    let stamp = Stamp { film: self.film, number: self.number };
-                    let timestamp = u32::try_from(began.elapsed().as_millis())?;
-                    for message in film::picture(stamp, timestamp) {
-                        dialled.connection().send(&message);
-                    }
-                    self.sent.send_replace(self.number);
-                    self.number += 1;
-                }
+                () = self.stop.cancelled() => return publisher.finish().await,
+                _ = tick.tick() => {}
             }
-            tokio::time::timeout(STUCK, dialled.flush())
-                .await
-                .context("the server takes nothing")??;
+            let stamp = Stamp {
+                film: self.film,
+                number: self.number,
+            };
+            let timestamp = u32::try_from(began.elapsed().as_millis())?;
+            for message in film::picture(stamp, timestamp) {
+                timeout(STUCK, publisher.send(&message))
+                    .await
+                    .context("the server takes nothing")??;
+            }
+            self.sent.send_replace(self.number);
+            self.number += 1;
         }
     }
 }
 
-async fn dial(url: &str) -> anyhow::Result<Dialled> {
-    tokio::time::timeout(OPENING, Dialled::open(url, ClientConnection::publish))
+async fn dial(url: &str) -> anyhow::Result<Publisher> {
+    timeout(OPENING, Publisher::open(url))
         .await
         .with_context(|| format!("{url}: no answer within {OPENING:?}"))?
-        .with_context(|| url.to_owned())
 }
 
 /// Every encoder has a film of its own.

@@ -10,6 +10,8 @@ use super::film::Stamp;
 /// Everything that one viewer saw.
 #[derive(Clone, Debug, Default)]
 pub struct Sightings {
+    /// Whether the node has promised the stream.
+    pub accepted: bool,
     /// Pictures and sounds in the order in which they came.
     pub seen: Vec<Sighting>,
     /// Sequence headers that came.

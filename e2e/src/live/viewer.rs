@@ -1,20 +1,16 @@
 //! A viewer: by HTTP-FLV or by RTMP, as its URL says.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use media_wire::Message;
-use media_wire::flv::{Item, TagReader};
-use tokio::net::TcpStream;
+use anyhow::{bail, ensure};
+use media_wire::flv::Item;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::sightings::Sightings;
+use crate::media::rtmp::watch_rtmp;
+use crate::media::viewer::{Notes, watch_http};
 
 /// A viewer that watches until it is dropped.
 pub struct Viewer {
@@ -36,24 +32,25 @@ impl Viewer {
             seen: Arc::clone(&seen),
             changes,
         };
-        let opened = async {
-            if url.starts_with("rtmp://") {
-                super::rtmp::watch(url, screen).await
+        let asked = url.to_owned();
+        let watching = async move {
+            let end = if asked.starts_with("rtmp://") {
+                watch_rtmp(&asked, &screen).await
             } else {
-                let body = get(url).await?;
-                Ok(tokio::spawn(read_flv(body, screen)).abort_handle())
-            }
+                watch_http(&asked, None, &screen).await
+            };
+            screen.ended(end);
         };
-        let task = tokio::time::timeout(OPENING, opened)
-            .await
-            .with_context(|| format!("{url}: no answer within {OPENING:?}"))?
-            .with_context(|| url.to_owned())?;
-        Ok(Self {
+        let mut viewer = Self {
             url: url.to_owned(),
             seen,
             changed,
-            task,
-        })
+            task: tokio::spawn(watching).abort_handle(),
+        };
+        viewer
+            .until("an answer", OPENING, |seen| seen.accepted)
+            .await?;
+        Ok(viewer)
     }
 
     /// What it watches.
@@ -152,73 +149,44 @@ impl Drop for Viewer {
 }
 
 /// Where a viewer's messages appear.
-pub(super) struct Screen {
+struct Screen {
     seen: Arc<Mutex<Sightings>>,
     changes: watch::Sender<()>,
 }
 
 impl Screen {
-    pub(super) fn show(&self, message: &Message) {
-        lock(&self.seen).push(Instant::now(), message);
+    fn change(&self, change: impl FnOnce(&mut Sightings)) {
+        change(&mut lock(&self.seen));
         self.changes.send_replace(());
     }
 
-    pub(super) fn ended(&self, how: String) {
-        lock(&self.seen).end = Some((Instant::now(), how));
-        self.changes.send_replace(());
+    fn ended(&self, how: anyhow::Result<()>) {
+        let how = match how {
+            Ok(()) => CLEAN.to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        self.change(|seen| seen.end = Some((Instant::now(), how)));
     }
 }
 
-async fn get(url: &str) -> anyhow::Result<Incoming> {
-    let uri: http::Uri = url.parse()?;
-    let authority = uri.authority().context("a URL with a host")?.as_str();
-    let socket = TcpStream::connect(authority).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-    tokio::spawn(connection);
-    let request = http::Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
-        .header(http::header::HOST, authority)
-        .body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
-    ensure!(
-        response.status().is_success(),
-        "HTTP status {}",
-        response.status()
-    );
-    Ok(response.into_body())
-}
+impl Notes for Screen {
+    fn accepted(&self) {
+        self.change(|seen| seen.accepted = true);
+    }
 
-async fn read_flv(mut body: Incoming, screen: Screen) {
-    let mut reader = TagReader::new(MAX_TAG);
-    let mut input = BytesMut::new();
-    let how = loop {
-        match body.frame().await {
-            None => break "a clean end".to_owned(),
-            Some(Err(error)) => break format!("broken off: {error}"),
-            Some(Ok(frame)) => input.extend_from_slice(&frame.into_data().unwrap_or_default()),
-        }
-        if let Err(error) = show_all(&mut reader, &mut input, &screen) {
-            break format!("no FLV any more: {error:#}");
-        }
-    };
-    screen.ended(how);
-}
-
-fn show_all(reader: &mut TagReader, input: &mut BytesMut, screen: &Screen) -> anyhow::Result<()> {
-    while let Some(item) = reader.receive(input)? {
+    fn item(&self, item: Item) {
         if let Item::Tag(message) = item {
-            screen.show(&message);
+            self.change(|seen| seen.push(Instant::now(), &message));
         }
     }
-    Ok(())
 }
 
-fn lock(seen: &Mutex<Sightings>) -> std::sync::MutexGuard<'_, Sightings> {
+fn lock(seen: &Mutex<Sightings>) -> MutexGuard<'_, Sightings> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How a stream ends that was not broken off.
+pub const CLEAN: &str = "a clean end";
+
 /// Longer than a node makes anybody wait for a stream.
 const OPENING: Duration = Duration::from_secs(20);
-
-/// Larger than anything that our film has.
-const MAX_TAG: usize = 1 << 20;

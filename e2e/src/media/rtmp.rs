@@ -10,7 +10,7 @@ use media_wire::{MediaKind, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::viewer::{Notebook, Viewer};
+use super::viewer::{Notes, Viewer};
 
 /// Connecting, shaking hands and being accepted take no longer.
 const START: Duration = Duration::from_secs(60);
@@ -19,23 +19,24 @@ impl Viewer {
     /// Watches by RTMP: `rtmp://127.0.0.1:1935/live/livestream`.
     pub fn rtmp(url: &str) -> Self {
         let asked = url.to_owned();
-        Self::start(
-            url,
-            |notebook| async move { watch(&asked, &notebook).await },
-        )
+        Self::start(url, |notebook| async move {
+            watch_rtmp(&asked, &notebook).await
+        })
     }
 }
 
-async fn watch(url: &str, notebook: &Notebook) -> Result<()> {
+/// Watches by RTMP to the end, which is an error unless it is a good one.
+pub(crate) async fn watch_rtmp(url: &str, notes: &impl Notes) -> Result<()> {
     let parsed = RtmpUrl::parse(url).context("parse the address")?;
     let (host, port) = (parsed.host.clone(), parsed.port);
     let connection = ClientConnection::play(parsed, ClientSettings::default());
     let mut link = tokio::time::timeout(START, Link::open((&host, port), connection))
         .await
         .context("no answer")??;
+    notes.accepted();
     loop {
         match link.event().await? {
-            ClientEvent::Media(message) => notebook.item(Item::Tag(message)),
+            ClientEvent::Media(message) => notes.item(Item::Tag(message)),
             ClientEvent::Ended => return Ok(()),
             ClientEvent::Status(status) if status.is_error() => bail!("{status:?}"),
             ClientEvent::Status(_) | ClientEvent::Ready => {}

@@ -45,8 +45,16 @@ pub(crate) struct Notebook {
     changed: Arc<watch::Sender<()>>,
 }
 
-impl Notebook {
-    pub(crate) fn item(&self, item: Item) {
+/// Who is told what a connection brings.
+pub(crate) trait Notes: Sync {
+    /// The node has promised the stream.
+    fn accepted(&self) {}
+    /// Something came.
+    fn item(&self, item: Item);
+}
+
+impl Notes for Notebook {
+    fn item(&self, item: Item) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if let Some(latest) = seen.latest {
@@ -58,7 +66,9 @@ impl Notebook {
         drop(seen);
         self.changed.send_replace(());
     }
+}
 
+impl Notebook {
     fn end(&self, end: Result<()>) {
         let end = end.map_err(|error| format!("{error:#}"));
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).end = Some(end);
@@ -186,10 +196,12 @@ impl Seen {
 /// No server lets a viewer wait for a stream this long.
 const CONNECT: Duration = Duration::from_secs(60);
 
-async fn watch_http(
+/// Watches by HTTP-FLV to the end, which is an error unless it is a good one. Reads nothing for a while after the first so many
+/// bytes, where there is such a `pause`.
+pub(crate) async fn watch_http(
     url: &str,
     mut pause: Option<(usize, Duration)>,
-    notebook: &Notebook,
+    notes: &impl Notes,
 ) -> Result<()> {
     let url: http::Uri = url.parse().context("parse the address")?;
     let authority = url.authority().context("a host")?.as_str().to_owned();
@@ -211,6 +223,7 @@ async fn watch_http(
     if response.status() != http::StatusCode::OK {
         bail!("HTTP {}", response.status());
     }
+    notes.accepted();
     let mut body = response.into_body();
     let mut reader = TagReader::new(MAX_TAG);
     let mut input = BytesMut::new();
@@ -223,7 +236,7 @@ async fn watch_http(
                 tokio::time::sleep(pause).await;
             }
             while let Some(item) = reader.receive(&mut input).context("not FLV")? {
-                notebook.item(item);
+                notes.item(item);
             }
         }
     }

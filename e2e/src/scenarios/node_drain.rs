@@ -8,6 +8,7 @@ use operator::crd::LiveCluster;
 use serde_json::json;
 
 use crate::cluster::{Stage, command, eventually};
+use crate::live::CLEAN;
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let machine = stage
@@ -57,10 +58,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     stage.say("everything is elsewhere");
     stage.ready("demo").await?;
     let how = moved.ends(Duration::from_secs(5)).await?;
-    ensure!(
-        how == "a clean end",
-        "the viewer on the drained machine: {how}"
-    );
+    ensure!(how == CLEAN, "the viewer on the drained machine: {how}");
     moved
         .sightings()
         .has_no_gap()

@@ -32,7 +32,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
                 .status
                 .context("no status")?;
             let streams = status.streams.context("nothing about streams")?;
-            ensure!((streams.active, streams.viewers) == (Some(1), Some(1)), "{streams:?}");
+            ensure!(
+                (streams.active, streams.viewers) == (Some(1), Some(1)),
+                "{streams:?}"
+            );
             Ok(())
         },
     )

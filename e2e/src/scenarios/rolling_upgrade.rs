@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Stage, command, conditions, eventually};
-use crate::live::{Sightings, Viewer};
+use crate::live::{CLEAN, Sightings, Viewer};
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let spec = json!({
@@ -91,7 +91,7 @@ fn check(connections: &[Sightings], began: Instant) -> anyhow::Result<()> {
             .and_then(|()| seen.has_nothing_twice())?;
         if let Some((at, how)) = &seen.end {
             let after = at.saturating_duration_since(began);
-            ensure!(how == "a clean end", "cut off after {after:?}: {how}");
+            ensure!(how == CLEAN, "cut off after {after:?}: {how}");
             ensure!(
                 after > DRAIN / 2,
                 "let go {after:?} after the change, with {DRAIN:?} to drain"
