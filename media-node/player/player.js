@@ -167,7 +167,8 @@ function watch() {
   const { buffered, currentTime } = video;
   $("unmute").hidden = !(player && video.muted && video.readyState > 1);
   if (!player || !buffered.length) {
-    for (const id of ["latency", "codecs", "picture"]) $(id).textContent = "–";
+    for (const id of ["latency", "picture"]) $(id).textContent = "–";
+    if (!player) $("codecs").textContent = "–"; // the player names them before the first picture
     if (attempt && !attempt.media && performance.now() - attempt.started > NOTHING_CAME) lost("", null);
     return;
   }
