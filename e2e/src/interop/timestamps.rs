@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::nodes::Nodes;
 use super::stage::Stage;
 use crate::media::ffmpeg;
-use crate::media::recording::{From, Recording, compare};
+use crate::media::recording::{From, Recording, compare_within};
 use crate::media::rtmp::{Numbered, Publisher};
 use crate::media::viewer::Viewer;
 
@@ -38,7 +38,7 @@ async fn ours(nodes: &Nodes, name: &str, from: u32) -> Result<usize> {
     let mut publisher = Publisher::open(&nodes.all[1].rtmp(&stream)).await?;
     publisher.play(&film).await?;
     publisher.finish().await?;
-    check(viewers, &Recording::of(&film)).await
+    check(viewers, &Recording::of(&film), 0).await
 }
 
 async fn theirs_from(stage: &Stage, nodes: &Nodes, name: &str, offset: u32) -> Result<usize> {
@@ -49,14 +49,16 @@ async fn theirs_from(stage: &Stage, nodes: &Nodes, name: &str, offset: u32) -> R
     let url = nodes.origin().rtmp(&stream);
     let mut encoder = ffmpeg::publish_shifted(name, &clip, offset, &url, stage.folder())?;
     encoder.success(Duration::from_secs(30)).await?;
-    check(viewers, &sent).await
+    // ffmpeg's own time begins again at 0 there, which is a jump and becomes the length of one picture.
+    let tolerance = if offset == 2_147_480 { 100 } else { 0 };
+    check(viewers, &sent, tolerance).await
 }
 
-async fn check(viewers: Vec<Viewer>, sent: &Recording) -> Result<usize> {
+async fn check(viewers: Vec<Viewer>, sent: &Recording, tolerance: u32) -> Result<usize> {
     let mut packets = 0;
     for mut viewer in viewers {
         viewer.end(Duration::from_secs(15)).await?;
-        packets += compare(sent, &viewer.recording(), From::Start).with_context(|| viewer.name().to_owned())?;
+        packets += compare_within(tolerance, sent, &viewer.recording(), From::Start).with_context(|| viewer.name().to_owned())?;
     }
     Ok(packets)
 }
