@@ -67,6 +67,8 @@ struct Inner {
     wanted: Mutex<HashMap<StreamKey, pull::Wanted>>,
     /// Origins that did not answer, and when: others are tried first.
     suspects: Mutex<HashMap<SocketAddr, Instant>>,
+    /// The latest forward of each stream; the channel closes when it is over.
+    forwards: Mutex<HashMap<StreamKey, watch::Receiver<()>>>,
     /// Rings when a publication begins here, for the questions that wait for one.
     begun: watch::Sender<u64>,
     leaving: watch::Sender<bool>,
@@ -136,6 +138,7 @@ impl Relay {
             spawn,
             wanted: Mutex::default(),
             suspects: Mutex::default(),
+            forwards: Mutex::default(),
             begun: watch::Sender::new(0),
             leaving: watch::Sender::new(false),
             pulls: AtomicU64::new(0),
@@ -224,6 +227,15 @@ impl Relay {
 
     fn trust(&self, origin: SocketAddr) {
         lock(&self.0.suspects).remove(&origin);
+    }
+
+    /// A stream is forwarded from now on, until what is returned first is dropped; second comes the one before.
+    fn enter_forward(&self, key: &StreamKey) -> (watch::Sender<()>, Option<watch::Receiver<()>>) {
+        let (sender, receiver) = watch::channel(());
+        let mut forwards = lock(&self.0.forwards);
+        forwards.retain(|_, forward| forward.has_changed().is_ok());
+        let before = forwards.insert(key.clone(), receiver);
+        (sender, before)
     }
 
     /// Lists a connection with another node.

@@ -72,7 +72,9 @@ impl Relay {
 
     async fn reach(&self, key: &StreamKey) -> Result<Survey, Refusal> {
         let begun = Instant::now();
-        if let Some(origins) = self.origins() {
+        if let Some(origins) = self.origins()
+            && !self.is_watched(key)
+        {
             // A node that has just started may not have resolved their name.
             origins.known(RESOLVE).await;
         }

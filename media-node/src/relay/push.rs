@@ -17,13 +17,15 @@ use media_engine::{Start, Stream};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use super::{Backoff, Gauge, Refusal, Relay};
 use link::{Link, LinkState, Over};
 
+/// How long the end of one publication may keep the beginning of the next one waiting.
+const TAIL: Duration = Duration::from_millis(500);
 /// How often an edge looks for another origin when its own is leaving and there was none.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -65,6 +67,7 @@ impl Carried {
     pub(super) fn forward(relay: &Relay, stream: &Arc<Stream>, epoch: Epoch) -> Self {
         let (refuse, refused) = watch::channel(None);
         let ended = CancellationToken::new();
+        let (over, before) = relay.enter_forward(stream.key());
         let (relay, stream, token) = (relay.clone(), Arc::clone(stream), ended.clone());
         relay.clone().spawn(move |worker| {
             let forward = Forward {
@@ -76,9 +79,14 @@ impl Carried {
                 ended: token,
             };
             async move {
+                if let Some(mut before) = before {
+                    // What the encoder sent last before it came again would be lost to the one that takes over.
+                    drop(timeout(TAIL, before.changed()).await);
+                }
                 if let Some(refusal) = forward.run().await {
                     refuse.send_replace(Some(refusal));
                 }
+                drop(over);
             }
         });
         Self {
@@ -147,6 +155,7 @@ impl Forward {
     /// Tries the origins until one takes the stream.
     async fn reach(&self) -> Result<Link, Stop> {
         let mut backoff = Backoff::new();
+        let mut warned = false;
         loop {
             for origin in self.relay.preferred(self.stream.key()) {
                 let link = self.link(origin);
@@ -160,7 +169,9 @@ impl Forward {
                     return Err(Stop::Ended);
                 }
             }
-            warn!(stream = %self.stream.key(), "no origin takes the stream");
+            if !std::mem::replace(&mut warned, true) {
+                warn!(stream = %self.stream.key(), "no origin takes the stream");
+            }
             tokio::select! {
                 () = sleep(backoff.next()) => {}
                 () = self.ended.cancelled() => return Err(Stop::Ended),

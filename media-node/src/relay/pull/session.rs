@@ -211,6 +211,10 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn epoch(&self) -> Option<Epoch> {
+        self.publication.as_ref().map(Publication::epoch)
+    }
+
     fn seal(&mut self) {
         let now = Instant::now().into_std();
         let due = self
@@ -235,15 +239,14 @@ impl<'a> Session<'a> {
         if silence < IDLE {
             return None;
         }
-        let here = self.publication.as_ref().map(Publication::epoch);
         let ours = survey.of(self.answer.origin);
-        let newest = survey
-            .newest()
-            .filter(|answer| answer.origin != self.answer.origin);
-        if let Some(other) = newest {
-            let newer = Some(other.epoch()) > here;
-            let moved = Some(other.epoch()) == here && !ours.is_some_and(|ours| ours.live);
-            if newer || moved {
+        let newest = survey.newest();
+        if let Some(other) = newest.filter(|answer| answer.origin != self.answer.origin) {
+            let there = (other.epoch(), other.known.sequence);
+            // The same publication, while this origin has not noticed that it lost it.
+            let ahead = Some(there) > self.stream.position();
+            let moved = self.epoch() == Some(other.epoch()) && !ours.is_some_and(|it| it.live);
+            if ahead || moved {
                 return Some(Ended::Elsewhere);
             }
         }

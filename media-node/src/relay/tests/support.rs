@@ -6,20 +6,20 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use media_config::{DuplicatePublish, Role};
-use media_engine::{
-    Cursor, Duplicate, EngineSettings, Format, Next, Publication, Registry, Source, Start, Stream,
-};
-use media_wire::flv::{Item, TagReader};
+use media_engine::{Duplicate, EngineSettings, Format, Publication, Registry, Source, Start};
+use media_wire::amf0::{Value, encode_all};
 use media_wire::{MediaKind, Message, StreamKey};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::freezer::Freezer;
+use super::viewer::Viewer;
 use crate::clients::Clients;
 use crate::origins::Origins;
 use crate::relay::{Carried, Refusal, Relay, RelaySettings};
@@ -142,13 +142,7 @@ impl Node {
         let stream = self.registry.open(&key(name)).unwrap();
         let cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
         self.relay.want(&stream);
-        Viewer {
-            cursor,
-            stream,
-            reader: TagReader::new(1 << 20),
-            input: BytesMut::new(),
-            frames: Vec::new(),
-        }
+        Viewer::new(stream, cursor)
     }
 
     /// Waits until the numbers of relays are as wanted.
@@ -247,6 +241,7 @@ async fn encode(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let epoch = publication.epoch().0;
     let header = Bytes::from_static(&[0x17, 0, 0, 0, 0, 1, 100, 0, 31]);
+    publication.append(metadata());
     let message = |timestamp, payload| Message {
         kind: MediaKind::Video,
         timestamp,
@@ -272,6 +267,17 @@ async fn encode(
     end
 }
 
+/// Without it, the engine would wait for sound.
+fn metadata() -> Message {
+    let properties = vec![("videocodecid".to_owned(), Value::Number(7.0))];
+    let payload = encode_all(&[Value::from("onMetaData"), Value::EcmaArray(properties)]);
+    Message {
+        kind: MediaKind::Data,
+        timestamp: 0,
+        payload: payload.into(),
+    }
+}
+
 fn frame(epoch: u64, number: u32) -> Bytes {
     let mut payload = BytesMut::new();
     let head = if number.is_multiple_of(GROUP) {
@@ -284,140 +290,4 @@ fn frame(epoch: u64, number: u32) -> Bytes {
     payload.put_u32(number);
     payload.put_bytes(0xAA, 200);
     payload.freeze()
-}
-
-/// One frame as a viewer got it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) epoch: u64,
-    pub(super) number: u32,
-    pub(super) timestamp: u32,
-    pub(super) keyframe: bool,
-    pub(super) at: tokio::time::Instant,
-}
-
-pub(super) struct Viewer {
-    cursor: Cursor,
-    pub(super) stream: Arc<Stream>,
-    reader: TagReader,
-    input: BytesMut,
-    pub(super) frames: Vec<Frame>,
-}
-
-impl Viewer {
-    /// Watches until a frame of this publication with this number or a later one has come.
-    pub(super) async fn until(&mut self, epoch: u64, number: u32) {
-        let watched = timeout(LIMIT, async {
-            while self
-                .frames
-                .last()
-                .is_none_or(|last| (last.epoch, last.number) < (epoch, number))
-            {
-                self.read().await;
-            }
-        });
-        if watched.await.is_err() {
-            panic!(
-                "frame {number} of {epoch} did not come; the last one: {:?}",
-                self.frames.last()
-            );
-        }
-    }
-
-    /// Watches a running encoder for some more frames.
-    pub(super) async fn go_on(&mut self, encoder: &Encoder) {
-        self.until(encoder.epoch, encoder.sent() + 5).await;
-    }
-
-    async fn read(&mut self) {
-        match self.cursor.next().await {
-            Next::Batch(mut batch) => self.input.put(batch.copy_to_bytes(batch.remaining())),
-            Next::Ended => panic!("the stream ended after {:?}", self.frames.last()),
-        }
-        while let Some(item) = self.reader.receive(&mut self.input).unwrap() {
-            let Item::Tag(Message {
-                mut payload,
-                timestamp,
-                ..
-            }) = item
-            else {
-                continue;
-            };
-            if payload.len() > 20 {
-                let keyframe = payload[0] == 0x17;
-                payload.advance(5);
-                let (epoch, number) = (payload.get_u64(), payload.get_u32());
-                let at = tokio::time::Instant::now();
-                self.frames.push(Frame {
-                    epoch,
-                    number,
-                    timestamp,
-                    keyframe,
-                    at,
-                });
-            }
-        }
-    }
-
-    /// Each frame of a publication once, none missing; time goes on, also from one publication to the next, which begins
-    /// at a keyframe.
-    pub(super) fn check(&self) {
-        for pair in self.frames.windows(2) {
-            let [before, after] = [pair[0], pair[1]];
-            assert!(
-                after.timestamp > before.timestamp,
-                "time goes back: {before:?} {after:?}"
-            );
-            if before.epoch == after.epoch {
-                assert_eq!(after.number, before.number + 1, "{before:?} {after:?}");
-            } else {
-                assert!(
-                    after.epoch > before.epoch && after.keyframe,
-                    "{before:?} {after:?}"
-                );
-            }
-        }
-    }
-
-    /// The longest time without a frame.
-    pub(super) fn longest_gap(&self) -> Duration {
-        let gaps = self.frames.windows(2).map(|pair| pair[1].at - pair[0].at);
-        gaps.max().unwrap_or_default()
-    }
-}
-
-/// Passes bytes on to a node until it is told to freeze; then connections stay, and nothing moves.
-pub(super) struct Freezer {
-    pub(super) address: SocketAddr,
-    frozen: watch::Sender<bool>,
-}
-
-impl Freezer {
-    async fn start(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let frozen = watch::Sender::new(false);
-        let freezing = frozen.subscribe();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, to, freezing.clone()));
-            }
-        });
-        Self { address, frozen }
-    }
-
-    pub(super) fn freeze(&self) {
-        self.frozen.send_replace(true);
-    }
-}
-
-async fn pass(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receiver<bool>) {
-    let Ok(mut server) = TcpStream::connect(to).await else {
-        return;
-    };
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
-        _ = frozen.wait_for(|frozen| *frozen) => {}
-    }
-    std::future::pending().await
 }

@@ -1,0 +1,133 @@
+//! The internal port against requests that make no sense.
+
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Full};
+use media_wire::MediaKind;
+use media_wire::flv::{Tracks, file_header, tag_head};
+use tokio::time::timeout;
+
+use super::support::{Cluster, LIMIT, Node, key};
+use crate::relay::client::nothing;
+use crate::relay::protocol;
+
+/// The answer to a push of these bytes.
+async fn push(node: &Node, body: Vec<u8>) -> StatusCode {
+    let mut connection = node.relay.connect(node.address).await.unwrap();
+    let uri = "/relay/v1/push?app=live&stream=hostile&epoch=7";
+    let body = Full::new(body.into()).boxed_unsync();
+    let answer = timeout(LIMIT, connection.send(Method::POST, uri, body));
+    answer.await.unwrap().unwrap().status()
+}
+
+#[tokio::test]
+async fn a_push_that_is_no_relay_stream_is_refused_and_leaves_nothing() {
+    let cluster = Cluster::new();
+    let origin = cluster.origin("o").await;
+    let head = file_header(Tracks {
+        audio: true,
+        video: true,
+    })
+    .to_vec();
+    let tag = |kind, len| tag_head(kind, 0, len).to_vec();
+    let unmarked = [head.clone(), tag(MediaKind::Audio, 1), vec![1, 0, 0, 0, 12]];
+    let huge = [head.clone(), tag(MediaKind::Video, 0xFF_FFFF)];
+    let broken_mark = [
+        head.clone(),
+        tag(MediaKind::Data, 20),
+        b"\x02\x00\x11onLiveClusterMark\0\0\0\x1f".to_vec(),
+    ];
+    for (body, status) in [
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), 400),
+        (unmarked.concat(), 400),
+        (huge.concat(), 400),
+        (broken_mark.concat(), 400),
+        (vec![0xFF; 1 << 20], 400),
+        (head, 200),
+        (Vec::new(), 200),
+    ] {
+        assert_eq!(
+            push(&origin, body.clone()).await.as_u16(),
+            status,
+            "{:?}",
+            body.get(..40)
+        );
+        let stream = origin.registry.find(&key("hostile")).unwrap();
+        assert_eq!(stream.state().publication, None);
+    }
+}
+
+async fn ask(node: &Node, method: Method, uri: &str) -> StatusCode {
+    let mut connection = node.relay.connect(node.address).await.unwrap();
+    let answer = timeout(LIMIT, connection.send(method, uri, nothing()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(answer.headers()[protocol::NODE], node.relay.0.node);
+    answer.status()
+}
+
+#[tokio::test]
+async fn requests_that_make_no_sense_get_a_status() {
+    let cluster = Cluster::new();
+    let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
+    let stream = "app=live&stream=a";
+    for (node, method, uri, status) in [
+        (
+            &origin,
+            Method::GET,
+            "/relay/v1/publication".to_owned(),
+            400,
+        ),
+        (
+            &origin,
+            Method::GET,
+            format!("/relay/v1/publication?{stream}&wait=x"),
+            400,
+        ),
+        (
+            &origin,
+            Method::GET,
+            format!("/relay/v1/publication?{stream}"),
+            404,
+        ),
+        (
+            &origin,
+            Method::GET,
+            format!("/relay/v1/pull?{stream}"),
+            404,
+        ),
+        (
+            &origin,
+            Method::POST,
+            format!("/relay/v1/pull?{stream}"),
+            405,
+        ),
+        (
+            &origin,
+            Method::POST,
+            format!("/relay/v1/push?{stream}"),
+            400,
+        ),
+        (
+            &edge,
+            Method::POST,
+            format!("/relay/v1/push?{stream}&epoch=1"),
+            403,
+        ),
+        (
+            &origin,
+            Method::POST,
+            format!("/relay/v1/supersede?{stream}"),
+            400,
+        ),
+        (
+            &origin,
+            Method::POST,
+            format!("/relay/v1/supersede?{stream}&epoch=1"),
+            200,
+        ),
+        (&origin, Method::GET, "/relay/v1/nothing".to_owned(), 404),
+    ] {
+        assert_eq!(ask(node, method, &uri).await.as_u16(), status, "{uri}");
+    }
+}
