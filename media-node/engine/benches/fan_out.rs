@@ -1,9 +1,13 @@
 //! What the engine costs, without sockets: `cargo bench -p media-engine`.
 //!
-//! Times on a shared machine say little, so each stands beside the time that copying the same bytes takes: the least that a
-//! server with a queue for each viewer would pay.
+//! Times on a shared machine say little, so each stands beside the time that copying the same bytes takes: the
+//! least that a server with a queue for each viewer would pay.
 //!
 //! One stream of 4 Mbit/s, 25 pictures and 47 sounds a second, on pulses of 100 ms: 50 KB a segment.
+//!
+//! 2026-11-22, two cores with much other work, medians: a cursor takes its batch in 0.06 of the time of copying it for
+//! FLV (95 ns) and 0.13 for RTMP (220 ns); with the wake-up of its task it is 250 to 380 ns; append and seal cost what
+//! one copy does. A write to a socket is some 5,000 ns.
 
 use std::hint::black_box;
 use std::io::IoSlice;

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 
 use crate::segment::Segment;
 
-/// Segments of a batch. A reader that is up to date has one; one that joins or lags takes small ones together, so that it needs
-/// the fewer writes the more it has to catch up.
+/// Segments of a batch. A reader that is up to date has one; one that joins or lags takes small ones together, so
+/// that it needs the fewer writes the more it has to catch up.
 const MAX_SEGMENTS: usize = 16;
 
 /// Bytes after which a batch takes no further segment: what a stalled reader keeps alive is the larger of this and one

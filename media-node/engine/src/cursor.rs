@@ -28,8 +28,8 @@ pub enum Start {
     Newest,
     /// At the oldest keyframe of the newest epoch.
     Oldest,
-    /// A relay, at a message of a publication; at the newest keyframe when the message is no longer there. Viewers start at
-    /// the newest keyframe.
+    /// A relay, at a message of a publication; at the newest keyframe when the message is no longer there. Viewers
+    /// start at the newest keyframe.
     At(Epoch, u64),
 }
 

@@ -11,10 +11,10 @@
 //!
 //! 1. [`Registry::publish`] gives the one [`Publication`] of a stream; it appends messages.
 //! 2. Messages get the log's timestamps and collect in the open segment; a keyframe always opens one.
-//! 3. [`Publication::pulse`] seals: the messages are muxed as FLV tags, once, into an immutable segment. The window keeps
-//!    the newest group of pictures and some seconds before it.
-//! 4. [`Stream::subscribe`] gives a [`Cursor`], which is the number of the next segment. [`Cursor::next`] gives the segment
-//!    as a [`Batch`]: FLV readers share its bytes, RTMP viewers share a gather list over the same bytes.
+//! 3. [`Publication::pulse`] seals: the messages are muxed as FLV tags, once, into an immutable segment. The window
+//!    keeps the newest group of pictures and some seconds before it.
+//! 4. [`Stream::subscribe`] gives a [`Cursor`], which is the number of the next segment. [`Cursor::next`] gives the
+//!    segment as a [`Batch`]: FLV readers share its bytes, RTMP viewers share a gather list over the same bytes.
 //! 5. A cursor whose number has left the window jumps to the newest keyframe, and the jump is counted.
 //! 6. A later publication of the stream goes on in the same log: timestamps go on, viewers stay.
 //! 7. [`Registry::sweep`] ends streams whose publisher does not come back in time.
@@ -39,8 +39,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `writer` (message to segment), `nature`, `segment`, `window` (the log), `cursor`, `batch`, then `timeline`,
-//! `stream`, `registry`.
+//! Read in this order: `writer` (message to segment), `nature`, `segment`, `window` (the log), `cursor`, `batch`,
+//! then `timeline`, `stream`, `registry`.
 
 mod batch;
 mod bell;

@@ -8,8 +8,8 @@ use crate::rtmp_heads::write_message;
 use crate::segment::write_tag;
 use crate::timeline::NEVER;
 
-/// Sequence headers that are kept: one for each track of Enhanced RTMP's multitrack, but a stream must not fill the memory by
-/// inventing tracks.
+/// Sequence headers that are kept: one for each track of Enhanced RTMP's multitrack, but a stream must not fill the
+/// memory by inventing tracks.
 const MAX_TAGS: usize = 16;
 
 /// The latest metadata and sequence headers at one place in the log. Immutable; each change makes a new version.

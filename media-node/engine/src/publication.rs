@@ -80,8 +80,8 @@ impl Publication {
         }
     }
 
-    /// When the encoder connected. An encoder's own publication is always later than all that this node has heard of its
-    /// stream, whatever the clocks say.
+    /// When the encoder connected. An encoder's own publication is always later than all that this node has heard
+    /// of its stream, whatever the clocks say.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
@@ -124,8 +124,8 @@ impl Publication {
         self.write(|writing| writing.writer.append_at(epoch, sequence, message))
     }
 
-    /// Takes a mark out of a relay stream: it says what the next [`Publication::append_relayed`] is. A mark of another epoch
-    /// makes this a publication of that epoch.
+    /// Takes a mark out of a relay stream: it says what the next [`Publication::append_relayed`] is. A mark of
+    /// another epoch makes this a publication of that epoch.
     pub fn follow(&mut self, mark: Mark) {
         self.next = mark;
         if mark.epoch == self.epoch {

@@ -82,9 +82,9 @@ impl Registry {
 
     /// Begins to publish.
     ///
-    /// A later epoch takes over from an earlier one, unless the policy keeps the first encoder. The same epoch takes over in
-    /// silence, and its messages are spliced by sequence; but nothing takes over from its encoder, and a pulled copy not from the
-    /// publication.
+    /// A later epoch takes over from an earlier one, unless the policy keeps the first encoder. The same epoch
+    /// takes over in silence, and its messages are spliced by sequence; but nothing takes over from its encoder,
+    /// and a pulled copy not from the publication.
     ///
     /// # Errors
     /// When the stream has another publisher that stays, or the node has too many streams.
@@ -132,7 +132,8 @@ impl Registry {
         earlier
     }
 
-    /// The stream, which is made if it is not there: somebody wants it. Until it is published it stays while it is held.
+    /// The stream, which is made if it is not there: somebody wants it. Until it is published it stays while it is
+    /// held.
     ///
     /// # Errors
     /// When as many streams are wanted as may be.
@@ -161,8 +162,8 @@ impl Registry {
         self.shared.viewers.load(Ordering::Relaxed)
     }
 
-    /// Ends streams that have been without a publisher for the continuity window, and forgets those that never had one and
-    /// that nobody holds. To be called about once a second.
+    /// Ends streams that have been without a publisher for the continuity window, and forgets those that never had
+    /// one and that nobody holds. To be called about once a second.
     pub fn sweep(&self, now: Instant) {
         let continuity = self.shared.settings.continuity;
         let mut streams = lock(&self.streams);

@@ -13,8 +13,8 @@ use media_wire::{MediaKind, Message};
 use crate::prelude::Prelude;
 use crate::rtmp_heads::RtmpHeads;
 
-/// A segment is sealed before its pulse when it has this many bytes, so that a burst does not become one large write and
-/// a viewer that stalls does not keep much alive.
+/// A segment is sealed before its pulse when it has this many bytes, so that a burst does not become one large
+/// write and a viewer that stalls does not keep much alive.
 const MAX_BYTES: usize = 256 << 10;
 
 /// And when it has this many messages: their list stays with the stream.

@@ -53,8 +53,8 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
-    /// Whether what waits goes out before its time: a keyframe sealed the segment before it, and both go together; or it is
-    /// the keyframe that viewers wait for.
+    /// Whether what waits goes out before its time: a keyframe sealed the segment before it, and both go together;
+    /// or it is the keyframe that viewers wait for.
     pub(crate) fn is_urgent(&self) -> bool {
         self.unrung || (!self.playable && self.writer.opens_with_keyframe())
     }
@@ -316,7 +316,8 @@ impl Stream {
     }
 }
 
-/// A lock whose former holder panicked is taken all the same: the data behind it is whole after every statement that could.
+/// A lock whose former holder panicked is taken all the same: the data behind it is whole after every statement
+/// that could.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

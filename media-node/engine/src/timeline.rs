@@ -1,5 +1,5 @@
-//! Timestamps: an encoder's, made one line without jumps ([`SourceTimeline`], on the first node only), and a log's, which
-//! goes on through all epochs ([`LogTimeline`], on every node). Both are milliseconds that wrap at 2^32.
+//! Timestamps: an encoder's, made one line without jumps ([`SourceTimeline`], on the first node only), and a log's,
+//! which goes on through all epochs ([`LogTimeline`], on every node). Both are milliseconds that wrap at 2^32.
 //!
 //! Steady state is byte-exact: both add a constant, which is zero until an encoder jumps or a second epoch comes.
 
@@ -182,8 +182,8 @@ impl SourceTimeline {
     }
 }
 
-/// A log's timestamps: the source's plus a shift that is constant in an epoch and makes a new epoch go on where the last
-/// one ended.
+/// A log's timestamps: the source's plus a shift that is constant in an epoch and makes a new epoch go on where the
+/// last one ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogTimeline {
     /// Log minus source.

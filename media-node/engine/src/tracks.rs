@@ -1,7 +1,8 @@
 //! Which tracks a stream has, decided as early as it can be known.
 //!
-//! Players wait for every track that the FLV header announces, and some never show one that it does not. So a viewer's header is
-//! not written before both tracks were seen, or all that the metadata announces, or half a second of media has passed.
+//! Players wait for every track that the FLV header announces, and some never show one that it does not. So a
+//! viewer's header is not written before both tracks were seen, or all that the metadata announces, or half a
+//! second of media has passed.
 
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, amf0};

@@ -61,8 +61,8 @@ impl Window {
         }
     }
 
-    /// Appends a segment, with the tracks as far as they are decided behind it. Returns the segments that are not kept any
-    /// longer, to be dropped outside of the lock.
+    /// Appends a segment, with the tracks as far as they are decided behind it. Returns the segments that are not
+    /// kept any longer, to be dropped outside of the lock.
     pub(crate) fn push(&mut self, segment: Segment, tracks: Option<Tracks>) -> Vec<Arc<Segment>> {
         let number = self.end();
         let last = self.segments.back();

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod batches;
 mod bells;
 mod epochs;
 mod relays;
+mod splices;
 mod support;
 mod timelines;
 mod viewers;

@@ -1,0 +1,192 @@
+//! What a viewer is given at once: when it is sealed, how much it is, and in which pieces a socket can take it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Buf;
+use media_engine::{Cursor, EngineSettings, Format, Next, Registry, Start};
+
+use crate::support::*;
+
+#[test]
+fn messages_are_collected_for_a_pulse_and_a_keyframe_is_not_held_up() {
+    let registry = Registry::new(EngineSettings {
+        pulse_per_viewer: Duration::from_millis(50),
+        ..settings()
+    });
+    let mut publication = encoder(&registry, "a", 1);
+    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let start = Instant::now();
+    let after = |milliseconds| start + Duration::from_millis(milliseconds);
+    for message in headers() {
+        publication.append(message);
+    }
+    publication.append(keyframe(0, 0));
+    assert_eq!(publication.pulse(start), None);
+    assert_eq!(viewer.taken().len(), 4);
+    publication.append(inter(10, 1));
+    assert_eq!(publication.pulse(after(10)), Some(after(50)));
+    assert!(viewer.taken().is_empty());
+    publication.append(inter(40, 2));
+    assert_eq!(publication.pulse(after(40)), Some(after(50)));
+    assert_eq!(publication.pulse(after(50)), None);
+    assert_eq!(viewer.taken().len(), 2);
+    publication.append(inter(60, 3));
+    publication.append(keyframe(70, 4));
+    assert_eq!(publication.pulse(after(70)), None);
+    assert_eq!(viewer.taken().len(), 2);
+}
+
+#[test]
+fn the_first_keyframe_is_shown_at_once() {
+    let registry = Registry::new(EngineSettings::default());
+    let mut publication = encoder(&registry, "a", 1);
+    let now = Instant::now();
+    for message in headers() {
+        publication.append(message);
+    }
+    publication.pulse(now);
+    publication.append(keyframe(0, 0));
+    assert_eq!(publication.pulse(now), None);
+    assert!(publication.stream().state().playable);
+    publication.append(inter(40, 1));
+    let due = now + EngineSettings::default().pulse_max;
+    assert_eq!(publication.pulse(now), Some(due), "nobody reads");
+}
+
+#[test]
+fn a_burst_becomes_batches_of_bounded_size() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    for message in headers() {
+        publication.append(message);
+    }
+    publication.append(keyframe(0, 0));
+    for n in 1..500 {
+        publication.append(long_frame(inter(n * 40, n), 10_000));
+    }
+    publication.pulse(Instant::now());
+    let stream = publication.stream();
+    let mut cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
+    let mut sizes = Vec::new();
+    while let Some(Next::Batch(batch)) = cursor.try_next() {
+        sizes.push(batch.len());
+    }
+    assert!(
+        sizes.iter().all(|size| *size < (256 << 10) + 20_000),
+        "{sizes:?}"
+    );
+}
+
+#[test]
+fn who_lags_takes_small_segments_together() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    send(&mut publication, headers());
+    send(&mut publication, [keyframe(0, 0)]);
+    send(&mut publication, (1..100).map(|n| inter(n * 40, n)));
+    let mut cursor = publication
+        .stream()
+        .subscribe(Format::Flv, Start::Newest, 0);
+    let mut batches = 0;
+    while let Some(Next::Batch(_)) = cursor.try_next() {
+        batches += 1;
+    }
+    assert_eq!(batches, 100_usize.div_ceil(16));
+}
+
+#[test]
+fn a_batch_says_whether_it_begins_at_a_keyframe() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    send(&mut publication, headers());
+    send(
+        &mut publication,
+        [keyframe(0, 0), inter(40, 1), keyframe(80, 2), inter(120, 3)],
+    );
+    let mut cursor = publication
+        .stream()
+        .subscribe(Format::Rtmp, Start::Oldest, 0);
+    let mut keyframes = Vec::new();
+    while let Some(Next::Batch(batch)) = cursor.try_next() {
+        keyframes.push(batch.keyframe);
+    }
+    assert_eq!(keyframes, [true, true]);
+}
+
+#[test]
+fn a_long_message_is_chunked_for_rtmp() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    // Time passes the border from which on it needs the extended field.
+    let start = 0x00FF_FFF0;
+    send(
+        &mut publication,
+        headers().map(|message| at(start, message)),
+    );
+    for (n, len) in (0..).zip([59_999, 60_000, 60_001, 120_000, 150_000, 1_000_000]) {
+        let frame = long_frame(keyframe(start + n * 5, n), len);
+        send(&mut publication, [frame.clone()]);
+        assert!(
+            RtmpReader::of(&registry, "a").taken()[3] == frame,
+            "RTMP, {len} bytes"
+        );
+        assert!(
+            FlvReader::of(&registry, "a", Format::Flv, Start::Newest).taken()[3] == frame,
+            "FLV, {len} bytes"
+        );
+    }
+}
+
+#[test]
+fn a_cursor_is_small() {
+    assert!(size_of::<Cursor>() <= 104, "{}", size_of::<Cursor>());
+}
+
+/// Takes a batch in steps of `step` bytes, as sockets do.
+fn in_steps(mut batch: impl Buf, step: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while batch.has_remaining() {
+        let mut slices = [std::io::IoSlice::new(&[]); 3];
+        let count = batch.chunks_vectored(&mut slices);
+        let gathered: Vec<u8> = slices[..count]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect();
+        assert!(gathered.starts_with(batch.chunk()));
+        assert!(!batch.chunk().is_empty());
+        let step = step.min(gathered.len());
+        bytes.extend_from_slice(&gathered[..step]);
+        batch.advance(step);
+    }
+    assert_eq!(
+        batch.chunks_vectored(&mut [std::io::IoSlice::new(&[])]),
+        0,
+        "step {step}"
+    );
+    bytes
+}
+
+#[test]
+fn a_batch_can_be_sent_in_any_steps() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    send(&mut publication, headers());
+    send(
+        &mut publication,
+        [keyframe(0, 0), inter(40, 1), sound(41, 2), sound(62, 3)],
+    );
+    for format in [Format::Flv, Format::Rtmp, Format::Relay] {
+        let whole = |step: usize| {
+            let mut cursor = publication.stream().subscribe(format, Start::Newest, 0);
+            let Some(Next::Batch(batch)) = cursor.try_next() else {
+                panic!("a batch");
+            };
+            assert_eq!(batch.len(), batch.remaining());
+            in_steps(batch, step)
+        };
+        let expected = whole(usize::MAX);
+        for step in 1..60 {
+            assert_eq!(whole(step), expected);
+        }
+    }
+}
