@@ -123,7 +123,8 @@ fn chunks(message_type: u8, timestamp: u32, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 fuzz_target!(|input: Input| {
-    let mut bytes = vec![3; 1 + 2 * 1536];
+    let mut bytes = vec![0; 1 + 2 * 1536];
+    bytes[0] = 3;
     if input.connect {
         Sent::Command {
             name: 0,

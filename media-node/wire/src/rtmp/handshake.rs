@@ -123,7 +123,9 @@ type Digest = [u8; DIGEST];
 /// S1 and S2. The form is the client's: digest if C1 carries a right one, simple otherwise.
 fn server_packets(c1: &Packet) -> (Packet, Packet) {
     let key = first(&PLAYER_KEY, PLAYER_TEXT);
-    for scheme in Scheme::ALL {
+    // As nginx-rtmp does: a client that says no version has no digest.
+    let offered = read(c1, 4) != [0; 4];
+    for scheme in Scheme::ALL.into_iter().filter(|_| offered) {
         if let Some(digest) = verified(c1, scheme, key) {
             let mut s1 = random_packet(SERVER_VERSION);
             sign(&mut s1, scheme, first(&SERVER_KEY, SERVER_TEXT));
