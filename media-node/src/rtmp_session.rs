@@ -169,7 +169,10 @@ impl Session {
             let event = self.event().await?;
             let vhosts = &self.shared.config.vhosts;
             match event {
-                ServerEvent::Connected { .. } => self.connection.accept_connect(),
+                ServerEvent::Connected { agent, .. } => {
+                    self.agent = agent;
+                    self.connection.accept_connect();
+                }
                 ServerEvent::Publish {
                     tc_url,
                     app,
