@@ -84,7 +84,10 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
 }
 
 fn log_to_standard_error(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.level).context("log.level")?;
+    let filter = EnvFilter::try_new(&settings.level).map_err(|error| {
+        // Its source says the same again.
+        anyhow::anyhow!("log.level: {error}")
+    })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

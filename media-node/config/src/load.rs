@@ -1,7 +1,7 @@
 //! Reading, checking and writing the configuration: the only place that knows it is YAML.
 
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
@@ -11,16 +11,11 @@ use crate::NodeConfig;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error("cannot be read")]
+    Read(#[from] std::io::Error),
     /// The text is not YAML, or has an unknown field or a value of the wrong type.
     #[error("not a media node configuration: {0}")]
-    Parse(#[from] serde_yaml::Error),
+    Parse(String),
     /// A number is out of its range.
     #[error("{field}: {value} is not allowed, choose {} to {}", allowed.start(), allowed.end())]
     OutOfRange {
@@ -36,16 +31,19 @@ pub enum ConfigError {
     Contradiction(&'static str),
 }
 
+impl From<serde_yaml::Error> for ConfigError {
+    /// As text: the library's errors say all there is to say at once, and as a source it would be said twice.
+    fn from(error: serde_yaml::Error) -> Self {
+        Self::Parse(error.to_string())
+    }
+}
+
 /// Reads and checks a configuration file.
 ///
 /// # Errors
-/// See [`ConfigError`]; the message names the field.
+/// See [`ConfigError`]; the message names the field, but not the file.
 pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&text)
+    parse(&std::fs::read_to_string(path)?)
 }
 
 /// Reads and checks a configuration.
