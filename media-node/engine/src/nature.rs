@@ -1,5 +1,7 @@
 //! What a message is to the log, by the first bytes of its payload.
 
+use media_wire::flv::MAX_PAYLOAD;
+use media_wire::relay::Mark;
 use media_wire::{Codec, MediaKind, Message};
 
 use crate::prelude::Slot;
@@ -16,6 +18,8 @@ pub(crate) struct Nature {
     /// Viewers that come later need it; where it stands in their prelude.
     pub(crate) slot: Option<Slot>,
     pub(crate) codec: Option<Codec>,
+    /// It cannot be in a log: FLV has no room for it, or it speaks the nodes' own language.
+    pub(crate) unfit: bool,
 }
 
 impl Nature {
@@ -44,6 +48,9 @@ impl Nature {
             dependent: picture && !keyframe,
             slot,
             codec: traits.codec,
+            unfit: payload.is_empty()
+                || payload.len() > MAX_PAYLOAD
+                || (message.kind == MediaKind::Data && Mark::is_named(payload)),
         }
     }
 }

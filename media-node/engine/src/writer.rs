@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use media_wire::flv::{MAX_PAYLOAD, Tracks};
+use media_wire::flv::Tracks;
 use media_wire::relay::{Epoch, Mark};
 use media_wire::{Codec, MediaKind, Message};
 
@@ -24,7 +24,7 @@ pub enum Appended {
     Duplicate,
     /// Video that cannot be decoded, for want of a keyframe before it. It is not in the log.
     BeforeKeyframe,
-    /// It has no payload, or one that is too long for FLV. It is not in the log.
+    /// It has no payload, one that is too long for FLV, or a node's mark for one. It is not in the log.
     Unfit,
     /// Another publisher has the stream. It is not in the log.
     Superseded,
@@ -88,7 +88,7 @@ impl Writer {
     pub(crate) fn append(&mut self, epoch: Epoch, message: Message) -> Appended {
         self.enter(epoch);
         let nature = Nature::of(&message);
-        if let Err(refused) = self.check(&message, nature) {
+        if let Err(refused) = self.check(nature) {
             return refused;
         }
         let message = Message {
@@ -115,7 +115,7 @@ impl Writer {
         }
         self.next_sequence = sequence.saturating_add(1);
         let nature = Nature::of(&message);
-        if let Err(refused) = self.check(&message, nature) {
+        if let Err(refused) = self.check(nature) {
             return refused;
         }
         self.take(epoch, sequence, message, nature);
@@ -220,8 +220,8 @@ impl Writer {
     }
 
     /// Whether a message can be taken.
-    fn check(&mut self, message: &Message, nature: Nature) -> Result<(), Appended> {
-        if message.payload.is_empty() || message.payload.len() > MAX_PAYLOAD {
+    fn check(&mut self, nature: Nature) -> Result<(), Appended> {
+        if nature.unfit {
             return Err(Appended::Unfit);
         }
         if nature.dependent && self.waits_for_keyframe {

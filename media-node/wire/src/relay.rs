@@ -58,8 +58,8 @@ impl Mark {
         })
     }
 
-    /// Whether a script tag's body claims to be a mark.
-    pub(crate) fn is_named(body: &[u8]) -> bool {
+    /// Whether a script tag's body claims to be a mark. Encoders must not send any: relays would believe them.
+    pub fn is_named(body: &[u8]) -> bool {
         body.starts_with(NAME)
     }
 }

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media_engine::{Appended, EngineSettings, Epoch, Format, Publication, Registry, Source, Start};
-use media_wire::flv::Item;
+use media_engine::{
+    Appended, EngineSettings, Epoch, Format, Mark, Publication, Registry, Source, Start,
+};
+use media_wire::flv::{Item, MAX_PAYLOAD, TAG_HEAD, TAG_TAIL};
 use media_wire::{MediaKind, Message};
 
 use crate::support::*;
@@ -281,4 +283,42 @@ fn a_relay_that_is_outrun_passes_on_what_changed_meanwhile() {
     assert_eq!(messages[2].payload, video_header(2).payload);
     assert_eq!(messages[3], keyframe(1_600, 40));
     assert_eq!(publication.stream().position(), origin.stream().position());
+}
+
+#[test]
+fn an_encoder_cannot_speak_the_nodes_language() {
+    let registry = Registry::new(settings());
+    let mut origin = encoder(&registry, "s", 7);
+    send(&mut origin, headers());
+    send(&mut origin, [keyframe(0, 0)]);
+    let forged = Mark {
+        epoch: Epoch(u64::MAX),
+        sequence: 1,
+        shift: 2,
+    };
+    let tag = forged.encode();
+    let body = &tag[TAG_HEAD..tag.len() - TAG_TAIL];
+    for payload in [body, &body[..body.len() - 1], &body[..20]] {
+        let message = message(MediaKind::Data, 0, payload.to_vec());
+        assert_eq!(origin.append(message), Appended::Unfit);
+    }
+    send(&mut origin, [inter(40, 1)]);
+    let mut relay = reader(&registry, Start::Newest);
+    let placed = placed(&mut relay);
+    assert!(placed.iter().all(|placed| placed.0 == Epoch(7)));
+    assert_eq!(
+        placed.last().map(|placed| placed.1),
+        Some(4),
+        "no sequence is spent on it"
+    );
+}
+
+#[test]
+fn what_is_empty_or_too_long_for_flv_is_not_taken() {
+    let registry = Registry::new(settings());
+    let mut origin = encoder(&registry, "s", 7);
+    for len in [0, MAX_PAYLOAD + 1] {
+        let message = message(MediaKind::Audio, 0, vec![0xAF; len]);
+        assert_eq!(origin.append(message), Appended::Unfit);
+    }
 }
