@@ -41,7 +41,11 @@ pub(crate) async fn serve(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         request.extensions_mut().insert(peer);
-        async move { Ok::<_, Infallible>(answer(&shared, request, worker).await) }
+        async move {
+            let mut answer = answer(&shared, request, worker).await;
+            shared.relay.sign(&mut answer);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,8 +1,10 @@
 //! Asking the origins who has a publication of a stream: all at once, each for a bounded time, the newest one wins.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use http::{HeaderValue, Method, StatusCode};
@@ -12,11 +14,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::Relay;
-use super::client::{ClientError, Connection, json, nothing};
+use super::client::{ClientError, Connection, collect, json, nothing};
 use super::protocol::{Known, NODE, PUBLICATION, Parameters};
 
 /// What an origin has to answer a question, beside the time that it was told to wait.
 const ANSWER: Duration = Duration::from_millis(500);
+/// What an origin has for a report of what it does.
+#[allow(dead_code, reason = "used by ask_origins")]
+const REPORT: Duration = Duration::from_secs(1);
+/// Bytes of such a report: some thousand streams.
+#[allow(dead_code, reason = "used by ask_origins")]
+const MAX_REPORT: usize = 4 << 20;
 /// What the others get when one has a publication: theirs may be newer.
 const GRACE: Duration = Duration::from_millis(60);
 /// Questions that are under way at one time.
@@ -117,6 +125,49 @@ impl Relay {
             origins.refresh();
         }
         survey
+    }
+
+    /// What the other origins answer to a request, each of them once: bounded in time and size, and without those that do
+    /// not answer.
+    #[allow(
+        dead_code,
+        reason = "the list of streams of the whole cluster is about to use it"
+    )]
+    pub(crate) async fn ask_origins(&self, path: &str) -> Vec<Bytes> {
+        let asked = self.origins().map(|origins| origins.current().to_vec());
+        let requests = asked.unwrap_or_default().into_iter().map(async |origin| {
+            let request = self.request(origin, path);
+            timeout(REPORT, request).await.ok()?.ok()
+        });
+        let answers: Vec<Option<(HeaderValue, Bytes)>> = stream::iter(requests)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        // A node with several addresses answers at each of them.
+        let mut reports = HashMap::new();
+        for (node, report) in answers
+            .into_iter()
+            .flatten()
+            .filter(|(node, _)| *node != self.0.node)
+        {
+            reports.insert(node, report);
+        }
+        reports.into_values().collect()
+    }
+
+    #[allow(dead_code, reason = "used by the one above")]
+    async fn request(
+        &self,
+        origin: SocketAddr,
+        path: &str,
+    ) -> Result<(HeaderValue, Bytes), ClientError> {
+        let mut connection = self.connect(origin).await?;
+        let answer = connection.send(Method::GET, path, nothing()).await?;
+        let (status, node) = (answer.status(), answer.headers().get(NODE).cloned());
+        let Some(node) = node.filter(|_| status == StatusCode::OK) else {
+            return Err(ClientError::Answer(format!("status {status}")));
+        };
+        Ok((node, collect(answer, MAX_REPORT).await?))
     }
 
     /// Asks one origin over a connection of its own; `None` when it is this node.

@@ -119,10 +119,18 @@ pub(super) fn nothing() -> Outgoing {
 pub(super) async fn json<T: DeserializeOwned>(
     answer: Response<Incoming>,
 ) -> Result<T, ClientError> {
-    let unreadable = |error: &dyn std::fmt::Display| ClientError::Answer(error.to_string());
-    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    let body = body.map_err(|error| unreadable(&error))?.to_bytes();
-    serde_json::from_slice(&body).map_err(|error| unreadable(&error))
+    let body = collect(answer, MAX_ANSWER).await?;
+    serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
+}
+
+/// Reads an answer of `limit` bytes at most.
+pub(super) async fn collect(
+    answer: Response<Incoming>,
+    limit: usize,
+) -> Result<Bytes, ClientError> {
+    let body = Limited::new(answer.into_body(), limit).collect().await;
+    let body = body.map_err(|error| ClientError::Answer(error.to_string()))?;
+    Ok(body.to_bytes())
 }
 
 fn configure(stream: &TcpStream) -> io::Result<()> {

@@ -91,8 +91,13 @@ impl Relay {
                 text(denied.status(), &denied.to_string())
             }
         };
-        answer.headers_mut().insert(NODE, self.0.node.clone());
+        self.sign(&mut answer);
         answer
+    }
+
+    /// Says in an answer which node gives it.
+    pub(crate) fn sign<B>(&self, answer: &mut Response<B>) {
+        answer.headers_mut().insert(NODE, self.0.node.clone());
     }
 
     async fn answer(

@@ -130,3 +130,17 @@ async fn an_edge_without_an_origin_refuses_encoders_unless_somebody_watches() {
     viewer.go_on(&encoder).await;
     viewer.check();
 }
+
+#[tokio::test]
+async fn all_other_origins_can_be_asked_for_something() {
+    let cluster = Cluster::new();
+    let (one, two) = (cluster.origin("o1").await, cluster.origin("o2").await);
+    let edge = cluster.edge("e").await;
+    let encoder = two.publish("a").await.unwrap();
+    let path = "/relay/v1/publication?app=live&stream=a";
+    let reports = edge.relay.ask_origins(path).await;
+    assert_eq!(reports.len(), 1, "only what is OK is an answer");
+    assert!(String::from_utf8_lossy(&reports[0]).contains(&encoder.epoch.to_string()));
+    assert_eq!(one.relay.ask_origins(path).await.len(), 1);
+    assert_eq!(two.relay.ask_origins(path).await.len(), 0, "not of itself");
+}
