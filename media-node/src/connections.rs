@@ -1,4 +1,4 @@
-//! How many connections the public ports have, and the limit on them.
+//! How many connections a node has, and the limit on them.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 /// descriptor and a task each.
 const MAX_REFUSALS: usize = 256;
 
-/// The connections of the public ports.
+/// The connections of one kind.
 pub(crate) struct Connections {
     limit: usize,
     open: Arc<watch::Sender<usize>>,

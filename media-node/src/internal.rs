@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tracing::debug;
 
+use crate::connections::Permit;
 use crate::shared::{Phase, Shared};
 use crate::{api, listener};
 
@@ -33,6 +34,7 @@ pub(crate) async fn serve(
     peer: SocketAddr,
     shared: Arc<Shared>,
     worker: usize,
+    permit: Permit,
 ) {
     let stream = match listener::adopt(stream, UNANSWERED) {
         Ok(stream) => stream,
@@ -56,6 +58,7 @@ pub(crate) async fn serve(
     if let Err(error) = served {
         debug!(%peer, %error, "internal connection ended");
     }
+    drop(permit);
 }
 
 async fn answer(shared: &Shared, request: Request<Incoming>, worker: usize) -> Response<Body> {

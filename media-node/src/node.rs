@@ -135,7 +135,10 @@ async fn serve(listener: TcpListener, closing: CancellationToken, shared: Arc<Sh
         let place = shared.workers.place();
         let shared = Arc::clone(&shared);
         if let Port::Internal = port {
-            return place.run(|worker| internal::serve(stream, peer, shared, worker));
+            if let Admission::Served(permit) = shared.internal_connections.admit() {
+                place.run(|worker| internal::serve(stream, peer, shared, worker, permit));
+            }
+            return;
         }
         let admission = shared.connections.admit();
         if !matches!(admission, Admission::Served(_)) {

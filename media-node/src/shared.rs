@@ -16,6 +16,9 @@ use crate::origins::Origins;
 use crate::relay::{Relay, RelaySettings, Spawn};
 use crate::workers::WorkerHandles;
 
+/// Relays of a thousand streams from every one of a few dozen nodes do not come near.
+const MAX_INTERNAL_CONNECTIONS: u32 = 16_384;
+
 /// One for each node.
 pub(crate) struct Shared {
     pub(crate) config: NodeConfig,
@@ -24,7 +27,9 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) relay: Relay,
     pub(crate) clients: Arc<Clients>,
+    /// Those of the public ports.
     pub(crate) connections: Connections,
+    pub(crate) internal_connections: Connections,
     pub(crate) metrics: Metrics,
     pub(crate) workers: WorkerHandles,
     phase: watch::Sender<Phase>,
@@ -72,6 +77,7 @@ impl Shared {
             registry,
             clients,
             connections: Connections::new(config.limits.max_connections),
+            internal_connections: Connections::new(MAX_INTERNAL_CONNECTIONS),
             metrics: Metrics::new(),
             phase: watch::Sender::new(Phase::Running),
             config,

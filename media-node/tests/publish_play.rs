@@ -4,6 +4,7 @@ use media_wire::MediaKind;
 
 use crate::support::{
     FlvViewer, Publisher, RtmpViewer, TestNode, audio_header, keyframe, picture, sound,
+    video_header,
 };
 
 #[tokio::test]
@@ -93,6 +94,20 @@ async fn a_missing_stream_is_said_to_be_missing() {
     let node = TestNode::with(|config| config.stream.play_wait_seconds = 0).await;
     let refused = RtmpViewer::try_start(node.addresses.rtmp, "live/none").await;
     assert_eq!(refused.err().unwrap().code, "NetStream.Play.StreamNotFound");
+}
+
+#[tokio::test]
+async fn one_connection_publishes_one_stream_after_another() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    publisher.publish_again("b").await;
+    publisher.send_raw([video_header(), audio_header()]).await;
+    let group = (0..10).map(|number| keyframe(number, number * 40, 100));
+    publisher.send_raw(group).await;
+    let mut viewer = FlvViewer::open(node.addresses.http, "/live/b.flv").await;
+    assert!(viewer.numbered().await.is_some());
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use media_wire::Message;
-use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl, Status};
+use media_wire::amf0::{self, Value};
+use media_wire::rtmp::{
+    ClientConnection, ClientEvent, ClientSettings, RtmpUrl, Status, message_head,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -118,6 +121,51 @@ impl Publisher {
         self.send([keyframe(first, first * 40, 100)]).await;
         self.send((first + 1..first + 10).map(|number| picture(number, number * 40, 100)))
             .await;
+    }
+
+    /// Ends the stream, and publishes one on the same connection, as Flash and some hardware do.
+    pub(crate) async fn publish_again(&mut self, stream: &str) {
+        self.0.connection.finish();
+        self.0.flush().await;
+        let create = ["createStream".into(), 9.0.into(), Value::Null];
+        let publish = [
+            "publish".into(),
+            0.0.into(),
+            Value::Null,
+            stream.into(),
+            "live".into(),
+        ];
+        for (values, message_stream) in [(&create[..], 0), (&publish[..], 1)] {
+            let body = amf0::encode_all(values);
+            let length = u8::try_from(body.len()).expect("a short command");
+            let head = [3, 0, 0, 0, 0, 0, length, 20, message_stream, 0, 0, 0];
+            self.0
+                .socket
+                .write_all(&[&head[..], &body].concat())
+                .await
+                .expect("an open connection");
+        }
+        loop {
+            let event = self.0.event().await.expect("a second publish is answered");
+            if matches!(event, ClientEvent::Status(status) if status.code == "NetStream.Publish.Start")
+            {
+                return;
+            }
+        }
+    }
+
+    /// Sends messages of at most a chunk past the state of the connection.
+    pub(crate) async fn send_raw(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            let length = u32::try_from(message.payload.len()).expect("a short message");
+            let head = message_head(message.kind, message.timestamp, length);
+            let bytes = [&head[..], &message.payload].concat();
+            self.0
+                .socket
+                .write_all(&bytes)
+                .await
+                .expect("an open connection");
+        }
     }
 
     /// Ends the stream and the connection, as encoders do.
