@@ -22,7 +22,7 @@ pub struct Packet {
     pub hash: u64,
     /// A viewer can start here.
     pub keyframe: bool,
-    /// A decoder's configuration.
+    /// A decoder's configuration, or Enhanced RTMP's metadata about colours, which viewers need as early.
     pub sequence_header: bool,
 }
 
@@ -47,13 +47,18 @@ impl Packet {
             size: message.payload.len(),
             hash: hasher.finish(),
             keyframe: message.is_keyframe(),
-            sequence_header: message.is_sequence_header(),
+            sequence_header: message.is_sequence_header() || is_about_colours(message),
         }
     }
 
     fn is_same_media(&self, other: &Self) -> bool {
         self.kind == other.kind && self.hash == other.hash && self.size == other.size
     }
+}
+
+fn is_about_colours(message: &Message) -> bool {
+    let first = message.payload.first().copied().unwrap_or_default();
+    message.kind == MediaKind::Video && first & 0x8F == 0x84
 }
 
 impl fmt::Debug for Packet {
