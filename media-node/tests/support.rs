@@ -1,5 +1,6 @@
 //! What the socket tests share: a node on free ports, an encoder, viewers, and pictures that can be told apart.
 
+mod cluster;
 mod flv;
 mod http;
 mod media;
@@ -8,6 +9,7 @@ mod rtmp;
 
 use std::time::Duration;
 
+pub(crate) use cluster::{edge, origins};
 pub(crate) use flv::FlvViewer;
 pub(crate) use http::{Answer, Wire, request};
 pub(crate) use media::{audio_header, keyframe, metadata, number, picture, sound, video_header};

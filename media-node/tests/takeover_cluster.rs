@@ -1,0 +1,85 @@
+//! Two encoders of one stream at two nodes of a cluster.
+
+use media_config::DuplicatePublish;
+
+use crate::support::{FlvViewer, Publisher, TestNode, edge, origins, until};
+
+const BAD_NAME: &str = "NetStream.Publish.BadName";
+
+/// The first encoder is at one node, the second one comes to the other; viewers of both see the second one.
+async fn moves(stream: &str, from: &TestNode, to: &TestNode) {
+    let path = format!("/{stream}.flv");
+    let mut first = Publisher::start(from.addresses.rtmp, stream).await;
+    first.send_headers().await;
+    first.send_group(0).await;
+    let mut viewers = [
+        FlvViewer::open(from.addresses.http, &path).await,
+        FlvViewer::open(to.addresses.http, &path).await,
+    ];
+    for viewer in &mut viewers {
+        assert_eq!(viewer.numbered().await.unwrap().0, 0);
+    }
+    let mut second = Publisher::start(to.addresses.rtmp, stream).await;
+    assert_eq!(first.0.closed_with().await.unwrap().code, BAD_NAME);
+    second.send_headers().await;
+    second.send_group(100).await;
+    for viewer in &mut viewers {
+        let mut last = 0;
+        loop {
+            let (number, timestamp) = viewer.numbered().await.unwrap();
+            assert!(timestamp > last, "{number}: {timestamp} after {last}");
+            last = timestamp;
+            if number == 109 {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_encoder_that_moves_takes_its_stream_along() {
+    let origins = origins::<2>(|_| {}).await;
+    let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
+    moves("live/a", &edges[0], &edges[1]).await;
+    moves("live/b", &origins[0], &origins[1]).await;
+    moves("live/c", &edges[0], &origins[1]).await;
+    moves("live/d", &origins[0], &edges[1]).await;
+}
+
+#[tokio::test]
+async fn the_second_encoder_is_refused_on_every_node_where_that_is_wanted() {
+    let reject = |config: &mut media_node::NodeConfig| {
+        config.stream.duplicate_publish = DuplicatePublish::Reject;
+    };
+    let origins = origins::<2>(reject).await;
+    let edges = [edge(&origins, reject).await, edge(&origins, reject).await];
+    let mut first = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
+    first.send_headers().await;
+    first.send_group(0).await;
+    let mut viewer = FlvViewer::open(origins[1].addresses.http, "/live/a.flv").await;
+    for node in edges.iter().chain(&origins) {
+        let refused = Publisher::try_start(node.addresses.rtmp, "live/a").await;
+        assert_eq!(refused.err().unwrap().code, BAD_NAME);
+    }
+    first.send_group(10).await;
+    for expected in 0..20 {
+        assert_eq!(viewer.numbered().await.unwrap().0, expected);
+    }
+    first.finish().await;
+    until("the end of the first encoder", async || {
+        let second = Publisher::try_start(edges[1].addresses.rtmp, "live/a").await;
+        second.is_ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edge_that_reaches_no_origin_says_so() {
+    let [origin] = origins::<1>(|_| {}).await;
+    let lost = [origin];
+    let edge = edge(&lost, |_| {}).await;
+    drop(lost);
+    let refused = Publisher::try_start(edge.addresses.rtmp, "live/a").await;
+    let refused = refused.err().unwrap();
+    assert!(refused.description.contains("origin"), "{refused:?}");
+}
