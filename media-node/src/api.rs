@@ -1,5 +1,4 @@
-//! What the internal port tells in JSON: a summary for the operator, the streams, the clients; and the public list of
-//! streams for the player page.
+//! What the internal port tells in JSON: a summary for the operator, the streams, the clients.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -74,24 +73,6 @@ pub(crate) struct ClientReport {
     bytes_out: u64,
     skips: u64,
     agent: String,
-}
-
-/// The streams that a viewer can choose from.
-#[derive(Serialize)]
-pub(crate) struct Listing {
-    node: String,
-    streams: Vec<Listed>,
-}
-
-#[derive(Serialize)]
-struct Listed {
-    vhost: Option<String>,
-    app: String,
-    name: String,
-    path: String,
-    codecs: Vec<String>,
-    viewers: usize,
-    live: bool,
 }
 
 pub(crate) fn summary(shared: &Shared) -> Summary {
@@ -182,34 +163,8 @@ pub(crate) fn kick(shared: &Shared, id: u64) -> Response<Body> {
     }
 }
 
-pub(crate) fn listing(shared: &Shared) -> Listing {
-    let streams = sorted(shared.registry.streams());
-    let listed = streams
-        .iter()
-        .filter(|stream| stream.state().playable)
-        .map(|stream| {
-            let (key, state) = (stream.key(), stream.state());
-            let vhost = key
-                .vhost()
-                .map(|vhost| format!("/{vhost}"))
-                .unwrap_or_default();
-            Listed {
-                vhost: key.vhost().map(str::to_owned),
-                app: key.app().to_owned(),
-                name: key.name().to_owned(),
-                path: format!("{vhost}/{}/{}.flv", key.app(), key.name()),
-                codecs: codecs(&stream.stats()),
-                viewers: state.viewers,
-                live: state.publication.is_some(),
-            }
-        });
-    Listing {
-        node: shared.name.clone(),
-        streams: listed.collect(),
-    }
-}
-
-fn codecs(stats: &StreamStats) -> Vec<String> {
+/// The codecs by name, video first.
+pub(crate) fn codecs(stats: &StreamStats) -> Vec<String> {
     let known = [stats.video, stats.audio].into_iter().flatten();
     known.map(|codec| codec.to_string()).collect()
 }

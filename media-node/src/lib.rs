@@ -22,6 +22,7 @@ mod http_head;
 mod http_session;
 mod internal;
 mod listener;
+mod listing;
 mod metrics;
 mod node;
 mod open_files;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::clients::Clients;
 use crate::connections::Connections;
+use crate::listing::Elsewhere;
 use crate::metrics::Metrics;
 use crate::origins::Origins;
 use crate::relay::{Relay, RelaySettings, Spawn};
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) connections: Connections,
     pub(crate) internal_connections: Connections,
     pub(crate) metrics: Metrics,
+    pub(crate) elsewhere: Elsewhere,
     pub(crate) workers: WorkerHandles,
     phase: watch::Sender<Phase>,
 }
@@ -79,6 +81,7 @@ impl Shared {
             connections: Connections::new(config.limits.max_connections),
             internal_connections: Connections::new(MAX_INTERNAL_CONNECTIONS),
             metrics: Metrics::new(),
+            elsewhere: Elsewhere::default(),
             phase: watch::Sender::new(Phase::Running),
             config,
             name,

@@ -154,3 +154,17 @@ async fn a_connection_serves_one_request_after_another() {
     wire.send("GET /live/a.flv HTTP/1.1\r\n\r\n").await;
     assert_eq!(wire.head().await.status, 200);
 }
+
+#[tokio::test]
+async fn an_edge_lists_what_its_origin_has() {
+    let (origin, _publisher) = node_with_stream().await;
+    let edge = TestNode::with(|config| {
+        config.role = media_config::Role::Edge;
+        config.origins.addresses = vec![origin.addresses.internal.to_string()];
+    })
+    .await;
+    let listing = request(edge.addresses.http, "GET", "/streams.json").await;
+    let listing: serde_json::Value = serde_json::from_slice(&listing.body).unwrap();
+    assert_eq!(listing["streams"][0]["path"], "/live/a.flv");
+    assert_eq!(listing["streams"][0]["live"], true);
+}

@@ -14,7 +14,7 @@ use crate::clients::Kind;
 use crate::http_head::{self, Head, HeadError, MAX_HEAD, Method, Status};
 use crate::play::{self, NotPlayable, Wish};
 use crate::shared::Phase;
-use crate::{api, player, websocket};
+use crate::{listing, player, websocket};
 
 /// How long a connection without a stream may take no byte of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,7 +117,7 @@ impl Session {
             return self.open_stream(head, input, manner).await;
         }
         if path == "/streams.json" {
-            let listing = serde_json::to_vec(&api::listing(&self.shared))?;
+            let listing = serde_json::to_vec(&listing::listing(&self.shared).await)?;
             return self
                 .answer(
                     Status::OK,

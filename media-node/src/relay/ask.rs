@@ -20,10 +20,8 @@ use super::protocol::{Known, NODE, PUBLICATION, Parameters};
 /// What an origin has to answer a question, beside the time that it was told to wait.
 const ANSWER: Duration = Duration::from_millis(500);
 /// What an origin has for a report of what it does.
-#[allow(dead_code, reason = "used by ask_origins")]
 const REPORT: Duration = Duration::from_secs(1);
 /// Bytes of such a report: some thousand streams.
-#[allow(dead_code, reason = "used by ask_origins")]
 const MAX_REPORT: usize = 4 << 20;
 /// What the others get when one has a publication: theirs may be newer.
 const GRACE: Duration = Duration::from_millis(60);
@@ -129,10 +127,6 @@ impl Relay {
 
     /// What the other origins answer to a request, each of them once: bounded in time and size, and without those that do
     /// not answer.
-    #[allow(
-        dead_code,
-        reason = "the list of streams of the whole cluster is about to use it"
-    )]
     pub(crate) async fn ask_origins(&self, path: &str) -> Vec<Bytes> {
         let asked = self.origins().map(|origins| origins.current().to_vec());
         let requests = asked.unwrap_or_default().into_iter().map(async |origin| {
@@ -155,7 +149,6 @@ impl Relay {
         reports.into_values().collect()
     }
 
-    #[allow(dead_code, reason = "used by the one above")]
     async fn request(
         &self,
         origin: SocketAddr,
