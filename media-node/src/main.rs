@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 /// Many threads allocate and free messages of very different sizes; musl's allocator, which the images have, is slow
 /// at that.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An RTMP and HTTP-FLV streaming node.
 ///
