@@ -39,7 +39,7 @@ impl Nature {
         let timing = match message.kind {
             MediaKind::Data if slot.is_some() => Timing::Never,
             MediaKind::Audio if !sequence_header => Timing::Audio,
-            MediaKind::Video if picture => Timing::Video,
+            MediaKind::Video if picture || ends_sequence(payload) => Timing::Video,
             _ => Timing::Untimed,
         };
         Self {
@@ -69,9 +69,18 @@ fn is_picture(payload: &[u8]) -> bool {
     if first & ENHANCED != 0 {
         return !matches!(first & 0x0F, SEQUENCE_END | PICTURE_METADATA);
     }
-    let command = first >> 4 == FRAME_TYPE_COMMAND;
-    let end = matches!(first & 0x0F, AVC | HEVC | AV1) && payload.get(1) == Some(&SEQUENCE_END);
-    !command && !end
+    first >> 4 != FRAME_TYPE_COMMAND && !ends_sequence(payload)
+}
+
+/// Whether video is the end of a sequence: no picture, and stamped as the next one would be.
+fn ends_sequence(payload: &[u8]) -> bool {
+    match payload {
+        [first, ..] if first & ENHANCED != 0 => first & 0x0F == SEQUENCE_END,
+        [first, SEQUENCE_END, ..] => {
+            first >> 4 != FRAME_TYPE_COMMAND && matches!(first & 0x0F, AVC | HEVC | AV1)
+        }
+        _ => false,
+    }
 }
 
 /// Whether video is metadata of pictures, such as their colour space (Enhanced RTMP).
@@ -125,6 +134,14 @@ mod tests {
         for payload in others {
             assert!(!video(payload).dependent, "{payload:?}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_sequence_has_its_own_time() {
+        for payload in [b"\x17\x02\0\0\0".as_slice(), b"\x92hvc1"] {
+            assert_eq!(video(payload).timing, Timing::Video, "{payload:?}");
+        }
+        assert_eq!(video(b"\x57\x02").timing, Timing::Untimed, "a command");
     }
 
     #[test]
