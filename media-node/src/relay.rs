@@ -225,6 +225,13 @@ impl Relay {
         lock(&self.0.suspects).insert(origin, Instant::now());
     }
 
+    /// An origin failed: there may be others now.
+    fn refresh(&self) {
+        if let Some(origins) = self.origins() {
+            origins.refresh();
+        }
+    }
+
     fn trust(&self, origin: SocketAddr) {
         lock(&self.0.suspects).remove(&origin);
     }

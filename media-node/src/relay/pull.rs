@@ -173,11 +173,7 @@ impl Wish {
                     continue;
                 }
             } else {
-                self.verdict.send_if_modified(|verdict| {
-                    let first = *verdict == Verdict::Asking;
-                    *verdict = if first { Verdict::Nobody } else { *verdict };
-                    first
-                });
+                self.verdict.send_replace(Verdict::Nobody);
             }
             tokio::select! {
                 () = sleep_until(asked + backoff.next()) => {}

@@ -153,6 +153,7 @@ impl Carrier {
                     .failures
                     .fetch_add(1, Ordering::Relaxed);
                 self.forward.relay.suspect(origin);
+                self.forward.relay.refresh();
                 info!(%stream, %origin, reason, "forwarding lost");
             }
             over => info!(%stream, %origin, ?over, "forwarding ended"),
