@@ -140,5 +140,10 @@ async fn keep(folder: &Path, file: &str, text: &str) {
 
 fn last(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
+    let short = |line: &&str| line.chars().take(LINE).collect::<String>();
+    let last = all.iter().skip(all.len().saturating_sub(lines)).map(short);
+    last.collect::<Vec<_>>().join("\n")
 }
+
+/// What of a line is shown; the file has it whole.
+const LINE: usize = 240;

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 
-use super::{Cluster, Stage, diagnosis, eventually};
+use super::{Cluster, Stage, command, diagnosis, eventually};
 use crate::scenarios;
 
 /// One thing to prove.
@@ -99,6 +99,17 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let cluster = Arc::new(Cluster::connect(&options).await?);
     println!("{:4}s  helm upgrade --install {}", 0, cluster.release.name);
     cluster.release.install(&[]).await?;
+    // The API server knows the resource a moment before it tells everybody.
+    eventually(
+        "kubectl knows LiveClusters",
+        Duration::from_secs(60),
+        || async {
+            command(&["kubectl", "get", "lc", "-A"], "")
+                .await?
+                .success()
+        },
+    )
+    .await?;
 
     let (alone, beside): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|it| it.alone);
     let once = |scenario: Scenario| {
@@ -155,10 +166,8 @@ async fn perform(
     let took = start.elapsed();
     let Err(error) = result else {
         stage.say(format!("PASSED in {} s", took.as_secs()));
-        if !keep {
-            let _goes_by_itself = namespaces(&stage)
-                .delete(&stage.namespace, &DeleteParams::background())
-                .await;
+        if !keep && let Err(error) = leave(&stage).await {
+            stage.say(format!("cannot clean up: {error:#}"));
         }
         return None;
     };
@@ -182,16 +191,7 @@ async fn attempt(scenario: Scenario, stage: &Stage) -> anyhow::Result<()> {
 async fn enter(stage: &Stage) -> anyhow::Result<()> {
     let api = namespaces(stage);
     if api.get_opt(&stage.namespace).await?.is_some() {
-        api.delete(&stage.namespace, &DeleteParams::background())
-            .await?;
-        let gone = format!("the old namespace {} is gone", stage.namespace);
-        eventually(&gone, Duration::from_secs(400), || async {
-            match api.get_opt(&stage.namespace).await? {
-                None => Ok(()),
-                Some(left) => bail!("{:?}", left.status.and_then(|status| status.conditions)),
-            }
-        })
-        .await?;
+        leave(stage).await?;
     }
     // What runs in it is held to the strictest of Kubernetes' Pod Security Standards, in every scenario.
     let namespace: Namespace = serde_json::from_value(json!({
@@ -203,6 +203,34 @@ async fn enter(stage: &Stage) -> anyhow::Result<()> {
     }))?;
     api.create(&PostParams::default(), &namespace).await?;
     Ok(())
+}
+
+/// Takes the namespace away. Its pods go first: Kubernetes looks at a namespace with pods in it again only after half of the
+/// time that they may take to leave.
+async fn leave(stage: &Stage) -> anyhow::Result<()> {
+    let api = namespaces(stage);
+    stage
+        .kubectl(&["delete", "lc,deployments", "--all", "--wait=false"])
+        .await?;
+    eventually("the pods are gone", Duration::from_secs(60), || async {
+        let (pods, all) = (stage.api::<Pod>(), ListParams::default());
+        pods.delete_collection(&DeleteParams::default().grace_period(0), &all)
+            .await?;
+        let left = pods.list(&all).await?.items.len();
+        ensure!(left == 0, "{left} are left");
+        Ok(())
+    })
+    .await?;
+    api.delete(&stage.namespace, &DeleteParams::background())
+        .await?;
+    let gone = format!("the namespace {} is gone", stage.namespace);
+    eventually(&gone, Duration::from_secs(400), || async {
+        match api.get_opt(&stage.namespace).await? {
+            None => Ok(()),
+            Some(left) => bail!("{:?}", left.status.and_then(|status| status.conditions)),
+        }
+    })
+    .await
 }
 
 fn namespaces(stage: &Stage) -> Api<Namespace> {

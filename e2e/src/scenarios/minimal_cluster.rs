@@ -90,6 +90,7 @@ const EXPECTED: &[&str] = &[
     "Deployment/demo-origin",
     "NetworkPolicy/demo-nodes",
     "PodDisruptionBudget/demo-edge",
+    "PodDisruptionBudget/demo-origin",
     "Service/demo-edge",
     "Service/demo-origin",
     "Service/demo-origin-headless",

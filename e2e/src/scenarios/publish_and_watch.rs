@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::process::Command;
 
 use crate::cluster::{Reach, Stage};
-use crate::live::Viewer;
+use crate::live::{Sightings, Viewer};
 use crate::media::process;
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
@@ -53,7 +53,10 @@ async fn publish_to(
         }
     }
     for viewer in &mut viewers {
-        viewer.sees_more(25 * 30, Duration::from_secs(60)).await?;
+        let long = |seen: &Sightings| seen.pictures().count() >= 25 * 30;
+        viewer
+            .until("half a minute", Duration::from_secs(60), long)
+            .await?;
     }
     let last = encoder.stop().await?;
     for viewer in &mut viewers {
