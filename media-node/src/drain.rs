@@ -37,7 +37,7 @@ pub(crate) async fn drain(
     info!(accept = ?settings.accept(), timeout = ?settings.timeout(), "leaving");
     let drained = async {
         shared.enter_phase(Phase::LameDuck);
-        sleep(settings.accept()).await;
+        sleep(settings.accept().min(settings.timeout())).await;
         shared.enter_phase(Phase::Closing);
         closing.cancel();
         shared.relay.leave();

@@ -12,7 +12,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::{Instrument, info_span};
+use tracing::{Instrument, debug_span};
 
 use crate::connections::Permit;
 use crate::http_head::{self, Status};
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     worker: usize,
     permit: Permit,
 ) {
-    let span = info_span!("http", %peer);
+    let span = debug_span!("http", %peer);
     let served = async {
         let Ok(socket) = listener::adopt(stream, shared.config.limits.stall_timeout()) else {
             return;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use media_engine::{Batch, Cursor, Format, Next, Start, Stream, StreamState};
 use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::debug;
 
 use crate::clients::{Client, ClientGuard, Kind, NewClient, Role};
 use crate::shared::Shared;
@@ -62,7 +62,7 @@ pub(crate) async fn open(shared: &Shared, wish: Wish) -> Result<Watching, NotPla
     };
     let labels = [wish.kind.label(), result];
     shared.metrics.plays.with_label_values(&labels).inc();
-    info!(stream = %wish.key, kind = wish.kind.label(), result, agent = wish.agent, "play");
+    debug!(stream = %wish.key, kind = wish.kind.label(), result, agent = wish.agent, "play");
     let opened = opened?;
     let client = shared.clients.enter(NewClient {
         peer: wish.peer,
@@ -134,5 +134,5 @@ pub(crate) fn ended(shared: &Shared, client: &Client, ending: Ending) {
     if ending == Ending::Stalled {
         shared.metrics.stalled.inc();
     }
-    info!(stream = %client.stream, ?ending, sent = counters.sent, skips = counters.skips, "play ended");
+    debug!(stream = %client.stream, ?ending, sent = counters.sent, skips = counters.skips, "play ended");
 }

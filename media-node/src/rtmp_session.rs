@@ -15,7 +15,7 @@ use media_wire::{InvalidKey, Target, target_from_rtmp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, debug_span};
 
 use crate::connections::Permit;
 use crate::shared::Shared;
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     worker: usize,
     permit: Permit,
 ) {
-    let span = info_span!("rtmp", %peer);
+    let span = debug_span!("rtmp", %peer);
     let served = async {
         let unanswered = shared.config.limits.stall_timeout();
         match listener::adopt(stream, unanswered) {

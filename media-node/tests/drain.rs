@@ -19,7 +19,11 @@ async fn a_node_without_clients_leaves_at_once() {
 
 #[tokio::test]
 async fn a_lame_duck_accepts_and_is_ready() {
-    let node = TestNode::with(|config| config.drain.accept_seconds = 60).await;
+    let node = TestNode::with(|config| {
+        config.drain.accept_seconds = 60;
+        config.drain.timeout_seconds = 60;
+    })
+    .await;
     assert_eq!(node.api("/api/v1/summary").await["draining"], false);
     node.drain.cancel();
     until("draining", || async {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::NodeConfig;
+use crate::{NodeConfig, StreamSettings};
 
 /// Why a configuration is not usable.
 #[derive(Debug, thiserror::Error)]
@@ -102,9 +102,36 @@ fn changes(value: Value, defaults: &Value) -> Value {
 }
 
 fn check(config: &NodeConfig) -> Result<(), ConfigError> {
-    let stream = &config.stream;
-    let limits = &config.limits;
-    let ranges = [
+    let ranges = of_streams(&config.stream)
+        .into_iter()
+        .chain(of_nodes(config));
+    for (field, value, allowed) in ranges {
+        if !allowed.contains(&value) {
+            return Err(ConfigError::OutOfRange {
+                field,
+                value,
+                allowed,
+            });
+        }
+    }
+    if config.origins.service.is_some() && !config.origins.addresses.is_empty() {
+        return Err(ConfigError::Contradiction(
+            "origins: give either service or addresses, not both",
+        ));
+    }
+    if config.role == crate::Role::Edge && config.origins.is_empty() {
+        return Err(ConfigError::Contradiction(
+            "origins: an edge needs its origins, by service or by addresses",
+        ));
+    }
+    Ok(())
+}
+
+/// A field, its value and its range.
+type Ranged = (&'static str, u32, RangeInclusive<u32>);
+
+fn of_streams(stream: &StreamSettings) -> [Ranged; 8] {
+    [
         (
             "stream.publishIdleTimeoutSeconds",
             stream.publish_idle_timeout_seconds,
@@ -133,6 +160,14 @@ fn check(config: &NodeConfig) -> Result<(), ConfigError> {
             stream.pulse_max_milliseconds,
             0..=1000,
         ),
+    ]
+}
+
+fn of_nodes(config: &NodeConfig) -> [Ranged; 8] {
+    let limits = &config.limits;
+    let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
+    [
+        ("workers", workers, 0..=1024),
         (
             "limits.maxConnections",
             limits.max_connections,
@@ -160,27 +195,7 @@ fn check(config: &NodeConfig) -> Result<(), ConfigError> {
             config.drain.timeout_seconds,
             0..=86_400,
         ),
-    ];
-    for (field, value, allowed) in ranges {
-        if !allowed.contains(&value) {
-            return Err(ConfigError::OutOfRange {
-                field,
-                value,
-                allowed,
-            });
-        }
-    }
-    if config.origins.service.is_some() && !config.origins.addresses.is_empty() {
-        return Err(ConfigError::Contradiction(
-            "origins: give either service or addresses, not both",
-        ));
-    }
-    if config.role == crate::Role::Edge && config.origins.is_empty() {
-        return Err(ConfigError::Contradiction(
-            "origins: an edge needs its origins, by service or by addresses",
-        ));
-    }
-    Ok(())
+    ]
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::{Session, Then};
 use crate::clients::Kind;
-use crate::http_head::{self, Head, HeadError, MAX_HEAD, Method, Status};
+use crate::http_head::{self, Head, HeadError, MAX_HEAD, Method, Opening, Status};
 use crate::play::{self, NotPlayable, Wish};
 use crate::shared::Phase;
 use crate::{listing, player, websocket};
@@ -171,20 +171,12 @@ impl Session {
                     .await;
             }
         };
-        let accept = match &head.websocket {
-            None => None,
-            Some(opening) => {
-                match websocket::accept(&opening.key).filter(|_| opening.version == "13") {
-                    Some(accept) => Some(accept),
-                    None => {
-                        let fields = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
-                        let line = b"not an opening of WebSocket version 13\n";
-                        return self
-                            .answer(Status::UPGRADE_REQUIRED, &fields, line, manner)
-                            .await;
-                    }
-                }
-            }
+        let Ok(accept) = head.websocket.as_ref().map(accept).transpose() else {
+            let fields = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
+            let line = b"not an opening of WebSocket version 13\n";
+            return self
+                .answer(Status::UPGRADE_REQUIRED, &fields, line, manner)
+                .await;
         };
         let wish = Wish {
             key: target.key,
@@ -254,6 +246,13 @@ impl Session {
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         timeout(ANSWER_TIMEOUT, self.socket.write_all(bytes)).await?
     }
+}
+
+/// The answer to the opening of a WebSocket.
+fn accept(opening: &Opening) -> Result<String, ()> {
+    let version = opening.version == "13";
+    let accept = websocket::accept(&opening.key).filter(|_| version);
+    accept.ok_or(())
 }
 
 /// Why a request gets no answer of its own.

@@ -83,7 +83,7 @@ impl Session {
             Ok(publishing) => publishing,
             Err((refusal, reason)) => {
                 self.count("refused");
-                info!(reason, "publish refused");
+                info!(peer = %self.peer, reason, "publish refused");
                 self.connection.reject_publish(refusal, &reason);
                 self.flush().await?;
                 return Ok(Then::Close);
@@ -92,7 +92,7 @@ impl Session {
         self.count("started");
         let (client, epoch) = (publishing.client.id, publishing.publication.epoch().0);
         let stream = publishing.publication.key().clone();
-        info!(%stream, client, epoch, agent = self.agent, "publish started");
+        info!(%stream, client, peer = %self.peer, epoch, agent = self.agent, "publish started");
         self.connection.accept_publish();
         let ending = match self.flush().await {
             Ok(()) => self.receive_stream(&mut publishing).await,
