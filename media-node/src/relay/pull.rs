@@ -42,7 +42,7 @@ pub(super) enum Verdict {
 }
 
 /// Why a pull ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Ended {
     /// Nobody watched for as long as a stream lingers.
     Unwanted,
@@ -51,7 +51,7 @@ pub(super) enum Ended {
     /// The stream is published here now.
     Here,
     /// A newer publication is at another origin, or this one moved there.
-    Elsewhere,
+    Elsewhere(Box<Answer>),
     /// What the origin has is older than what was known here.
     Outdated,
     /// The origin is gone, hangs or sends nonsense.
@@ -168,7 +168,7 @@ impl Wish {
             wait = WAIT;
             if let Some(answer) = survey.newest() {
                 self.verdict.send_replace(Verdict::Found);
-                if self.pull(answer).await {
+                if self.pull_from(answer.clone()).await {
                     backoff.reset();
                     continue;
                 }
@@ -191,8 +191,19 @@ impl Wish {
         );
     }
 
-    /// Pulls from one origin for as long as it goes. Returns whether it was worth it.
-    async fn pull(&mut self, answer: &Answer) -> bool {
+    /// Pulls from one origin, and from those that the stream moves to. Returns whether it was worth it.
+    async fn pull_from(&mut self, mut answer: Answer) -> bool {
+        loop {
+            let (ended, messages) = self.pull(&answer).await;
+            answer = match ended {
+                Ended::Elsewhere(next) if messages > 0 => *next,
+                _ => return messages > 0,
+            };
+        }
+    }
+
+    /// Pulls from one origin for as long as it goes.
+    async fn pull(&mut self, answer: &Answer) -> (Ended, u64) {
         let _gauge = Gauge::enter(&self.relay, |relay| &relay.pulls);
         let (key, origin) = (self.stream.key().clone(), answer.origin);
         let mut session = Session::new(&self.relay, &self.stream, answer, self.pulled);
@@ -205,8 +216,11 @@ impl Wish {
                 info!(stream = %key, %origin, messages, reason, "pull lost");
             }
             Ended::Outdated => debug!(stream = %key, %origin, "what the origin has is outdated"),
+            Ended::Elsewhere(next) => {
+                info!(stream = %key, %origin, messages, to = %next.origin, "pull moves");
+            }
             ended => info!(stream = %key, %origin, messages, ?ended, "pull ended"),
         }
-        messages > 0
+        (ended, messages)
     }
 }

@@ -21,13 +21,13 @@ use super::super::ask::{Answer, Survey, Until};
 use super::super::client::nothing;
 use super::super::intake::{Intake, Piece};
 use super::super::protocol::{PULL, Parameters};
-use super::Ended;
+use super::{Ended, WAIT};
 use crate::clients::{ClientGuard, Role, StopReason};
 
 /// What an origin has for the head of its answer.
 const HEAD: Duration = Duration::from_secs(1);
 /// A live publisher sends all the time. One that does not is asked after, again and again.
-const IDLE: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_millis(400);
 /// An origin that sends nothing for so long and does not answer either is given up.
 const HUNG: Duration = Duration::from_millis(900);
 
@@ -136,7 +136,8 @@ impl<'a> Session<'a> {
                 () = sleep_until(self.doubt), if survey.is_none() => {
                     self.doubt = self.heard + IDLE;
                     if self.heard.elapsed() >= IDLE {
-                        survey = Some(relay.survey(key, Duration::ZERO, Until::All).boxed());
+                        // An origin that is well answers at once; another one, as soon as it has the stream.
+                        survey = Some(relay.survey(key, WAIT, Until::Found).boxed());
                     }
                 }
                 answers = done(survey.as_mut()) => {
@@ -247,7 +248,7 @@ impl<'a> Session<'a> {
             let ahead = Some(there) > self.stream.position();
             let moved = self.epoch() == Some(other.epoch()) && !ours.is_some_and(|it| it.live);
             if ahead || moved {
-                return Some(Ended::Elsewhere);
+                return Some(Ended::Elsewhere(Box::new(other.clone())));
             }
         }
         match ours {

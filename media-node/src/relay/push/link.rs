@@ -25,9 +25,10 @@ use super::Forward;
 use crate::clients::{ClientGuard, Role, StopReason};
 
 /// How often the origin is asked whether it has the stream.
-const ASK: Duration = Duration::from_millis(300);
-/// An origin that does not answer for so long is given up.
-const HUNG: Duration = Duration::from_millis(1000);
+const ASK: Duration = Duration::from_millis(200);
+/// An origin that does not answer for so long is given up. Viewers have a picture again within a second; an origin that
+/// was only busy loses nothing but this stream, and none of its messages.
+const HUNG: Duration = Duration::from_millis(750);
 /// What an origin has to confirm that it has the stream, and to confirm its end.
 const CONFIRM: Duration = Duration::from_secs(2);
 
