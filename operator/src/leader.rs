@@ -32,6 +32,8 @@ pub struct Candidate {
     lease: String,
     identity: String,
     observed: Option<Observed>,
+    /// The Lease as the API answered our last renewal: the next one needs no look at it first.
+    held: Option<Lease>,
 }
 
 /// The Lease as it was last seen.
@@ -46,6 +48,8 @@ enum Attempt {
     Leads,
     /// It is somebody else's.
     Follows,
+    /// The Lease changed between our look and our writing: look again.
+    Raced,
 }
 
 impl Candidate {
@@ -57,6 +61,7 @@ impl Candidate {
             lease,
             identity,
             observed: None,
+            held: None,
         }
     }
 
@@ -67,7 +72,7 @@ impl Candidate {
             let next = Instant::now() + RETRY;
             match self.attempt().await {
                 Ok(Attempt::Leads) => return,
-                Ok(Attempt::Follows) => {}
+                Ok(Attempt::Follows | Attempt::Raced) => {}
                 Err(error) => tracing::warn!(%error, "no attempt at the leadership"),
             }
             sleep_until(next).await;
@@ -91,6 +96,7 @@ impl Candidate {
             match tokio::time::timeout_at(deadline, self.attempt()).await {
                 Ok(Ok(Attempt::Leads)) => renewed = now,
                 Ok(Ok(Attempt::Follows)) => return Err(Lost::Taken),
+                Ok(Ok(Attempt::Raced)) => continue,
                 Ok(Err(error)) => tracing::warn!(%error, "the lease is not renewed"),
                 Err(_) => return Err(Lost::Expired),
             }
@@ -120,33 +126,45 @@ impl Candidate {
 
     /// One attempt to take or renew the Lease.
     async fn try_lease(&mut self) -> Result<Attempt, CallError> {
+        // Whatever goes wrong, the next attempt looks first.
+        if let Some(held) = self.held.take() {
+            return self.replace(held).await;
+        }
         let call = self.api.get_opt(&self.lease);
         let found = self.calls.call("get", "Lease", &self.lease, call).await?;
-        let Some(mut lease) = found else {
+        let Some(lease) = found else {
             let lease = self.fresh();
             let params = PostParams::default();
             let call = self.api.create(&params, &lease);
             let created = self.calls.call("create", "Lease", &self.lease, call).await;
-            return Self::won(created);
+            return self.won(created);
         };
         let old = lease.spec.clone().unwrap_or_default();
-        let holder = old.holder_identity.clone().unwrap_or_default();
-        let is_ours = holder == self.identity;
-        if !is_ours && !holder.is_empty() && !self.has_run_out(&old) {
+        let holder = old.holder_identity.as_deref().unwrap_or("");
+        if holder != self.identity && !holder.is_empty() && !self.has_run_out(&old) {
             return Ok(Attempt::Follows);
         }
-        lease.spec = Some(self.taken(&old, is_ours));
-        let params = PostParams::default();
-        // The resourceVersion that was read goes back with it: whoever was faster makes this a 409.
-        let call = self.api.replace(&self.lease, &params, &lease);
-        Self::won(self.calls.call("replace", "Lease", &self.lease, call).await)
+        self.replace(lease).await
     }
 
-    fn won(answer: Result<Lease, CallError>) -> Result<Attempt, CallError> {
+    /// Writes our name and the time into the Lease that was read. Its resourceVersion goes back with it: whoever was
+    /// faster makes this a 409.
+    async fn replace(&mut self, mut lease: Lease) -> Result<Attempt, CallError> {
+        lease.spec = Some(self.taken(&lease.spec.unwrap_or_default()));
+        let params = PostParams::default();
+        let call = self.api.replace(&self.lease, &params, &lease);
+        let replaced = self.calls.call("replace", "Lease", &self.lease, call).await;
+        self.won(replaced)
+    }
+
+    fn won(&mut self, answer: Result<Lease, CallError>) -> Result<Attempt, CallError> {
         match answer {
-            Ok(_) => Ok(Attempt::Leads),
+            Ok(lease) => {
+                self.held = Some(lease);
+                Ok(Attempt::Leads)
+            }
             Err(error) if error.status().is_some_and(|status| status.code == 409) => {
-                Ok(Attempt::Follows)
+                Ok(Attempt::Raced)
             }
             Err(error) => Err(error),
         }
@@ -180,11 +198,12 @@ impl Candidate {
                 name: Some(self.lease.clone()),
                 ..ObjectMeta::default()
             },
-            spec: Some(self.taken(&LeaseSpec::default(), false)),
+            spec: Some(self.taken(&LeaseSpec::default())),
         }
     }
 
-    fn taken(&self, old: &LeaseSpec, is_ours: bool) -> LeaseSpec {
+    fn taken(&self, old: &LeaseSpec) -> LeaseSpec {
+        let is_ours = old.holder_identity.as_deref() == Some(&self.identity);
         let now = MicroTime(Timestamp::now());
         let transitions = old.lease_transitions.unwrap_or(0);
         LeaseSpec {

@@ -1,5 +1,6 @@
 //! `operator run`: from the start of the process to its end.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -351,6 +352,7 @@ fn start_log(options: &Options) -> Result<(), RunError> {
         .map_err(|error| RunError::LogLevel(options.log_level.clone(), error))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.init(),

@@ -125,6 +125,23 @@ async fn a_leader_whose_lease_was_taken_stops() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_somebody_annotates_is_still_held() {
+    let (client, api) = FakeApi::start();
+    let mut a = candidate(&client, "a");
+    a.acquire(|| {}).await;
+    let stop = CancellationToken::new();
+    tokio::select! {
+        lost = a.lead(&stop, || {}) => panic!("{lost:?}"),
+        () = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                api.edit(LEASE_PATH, |lease| lease["metadata"]["annotations"]["note"] = "x".into());
+            }
+        } => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_is_restarted_goes_on_at_once() {
     let (client, _api) = FakeApi::start();
     candidate(&client, "a").acquire(|| {}).await;
