@@ -204,7 +204,7 @@ impl Applier<'_> {
             return if is_applied_by_us(object) {
                 Ownership::Ours
             } else {
-                Ownership::Foreign("nobody's LiveCluster".to_owned())
+                Ownership::Foreign("no LiveCluster".to_owned())
             };
         };
         if Some(&owner.uid) == self.cluster.uid().as_ref() {
@@ -236,7 +236,7 @@ fn conflict(child: &Child, owner: &str) -> Problem {
     let (kind, name) = (child.kind.resource().kind, child.name());
     Problem {
         cause: Cause::NameConflict,
-        message: format!("{kind} {name} exists already and is {owner}; it is left alone"),
+        message: format!("{kind} {name} exists already and belongs to {owner}; it is left alone"),
     }
 }
 

@@ -13,9 +13,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, watcher};
+use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -46,8 +46,6 @@ const BEAT_LIMIT: Duration = Duration::from_secs(120);
 pub struct Context {
     /// Does the passes.
     pub operator: Operator,
-    /// Publishes events.
-    pub recorder: Recorder,
     /// Hears the signs of life.
     pub watchdog: Arc<Watchdog>,
     failures: Mutex<HashMap<ClusterName, u32>>,
@@ -55,10 +53,9 @@ pub struct Context {
 
 impl Context {
     /// A context without failures.
-    pub fn new(operator: Operator, recorder: Recorder, watchdog: Arc<Watchdog>) -> Self {
+    pub fn new(operator: Operator, watchdog: Arc<Watchdog>) -> Self {
         Self {
             operator,
-            recorder,
             watchdog,
             failures: Mutex::default(),
         }
@@ -111,7 +108,7 @@ pub async fn run(
         .run(pass, retry, context.clone())
         .for_each(async |result| {
             if let Err(error) = result {
-                log(&error);
+                hear(&error, &context);
             }
         })
         .await;
@@ -161,10 +158,7 @@ async fn pass(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, Ap
     let [namespace, name] = &cluster;
     let started = Instant::now();
     let alive = context.watchdog.pass(&format!("{namespace}/{name}"));
-    let result = context
-        .operator
-        .pass(namespace, name, &context.recorder)
-        .await;
+    let result = context.operator.pass(namespace, name).await;
     drop(alive);
     context
         .operator
@@ -197,12 +191,8 @@ async fn tell_forbidden(watched: &Watched, error: &ApplyError, context: &Context
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    let reference = watched.object_ref(&());
-    let call = context.recorder.publish(&event, &reference);
-    let calls = &context.operator.calls;
-    if let Err(error) = calls.call("create", "Event", "", call).await {
-        tracing::warn!(%error, "an event is lost");
-    }
+    let about = watched.object_ref(&());
+    context.operator.publisher.publish(&event, &about).await;
 }
 
 fn is_forbidden(error: &ApplyError) -> bool {
@@ -253,18 +243,26 @@ fn cluster_name(watched: &Watched) -> ClusterName {
 }
 
 /// What the loop itself has to say. A failed pass was logged by [`retry`], with its cluster.
-fn log<E: Error + 'static, Q: Error + 'static>(error: &kube::runtime::controller::Error<E, Q>) {
-    use kube::runtime::controller::Error as LoopError;
+fn hear(error: &LoopError, context: &Context) {
     match error {
-        LoopError::ReconcilerFailed(..) => {}
-        // The cluster went while its turn was coming.
-        LoopError::ObjectNotFound(..) => {}
+        controller::Error::ReconcilerFailed(..) => {}
+        controller::Error::ObjectNotFound(gone) => {
+            let cluster = [
+                gone.namespace.clone().unwrap_or_default(),
+                gone.name.clone(),
+            ];
+            context.operator.forget(&cluster);
+            context.failures().remove(&cluster);
+        }
         error => {
             let cause = error.source().map(ToString::to_string);
             tracing::warn!(%error, cause, "a watch failed");
         }
     }
 }
+
+/// What kube's loop ends a turn with.
+type LoopError = controller::Error<ApplyError, watcher::Error>;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,76 @@
 //! Events on transitions: what `kubectl describe lc` and an operator's alarms show.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::runtime::events::{Event, EventType};
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+use crate::api::Calls;
+use crate::scrape::ClusterName;
+
+/// Publishes events.
+///
+/// kube counts a repeated event up, and shows what the first one said. So events that say something else are given to
+/// a recorder of their own, which knows of no first one.
+pub struct Publisher {
+    client: Client,
+    calls: Calls,
+    reporter: Reporter,
+    recorders: Mutex<HashMap<Key, (Option<String>, Recorder)>>,
+}
+
+/// Namespace and name of a cluster, and the reason of its event.
+type Key = (ClusterName, String);
+
+impl Publisher {
+    /// Publishes in the name of `reporter`.
+    pub fn new(client: Client, calls: Calls, reporter: Reporter) -> Self {
+        Self {
+            client,
+            calls,
+            reporter,
+            recorders: Mutex::default(),
+        }
+    }
+
+    /// Publishes an event, or loses it: a cluster is not worse off for want of an event.
+    pub async fn publish(&self, event: &Event, about: &ObjectReference) {
+        let recorder = self.recorder(event, about);
+        let call = recorder.publish(event, about);
+        if let Err(error) = self.calls.call("create", "Event", "", call).await {
+            tracing::warn!(%error, reason = event.reason, "an event is lost");
+        }
+    }
+
+    /// Forgets a cluster that is gone.
+    pub fn forget(&self, gone: &ClusterName) {
+        let mut recorders = self
+            .recorders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        recorders.retain(|(cluster, _), _| cluster != gone);
+    }
+
+    fn recorder(&self, event: &Event, about: &ObjectReference) -> Recorder {
+        let cluster = [&about.namespace, &about.name].map(|part| part.clone().unwrap_or_default());
+        let mut recorders = self
+            .recorders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Recorder::new(self.client.clone(), self.reporter.clone());
+        let (note, recorder) = recorders
+            .entry((cluster, event.reason.clone()))
+            .or_insert_with(|| (event.note.clone(), fresh()));
+        if *note != event.note {
+            *note = event.note.clone();
+            *recorder = fresh();
+        }
+        recorder.clone()
+    }
+}
 
 /// Reasons that somebody should look at.
 const TROUBLES: [&str; 11] = [

@@ -5,7 +5,6 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::events::Recorder;
 use kube::{Api, Client, Resource, ResourceExt};
 use media_config::Role;
 use serde_json::json;
@@ -14,13 +13,13 @@ use crate::api::{CallError, Calls, MANAGER};
 use crate::apply::{Applied, Applier, ApplyError, Live, Memory};
 use crate::crd::{LiveCluster, LiveClusterStatus};
 use crate::desired::{CONTAINER, Defaults, Desired, ROLES, desired};
-use crate::events::transitions;
+use crate::events::{Publisher, transitions};
 use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::problem::{Cause, Problem};
 use crate::read::Reader;
 use crate::rollout::{Hold, hold};
-use crate::scrape::{self, Streams};
+use crate::scrape::{self, ClusterName, Streams};
 use crate::status::{Facts, status};
 
 /// What every pass needs.
@@ -37,6 +36,8 @@ pub struct Operator {
     pub memory: Memory,
     /// What the nodes say.
     pub streams: Streams,
+    /// Publishes events.
+    pub publisher: Publisher,
     /// The numbers.
     pub metrics: Metrics,
 }
@@ -67,12 +68,7 @@ impl Operator {
     ///
     /// # Errors
     /// When the pass could not be finished and is worth another try.
-    pub async fn pass(
-        &self,
-        namespace: &str,
-        name: &str,
-        recorder: &Recorder,
-    ) -> Result<Next, ApplyError> {
+    pub async fn pass(&self, namespace: &str, name: &str) -> Result<Next, ApplyError> {
         let reader = self.reader();
         let Some(cluster) = reader.cluster(namespace, name).await? else {
             self.forget(&[namespace.to_owned(), name.to_owned()]);
@@ -101,7 +97,7 @@ impl Operator {
         };
         pass.make_so().await?;
         let facts = pass.facts;
-        self.say_so(&cluster, &facts, recorder).await?;
+        self.say_so(&cluster, &facts).await?;
         Ok(Next::After(next(&cluster, &facts)))
     }
 
@@ -112,19 +108,16 @@ impl Operator {
         }
     }
 
-    fn forget(&self, name: &scrape::ClusterName) {
+    /// Forgets a cluster that is gone.
+    pub fn forget(&self, name: &ClusterName) {
         self.streams.forget(name);
+        self.publisher.forget(name);
         self.metrics.forget([&name[0], &name[1]]);
         self.memory.forget(name);
     }
 
     /// Writes the status when there is something new to say.
-    async fn say_so(
-        &self,
-        cluster: &LiveCluster,
-        facts: &Facts,
-        recorder: &Recorder,
-    ) -> Result<(), CallError> {
+    async fn say_so(&self, cluster: &LiveCluster, facts: &Facts) -> Result<(), CallError> {
         let new = status(cluster, facts, &Time(now()));
         self.show(cluster, &new);
         if cluster.status.as_ref() == Some(&new) {
@@ -143,12 +136,9 @@ impl Operator {
                 note = event.note,
                 "transition"
             );
-            let reference = cluster.object_ref(&());
-            let call = recorder.publish(&event, &reference);
-            // A cluster is not worse off for want of an event.
-            if let Err(error) = self.calls.call("create", "Event", "", call).await {
-                tracing::warn!(%error, "an event is lost");
-            }
+            self.publisher
+                .publish(&event, &cluster.object_ref(&()))
+                .await;
         }
         Ok(())
     }

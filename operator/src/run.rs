@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::{Api, Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use crate::api::{self, Calls};
 use crate::apply::Memory;
 use crate::controller::{self, Context};
 use crate::desired::Defaults;
+use crate::events::Publisher;
 use crate::health::{self, Health, ListenError};
 use crate::leader::{Candidate, Lost};
 use crate::metrics::Metrics;
@@ -261,8 +262,8 @@ impl Process<'_> {
             controller: "livecluster.dev/operator".to_owned(),
             instance: Some(self.identity()),
         };
-        let recorder = Recorder::new(client.clone(), reporter);
         let operator = Operator {
+            publisher: Publisher::new(client.clone(), calls.clone(), reporter),
             client,
             calls,
             defaults: Defaults {
@@ -275,7 +276,7 @@ impl Process<'_> {
             streams: Streams::default(),
             metrics: self.metrics.clone(),
         };
-        let context = Arc::new(Context::new(operator, recorder, self.watchdog.clone()));
+        let context = Arc::new(Context::new(operator, self.watchdog.clone()));
         let watched = self.watched();
         let namespaces: Vec<Option<String>> = if watched.is_empty() {
             vec![None]

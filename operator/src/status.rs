@@ -88,7 +88,11 @@ pub fn status(cluster: &LiveCluster, facts: &Facts, now: &Time) -> LiveClusterSt
             .or_else(|| old.and_then(|old| old.image.clone())),
         origins: role_status(cluster, &facts.observed, Role::Origin),
         edges: role_status(cluster, &facts.observed, Role::Edge),
-        streams: facts.streams.clone(),
+        // An operator that has just started has not asked the nodes yet.
+        streams: facts
+            .streams
+            .clone()
+            .or_else(|| old.and_then(|old| old.streams.clone())),
         endpoints: endpoints::endpoints(cluster, &facts.observed),
         conditions: conditions::conditions(cluster, facts, now),
     }

@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::*;
 use crate::fake_api::FakeApi;
 
+mod owners;
+mod refusals;
+
 const CLUSTER: &str = "liveclusters/demo";
 const EDGE: &str = "deployments/demo-edge";
 const ORIGIN: &str = "deployments/demo-origin";
@@ -14,7 +17,6 @@ const ORIGIN: &str = "deployments/demo-origin";
 struct Scene {
     api: FakeApi,
     operator: Operator,
-    recorder: Recorder,
 }
 
 impl Scene {
@@ -22,9 +24,15 @@ impl Scene {
     fn new(spec: Value) -> Self {
         let (client, api) = FakeApi::start();
         let metrics = Metrics::new().unwrap();
+        let calls = Calls::new(metrics.clone());
+        let reporter = Reporter {
+            controller: "livecluster-operator".to_owned(),
+            instance: Some("test".to_owned()),
+        };
         let operator = Operator {
             client: client.clone(),
-            calls: Calls::new(metrics.clone()),
+            calls: calls.clone(),
+            publisher: Publisher::new(client, calls, reporter),
             defaults: Defaults {
                 image: "media-node:1".to_owned(),
                 ..Defaults::default()
@@ -34,10 +42,6 @@ impl Scene {
             streams: Streams::default(),
             metrics,
         };
-        let reporter = Reporter {
-            controller: "livecluster-operator".to_owned(),
-            instance: Some("test".to_owned()),
-        };
         api.put(
             CLUSTER,
             json!({
@@ -46,15 +50,11 @@ impl Scene {
                 "spec": spec
             }),
         );
-        Self {
-            api,
-            operator,
-            recorder: Recorder::new(client, reporter),
-        }
+        Self { api, operator }
     }
 
     async fn try_pass(&self) -> Result<Next, ApplyError> {
-        self.operator.pass("media", "demo", &self.recorder).await
+        self.operator.pass("media", "demo").await
     }
 
     async fn pass(&self) -> Next {
@@ -300,149 +300,6 @@ async fn a_new_file_of_the_origins_waits_like_their_template() {
 }
 
 #[tokio::test]
-async fn somebody_elses_deployment_is_left_alone() {
-    let scene = Scene::new(json!({}));
-    let theirs = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "demo-edge"}, "spec": {}});
-    scene.api.put(EDGE, theirs);
-    let before = scene.api.object(EDGE);
-    assert_eq!(scene.pass().await, Next::After(WAITING));
-    assert_eq!(scene.api.object(EDGE), before);
-    let writes = scene.api.writes();
-    assert!(
-        !writes.iter().any(|write| write.contains(EDGE)),
-        "{writes:?}"
-    );
-    assert!(writes.contains(&format!("PATCH {ORIGIN}")));
-    assert!(
-        scene
-            .says("Ready")
-            .starts_with("False NameConflict: Deployment demo-edge")
-    );
-}
-
-#[tokio::test]
-async fn what_a_deleted_namesake_left_is_waited_for() {
-    let scene = Scene::new(json!({}));
-    let owner = json!({
-        "apiVersion": "livecluster.dev/v1alpha1", "kind": "LiveCluster",
-        "name": "demo", "uid": "another-uid", "controller": true
-    });
-    scene.api.put(
-        "serviceaccounts/demo-media-node",
-        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "demo-media-node", "ownerReferences": [owner]}}),
-    );
-    let error = scene.try_pass().await.unwrap_err();
-    assert!(matches!(error, ApplyError::LeftOver { .. }), "{error}");
-    assert_eq!(scene.api.writes(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn an_orphan_that_we_applied_is_taken_back() {
-    let scene = Scene::settled(json!({})).await;
-    scene.api.edit(EDGE, |object| {
-        object["metadata"]["ownerReferences"] = json!([]);
-    });
-    scene.pass().await;
-    assert!(scene.api.writes().contains(&format!("PATCH {EDGE}")));
-    assert!(scene.says("Ready").starts_with("True"));
-}
-
-#[tokio::test]
-async fn what_is_no_longer_wanted_is_deleted_by_its_uid() {
-    let scene = Scene::settled(json!({})).await;
-    let path = "poddisruptionbudgets/demo-edge";
-    let uid = scene.api.object(path).unwrap()["metadata"]["uid"].clone();
-    // With our labels, but not ours.
-    let labels = scene.api.object(path).unwrap()["metadata"]["labels"].clone();
-    let theirs = json!({"metadata": {"name": "theirs", "labels": labels}});
-    scene.api.put("poddisruptionbudgets/theirs", theirs);
-    scene.spec(|spec| spec["edges"] = json!({"podDisruptionBudget": {"enabled": false}}));
-    scene.pass().await;
-    let requests = scene.api.requests();
-    let deletes: Vec<_> = requests
-        .iter()
-        .filter(|call| call.method == Method::DELETE)
-        .collect();
-    assert_eq!(deletes.len(), 1, "{deletes:?}");
-    assert_eq!(deletes[0].path, path);
-    assert_eq!(deletes[0].body["preconditions"]["uid"], uid);
-}
-
-#[tokio::test]
-async fn a_forbidden_apply_is_shown_and_does_not_stop_the_others() {
-    let scene = Scene::new(json!({}));
-    scene.api.refuse(
-        Method::PATCH,
-        "services/demo-edge",
-        403,
-        "Forbidden",
-        "you may not",
-    );
-    assert_eq!(scene.pass().await, Next::After(REFUSED));
-    assert!(scene.api.object(ORIGIN).is_some());
-    assert_eq!(
-        scene.says("Ready"),
-        "False Forbidden: Service demo-edge: you may not"
-    );
-    scene.api.relent();
-    scene.pass().await;
-    assert!(scene.api.object("services/demo-edge").is_some());
-}
-
-#[tokio::test]
-async fn what_the_api_finds_invalid_is_shown_with_its_words() {
-    let scene = Scene::settled(json!({})).await;
-    scene.api.refuse(
-        Method::PATCH,
-        "services/demo-edge",
-        422,
-        "Invalid",
-        "nodePort: provided port is already allocated",
-    );
-    scene.spec(|spec| {
-        spec["edges"] = json!({"service": {"type": "NodePort", "nodePorts": {"http": 30880}}})
-    });
-    scene.pass().await;
-    assert_eq!(
-        scene.says("Ready"),
-        "False InvalidSpec: Service demo-edge: nodePort: provided port is already allocated"
-    );
-    assert!(scene.says("EdgesAvailable").starts_with("True"));
-}
-
-#[tokio::test]
-async fn a_conflict_is_worth_another_try() {
-    let scene = Scene::new(json!({}));
-    scene.api.refuse(
-        Method::PATCH,
-        EDGE,
-        409,
-        "Conflict",
-        "the object has been modified",
-    );
-    let error = scene.try_pass().await.unwrap_err();
-    assert!(
-        matches!(&error, ApplyError::Call(call) if call.status().unwrap().is_conflict()),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn a_spec_that_makes_no_objects_changes_nothing() {
-    let scene = Scene::settled(json!({})).await;
-    scene.spec(|spec| spec["edges"] = json!({"podTemplate": {"spce": {}}}));
-    scene.pass().await;
-    assert_eq!(
-        scene.api.writes(),
-        ["PATCH liveclusters/demo/status", "POST events"]
-    );
-    assert_eq!(
-        scene.says("Ready"),
-        "False InvalidSpec: spec.edges.podTemplate: unknown field spce"
-    );
-}
-
-#[tokio::test]
 async fn a_paused_cluster_gets_a_status_and_nothing_else() {
     let scene = Scene::settled(json!({})).await;
     scene.spec(|spec| {
@@ -458,30 +315,4 @@ async fn a_paused_cluster_gets_a_status_and_nothing_else() {
     let cluster = scene.api.object(CLUSTER).unwrap();
     assert_eq!(cluster["status"]["image"], "media-node:1");
     assert_eq!(cluster["status"]["observedGeneration"], 2);
-}
-
-#[tokio::test]
-async fn a_cluster_that_is_being_deleted_is_left_to_the_garbage_collector() {
-    let scene = Scene::settled(json!({})).await;
-    scene.api.edit(CLUSTER, |object| {
-        object["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:00Z".into();
-    });
-    assert_eq!(scene.pass().await, Next::Never);
-    assert_eq!(scene.api.writes(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn a_missing_secret_is_noticed_and_its_coming_too() {
-    let scene = Scene::settled(json!({"imagePullSecrets": [{"name": "registry"}]})).await;
-    assert!(
-        scene
-            .says("ReferencesResolved")
-            .starts_with("False SecretNotFound")
-    );
-    assert_eq!(scene.pass().await, Next::After(WAITING));
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry"}});
-    scene.api.put("secrets/registry", secret);
-    scene.pass().await;
-    assert!(scene.says("ReferencesResolved").starts_with("True"));
-    assert!(scene.says("Ready").starts_with("True"));
 }
