@@ -26,62 +26,43 @@ pub(super) async fn diagnose(
     let operator = format!("deployment/{}", release.deployment());
     let objects = "liveclusters,deployments,replicasets,pods,services,endpointslices,configmaps,poddisruptionbudgets,\
                    networkpolicies,horizontalpodautoscalers,serviceaccounts,leases";
-    let collected: [(&str, Vec<&str>, usize); 8] = [
-        (
-            "liveclusters.yaml",
-            vec!["-n", namespace, "get", "liveclusters", "-o", "yaml"],
-            0,
-        ),
+    // What, where and how to get it, and how many of its last lines tell most.
+    let system = release.namespace.as_str();
+    let collected = [
+        ("state.txt", namespace, "get lc,deployments,pods", 16),
         (
             "objects.txt",
-            vec!["-n", namespace, "get", objects, "-o", "wide"],
-            40,
+            namespace,
+            &format!("get {objects} -o wide"),
+            0,
         ),
         (
             "objects.yaml",
-            vec!["-n", namespace, "get", objects, "-o", "yaml"],
+            namespace,
+            &format!("get {objects} -o yaml"),
             0,
         ),
-        ("pods.txt", vec!["-n", namespace, "describe", "pods"], 0),
+        ("pods.txt", namespace, "describe pods", 0),
         (
             "events.txt",
-            vec![
-                "-n",
-                namespace,
-                "get",
-                "events",
-                "--sort-by=.metadata.creationTimestamp",
-            ],
+            namespace,
+            "get events --sort-by=.metadata.creationTimestamp",
             12,
         ),
-        ("nodes.txt", vec!["describe", "nodes"], 0),
-        (
-            "operator-objects.txt",
-            vec![
-                "-n",
-                &release.namespace,
-                "get",
-                "pods,deployments,leases",
-                "-o",
-                "wide",
-            ],
-            10,
-        ),
+        ("nodes.txt", namespace, "describe nodes", 0),
+        ("operators.txt", system, "get pods,deployments,leases", 8),
         (
             "operator.log",
-            vec![
-                "-n",
-                &release.namespace,
-                "logs",
-                &operator,
-                "--all-pods",
-                "--prefix",
-                &since,
-            ],
-            15,
+            system,
+            &format!("logs {operator} --all-pods --prefix {since}"),
+            6,
         ),
     ];
-    for (file, arguments, lines) in collected {
+    for (file, place, command, lines) in collected {
+        let arguments: Vec<&str> = ["-n", place]
+            .into_iter()
+            .chain(command.split(' '))
+            .collect();
         let text = kubectl(&arguments).await;
         keep(&folder, file, &text).await;
         if lines > 0 {

@@ -89,9 +89,9 @@ async fn limited(stage: &Stage) -> anyhow::Result<()> {
                 .kubectl(&[&["logs", "--previous"], pods.as_slice()].concat())
                 .await
                 .unwrap_or_default();
-            let named = said
-                .lines()
-                .any(|line| line.contains("poddisruptionbudgets") && line.contains("may not"));
+            let named = said.lines().any(|line| {
+                line.contains("poddisruptionbudgets") && line.contains("lacks permissions")
+            });
             ensure!(
                 named,
                 "its log: {}",

@@ -55,7 +55,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     )
     .await?;
     give_address(&stage, "203.0.113.7").await?;
-    url(&stage, "http://203.0.113.7/").await?;
+    url(&stage, "http://203.0.113.7:80/").await?;
 
     stage.say("and ClusterIP again");
     service(&stage, json!({"type": "ClusterIP", "ports": null})).await?;
