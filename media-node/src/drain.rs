@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::clients::{Client, StopReason};
+use crate::clients::{Client, Kind, Role, StopReason};
 use crate::shared::{Phase, Shared};
 
 /// The last part of the time, in which clients are let go one after another: all at once would make the nodes that
@@ -85,9 +85,15 @@ fn serves_nodes(shared: &Shared) -> bool {
 /// Asks everybody to leave, one after another until `last`.
 async fn let_go(shared: &Shared, last: Instant) {
     let mut clients: Vec<Arc<Client>> = shared.clients.all();
+    // Another node's pull would only come back; it ends with its publisher.
+    clients.retain(|client| client.kind != Kind::Relay || client.role == Role::Publisher);
     info!(clients = clients.len(), "letting clients go");
-    // Neither the oldest nor the newest first: those of one stream shall not all be on one side.
-    clients.sort_by_key(|client| client.id.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    // Viewers first: the keyframe that they leave at comes from the publisher. Among them neither the oldest nor the
+    // newest first: those of one stream shall not all be on one side.
+    clients.sort_by_key(|client| {
+        let mixed = client.id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (client.role == Role::Publisher, mixed)
+    });
     let begun = Instant::now();
     let span = last.saturating_duration_since(begun);
     let step = span / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);

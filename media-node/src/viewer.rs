@@ -156,14 +156,7 @@ impl Viewer<'_> {
             // Everything that is waited for here may be dropped at any time: nothing is half done.
             step = tokio::select! {
                 biased;
-                reason = self.client.stopped() => {
-                    let asked = self.ask_to_leave(reason);
-                    match self.stream.state().publication {
-                        Some(_) => asked,
-                        // No keyframe comes.
-                        None => Err(Ending::LetGo(reason)),
-                    }
-                }
+                reason = self.client.stopped() => self.ask_to_leave(reason),
                 ready = poll_fn(|context| self.socket.poll_read_ready(context)) => match ready {
                     Ok(()) => self.read(dialect, input).await,
                     Err(_) => Err(Ending::Gone),
@@ -172,6 +165,10 @@ impl Viewer<'_> {
                     Next::Batch(batch) => self.show(dialect, batch).await,
                     Next::Ended => Err(Ending::StreamEnded),
                 },
+                // No keyframe comes.
+                () = without_publisher(self.stream), if self.leaving => {
+                    Err(Ending::LetGo(StopReason::Draining))
+                }
             };
             // A viewer that catches up finds its cursor always ready: the others on this core come in between.
             tokio::task::coop::consume_budget().await;
@@ -268,6 +265,12 @@ impl Viewer<'_> {
         }
         ending.map_or(Ok(()), Err)
     }
+}
+
+async fn without_publisher(stream: &Stream) {
+    let mut states = stream.watch();
+    // A stream whose sender is gone has no publisher, either.
+    drop(states.wait_for(|state| state.publication.is_none()).await);
 }
 
 /// Not across an await: the slices are 1 KiB of stack.
