@@ -106,8 +106,8 @@ impl Metrics {
             ),
             publishes: counter(
                 "live_publishes_total",
-                "Publishes by encoders.",
-                &["result"],
+                "Publishes by encoders: refused, started, and how they ended.",
+                &["event"],
             ),
             plays: counter("live_plays_total", "Plays by viewers.", &["kind", "result"]),
             stalled: register(&registry, stalled.expect(STATIC)),
