@@ -11,7 +11,7 @@ use kube::core::cel::apply_defaults;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::schema::{allowed, at, closed, without_nulls};
+use super::schema::{allowed, at, closed, normalised};
 use crate::crd::{self, DefinitionError, LiveCluster};
 
 /// Faults that are listed at most; a file that is something else has hundreds.
@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<LiveCluster, ManifestError> {
         fields.remove("status");
     }
     let schema = closed(crd::schema()?);
-    let manifest = apply_defaults(&schema, &without_nulls(&schema, manifest));
+    let manifest = apply_defaults(&schema, &normalised(&schema, manifest));
     let mut faults = misfits(&schema, &manifest);
     if faults.is_empty() {
         faults = names(&manifest);

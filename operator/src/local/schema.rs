@@ -43,8 +43,9 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// A resource without its nulls, which the API server takes for absent fields (`edges:` with nothing behind it).
-pub(super) fn without_nulls(schema: &Value, value: Value) -> Value {
+/// A resource as the API server reads it: without nulls, which it takes for absent fields (`edges:` with nothing behind
+/// it), and with whole numbers (`2.0`).
+pub(super) fn normalised(schema: &Value, value: Value) -> Value {
     let property = |name: &str| schema.get("properties").and_then(|all| all.get(name));
     match value {
         Value::Object(fields) if schema.get("properties").is_some() => fields
@@ -52,7 +53,7 @@ pub(super) fn without_nulls(schema: &Value, value: Value) -> Value {
             .filter(|(name, value)| !(value.is_null() && property(name).is_some()))
             .map(|(name, value)| {
                 let value = match property(&name) {
-                    Some(schema) => without_nulls(schema, value),
+                    Some(schema) => normalised(schema, value),
                     None => value,
                 };
                 (name, value)
@@ -62,10 +63,17 @@ pub(super) fn without_nulls(schema: &Value, value: Value) -> Value {
         Value::Array(items) => match schema.get("items") {
             Some(schema) => items
                 .into_iter()
-                .map(|item| without_nulls(schema, item))
+                .map(|item| normalised(schema, item))
                 .collect(),
             None => Value::Array(items),
         },
+        Value::Number(number) if schema.get("type") == Some(&json!("integer")) => {
+            // What prints without a fraction is whole: 2.0 as "2".
+            let whole = number
+                .as_f64()
+                .and_then(|number| format!("{number}").parse::<i64>().ok());
+            whole.map_or(Value::Number(number), Value::from)
+        }
         other => other,
     }
 }
@@ -115,7 +123,7 @@ pub(super) fn allowed(schema: &Value) -> String {
             format!("must be a list{}", prefixed(" of", &length))
         }
         Some("object") => "must be a map of fields".to_owned(),
-        _ => "must be what the field's description says".to_owned(),
+        _ => "must be a number or a text".to_owned(),
     };
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
         words.push_str(&format!(", of the form {pattern}"));

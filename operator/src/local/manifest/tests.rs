@@ -38,6 +38,17 @@ fn a_field_with_nothing_behind_it_has_its_default() {
 }
 
 #[test]
+fn a_whole_number_may_have_a_point() {
+    let cluster = parse(&with_spec("{edges: {replicas: 2.0}}")).unwrap();
+    assert_eq!(cluster.spec.edges.replicas, 2);
+    let error = refusal(&with_spec("{edges: {replicas: 2.5}}"));
+    assert!(
+        error.contains("spec.edges.replicas: 2.5 is not allowed"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_exported_resource_is_accepted_with_its_status() {
     let text = format!(
         "{HEAD}metadata: {{name: demo, namespace: live, uid: u, resourceVersion: \"7\", generation: 2, \
