@@ -10,8 +10,22 @@ use futures::future::BoxFuture;
 
 use crate::media::clip::Ffmpegs;
 
+mod audience;
+mod crowd;
+mod encoder_loop;
+mod every_packet;
+mod frozen_encoder;
+mod hostile_bytes;
+mod http_details;
+mod large_pictures;
 pub mod nodes;
+mod page;
+mod rtmpdump;
+mod slow_viewer;
 pub mod stage;
+mod takeover;
+mod timestamps;
+mod websocket;
 
 use stage::Stage;
 
@@ -52,7 +66,6 @@ struct Scenario {
 
 macro_rules! scenarios {
     ($($module:ident, $name:literal, $proves:literal;)*) => {
-        $(mod $module;)*
         const SCENARIOS: &[Scenario] = &[
             $(Scenario { name: $name, proves: $proves, run: |stage| Box::pin($module::run(stage)) },)*
         ];

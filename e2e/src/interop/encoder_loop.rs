@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::audience::Audience;
 use super::nodes::Nodes;
 use super::stage::Stage;
 use crate::media::clip::Clip;
+use crate::media::comparison::compare_rounds;
 use crate::media::ffmpeg;
-use crate::media::recording::{Recording, compare_rounds};
-use crate::media::viewer::Viewer;
+use crate::media::recording::Recording;
 
 /// How often the encoder comes back.
 const RESTARTS: usize = 5;
@@ -22,7 +23,10 @@ const ROUND: &str = "4";
 const CONTINUITY: Duration = Duration::from_secs(6);
 
 pub(super) async fn run(stage: Stage) -> Result<String> {
-    let settings = format!("playWaitSeconds: 20, continuitySeconds: {}", CONTINUITY.as_secs());
+    let settings = format!(
+        "playWaitSeconds: 20, continuitySeconds: {}",
+        CONTINUITY.as_secs()
+    );
     let nodes = stage.nodes(&settings).await?;
     let plain = stage.clip("h264-aac").await?;
     let reordered = stage.clip("h264-bframes-aac").await?;
@@ -32,12 +36,17 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
         watch(&stage, &nodes, "same-node", |_| (0, &plain)),
         watch(&stage, &nodes, "same-edge", |_| (1, &reordered)),
         // The encoder comes back to another node, and with another encoding.
-        watch(&stage, &nodes, "moves", |round| (at(round), if round % 2 == 0 { &plain } else { &reordered })),
+        watch(&stage, &nodes, "moves", |round| (
+            at(round),
+            if round % 2 == 0 { &plain } else { &reordered }
+        )),
         watch(&stage, &nodes, "sound", |_| (2, &sound)),
     )?;
     nodes.stop().await?;
     let packets = outcomes.0 + outcomes.1 + outcomes.2 + outcomes.3;
-    Ok(format!("4 streams over {RESTARTS} restarts, {packets} packets compared on 6 viewers each"))
+    Ok(format!(
+        "4 streams over {RESTARTS} restarts, {packets} packets compared on 6 viewers each"
+    ))
 }
 
 async fn watch<'a>(
@@ -47,12 +56,19 @@ async fn watch<'a>(
     round: impl Fn(usize) -> (usize, &'a Clip),
 ) -> Result<usize> {
     let stream = format!("live/{name}");
-    let mut viewers: Vec<Viewer> = nodes.all.iter().map(|node| Viewer::http(&node.http(&stream))).collect();
-    viewers.extend(nodes.all.iter().map(|node| Viewer::rtmp(&node.rtmp(&stream))));
+    let mut audience = Audience::early(nodes, &stream, 0);
     let mut players = Vec::new();
-    for (way, url) in [("http", nodes.all[2].http(&stream)), ("rtmp", nodes.all[1].rtmp(&stream))] {
+    for (way, url) in [
+        ("http", nodes.all[2].http(&stream)),
+        ("rtmp", nodes.all[1].rtmp(&stream)),
+    ] {
         let recorder = &stage.tools.ffmpegs.debian;
-        players.push(ffmpeg::record(recorder, &format!("{name}-{way}"), &url, stage.folder())?);
+        players.push(ffmpeg::record(
+            recorder,
+            &format!("{name}-{way}"),
+            &url,
+            stage.folder(),
+        )?);
     }
     let mut rounds = Vec::new();
     for number in 0..=RESTARTS {
@@ -62,22 +78,39 @@ async fn watch<'a>(
         let url = nodes.all[node].rtmp(&stream);
         let file = format!("{name}-publish-{number}");
         let mut encoder = ffmpeg::publish_with(&file, clip, &options, &url, stage.folder())?;
-        encoder.success(Duration::from_secs(20)).await.with_context(|| file)?;
+        encoder
+            .success(Duration::from_secs(20))
+            .await
+            .with_context(|| file)?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        viewers.iter().try_for_each(Viewer::is_connected).with_context(|| format!("after round {number}"))?;
+        audience
+            .is_connected()
+            .with_context(|| format!("after round {number}"))?;
     }
     let mut packets = 0;
-    for viewer in &mut viewers {
-        viewer.end(CONTINUITY + Duration::from_secs(10)).await?;
+    audience.ended(CONTINUITY + Duration::from_secs(10)).await?;
+    for viewer in audience.viewers() {
         let recording = viewer.recording();
-        recording.is_monotonic().with_context(|| viewer.name().to_owned())?;
+        recording
+            .is_monotonic()
+            .with_context(|| viewer.name().to_owned())?;
         packets += compare_rounds(&rounds, &recording).with_context(|| viewer.name().to_owned())?;
     }
     for (player, file) in &mut players {
-        player.success(Duration::from_secs(20)).await.context("ffmpeg as a player")?;
+        player
+            .success(Duration::from_secs(20))
+            .await
+            .context("ffmpeg as a player")?;
         let recording = Recording::read(file)?;
-        recording.is_monotonic().with_context(|| file.display().to_string())?;
-        ensure!(recording.packets.len() > rounds.len() * 80, "{} has {} packets", file.display(), recording.packets.len());
+        recording
+            .is_monotonic()
+            .with_context(|| file.display().to_string())?;
+        ensure!(
+            recording.packets.len() > rounds.len() * 80,
+            "{} has {} packets",
+            file.display(),
+            recording.packets.len()
+        );
         ffmpeg::decode(&stage.tools.ffmpegs.debian, file).await?;
     }
     Ok(packets)

@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::audience::Audience;
 use super::stage::Stage;
 use crate::media::ffmpeg;
 use crate::media::process::Signal;
-use crate::media::recording::{From, compare};
-use crate::media::viewer::Viewer;
+use crate::media::viewer::Seen;
 
 const IDLE: Duration = Duration::from_secs(5);
 const CONTINUITY: Duration = Duration::from_secs(3);
+const STARTED: Duration = Duration::from_secs(15);
+const END: Duration = Duration::from_secs(15);
 
 pub(super) async fn run(stage: Stage) -> Result<String> {
     let settings = format!(
@@ -24,41 +26,48 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
     let clip = stage.clip("h264-bframes-aac").await?;
     let sent = ffmpeg::published(&clip, stage.folder()).await?;
     let url = nodes.all[1].rtmp("live/frozen");
-    let mut viewers: Vec<Viewer> = nodes.all.iter().map(|node| Viewer::http(&node.http("live/frozen"))).collect();
+    let mut audience = Audience::early(&nodes, "live/frozen", 1);
     let mut encoder = ffmpeg::publish("for-a-moment", &clip, &url, stage.folder())?;
-    some_seconds(&mut viewers).await?;
+    audience.until("100 packets", STARTED, has_begun).await?;
     encoder.signal(Signal::Stop)?;
     tokio::time::sleep(IDLE.mul_f32(0.6)).await;
     encoder.signal(Signal::Continue)?;
     encoder.success(Duration::from_secs(30)).await?;
-    for viewer in &mut viewers {
-        viewer.end(Duration::from_secs(15)).await?;
-        compare(&sent, &viewer.recording(), From::Start).with_context(|| viewer.name().to_owned())?;
-    }
+    audience
+        .got(&sent, END)
+        .await
+        .context("frozen for a moment")?;
 
-    let mut viewers: Vec<Viewer> = nodes.all.iter().map(|node| Viewer::rtmp(&node.rtmp("live/frozen"))).collect();
+    let mut audience = Audience::early(&nodes, "live/frozen", 1);
     let frozen = ffmpeg::publish("for-good", &clip, &url, stage.folder())?;
-    some_seconds(&mut viewers).await?;
+    audience.until("100 packets", STARTED, has_begun).await?;
     frozen.signal(Signal::Stop)?;
     let began = Instant::now();
-    for viewer in &mut viewers {
-        viewer.end(IDLE + CONTINUITY + Duration::from_secs(5)).await?;
-    }
+    audience
+        .ended(IDLE + CONTINUITY + Duration::from_secs(5))
+        .await?;
     let told = began.elapsed();
-    ensure!(told >= IDLE, "the viewers were let go after {told:?}, limit {IDLE:?}");
+    ensure!(
+        told >= IDLE,
+        "the viewers were let go after {told:?}, limit {IDLE:?}"
+    );
 
-    let mut viewer = Viewer::http(&nodes.origin().http("live/frozen"));
+    let mut audience = Audience::early(&nodes, "live/frozen", 1);
     let mut encoder = ffmpeg::publish("after", &clip, &url, stage.folder())?;
-    encoder.success(Duration::from_secs(30)).await.context("a new encoder after the frozen one")?;
-    viewer.end(Duration::from_secs(15)).await?;
-    compare(&sent, &viewer.recording(), From::Start)?;
+    encoder
+        .success(Duration::from_secs(30))
+        .await
+        .context("a new encoder after the frozen one")?;
+    audience
+        .got(&sent, END)
+        .await
+        .context("after the frozen one")?;
     nodes.stop().await?;
-    Ok(format!("a frozen encoder's viewers were told of the end after {told:?} ({IDLE:?} + {CONTINUITY:?})"))
+    Ok(format!(
+        "a frozen encoder's viewers were told of the end after {told:?} ({IDLE:?} + {CONTINUITY:?})"
+    ))
 }
 
-async fn some_seconds(viewers: &mut [Viewer]) -> Result<()> {
-    for viewer in viewers {
-        viewer.until("100 packets", Duration::from_secs(15), |seen| seen.recording.packets.len() > 100).await?;
-    }
-    Ok(())
+fn has_begun(seen: &Seen) -> bool {
+    seen.recording.packets.len() > 100
 }

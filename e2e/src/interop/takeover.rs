@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::audience::Audience;
 use super::stage::Stage;
+use crate::media::comparison::compare_rounds;
 use crate::media::ffmpeg;
-use crate::media::recording::{Recording, compare_rounds};
+use crate::media::recording::Recording;
 use crate::media::rtmp::{Numbered, Publisher};
-use crate::media::viewer::Viewer;
+use crate::media::viewer::Seen;
 
 pub(super) async fn run(stage: Stage) -> Result<String> {
     takes_over(&stage).await.context("takeover")?;
@@ -17,39 +19,55 @@ pub(super) async fn run(stage: Stage) -> Result<String> {
 }
 
 async fn takes_over(stage: &Stage) -> Result<()> {
-    let nodes = stage.nodes("playWaitSeconds: 20, continuitySeconds: 4").await?;
-    let mut viewers: Vec<Viewer> = nodes.all.iter().map(|node| Viewer::http(&node.http("live/one"))).collect();
-    viewers.extend(nodes.all.iter().map(|node| Viewer::rtmp(&node.rtmp("live/one"))));
+    let nodes = stage
+        .nodes("playWaitSeconds: 20, continuitySeconds: 4")
+        .await?;
+    let mut audience = Audience::early(&nodes, "live/one", 0);
     let homes = [0, 0, 1, 1, 2, 0];
     let mut before: Option<Publisher> = None;
     let mut rounds = Vec::new();
     for (number, home) in homes.into_iter().enumerate() {
-        let film = Numbered { mark: 100 + u32::try_from(number)?, ..Numbered::PLAIN }.messages(25 * 2);
+        let film = Numbered {
+            mark: 100 + u32::try_from(number)?,
+            ..Numbered::PLAIN
+        }
+        .messages(25 * 2);
         let mut publisher = Publisher::open(&nodes.all[home].rtmp("live/one")).await?;
         if let Some(mut zombie) = before {
-            let why = zombie.refused(Duration::from_secs(5)).await.with_context(|| format!("the encoder before number {number}"))?;
+            let why = zombie
+                .refused(Duration::from_secs(5))
+                .await
+                .with_context(|| format!("the encoder before number {number}"))?;
             ensure!(!why.is_empty(), "the one before was closed without a word");
         }
-        publisher.play(&film).await.with_context(|| format!("encoder number {number}"))?;
-        for viewer in &mut viewers {
-            let last = Recording::of(&film);
-            viewer.until("the film's end", Duration::from_secs(10), |seen| seen.recording.has_end_of(&last)).await?;
-        }
-        rounds.push(Recording::of(&film));
+        publisher
+            .play(&film)
+            .await
+            .with_context(|| format!("encoder number {number}"))?;
+        let sent = Recording::of(&film);
+        let has_end = |seen: &Seen| seen.recording.has_end_of(&sent);
+        audience
+            .until("the film's end", Duration::from_secs(10), has_end)
+            .await?;
+        rounds.push(sent);
         before = Some(publisher);
     }
     before.context("an encoder")?.finish().await?;
-    for viewer in &mut viewers {
-        viewer.end(Duration::from_secs(15)).await?;
+    audience.ended(Duration::from_secs(15)).await?;
+    for viewer in audience.viewers() {
         let recording = viewer.recording();
-        recording.is_monotonic().with_context(|| viewer.name().to_owned())?;
+        recording
+            .is_monotonic()
+            .with_context(|| viewer.name().to_owned())?;
         compare_rounds(&rounds, &recording).with_context(|| viewer.name().to_owned())?;
     }
     nodes.stop().await
 }
 
 async fn refuses(stage: &Stage) -> Result<()> {
-    let nodes = stage.nodes("duplicatePublish: reject, continuitySeconds: 2").await?;
+    let nodes = stage
+        .nodes("duplicatePublish: reject, continuitySeconds: 2")
+        .await?;
     let clip = stage.clip("h264-aac").await?;
     for first in &nodes.all {
         let stream = format!("live/{}", first.name);
@@ -59,11 +77,26 @@ async fn refuses(stage: &Stage) -> Result<()> {
             tokio::time::sleep(Duration::from_secs(1)).await;
             for second in &nodes.all {
                 let about = || format!("published on {}, then on {}", first.name, second.name);
-                let refused = Publisher::open(&second.rtmp(&stream)).await.err().with_context(about)?;
-                ensure!(format!("{refused:#}").contains("NetStream.Publish.BadName"), "{}: {refused:#}", about());
+                let refused = Publisher::open(&second.rtmp(&stream))
+                    .await
+                    .err()
+                    .with_context(about)?;
+                ensure!(
+                    format!("{refused:#}").contains("NetStream.Publish.BadName"),
+                    "{}: {refused:#}",
+                    about()
+                );
             }
-            let mut encoder = ffmpeg::publish(&format!("second-{}", first.name), &clip, &first.rtmp(&stream), stage.folder())?;
-            let status = encoder.exit(Duration::from_secs(5)).await.context("ffmpeg, refused")?;
+            let mut encoder = ffmpeg::publish(
+                &format!("second-{}", first.name),
+                &clip,
+                &first.rtmp(&stream),
+                stage.folder(),
+            )?;
+            let status = encoder
+                .exit(Duration::from_secs(5))
+                .await
+                .context("ffmpeg, refused")?;
             ensure!(!status.success(), "ffmpeg was not refused");
             Ok::<_, anyhow::Error>(())
         };
