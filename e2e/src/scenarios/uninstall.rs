@@ -8,9 +8,15 @@ use serde_json::json;
 use crate::cluster::{Stage, command, eventually, holds};
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
-    let release = stage.cluster.release.clone();
-    stage.apply_ready("demo", json!({})).await?;
-    let edge = stage.reach_role("demo", "edge").await?;
+    let result = leave(&stage).await;
+    stage.cluster.release.install(&[]).await?;
+    result
+}
+
+async fn leave(stage: &Stage) -> anyhow::Result<()> {
+    let release = &stage.cluster.release;
+    stage.apply_ready("the-last", json!({})).await?;
+    let edge = stage.reach_role("the-last", "edge").await?;
     let encoder = stage.published(&edge.rtmp("live/livestream")).await?;
     let viewer = stage.watched(&edge.flv("live/livestream")).await?;
 
@@ -25,31 +31,26 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     .await?;
     let kept = stage.kubectl(&["get", "lc", "-o", "name"]).await?;
     ensure!(
-        kept.trim() == "livecluster.livecluster.dev/demo",
+        kept.trim() == "livecluster.livecluster.dev/the-last",
         "LiveClusters: {kept}"
     );
     nothing_left(
-        &stage,
+        stage,
         &format!("app.kubernetes.io/instance={}", release.name),
         &["customresourcedefinition"],
     )
     .await?;
     drop((viewer, encoder));
     stage
-        .kubectl(&["delete", "lc/demo", "--timeout=60s"])
+        .kubectl(&["delete", "lc/the-last", "--timeout=60s"])
         .await?;
-    nothing_left(
-        &stage,
-        "app.kubernetes.io/managed-by=livecluster-operator,app.kubernetes.io/instance=demo",
-        &[],
-    )
-    .await?;
+    nothing_left(stage, CHILDREN, &[]).await?;
 
     if stage.cluster.kind.is_some() {
         stage.say("with crds.keep=false the definition goes too, and all LiveClusters with it");
         release.install(&["crds.keep=false"]).await?;
         stage
-            .apply_ready("demo", json!({"edges": {"replicas": 1}}))
+            .apply_ready("the-last", json!({"edges": {"replicas": 1}}))
             .await?;
         release
             .helm(&["uninstall", &release.name, "--wait"])
@@ -62,14 +63,8 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
             "--timeout=60s",
         ];
         command(&line, "").await?.success()?;
-        nothing_left(
-            &stage,
-            "app.kubernetes.io/managed-by=livecluster-operator,app.kubernetes.io/instance=demo",
-            &[],
-        )
-        .await?;
+        nothing_left(stage, CHILDREN, &[]).await?;
     }
-    release.install(&[]).await?;
     Ok(())
 }
 
@@ -97,3 +92,6 @@ async fn nothing_left(stage: &Stage, selector: &str, but: &[&str]) -> anyhow::Re
     })
     .await
 }
+
+const CHILDREN: &str =
+    "app.kubernetes.io/managed-by=livecluster-operator,app.kubernetes.io/instance=the-last";
