@@ -2,10 +2,10 @@
 //!
 //! Guarantees
 //! * Nothing that carries media waits for DNS: readers look at a `watch`, one task asks the name servers.
-//! * An answer is used for as long as its TTL says, but no less than [`TTL_FLOOR`] and no more than [`TTL_CEILING`].
+//! * An answer is used for as long as its TTL says, but no less than 1 s and no more than 30 s.
 //! * An answer without records means that there are no origins: pod addresses are given to other pods again, so an old
 //!   one must not be asked for ever. An error (no answer, SERVFAIL) says nothing, and the last known addresses stay.
-//! * [`Origins::refresh`] asks again at once, but no more often than once in [`TTL_FLOOR`].
+//! * [`Origins::refresh`] asks again at once, but no more often than once a second.
 //!
 //! The node itself may be in the set. It is left out by its id, in the answers that it gives, never by address.
 
@@ -28,12 +28,22 @@ use tracing::{info, warn};
 pub(crate) use names::NamesError;
 use names::{LookupError, Names};
 
-/// The shortest time between two questions for the same name: errors and refreshes never spin.
-const TTL_FLOOR: Duration = Duration::from_secs(1);
-/// The longest time that an answer is used, whatever its TTL.
-const TTL_CEILING: Duration = Duration::from_secs(30);
-/// How soon a name is asked again that has no records, or that could not be resolved.
-const RETRY: Duration = Duration::from_secs(2);
+/// How often the name servers are asked.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// The shortest time between two questions for the same name: errors and refreshes never spin.
+    floor: Duration,
+    /// The longest time that an answer is used, whatever its TTL.
+    ceiling: Duration,
+    /// How soon a name is asked again that has no records, or that could not be resolved.
+    retry: Duration,
+}
+
+const PACE: Pace = Pace {
+    floor: Duration::from_secs(1),
+    ceiling: Duration::from_secs(30),
+    retry: Duration::from_secs(2),
+};
 /// Origins that are kept of one answer: every question for a stream goes to all of them.
 const MAX_ORIGINS: usize = 256;
 
@@ -70,10 +80,10 @@ impl Origins {
         } else {
             Some(Names::from_system()?)
         };
-        Ok(Self::follow(sources, names))
+        Ok(Self::follow(sources, names, PACE))
     }
 
-    fn follow(sources: Vec<Source>, names: Option<Names>) -> Self {
+    fn follow(sources: Vec<Source>, names: Option<Names>, pace: Pace) -> Self {
         let fixed: Vec<SocketAddr> = sources
             .iter()
             .flat_map(|source| source.addresses.iter().copied())
@@ -81,7 +91,7 @@ impl Origins {
         let (sender, set) = watch::channel(together(fixed));
         let wake = Arc::new(Notify::new());
         if let Some(names) = names {
-            tokio::spawn(resolve(sources, names, sender, Arc::clone(&wake)));
+            tokio::spawn(resolve(sources, names, pace, sender, Arc::clone(&wake)));
         } else {
             tokio::spawn(async move { sender.closed().await });
         }
@@ -198,13 +208,14 @@ fn sources(discovery: &Discovery) -> Result<Vec<Source>, OriginsError> {
 async fn resolve(
     mut sources: Vec<Source>,
     names: Names,
+    pace: Pace,
     set: watch::Sender<Arc<[SocketAddr]>>,
     wake: Arc<Notify>,
 ) {
     loop {
         let asked = Instant::now();
         let lives = tokio::select! {
-            lives = join_all(sources.iter_mut().map(|source| source.update(&names))) => lives,
+            lives = join_all(sources.iter_mut().map(|source| source.update(&names, pace))) => lives,
             () = set.closed() => return,
         };
         let addresses = together(
@@ -220,10 +231,10 @@ async fn resolve(
             }
             changed
         });
-        let life = lives.into_iter().flatten().min().unwrap_or(TTL_CEILING);
+        let life = lives.into_iter().flatten().min().unwrap_or(pace.ceiling);
         tokio::select! {
             () = sleep_until(asked + life) => {}
-            () = wake.notified() => sleep_until(asked + TTL_FLOOR).await,
+            () = wake.notified() => sleep_until(asked + pace.floor).await,
             () = set.closed() => return,
         }
     }
@@ -231,7 +242,7 @@ async fn resolve(
 
 impl Source {
     /// Asks for the source's addresses and says how long the answer may be used; `None` is for ever.
-    async fn update(&mut self, names: &Names) -> Option<Duration> {
+    async fn update(&mut self, names: &Names, pace: Pace) -> Option<Duration> {
         let answer = match &self.place {
             Place::Fixed => return None,
             Place::Host { name, port } => names.addresses(name, *port).await,
@@ -245,14 +256,14 @@ impl Source {
                     .valid_until
                     .saturating_duration_since(Instant::now().into_std());
                 Some(if self.addresses.is_empty() {
-                    RETRY
+                    pace.retry
                 } else {
-                    life.clamp(TTL_FLOOR, TTL_CEILING)
+                    life.clamp(pace.floor, pace.ceiling)
                 })
             }
             Err(error) => {
                 self.report(&error);
-                Some(RETRY)
+                Some(pace.retry)
             }
         }
     }

@@ -12,7 +12,7 @@ async fn an_edge_pulls_once_however_many_watch_and_ends_with_the_last_one() {
     let cluster = Cluster::new();
     let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
     let encoder = origin.publish("a").await.unwrap();
-    let mut viewers: Vec<_> = (0..20).map(|_| edge.watch("a")).collect();
+    let mut viewers: Vec<_> = (0..8).map(|_| edge.watch("a")).collect();
     for viewer in &mut viewers {
         viewer.go_on(&encoder).await;
         viewer.check();
