@@ -33,12 +33,14 @@ pub enum CallError {
         source: Box<kube::Error>,
     },
     /// No answer came.
-    #[error("cannot {verb} {what}: no answer within {} seconds", LIMIT.as_secs())]
+    #[error("cannot {verb} {what}: no answer within {} seconds", limit.as_secs())]
     TimedOut {
         /// What was tried.
         verb: &'static str,
         /// The object or kind.
         what: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
 }
 
@@ -52,6 +54,17 @@ impl CallError {
             },
             Self::TimedOut { .. } => None,
         }
+    }
+
+    /// Whether nothing can be made any more, as the namespace goes away.
+    pub fn is_namespace_end(&self) -> bool {
+        let details = self.status().and_then(|status| status.details.as_ref());
+        details.is_some_and(|details| {
+            details
+                .causes
+                .iter()
+                .any(|cause| cause.reason == "NamespaceTerminating")
+        })
     }
 }
 
@@ -111,7 +124,11 @@ impl Calls {
             }
             Err(_) => {
                 self.metrics.api_request(verb, kind, "timeout");
-                Err(CallError::TimedOut { verb, what: what() })
+                Err(CallError::TimedOut {
+                    verb,
+                    what: what(),
+                    limit: LIMIT,
+                })
             }
         }
     }

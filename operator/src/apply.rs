@@ -245,7 +245,7 @@ fn refusal(error: CallError, what: &str) -> Result<Problem, ApplyError> {
     let Some(status) = error.status() else {
         return Err(error.into());
     };
-    if is_namespace_end(status) {
+    if error.is_namespace_end() {
         return Err(ApplyError::NamespaceEnds);
     }
     let cause = if status.is_forbidden() {
@@ -258,16 +258,6 @@ fn refusal(error: CallError, what: &str) -> Result<Problem, ApplyError> {
     Ok(Problem {
         cause,
         message: format!("{what}: {}", status.message),
-    })
-}
-
-/// Whether nothing can be made any more, as the namespace goes away.
-fn is_namespace_end(status: &Status) -> bool {
-    let causes = status.details.as_ref().map(|details| &details.causes);
-    causes.is_some_and(|causes| {
-        causes
-            .iter()
-            .any(|cause| cause.reason == "NamespaceTerminating")
     })
 }
 

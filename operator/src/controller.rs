@@ -220,6 +220,9 @@ fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<Context>) -> Ac
             }
         }
     };
+    if matches!(error, ApplyError::NamespaceEnds) {
+        return Action::requeue(wait);
+    }
     tracing::warn!(
         namespace = cluster[0],
         name = cluster[1],

@@ -40,7 +40,9 @@ impl Publisher {
     pub async fn publish(&self, event: &Event, about: &ObjectReference) {
         let recorder = self.recorder(event, about);
         let call = recorder.publish(event, about);
-        if let Err(error) = self.calls.call("create", "Event", "", call).await {
+        if let Err(error) = self.calls.call("create", "Event", "", call).await
+            && !error.is_namespace_end()
+        {
             tracing::warn!(%error, reason = event.reason, "an event is lost");
         }
     }

@@ -120,6 +120,7 @@ impl Candidate {
             Err(_) => Err(CallError::TimedOut {
                 verb: "hold",
                 what: format!("Lease {}", self.lease),
+                limit: ATTEMPT,
             }),
         }
     }

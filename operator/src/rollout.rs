@@ -57,3 +57,109 @@ fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: 
         .map(String::as_str)
         != wanted
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::desired::{Defaults, desired};
+
+    fn cluster(spec: Value) -> LiveCluster {
+        serde_json::from_value(json!({
+            "apiVersion": "livecluster.dev/v1alpha1", "kind": "LiveCluster",
+            "metadata": {"name": "demo", "namespace": "media", "uid": "u"}, "spec": spec
+        }))
+        .unwrap()
+    }
+
+    fn wanted(cluster: &LiveCluster) -> Desired {
+        desired(cluster, &Defaults::default(), &[]).unwrap()
+    }
+
+    /// What there is after `cluster` was rolled out.
+    fn settled(cluster: &LiveCluster) -> Observed {
+        let mut observed = Observed::default();
+        for child in wanted(cluster).children {
+            if child.kind == Kind::Deployment {
+                let mut object = child.document;
+                object["metadata"]["generation"] = 1.into();
+                object["spec"]["replicas"] = 2.into();
+                object["status"] = json!({
+                    "observedGeneration": 1, "replicas": 2, "updatedReplicas": 2,
+                    "readyReplicas": 2, "availableReplicas": 2
+                });
+                observed
+                    .deployments
+                    .push(serde_json::from_value(object).unwrap());
+            }
+        }
+        observed
+    }
+
+    fn leaving(role: &str, count: usize) -> Value {
+        let pod = json!({"metadata": {
+            "labels": {"app.kubernetes.io/component": role},
+            "deletionTimestamp": "2026-11-22T10:00:00Z"
+        }});
+        vec![pod; count].into()
+    }
+
+    fn holds(spec: Value, observed: &Observed) -> [Option<Hold>; 2] {
+        let cluster = cluster(spec);
+        let wanted = wanted(&cluster);
+        [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role))
+    }
+
+    #[test]
+    fn a_template_that_stays_is_never_held_back() {
+        let mut observed = settled(&cluster(json!({})));
+        observed.pods = serde_json::from_value(leaving("edge", 9)).unwrap();
+        assert_eq!(holds(json!({}), &observed), [None, None]);
+    }
+
+    #[test]
+    fn origins_wait_for_edges() {
+        let observed = settled(&cluster(json!({})));
+        let held = Some(Hold::EdgesFirst);
+        assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, held]);
+    }
+
+    #[test]
+    fn origins_that_change_alone_wait_for_nobody() {
+        let observed = settled(&cluster(json!({})));
+        let spec = json!({"origins": {"drainTimeoutSeconds": 1}});
+        assert_eq!(holds(spec, &observed), [None, None]);
+    }
+
+    #[test]
+    fn edges_that_only_grow_keep_no_origin_waiting() {
+        let mut observed = settled(&cluster(json!({})));
+        let status = observed.deployments[0].status.as_mut().unwrap();
+        (status.replicas, status.updated_replicas) = (Some(50), Some(50));
+        let spec = json!({"origins": {"drainTimeoutSeconds": 1}, "edges": {"replicas": 50}});
+        assert_eq!(holds(spec, &observed), [None, None]);
+    }
+
+    #[test]
+    fn a_further_rollout_waits_while_more_nodes_leave_than_there_are() {
+        let mut observed = settled(&cluster(json!({})));
+        observed.pods = serde_json::from_value(leaving("edge", 2)).unwrap();
+        assert_eq!(holds(json!({"image": "x:2"}), &observed)[0], None);
+        observed.pods = serde_json::from_value(leaving("edge", 3)).unwrap();
+        let held = Some(Hold::Draining);
+        assert_eq!(holds(json!({"image": "x:2"}), &observed)[0], held);
+    }
+
+    #[test]
+    fn a_cure_does_not_wait() {
+        let mut observed = settled(&cluster(json!({})));
+        observed.pods = serde_json::from_value(leaving("edge", 3)).unwrap();
+        observed.deployments[0]
+            .status
+            .as_mut()
+            .unwrap()
+            .available_replicas = Some(1);
+        assert_eq!(holds(json!({"image": "x:2"}), &observed)[0], None);
+    }
+}
