@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -18,6 +18,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::ApplyError;
@@ -33,10 +34,11 @@ type Watched = PartialObjectMeta<LiveCluster>;
 
 /// Seconds after which a watch is made anew, also if it was silent: load balancers drop silent ones without a word.
 const WATCH_SECONDS: u32 = 200;
-/// Passes at one time.
-const CONCURRENCY: u16 = 8;
-/// Time in which changes of one cluster are taken together.
-const DEBOUNCE: Duration = Duration::from_millis(300);
+/// Passes at one time, those included that wait for their pace.
+const CONCURRENCY: u16 = 32;
+/// Time between two passes over one cluster: the changes of a rollout come by the dozen, and are taken together. A
+/// debounce would do so as well, but while changes keep coming it never lets a pass begin.
+const PACE: Duration = Duration::from_millis(500);
 /// Time between two signs of life of the watches.
 const BEAT: Duration = Duration::from_secs(10);
 /// Time without a sign of life after which something is wrong. After failures the watches pause for 30 seconds.
@@ -49,6 +51,7 @@ pub struct Context {
     /// Hears the signs of life.
     pub watchdog: Arc<Watchdog>,
     failures: Mutex<HashMap<ClusterName, u32>>,
+    latest: Mutex<HashMap<ClusterName, Instant>>,
 }
 
 impl Context {
@@ -58,7 +61,27 @@ impl Context {
             operator,
             watchdog,
             failures: Mutex::default(),
+            latest: Mutex::default(),
         }
+    }
+
+    /// Waits until the last pass over a cluster is long enough ago.
+    async fn pace(&self, cluster: &ClusterName) {
+        let latest = self.latest().get(cluster).copied();
+        if let Some(latest) = latest {
+            tokio::time::sleep_until(latest + PACE).await;
+        }
+        self.latest().insert(cluster.clone(), Instant::now());
+    }
+
+    fn forget(&self, cluster: &ClusterName) {
+        self.operator.forget(cluster);
+        self.failures().remove(cluster);
+        self.latest().remove(cluster);
+    }
+
+    fn latest(&self) -> MutexGuard<'_, HashMap<ClusterName, Instant>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<ClusterName, u32>> {
@@ -87,11 +110,7 @@ pub async fn run(
     let beats = beats(context.watchdog.clone(), beat_name.clone());
     let stopped = stop.clone().cancelled_owned();
     Controller::new(api::<Watched>(&client, namespace), clusters)
-        .with_config(
-            Config::default()
-                .concurrency(CONCURRENCY)
-                .debounce(DEBOUNCE),
-        )
+        .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(api::<Deployment>(&client, namespace), ours.clone())
         .owns(api::<Service>(&client, namespace), ours.clone())
         .owns(api::<ConfigMap>(&client, namespace), ours.clone())
@@ -156,6 +175,7 @@ fn beats(watchdog: Arc<Watchdog>, name: String) -> impl Stream<Item = ObjectRef<
 async fn pass(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, ApplyError> {
     let cluster = cluster_name(&watched);
     let [namespace, name] = &cluster;
+    context.pace(&cluster).await;
     let started = Instant::now();
     let alive = context.watchdog.pass(&format!("{namespace}/{name}"));
     let result = context.operator.pass(namespace, name).await;
@@ -254,8 +274,7 @@ fn hear(error: &LoopError, context: &Context) {
                 gone.namespace.clone().unwrap_or_default(),
                 gone.name.clone(),
             ];
-            context.operator.forget(&cluster);
-            context.failures().remove(&cluster);
+            context.forget(&cluster);
         }
         error => {
             let cause = error.source().map(ToString::to_string);
@@ -269,7 +288,16 @@ type LoopError = controller::Error<ApplyError, watcher::Error>;
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::events::Reporter;
+
     use super::*;
+    use crate::api::Calls;
+    use crate::apply::Memory;
+    use crate::desired::Defaults;
+    use crate::events::Publisher;
+    use crate::fake_api::FakeApi;
+    use crate::metrics::Metrics;
+    use crate::scrape::Streams;
 
     #[test]
     fn patience_grows_and_has_an_end() {
@@ -277,6 +305,38 @@ mod tests {
             .map(|count| backoff(count).as_secs())
             .to_vec();
         assert_eq!(waits, [1, 2, 4, 256, 300, 300, 300]);
+    }
+
+    fn context() -> Context {
+        let (client, _api) = FakeApi::start();
+        let metrics = Metrics::new().unwrap();
+        let calls = Calls::new(metrics.clone());
+        let publisher = Publisher::new(client.clone(), calls.clone(), Reporter::from("test"));
+        let operator = Operator {
+            client,
+            calls,
+            defaults: Defaults::default(),
+            check_secrets: true,
+            memory: Memory::default(),
+            streams: Streams::default(),
+            publisher,
+            metrics,
+        };
+        Context::new(operator, Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_was_quiet_has_its_turn_at_once_and_the_next_one_waits() {
+        let context = context();
+        let [demo, other] = ["demo", "other"].map(|name| ["media".to_owned(), name.to_owned()]);
+        let start = Instant::now();
+        context.pace(&demo).await;
+        context.pace(&other).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        context.pace(&demo).await;
+        assert_eq!(start.elapsed(), PACE);
+        context.pace(&demo).await;
+        assert_eq!(start.elapsed(), PACE * 2);
     }
 
     #[test]

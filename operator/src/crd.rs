@@ -1,7 +1,7 @@
 //! The `LiveCluster` resource: what a user writes, what the operator answers, and the CustomResourceDefinition.
 //!
 //! [`nodes`] holds what origins and edges have in common, [`service`] how they are reached, [`status`] the answer,
-//! [`definition`] the way from these types to `crds/livecluster.yaml`.
+//! [`mod@definition`] the way from these types to `crds/livecluster.yaml`.
 
 #![expect(
     clippy::duplicated_attributes,

@@ -1,7 +1,7 @@
 //! What a `LiveCluster` needs in Kubernetes: a pure function, one file for each kind of object.
 //!
 //! No clock, no client, no randomness: equal input gives equal bytes, and `spec.replicas` of a Deployment is in no
-//! document (see [`Desired::replicas`]).
+//! document: only `/scale` sets it.
 
 mod config_map;
 mod deployment;

@@ -357,7 +357,7 @@ fn start_log(options: &Options) -> Result<(), RunError> {
         .with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
     Ok(())
 }
