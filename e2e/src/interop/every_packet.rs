@@ -76,10 +76,12 @@ async fn play(
     packets += late.got(&sent, END).await.with_context(published_to)?;
     let mut viewers = early.len() + late.len();
     // ffmpeg's own writing of what it reads differs in small things: metadata about colours, the first sound of Opus.
-    let sent = ffmpeg::rewritten(&clip, stage.folder()).await?;
+    let sent = ffmpeg::rewritten(&clip, stage.folder())
+        .await?
+        .as_ffmpeg_writes();
     for (what, file) in players.end().await? {
         let about = || format!("{what} (published to {})", home.name);
-        let came = Recording::read(&file)?.from_keyframe();
+        let came = Recording::read(&file)?.as_ffmpeg_writes();
         packets += compare(&sent, &came, From::Keyframe).with_context(about)?;
         ffmpeg::decode(&clip.ffmpeg, &file)
             .await

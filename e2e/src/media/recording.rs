@@ -24,6 +24,8 @@ pub struct Packet {
     pub keyframe: bool,
     /// A decoder's configuration, or Enhanced RTMP's metadata about colours, which viewers need as early.
     pub sequence_header: bool,
+    /// Enhanced RTMP's word about the channels of sound.
+    pub channels: bool,
 }
 
 /// Everything that came, in order.
@@ -48,6 +50,8 @@ impl Packet {
             hash: hasher.finish(),
             keyframe: message.is_keyframe(),
             sequence_header: message.is_sequence_header() || is_about_colours(message),
+            channels: message.kind == MediaKind::Audio
+                && message.payload.first() == Some(&MULTICHANNEL_CONFIG),
         }
     }
 
@@ -134,8 +138,9 @@ impl Recording {
         self
     }
 
-    /// Without what stands before the first keyframe, headers left out; all of it where there is no picture.
-    pub fn from_keyframe(mut self) -> Self {
+    /// As ffmpeg writes what it reads: nothing from before the first keyframe where there are pictures, and its own word
+    /// about channels in front, wherever it came in.
+    pub fn as_ffmpeg_writes(mut self) -> Self {
         let first = self
             .packets
             .iter()
@@ -144,7 +149,7 @@ impl Recording {
         let mut index = 0;
         self.packets.retain(|packet| {
             index += 1;
-            packet.sequence_header || index > first
+            packet.sequence_header || (index > first && !packet.channels)
         });
         self
     }
@@ -178,6 +183,9 @@ impl Recording {
             .unwrap_or_default()
     }
 }
+
+/// Sound format 9 is Enhanced RTMP, its packet type 4 the layout of channels.
+const MULTICHANNEL_CONFIG: u8 = 0x94;
 
 /// Larger than anything that a clip has.
 pub const MAX_TAG: usize = 16 << 20;
