@@ -1,6 +1,7 @@
 //! The least that a user can write: what it becomes, and what `kubectl get lc` shows of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -8,7 +9,10 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use kube::discovery::{Discovery, Scope, verbs};
 
-use crate::cluster::Stage;
+use crate::cluster::{Stage, eventually};
+
+/// How long the numbers of streams and viewers may take.
+const COUNTED: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     stage.kubectl_apply(MANIFEST).await?;
@@ -27,18 +31,26 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         "objects: missing {missing:?}, unexpected {unexpected:?}"
     );
 
-    let shown = stage
-        .kubectl(&["get", "lc", "demo", "--no-headers"])
-        .await?;
-    let columns: Vec<&str> = shown.split_whitespace().collect();
-    ensure!(
-        matches!(
-            columns.as_slice(),
-            ["demo", "True", "1", "2", "0", "0", _age]
-        ),
-        "kubectl get lc: expected demo True 1 2 0 0 AGE, seen {shown}"
-    );
-    Ok(())
+    // The nodes are asked for their numbers every few seconds, from when they are there.
+    eventually(
+        "kubectl get lc shows demo True 1 2 0 0 AGE",
+        COUNTED,
+        || async {
+            let shown = stage
+                .kubectl(&["get", "lc", "demo", "--no-headers"])
+                .await?;
+            let columns: Vec<&str> = shown.split_whitespace().collect();
+            ensure!(
+                matches!(
+                    columns.as_slice(),
+                    ["demo", "True", "1", "2", "0", "0", _age]
+                ),
+                "{shown}"
+            );
+            Ok(())
+        },
+    )
+    .await
 }
 
 /// Everything in the namespace whose controller is the LiveCluster, as `Kind/name`.

@@ -89,7 +89,6 @@ impl Relay {
             return survey;
         };
         let asked = origins.current().to_vec();
-        let nobody = asked.is_empty();
         let questions = asked
             .into_iter()
             .map(async |origin| (origin, self.question(origin, key, wait).await));
@@ -119,7 +118,8 @@ impl Relay {
                 }
             }
         }
-        if survey.silent > 0 || nobody {
+        // Who has it may be an origin that DNS did not tell of yet.
+        if survey.silent > 0 || survey.newest().is_none() {
             origins.refresh();
         }
         survey
