@@ -1,5 +1,4 @@
-//! Encoders and viewers of a scenario. A node port takes a moment until every machine knows it, so the first attempts may
-//! fail.
+//! Encoders and viewers of a scenario. A node that has just come, or lost what it knew, may refuse them for a moment.
 
 use std::time::Duration;
 
@@ -63,5 +62,5 @@ impl Stage {
     }
 }
 
-/// Until a Service that was made just now is known everywhere.
+/// Until nodes know one another and their streams.
 const PATIENCE: Duration = Duration::from_secs(30);

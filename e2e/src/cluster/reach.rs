@@ -3,14 +3,16 @@
 //! It works for any LiveCluster, whatever the type of its own Services, and for a single pod as well as for a role.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
+use tokio::net::TcpStream;
 
-use super::Stage;
+use super::{Stage, eventually};
 
 /// Where a role or a pod is reached from this host.
 #[derive(Clone, Debug)]
@@ -56,7 +58,22 @@ pub(super) async fn expose(
         Err(kube::Error::Api(status)) if status.is_already_exists() => services.get(name).await?,
         created => created.with_context(|| format!("cannot expose {name}"))?,
     };
-    of_service(stage, &service)
+    let reach = of_service(stage, &service)?;
+    known(&reach).await?;
+    Ok(reach)
+}
+
+/// Waits until the machines know the node ports: until then they refuse every connection.
+async fn known(reach: &Reach) -> anyhow::Result<()> {
+    for address in [&reach.rtmp, &reach.http] {
+        let expected = format!("{address} takes connections");
+        eventually(&expected, PATIENCE, || async {
+            TcpStream::connect(address).await?;
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Where a Service of type NodePort or LoadBalancer is reached.
@@ -85,3 +102,6 @@ fn port(name: &str, port: i32) -> ServicePort {
         ..ServicePort::default()
     }
 }
+
+/// For the machines to hear of a new Service.
+const PATIENCE: Duration = Duration::from_secs(30);
