@@ -129,14 +129,13 @@ impl Recipe {
             false => ffmpegs.debian.clone(),
         };
         let file = folder.join(format!("{}.flv", self.name));
-        if !file.exists() {
-            let unfinished = folder.join(format!("{}.unfinished.flv", self.name));
+        process::make(&file, Duration::from_secs(120), |unfinished| {
             let mut command = Command::new(&ffmpeg);
             command.args(["-hide_banner", "-loglevel", "error", "-y"]);
-            command.args(self.arguments()).arg(&unfinished);
-            process::run(&mut command, Duration::from_secs(120)).await?;
-            std::fs::rename(&unfinished, &file).context("name the clip")?;
-        }
+            command.args(self.arguments()).arg(unfinished);
+            command
+        })
+        .await?;
         if std::fs::metadata(&file)
             .map(|metadata| metadata.len())
             .unwrap_or_default()

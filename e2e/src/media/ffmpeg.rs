@@ -86,19 +86,17 @@ pub async fn rewritten(clip: &Clip, folder: &Path) -> Result<Recording> {
 }
 
 async fn copy(program: &Path, options: &[&str], from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        return Ok(());
-    }
-    let mut command = ffmpeg(program);
-    command
-        .args(options)
-        .arg("-i")
-        .arg(from)
-        .args(["-c", "copy", "-f", "flv"])
-        .arg(to);
-    process::run(&mut command, Duration::from_secs(30))
-        .await
-        .map(drop)
+    process::make(to, Duration::from_secs(30), |unfinished| {
+        let mut command = ffmpeg(program);
+        command
+            .args(options)
+            .arg("-i")
+            .arg(from)
+            .args(["-c", "copy", "-f", "flv"])
+            .arg(unfinished);
+        command
+    })
+    .await
 }
 
 /// A player that writes what comes into `NAME.flv`, without decoding it.

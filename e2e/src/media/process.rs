@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 
 /// A running program. Dropped, it and what it started are killed.
 #[derive(Debug)]
@@ -170,6 +171,22 @@ fn send(signal: Signal, target: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes a file by a program, unless it is there. Who wants the same file meanwhile waits for it: nobody finds half of it.
+pub async fn make(
+    file: &Path,
+    within: Duration,
+    program: impl FnOnce(&Path) -> Command,
+) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+    let _turn = ONE_AT_A_TIME.lock().await;
+    if file.exists() {
+        return Ok(());
+    }
+    let unfinished = file.with_extension("unfinished.flv");
+    run(&mut program(&unfinished), within).await?;
+    std::fs::rename(&unfinished, file).with_context(|| format!("name {}", file.display()))
+}
+
 /// Runs a program to its good end; what it printed on standard output.
 pub async fn run(command: &mut Command, within: Duration) -> Result<String> {
     let shown = format!("{:?}", command.as_std());
@@ -191,4 +208,33 @@ pub async fn run(command: &mut Command, within: Duration) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_several_want_is_made_once_and_never_seen_in_parts() {
+        let folder = std::env::temp_dir().join(format!("livecluster-make-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("film.flv");
+        let wanted = async || {
+            let program = |unfinished: &Path| {
+                let mut command = Command::new("sh");
+                let script = "echo made >>\"$0\"; echo one >\"$1\"; sleep 0.1; echo two >>\"$1\"";
+                command.args(["-c", script]);
+                command.arg(folder.join("made")).arg(unfinished);
+                command
+            };
+            make(&file, Duration::from_secs(10), program).await.unwrap();
+            std::fs::read_to_string(&file).unwrap()
+        };
+        let came = tokio::join!(wanted(), wanted(), wanted());
+        let whole = || "one\ntwo\n".to_owned();
+        assert_eq!(came, (whole(), whole(), whole()));
+        let made = std::fs::read_to_string(folder.join("made")).unwrap();
+        assert_eq!(made, "made\n");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
