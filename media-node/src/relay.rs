@@ -14,6 +14,7 @@
 //!   forwarded to, never from another copy: there are no loops.
 //! * Of several publications of a stream the newest one wins, on every node ([`admit`]).
 //! * A relay that changes its upstream goes on with the message that it needs next; what comes twice is dropped.
+//! * Viewers who waited for a publication get it from its first message, on every node that finds it while it is young.
 //! * Every wait has a limit. An origin that hangs is given up like one that is gone.
 //!
 //! Read in this order: [`protocol`] (what is said), [`serve`] (the answering side), [`ask`], [`pull`], [`admit`],

@@ -18,6 +18,9 @@ pub(super) struct Audience {
 /// A node that is not published to has to find the stream first.
 const FOUND_WITHIN: u32 = 5_000;
 
+/// In this time a viewer's node has asked the origins.
+const ASKED: Duration = Duration::from_secs(1);
+
 impl Audience {
     /// Viewers who are there before the encoder, which publishes to the node of this number.
     pub(super) fn early(nodes: &Nodes, stream: &str, home: usize) -> Self {
@@ -28,6 +31,14 @@ impl Audience {
                 From::Within(FOUND_WITHIN)
             }
         })
+    }
+
+    /// Viewers who have asked every node for the stream long before the encoder comes: they get all of it, wherever it is
+    /// published and wherever they are.
+    pub(super) async fn waiting(nodes: &Nodes, stream: &str) -> Self {
+        let audience = Self::of(nodes, stream, |_| From::Start);
+        tokio::time::sleep(ASKED).await;
+        audience
     }
 
     /// Viewers who come when the stream is there.

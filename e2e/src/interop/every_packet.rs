@@ -59,9 +59,8 @@ async fn play(
     sent: Recording,
 ) -> Result<(usize, usize)> {
     let stream = format!("live/{}", clip.recipe.name);
-    let home_number = number % nodes.all.len();
-    let home = &nodes.all[home_number];
-    let mut early = Audience::early(nodes, &stream, home_number);
+    let home = &nodes.all[number % nodes.all.len()];
+    let mut early = Audience::waiting(nodes, &stream).await;
     let name = format!("publish-{}", clip.recipe.name);
     let mut encoder = ffmpeg::publish(&name, &clip, &home.rtmp(&stream), stage.folder())?;
     let mut players = Players::start(stage, nodes, number, &clip, &stream)?;

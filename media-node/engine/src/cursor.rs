@@ -24,7 +24,7 @@ pub enum Format {
 /// Where a reader starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// At the newest keyframe.
+    /// At the newest keyframe; a viewer that was there before the publication, at its beginning while all of it is kept.
     Newest,
     /// At the oldest keyframe of the newest epoch.
     Oldest,
@@ -62,6 +62,8 @@ pub struct Cursor {
 #[derive(Debug)]
 struct Reader {
     position: Position,
+    /// The number that the next segment had when the reader came, or when it was outrun.
+    came: u64,
     /// What a relay's receiver expects next, by the last mark and the messages since then.
     expected: Option<Mark>,
     knows: Knows,
@@ -107,11 +109,13 @@ impl Cursor {
             (Format::Flv | Format::Rtmp, Start::At(..)) => Start::Newest,
             _ => start,
         };
+        let came = stream.window().end();
         Self {
             stream,
             worker,
             reader: Reader {
                 position: Position::Seeking(start),
+                came,
                 expected: None,
                 knows: Knows::Nothing,
                 format,
@@ -189,6 +193,7 @@ impl Reader {
             && number < window.first()
         {
             self.position = Position::Seeking(Start::Newest);
+            self.came = window.end();
             self.outrun = true;
             if let Knows::WhatCameBefore = self.knows {
                 self.knows = Knows::Nothing;
@@ -229,7 +234,7 @@ impl Reader {
         let number = match (start, self.format) {
             (Start::Oldest, _) => window.oldest_start()?,
             (_, Format::Relay) => window.newest_relay_start()?,
-            (_, Format::Flv | Format::Rtmp) => window.newest_start()?,
+            (_, Format::Flv | Format::Rtmp) => window.start_since(self.came)?,
         };
         let tracks = match self.format {
             Format::Flv if !self.joined => window.tracks_at(number)?,

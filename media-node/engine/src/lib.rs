@@ -15,6 +15,7 @@
 //!    keeps the newest group of pictures and some seconds before it.
 //! 4. [`Stream::subscribe`] gives a [`Cursor`], which is the number of the next segment. [`Cursor::next`] gives the
 //!    segment as a [`Batch`]: FLV readers share its bytes, RTMP viewers share a gather list over the same bytes.
+//!    One that was there first begins with the publication, a later one at the newest keyframe.
 //! 5. A cursor whose number has left the window jumps to the newest keyframe, and the jump is counted.
 //! 6. A later publication of the stream goes on in the same log: timestamps go on, viewers stay.
 //! 7. [`Registry::sweep`] ends streams whose publisher does not come back in time.

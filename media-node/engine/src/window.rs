@@ -21,6 +21,9 @@ pub(crate) struct Window {
     newest_start: Option<u64>,
     /// The first segment of the newest epoch, kept or not.
     epoch_start: u64,
+    /// No message of the newest epoch is missing since its first one: a log that begins with a sequence header and goes on
+    /// somewhere later is not the beginning.
+    epoch_is_whole: bool,
     /// The tracks of the newest epoch, once decided.
     tracks: Option<Tracks>,
     max_bytes: usize,
@@ -54,6 +57,7 @@ impl Window {
             bytes: 0,
             newest_start: None,
             epoch_start: 0,
+            epoch_is_whole: false,
             tracks: None,
             max_bytes,
             span_ms: i32::try_from(span.as_millis()).unwrap_or(i32::MAX),
@@ -65,11 +69,15 @@ impl Window {
     /// kept any longer, to be dropped outside of the lock.
     pub(crate) fn push(&mut self, segment: Segment, tracks: Option<Tracks>) -> Vec<Arc<Segment>> {
         let number = self.end();
-        let last = self.segments.back();
-        if last.is_none_or(|last| last.mark.epoch != segment.mark.epoch) {
+        let last = self.segments.back().map(|last| last.end());
+        let known = last.filter(|last| last.epoch == segment.mark.epoch);
+        if known.is_none() {
             self.epoch_start = number;
             self.newest_start = None;
         }
+        let expected = known.map_or(0, |known| known.sequence);
+        self.epoch_is_whole |= known.is_none();
+        self.epoch_is_whole &= segment.mark.sequence == expected;
         self.tracks = tracks;
         if segment.keyframe || tracks.is_some_and(|tracks| !tracks.video) {
             self.newest_start = Some(number);
@@ -161,6 +169,16 @@ impl Window {
         self.newest_start
     }
 
+    /// Where a viewer starts that waits since the next segment had this number: a publication that began later is shown from
+    /// its beginning, while all of it is kept. By the time that the viewer gets to run there may be more of it than one
+    /// segment, and sound without pictures would be lost up to the newest one.
+    pub(crate) fn start_since(&self, came: u64) -> Option<u64> {
+        match self.epoch_is_whole && self.epoch_start >= came.max(self.first) {
+            true => self.oldest_start(),
+            false => self.newest_start,
+        }
+    }
+
     /// Where a relay starts that knows nothing: where viewers do, or at the epoch's beginning while all of it is kept.
     pub(crate) fn newest_relay_start(&self) -> Option<u64> {
         let whole = self.get(self.epoch_start).map(|_| self.epoch_start);
@@ -184,7 +202,9 @@ impl Window {
             .filter(|(_, segment)| segment.mark.epoch == epoch)
             .peekable();
         let (_, oldest) = of_epoch.peek()?;
-        if oldest.mark.sequence > sequence {
+        let beginning_is_lost =
+            sequence == 0 && self.newest_epoch() == Some(epoch) && !self.epoch_is_whole;
+        if oldest.mark.sequence > sequence || beginning_is_lost {
             return None;
         }
         let found = of_epoch.find(|(_, segment)| segment.end().sequence > sequence);

@@ -76,6 +76,11 @@ impl Survey {
         })
     }
 
+    /// All origins have answered, and none has a publication.
+    pub(super) fn is_absent(&self) -> bool {
+        self.silent == 0 && !self.answers.is_empty() && self.newest().is_none()
+    }
+
     pub(super) fn of(&self, origin: SocketAddr) -> Option<&Answer> {
         self.answers.iter().find(|answer| answer.origin == origin)
     }

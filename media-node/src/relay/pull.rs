@@ -25,10 +25,14 @@ use tracing::{debug, info};
 use super::ask::{Answer, Until};
 use super::serve::is_published;
 use super::{Backoff, Gauge, Relay};
-use session::Session;
+use session::{History, Session};
 
 /// How long origins hold a question back until they have the stream. Then all are asked again: there may be others now.
 const WAIT: Duration = Duration::from_secs(1);
+
+/// A publication that began so long ago at most, while viewers waited for it, is pulled from its beginning. Of one that was
+/// found later they get the newest pictures: they would be that much late for as long as they watch.
+const YOUNG: Duration = Duration::from_secs(5);
 
 /// What is known about a stream that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +93,8 @@ pub(super) struct Wish {
     verdict: watch::Sender<Verdict>,
     /// Whether this is not the first pull.
     pulled: bool,
+    /// When all origins had last said that they have no publication.
+    absent: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +126,7 @@ impl Wish {
             states,
             verdict,
             pulled: false,
+            absent: None,
         }
     }
 
@@ -166,6 +173,9 @@ impl Wish {
                 () = self.no_pull_needed() => continue,
             };
             wait = WAIT;
+            if survey.is_absent() {
+                self.absent = Some(Instant::now());
+            }
             if let Some(answer) = survey.newest() {
                 self.verdict.send_replace(Verdict::Found);
                 if self.pull_from(answer.clone()).await {
@@ -206,7 +216,11 @@ impl Wish {
     async fn pull(&mut self, answer: &Answer) -> (Ended, u64) {
         let _gauge = Gauge::enter(&self.relay, |relay| &relay.pulls);
         let (key, origin) = (self.stream.key().clone(), answer.origin);
-        let mut session = Session::new(&self.relay, &self.stream, answer, self.pulled);
+        let history = History {
+            pulled: self.pulled,
+            awaited: self.absent.is_some_and(|absent| absent.elapsed() < YOUNG),
+        };
+        let mut session = Session::new(&self.relay, &self.stream, answer, history);
         let ended = session.run().await;
         let messages = session.messages();
         self.pulled |= messages > 0;

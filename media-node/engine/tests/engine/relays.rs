@@ -188,6 +188,23 @@ fn a_relay_that_asks_for_what_is_gone_starts_at_the_newest_keyframe() {
     }
 }
 
+/// A copy of a stream that has long been on begins with what viewers need first, and goes on somewhere later.
+#[test]
+fn a_copy_without_the_beginning_is_not_taken_for_the_whole() {
+    let registry = Registry::new(settings());
+    let mut viewer = FlvReader::of(&registry, "s", Format::Flv, Start::Newest);
+    let mut publication = pulled(&registry, 7);
+    let numbered = (0..).zip(headers()).chain((500..).zip(frames(0..35)));
+    for (sequence, message) in numbered {
+        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
+    }
+    assert_eq!(viewer.taken()[3], keyframe(1_200, 30));
+    let mut relay = reader(&registry, Start::At(Epoch(7), 0));
+    let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+    assert_eq!(sequences, [0, 1, 2, 530, 531, 532, 533, 534]);
+}
+
 #[test]
 fn a_relay_waits_for_the_publication_that_it_knows() {
     let registry = Registry::new(settings());

@@ -6,6 +6,7 @@ use media_engine::{EngineSettings, Format, Registry, Start};
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, Message};
 
+use crate::relays::frames;
 use crate::support::*;
 
 const BOTH: Tracks = Tracks {
@@ -81,6 +82,44 @@ fn late_viewer_starts_at_the_newest_keyframe() {
     send(&mut publication, [sound(1125, 5)]);
     assert_eq!(viewer.taken(), [sound(1125, 5)]);
     assert_eq!(rtmp.taken(), [sound(1125, 5)]);
+}
+
+/// A machine that is busy lets a viewer run late: by then, what it waited for may be many segments.
+#[test]
+fn a_viewer_that_waited_gets_all_of_a_publication() {
+    let sound_only = [metadata(&[("audiocodecid", 10.0)]), audio_header(1)];
+    let sounds = (0..100).map(|n| sound(n * 20, n));
+    let pictures = frames(0..35);
+    let films: [Vec<Message>; 2] = [
+        sound_only.into_iter().chain(sounds).collect(),
+        headers().into_iter().chain(pictures).collect(),
+    ];
+    let registry = Registry::new(settings());
+    for (film, epoch) in films.iter().zip(1..) {
+        let mut viewer = viewer(&registry);
+        let mut rtmp = RtmpReader::of(&registry, "a");
+        let mut publication = encoder(&registry, "a", epoch);
+        send(&mut publication, film.clone());
+        let payloads = |messages: Vec<Message>| -> Vec<_> {
+            let payloads = messages.into_iter().map(|message| message.payload);
+            payloads.collect()
+        };
+        assert_eq!(payloads(viewer.taken()), payloads(film.clone()));
+        assert_eq!(payloads(rtmp.taken()), payloads(film.clone()));
+    }
+}
+
+#[test]
+fn a_viewer_that_waited_starts_at_the_newest_keyframe_when_the_beginning_is_gone() {
+    let registry = short_window();
+    let mut viewer = viewer(&registry);
+    let mut publication = encoder(&registry, "a", 1);
+    send(&mut publication, headers());
+    send(&mut publication, frames(0..35));
+    let messages = viewer.taken();
+    assert_eq!(messages[3], keyframe(1_200, 30));
+    assert_eq!(messages.len(), 3 + 5);
+    assert_eq!(viewer.skips, 0, "it had not begun");
 }
 
 #[test]

@@ -24,20 +24,28 @@ use super::super::protocol::{PULL, Parameters};
 use super::{Ended, WAIT};
 use crate::clients::{ClientGuard, Role, StopReason};
 
-/// What an origin has for the head of its answer.
-const HEAD: Duration = Duration::from_secs(1);
+/// What an origin has for the head of its answer. It has just said that it has the stream, so it is busy rather than gone.
+const HEAD: Duration = Duration::from_secs(2);
 /// A live publisher sends all the time. One that does not is asked after, again and again.
 const IDLE: Duration = Duration::from_millis(400);
 /// An origin that sends nothing for so long and does not answer either is given up.
 const HUNG: Duration = Duration::from_millis(900);
+
+/// What was before a pull.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct History {
+    /// The stream was pulled before.
+    pub(super) pulled: bool,
+    /// Viewers waited for the publication before it began, and that is not long ago.
+    pub(super) awaited: bool,
+}
 
 pub(super) struct Session<'a> {
     relay: &'a Relay,
     stream: &'a Arc<Stream>,
     states: watch::Receiver<StreamState>,
     answer: &'a Answer,
-    /// The stream was pulled before.
-    again: bool,
+    history: History,
     client: Option<ClientGuard>,
     publication: Option<Publication>,
     /// When the engine wants to seal.
@@ -56,7 +64,7 @@ impl<'a> Session<'a> {
         relay: &'a Relay,
         stream: &'a Arc<Stream>,
         answer: &'a Answer,
-        again: bool,
+        history: History,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -64,7 +72,7 @@ impl<'a> Session<'a> {
             stream,
             states: stream.watch(),
             answer,
-            again,
+            history,
             client: None,
             publication: None,
             pulse: None,
@@ -84,7 +92,9 @@ impl<'a> Session<'a> {
             Ok(connection) => connection,
             Err(error) => return Ended::Lost(error.to_string()),
         };
-        let position = self.stream.position();
+        let beginning = (self.answer.epoch(), 0);
+        let known = self.stream.position();
+        let position = known.or_else(|| self.history.awaited.then_some(beginning));
         let parameters = Parameters {
             epoch: position.map(|(epoch, _)| epoch),
             sequence: position.map(|(_, sequence)| sequence),
@@ -201,7 +211,7 @@ impl<'a> Session<'a> {
             Ok(publication) => {
                 info!(stream = %key, origin = %self.answer.origin, epoch = epoch.0, "pulling");
                 self.publication = Some(publication);
-                if std::mem::take(&mut self.again) {
+                if std::mem::take(&mut self.history.pulled) {
                     self.relay.0.switches.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok(())

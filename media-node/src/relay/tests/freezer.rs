@@ -1,11 +1,12 @@
-//! A way to a node that can hang.
+//! A way to a node that can hang, for a while.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Passes bytes on to a node until it is told to freeze; then connections stay, and nothing moves.
+/// Passes bytes on to a node until it is told to freeze; then connections stay, and nothing moves. Thawed, it passes on what
+/// comes over those that were made since it froze.
 pub(super) struct Freezer {
     pub(super) address: SocketAddr,
     frozen: watch::Sender<bool>,
@@ -28,9 +29,16 @@ impl Freezer {
     pub(super) fn freeze(&self) {
         self.frozen.send_replace(true);
     }
+
+    pub(super) fn thaw(&self) {
+        self.frozen.send_replace(false);
+    }
 }
 
 async fn pass(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receiver<bool>) {
+    if frozen.wait_for(|frozen| !*frozen).await.is_err() {
+        return;
+    }
     let Ok(mut server) = TcpStream::connect(to).await else {
         return;
     };

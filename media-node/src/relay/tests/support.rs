@@ -27,7 +27,7 @@ use crate::relay::{Carried, Refusal, Relay, RelaySettings};
 /// What nothing in these tests takes.
 pub(super) const LIMIT: Duration = Duration::from_secs(8);
 /// Frames of a group of pictures.
-const GROUP: u32 = 25;
+pub(super) const GROUP: u32 = 25;
 
 pub(super) fn key(name: &str) -> StreamKey {
     StreamKey::new(None, "live", name).unwrap()
@@ -215,6 +215,12 @@ impl Encoder {
     /// The number of the next frame.
     pub(super) fn sent(&self) -> u32 {
         *self.sent.borrow()
+    }
+
+    /// Waits until so many frames were sent.
+    pub(super) async fn until(&mut self, sent: u32) {
+        let reached = self.sent.wait_for(|number| *number >= sent);
+        timeout(LIMIT, reached).await.unwrap().unwrap();
     }
 
     pub(super) async fn stop(mut self) -> u32 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::support::{Cluster, LIMIT, key};
+use super::support::{Cluster, GROUP, LIMIT, key};
 use crate::relay::Refusal;
 
 #[tokio::test]
@@ -112,6 +112,48 @@ async fn an_edge_that_starts_before_its_origin_finds_it() {
         begun.elapsed()
     );
     viewer.check();
+}
+
+#[tokio::test]
+async fn who_waited_gets_all_of_a_publication_that_was_found_late() {
+    let cluster = Cluster::new();
+    let (origin, freezer) = cluster.frail_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut early = edge.watch("a");
+    let asked = edge.relay.nobody_has(&early.stream);
+    timeout(LIMIT, asked).await.expect("an answer");
+    freezer.freeze();
+    let mut encoder = origin.publish("a").await.unwrap();
+    encoder.until(3 * GROUP).await;
+    freezer.thaw();
+    early.go_on(&encoder).await;
+    early.check();
+    assert_eq!(early.frames[0].number, 0);
+    let sent = encoder.sent();
+    let mut late = edge.watch("a");
+    late.go_on(&encoder).await;
+    late.check();
+    let first = late.frames[0];
+    assert!(first.keyframe && first.number + GROUP > sent, "{first:?}");
+}
+
+#[tokio::test]
+async fn who_waited_gets_all_of_a_publication_that_was_forwarded_late() {
+    let cluster = Cluster::new();
+    let (origin, freezer) = cluster.frail_origin("o").await;
+    let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
+    let mut viewers = [origin.watch("a"), edge.watch("a"), other.watch("a")];
+    let asked = other.relay.nobody_has(&viewers[2].stream);
+    timeout(LIMIT, asked).await.expect("an answer");
+    freezer.freeze();
+    let mut encoder = edge.publish("a").await.unwrap();
+    encoder.until(3 * GROUP).await;
+    freezer.thaw();
+    for viewer in &mut viewers {
+        viewer.go_on(&encoder).await;
+        viewer.check();
+        assert_eq!(viewer.frames[0].number, 0);
+    }
 }
 
 #[tokio::test]
