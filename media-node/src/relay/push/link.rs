@@ -29,6 +29,9 @@ const ASK: Duration = Duration::from_millis(200);
 /// An origin that does not answer for so long is given up. Viewers have a picture again within a second; an origin that
 /// was only busy loses nothing but this stream, and none of its messages.
 const HUNG: Duration = Duration::from_millis(750);
+/// The only origin has longer until it has the stream: to give it up would mean to begin again with the same one, which is
+/// busy, and nobody has seen the stream yet.
+const HUNG_ALONE: Duration = Duration::from_secs(3);
 /// What an origin has to confirm that it has the stream, and to confirm its end.
 const CONFIRM: Duration = Duration::from_secs(2);
 
@@ -213,11 +216,12 @@ impl Carrier {
             self.forward
                 .relay
                 .ask(side, self.origin, self.forward.stream.key(), Duration::ZERO);
-        let answer = match timeout(HUNG, asked).await {
+        let patience = self.patience();
+        let answer = match timeout(patience, asked).await {
             Ok(Ok(Some(answer))) => answer,
             Ok(Ok(None)) => return Err(Over::Lost("that is this node".to_owned())),
             Ok(Err(error)) => return Err(Over::Lost(error.to_string())),
-            Err(_) => return Err(Over::Lost(format!("no answer in {HUNG:?}"))),
+            Err(_) => return Err(Over::Lost(format!("no answer in {patience:?}"))),
         };
         if answer.live && answer.epoch() > self.forward.epoch {
             return Err(Over::Refused(Refusal::Superseded));
@@ -237,13 +241,14 @@ impl Carrier {
         let mut confirmed = false;
         loop {
             sleep(if confirmed { ASK } else { ASK / 10 }).await;
-            let deadline = heard + HUNG;
+            let hung = if confirmed { HUNG } else { self.patience() };
+            let deadline = heard + hung;
             if self.finished.is_cancelled() {
                 // The stream is to end there: the answer to the push says when.
                 std::future::pending::<()>().await;
             }
             match timeout_at(deadline, self.ask(&mut side)).await {
-                Err(_) => return Over::Lost(format!("no answer for {HUNG:?}")),
+                Err(_) => return Over::Lost(format!("no answer for {hung:?}")),
                 Ok(Err(error)) if Instant::now() > deadline => {
                     return Over::Lost(error.to_string());
                 }
@@ -266,6 +271,15 @@ impl Carrier {
                 Ok(Ok(_)) => {}
             }
             heard = Instant::now();
+        }
+    }
+
+    /// How long the origin may be silent before it has the stream.
+    fn patience(&self) -> Duration {
+        let origins = self.forward.relay.preferred(self.forward.stream.key());
+        match origins.iter().any(|origin| *origin != self.origin) {
+            true => HUNG,
+            false => HUNG_ALONE,
         }
     }
 

@@ -49,6 +49,21 @@ async fn an_origin_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
+async fn the_only_origin_is_not_given_up_because_it_is_slow_at_first() {
+    let cluster = Cluster::new();
+    let (origin, freezer) = cluster.frail_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut local = edge.watch("a");
+    freezer.freeze();
+    let encoder = edge.publish("a").await.unwrap();
+    local.until(encoder.epoch, 125).await;
+    freezer.thaw();
+    let mut viewer = origin.watch("a");
+    viewer.go_on(&encoder).await;
+    assert_eq!(edge.relay.counts().failures, 0);
+}
+
+#[tokio::test]
 async fn an_origin_that_has_not_noticed_that_it_lost_the_stream_is_left() {
     // The first edge reaches the origin through something that freezes, the second one directly.
     let (far, near) = (Cluster::new(), Cluster::new());
