@@ -12,6 +12,7 @@ mod diagnosis;
 mod reach;
 mod release;
 mod runner;
+mod scenario;
 mod stage;
 mod wait;
 
@@ -23,11 +24,12 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 pub use audit::{ObjectRef, Request, ResponseStatus, User};
-pub use command::{Finished, command};
+pub use command::{Finished, beginning, command};
 pub use reach::Reach;
 pub use release::{Release, SYSTEM_NAMESPACE};
-pub use runner::{Options, Scenario, Steps, run};
-pub use stage::{Stage, conditions, describe};
+pub use runner::{Options, run};
+pub use scenario::{Scenario, Steps};
+pub use stage::{Stage, conditions, describe, is_ready};
 pub use wait::{eventually, holds};
 
 /// What all scenarios share.

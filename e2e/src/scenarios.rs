@@ -63,7 +63,8 @@ pub(crate) const ALL: &[Scenario] = &[
         "rolling-upgrade",
         "T11: a new image while twenty people watch: edges first, nobody is cut off early",
         |stage| Box::pin(rolling_upgrade::run(stage)),
-    ),
+    )
+    .needs_kind("it loads a second image into the cluster"),
     Scenario::beside(
         "bad-image",
         "T13: with an image that nobody has, what runs goes on, and the status names it",
@@ -128,17 +129,20 @@ pub(crate) const ALL: &[Scenario] = &[
         "api-server-gone",
         "T24: without API server or operator streams go on, and the operator recovers by itself",
         |stage| Box::pin(api_server_gone::run(stage)),
-    ),
+    )
+    .needs_kind("it takes the API server away"),
     Scenario::alone(
         "node-drain",
         "T14: kubectl drain of a machine keeps the disruption budgets, ends, and streams live",
         |stage| Box::pin(node_drain::run(stage)),
-    ),
+    )
+    .needs_kind("it drains a machine of everything that runs on it"),
     Scenario::alone(
         "node-loss",
         "T30: a machine loses its power: streams go on and its pods are made anew",
         |stage| Box::pin(node_loss::run(stage)),
-    ),
+    )
+    .needs_kind("it takes a machine's power away"),
     Scenario::alone(
         "uninstall",
         "T28: helm uninstall with a stream running: the stream lives, and nothing is left afterwards",
@@ -148,5 +152,6 @@ pub(crate) const ALL: &[Scenario] = &[
         "readme",
         "the README's section On Kubernetes, line by line, on a cluster of its own",
         |stage| Box::pin(readme::run(stage)),
-    ),
+    )
+    .needs_kind("it follows the README and makes one"),
 ];

@@ -45,7 +45,7 @@ impl Finished {
             bail!(
                 "`{}` was expected to fail, but said: {}",
                 self.line,
-                self.stdout.trim()
+                beginning(self.stdout.trim())
             );
         }
         Ok(self.stderr)
@@ -84,5 +84,29 @@ pub async fn command(line: &[&str], input: &str) -> anyhow::Result<Finished> {
     })
 }
 
+/// As much of a text as a message can bear.
+pub fn beginning(text: &str) -> String {
+    let end = text.char_indices().nth(BEARABLE).map(|(end, _)| end);
+    match end.and_then(|end| text.get(..end)) {
+        Some(beginning) => format!("{beginning} … and so on, {} bytes in all", text.len()),
+        None => text.to_owned(),
+    }
+}
+
+const BEARABLE: usize = 500;
+
 /// Longer than any program that scenarios run.
 const LIMIT: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(beginning("short"), "short");
+        let long = beginning(&"ü".repeat(501));
+        assert!(long.starts_with(&"ü".repeat(500)), "{long}");
+        assert!(long.ends_with("… and so on, 1002 bytes in all"), "{long}");
+    }
+}

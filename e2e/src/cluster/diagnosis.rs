@@ -70,25 +70,24 @@ pub(super) async fn diagnose(
         }
     }
     logs(&folder, namespace).await;
-    if let Some(kind) = &stage.cluster.kind {
-        let into = folder.join("machines");
-        let exported = command(
-            &[
-                "kind",
-                "export",
-                "logs",
-                &into.to_string_lossy(),
-                "--name",
-                kind,
-            ],
-            "",
-        )
-        .await;
-        if let Err(error) = exported.and_then(super::Finished::success) {
-            keep(&folder, "machines.txt", &format!("{error:#}\n")).await;
-        }
+    if let Some(kind) = &stage.cluster.kind
+        && let Err(error) = machines(&folder.join("machines"), kind).await
+    {
+        keep(&folder, "machines.txt", &format!("{error:#}\n")).await;
     }
     (folder, tail)
+}
+
+/// The machines' own logs, without the journals' binary files: each has 8 MB, and `journal.log` says the same.
+async fn machines(into: &Path, kind: &str) -> anyhow::Result<()> {
+    let path = into.to_string_lossy();
+    let line = ["kind", "export", "logs", &path, "--name", kind];
+    let exported = command(&line, "").await?;
+    let mut machines = tokio::fs::read_dir(into).await?;
+    while let Some(machine) = machines.next_entry().await? {
+        let _absent = tokio::fs::remove_dir_all(machine.path().join("journal")).await;
+    }
+    exported.success().map(drop)
 }
 
 async fn logs(folder: &Path, namespace: &str) {

@@ -4,55 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Args;
-use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 
+use super::scenario::{self, Scenario, choose};
 use super::{Cluster, Stage, command, diagnosis, eventually};
-use crate::scenarios;
-
-/// One thing to prove.
-#[derive(Clone, Copy, Debug)]
-pub struct Scenario {
-    /// What it is called on the command line: its file's name.
-    pub name: &'static str,
-    /// What it proves, in one line.
-    pub proves: &'static str,
-    /// Whether it disturbs others, and so runs alone.
-    pub alone: bool,
-    /// The steps.
-    pub run: Steps,
-}
-
-impl Scenario {
-    /// A scenario that disturbs nobody: it runs beside others.
-    pub const fn beside(name: &'static str, proves: &'static str, run: Steps) -> Self {
-        Self {
-            name,
-            proves,
-            alone: false,
-            run,
-        }
-    }
-
-    /// A scenario that disturbs the operator, a machine or the API server: it runs alone.
-    pub const fn alone(name: &'static str, proves: &'static str, run: Steps) -> Self {
-        Self {
-            name,
-            proves,
-            alone: true,
-            run,
-        }
-    }
-}
-
-/// A scenario's steps, on its stage.
-pub type Steps = fn(Stage) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// What to run, and on what.
 #[derive(Args, Clone, Debug)]
@@ -88,29 +49,14 @@ pub struct Options {
 /// When one of them fails, or is not known.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     if options.list {
-        for scenario in scenarios::ALL {
-            let alone = if scenario.alone { "alone" } else { "" };
-            println!("{:30} {alone:6} {}", scenario.name, scenario.proves);
-        }
+        scenario::list();
         return Ok(());
     }
-    let chosen = choose(&options.scenarios)?;
+    let (chosen, skipped) = choose(&options.scenarios, options.kind.is_some())?;
     let began = Instant::now();
     let cluster = Arc::new(Cluster::connect(&options).await?);
-    println!("{:4}s  helm upgrade --install {}", 0, cluster.release.name);
-    cluster.release.install(&[]).await?;
-    // The API server knows the resource a moment before it tells everybody.
-    eventually(
-        "kubectl knows LiveClusters",
-        Duration::from_secs(60),
-        || async {
-            command(&["kubectl", "get", "lc", "-A"], "")
-                .await?
-                .success()
-        },
-    )
-    .await?;
-
+    install(&cluster).await?;
+    let ran = chosen.len();
     let (alone, beside): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|it| it.alone);
     let once = |scenario: Scenario| {
         let cluster = Arc::clone(&cluster);
@@ -125,24 +71,43 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     for scenario in alone {
         failed.extend(once(scenario).await);
     }
-    if !failed.is_empty() {
-        bail!("{} failed: {}", failed.len(), failed.join(", "));
+    for (scenario, why) in &skipped {
+        println!(
+            "{:4}s  {}: SKIPPED: needs a kind cluster of its own, as {why}",
+            began.elapsed().as_secs(),
+            scenario.name
+        );
     }
-    println!("{:4}s  all scenarios passed", began.elapsed().as_secs());
+    let left_out = scenario::left_out(&skipped);
+    if !failed.is_empty() {
+        bail!(
+            "{} of {ran} failed: {}{left_out}",
+            failed.len(),
+            failed.join(", ")
+        );
+    }
+    println!(
+        "{:4}s  {ran} scenarios passed{left_out}",
+        began.elapsed().as_secs()
+    );
     Ok(())
 }
 
-fn choose(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
-    if names.is_empty() {
-        return Ok(scenarios::ALL.to_vec());
-    }
-    let find = |name: &String| {
-        let found = scenarios::ALL.iter().find(|scenario| scenario.name == name);
-        found
-            .copied()
-            .with_context(|| format!("there is no scenario {name}; --list names them"))
-    };
-    names.iter().map(find).collect()
+async fn install(cluster: &Cluster) -> anyhow::Result<()> {
+    println!("{:4}s  helm upgrade --install {}", 0, cluster.release.name);
+    cluster.release.install(&[]).await?;
+    // The API server knows the resource a moment before it tells everybody.
+    eventually(
+        "kubectl knows LiveClusters",
+        Duration::from_secs(60),
+        || async {
+            command(&["kubectl", "get", "lc", "-A"], "")
+                .await?
+                .success()
+        },
+    )
+    .await
+    .map(drop)
 }
 
 /// Runs one scenario in a namespace of its own; its name if it failed.
@@ -164,17 +129,20 @@ async fn perform(
     let start = Instant::now();
     let result = attempt(scenario, &stage).await;
     let took = start.elapsed();
-    let Err(error) = result else {
+    let failed = if let Err(error) = result {
+        let (folder, tail) = diagnosis::diagnose(&stage, &error, took).await;
+        stage.say(format!("FAILED after {} s: {error:#}", took.as_secs()));
+        println!("{tail}--- all of it is in {}", folder.display());
+        Some(scenario.name)
+    } else {
         stage.say(format!("PASSED in {} s", took.as_secs()));
-        if !keep && let Err(error) = leave(&stage).await {
-            stage.say(format!("cannot clean up: {error:#}"));
-        }
-        return None;
+        None
     };
-    let (folder, tail) = diagnosis::diagnose(&stage, &error, took).await;
-    stage.say(format!("FAILED after {} s: {error:#}", took.as_secs()));
-    println!("{tail}--- all of it is in {}", folder.display());
-    Some(scenario.name)
+    // Those that failed, too: what stays would be a burden on the scenarios that follow.
+    if !keep && let Err(error) = leave(&stage).await {
+        stage.say(format!("cannot clean up: {error:#}"));
+    }
+    failed
 }
 
 async fn attempt(scenario: Scenario, stage: &Stage) -> anyhow::Result<()> {

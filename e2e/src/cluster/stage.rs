@@ -39,6 +39,15 @@ impl Stage {
         );
     }
 
+    /// Whether this is a kind cluster, whose machines may be looked into and broken. If not, says what is left out of the proof.
+    pub fn may_break(&self, what: &str) -> bool {
+        let kind = self.cluster.kind.is_some();
+        if !kind {
+            self.say(format!("left out, as it needs a kind cluster: {what}"));
+        }
+        kind
+    }
+
     /// The same scenario in another namespace.
     pub fn elsewhere(&self, namespace: &str) -> Self {
         Self {
@@ -157,6 +166,30 @@ impl Stage {
         .await
     }
 
+    /// Edits a LiveCluster and waits until its edges' Service shows it: the operator is at work, whoever leads. The API server
+    /// may have come back just now, so the edit itself is tried again. Each call needs a `mark` of its own.
+    ///
+    /// # Errors
+    /// When the API server takes no edit within half a minute, or the operator has not carried it out a minute and a half later.
+    pub async fn operator_works(&self, name: &str, mark: &str) -> anyhow::Result<()> {
+        let spec = json!({"edges": {"service": {"annotations": {"mark": mark}}}});
+        eventually("an edit is taken", Duration::from_secs(30), || {
+            self.edit(name, spec.clone())
+        })
+        .await?;
+        let expected = format!("the operator gives Service {name}-edge the annotation mark={mark}");
+        eventually(&expected, Duration::from_secs(90), || async {
+            let service: Service = self.get(&format!("{name}-edge")).await?;
+            let seen = service.annotations().get("mark");
+            ensure!(
+                seen.is_some_and(|seen| seen == mark),
+                "annotation mark={seen:?}"
+            );
+            Ok(())
+        })
+        .await
+    }
+
     /// The pods of a LiveCluster's role that are not leaving, by name.
     ///
     /// # Errors
@@ -235,6 +268,18 @@ pub fn conditions(object: &LiveCluster) -> &[Condition] {
         .as_ref()
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default()
+}
+
+/// Whether Kubernetes calls a pod ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref());
+    conditions
+        .unwrap_or_default()
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Conditions in one line.

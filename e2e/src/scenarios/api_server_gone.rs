@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
-use kube::ResourceExt;
 use serde_json::json;
 
-use crate::cluster::{Stage, command, eventually, holds};
+use crate::cluster::{Stage, command, holds};
 use crate::live::{Encoder, Viewer};
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
@@ -33,7 +31,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let result = away.await;
     stage.cluster.api_server(true).await?;
     result?;
-    works(&stage, "back").await?;
+    stage.operator_works("demo", "back").await?;
 
     stage.say("the operator is away");
     let deployment = format!("deployment/{}", stage.cluster.release.deployment());
@@ -62,7 +60,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     // Other scenarios need it, whatever happened here.
     scale(namespace, &deployment, 2).await?;
     result?;
-    works(&stage, "again").await?;
+    stage.operator_works("demo", "again").await?;
 
     encoder.never_noticed()?;
     viewer.is_still_there()?;
@@ -78,31 +76,6 @@ async fn scale(namespace: &str, deployment: &str, replicas: u8) -> anyhow::Resul
     .await?
     .success()?;
     Ok(())
-}
-
-/// An edit is done: the operator is at work.
-async fn works(stage: &Stage, value: &str) -> anyhow::Result<()> {
-    let spec = json!({"edges": {"service": {"annotations": {"round": value}}}});
-    eventually("an edit is taken", Duration::from_secs(30), || {
-        stage.edit("demo", spec.clone())
-    })
-    .await?;
-    eventually(
-        "the operator works by itself",
-        Duration::from_secs(90),
-        || async {
-            let service: k8s_openapi::api::core::v1::Service = stage.get("demo-edge").await?;
-            ensure!(
-                service
-                    .annotations()
-                    .get("round")
-                    .is_some_and(|it| it == value),
-                "not yet"
-            );
-            Ok(())
-        },
-    )
-    .await
 }
 
 const STREAM: &str = "live/livestream";

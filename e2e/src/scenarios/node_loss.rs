@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use serde_json::json;
 
-use crate::cluster::{Stage, eventually};
+use crate::cluster::{Stage, eventually, is_ready};
 use crate::live::Viewer;
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
@@ -48,7 +48,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let result = lost(&stage, &machine, &mut watched, &safe).await;
     stage.say(format!("{machine} has power again"));
     stage.cluster.power(&machine, true).await?;
-    is_ready(&stage, &machine, true, Duration::from_secs(120)).await?;
+    machine_is_ready(&stage, &machine, true, Duration::from_secs(120)).await?;
     result?;
     stage.ready("demo").await?;
     Ok(())
@@ -73,7 +73,7 @@ async fn lost(
             viewer.url()
         );
     }
-    is_ready(stage, machine, false, Duration::from_secs(90)).await?;
+    machine_is_ready(stage, machine, false, Duration::from_secs(90)).await?;
     eventually(
         "the lost pods are made anew elsewhere",
         Duration::from_secs(90),
@@ -82,7 +82,7 @@ async fn lost(
                 let pods = stage.pods("demo", role).await?;
                 let sound = pods
                     .iter()
-                    .filter(|pod| machine_of(pod) != Some(machine) && runs(pod))
+                    .filter(|pod| machine_of(pod) != Some(machine) && is_ready(pod))
                     .count();
                 ensure!(sound == 2, "{sound} {role}s run elsewhere");
             }
@@ -97,7 +97,7 @@ async fn lost(
     encoder.never_noticed()
 }
 
-async fn is_ready(
+async fn machine_is_ready(
     stage: &Stage,
     machine: &str,
     wanted: bool,
@@ -122,16 +122,4 @@ async fn is_ready(
 
 fn machine_of(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
-}
-
-fn runs(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|conditions| {
-        conditions
-            .iter()
-            .any(|it| it.type_ == "Ready" && it.status == "True")
-    })
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tokio::process::Command;
 
 use crate::cluster::{Stage, eventually};
@@ -11,10 +11,6 @@ use crate::live::{Encoder, Viewer};
 use crate::media::process;
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
-    ensure!(
-        stage.cluster.kind.is_some(),
-        "this scenario makes a kind cluster of its own"
-    );
     let readme = std::fs::read_to_string("README.md")?;
     let lines =
         commands(&readme).context("README.md has no section On Kubernetes with commands")?;
