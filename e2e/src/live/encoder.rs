@@ -93,7 +93,7 @@ impl Encoder {
         let lost = self.lost();
         anyhow::ensure!(
             lost.is_empty(),
-            "the encoder's connection broke: {}",
+            "the encoder was expected to notice nothing, but its connection broke: {}",
             lost.join("; ")
         );
         Ok(())
@@ -146,7 +146,10 @@ impl Camera {
 
     fn has_lost(&self, error: &anyhow::Error) {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.push(format!("after picture {}: {error:#}", self.number));
+        lost.push(format!(
+            "{}, after picture {}: {error:#}",
+            self.url, self.number
+        ));
     }
 
     /// Sends pictures until it is told to stop, or the connection breaks.

@@ -1,5 +1,6 @@
 //! What a viewer saw, and what is to be said about it.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
@@ -34,6 +35,18 @@ pub struct Sighting {
     pub timestamp: u32,
     /// Who sent it, and its number.
     pub stamp: Stamp,
+}
+
+impl fmt::Display for Sighting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match (self.picture, self.keyframe) {
+            (true, true) => "keyframe",
+            (true, false) => "picture",
+            (false, _) => "sound",
+        };
+        let Stamp { film, number } = self.stamp;
+        write!(f, "{what} {number} of film {film} at {} ms", self.timestamp)
+    }
 }
 
 impl Sightings {
@@ -75,14 +88,16 @@ impl Sightings {
     pub fn is_well_formed(&self) -> anyhow::Result<()> {
         ensure!(
             self.began_well == Some(true),
-            "expected both sequence headers and then a keyframe, seen {:?} after {} headers",
-            self.pictures().next(),
-            self.headers
+            "expected both sequence headers and then a keyframe; seen {} headers and first {}",
+            self.headers,
+            self.pictures()
+                .next()
+                .map_or("no picture".to_owned(), ToString::to_string)
         );
         for (before, after) in self.seen.iter().zip(self.seen.iter().skip(1)) {
             ensure!(
                 after.timestamp.wrapping_sub(before.timestamp) <= u32::MAX / 2,
-                "time goes back: {after:?} came after {before:?}"
+                "expected time never to go back; seen {after} right after {before}"
             );
         }
         Ok(())
@@ -95,7 +110,7 @@ impl Sightings {
     pub fn is_only_of(&self, film: u32) -> anyhow::Result<()> {
         match self.seen.iter().find(|it| it.stamp.film != film) {
             None => Ok(()),
-            Some(strange) => bail!("expected only film {film}, seen {strange:?}"),
+            Some(strange) => bail!("expected nothing but film {film}; seen {strange}"),
         }
     }
 
@@ -104,7 +119,9 @@ impl Sightings {
     /// # Errors
     /// Names the place.
     pub fn has_no_gap(&self) -> anyhow::Result<()> {
-        self.jumps(|before, after| after == before + 1)
+        self.jumps("each one once and in order", |before, after| {
+            after == before + 1
+        })
     }
 
     /// Fails if a picture or sound came twice or in the wrong order. Some may be lost.
@@ -112,10 +129,12 @@ impl Sightings {
     /// # Errors
     /// Names the place.
     pub fn has_nothing_twice(&self) -> anyhow::Result<()> {
-        self.jumps(|before, after| after > before)
+        self.jumps("none twice and all in order", |before, after| {
+            after > before
+        })
     }
 
-    fn jumps(&self, allowed: fn(u64, u64) -> bool) -> anyhow::Result<()> {
+    fn jumps(&self, expected: &str, allowed: fn(u64, u64) -> bool) -> anyhow::Result<()> {
         for picture in [true, false] {
             let mut before: Option<&Sighting> = None;
             for sighting in self.seen.iter().filter(|it| it.picture == picture) {
@@ -123,7 +142,7 @@ impl Sightings {
                     && before.stamp.film == sighting.stamp.film
                     && !allowed(before.stamp.number, sighting.stamp.number)
                 {
-                    bail!("{sighting:?} came right after {before:?}");
+                    bail!("expected {expected}; seen {sighting} right after {before}");
                 }
                 before = Some(sighting);
             }
@@ -177,7 +196,11 @@ mod tests {
     #[test]
     fn a_lost_picture_is_a_gap_but_not_twice() {
         let sightings = saw((25..40).chain(50..60));
-        assert!(sightings.has_no_gap().is_err());
+        assert_eq!(
+            sightings.has_no_gap().unwrap_err().to_string(),
+            "expected each one once and in order; \
+             seen keyframe 50 of film 1 at 2000 ms right after picture 39 of film 1 at 1560 ms"
+        );
         sightings.has_nothing_twice().unwrap();
         let last = sightings.seen.last().unwrap().at;
         assert_eq!(sightings.longest_stall(last), Duration::from_millis(440));

@@ -189,7 +189,7 @@ pub async fn make(
 
 /// Runs a program to its good end; what it printed on standard output.
 pub async fn run(command: &mut Command, within: Duration) -> Result<String> {
-    let shown = format!("{:?}", command.as_std());
+    let shown = shown(command);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = match tokio::time::timeout(within, output).await {
         Ok(output) => output.with_context(|| format!("run {shown}"))?,
@@ -208,6 +208,16 @@ pub async fn run(command: &mut Command, within: Duration) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The command line, without the environment that was set for it.
+fn shown(command: &Command) -> String {
+    let command = command.as_std();
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    format!("`{}`", words.join(" "))
 }
 
 #[cfg(test)]

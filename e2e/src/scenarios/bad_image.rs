@@ -28,7 +28,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         .edit("demo", json!({"image": "livecluster.dev/nothing:none"}))
         .await?;
     eventually(
-        "Progressing tells of the image",
+        "the condition Progressing names livecluster.dev/nothing",
         Duration::from_secs(60),
         || async {
             let cluster: LiveCluster = stage.get("demo").await?;
@@ -51,9 +51,12 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
             .await?
             .status
             .context("no status")?;
+        let ready = (status.origins.ready_replicas, status.edges.ready_replicas);
         ensure!(
-            status.origins.ready_replicas == 1 && status.edges.ready_replicas == 2,
-            "{status:?}"
+            ready == (1, 2),
+            "{} origins and {} edges are ready, not 1 and 2",
+            ready.0,
+            ready.1
         );
         Ok(())
     })

@@ -63,7 +63,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         let left: Deployment = stage.get("demo-edge").await?;
         ensure!(
             left.owner_references().is_empty(),
-            "{:?}",
+            "Deployment demo-edge still has owners: {:?}",
             left.owner_references()
         );
         Ok(())
@@ -87,7 +87,7 @@ async fn nothing_left(stage: &Stage) -> anyhow::Result<()> {
                 "name",
             ];
             let left = stage.kubectl(&line).await.context("list what is left")?;
-            ensure!(left.is_empty(), "{}", left.replace('\n', " "));
+            ensure!(left.is_empty(), "left: {}", left.replace('\n', " "));
             Ok(())
         },
     )

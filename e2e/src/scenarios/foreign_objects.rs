@@ -35,10 +35,8 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let same = |before: &Deployment, now: &Deployment| {
         before.spec == now.spec
             && before.labels() == now.labels()
-            && !now
-                .managed_fields()
+            && !managers(now)
                 .iter()
-                .filter_map(|fields| fields.manager.as_deref())
                 .any(|manager| manager.starts_with("livecluster-operator"))
     };
     holds(
@@ -48,8 +46,13 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
             let now: Deployment = stage.get("demo-edge").await?;
             ensure!(
                 same(&before, &now) && now.owner_references().is_empty(),
-                "{:?}",
-                now.metadata
+                "labels {:?} instead of {:?}, replicas {:?} instead of {:?}, owners {:?}, fields of {:?}",
+                now.labels(),
+                before.labels(),
+                replicas(&now),
+                replicas(&before),
+                now.owner_references(),
+                managers(&now)
             );
             Ok(())
         },
@@ -65,6 +68,16 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         .await
         .context("after the foreign Deployment is gone")?;
     Ok(())
+}
+
+/// Who has written any of its fields.
+fn managers(deployment: &Deployment) -> Vec<&str> {
+    let fields = deployment.managed_fields().iter();
+    fields.filter_map(|it| it.manager.as_deref()).collect()
+}
+
+fn replicas(deployment: &Deployment) -> Option<i32> {
+    deployment.spec.as_ref()?.replicas
 }
 
 const FOREIGN: &str = r"

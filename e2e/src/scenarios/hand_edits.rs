@@ -28,7 +28,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     }
     eventually("all of them again", LIMIT, || async {
         let again: Service = stage.get("demo-edge").await?;
-        ensure!(again.metadata.uid != before.metadata.uid, "the old Service");
+        ensure!(
+            again.metadata.uid != before.metadata.uid,
+            "Service demo-edge is still the old one"
+        );
         stage.get::<ConfigMap>("demo-edge-config").await?;
         stage.get::<PodDisruptionBudget>("demo-edge").await?;
         stage.get::<Deployment>("demo-origin").await?;
@@ -64,11 +67,12 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         let shown = serde_json::to_string(&ports)?;
         ensure!(
             !shown.contains("81,") && !shown.contains("81}"),
-            "ports {shown}"
+            "ports of Service demo-edge: {shown}"
         );
         ensure!(
             service.annotations().get("mine").is_some(),
-            "the annotation is gone"
+            "an annotation that is not the operator's is gone: {:?} are left",
+            service.annotations()
         );
         let config: ConfigMap = stage.get("demo-edge-config").await?;
         let text = config
@@ -76,11 +80,15 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
             .unwrap_or_default()
             .remove("config.yaml")
             .unwrap_or_default();
-        ensure!(text.contains("role: edge"), "config.yaml: {text}");
-        let edges: Deployment = stage.get("demo-edge").await?;
         ensure!(
-            edges.spec.and_then(|spec| spec.replicas) == Some(2),
-            "not two edges"
+            text.contains("role: edge"),
+            "demo-edge-config, config.yaml: {text}"
+        );
+        let edges: Deployment = stage.get("demo-edge").await?;
+        let replicas = edges.spec.and_then(|spec| spec.replicas);
+        ensure!(
+            replicas == Some(2),
+            "Deployment demo-edge has replicas {replicas:?}, not 2"
         );
         Ok(())
     })

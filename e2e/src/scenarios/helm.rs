@@ -39,7 +39,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let monitoring = "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.dashboard.enabled=true";
     let rendered = helm(&["template", "rendered", chart, "--set", monitoring]).await?;
     for kind in ["ServiceMonitor", "PodMonitor"] {
-        ensure!(rendered.contains(&format!("kind: {kind}\n")), "no {kind}");
+        ensure!(
+            rendered.contains(&format!("kind: {kind}\n")),
+            "expected a {kind} in what the chart renders with {monitoring}"
+        );
     }
 
     for wrong in [
@@ -51,7 +54,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         let refused = command(&["helm", "template", chart, "--set", wrong], "")
             .await?
             .failure()?;
-        ensure!(refused.contains("schema"), "--set {wrong}: {refused}");
+        ensure!(
+            refused.contains("schema"),
+            "--set {wrong}: expected a refusal by the schema, seen {refused}"
+        );
     }
 
     stage.say("installed, upgraded, tested");

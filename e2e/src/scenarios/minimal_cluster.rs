@@ -28,7 +28,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let unexpected: Vec<_> = found.difference(&expected).collect();
     ensure!(
         missing.is_empty() && unexpected.is_empty(),
-        "objects: missing {missing:?}, unexpected {unexpected:?}"
+        "objects of the LiveCluster: expected but missing {missing:?}, there but not expected {unexpected:?}"
     );
 
     // The nodes are asked for their numbers every few seconds, from when they are there.

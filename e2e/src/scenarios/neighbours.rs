@@ -57,7 +57,10 @@ async fn side_by_side(stage: &Stage, elsewhere: &Stage) -> anyhow::Result<()> {
     let _alone = stage.published(&first.rtmp("live/only-here")).await?;
     for (_, edge) in others {
         let Err(refused) = Viewer::watch(&edge.flv("live/only-here")).await else {
-            bail!("{} has a stream of its neighbour", edge.http);
+            bail!(
+                "expected a 404 from {}, as only its neighbour has the stream; seen the stream",
+                edge.http
+            );
         };
         ensure!(
             format!("{refused:#}").contains("404"),

@@ -58,7 +58,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     stage.say("everything is elsewhere");
     stage.ready("demo").await?;
     let how = moved.ends(Duration::from_secs(5)).await?;
-    ensure!(how == CLEAN, "the viewer on the drained machine: {how}");
+    ensure!(
+        how == CLEAN,
+        "the viewer on the drained machine: expected {CLEAN}, seen {how}"
+    );
     moved
         .sightings()
         .has_no_gap()

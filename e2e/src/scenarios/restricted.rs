@@ -24,7 +24,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let answer = command(&line, "").await?;
     let warned = answer.stderr.clone();
     answer.success()?;
-    ensure!(!warned.contains("violate"), "the operator's pods: {warned}");
+    ensure!(
+        !warned.contains("violate"),
+        "expected {system} to fulfil `restricted`, seen {warned}"
+    );
 
     // What the chart makes besides, such as the Job of `helm test`, as a Pod of this namespace.
     let chart = stage.cluster.release.chart.as_str();
@@ -49,6 +52,9 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let answer = stage.try_kubectl(&line, &rendered).await?;
     let warned = answer.stderr.clone();
     answer.success()?;
-    ensure!(!warned.contains("violate"), "helm test: {warned}");
+    ensure!(
+        !warned.contains("violate"),
+        "expected the pod of `helm test` to fulfil `restricted`, seen {warned}"
+    );
     Ok(())
 }

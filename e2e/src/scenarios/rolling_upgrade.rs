@@ -91,10 +91,13 @@ fn check(connections: &[Sightings], began: Instant) -> anyhow::Result<()> {
             .and_then(|()| seen.has_nothing_twice())?;
         if let Some((at, how)) = &seen.end {
             let after = at.saturating_duration_since(began);
-            ensure!(how == CLEAN, "cut off after {after:?}: {how}");
+            ensure!(
+                how == CLEAN,
+                "a viewer was cut off {after:?} after the change: {how}"
+            );
             ensure!(
                 after > DRAIN / 2,
-                "let go {after:?} after the change, with {DRAIN:?} to drain"
+                "a viewer was let go {after:?} after the change, with {DRAIN:?} to drain"
             );
         }
     }

@@ -111,10 +111,8 @@ async fn url(stage: &Stage, part: &str) -> anyhow::Result<()> {
     eventually(&expected, LIMIT, || async {
         let cluster: LiveCluster = stage.get("demo").await?;
         let play = cluster.status.context("no status")?.endpoints.play;
-        ensure!(
-            play.iter().any(|endpoint| endpoint.url.contains(part)),
-            "{play:?}"
-        );
+        let urls: Vec<&str> = play.iter().map(|endpoint| endpoint.url.as_str()).collect();
+        ensure!(urls.iter().any(|url| url.contains(part)), "{urls:?}");
         Ok(())
     })
     .await
