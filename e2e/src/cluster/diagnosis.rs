@@ -71,21 +71,28 @@ pub(super) async fn diagnose(
     }
     logs(&folder, namespace).await;
     if let Some(kind) = &stage.cluster.kind
-        && let Err(error) = machines(&folder.join("machines"), kind).await
+        && let Err(error) = machines(&folder.join("machines"), kind, namespace).await
     {
         keep(&folder, "machines.txt", &format!("{error:#}\n")).await;
     }
     (folder, tail)
 }
 
-/// The machines' own logs, without the journals' binary files: each has 8 MB, and `journal.log` says the same.
-async fn machines(into: &Path, kind: &str) -> anyhow::Result<()> {
+/// The machines' own logs. Of the API server's audit log, which holds all that any scenario did, only what names this one's
+/// namespace; of the journals not the binary files, which have 8 MB each and say what `journal.log` says.
+async fn machines(into: &Path, kind: &str, namespace: &str) -> anyhow::Result<()> {
     let path = into.to_string_lossy();
     let line = ["kind", "export", "logs", &path, "--name", kind];
     let exported = command(&line, "").await?;
     let mut machines = tokio::fs::read_dir(into).await?;
     while let Some(machine) = machines.next_entry().await? {
         let _absent = tokio::fs::remove_dir_all(machine.path().join("journal")).await;
+        let audit = machine.path().join("kubernetes/audit.log");
+        if let Ok(whole) = tokio::fs::read_to_string(&audit).await {
+            let own = whole.lines().filter(|line| line.contains(namespace));
+            let own: String = own.flat_map(|line| [line, "\n"]).collect();
+            tokio::fs::write(&audit, own).await?;
+        }
     }
     exported.success().map(drop)
 }

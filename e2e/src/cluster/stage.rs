@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -254,10 +254,11 @@ impl Stage {
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
         K::DynamicType: Default,
     {
-        self.api()
-            .get(name)
-            .await
-            .with_context(|| format!("no object {name}"))
+        self.api().get(name).await.map_err(|error| match error {
+            // Shown as it is, it says everything twice.
+            kube::Error::Api(status) => anyhow!("{}", status.message),
+            other => anyhow::Error::new(other).context(format!("cannot get {name}")),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 
-use crate::cluster::{Stage, command};
+use crate::cluster::{Stage, beginning, command};
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let release = &stage.cluster.release;
@@ -87,7 +87,8 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         .success()?;
     ensure!(
         deployed.contains("value: debug"),
-        "the upgrade did not reach the Deployment"
+        "expected log.level=debug to reach the Deployment, seen {}",
+        beginning(&deployed)
     );
     release
         .helm(&["test", &release.name, "--timeout", "150s"])

@@ -47,7 +47,9 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let after = nodes(&stage).await?;
     ensure!(
         before == after,
-        "expected the nodes to be the same containers; before {before:?}, after {after:?}"
+        "expected the nodes to be the same containers; of the old ones {:?} are gone, and {:?} are new",
+        before.difference(&after).collect::<Vec<_>>(),
+        after.difference(&before).collect::<Vec<_>>()
     );
     eventually(
         "both operators are ready again",

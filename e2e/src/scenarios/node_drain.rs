@@ -30,42 +30,26 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     );
     let encoder = stage.published(&stays.rtmp(STREAM)).await?;
     let steady = stage.watched(&stays.flv(STREAM)).await?;
-    let mut moved = stage.watched(&leaves.flv(STREAM)).await?;
+    // By RTMP, too: over HTTP a node that was killed ends a stream like one that let its viewers go.
+    let mut moved = [
+        stage.watched(&leaves.flv(STREAM)).await?,
+        stage.watched(&leaves.rtmp(STREAM)).await?,
+    ];
 
-    stage.say(format!("kubectl drain {machine}"));
-    let drained = async {
-        let line = [
-            "kubectl",
-            "drain",
-            &machine,
-            "--ignore-daemonsets",
-            "--delete-emptydir-data",
-            "--timeout=150s",
-        ];
-        command(&line, "").await?.success()
-    };
-    let watched = watch_budget(&stage);
-    let result = tokio::select! {
-        result = drained => result.map(drop),
-        broken = watched => broken,
-    };
-    let uncordoned = command(&["kubectl", "uncordon", &machine], "")
-        .await?
-        .success();
-    result?;
-    uncordoned?;
+    drain(&stage, &machine).await?;
 
     stage.say("everything is elsewhere");
     stage.ready("demo").await?;
-    let how = moved.ends(Duration::from_secs(5)).await?;
-    ensure!(
-        how == CLEAN,
-        "the viewer on the drained machine: expected {CLEAN}, seen {how}"
-    );
-    moved
-        .sightings()
-        .has_no_gap()
-        .context("until its node left")?;
+    for viewer in &mut moved {
+        let how = viewer.ends(Duration::from_secs(5)).await?;
+        ensure!(
+            how == CLEAN,
+            "{}, on the drained machine: expected {CLEAN}, seen {how}",
+            viewer.url()
+        );
+        let seen = viewer.sightings();
+        seen.has_no_gap().context("until its node left")?;
+    }
     let again = stage
         .watched(&stage.reach_role("demo", "edge").await?.flv(STREAM))
         .await?;
@@ -81,6 +65,32 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         "the viewer on the other machine stalled for {stall:?}"
     );
     Ok(())
+}
+
+/// Drains a machine while the budgets are watched, and then lets it take pods again.
+async fn drain(stage: &Stage, machine: &str) -> anyhow::Result<()> {
+    stage.say(format!("kubectl drain {machine}"));
+    let drained = async {
+        let line = [
+            "kubectl",
+            "drain",
+            machine,
+            "--ignore-daemonsets",
+            "--delete-emptydir-data",
+            "--timeout=150s",
+        ];
+        command(&line, "").await?.success()
+    };
+    let watched = watch_budget(stage);
+    let result = tokio::select! {
+        result = drained => result.map(drop),
+        broken = watched => broken,
+    };
+    let uncordoned = command(&["kubectl", "uncordon", machine], "")
+        .await?
+        .success();
+    result?;
+    uncordoned.map(drop)
 }
 
 /// An edge that stays, and one on the machine that is drained.
@@ -112,19 +122,23 @@ async fn edges(
 
 /// Never ends unless a role has no ready node at some time.
 async fn watch_budget(stage: &Stage) -> anyhow::Result<()> {
-    eventually("never", Duration::from_secs(600), || async {
+    let began = Instant::now();
+    let (origins, edges) = eventually("never", Duration::from_secs(600), || async {
         let status = stage
             .get::<LiveCluster>("demo")
             .await?
             .status
             .context("no status")?;
-        if status.origins.ready_replicas == 0 || status.edges.ready_replicas == 0 {
-            return Ok(());
-        }
-        anyhow::bail!("fine")
+        let ready = (status.origins.ready_replicas, status.edges.ready_replicas);
+        ensure!(ready.0 == 0 || ready.1 == 0, "fine");
+        Ok(ready)
     })
     .await?;
-    anyhow::bail!("a role had no ready node during the drain")
+    anyhow::bail!(
+        "expected a ready origin and a ready edge all the time; seen {origins} origins and {edges} edges ready, {} s after \
+         the drain began",
+        began.elapsed().as_secs()
+    )
 }
 
 const STREAM: &str = "live/livestream";

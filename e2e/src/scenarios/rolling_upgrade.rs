@@ -135,7 +135,10 @@ async fn edges_before_origins(stage: &Stage, next: &str) -> anyhow::Result<()> {
     let status = edges.status.unwrap_or_default();
     ensure!(
         status.updated_replicas == status.replicas && status.available_replicas >= Some(2),
-        "the origins' turn came before the edges were new: {status:?}"
+        "the origins' turn came before the edges were new: of {:?} edges {:?} had the new image, {:?} were available",
+        status.replicas,
+        status.updated_replicas,
+        status.available_replicas
     );
     Ok(())
 }

@@ -67,7 +67,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     let last: Service = stage.get("demo-edge").await?;
     ensure!(
         last.metadata.uid == made.metadata.uid,
-        "the Service was made anew"
+        "expected Service demo-edge to be changed in place, seen one that was made anew"
     );
     let left = last.spec.and_then(|spec| spec.ports).unwrap_or_default();
     ensure!(
