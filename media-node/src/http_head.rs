@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::http_body::Body;
+
 /// Bytes of a request's head: a player's is below 1 KiB, a browser's with cookies below 8.
 pub(crate) const MAX_HEAD: usize = 8 * 1024;
 
@@ -18,6 +20,8 @@ pub(crate) struct Head {
     pub(crate) agent: String,
     /// Whether the connection may serve another request.
     pub(crate) keep_alive: bool,
+    /// Whether it is HTTP/1.1, all of whose clients understand chunks (RFC 9112, section 7.1).
+    pub(crate) knows_chunks: bool,
     /// Whether a body follows, which no request here may have.
     pub(crate) has_body: bool,
     /// The request is the opening of a WebSocket.
@@ -109,6 +113,7 @@ fn read(request: &httparse::Request<'_, '_>) -> Head {
         host: field("Host").map(str::to_owned),
         agent: field("User-Agent").unwrap_or_default().to_owned(),
         keep_alive,
+        knows_chunks: request.version == Some(1),
         has_body: field("Transfer-Encoding").is_some()
             || field("Content-Length").is_some_and(|length| length != "0"),
         websocket: opens_websocket.then(|| Opening {
@@ -171,10 +176,13 @@ pub(crate) fn answer(
     head
 }
 
-/// The head in front of a stream, which ends with the connection.
-pub(crate) fn stream() -> String {
+/// The head in front of a stream; the connection ends with it.
+pub(crate) fn stream(body: Body) -> String {
     let mut head = begin(Status::OK);
     line(&mut head, "Content-Type", "video/x-flv");
+    if body == Body::Chunked {
+        line(&mut head, "Transfer-Encoding", "chunked");
+    }
     line(&mut head, "Connection", "close");
     // nginx in front would collect the stream in its buffers.
     line(&mut head, "X-Accel-Buffering", "no");
@@ -234,6 +242,8 @@ mod tests {
     fn http_1_0_closes_unless_asked_otherwise() {
         assert!(!head("GET / HTTP/1.0\r\n\r\n").keep_alive);
         assert!(head("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").keep_alive);
+        assert!(!head("GET / HTTP/1.0\r\n\r\n").knows_chunks);
+        assert!(head("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").knows_chunks);
         assert!(!head("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").keep_alive);
     }
 

@@ -15,11 +15,12 @@ use tokio::time::timeout;
 use tracing::{Instrument, debug_span};
 
 use crate::connections::Permit;
+use crate::http_body::Body;
 use crate::http_head::{self, Status};
 use crate::listener;
 use crate::play::{self, Opened, Watching};
 use crate::shared::Shared;
-use crate::viewer::{self, Dialect, Ending, Plain, Viewer};
+use crate::viewer::{self, Dialect, Ending, Viewer};
 use crate::websocket::{CloseCode, WebSocket};
 
 use requests::TEXT;
@@ -82,7 +83,7 @@ struct Session {
 /// What comes after the requests.
 enum Then {
     Close,
-    Flv(Watching),
+    Flv(Watching, Body),
     WebSocket(Watching, BytesMut),
 }
 
@@ -92,17 +93,20 @@ impl Session {
         let then = Box::pin(self.requests()).await;
         match then {
             Then::Close => {}
-            Then::Flv(watching) => {
-                let head = http_head::stream();
-                let ending = self
-                    .watch(watching, head.as_bytes(), &mut Plain, BytesMut::new())
+            Then::Flv(watching, mut body) => {
+                let head = http_head::stream(body);
+                let (ending, torn) = self
+                    .watch(watching, head.as_bytes(), &mut body, BytesMut::new())
                     .await;
                 if ending.is_abrupt() {
                     return;
                 }
+                if !torn {
+                    drop(self.write(body.end()).await);
+                }
             }
             Then::WebSocket(watching, input) => {
-                let ending = self
+                let (ending, _) = self
                     .watch(watching, b"", &mut WebSocket::default(), input)
                     .await;
                 if ending.is_abrupt() {
@@ -119,14 +123,14 @@ impl Session {
         viewer::farewell(&mut self.socket).await;
     }
 
-    /// Sends a stream to its end.
+    /// Sends a stream to its end. Tells how it ended, and whether in the middle of something.
     async fn watch(
         &mut self,
         watching: Watching,
         head: &[u8],
         dialect: &mut impl Dialect,
         mut input: BytesMut,
-    ) -> Ending {
+    ) -> (Ending, bool) {
         let Watching { client, opened } = watching;
         let Opened {
             stream,
@@ -140,16 +144,21 @@ impl Session {
             stream: &stream,
             stall: self.shared.config.limits.stall_timeout(),
             leaving: false,
+            torn: false,
         };
         let prefix = dialect.prefix(first.remaining());
         let ending = match viewer
-            .send(&mut Buf::chain(Buf::chain(head, &*prefix), first))
+            .send(&mut Buf::chain(
+                Buf::chain(Buf::chain(head, &*prefix), first),
+                dialect.suffix(),
+            ))
             .await
         {
             Ok(()) => viewer.watch(dialect, &mut cursor, &mut input).await,
             Err(ending) => ending,
         };
+        let torn = viewer.torn;
         play::ended(&self.shared, &client, ending);
-        ending
+        (ending, torn)
     }
 }

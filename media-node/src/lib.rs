@@ -18,6 +18,7 @@ mod api;
 mod clients;
 mod connections;
 mod drain;
+mod http_body;
 mod http_head;
 mod http_session;
 mod internal;

@@ -37,6 +37,11 @@ pub(crate) trait Dialect {
     /// What stands before a batch of this length.
     fn prefix(&mut self, length: usize) -> Prefix;
 
+    /// What stands behind each batch.
+    fn suffix(&self) -> &'static [u8] {
+        b""
+    }
+
     /// Reads what the viewer sent; called until it is `None`.
     fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, Self::Error>;
 
@@ -110,26 +115,6 @@ impl Ending {
     }
 }
 
-/// HTTP-FLV: the bytes as they are, and nothing to say for the viewer.
-pub(crate) struct Plain;
-
-impl Dialect for Plain {
-    type Error = std::convert::Infallible;
-
-    fn prefix(&mut self, _: usize) -> Prefix {
-        Prefix::default()
-    }
-
-    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, Self::Error> {
-        input.clear();
-        Ok(None)
-    }
-
-    fn reply(&mut self) -> Option<Bytes> {
-        None
-    }
-}
-
 /// A viewer's socket, and who it is.
 pub(crate) struct Viewer<'a> {
     pub(crate) socket: &'a mut TcpStream,
@@ -139,6 +124,8 @@ pub(crate) struct Viewer<'a> {
     pub(crate) stall: Duration,
     /// It is to leave at the next keyframe.
     pub(crate) leaving: bool,
+    /// What was begun to be sent was not sent to its end.
+    pub(crate) torn: bool,
 }
 
 impl Viewer<'_> {
@@ -190,12 +177,17 @@ impl Viewer<'_> {
             self.client.skipped();
         }
         let prefix = dialect.prefix(batch.remaining());
-        self.send(&mut Buf::chain(&*prefix, batch)).await
+        self.send(&mut Buf::chain(
+            Buf::chain(&*prefix, batch),
+            dialect.suffix(),
+        ))
+        .await
     }
 
     /// Sends bytes. A timer exists only while the socket takes none.
     pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), Ending> {
         let length = bytes.remaining();
+        self.torn = true;
         while bytes.has_remaining() {
             match write_some(self.socket, bytes) {
                 Ok(0) => return Err(Ending::Gone),
@@ -204,6 +196,7 @@ impl Viewer<'_> {
                 Err(_) => return Err(Ending::Gone),
             }
         }
+        self.torn = false;
         self.client.sent(length);
         Ok(())
     }

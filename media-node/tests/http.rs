@@ -34,15 +34,43 @@ async fn a_stream_is_answered_as_players_need_it() {
         assert_eq!(answer.header("connection"), Some("close"));
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("content-length"), None);
+        let chunked = version == "1.1";
         assert_eq!(
-            (
-                answer.header("content-length"),
-                answer.header("transfer-encoding")
-            ),
-            (None, None)
+            answer.header("transfer-encoding"),
+            chunked.then_some("chunked")
         );
+        if chunked {
+            while wire.take(1).await[..] != *b"\n" {}
+        }
         assert_eq!(&wire.take(5).await[..], b"FLV\x01\x05");
     }
+}
+
+#[tokio::test]
+async fn the_end_of_a_stream_is_said_where_http_has_a_word_for_it() {
+    let node = TestNode::with(|config| {
+        config.stream.continuity_seconds = 0;
+        config.stream.play_wait_seconds = 10;
+    })
+    .await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut wires = Vec::new();
+    for version in ["1.0", "1.1"] {
+        let mut wire = Wire::connect(node.addresses.http).await;
+        wire.send(format!("GET /live/a.flv HTTP/{version}\r\n\r\n"))
+            .await;
+        assert_eq!(wire.head().await.status, 200);
+        wires.push(wire);
+    }
+    drop(publisher);
+    let [until_closed, chunked] = [wires.remove(0), wires.remove(0)];
+    let ends = [until_closed, chunked].map(async |mut wire| wire.rest().await);
+    let ends = futures::future::join_all(ends).await;
+    assert!(!ends[0].ends_with(b"0\r\n\r\n"));
+    assert!(ends[1].ends_with(b"\r\n0\r\n\r\n"));
 }
 
 #[tokio::test]

@@ -119,6 +119,11 @@ impl Players {
         let mut files = Vec::new();
         for (process, file) in &mut self.running {
             process.success(Duration::from_secs(20)).await?;
+            anyhow::ensure!(
+                !process.output().contains("prematurely"),
+                "the end was taken for a fault{}",
+                process.told()
+            );
             files.push((format!("ffmpeg's {}", file.display()), file.clone()));
         }
         Ok(files)

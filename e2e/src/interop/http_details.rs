@@ -129,8 +129,8 @@ async fn answers(stage: &Stage, node: &Node) -> Result<()> {
         );
         let chunked = head.contains("transfer-encoding: chunked");
         ensure!(
-            version == "--http1.1" || !chunked,
-            "HTTP/1.0 knows no chunks: {head}"
+            chunked == (version == "--http1.1"),
+            "HTTP/1.1 gets chunks, HTTP/1.0 knows none: {head}"
         );
         let body = std::fs::read(file).context("read the body")?;
         ensure!(

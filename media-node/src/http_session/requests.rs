@@ -11,6 +11,7 @@ use tracing::debug;
 
 use super::{Session, Then};
 use crate::clients::Kind;
+use crate::http_body::Body;
 use crate::http_head::{self, Head, HeadError, MAX_HEAD, Method, Opening, Status};
 use crate::play::{self, NotPlayable, Wish};
 use crate::shared::Phase;
@@ -200,12 +201,16 @@ impl Session {
                 return self.tell(status, &error.to_string(), manner).await;
             }
         };
+        let body = match head.knows_chunks {
+            true => Body::Chunked,
+            false => Body::UntilClosed,
+        };
         if manner.without_body {
-            self.write(http_head::stream().as_bytes()).await?;
+            self.write(http_head::stream(body).as_bytes()).await?;
             return Ok(Some(Then::Close));
         }
         Ok(Some(match accept {
-            None => Then::Flv(watching),
+            None => Then::Flv(watching, body),
             Some(accept) => {
                 self.write(http_head::switch_to_websocket(&accept).as_bytes())
                     .await?;

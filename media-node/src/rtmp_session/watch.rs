@@ -75,6 +75,7 @@ impl Session {
                 stream: &stream,
                 stall: self.shared.config.limits.stall_timeout(),
                 leaving: false,
+                torn: false,
             };
             let mut commands = Commands(&mut self.connection);
             let shown = match next.take() {
