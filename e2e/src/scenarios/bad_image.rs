@@ -27,38 +27,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     stage
         .edit("demo", json!({"image": "livecluster.dev/nothing:none"}))
         .await?;
-    eventually(
-        "the condition Progressing names livecluster.dev/nothing",
-        Duration::from_secs(60),
-        || async {
-            let cluster: LiveCluster = stage.get("demo").await?;
-            let found = conditions(&cluster);
-            let progressing = found.iter().find(|it| it.type_ == "Progressing");
-            ensure!(
-                progressing.is_some_and(|it| it.message.contains("Image")
-                    && it.message.contains("livecluster.dev/nothing")),
-                "{}",
-                describe(found)
-            );
-            Ok(())
-        },
-    )
-    .await?;
+    progressing_names_the_image(&stage).await?;
     holds("all old nodes serve", Duration::from_secs(20), || async {
         viewers.iter().try_for_each(Viewer::is_still_there)?;
-        let status = stage
-            .get::<LiveCluster>("demo")
-            .await?
-            .status
-            .context("no status")?;
-        let ready = (status.origins.ready_replicas, status.edges.ready_replicas);
-        ensure!(
-            ready == (1, 2),
-            "{} origins and {} edges are ready, not 1 and 2",
-            ready.0,
-            ready.1
-        );
-        Ok(())
+        all_are_ready(&stage).await
     })
     .await?;
     let late = stage.watched(&edge.flv(STREAM)).await?;
@@ -84,6 +56,40 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
             .has_no_gap()
             .with_context(|| viewer.url().to_owned())?;
     }
+    Ok(())
+}
+
+async fn progressing_names_the_image(stage: &Stage) -> anyhow::Result<()> {
+    eventually(
+        "the condition Progressing names livecluster.dev/nothing",
+        Duration::from_secs(60),
+        || async {
+            let cluster: LiveCluster = stage.get("demo").await?;
+            let found = conditions(&cluster);
+            let progressing = found.iter().find(|it| it.type_ == "Progressing");
+            ensure!(
+                progressing.is_some_and(|it| it.message.contains("Image")
+                    && it.message.contains("livecluster.dev/nothing")),
+                "{}",
+                describe(found)
+            );
+            Ok(())
+        },
+    )
+    .await
+}
+
+/// The origin and both edges of before.
+async fn all_are_ready(stage: &Stage) -> anyhow::Result<()> {
+    let cluster: LiveCluster = stage.get("demo").await?;
+    let status = cluster.status.context("no status")?;
+    let ready = (status.origins.ready_replicas, status.edges.ready_replicas);
+    ensure!(
+        ready == (1, 2),
+        "{} origins and {} edges are ready, not 1 and 2",
+        ready.0,
+        ready.1
+    );
     Ok(())
 }
 

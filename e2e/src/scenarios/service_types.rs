@@ -30,30 +30,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     stage.say("LoadBalancer, with a port and a host name of its own");
     let balanced = json!({"type": "LoadBalancer", "ports": {"http": 80}});
     service(&stage, balanced).await?;
-    eventually(
-        "a Service of type LoadBalancer with port 80",
-        LIMIT,
-        || async {
-            let spec = stage
-                .get::<Service>("demo-edge")
-                .await?
-                .spec
-                .context("no spec")?;
-            let ports: Vec<i32> = spec
-                .ports
-                .unwrap_or_default()
-                .iter()
-                .map(|it| it.port)
-                .collect();
-            ensure!(
-                spec.type_.as_deref() == Some("LoadBalancer") && ports == [1935, 80],
-                "type {:?}, ports {ports:?}",
-                spec.type_
-            );
-            Ok(())
-        },
-    )
-    .await?;
+    is_balanced(&stage).await?;
     give_address(&stage, "203.0.113.7").await?;
     url(&stage, "http://203.0.113.7:80/").await?;
 
@@ -77,6 +54,34 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     );
     watching.is_still_there()?;
     encoder.never_noticed()
+}
+
+/// Waits until the Service is what was asked for.
+async fn is_balanced(stage: &Stage) -> anyhow::Result<()> {
+    eventually(
+        "a Service of type LoadBalancer with port 80",
+        LIMIT,
+        || async {
+            let spec = stage
+                .get::<Service>("demo-edge")
+                .await?
+                .spec
+                .context("no spec")?;
+            let ports: Vec<i32> = spec
+                .ports
+                .unwrap_or_default()
+                .iter()
+                .map(|it| it.port)
+                .collect();
+            ensure!(
+                spec.type_.as_deref() == Some("LoadBalancer") && ports == [1935, 80],
+                "type {:?}, ports {ports:?}",
+                spec.type_
+            );
+            Ok(())
+        },
+    )
+    .await
 }
 
 async fn service(stage: &Stage, service: serde_json::Value) -> anyhow::Result<LiveCluster> {
