@@ -95,18 +95,16 @@ impl Session {
             Then::Close => {}
             Then::Flv(watching, mut body) => {
                 let head = http_head::stream(body);
-                let (ending, torn) = self
+                let ending = self
                     .watch(watching, head.as_bytes(), &mut body, BytesMut::new())
                     .await;
                 if ending.is_abrupt() {
                     return;
                 }
-                if !torn {
-                    drop(self.write(body.end()).await);
-                }
+                drop(self.write(body.end()).await);
             }
             Then::WebSocket(watching, input) => {
-                let (ending, _) = self
+                let ending = self
                     .watch(watching, b"", &mut WebSocket::default(), input)
                     .await;
                 if ending.is_abrupt() {
@@ -123,14 +121,14 @@ impl Session {
         viewer::farewell(&mut self.socket).await;
     }
 
-    /// Sends a stream to its end. Tells how it ended, and whether in the middle of something.
+    /// Sends a stream to its end.
     async fn watch(
         &mut self,
         watching: Watching,
         head: &[u8],
         dialect: &mut impl Dialect,
         mut input: BytesMut,
-    ) -> (Ending, bool) {
+    ) -> Ending {
         let Watching { client, opened } = watching;
         let Opened {
             stream,
@@ -144,7 +142,6 @@ impl Session {
             stream: &stream,
             stall: self.shared.config.limits.stall_timeout(),
             leaving: false,
-            torn: false,
         };
         let prefix = dialect.prefix(first.remaining());
         let ending = match viewer
@@ -157,8 +154,7 @@ impl Session {
             Ok(()) => viewer.watch(dialect, &mut cursor, &mut input).await,
             Err(ending) => ending,
         };
-        let torn = viewer.torn;
         play::ended(&self.shared, &client, ending);
-        (ending, torn)
+        ending
     }
 }

@@ -104,14 +104,17 @@ pub(crate) enum Ending {
     Stalled,
     /// The node lets it go.
     LetGo(StopReason),
+    /// The node lets it go in the middle of something that it does not take: whatever were said now would be read as a
+    /// part of that.
+    CutOff(StopReason),
     /// The viewer sent what its protocol does not allow.
     Broken,
 }
 
 impl Ending {
-    /// The connection is of no use any more.
+    /// Nothing can be said on the connection any more.
     pub(crate) fn is_abrupt(self) -> bool {
-        matches!(self, Self::Gone | Self::Stalled)
+        matches!(self, Self::Gone | Self::Stalled | Self::CutOff(_))
     }
 }
 
@@ -124,8 +127,6 @@ pub(crate) struct Viewer<'a> {
     pub(crate) stall: Duration,
     /// It is to leave at the next keyframe.
     pub(crate) leaving: bool,
-    /// What was begun to be sent was not sent to its end.
-    pub(crate) torn: bool,
 }
 
 impl Viewer<'_> {
@@ -187,7 +188,6 @@ impl Viewer<'_> {
     /// Sends bytes. A timer exists only while the socket takes none.
     pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), Ending> {
         let length = bytes.remaining();
-        self.torn = true;
         while bytes.has_remaining() {
             match write_some(self.socket, bytes) {
                 Ok(0) => return Err(Ending::Gone),
@@ -196,15 +196,17 @@ impl Viewer<'_> {
                 Err(_) => return Err(Ending::Gone),
             }
         }
-        self.torn = false;
         self.client.sent(length);
         Ok(())
     }
 
+    /// Waits in the middle of what is sent.
     async fn wait_for_room(&mut self) -> Result<(), Ending> {
         tokio::select! {
             biased;
-            reason = self.client.stopped() => self.ask_to_leave(reason),
+            reason = self.client.stopped() => {
+                self.ask_to_leave(reason).map_err(|_| Ending::CutOff(reason))
+            }
             room = timeout(self.stall, self.socket.writable()) => match room {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err(Ending::Gone),

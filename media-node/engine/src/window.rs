@@ -75,9 +75,9 @@ impl Window {
             self.epoch_start = number;
             self.newest_start = None;
         }
-        let expected = known.map_or(0, |known| known.sequence);
-        self.epoch_is_whole |= known.is_none();
-        self.epoch_is_whole &= segment.mark.sequence == expected;
+        let (so_far, expected) =
+            known.map_or((true, 0), |known| (self.epoch_is_whole, known.sequence));
+        self.epoch_is_whole = so_far && segment.mark.sequence == expected;
         self.tracks = tracks;
         if segment.keyframe || tracks.is_some_and(|tracks| !tracks.video) {
             self.newest_start = Some(number);

@@ -39,7 +39,7 @@ impl Session {
         let ending = self.watch(&client, opened).await;
         play::ended(&self.shared, &client, ending);
         match ending {
-            Ending::Gone | Ending::Stalled => Err(Lost::Closed),
+            ending if ending.is_abrupt() => Err(Lost::Closed),
             Ending::Left => Ok(Then::Next),
             _ => {
                 self.connection.end_play();
@@ -75,7 +75,6 @@ impl Session {
                 stream: &stream,
                 stall: self.shared.config.limits.stall_timeout(),
                 leaving: false,
-                torn: false,
             };
             let mut commands = Commands(&mut self.connection);
             let shown = match next.take() {
