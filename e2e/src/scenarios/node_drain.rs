@@ -30,7 +30,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     );
     let encoder = stage.published(&stays.rtmp(STREAM)).await?;
     let steady = stage.watched(&stays.flv(STREAM)).await?;
-    // By RTMP, too: over HTTP a node that was killed ends a stream like one that let its viewers go.
+    // By both protocols: each has its own way to say that a viewer is let go, which a node that is killed does not use.
     let mut moved = [
         stage.watched(&leaves.flv(STREAM)).await?,
         stage.watched(&leaves.rtmp(STREAM)).await?,
