@@ -302,3 +302,46 @@ pub(crate) async fn farewell(socket: &mut TcpStream) {
     // Whether the peer answers makes no difference any more.
     drop(timeout(FAREWELL, closed).await);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use media_engine::{EngineSettings, Registry};
+    use media_wire::StreamKey;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clients::{Clients, Kind, NewClient, Role};
+
+    #[tokio::test]
+    async fn who_is_closed_in_the_middle_of_a_batch_is_told_nothing_more() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        let _reads_nothing = TcpStream::connect(peer).await.unwrap();
+        let (mut socket, peer) = listener.accept().await.unwrap();
+        let key = StreamKey::new(None, "live", "a").unwrap();
+        let client = Clients::new().enter(NewClient {
+            peer,
+            kind: Kind::Ws,
+            role: Role::Viewer,
+            stream: key.clone(),
+            agent: String::new(),
+        });
+        let registry = Registry::new(EngineSettings::default());
+        let mut viewer = Viewer {
+            socket: &mut socket,
+            client: &client,
+            stream: &registry.open(&key).unwrap(),
+            stall: Duration::from_secs(60),
+            leaving: false,
+        };
+        // More than any socket's buffers hold.
+        let mut batch = Bytes::from(vec![0; 64 << 20]);
+        let (sent, ()) = tokio::join!(viewer.send(&mut batch), async {
+            client.stop(StopReason::Kicked);
+        });
+        assert_eq!(sent, Err(Ending::CutOff(StopReason::Kicked)));
+        assert!(Ending::CutOff(StopReason::Kicked).is_abrupt());
+    }
+}
