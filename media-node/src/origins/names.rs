@@ -125,7 +125,8 @@ impl Names {
         Ok(Answer::none())
     }
 
-    /// The fully qualified names to try, in order.
+    /// The fully qualified names to try, in order. The bare name is not among them where it ends in `svc`, which is no
+    /// top-level domain, and there is a search list.
     fn candidates(&self, name: &str) -> Result<Vec<Name>, LookupError> {
         let invalid = || LookupError::Name {
             name: name.to_owned(),
@@ -139,6 +140,10 @@ impl Names {
             .iter()
             .filter_map(|domain| bare.clone().append_domain(domain).ok())
             .collect();
+        // A Service has no name outside of its cluster, and to ask there can take longer than its Pods take to come.
+        if bare.iter().next_back() == Some(b"svc".as_slice()) && !candidates.is_empty() {
+            return Ok(candidates);
+        }
         let dots = usize::from(bare.num_labels()).saturating_sub(1);
         bare.set_fqdn(true);
         if dots >= self.ndots || bare.is_localhost() {

@@ -209,15 +209,31 @@ async fn a_refresh_does_not_wait_for_the_ttl() {
 async fn a_service_without_endpoints_has_no_origins() {
     let dns = DnsServer::start().await;
     dns.addresses(FULL, 0, &["10.0.0.1"]);
-    let origins = dns.origins(SERVICE);
+    let name = "lc-origin-headless";
+    let origins = dns.origins(name);
     until(&origins, &["10.0.0.1:9090"]).await;
     // CoreDNS answers NXDOMAIN for a headless Service without endpoints; the bare name goes to a server that fails.
     dns.set(FULL, Zone::Code(ResponseCode::NXDomain));
-    dns.set(SERVICE, Zone::Code(ResponseCode::ServFail));
+    dns.set(name, Zone::Code(ResponseCode::ServFail));
     until(&origins, &[]).await;
     dns.addresses(FULL, 0, &["10.0.0.2"]);
     origins.refresh();
     until(&origins, &["10.0.0.2:9090"]).await;
+}
+
+#[tokio::test]
+async fn a_service_is_never_asked_for_outside_of_its_cluster() {
+    let dns = DnsServer::start().await;
+    let origins = dns.origins(SERVICE);
+    // The first round, in which there is no such name, is over when the second begins.
+    dns.asked(&format!("A {FULL}"), 2).await;
+    dns.addresses(FULL, 30, &["10.0.0.1"]);
+    until(&origins, &["10.0.0.1:9090"]).await;
+    let outside = [
+        format!("SRV _internal._tcp.{SERVICE}"),
+        format!("A {SERVICE}"),
+    ];
+    assert_eq!(outside.map(|question| dns.count(&question)), [0, 0]);
 }
 
 #[tokio::test]
