@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use futures::future::BoxFuture;
 
 use crate::media::clip::Ffmpegs;
+use crate::retry::once_more;
 
 mod audience;
 mod crowd;
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Says what there is to run.
     #[arg(long)]
     list: bool,
+    /// Tries scenarios that failed once more.
+    #[arg(long)]
+    retry: bool,
     /// Folder of the compiled operator and media-node.
     #[arg(long, default_value = "target/e2e")]
     binaries: PathBuf,
@@ -103,23 +107,15 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let began = Instant::now();
     let mut failed = Vec::new();
     for scenario in &chosen {
-        let stage = stage(&arguments, scenario.name)?;
-        let folder = stage.folder().to_owned();
-        println!(
-            "{:4}s  {}: {}",
-            began.elapsed().as_secs(),
-            scenario.name,
-            scenario.proves
-        );
-        let outcome = tokio::time::timeout(LIMIT, (scenario.run)(stage)).await;
-        match outcome.unwrap_or_else(|_| bail!("still at it after {LIMIT:?}")) {
-            Ok(measured) => println!("       fine: {measured}"),
-            Err(error) => {
-                println!(
-                    "       FAILED: {error:#}\n       (its logs are in {})",
-                    folder.display()
-                );
-                failed.push(scenario.name);
+        if !passes(&arguments, scenario, began).await? {
+            failed.push(*scenario);
+        }
+    }
+    if arguments.retry {
+        for scenario in std::mem::take(&mut failed) {
+            once_more(&arguments.out, scenario.name, began.elapsed().as_secs())?;
+            if !passes(&arguments, scenario, began).await? {
+                failed.push(scenario);
             }
         }
     }
@@ -129,9 +125,36 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         failed.len()
     );
     if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
+        let names: Vec<&str> = failed.iter().map(|it| it.name).collect();
+        bail!("failed: {}", names.join(", "));
     }
     Ok(())
+}
+
+/// Runs one scenario and says how it went.
+async fn passes(arguments: &Arguments, scenario: &Scenario, began: Instant) -> Result<bool> {
+    let stage = stage(arguments, scenario.name)?;
+    let folder = stage.folder().to_owned();
+    println!(
+        "{:4}s  {}: {}",
+        began.elapsed().as_secs(),
+        scenario.name,
+        scenario.proves
+    );
+    let outcome = tokio::time::timeout(LIMIT, (scenario.run)(stage)).await;
+    match outcome.unwrap_or_else(|_| bail!("still at it after {LIMIT:?}")) {
+        Ok(measured) => {
+            println!("       fine: {measured}");
+            Ok(true)
+        }
+        Err(error) => {
+            println!(
+                "       FAILED: {error:#}\n       (its logs are in {})",
+                folder.display()
+            );
+            Ok(false)
+        }
+    }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {

@@ -9,4 +9,5 @@ pub mod cluster;
 pub mod interop;
 pub mod live;
 pub mod media;
+mod retry;
 pub(crate) mod scenarios;

@@ -12,8 +12,9 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 
-use super::scenario::{self, Scenario, choose};
+use super::scenario::{self, Scenario, choose, names};
 use super::{Cluster, Stage, command, diagnosis, eventually};
+use crate::retry::once_more;
 
 /// What to run, and on what.
 #[derive(Args, Clone, Debug)]
@@ -23,6 +24,9 @@ pub struct Options {
     /// Say what there is to prove.
     #[arg(long)]
     list: bool,
+    /// Try scenarios that failed once more, each by itself.
+    #[arg(long)]
+    retry: bool,
     /// Leave the namespaces as they are at the end.
     #[arg(long)]
     keep: bool,
@@ -62,14 +66,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let cluster = Arc::clone(&cluster);
         async move { perform(scenario, cluster, began, options.keep).await }
     };
-    let mut failed: Vec<&str> = stream::iter(beside)
-        .map(once)
+    let mut failed: Vec<Scenario> = stream::iter(beside)
+        .map(&once)
         .buffer_unordered(options.jobs.max(1))
         .filter_map(std::future::ready)
         .collect()
         .await;
     for scenario in alone {
         failed.extend(once(scenario).await);
+    }
+    if options.retry {
+        for scenario in std::mem::take(&mut failed) {
+            once_more(&options.out, scenario.name, began.elapsed().as_secs())?;
+            failed.extend(once(scenario).await);
+        }
     }
     for (scenario, why) in &skipped {
         println!(
@@ -83,7 +93,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         bail!(
             "{} of {ran} failed: {}{left_out}",
             failed.len(),
-            failed.join(", ")
+            names(&failed)
         );
     }
     println!(
@@ -110,13 +120,13 @@ async fn install(cluster: &Cluster) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// Runs one scenario in a namespace of its own; its name if it failed.
+/// Runs one scenario in a namespace of its own; the scenario if it failed.
 async fn perform(
     scenario: Scenario,
     cluster: Arc<Cluster>,
     began: Instant,
     keep: bool,
-) -> Option<&'static str> {
+) -> Option<Scenario> {
     let stage = Stage {
         namespace: format!("e2e-{}", scenario.name),
         scenario: scenario.name,
@@ -133,7 +143,7 @@ async fn perform(
         let (folder, tail) = diagnosis::diagnose(&stage, &error, took).await;
         stage.say(format!("FAILED after {} s: {error:#}", took.as_secs()));
         println!("{tail}--- all of it is in {}", folder.display());
-        Some(scenario.name)
+        Some(scenario)
     } else {
         stage.say(format!("PASSED in {} s", took.as_secs()));
         None

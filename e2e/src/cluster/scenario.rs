@@ -117,12 +117,17 @@ pub(super) fn left_out(skipped: &[Skipped]) -> String {
     if skipped.is_empty() {
         return String::new();
     }
-    let names: Vec<&str> = skipped.iter().map(|(scenario, _)| scenario.name).collect();
     format!(
         "; {} SKIPPED, as they need a kind cluster of their own: {}",
-        names.len(),
-        names.join(", ")
+        skipped.len(),
+        names(skipped.iter().map(|(scenario, _)| scenario))
     )
+}
+
+/// Their names, for a message.
+pub(super) fn names<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) -> String {
+    let names: Vec<&str> = scenarios.into_iter().map(|it| it.name).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
