@@ -94,11 +94,17 @@ async fn answer(shared: &Shared, request: Request<Incoming>, worker: usize) -> R
     }
 }
 
-/// A lame duck is still ready: it is what a cluster of one has until its replacement serves.
+/// A lame duck is still ready: it is what a cluster of one has until its replacement serves. An edge becomes ready when it
+/// has found an origin for the first time: before, it can neither take a stream nor find one. That origins go away later
+/// changes nothing, or one restart of the only origin would take all edges out of their Service.
 fn ready(shared: &Shared) -> Response<Body> {
+    let unavailable = |why| text(StatusCode::SERVICE_UNAVAILABLE, why);
     match shared.phase() {
-        Phase::Running | Phase::LameDuck => text(StatusCode::OK, "ready"),
-        Phase::Closing => text(StatusCode::SERVICE_UNAVAILABLE, "leaving"),
+        Phase::Closing => unavailable("leaving"),
+        Phase::Running | Phase::LameDuck if shared.relay.found_origins() => {
+            text(StatusCode::OK, "ready")
+        }
+        Phase::Running | Phase::LameDuck => unavailable("no origins found yet"),
     }
 }
 

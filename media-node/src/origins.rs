@@ -42,7 +42,7 @@ struct Pace {
 const PACE: Pace = Pace {
     floor: Duration::from_secs(1),
     ceiling: Duration::from_secs(30),
-    retry: Duration::from_secs(2),
+    retry: Duration::from_secs(1),
 };
 /// Origins that are kept of one answer: every question for a stream goes to all of them.
 const MAX_ORIGINS: usize = 256;
@@ -120,6 +120,12 @@ impl Origins {
             Ok(Ok(set)) => Arc::clone(&set),
             Ok(Err(_)) | Err(_) => self.current(),
         }
+    }
+
+    /// Whether there ever was an origin.
+    pub(crate) fn ever_known(&self) -> bool {
+        // No change is ever marked as seen in this receiver, and the first one is from none to some.
+        !self.current().is_empty() || self.set.has_changed().unwrap_or(true)
     }
 
     /// The origins in the order in which a publish of `key` is offered to them.
@@ -212,6 +218,7 @@ async fn resolve(
     set: watch::Sender<Arc<[SocketAddr]>>,
     wake: Arc<Notify>,
 ) {
+    let mut told = false;
     loop {
         let asked = Instant::now();
         let lives = tokio::select! {
@@ -223,6 +230,10 @@ async fn resolve(
                 .iter()
                 .flat_map(|source| source.addresses.iter().copied()),
         );
+        if addresses.is_empty() && !std::mem::replace(&mut told, true) {
+            let names: Vec<&str> = sources.iter().map(|source| source.place.name()).collect();
+            info!(?names, "no origins yet");
+        }
         set.send_if_modified(|known| {
             let changed = *known != addresses;
             if changed {

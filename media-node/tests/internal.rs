@@ -99,6 +99,22 @@ async fn a_client_is_let_go_by_its_number() {
 }
 
 #[tokio::test]
+async fn an_edge_without_origins_lives_and_is_not_ready() {
+    let edge = TestNode::with(|config| {
+        config.role = media_config::Role::Edge;
+        config.origins.service = Some("nobody.invalid".to_owned());
+    })
+    .await;
+    let ask = async |path| request(edge.addresses.internal, "GET", path).await;
+    assert_eq!(ask("/livez").await.status, 200);
+    let ready = ask("/readyz").await;
+    assert_eq!(
+        (ready.status, ready.text()),
+        (503, "no origins found yet\n")
+    );
+}
+
+#[tokio::test]
 async fn probes_metrics_and_what_is_not_there() {
     let node = TestNode::start().await;
     let ask = async |method, path| request(node.addresses.internal, method, path).await;

@@ -16,7 +16,7 @@ use super::*;
 const FAST: Pace = Pace {
     floor: Duration::from_millis(100),
     ceiling: Duration::from_secs(3),
-    retry: Duration::from_millis(200),
+    retry: Duration::from_millis(100),
 };
 const LIMIT: Duration = Duration::from_secs(8);
 
@@ -211,11 +211,13 @@ async fn a_service_without_endpoints_has_no_origins() {
     dns.addresses(FULL, 0, &["10.0.0.1"]);
     let name = "lc-origin-headless";
     let origins = dns.origins(name);
+    assert!(!origins.ever_known());
     until(&origins, &["10.0.0.1:9090"]).await;
     // CoreDNS answers NXDOMAIN for a headless Service without endpoints; the bare name goes to a server that fails.
     dns.set(FULL, Zone::Code(ResponseCode::NXDomain));
     dns.set(name, Zone::Code(ResponseCode::ServFail));
     until(&origins, &[]).await;
+    assert!(origins.ever_known());
     dns.addresses(FULL, 0, &["10.0.0.2"]);
     origins.refresh();
     until(&origins, &["10.0.0.2:9090"]).await;
