@@ -8,6 +8,7 @@ mod explain;
 mod foreign_objects;
 mod hand_edits;
 mod helm;
+mod late_dns;
 mod leader_failover;
 mod minimal_cluster;
 mod neighbours;
@@ -131,6 +132,12 @@ pub(crate) const ALL: &[Scenario] = &[
         |stage| Box::pin(api_server_gone::run(stage)),
     )
     .needs_kind("it takes the API server away"),
+    Scenario::alone(
+        "late-dns",
+        "a LiveCluster made while there is no DNS is ready only when its edges have found their origins",
+        |stage| Box::pin(late_dns::run(stage)),
+    )
+    .needs_kind("it takes the cluster's DNS away"),
     Scenario::alone(
         "node-drain",
         "T14: kubectl drain of a machine keeps the disruption budgets, ends, and streams live",

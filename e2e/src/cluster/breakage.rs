@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
 
-use super::{Cluster, Stage, command, eventually};
+use super::{Cluster, Stage, command, eventually, is_ready};
 
 impl Stage {
     /// Sends a signal to the only process of a pod, past its container's back.
@@ -66,6 +69,41 @@ impl Cluster {
             .await?
             .success()?;
         Ok(())
+    }
+
+    /// Scales a Deployment that is not ours to none, or back, and waits until its pods are gone, or ready.
+    ///
+    /// # Errors
+    /// When they are not within three minutes: a machine that has lost sight of the API server for a minute may take another to
+    /// hear of it.
+    pub async fn scale(
+        &self,
+        namespace: &str,
+        deployment: &str,
+        replicas: u8,
+    ) -> anyhow::Result<()> {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let scale = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let scaled = api
+            .patch(deployment, &PatchParams::default(), &scale)
+            .await?;
+        let selector = scaled.spec.unwrap_or_default().selector.match_labels;
+        let labels: Vec<String> = selector
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let own = ListParams::default().labels(&labels.join(","));
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let expected = format!("{replicas} pods of {deployment}, all of them ready");
+        eventually(&expected, Duration::from_secs(180), || async {
+            let pods = pods.list(&own).await?.items;
+            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+            let enough = pods.len() == usize::from(replicas) && ready == pods.len();
+            ensure!(enough, "{} pods, {ready} of them ready", pods.len());
+            Ok(())
+        })
+        .await
     }
 
     /// Takes the API server away, or brings it back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cluster::{Stage, command, holds};
+use crate::cluster::{Stage, holds};
 use crate::live::{Encoder, Viewer};
 
 pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
@@ -34,23 +34,10 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     stage.operator_works("demo", "back").await?;
 
     stage.say("the operator is away");
-    let deployment = format!("deployment/{}", stage.cluster.release.deployment());
-    let namespace = stage.cluster.release.namespace.as_str();
+    let release = &stage.cluster.release;
+    let (namespace, deployment) = (release.namespace.as_str(), release.deployment());
     let away = async {
-        scale(namespace, &deployment, 0).await?;
-        // A machine that has lost sight of the API server for a minute may take another to hear of this.
-        let wait = [
-            "kubectl",
-            "-n",
-            namespace,
-            "wait",
-            "--for=delete",
-            "pod",
-            "-l",
-            "app.kubernetes.io/component=operator",
-            "--timeout=180s",
-        ];
-        command(&wait, "").await?.success()?;
+        stage.cluster.scale(namespace, &deployment, 0).await?;
         let third = Encoder::publish(&edge.rtmp("live/third")).await?;
         let watching = stage.watched(&origin.flv("live/third")).await?;
         watching.is_still_there()?;
@@ -58,24 +45,13 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
     };
     let result = away.await;
     // Other scenarios need it, whatever happened here.
-    scale(namespace, &deployment, 2).await?;
+    stage.cluster.scale(namespace, &deployment, 2).await?;
     result?;
     stage.operator_works("demo", "again").await?;
 
     encoder.never_noticed()?;
     viewer.is_still_there()?;
     viewer.sightings().has_no_gap()
-}
-
-async fn scale(namespace: &str, deployment: &str, replicas: u8) -> anyhow::Result<()> {
-    let replicas = format!("--replicas={replicas}");
-    command(
-        &["kubectl", "-n", namespace, "scale", deployment, &replicas],
-        "",
-    )
-    .await?
-    .success()?;
-    Ok(())
 }
 
 const STREAM: &str = "live/livestream";
