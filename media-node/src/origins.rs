@@ -31,18 +31,15 @@ use names::{LookupError, Names};
 /// How often the name servers are asked.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// The shortest time between two questions for the same name: errors and refreshes never spin.
+    /// The shortest time between two questions for the same name: errors, names without records and refreshes never spin.
     floor: Duration,
     /// The longest time that an answer is used, whatever its TTL.
     ceiling: Duration,
-    /// How soon a name is asked again that has no records, or that could not be resolved.
-    retry: Duration,
 }
 
 const PACE: Pace = Pace {
     floor: Duration::from_secs(1),
     ceiling: Duration::from_secs(30),
-    retry: Duration::from_secs(1),
 };
 /// Origins that are kept of one answer: every question for a stream goes to all of them.
 const MAX_ORIGINS: usize = 256;
@@ -267,14 +264,14 @@ impl Source {
                     .valid_until
                     .saturating_duration_since(Instant::now().into_std());
                 Some(if self.addresses.is_empty() {
-                    pace.retry
+                    pace.floor
                 } else {
                     life.clamp(pace.floor, pace.ceiling)
                 })
             }
             Err(error) => {
                 self.report(&error);
-                Some(pace.retry)
+                Some(pace.floor)
             }
         }
     }

@@ -188,8 +188,7 @@ impl Relay {
 
     /// Whether this node can find what is published elsewhere: not an edge that has never heard of an origin.
     pub(crate) fn found_origins(&self) -> bool {
-        let found = || self.origins().is_none_or(Origins::ever_known);
-        self.0.config.role == Role::Origin || found()
+        self.0.config.role == Role::Origin || self.origins().is_none_or(Origins::ever_known)
     }
 
     /// The node closes its ports: whoever forwards to it is asked to forward to another origin.

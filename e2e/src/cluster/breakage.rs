@@ -1,4 +1,4 @@
-//! Breaking things, as they break in life. All but pods needs the machines' containers, so a kind cluster.
+//! Breaking things, as they break in life. All but scaling needs the machines' containers, so a kind cluster.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Scales a Deployment that is not ours to none, or back, and waits until its pods are gone, or ready.
+    /// Scales a Deployment that all scenarios share to none, or back, and waits until its pods are gone, or ready.
     ///
     /// # Errors
     /// When they are not within three minutes: a machine that has lost sight of the API server for a minute may take another to
@@ -87,13 +87,8 @@ impl Cluster {
         let scaled = api
             .patch(deployment, &PatchParams::default(), &scale)
             .await?;
-        let selector = scaled.spec.unwrap_or_default().selector.match_labels;
-        let labels: Vec<String> = selector
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        let own = ListParams::default().labels(&labels.join(","));
+        let selector = scaled.spec.unwrap_or_default().selector;
+        let own = ListParams::default().labels_from(&selector.try_into()?);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let expected = format!("{replicas} pods of {deployment}, all of them ready");
         eventually(&expected, Duration::from_secs(180), || async {

@@ -195,14 +195,10 @@ impl Stage {
     /// # Errors
     /// When the API server does not answer.
     pub async fn pods(&self, cluster: &str, role: &str) -> anyhow::Result<Vec<Pod>> {
-        let selector = labels(cluster, role)
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect::<Vec<_>>()
-            .join(",");
+        let selector = labels(cluster, role).into_iter().collect();
         let mut pods = self
             .api::<Pod>()
-            .list(&ListParams::default().labels(&selector))
+            .list(&ListParams::default().labels_from(&selector))
             .await?
             .items;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
@@ -235,6 +231,18 @@ impl Stage {
             .await?;
         let selector = BTreeMap::from([(REACHED.to_owned(), name.clone())]);
         reach::expose(self, &format!("pod-{name}"), selector).await
+    }
+
+    /// Makes each pod of a LiveCluster's role reachable from this host, in the order of [`Stage::pods`].
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn reach_pods(&self, cluster: &str, role: &str) -> anyhow::Result<Vec<Reach>> {
+        let mut reached = Vec::new();
+        for pod in self.pods(cluster, role).await? {
+            reached.push(self.reach_pod(&pod).await?);
+        }
+        Ok(reached)
     }
 
     /// Where a Service with node ports is reached from this host.

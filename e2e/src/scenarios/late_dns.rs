@@ -47,10 +47,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
 
     stage.say("the cluster has DNS again");
     stage.ready("demo").await?;
-    let mut edges = Vec::new();
-    for edge in stage.pods("demo", "edge").await? {
-        edges.push(stage.reach_pod(&edge).await?);
-    }
+    let edges = stage.reach_pods("demo", "edge").await?;
     for (number, place) in edges.iter().enumerate() {
         let stream = format!("live/stream-{number}");
         let encoder = Encoder::publish(&place.rtmp(&stream)).await?;

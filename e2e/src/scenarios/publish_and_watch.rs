@@ -26,9 +26,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
 async fn places(stage: &Stage) -> anyhow::Result<Vec<Reach>> {
     let mut places = Vec::new();
     for role in ["origin", "edge"] {
-        for pod in stage.pods("http-flv", role).await? {
-            places.push(stage.reach_pod(&pod).await?);
-        }
+        places.extend(stage.reach_pods("http-flv", role).await?);
     }
     places.push(stage.reach_role("http-flv", "edge").await?);
     Ok(places)

@@ -17,9 +17,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
         .await?;
     let mut nodes = Vec::new();
     for role in ["origin", "edge"] {
-        for pod in stage.pods("demo", role).await? {
-            nodes.push(stage.reach_pod(&pod).await?);
-        }
+        nodes.extend(stage.reach_pods("demo", role).await?);
     }
     anyhow::ensure!(
         nodes.len() == 4,

@@ -16,7 +16,6 @@ use super::*;
 const FAST: Pace = Pace {
     floor: Duration::from_millis(100),
     ceiling: Duration::from_secs(3),
-    retry: Duration::from_millis(100),
 };
 const LIMIT: Duration = Duration::from_secs(8);
 
