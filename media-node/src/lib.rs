@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!                    main ── node ── workers
-//!   sockets      rtmp_session   http_session   relay   internal   origins   drain
+//!   sockets      rtmp_session   http_session   relay   internal   discovery   drain
 //!   & process         └──── viewer ────┘         │
 //!  ─────────────────────────────┼────────────────┼──────────────────────────────
 //!   media-engine  Registry ── Stream ── log ── Cursor
@@ -17,6 +17,7 @@
 mod api;
 mod clients;
 mod connections;
+mod discovery;
 mod drain;
 mod http_body;
 mod http_head;
@@ -27,7 +28,6 @@ mod listing;
 mod metrics;
 mod node;
 mod open_files;
-mod origins;
 mod play;
 mod player;
 mod relay;

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::connections::Admission;
+use crate::discovery::Origins;
 use crate::listener::{self, BindError};
-use crate::origins::Origins;
 use crate::shared::Shared;
 use crate::workers::Workers;
 use crate::{drain, http_session, internal, open_files, rtmp_session};

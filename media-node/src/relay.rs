@@ -12,22 +12,24 @@
 //! Guarantees
 //! * A stream is pulled once for all of a node's viewers ([`pull`]), and only ever from a node that it is published or
 //!   forwarded to, never from another copy: there are no loops.
-//! * Of several publications of a stream the newest one wins, on every node ([`admit`]).
+//! * Of several publications of a stream the newest one wins, on every node ([`conflict`]).
 //! * A relay that changes its upstream goes on with the message that it needs next; what comes twice is dropped.
 //! * Viewers who waited for a publication get it from its first message, on every node that finds it while it is young.
 //! * Every wait has a limit. An origin that hangs is given up like one that is gone.
 //!
-//! Read in this order: [`protocol`] (what is said), [`serve`] (the answering side), [`ask`], [`pull`], [`admit`],
-//! [`push`].
+//! Read in this order: [`protocol`] (what is said), [`serve`] (the answering side), [`survey`], [`pull`], [`conflict`],
+//! [`forward`].
 
-mod admit;
-mod ask;
+mod announce;
+mod body;
 mod client;
+mod conflict;
+mod forward;
 mod intake;
 mod protocol;
 mod pull;
-mod push;
 mod serve;
+mod survey;
 #[cfg(test)]
 mod tests;
 
@@ -48,8 +50,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clients::{self, ClientGuard, Clients, Kind, NewClient};
-use crate::origins::Origins;
-pub(crate) use push::Carried;
+use crate::discovery::Origins;
+pub(crate) use forward::Carried;
 
 /// The relays of a node. Clones share them.
 #[derive(Clone)]

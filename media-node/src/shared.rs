@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use crate::clients::Clients;
 use crate::connections::Connections;
+use crate::discovery::Origins;
 use crate::listing::Elsewhere;
 use crate::metrics::Metrics;
-use crate::origins::Origins;
 use crate::relay::{Relay, RelaySettings, Spawn};
 use crate::workers::WorkerHandles;
 

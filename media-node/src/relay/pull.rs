@@ -22,8 +22,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
-use super::ask::{Answer, Until};
-use super::serve::is_published;
+use super::body::is_published;
+use super::survey::{Answer, Until};
 use super::{Backoff, Gauge, Relay};
 use session::{History, Session};
 

@@ -1,7 +1,6 @@
 //! The answering side of `/relay/v1/*`.
 
-mod outflow;
-mod push;
+mod forwarded;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -14,12 +13,12 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::Relay;
+use super::body::{Outflow, Until, is_published};
 use super::protocol::{
     Conflict, Known, NODE, PUBLICATION, PULL, PUSH, Parameters, ParametersError, Reason, SUPERSEDE,
 };
 use crate::clients::Role;
 use crate::internal::{Body, json, text};
-pub(super) use outflow::{Outflow, Until, is_published};
 
 /// Who asks.
 struct Caller {

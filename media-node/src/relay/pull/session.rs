@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::super::Relay;
-use super::super::ask::{Answer, Survey, Until};
 use super::super::client::nothing;
 use super::super::intake::{Intake, Piece};
 use super::super::protocol::{PULL, Parameters};
+use super::super::survey::{Answer, Survey, Until};
 use super::{Ended, WAIT};
 use crate::clients::{ClientGuard, Role, StopReason};
 

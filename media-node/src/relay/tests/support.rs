@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::freezer::Freezer;
 use super::viewer::Viewer;
 use crate::clients::Clients;
-use crate::origins::Origins;
+use crate::discovery::Origins;
 use crate::relay::{Carried, Refusal, Relay, RelaySettings};
 
 /// What nothing in these tests takes.

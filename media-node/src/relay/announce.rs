@@ -10,9 +10,9 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::{sleep, timeout};
 
-use super::super::client::nothing;
-use super::super::protocol::{Parameters, SUPERSEDE};
-use super::super::{Backoff, Relay};
+use super::client::nothing;
+use super::protocol::{Parameters, SUPERSEDE};
+use super::{Backoff, Relay};
 
 /// What an origin has to answer.
 const ANSWER: Duration = Duration::from_secs(1);

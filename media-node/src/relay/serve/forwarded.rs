@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::super::Relay;
+use super::super::forward::Carried;
 use super::super::intake::{Intake, Piece};
 use super::super::protocol::{Parameters, Reason};
-use super::super::push::Carried;
 use super::{Caller, Denied, json};
 use crate::clients::{self, ClientGuard, StopReason};
 use crate::internal::Body;

@@ -4,8 +4,7 @@
 //! next one, where it left off: the log has what the new origin lacks, and what it has already it drops. When that one
 //! is leaving, another one takes over first. The encoder notices nothing.
 
-mod announce;
-mod link;
+mod upstream;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -21,8 +20,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
+use super::announce::announce;
 use super::{Backoff, Gauge, Refusal, Relay};
-use link::{Link, LinkState, Over};
+use upstream::{Link, LinkState, Over};
 
 /// How long the end of one publication may keep the beginning of the next one waiting.
 const TAIL: Duration = Duration::from_millis(500);
@@ -53,7 +53,7 @@ impl Carried {
             let (relay, key, ended) = (relay.clone(), key.clone(), ended.clone());
             relay.clone().spawn(move |_| async move {
                 ended
-                    .run_until_cancelled(announce::announce(&relay, &key, epoch))
+                    .run_until_cancelled(announce(&relay, &key, epoch))
                     .await;
             });
         }

@@ -15,14 +15,14 @@ use crate::clients::{ClientGuard, StopReason};
 
 /// Reads a log for as long as it is to be sent. hyper asks for more only while the peer takes it; a peer that does not
 /// is outrun like any other reader.
-pub(in crate::relay) struct Outflow {
+pub(super) struct Outflow {
     cursor: Cursor,
     until: Until,
     client: Arc<ClientGuard>,
 }
 
 /// When what is in the log is the end.
-pub(in crate::relay) enum Until {
+pub(super) enum Until {
     /// The stream is not published here any more, or the client is let go.
     Unpublished(watch::Receiver<StreamState>),
     /// The encoder is gone, or the stream is forwarded elsewhere.
@@ -32,7 +32,7 @@ pub(in crate::relay) enum Until {
 }
 
 impl Outflow {
-    pub(in crate::relay) fn new(cursor: Cursor, until: Until, client: Arc<ClientGuard>) -> Self {
+    pub(super) fn new(cursor: Cursor, until: Until, client: Arc<ClientGuard>) -> Self {
         Self {
             cursor,
             until,
@@ -40,7 +40,7 @@ impl Outflow {
         }
     }
 
-    pub(in crate::relay) fn body<E: 'static>(self) -> UnsyncBoxBody<Bytes, E> {
+    pub(super) fn body<E: 'static>(self) -> UnsyncBoxBody<Bytes, E> {
         let frames = unfold(self, |mut outflow| async move {
             let batch = outflow.next().await?;
             let bytes = outflow.flat(batch);
@@ -98,7 +98,7 @@ impl Until {
 }
 
 /// Whether other nodes may pull the stream from here: copies are never passed on, so that there are no loops.
-pub(in crate::relay) fn is_published(state: &StreamState) -> bool {
+pub(super) fn is_published(state: &StreamState) -> bool {
     state
         .publication
         .as_ref()

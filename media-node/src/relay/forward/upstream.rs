@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::super::Refusal;
+use super::super::body::{Outflow, Until};
 use super::super::client::{ClientError, Connection, json};
 use super::super::protocol::{Conflict, PUSH, Parameters, Reason};
-use super::super::serve::{Outflow, Until};
 use super::Forward;
 use crate::clients::{ClientGuard, Role, StopReason};
 

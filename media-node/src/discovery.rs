@@ -9,8 +9,8 @@
 //!
 //! The node itself may be in the set. It is left out by its id, in the answers that it gives, never by address.
 
-mod names;
 mod rendezvous;
+mod resolver;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +25,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-pub(crate) use names::NamesError;
-use names::{LookupError, Names};
+pub(crate) use resolver::NamesError;
+use resolver::{LookupError, Names};
 
 /// How often the name servers are asked.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,8 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::{Instant, sleep};
 
-use super::ask::{Survey, Until};
-use super::serve::is_published;
+use super::body::is_published;
+use super::survey::{Survey, Until};
 use super::{Backoff, Refusal, Relay};
 use crate::shared::now;
 
@@ -51,7 +51,7 @@ impl Relay {
             known = survey
                 .answers
                 .iter()
-                .map(super::ask::Answer::epoch)
+                .map(super::survey::Answer::epoch)
                 .chain(known)
                 .max();
         }
