@@ -1,4 +1,4 @@
-//! Real encoders, players and a browser against the nodes of `operator local`: `e2e/run interop`.
+//! Real encoders, players and a browser against the nodes of `livecluster local`: `e2e/run interop`.
 //!
 //! One scenario, one file, named by what it proves. Each starts nodes of its own, so none depends on another.
 

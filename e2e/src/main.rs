@@ -16,7 +16,7 @@ struct Arguments {
 enum Command {
     /// Runs scenarios on the Kubernetes cluster that KUBECONFIG names.
     Cluster(e2e::cluster::Options),
-    /// Runs real encoders, players and a browser against the nodes of `operator local`.
+    /// Runs real encoders, players and a browser against the nodes of `livecluster local`.
     Interop(e2e::interop::Arguments),
 }
 

@@ -10,9 +10,9 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::{CallError, Calls, MANAGER, SCALE_MANAGER};
-use crate::crd::LiveCluster;
 use crate::desired::{Child, Desired, Kind};
 use crate::problem::{Cause, Problem};
+use livecluster_api::LiveCluster;
 pub use memory::Memory;
 
 /// An object as it is in the API.

@@ -22,11 +22,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::ApplyError;
-use crate::crd::LiveCluster;
-use crate::desired::names;
 use crate::reconcile::{Next, Operator};
-use crate::scrape::ClusterName;
 use crate::watchdog::Watchdog;
+use livecluster_api::names;
+use livecluster_api::{ClusterName, LiveCluster};
 
 /// A cluster as it is watched: its metadata only. The spec is read when its turn comes, so that one that cannot be
 /// read is its own trouble and nobody else's.
@@ -158,7 +157,7 @@ fn references(
     mut changed: mpsc::Receiver<ClusterName>,
 ) -> impl Stream<Item = ObjectRef<Watched>> + Send {
     stream::poll_fn(move |context| changed.poll_recv(context))
-        .map(|[namespace, name]| ObjectRef::new(&name).within(&namespace))
+        .map(|cluster| ObjectRef::new(&cluster.name).within(&cluster.namespace))
 }
 
 /// Brings nothing, and is heard as long as the loop asks all its watches for news.
@@ -173,12 +172,11 @@ fn beats(watchdog: Arc<Watchdog>, name: String) -> impl Stream<Item = ObjectRef<
 }
 
 async fn pass(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, ApplyError> {
-    let cluster = cluster_name(&watched);
-    let [namespace, name] = &cluster;
+    let cluster = ClusterName::of(&*watched);
     context.pace(&cluster).await;
     let started = Instant::now();
-    let alive = context.watchdog.pass(&format!("{namespace}/{name}"));
-    let result = context.operator.pass(namespace, name).await;
+    let alive = context.watchdog.pass(&cluster.to_string());
+    let result = context.operator.pass(&cluster).await;
     drop(alive);
     context
         .operator
@@ -201,7 +199,7 @@ async fn pass(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, Ap
 
 /// A pass that ends for want of a permission cannot show it in the status: perhaps it may not write that.
 async fn tell_forbidden(watched: &Watched, error: &ApplyError, context: &Context) {
-    if !is_forbidden(error) || context.failures().contains_key(&cluster_name(watched)) {
+    if !is_forbidden(error) || context.failures().contains_key(&ClusterName::of(watched)) {
         return;
     }
     let event = Event {
@@ -225,7 +223,7 @@ fn is_forbidden(error: &ApplyError) -> bool {
 /// When a failed pass is tried again. Each cluster has its own patience.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<Context>) -> Action {
-    let cluster = cluster_name(&watched);
+    let cluster = ClusterName::of(&*watched);
     let wait = match error {
         ApplyError::LeftOver { .. } => Duration::from_secs(2),
         ApplyError::NamespaceEnds => Duration::from_secs(60),
@@ -244,8 +242,8 @@ fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<Context>) -> Ac
         return Action::requeue(wait);
     }
     tracing::warn!(
-        namespace = cluster[0],
-        name = cluster[1],
+        namespace = cluster.namespace,
+        name = cluster.name,
         %error,
         retry_seconds = wait.as_secs(),
         "the pass failed"
@@ -261,19 +259,13 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_secs(seconds.clamp(1, 300))
 }
 
-fn cluster_name(watched: &Watched) -> ClusterName {
-    [watched.namespace().unwrap_or_default(), watched.name_any()]
-}
-
 /// What the loop itself has to say. A failed pass was logged by [`retry`], with its cluster.
 fn hear(error: &LoopError, context: &Context) {
     match error {
         controller::Error::ReconcilerFailed(..) => {}
         controller::Error::ObjectNotFound(gone) => {
-            let cluster = [
-                gone.namespace.clone().unwrap_or_default(),
-                gone.name.clone(),
-            ];
+            let namespace = gone.namespace.clone().unwrap_or_default();
+            let cluster = ClusterName::new(namespace, &gone.name);
             context.forget(&cluster);
         }
         error => {
@@ -328,7 +320,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_cluster_that_was_quiet_has_its_turn_at_once_and_the_next_one_waits() {
         let context = context();
-        let [demo, other] = ["demo", "other"].map(|name| ["media".to_owned(), name.to_owned()]);
+        let [demo, other] = ["demo", "other"].map(|name| ClusterName::new("media", name));
         let start = Instant::now();
         context.pace(&demo).await;
         context.pace(&other).await;

@@ -6,7 +6,6 @@
 mod config_map;
 mod deployment;
 mod disruption_budget;
-pub(crate) mod names;
 mod network_policy;
 mod overlay;
 mod pod;
@@ -20,8 +19,8 @@ use media_config::{ConfigError, Role};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::crd::LiveCluster;
-pub use names::{CONTAINER, ROLES, role_name};
+use livecluster_api::LiveCluster;
+use livecluster_api::names::{self, ROLES};
 
 /// What the operator itself was told, as far as it shapes the objects.
 #[derive(Clone, Debug, Default, PartialEq)]

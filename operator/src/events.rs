@@ -9,7 +9,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::api::Calls;
-use crate::scrape::ClusterName;
+use livecluster_api::ClusterName;
 
 /// Publishes events.
 ///
@@ -57,7 +57,8 @@ impl Publisher {
     }
 
     fn recorder(&self, event: &Event, about: &ObjectReference) -> Recorder {
-        let cluster = [&about.namespace, &about.name].map(|part| part.clone().unwrap_or_default());
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let cluster = ClusterName::new(part(&about.namespace), part(&about.name));
         let mut recorders = self
             .recorders
             .lock()

@@ -1,10 +1,10 @@
-//! The command line: `operator run`, `operator local FILE`, `operator crd`.
+//! The command line: `operator run`, `operator self-test`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Live streaming clusters: on Kubernetes, or on this machine.
+/// The operator of LiveCluster: live streaming clusters on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 struct Arguments {
@@ -16,12 +16,8 @@ struct Arguments {
 enum Command {
     /// Runs the LiveClusters of a Kubernetes cluster.
     Run(operator::run::Options),
-    /// Starts the origins and edges of a LiveCluster manifest on this machine, without Kubernetes.
-    Local(operator::local::Options),
-    /// Proves that an operator is at work, by what it does to a LiveCluster without nodes.
-    Check(operator::check::Options),
-    /// Prints the CustomResourceDefinition of LiveCluster.
-    Crd,
+    /// Proves that an operator is at work, by what it does to a LiveCluster without Pods.
+    SelfTest(operator::self_test::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,19 +31,11 @@ fn main() -> ExitCode {
 }
 
 fn execute(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Run(options) => Ok(runtime()?.block_on(operator::run::run(options))?),
-        Command::Local(options) => Ok(runtime()?.block_on(operator::local::run(options))?),
-        Command::Check(options) => Ok(runtime()?.block_on(operator::check::run(options))?),
-        Command::Crd => {
-            print!("{}", operator::crd::manifest()?);
-            Ok(())
-        }
-    }
-}
-
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()
+        .build()?;
+    match command {
+        Command::Run(options) => Ok(runtime.block_on(operator::run::run(options))?),
+        Command::SelfTest(options) => Ok(runtime.block_on(operator::self_test::run(options))?),
+    }
 }

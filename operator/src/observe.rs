@@ -7,9 +7,9 @@ use kube::{Resource, ResourceExt};
 use media_config::Role;
 use serde::de::DeserializeOwned;
 
-use crate::crd::LiveCluster;
-use crate::desired::names::{COMPONENT, CONTAINER};
-use crate::desired::{Kind, names, role_name};
+use crate::desired::Kind;
+use livecluster_api::LiveCluster;
+use livecluster_api::names::{self, COMPONENT, CONTAINER, role_name};
 
 /// What there is of a cluster.
 #[derive(Clone, Debug, Default)]

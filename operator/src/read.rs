@@ -8,10 +8,11 @@ use media_config::Role;
 
 use crate::api::{CallError, Calls};
 use crate::apply::Live;
-use crate::crd::LiveCluster;
-use crate::desired::{Kind, names, role_name};
+use crate::desired::Kind;
 use crate::observe::Observed;
 use crate::status::{MissingReference, ReferenceKind, References};
+use livecluster_api::LiveCluster;
+use livecluster_api::names::{self, role_name};
 
 /// The way to the API, for reading.
 #[derive(Clone, Copy)]

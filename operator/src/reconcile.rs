@@ -11,16 +11,17 @@ use serde_json::json;
 
 use crate::api::{CallError, Calls, MANAGER};
 use crate::apply::{Applied, Applier, ApplyError, Live, Memory};
-use crate::crd::{LiveCluster, LiveClusterStatus};
-use crate::desired::{CONTAINER, Defaults, Desired, ROLES, desired};
+use crate::desired::{Defaults, Desired, desired};
 use crate::events::{Publisher, transitions};
 use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::problem::{Cause, Problem};
 use crate::read::Reader;
 use crate::rollout::{Hold, hold};
-use crate::scrape::{self, ClusterName, Streams};
+use crate::scrape::{self, Streams};
 use crate::status::{Facts, status};
+use livecluster_api::names::{CONTAINER, ROLES};
+use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus};
 
 /// What every pass needs.
 pub struct Operator {
@@ -68,15 +69,15 @@ impl Operator {
     ///
     /// # Errors
     /// When the pass could not be finished and is worth another try.
-    pub async fn pass(&self, namespace: &str, name: &str) -> Result<Next, ApplyError> {
+    pub async fn pass(&self, name: &ClusterName) -> Result<Next, ApplyError> {
         let reader = self.reader();
-        let Some(cluster) = reader.cluster(namespace, name).await? else {
-            self.forget(&[namespace.to_owned(), name.to_owned()]);
+        let Some(cluster) = reader.cluster(&name.namespace, &name.name).await? else {
+            self.forget(name);
             return Ok(Next::Never);
         };
         if cluster.metadata.deletion_timestamp.is_some() {
             // Its objects go with it. With foreground deletion it is still here while they go.
-            self.forget(&scrape::name(&cluster));
+            self.forget(&ClusterName::of(&cluster));
             return Ok(Next::Never);
         }
         let ((live, observed), references) = futures::try_join!(
@@ -112,7 +113,7 @@ impl Operator {
     pub fn forget(&self, name: &ClusterName) {
         self.streams.forget(name);
         self.publisher.forget(name);
-        self.metrics.forget([&name[0], &name[1]]);
+        self.metrics.forget([&name.namespace, &name.name]);
         self.memory.forget(name);
     }
 
@@ -169,7 +170,7 @@ impl Operator {
     }
 
     fn show(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {
-        let [namespace, name] = scrape::name(cluster);
+        let ClusterName { namespace, name } = ClusterName::of(cluster);
         let is_ready = status
             .conditions
             .iter()

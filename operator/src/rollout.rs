@@ -3,8 +3,10 @@
 use kube::ResourceExt;
 use media_config::Role;
 
-use crate::crd::LiveCluster;
-use crate::desired::{Desired, Kind, names};
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
+
+use crate::desired::{Desired, Kind};
 use crate::observe::Observed;
 
 /// Why a role keeps its present Pod template for now.

@@ -26,8 +26,9 @@ use crate::leader::{Candidate, Lost};
 use crate::metrics::Metrics;
 use crate::permissions::{self, PermissionError, Scope};
 use crate::reconcile::Operator;
-use crate::scrape::{self, ClusterName, Streams};
+use crate::scrape::{self, Streams};
 use crate::watchdog::Watchdog;
+use livecluster_api::ClusterName;
 
 /// Time for passes that have begun when the process is asked to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -334,7 +335,7 @@ async fn ask_nodes(context: &Context, news: &[(Option<String>, mpsc::Sender<Clus
             let controller = news.iter().find(|(namespace, _)| {
                 namespace
                     .as_ref()
-                    .is_none_or(|namespace| *namespace == cluster[0])
+                    .is_none_or(|namespace| *namespace == cluster.namespace)
             });
             if let Some((_, sender)) = controller {
                 // Full: the next pass reads the numbers anyway.

@@ -15,9 +15,9 @@ use media_config::Role;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::crd::{LiveCluster, StreamsStatus};
 use crate::observe::{Observed, is_leaving, is_ready};
 pub use fetch::{FetchError, fetch};
+use livecluster_api::{ClusterName, LiveCluster, StreamsStatus};
 
 /// Time between two questions to a node.
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -29,9 +29,6 @@ const SAMPLE_LIFE: Duration = Duration::from_secs(30);
 const CONCURRENCY: usize = 32;
 /// The nodes' internal port.
 const PORT: u16 = 9090;
-
-/// Namespace and name of a LiveCluster.
-pub type ClusterName = [String; 2];
 
 /// A node's answer to `/api/v1/summary`, as far as the operator reads it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -93,13 +90,16 @@ struct Cluster {
 impl Streams {
     /// Says which nodes a cluster has now.
     pub fn watch(&self, cluster: &LiveCluster, targets: Vec<Target>) {
-        self.lock().entry(name(cluster)).or_default().targets = targets;
+        self.lock()
+            .entry(ClusterName::of(cluster))
+            .or_default()
+            .targets = targets;
     }
 
     /// What the status of a cluster shows: it changes at most every 15 seconds.
     pub fn reported(&self, cluster: &LiveCluster) -> Option<StreamsStatus> {
         let clusters = self.lock();
-        let (status, _) = clusters.get(&name(cluster))?.reported.as_ref()?;
+        let (status, _) = clusters.get(&ClusterName::of(cluster))?.reported.as_ref()?;
         Some(status.clone())
     }
 
@@ -184,11 +184,6 @@ impl Cluster {
     }
 }
 
-/// Namespace and name.
-pub fn name(cluster: &LiveCluster) -> ClusterName {
-    [cluster.namespace().unwrap_or_default(), cluster.name_any()]
-}
-
 /// The number to two digits: 1,847 viewers are 1,800. A status that shows every viewer is written for every viewer.
 fn two_digits(number: u64) -> i64 {
     let mut unit = 1;
@@ -201,7 +196,7 @@ fn two_digits(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::LiveClusterSpec;
+    use livecluster_api::LiveClusterSpec;
 
     fn target(uid: &str, role: Role) -> Target {
         Target {

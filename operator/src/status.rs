@@ -6,11 +6,11 @@ mod endpoints;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use media_config::Role;
 
-use crate::crd::{LiveCluster, LiveClusterStatus, RoleStatus, StreamsStatus};
-use crate::desired::names;
 use crate::observe::Observed;
 use crate::problem::Problem;
 use crate::rollout::Hold;
+use livecluster_api::names;
+use livecluster_api::{LiveCluster, LiveClusterStatus, RoleStatus, StreamsStatus};
 
 /// What a status is made of.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
-use operator::crd::LiveCluster;
+use livecluster_api::LiveCluster;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Nodes started by `operator local`, on ports that are free.
+//! Nodes started by `livecluster local`, on ports that are free.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 use super::stage::Stage;
 use crate::media::process::{Process, Signal};
 
-/// A running `operator local`.
+/// A running `livecluster local`.
 #[derive(Debug)]
 pub struct Nodes {
     /// The process that all nodes are in.
@@ -78,7 +78,7 @@ impl Nodes {
         );
         std::fs::write(&manifest, text).context("write the manifest")?;
         let all = free_nodes(origins, edges)?;
-        let mut command = Command::new(stage.tools.binaries.join("operator"));
+        let mut command = Command::new(stage.tools.binaries.join("livecluster"));
         command
             .arg("local")
             .arg(&manifest)
@@ -100,7 +100,7 @@ impl Nodes {
     }
 }
 
-/// The options of `operator local` that put the nodes there.
+/// The options of `livecluster local` that put the nodes there.
 fn options(nodes: &[Node], origins: usize) -> Vec<String> {
     let mut options = vec!["--listen".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
     let mut add =
@@ -117,7 +117,7 @@ fn options(nodes: &[Node], origins: usize) -> Vec<String> {
     options
 }
 
-/// Ports that nobody had a moment ago, in the order in which `operator local` counts them.
+/// Ports that nobody had a moment ago, in the order in which `livecluster local` counts them.
 fn free_nodes(origins: usize, edges: usize) -> Result<Vec<Node>> {
     // Below the ports that the system gives to connections. Another run beside this one begins elsewhere.
     let first = 20_000 + (std::process::id() % 100) * 100;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use operator::crd::LiveCluster;
+use livecluster_api::LiveCluster;
 use serde_json::json;
 
 use crate::cluster::{Stage, conditions, describe, eventually, holds};

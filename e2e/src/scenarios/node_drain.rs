@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use kube::ResourceExt;
-use operator::crd::LiveCluster;
+use livecluster_api::LiveCluster;
 use serde_json::json;
 
 use crate::cluster::{Stage, command, eventually};

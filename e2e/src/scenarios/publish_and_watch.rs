@@ -107,7 +107,7 @@ fn command(line: &str) -> Command {
     command
 }
 
-/// The clip of `operator local --demo`.
-const CLIP: &str = "operator/demo/clip.flv";
+/// The clip of `livecluster local --demo`.
+const CLIP: &str = "operator/cli/demo/clip.flv";
 
 const EXAMPLE: &str = include_str!("../../../crds/examples/http-flv.yaml");

@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::ApiResource;
-use operator::crd::LiveCluster;
+use livecluster_api::LiveCluster;
 use serde_json::json;
 
 use crate::cluster::{Stage, beginning, eventually, holds};

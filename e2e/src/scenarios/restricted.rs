@@ -38,7 +38,7 @@ pub(super) async fn run(stage: Stage) -> anyhow::Result<()> {
             "test",
             chart,
             "-s",
-            "templates/tests/check.yaml",
+            "templates/tests/self-test.yaml",
         ],
         "",
     )

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use operator::crd::LiveCluster;
+use livecluster_api::LiveCluster;
 use serde_json::json;
 
 use crate::cluster::{Stage, eventually, holds};
@@ -73,7 +73,7 @@ async fn edges(stage: &Stage, wanted: i32) -> anyhow::Result<()> {
     .await
 }
 
-async fn status(stage: &Stage) -> anyhow::Result<operator::crd::LiveClusterStatus> {
+async fn status(stage: &Stage) -> anyhow::Result<livecluster_api::LiveClusterStatus> {
     let cluster: LiveCluster = stage.get("demo").await?;
     cluster.status.context("no status")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus};
 use kube::api::{Patch, PatchParams};
-use operator::crd::LiveCluster;
+use livecluster_api::LiveCluster;
 use serde_json::json;
 
 use crate::cluster::{Stage, eventually};

@@ -1,6 +1,6 @@
 //! The configuration file of a media node: one YAML document, every field with a default.
 //!
-//! The operator writes it (into a ConfigMap, or for `operator local` straight into the node), the node reads it.
+//! The operator writes it (into a ConfigMap, or for `livecluster local` straight into the node), the node reads it.
 //! [`StreamSettings`] and [`Limits`] are also part of the `LiveCluster` resource, so that a setting has one name, one
 //! default and one range wherever it is written.
 

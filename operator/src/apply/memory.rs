@@ -8,9 +8,8 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use serde_json::{Map, Value};
 
-use crate::crd::LiveCluster;
 use crate::desired::{Child, Kind};
-use crate::scrape::{self, ClusterName};
+use livecluster_api::{ClusterName, LiveCluster};
 
 /// Remembers, for each object, the document that was applied and the part of the answer that the document speaks of.
 ///
@@ -72,7 +71,7 @@ impl Memory {
 
 fn key(cluster: &LiveCluster, child: &Child) -> Key {
     Key {
-        cluster: scrape::name(cluster),
+        cluster: ClusterName::of(cluster),
         kind: child.kind,
         name: child.name().to_owned(),
     }
@@ -141,7 +140,7 @@ mod tests {
     }
 
     fn cluster() -> LiveCluster {
-        let mut cluster = LiveCluster::new("demo", crate::crd::LiveClusterSpec::default());
+        let mut cluster = LiveCluster::new("demo", livecluster_api::LiveClusterSpec::default());
         cluster.metadata.uid = Some("u".to_owned());
         cluster
     }
@@ -154,7 +153,7 @@ mod tests {
         memory.applied(&cluster, &child("1000m"), &answer);
         assert!(memory.is_as_applied(&cluster, &child("1000m"), &answer));
         assert!(!memory.is_as_applied(&cluster, &child("2"), &answer));
-        memory.forget(&scrape::name(&cluster));
+        memory.forget(&ClusterName::of(&cluster));
         assert!(!memory.is_as_applied(&cluster, &child("1000m"), &answer));
     }
 

@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use media_config::Role;
 use sha2::{Digest, Sha256};
 
-use super::{SpecError, names};
-use crate::crd::LiveCluster;
-use crate::node_config::node_config;
+use super::SpecError;
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
+use livecluster_api::node_config;
 
 /// The file's name in the ConfigMap and in the Pod.
 pub(super) const FILE: &str = "config.yaml";

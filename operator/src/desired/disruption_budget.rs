@@ -4,8 +4,8 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use media_config::Role;
 
-use super::names;
-use crate::crd::LiveCluster;
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
 
 /// The budget of a role, unless it wants none.
 ///

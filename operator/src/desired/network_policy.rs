@@ -9,8 +9,9 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 
-use super::{Defaults, SpecError, names, overlay};
-use crate::crd::LiveCluster;
+use super::{Defaults, SpecError, overlay};
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
 
 /// Label of the operator's own Pods.
 const OPERATOR: (&str, &str) = ("livecluster.dev/component", "operator");

@@ -14,8 +14,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use media_config::Role;
 use serde_json::Value;
 
-use super::{SpecError, config_map, names, overlay};
-use crate::crd::{LiveCluster, Nodes};
+use super::{SpecError, config_map, overlay};
+use livecluster_api::names;
+use livecluster_api::{LiveCluster, Nodes};
 
 /// Where the configuration is mounted.
 const DIRECTORY: &str = "/etc/media-node";

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use media_config::Role;
 
-use super::names;
-use crate::crd::{LiveCluster, ServiceSettings, ServiceType};
+use livecluster_api::names;
+use livecluster_api::{LiveCluster, ServiceSettings, ServiceType};
 
 /// The Service of a role: its ready nodes only.
 pub(super) fn service(cluster: &LiveCluster, role: Role) -> Service {

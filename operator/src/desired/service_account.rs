@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use media_config::Role;
 
-use super::names;
-use crate::crd::LiveCluster;
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
 
 /// The nodes' ServiceAccount, unless both roles have one of the user's.
 pub(super) fn service_account(cluster: &LiveCluster) -> Option<ServiceAccount> {

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 
 use super::*;
-use crate::crd::LiveClusterSpec;
+use livecluster_api::LiveClusterSpec;
 
 fn cluster(spec: Value) -> LiveCluster {
     let spec: LiveClusterSpec = serde_json::from_value(spec).unwrap();

@@ -54,7 +54,9 @@ impl Scene {
     }
 
     async fn try_pass(&self) -> Result<Next, ApplyError> {
-        self.operator.pass("media", "demo").await
+        self.operator
+            .pass(&livecluster_api::ClusterName::new("media", "demo"))
+            .await
     }
 
     async fn pass(&self) -> Next {

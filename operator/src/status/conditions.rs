@@ -4,10 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use media_config::Role;
 
 use super::{Facts, MissingReference};
-use crate::crd::LiveCluster;
-use crate::desired::role_name;
 use crate::observe::NodesObserved;
 use crate::rollout::Hold;
+use livecluster_api::LiveCluster;
+use livecluster_api::names::role_name;
 
 /// A condition before it gets its generation and time.
 struct Verdict {

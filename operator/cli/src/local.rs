@@ -1,4 +1,4 @@
-//! `operator local`: the origins and edges of a manifest on this machine, without Kubernetes.
+//! `livecluster local`: the origins and edges of a manifest on this machine, without Kubernetes.
 //!
 //! ```text
 //! manifest (what the API server accepts) ── plan (ports; what a Pod is told) ── media_node::Node, one each
@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use media_config::{LogFormat, LogSettings};
+use media_config::{LogFormat, LogSettings, Role};
 use media_node::{BindError, Node};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::crd::LiveCluster;
+use livecluster_api::LiveCluster;
 use manifest::ManifestError;
 use plan::{Planned, Ports};
 use table::Row;
@@ -34,7 +34,7 @@ pub use plan::PlanError;
 /// How long the demo waits before it tries an origin again.
 const DEMO_RETRY: Duration = Duration::from_secs(2);
 
-/// What `operator local` is asked for.
+/// What `livecluster local` is asked for.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The LiveCluster manifest
@@ -145,10 +145,10 @@ async fn bind(planned: Vec<Planned>) -> Result<Vec<(String, Node)>, LocalError> 
     let mut nodes = Vec::new();
     for Planned { label, config } in planned {
         let option = |field: &str| match (field, config.role) {
-            ("listen.rtmp", crate::Role::Origin) => "--rtmp-port",
-            ("listen.rtmp", crate::Role::Edge) => "--edge-rtmp-port",
-            ("listen.http", crate::Role::Origin) => "--http-port",
-            ("listen.http", crate::Role::Edge) => "--edge-http-port",
+            ("listen.rtmp", Role::Origin) => "--rtmp-port",
+            ("listen.rtmp", Role::Edge) => "--edge-rtmp-port",
+            ("listen.http", Role::Origin) => "--http-port",
+            ("listen.http", Role::Edge) => "--edge-http-port",
             _ => "--internal-port",
         };
         match Node::bind(config.clone()).await {

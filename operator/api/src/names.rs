@@ -4,12 +4,46 @@
 //! can live side by side.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::{Resource, ResourceExt};
 use media_config::Role;
 
-use crate::crd::LiveCluster;
+use crate::LiveCluster;
+
+/// Namespace and name of a LiveCluster.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ClusterName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name in that namespace.
+    pub name: String,
+}
+
+impl ClusterName {
+    /// Returns the name of a resource that has this name and namespace.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Returns the name of `resource`, which is a LiveCluster or a view of one.
+    pub fn of(resource: &impl ResourceExt) -> Self {
+        Self::new(
+            resource.namespace().unwrap_or_default(),
+            resource.name_any(),
+        )
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
 
 /// The roles in the order in which they roll: edges read what origins write, so they learn it first.
 pub const ROLES: [Role; 2] = [Role::Edge, Role::Origin];
@@ -18,18 +52,18 @@ pub const ROLES: [Role; 2] = [Role::Edge, Role::Origin];
 pub const CONTAINER: &str = "media-node";
 
 /// Annotation of a Deployment: hash of its Pod template.
-pub(crate) const TEMPLATE_HASH: &str = "livecluster.dev/template-hash";
+pub const TEMPLATE_HASH: &str = "livecluster.dev/template-hash";
 /// Annotation of a Deployment whose image the spec does not name: the default that was chosen.
-pub(crate) const DEFAULT_IMAGE: &str = "livecluster.dev/default-image";
+pub const DEFAULT_IMAGE: &str = "livecluster.dev/default-image";
 /// Annotation of a Pod: hash of the configuration that it was started with.
-pub(crate) const CONFIG_HASH: &str = "livecluster.dev/config-hash";
+pub const CONFIG_HASH: &str = "livecluster.dev/config-hash";
 
 /// Label that tells whose cluster an object belongs to.
-pub(crate) const INSTANCE: &str = "app.kubernetes.io/instance";
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Label of a Pod's role.
-pub(crate) const COMPONENT: &str = "app.kubernetes.io/component";
+pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// Selects every object that this operator makes.
-pub(crate) const MANAGED: &str = "app.kubernetes.io/managed-by=livecluster-operator";
+pub const MANAGED: &str = "app.kubernetes.io/managed-by=livecluster-operator";
 
 /// The role as it stands in names and labels.
 pub fn role_name(role: Role) -> &'static str {
@@ -40,32 +74,32 @@ pub fn role_name(role: Role) -> &'static str {
 }
 
 /// Name of a role's Deployment, Service and PodDisruptionBudget.
-pub(crate) fn deployment(cluster: &LiveCluster, role: Role) -> String {
+pub fn deployment(cluster: &LiveCluster, role: Role) -> String {
     format!("{}-{}", cluster.name_any(), role_name(role))
 }
 
 /// Name of the headless Service that lists every origin, draining ones too.
-pub(crate) fn headless_service(cluster: &LiveCluster) -> String {
+pub fn headless_service(cluster: &LiveCluster) -> String {
     format!("{}-origin-headless", cluster.name_any())
 }
 
 /// Name of a role's ConfigMap.
-pub(crate) fn config_map(cluster: &LiveCluster, role: Role) -> String {
+pub fn config_map(cluster: &LiveCluster, role: Role) -> String {
     format!("{}-{}-config", cluster.name_any(), role_name(role))
 }
 
 /// Name of the NetworkPolicy.
-pub(crate) fn network_policy(cluster: &LiveCluster) -> String {
+pub fn network_policy(cluster: &LiveCluster) -> String {
     format!("{}-nodes", cluster.name_any())
 }
 
 /// Name of the ServiceAccount that the operator makes.
-pub(crate) fn service_account(cluster: &LiveCluster) -> String {
+pub fn service_account(cluster: &LiveCluster) -> String {
     format!("{}-media-node", cluster.name_any())
 }
 
 /// Labels that select all nodes of a cluster. Frozen: selectors cannot change.
-pub(crate) fn nodes_selector(cluster: &LiveCluster) -> BTreeMap<String, String> {
+pub fn nodes_selector(cluster: &LiveCluster) -> BTreeMap<String, String> {
     BTreeMap::from([
         ("app.kubernetes.io/name".to_owned(), CONTAINER.to_owned()),
         (INSTANCE.to_owned(), cluster.name_any()),
@@ -73,14 +107,14 @@ pub(crate) fn nodes_selector(cluster: &LiveCluster) -> BTreeMap<String, String> 
 }
 
 /// Labels that select the nodes of one role. Frozen: selectors cannot change.
-pub(crate) fn selector(cluster: &LiveCluster, role: Role) -> BTreeMap<String, String> {
+pub fn selector(cluster: &LiveCluster, role: Role) -> BTreeMap<String, String> {
     let mut labels = nodes_selector(cluster);
     labels.insert(COMPONENT.to_owned(), role_name(role).to_owned());
     labels
 }
 
 /// [`selector`] in the form of a `LabelSelector`.
-pub(crate) fn label_selector(labels: BTreeMap<String, String>) -> LabelSelector {
+pub fn label_selector(labels: BTreeMap<String, String>) -> LabelSelector {
     LabelSelector {
         match_labels: Some(labels),
         ..LabelSelector::default()
@@ -88,7 +122,7 @@ pub(crate) fn label_selector(labels: BTreeMap<String, String>) -> LabelSelector 
 }
 
 /// A selector as the text that the API's `labelSelector` takes.
-pub(crate) fn selector_text(labels: &BTreeMap<String, String>) -> String {
+pub fn selector_text(labels: &BTreeMap<String, String>) -> String {
     labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
@@ -97,12 +131,12 @@ pub(crate) fn selector_text(labels: &BTreeMap<String, String>) -> String {
 }
 
 /// Selects everything that the operator made for one cluster.
-pub(crate) fn children_selector(cluster: &LiveCluster) -> String {
+pub fn children_selector(cluster: &LiveCluster) -> String {
     format!("{MANAGED},{INSTANCE}={}", cluster.name_any())
 }
 
 /// Labels of every object and Pod of a cluster.
-pub(crate) fn labels(cluster: &LiveCluster, role: Option<Role>) -> BTreeMap<String, String> {
+pub fn labels(cluster: &LiveCluster, role: Option<Role>) -> BTreeMap<String, String> {
     let mut labels = match role {
         Some(role) => selector(cluster, role),
         None => nodes_selector(cluster),
@@ -119,7 +153,7 @@ pub(crate) fn labels(cluster: &LiveCluster, role: Option<Role>) -> BTreeMap<Stri
 }
 
 /// Metadata of an object: the cluster owns it, so that it goes when the cluster goes.
-pub(crate) fn metadata(cluster: &LiveCluster, name: String, role: Option<Role>) -> ObjectMeta {
+pub fn metadata(cluster: &LiveCluster, name: String, role: Option<Role>) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: cluster.namespace(),

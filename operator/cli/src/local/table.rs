@@ -1,4 +1,4 @@
-//! What `operator local` says when the nodes are up.
+//! What `livecluster local` says when the nodes are up.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};

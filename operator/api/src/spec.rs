@@ -1,28 +1,19 @@
-//! The `LiveCluster` resource: what a user writes, what the operator answers, and the CustomResourceDefinition.
-//!
-//! [`nodes`] holds what origins and edges have in common, [`service`] how they are reached, [`status`] the answer,
-//! [`mod@definition`] the way from these types to `crds/livecluster.yaml`.
+//! The `LiveCluster` and its spec.
 
 #![expect(
     clippy::duplicated_attributes,
     reason = "two printer columns may have the same type and priority"
 )]
 
-pub mod definition;
-pub mod nodes;
-pub mod service;
-pub mod status;
-
-pub use definition::{DefinitionError, definition, manifest, schema, violations};
-pub use nodes::{DisruptionBudget, Edges, Nodes, Origins, Resources};
-pub use service::{NodePorts, Ports, ServiceSettings, ServiceType, TrafficPolicy};
-pub use status::{Endpoint, Endpoints, LiveClusterStatus, RoleStatus, StreamsStatus};
-
 use kube::CustomResource;
 use media_config::{Limits, LogSettings, Role, StreamSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::definition;
+use crate::pods::{Edges, Nodes, Origins};
+use crate::status::LiveClusterStatus;
 
 /// What a live streaming cluster is to be. Every field has a default: `spec: {}` is one origin and two edges.
 #[derive(Clone, CustomResource, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::definition::{annotations, labels, quantities, raw_list, raw_object};
-use super::service::ServiceSettings;
+use crate::definition::{annotations, labels, quantities, raw_list, raw_object};
+use crate::service::ServiceSettings;
 
 /// The nodes that keep published streams.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]

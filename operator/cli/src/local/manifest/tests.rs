@@ -188,7 +188,7 @@ fn what_is_not_yaml_is_refused_with_its_place() {
 
 #[test]
 fn every_example_is_valid() {
-    let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/examples"));
+    let examples = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds/examples"));
     let mut found = 0;
     for entry in std::fs::read_dir(examples).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! `operator local` as a user meets it: the program, its sockets, its signals, its exit codes.
+//! `livecluster local` as a user meets it: the program, its sockets, its signals, its exit codes.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const MANIFEST: &str =
     "apiVersion: livecluster.dev/v1alpha1\nkind: LiveCluster\nmetadata: {name: test}\n";
 
-/// A running `operator local` of one origin and one edge; killed when dropped.
+/// A running `livecluster local` of one origin and one edge; killed when dropped.
 struct Local {
     child: Child,
     ports: Ports,
@@ -66,7 +66,7 @@ impl Local {
     /// Starts it and waits until it says that it is ready.
     fn start(spec: &str) -> Self {
         let (ports, file) = (Ports::free(), manifest(spec));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_operator"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_livecluster"))
             .args(["local", file.path().to_str().unwrap(), "--demo"])
             .args(ports.options())
             .stdout(Stdio::piped())
@@ -129,7 +129,7 @@ fn manifest(spec: &str) -> tempfile::NamedTempFile {
 
 /// What a program that fails says.
 fn failure(arguments: &[String]) -> String {
-    let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_operator"))
+    let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_livecluster"))
         .arg("local")
         .args(arguments)
         .output()

@@ -9,8 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use clap::Args;
 use media_config::{Discovery, DrainSettings, Listen, NodeConfig, Role};
 
-use crate::crd::LiveCluster;
-use crate::node_config::node_config;
+use livecluster_api::{LiveCluster, node_config};
 
 /// How far apart the ports of two origins are.
 const ORIGIN_STRIDE: usize = 100;
@@ -196,7 +195,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::crd::LiveClusterSpec;
+    use livecluster_api::LiveClusterSpec;
 
     #[derive(Parser)]
     struct Line {

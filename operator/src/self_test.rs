@@ -1,4 +1,4 @@
-//! `operator check`: proves that an operator is at work, by what it does to a LiveCluster without nodes. `helm test` runs it.
+//! `operator self-test`: proves that an operator is at work, by what it does to a LiveCluster without nodes. `helm test` runs it.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::crd::{LiveCluster, LiveClusterSpec};
+use livecluster_api::{LiveCluster, LiveClusterSpec};
 
-/// What to check, and for how long.
+/// What to test, and for how long.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// The namespace in which the LiveCluster is made: one that the operator watches.
@@ -21,9 +21,9 @@ pub struct Options {
     timeout_seconds: u64,
 }
 
-/// Why the check failed.
+/// Why the test failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
+pub enum SelfTestError {
     /// The API server does not do what it is asked for.
     #[error("{doing}")]
     Api {
@@ -47,8 +47,8 @@ pub enum CheckError {
 /// Makes a LiveCluster, waits for its Deployments and its status, deletes it and waits until they are gone.
 ///
 /// # Errors
-/// See [`CheckError`]. The LiveCluster is deleted in any case.
-pub async fn run(options: Options) -> Result<(), CheckError> {
+/// See [`SelfTestError`]. The LiveCluster is deleted in any case.
+pub async fn run(options: Options) -> Result<(), SelfTestError> {
     let client = Client::try_default()
         .await
         .map_err(api("reach the API server"))?;
@@ -97,7 +97,7 @@ async fn comes_alive(
     clusters: &Api<LiveCluster>,
     deployments: &Api<Deployment>,
     made: &LiveCluster,
-) -> Result<(), CheckError> {
+) -> Result<(), SelfTestError> {
     let name = made.name_any();
     for role in ["origin", "edge"] {
         let deployment = format!("{name}-{role}");
@@ -136,7 +136,7 @@ impl Patience {
         }
     }
 
-    async fn until<P, F>(&self, expected: &'static str, mut probe: P) -> Result<(), CheckError>
+    async fn until<P, F>(&self, expected: &'static str, mut probe: P) -> Result<(), SelfTestError>
     where
         P: FnMut() -> F,
         F: Future<Output = Result<bool, kube::Error>>,
@@ -153,7 +153,7 @@ impl Patience {
                 }
             }
         };
-        let late = |_| CheckError::Late {
+        let late = |_| SelfTestError::Late {
             expected,
             seconds: self.seconds,
         };
@@ -163,6 +163,6 @@ impl Patience {
     }
 }
 
-fn api(doing: &'static str) -> impl Fn(kube::Error) -> CheckError {
-    move |source| CheckError::Api { doing, source }
+fn api(doing: &'static str) -> impl Fn(kube::Error) -> SelfTestError {
+    move |source| SelfTestError::Api { doing, source }
 }

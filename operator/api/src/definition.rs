@@ -8,7 +8,7 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::LiveCluster;
+use crate::LiveCluster;
 
 /// Why there is no CustomResourceDefinition: a fault of the types, which tests find.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub fn manifest() -> Result<String, DefinitionError> {
     let mut definition = serde_json::to_value(definition()?)?;
     write_whole_numbers(&mut definition);
     let yaml = serde_yaml::to_string(&definition)?;
-    Ok(format!("# Made by `operator crd`; do not edit.\n{yaml}"))
+    Ok(format!("# Made by `livecluster crd`; do not edit.\n{yaml}"))
 }
 
 /// What the CEL rules have against a cluster, with the field in front of each message; nothing when all is well.
@@ -78,7 +78,7 @@ pub fn violations(
 }
 
 /// A list of objects whose fields the API server of the operator's cluster checks when they are used.
-pub(super) fn raw_list(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn raw_list(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 32,
@@ -87,17 +87,17 @@ pub(super) fn raw_list(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// An object whose fields the API server of the operator's cluster checks when it is used.
-pub(super) fn raw_object(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn raw_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 /// Labels, within the limits that Kubernetes has for them.
-pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
     string_map(63)
 }
 
 /// Annotations, within the limits that Kubernetes has for them.
-pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
     string_map(16_384)
 }
 
@@ -110,7 +110,7 @@ fn string_map(longest_value: u32) -> Schema {
 }
 
 /// Amounts of resources by name.
-pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 16,
@@ -122,7 +122,7 @@ pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Conditions, one for each type.
-pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
+pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {
     let condition =
         generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>();
     json_schema!({
@@ -230,9 +230,9 @@ const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[n
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::{LiveClusterSpec, NodePorts, ServiceType, TrafficPolicy};
+    use crate::{LiveClusterSpec, NodePorts, ServiceType, TrafficPolicy};
 
-    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/livecluster.yaml");
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds/livecluster.yaml");
 
     fn cluster(name: &str) -> LiveCluster {
         LiveCluster::new(name, LiveClusterSpec::default())
@@ -247,7 +247,7 @@ mod tests {
         let file = std::fs::read_to_string(FILE).unwrap_or_default();
         assert!(
             file == manifest().unwrap(),
-            "stale: cargo run -p operator -- crd > crds/livecluster.yaml"
+            "stale: cargo run -p livecluster -- crd > crds/livecluster.yaml"
         );
     }
 

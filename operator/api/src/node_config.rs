@@ -1,10 +1,9 @@
-//! From a `LiveCluster` to the configuration of its nodes: the one function that pods and `operator local` share.
+//! From a `LiveCluster` to the configuration of its nodes: the one function that pods and `livecluster local` share.
 
 use kube::ResourceExt;
 use media_config::{Discovery, DrainSettings, NodeConfig, Role};
 
-use crate::crd::LiveCluster;
-use crate::desired::names;
+use crate::{LiveCluster, names};
 
 /// The configuration of every node of `role`.
 ///
@@ -39,7 +38,7 @@ fn origins_host(cluster: &LiveCluster) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crd::LiveClusterSpec;
+    use crate::LiveClusterSpec;
 
     #[test]
     fn every_default_is_a_configuration_that_a_node_accepts() {

@@ -12,7 +12,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::schema::{allowed, at, closed, normalised};
-use crate::crd::{self, DefinitionError, LiveCluster};
+use livecluster_api::{DefinitionError, LiveCluster, schema, violations};
 
 /// Faults that are listed at most; a file that is something else has hundreds.
 const MAX_FAULTS: usize = 8;
@@ -82,7 +82,7 @@ pub fn parse(text: &str) -> Result<LiveCluster, ManifestError> {
         // The API server takes a new resource's status from nobody but the operator.
         fields.remove("status");
     }
-    let schema = closed(crd::schema()?);
+    let schema = closed(schema()?);
     let manifest = apply_defaults(&schema, &normalised(&schema, manifest));
     let mut faults = misfits(&schema, &manifest);
     if faults.is_empty() {
@@ -93,7 +93,7 @@ pub fn parse(text: &str) -> Result<LiveCluster, ManifestError> {
     }
     let cluster = LiveCluster::deserialize(&manifest)
         .map_err(|error| ManifestError::Faults(vec![error.to_string()]))?;
-    match crd::violations(&cluster, None)? {
+    match violations(&cluster, None)? {
         none if none.is_empty() => Ok(cluster),
         violations => Err(ManifestError::Faults(violations)),
     }

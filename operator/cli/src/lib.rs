@@ -1,0 +1,3 @@
+//! LiveCluster on the command line: [`local`] runs a cluster without Kubernetes.
+
+pub mod local;
