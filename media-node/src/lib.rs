@@ -2,41 +2,29 @@
 //! relay streams to each other.
 //!
 //! ```text
-//!                    main ── node ── workers
-//!   sockets      rtmp_session   http_session   relay   internal   discovery   drain
-//!   & process         └──── viewer ────┘         │
-//!  ─────────────────────────────┼────────────────┼──────────────────────────────
-//!   media-engine  Registry ── Stream ── log ── Cursor
-//!  ─────────────────────────────┼───────────────────────────────────────────────
-//!   media-wire    ServerConnection  ClientConnection  TagReader  amf0  media
+//!   server                      lifecycle, threads, admission, drain
+//!   rtmp  http  internal        the three ports
+//!   delivery                    finding a stream, the viewer loop
+//!   relay                       streams between nodes
+//!   discovery                   where the origins are
+//!   state  response             what the connections change and the internal port reports
+//!  ──────────────────────────────────────────────────────────────────
+//!   media-engine                Registry  Stream  log  Cursor
+//!   media-wire                  RTMP, FLV, AMF0
 //! ```
 //!
-//! Arrows only point down; siblings meet in the [`media_engine::Registry`]. Read [`node`](Node) first, then
-//! `rtmp_session`, `http_session` and `viewer`.
+//! Imports only point down. Read `server/lifecycle.rs` first, then `rtmp/session.rs`, `http/session.rs` and
+//! `delivery/viewer.rs`.
 
-mod api;
-mod clients;
-mod connections;
+mod delivery;
 mod discovery;
-mod drain;
-mod http_body;
-mod http_head;
-mod http_session;
+mod http;
 mod internal;
-mod listener;
-mod listing;
-mod metrics;
-mod node;
-mod open_files;
-mod play;
-mod player;
 mod relay;
-mod rtmp_session;
-mod shared;
-mod viewer;
-mod websocket;
-mod workers;
+mod response;
+mod rtmp;
+mod server;
+mod state;
 
-pub use listener::BindError;
 pub use media_config::NodeConfig;
-pub use node::{Addresses, Node};
+pub use server::{Addresses, BindError, Node};

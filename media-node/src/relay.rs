@@ -49,8 +49,8 @@ use media_wire::relay::Epoch;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::clients::{self, ClientGuard, Clients, Kind, NewClient};
 use crate::discovery::Origins;
+use crate::state::clients::{self, ClientGuard, Clients, Kind, NewClient};
 pub(crate) use forward::Carried;
 
 /// The relays of a node. Clones share them.

@@ -11,7 +11,7 @@ use media_engine::{Batch, Cursor, Next, Source, StreamState};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::clients::{ClientGuard, StopReason};
+use crate::state::clients::{ClientGuard, StopReason};
 
 /// Reads a log for as long as it is to be sent. hyper asks for more only while the peer takes it; a peer that does not
 /// is outrun like any other reader.

@@ -1,7 +1,7 @@
 //! Before an encoder may begin: which epoch its publication gets, and whether the cluster lets it in.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use media_config::{DuplicatePublish, Role};
 use media_wire::StreamKey;
@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 use super::body::is_published;
 use super::survey::{Survey, Until};
 use super::{Backoff, Refusal, Relay};
-use crate::shared::now;
 
 /// How long an encoder waits for an answer at most, beside one question that is under way.
 const LIMIT: Duration = Duration::from_millis(1500);
@@ -100,6 +99,14 @@ impl Relay {
             .find(key)
             .is_some_and(|stream| stream.state().viewers > 0)
     }
+}
+
+/// An epoch that begins now.
+fn now() -> Epoch {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Epoch(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
 /// An epoch above `known` and not before `now`, with a lot in its lower bits.

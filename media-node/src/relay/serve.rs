@@ -17,8 +17,8 @@ use super::body::{Outflow, Until, is_published};
 use super::protocol::{
     Conflict, Known, NODE, PUBLICATION, PULL, PUSH, Parameters, ParametersError, Reason, SUPERSEDE,
 };
-use crate::clients::Role;
-use crate::internal::{Body, json, text};
+use crate::response::{Body, json, text};
+use crate::state::clients::Role;
 
 /// Who asks.
 struct Caller {

@@ -22,7 +22,7 @@ use super::super::body::{Outflow, Until};
 use super::super::client::{ClientError, Connection, json};
 use super::super::protocol::{Conflict, PUSH, Parameters, Reason};
 use super::Forward;
-use crate::clients::{ClientGuard, Role, StopReason};
+use crate::state::clients::{ClientGuard, Role, StopReason};
 
 /// How often the origin is asked whether it has the stream.
 const ASK: Duration = Duration::from_millis(200);

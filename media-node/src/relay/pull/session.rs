@@ -22,7 +22,7 @@ use super::super::intake::{Intake, Piece};
 use super::super::protocol::{PULL, Parameters};
 use super::super::survey::{Answer, Survey, Until};
 use super::{Ended, WAIT};
-use crate::clients::{ClientGuard, Role, StopReason};
+use crate::state::clients::{ClientGuard, Role, StopReason};
 
 /// What an origin has for the head of its answer. It has just said that it has the stream, so it is busy rather than gone.
 const HEAD: Duration = Duration::from_secs(2);

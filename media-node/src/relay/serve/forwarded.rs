@@ -16,8 +16,8 @@ use super::super::forward::Carried;
 use super::super::intake::{Intake, Piece};
 use super::super::protocol::{Parameters, Reason};
 use super::{Caller, Denied, json};
-use crate::clients::{self, ClientGuard, StopReason};
-use crate::internal::Body;
+use crate::response::Body;
+use crate::state::clients::{self, ClientGuard, StopReason};
 
 /// What an edge has to close its encoder beyond the time that an encoder may be idle.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -20,9 +20,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::freezer::Freezer;
 use super::viewer::Viewer;
-use crate::clients::Clients;
 use crate::discovery::Origins;
 use crate::relay::{Carried, Refusal, Relay, RelaySettings};
+use crate::state::clients::Clients;
 
 /// What nothing in these tests takes.
 pub(super) const LIMIT: Duration = Duration::from_secs(8);

@@ -10,9 +10,9 @@ use media_engine::{Source, Stream, StreamStats};
 use media_wire::StreamKey;
 use serde::Serialize;
 
-use crate::clients::{Kind, Role, StopReason};
-use crate::internal::{Body, text};
-use crate::shared::{Phase, Shared};
+use crate::response::{Body, text};
+use crate::server::context::{Phase, Shared};
+use crate::state::clients::{Kind, Role, StopReason};
 
 /// A node in numbers, as the operator reads it.
 #[derive(Serialize)]

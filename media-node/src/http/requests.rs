@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{Session, Then};
-use crate::clients::Kind;
-use crate::http_body::Body;
-use crate::http_head::{self, Head, HeadError, MAX_HEAD, Method, Opening, Status};
-use crate::play::{self, NotPlayable, Wish};
-use crate::shared::Phase;
-use crate::{listing, player, websocket};
+use super::body::Body;
+use super::headers::{self, Head, HeadError, MAX_HEAD, Method, Opening, Status};
+use super::session::{Session, Then};
+use super::{listing, player, websocket};
+use crate::delivery::play::{self, NotPlayable, Wish};
+use crate::server::context::Phase;
+use crate::state::clients::Kind;
 
 /// How long a connection without a stream may take no byte of an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ impl Session {
         let limit = self.shared.config.limits.handshake_timeout();
         let head = async {
             loop {
-                if let Some((head, length)) = http_head::parse(input).map_err(Refusal::Head)? {
+                if let Some((head, length)) = headers::parse(input).map_err(Refusal::Head)? {
                     input.advance(length);
                     return Ok(Some(head));
                 }
@@ -206,13 +206,13 @@ impl Session {
             false => Body::UntilClosed,
         };
         if manner.without_body {
-            self.write(http_head::stream(body).as_bytes()).await?;
+            self.write(headers::stream(body).as_bytes()).await?;
             return Ok(Some(Then::Close));
         }
         Ok(Some(match accept {
             None => Then::Flv(watching, body),
             Some(accept) => {
-                self.write(http_head::switch_to_websocket(&accept).as_bytes())
+                self.write(headers::switch_to_websocket(&accept).as_bytes())
                     .await?;
                 Then::WebSocket(watching, input.split())
             }
@@ -238,7 +238,7 @@ impl Session {
         body: &[u8],
         manner: Manner,
     ) -> io::Result<Option<Then>> {
-        let head = http_head::answer(status, fields, body.len(), manner.keep_alive);
+        let head = headers::answer(status, fields, body.len(), manner.keep_alive);
         let body = if manner.without_body { &[][..] } else { body };
         self.write(&[head.as_bytes(), body].concat()).await?;
         Ok(if manner.keep_alive {

@@ -7,9 +7,9 @@ use prometheus::{
     Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::clients::{Kind, Role};
 use crate::relay::RelayCounts;
-use crate::shared::{Phase, Shared};
+use crate::server::context::{Phase, Shared};
+use crate::state::clients::{Kind, Role};
 
 /// The metrics that are counted where things happen, and those that are filled in when somebody asks.
 pub(crate) struct Metrics {

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use media_engine::{Batch, Cursor, Next, Stream};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::clients::{Client, StopReason};
+use crate::state::clients::{Client, StopReason};
 
 /// Slices of one `writev`; the system takes up to 1,024, and a segment of more messages is rare.
 const MAX_SLICES: usize = 64;
@@ -25,9 +24,6 @@ const READ: usize = 1024;
 
 /// What a viewer may send that is not yet a whole message.
 const MAX_UNREAD: usize = 128 * 1024;
-
-/// How long a connection that is closed has to take its last bytes.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a protocol adds to the bytes of a stream, and how it hears the viewer.
 pub(crate) trait Dialect {
@@ -290,19 +286,6 @@ fn read_some(socket: &TcpStream, input: &mut BytesMut) -> Result<usize, Ending> 
     }
 }
 
-/// Closes a connection so that its last bytes arrive: a socket that is closed with unread bytes resets the connection,
-/// and the peer may lose what it has not read yet.
-pub(crate) async fn farewell(socket: &mut TcpStream) {
-    let closed = async {
-        socket.shutdown().await?;
-        let mut rest = [0; 256];
-        while socket.read(&mut rest).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // Whether the peer answers makes no difference any more.
-    drop(timeout(FAREWELL, closed).await);
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -312,7 +295,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::clients::{Clients, Kind, NewClient, Role};
+    use crate::state::clients::{Clients, Kind, NewClient, Role};
 
     #[tokio::test]
     async fn who_is_closed_in_the_middle_of_a_batch_is_told_nothing_more() {

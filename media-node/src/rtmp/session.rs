@@ -1,8 +1,5 @@
 //! One RTMP connection: handshake and commands until it publishes or plays, that to its end, and then the next one.
 
-mod publish;
-mod watch;
-
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,9 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span};
 
-use crate::connections::Permit;
-use crate::shared::Shared;
-use crate::{listener, viewer};
+use crate::delivery::socket;
+use crate::server::admission::Permit;
+use crate::server::context::Shared;
 
 /// What is read at once while a connection only has commands.
 const READ: usize = 4 * 1024;
@@ -38,7 +35,7 @@ pub(crate) async fn serve(
     let span = debug_span!("rtmp", %peer);
     let served = async {
         let unanswered = shared.config.limits.stall_timeout();
-        match listener::adopt(stream, unanswered) {
+        match socket::adopt(stream, unanswered) {
             Ok(socket) => Session::new(socket, peer, shared, worker).run().await,
             Err(error) => debug!(%error, "connection lost"),
         }
@@ -55,34 +52,34 @@ pub(crate) async fn refuse(
     permit: Permit,
 ) {
     let refused = async {
-        let socket = listener::adopt(stream, REFUSAL_TIMEOUT).map_err(Lost::Socket)?;
+        let socket = socket::adopt(stream, REFUSAL_TIMEOUT).map_err(Lost::Socket)?;
         let mut session = Session::new(socket, peer, shared, 0);
         while !matches!(session.event().await?, ServerEvent::Connected { .. }) {}
         session
             .connection
             .reject_connect("this node is full, try another or later");
         session.flush().await?;
-        viewer::farewell(&mut session.socket).await;
+        socket::farewell(&mut session.socket).await;
         Ok::<_, Lost>(())
     };
     drop(timeout(REFUSAL_TIMEOUT, refused).await);
     drop(permit);
 }
 
-struct Session {
-    socket: TcpStream,
-    peer: SocketAddr,
-    shared: Arc<Shared>,
-    worker: usize,
-    connection: Box<ServerConnection>,
-    input: BytesMut,
+pub(super) struct Session {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) shared: Arc<Shared>,
+    pub(super) worker: usize,
+    pub(super) connection: Box<ServerConnection>,
+    pub(super) input: BytesMut,
     /// What the client calls itself.
-    agent: String,
+    pub(super) agent: String,
 }
 
 /// Why a connection is given up without a word.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub(super) enum Lost {
     #[error("the peer closed the connection")]
     Closed,
     #[error("the socket failed")]
@@ -94,14 +91,14 @@ enum Lost {
 }
 
 /// What a client wants.
-enum Request {
+pub(super) enum Request {
     Publish(Result<Target, InvalidKey>),
     Play(Result<Target, InvalidKey>),
 }
 
 /// What comes after a request was served.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
+pub(super) enum Then {
     /// The connection may publish or play again.
     Next,
     /// It is closed.
@@ -127,7 +124,7 @@ impl Session {
 
     async fn run(mut self) {
         match self.requests().await {
-            Ok(()) => viewer::farewell(&mut self.socket).await,
+            Ok(()) => socket::farewell(&mut self.socket).await,
             Err(error) => {
                 let reason = match error {
                     Lost::Slow => "slow",
@@ -198,7 +195,7 @@ impl Session {
     }
 
     /// The next event; meanwhile answers are sent.
-    async fn event(&mut self) -> Result<ServerEvent, Lost> {
+    pub(super) async fn event(&mut self) -> Result<ServerEvent, Lost> {
         loop {
             let event = self.connection.receive(&mut self.input)?;
             self.flush().await?;
@@ -215,7 +212,7 @@ impl Session {
     }
 
     /// Sends what the connection has to say.
-    async fn flush(&mut self) -> Result<(), Lost> {
+    pub(super) async fn flush(&mut self) -> Result<(), Lost> {
         let limit = self.shared.config.limits.stall_timeout();
         while let Some(bytes) = self.connection.output() {
             match timeout(limit, self.socket.write_all(&bytes)).await {

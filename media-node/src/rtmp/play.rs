@@ -8,11 +8,11 @@ use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
 use media_wire::{InvalidKey, Target};
 use tokio::time::timeout;
 
-use super::{Lost, Session, Then};
-use crate::clients::{Client, Kind, StopReason};
-use crate::listener;
-use crate::play::{self, NotPlayable, Opened, Watching, Wish};
-use crate::viewer::{Dialect, Ending, Heard, Prefix, Viewer};
+use super::session::{Lost, Session, Then};
+use crate::delivery::play::{self, NotPlayable, Opened, Watching, Wish};
+use crate::delivery::socket;
+use crate::delivery::viewer::{Dialect, Ending, Heard, Prefix, Viewer};
+use crate::state::clients::{Client, Kind, StopReason};
 
 /// A viewer that pauses longer has most likely forgotten that it does.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
@@ -35,7 +35,7 @@ impl Session {
         };
         self.connection.accept_play();
         self.flush().await?;
-        listener::prepare_viewer(&self.socket);
+        socket::prepare_viewer(&self.socket);
         let ending = self.watch(&client, opened).await;
         play::ended(&self.shared, &client, ending);
         match ending {

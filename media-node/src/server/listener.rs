@@ -4,26 +4,16 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// Connections that the kernel holds while the node is busy: a drained neighbour's viewers come back all at once.
 const BACKLOG: i32 = 4096;
 
-/// A dead peer is found after 30 s + 3 × 10 s of silence.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(30))
-    .with_interval(Duration::from_secs(10))
-    .with_retries(3);
-
 /// How long nothing is accepted when the process has no file descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-
-/// What the kernel may hold unsent for a viewer. Without it a slow viewer fills `tcp_wmem` (4 MiB and more) before the
-/// node sees that it is slow, and then watches seconds of the past.
-const VIEWER_UNSENT: u32 = 128 * 1024;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -150,29 +140,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Registers an accepted connection with the runtime it is served on.
-///
-/// `unanswered` is the time after which a peer that acknowledges nothing is given up.
-pub(crate) fn adopt(stream: std::net::TcpStream, unanswered: Duration) -> io::Result<TcpStream> {
-    let socket = SockRef::from(&stream);
-    // A pulse is one write: waiting for more would only add latency.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_user_timeout(Some(unanswered))?;
-    TcpStream::from_std(stream)
-}
-
-/// Makes the kernel hold little for a viewer.
-pub(crate) fn prepare_viewer(stream: &TcpStream) {
-    // An old kernel without the option serves viewers as well, only with more memory for slow ones.
-    drop(SockRef::from(stream).set_tcp_notsent_lowat(VIEWER_UNSENT));
-}
-
-/// The address as people write it: without the IPv6 form of an IPv4 address.
-pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,11 +151,5 @@ mod tests {
         let error = bind("listen.http", address).unwrap_err().to_string();
         assert!(error.starts_with("listen.http: port "), "{error}");
         assert!(error.contains(&address.port().to_string()), "{error}");
-    }
-
-    #[test]
-    fn an_ipv4_peer_on_an_ipv6_socket_is_written_as_ipv4() {
-        let peer = canonical("[::ffff:10.0.0.1]:9".parse().unwrap());
-        assert_eq!(peer.to_string(), "10.0.0.1:9");
     }
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes, BytesMut};
 use sha1::{Digest, Sha1};
 
-use crate::viewer::{Dialect, Heard, Prefix};
+use crate::delivery::viewer::{Dialect, Heard, Prefix};
 
 /// Section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

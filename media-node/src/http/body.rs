@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::viewer::{Dialect, Heard, Prefix};
+use crate::delivery::viewer::{Dialect, Heard, Prefix};
 
 /// How a client finds the end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,6 @@
 //!
 //! The node writes these bytes itself: a body that a library frames and queues for each viewer costs 10 to 25 % more.
 
-mod requests;
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +12,16 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{Instrument, debug_span};
 
-use crate::connections::Permit;
-use crate::http_body::Body;
-use crate::http_head::{self, Status};
-use crate::listener;
-use crate::play::{self, Opened, Watching};
-use crate::shared::Shared;
-use crate::viewer::{self, Dialect, Ending, Viewer};
-use crate::websocket::{CloseCode, WebSocket};
+use super::body::Body;
+use super::headers::{self, Status};
+use super::websocket::{CloseCode, WebSocket};
+use crate::delivery::play::{self, Opened, Watching};
+use crate::delivery::socket;
+use crate::delivery::viewer::{Dialect, Ending, Viewer};
+use crate::server::admission::Permit;
+use crate::server::context::Shared;
 
-use requests::TEXT;
+use super::requests::TEXT;
 
 /// How long a refused connection may take to be told so.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,7 +36,7 @@ pub(crate) async fn serve(
 ) {
     let span = debug_span!("http", %peer);
     let served = async {
-        let Ok(socket) = listener::adopt(stream, shared.config.limits.stall_timeout()) else {
+        let Ok(socket) = socket::adopt(stream, shared.config.limits.stall_timeout()) else {
             return;
         };
         let session = Session {
@@ -56,32 +54,32 @@ pub(crate) async fn serve(
 /// Tells a connection over the limit that the node is full.
 pub(crate) async fn refuse(stream: std::net::TcpStream, shared: Arc<Shared>, permit: Permit) {
     let refused = async {
-        let mut socket = listener::adopt(stream, REFUSAL_TIMEOUT)?;
+        let mut socket = socket::adopt(stream, REFUSAL_TIMEOUT)?;
         let (body, fields) = (
             "this node is full, try another or later\n",
             [("Content-Type", TEXT), ("Retry-After", "5")],
         );
-        let head = http_head::answer(Status::UNAVAILABLE, &fields, body.len(), false);
+        let head = headers::answer(Status::UNAVAILABLE, &fields, body.len(), false);
         // A peer that asks before it listens would lose the answer to the reset of its unread request.
         drop(timeout(REFUSAL_TIMEOUT, socket.readable()).await);
         socket.write_all(head.as_bytes()).await?;
         socket.write_all(body.as_bytes()).await?;
-        viewer::farewell(&mut socket).await;
+        socket::farewell(&mut socket).await;
         std::io::Result::Ok(())
     };
     drop(timeout(REFUSAL_TIMEOUT * 2, refused).await);
     drop((shared, permit));
 }
 
-struct Session {
-    socket: TcpStream,
-    peer: SocketAddr,
-    shared: Arc<Shared>,
-    worker: usize,
+pub(super) struct Session {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) shared: Arc<Shared>,
+    pub(super) worker: usize,
 }
 
 /// What comes after the requests.
-enum Then {
+pub(super) enum Then {
     Close,
     Flv(Watching, Body),
     WebSocket(Watching, BytesMut),
@@ -94,7 +92,7 @@ impl Session {
         match then {
             Then::Close => {}
             Then::Flv(watching, mut body) => {
-                let head = http_head::stream(body);
+                let head = headers::stream(body);
                 let ending = self
                     .watch(watching, head.as_bytes(), &mut body, BytesMut::new())
                     .await;
@@ -118,7 +116,7 @@ impl Session {
                 drop(self.write(&close).await);
             }
         }
-        viewer::farewell(&mut self.socket).await;
+        socket::farewell(&mut self.socket).await;
     }
 
     /// Sends a stream to its end.
@@ -135,7 +133,7 @@ impl Session {
             mut cursor,
             first,
         } = opened;
-        listener::prepare_viewer(&self.socket);
+        socket::prepare_viewer(&self.socket);
         let mut viewer = Viewer {
             socket: &mut self.socket,
             client: &client,

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::clients::{Client, Kind, Role, StopReason};
-use crate::shared::{Phase, Shared};
+use super::context::{Phase, Shared};
+use crate::state::clients::{Client, Kind, Role, StopReason};
 
 /// The last part of the time, in which clients are let go one after another: all at once would make the nodes that
 /// they go to the next victims.

@@ -11,12 +11,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::connections::Admission;
+use super::admission::Admission;
+use super::context::Shared;
+use super::listener::{self, BindError};
+use super::workers::Workers;
+use super::{drain, open_files};
+use crate::delivery::socket;
 use crate::discovery::Origins;
-use crate::listener::{self, BindError};
-use crate::shared::Shared;
-use crate::workers::Workers;
-use crate::{drain, http_session, internal, open_files, rtmp_session};
+use crate::{http, internal, rtmp};
 
 /// How often streams that are over are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -131,7 +133,7 @@ enum Port {
 
 async fn serve(listener: TcpListener, closing: CancellationToken, shared: Arc<Shared>, port: Port) {
     let accepted = |stream, peer| {
-        let peer = listener::canonical(peer);
+        let peer = socket::canonical(peer);
         let place = shared.workers.place();
         let shared = Arc::clone(&shared);
         if let Port::Internal = port {
@@ -146,16 +148,16 @@ async fn serve(listener: TcpListener, closing: CancellationToken, shared: Arc<Sh
         }
         match (admission, port) {
             (Admission::Served(permit), Port::Rtmp) => {
-                place.run(|worker| rtmp_session::serve(stream, peer, shared, worker, permit));
+                place.run(|worker| rtmp::serve(stream, peer, shared, worker, permit));
             }
             (Admission::Served(permit), _) => {
-                place.run(|worker| http_session::serve(stream, peer, shared, worker, permit));
+                place.run(|worker| http::serve(stream, peer, shared, worker, permit));
             }
             (Admission::Refused(permit), Port::Rtmp) => {
-                place.run(|_| rtmp_session::refuse(stream, peer, shared, permit));
+                place.run(|_| rtmp::refuse(stream, peer, shared, permit));
             }
             (Admission::Refused(permit), _) => {
-                place.run(|_| http_session::refuse(stream, shared, permit));
+                place.run(|_| http::refuse(stream, shared, permit));
             }
             (Admission::Dropped, _) => drop(stream),
         }

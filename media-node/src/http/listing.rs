@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::api;
-use crate::shared::Shared;
+use crate::internal::api;
+use crate::server::context::Shared;
 
 /// How long the other nodes' answers are good for: a page asks every few seconds, and there may be many pages.
 const FRESH: Duration = Duration::from_secs(1);

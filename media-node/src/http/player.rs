@@ -10,15 +10,15 @@ pub(crate) fn respond(path: &str) -> Option<Asset> {
     let asset: Asset = match path {
         "/" => (
             "text/html; charset=utf-8",
-            include_bytes!("../player/index.html"),
+            include_bytes!("../../player/index.html"),
         ),
         "/player/player.css" => (
             "text/css; charset=utf-8",
-            include_bytes!("../player/player.css"),
+            include_bytes!("../../player/player.css"),
         ),
-        "/player/player.js" => (JAVASCRIPT, include_bytes!("../player/player.js")),
-        "/player/words.js" => (JAVASCRIPT, include_bytes!("../player/words.js")),
-        "/player/icon.svg" => ("image/svg+xml", include_bytes!("../player/icon.svg")),
+        "/player/player.js" => (JAVASCRIPT, include_bytes!("../../player/player.js")),
+        "/player/words.js" => (JAVASCRIPT, include_bytes!("../../player/words.js")),
+        "/player/icon.svg" => ("image/svg+xml", include_bytes!("../../player/icon.svg")),
         "/player/mpegts.js" => (
             JAVASCRIPT,
             include_bytes!(concat!(env!("OUT_DIR"), "/mpegts.js")),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::http_body::Body;
+use super::body::Body;
 
 /// Bytes of a request's head: a player's is below 1 KiB, a browser's with cookies below 8.
 pub(crate) const MAX_HEAD: usize = 8 * 1024;

@@ -8,9 +8,9 @@ use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::clients::{Client, ClientGuard, Kind, NewClient, Role};
-use crate::shared::Shared;
-use crate::viewer::Ending;
+use crate::delivery::viewer::Ending;
+use crate::server::context::Shared;
+use crate::state::clients::{Client, ClientGuard, Kind, NewClient, Role};
 
 /// Who wants to watch what.
 pub(crate) struct Wish {

@@ -2,20 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use media_config::NodeConfig;
 use media_engine::{EngineSettings, Registry};
-use media_wire::relay::Epoch;
 use tokio::sync::watch;
 
-use crate::clients::Clients;
-use crate::connections::Connections;
+use super::admission::Connections;
+use super::workers::WorkerHandles;
 use crate::discovery::Origins;
-use crate::listing::Elsewhere;
-use crate::metrics::Metrics;
+use crate::http::listing::Elsewhere;
 use crate::relay::{Relay, RelaySettings, Spawn};
-use crate::workers::WorkerHandles;
+use crate::state::clients::Clients;
+use crate::state::metrics::Metrics;
 
 /// Relays of a thousand streams from every one of a few dozen nodes do not come near.
 const MAX_INTERNAL_CONNECTIONS: u32 = 16_384;
@@ -121,12 +119,4 @@ fn host_name() -> String {
         Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
         _ => "media-node".to_owned(),
     }
-}
-
-/// An epoch that begins now.
-pub(crate) fn now() -> Epoch {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Epoch(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

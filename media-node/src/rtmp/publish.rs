@@ -11,9 +11,9 @@ use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
 
-use super::{Lost, Session, Then};
-use crate::clients::{ClientGuard, Kind, NewClient, Role, StopReason};
+use super::session::{Lost, Session, Then};
 use crate::relay::{Carried, Refusal};
+use crate::state::clients::{ClientGuard, Kind, NewClient, Role, StopReason};
 
 /// What is read at once: a keyframe of a good picture fits.
 const READ: usize = 64 * 1024;
