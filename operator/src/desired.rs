@@ -15,12 +15,11 @@ mod service_account;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::core::ApiResource;
 use kube::{Resource, ResourceExt};
+use livecluster_api::LiveCluster;
+use livecluster_api::names::{self, ROLES};
 use media_config::{ConfigError, Role};
 use serde::Serialize;
 use serde_json::Value;
-
-use livecluster_api::LiveCluster;
-use livecluster_api::names::{self, ROLES};
 
 /// What the operator itself was told, as far as it shapes the objects.
 #[derive(Clone, Debug, Default, PartialEq)]

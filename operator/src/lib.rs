@@ -1,28 +1,24 @@
 //! The operator of LiveCluster: pure functions from a resource to its objects and its status, and the loop around them.
 //!
+//! Imports point down only:
+//!
 //! ```text
-//! LiveCluster ── desired ── apply ── status     Deployments, Services, ... of a cluster
+//! process       the process: options, leader election, start and stop
+//! reconcile     the controller; a reconciliation: apply, scale, prune, update the status
+//! status        pure: the status of a LiveCluster
+//! observe       the objects that exist, and the streams that the Pods report
+//! desired       pure: the objects that a LiveCluster needs
+//! k8s           the Kubernetes API
+//! monitoring    metrics, watchdog, and the HTTP port that shows them
 //! ```
+//!
+//! Read [`livecluster_api`] first, then [`desired`], [`status`] and [`reconcile`].
 
-pub mod api;
-pub mod apply;
-
-pub mod controller;
 pub mod desired;
-pub mod events;
-#[cfg(test)]
-mod fake_api;
-pub mod health;
-pub mod leader;
-pub mod metrics;
+pub mod k8s;
+pub mod monitoring;
 pub mod observe;
-pub mod permissions;
-pub mod problem;
-pub mod read;
+pub mod process;
 pub mod reconcile;
-pub mod rollout;
-pub mod run;
-pub mod scrape;
 pub mod self_test;
 pub mod status;
-pub mod watchdog;

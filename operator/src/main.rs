@@ -15,7 +15,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the LiveClusters of a Kubernetes cluster.
-    Run(operator::run::Options),
+    Run(operator::process::run::Options),
     /// Proves that an operator is at work, by what it does to a LiveCluster without Pods.
     SelfTest(operator::self_test::Options),
 }
@@ -35,7 +35,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     match command {
-        Command::Run(options) => Ok(runtime.block_on(operator::run::run(options))?),
+        Command::Run(options) => Ok(runtime.block_on(operator::process::run::run(options))?),
         Command::SelfTest(options) => Ok(runtime.block_on(operator::self_test::run(options))?),
     }
 }

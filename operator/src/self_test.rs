@@ -6,9 +6,8 @@ use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::time::{Instant, interval, timeout_at};
-
 use livecluster_api::{LiveCluster, LiveClusterSpec};
+use tokio::time::{Instant, interval, timeout_at};
 
 /// What to test, and for how long.
 #[derive(Args, Clone, Debug)]

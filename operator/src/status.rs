@@ -2,15 +2,16 @@
 
 mod conditions;
 mod endpoints;
+pub mod reconcile_error;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use media_config::Role;
-
-use crate::observe::Observed;
-use crate::problem::Problem;
-use crate::rollout::Hold;
 use livecluster_api::names;
 use livecluster_api::{LiveCluster, LiveClusterStatus, RoleStatus, StreamsStatus};
+use media_config::Role;
+
+use crate::observe::observed::Observed;
+use crate::reconcile::rollout::Hold;
+use crate::status::reconcile_error::Problem;
 
 /// What a status is made of.
 #[derive(Clone, Debug, Default)]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
+use livecluster_api::node_config;
 use media_config::Role;
 use sha2::{Digest, Sha256};
 
 use super::SpecError;
-use livecluster_api::LiveCluster;
-use livecluster_api::names;
-use livecluster_api::node_config;
 
 /// The file's name in the ConfigMap and in the Pod.
 pub(super) const FILE: &str = "config.yaml";

@@ -6,12 +6,12 @@ use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
 use media_config::Role;
 
 use super::config_map::short_hash;
 use super::{Image, SpecError, pod};
-use livecluster_api::LiveCluster;
-use livecluster_api::names;
 
 /// Seconds that a new node must be ready before an old one is asked to leave.
 const MIN_READY_SECONDS: i32 = 5;

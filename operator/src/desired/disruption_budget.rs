@@ -2,10 +2,9 @@
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use media_config::Role;
-
 use livecluster_api::LiveCluster;
 use livecluster_api::names;
+use media_config::Role;
 
 /// The budget of a role, unless it wants none.
 ///

@@ -7,11 +7,11 @@ use k8s_openapi::api::networking::v1::{
     NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use livecluster_api::LiveCluster;
+use livecluster_api::names;
 use serde_json::Value;
 
 use super::{Defaults, SpecError, overlay};
-use livecluster_api::LiveCluster;
-use livecluster_api::names;
 
 /// Label of the operator's own Pods.
 const OPERATOR: (&str, &str) = ("livecluster.dev/component", "operator");

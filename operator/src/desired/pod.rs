@@ -11,12 +11,12 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use livecluster_api::names;
+use livecluster_api::{LiveCluster, Nodes};
 use media_config::Role;
 use serde_json::Value;
 
 use super::{SpecError, config_map, overlay};
-use livecluster_api::names;
-use livecluster_api::{LiveCluster, Nodes};
 
 /// Where the configuration is mounted.
 const DIRECTORY: &str = "/etc/media-node";

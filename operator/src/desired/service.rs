@@ -2,10 +2,9 @@
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use media_config::Role;
-
 use livecluster_api::names;
 use livecluster_api::{LiveCluster, ServiceSettings, ServiceType};
+use media_config::Role;
 
 /// The Service of a role: its ready nodes only.
 pub(super) fn service(cluster: &LiveCluster, role: Role) -> Service {

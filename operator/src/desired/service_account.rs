@@ -1,10 +1,9 @@
 //! What the nodes run as: an account without any permission and without a token.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
-use media_config::Role;
-
 use livecluster_api::LiveCluster;
 use livecluster_api::names;
+use media_config::Role;
 
 /// The nodes' ServiceAccount, unless both roles have one of the user's.
 pub(super) fn service_account(cluster: &LiveCluster) -> Option<ServiceAccount> {

@@ -1,10 +1,10 @@
 //! What clusters need, as values and as snapshots.
 
 use k8s_openapi::api::apps::v1::Deployment;
+use livecluster_api::LiveClusterSpec;
 use serde_json::json;
 
 use super::*;
-use livecluster_api::LiveClusterSpec;
 
 fn cluster(spec: Value) -> LiveCluster {
     let spec: LiveClusterSpec = serde_json::from_value(spec).unwrap();

@@ -1,13 +1,13 @@
 //! The five conditions, each with one reason and one sentence.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use livecluster_api::LiveCluster;
+use livecluster_api::names::role_name;
 use media_config::Role;
 
 use super::{Facts, MissingReference};
-use crate::observe::NodesObserved;
-use crate::rollout::Hold;
-use livecluster_api::LiveCluster;
-use livecluster_api::names::role_name;
+use crate::observe::observed::NodesObserved;
+use crate::reconcile::rollout::Hold;
 
 /// A condition before it gets its generation and time.
 struct Verdict {

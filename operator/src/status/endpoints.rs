@@ -4,11 +4,11 @@ use std::net::Ipv6Addr;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use kube::ResourceExt;
-use media_config::Role;
-
-use crate::observe::Observed;
 use livecluster_api::names::{self, role_name};
 use livecluster_api::{Endpoint, Endpoints, LiveCluster, ServiceType};
+use media_config::Role;
+
+use crate::observe::observed::Observed;
 
 /// Stands for any machine of the Kubernetes cluster: to list them would need a permission just for this.
 const MACHINE: &str = "<machine>";

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::problem::Cause;
+use crate::status::reconcile_error::Cause;
 
 fn cluster(spec: Value) -> LiveCluster {
     serde_json::from_value(json!({

@@ -5,7 +5,7 @@ use kube::runtime::events::Reporter;
 use serde_json::Value;
 
 use super::*;
-use crate::fake_api::FakeApi;
+use crate::k8s::fake_api::FakeApi;
 
 mod owners;
 mod refusals;

@@ -4,8 +4,8 @@ use http::Method;
 use serde_json::json;
 
 use super::*;
-use crate::fake_api::FakeApi;
-use crate::metrics::Metrics;
+use crate::k8s::fake_api::FakeApi;
+use crate::monitoring::metrics::Metrics;
 
 const LEASE_PATH: &str = "leases/operator";
 

@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::metrics::Metrics;
-use crate::watchdog::Watchdog;
+use crate::monitoring::metrics::Metrics;
+use crate::monitoring::watchdog::Watchdog;
 
 /// Connections at one time: probes and one or two Prometheus servers.
 const MAX_CONNECTIONS: usize = 64;

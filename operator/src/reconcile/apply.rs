@@ -1,19 +1,17 @@
 //! From documents to objects: ownership guard, server-side apply, `/scale`, prune.
 
-mod memory;
-
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{DynamicObject, Status};
 use kube::{Api, Client, Resource, ResourceExt};
+use livecluster_api::LiveCluster;
 use serde_json::json;
 
-use crate::api::{CallError, Calls, MANAGER, SCALE_MANAGER};
 use crate::desired::{Child, Desired, Kind};
-use crate::problem::{Cause, Problem};
-use livecluster_api::LiveCluster;
-pub use memory::Memory;
+use crate::k8s::client::{CallError, Calls, MANAGER, SCALE_MANAGER};
+use crate::reconcile::apply_cache::Memory;
+use crate::status::reconcile_error::{Cause, Problem};
 
 /// An object as it is in the API.
 #[derive(Clone, Debug)]

@@ -1,13 +1,12 @@
 //! Which role may get a new Pod template now: edges first, origins last, and never more drains than nodes.
 
 use kube::ResourceExt;
-use media_config::Role;
-
 use livecluster_api::LiveCluster;
 use livecluster_api::names;
+use media_config::Role;
 
 use crate::desired::{Desired, Kind};
-use crate::observe::Observed;
+use crate::observe::observed::Observed;
 
 /// Why a role keeps its present Pod template for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use kube::api::PostParams;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{CallError, Calls};
+use crate::k8s::client::{CallError, Calls};
 
 /// Time after which a Lease that nobody renews is free.
 const LEASE: Duration = Duration::from_secs(15);

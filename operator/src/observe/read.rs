@@ -4,15 +4,15 @@ use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use kube::api::ListParams;
 use kube::core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
-use media_config::Role;
-
-use crate::api::{CallError, Calls};
-use crate::apply::Live;
-use crate::desired::Kind;
-use crate::observe::Observed;
-use crate::status::{MissingReference, ReferenceKind, References};
 use livecluster_api::LiveCluster;
 use livecluster_api::names::{self, role_name};
+use media_config::Role;
+
+use crate::desired::Kind;
+use crate::k8s::client::{CallError, Calls};
+use crate::observe::observed::Observed;
+use crate::reconcile::apply::Live;
+use crate::status::{MissingReference, ReferenceKind, References};
 
 /// The way to the API, for reading.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use http::header::USER_AGENT;
 use kube::core::Status;
 use kube::{Client, Config};
 
-use crate::metrics::Metrics;
+use crate::monitoring::metrics::Metrics;
 
 /// Who owns the fields that the operator applies. It never changes: another name would leave fields behind that
 /// nobody gives up.

@@ -7,14 +7,22 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use tokio::net::TcpStream;
-
-use super::Sample;
 
 /// Time for connection, question and answer.
 const LIMIT: Duration = Duration::from_secs(2);
 /// Size of an answer. The real one has 200 bytes.
 const MAX_BYTES: usize = 64 * 1024;
+
+/// A node's answer to `/api/v1/summary`, as far as the operator reads it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+pub struct Sample {
+    /// Streams that are published to it.
+    pub publications: u64,
+    /// Viewers that it serves.
+    pub viewers: u64,
+}
 
 /// Why a node did not answer.
 #[derive(Debug, thiserror::Error)]

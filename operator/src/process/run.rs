@@ -10,25 +10,26 @@ use clap::{Args, ValueEnum};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::events::Reporter;
 use kube::{Api, Client, Config};
+use livecluster_api::ClusterName;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Calls};
-use crate::apply::Memory;
-use crate::controller::{self, Context};
 use crate::desired::Defaults;
-use crate::events::Publisher;
-use crate::health::{self, Health, ListenError};
-use crate::leader::{Candidate, Lost};
-use crate::metrics::Metrics;
-use crate::permissions::{self, PermissionError, Scope};
-use crate::reconcile::Operator;
-use crate::scrape::{self, Streams};
-use crate::watchdog::Watchdog;
-use livecluster_api::ClusterName;
+use crate::k8s::client::{self, Calls};
+use crate::k8s::event_recorder::Publisher;
+use crate::k8s::permissions::{self, PermissionError, Scope};
+use crate::monitoring::metrics::Metrics;
+use crate::monitoring::server::{self, Health, ListenError};
+use crate::monitoring::watchdog::Watchdog;
+use crate::observe::stream_sample;
+use crate::observe::stream_scraper::{self, Streams};
+use crate::process::leader_election::{Candidate, Lost};
+use crate::reconcile::apply_cache::Memory;
+use crate::reconcile::controller::{self, Context};
+use crate::reconcile::reconciler::Operator;
 
 /// Time for passes that have begun when the process is asked to end.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -128,7 +129,7 @@ pub enum RunError {
 pub async fn run(options: Options) -> Result<(), RunError> {
     start_log(&options)?;
     let stop = stop_on_signal().map_err(RunError::Signals)?;
-    let config = api::config().await.map_err(no_client)?;
+    let config = client::config().await.map_err(no_client)?;
     let metrics = Metrics::new()?;
     let watchdog = Arc::new(Watchdog::default());
     let health = Arc::new(Health {
@@ -136,8 +137,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         metrics: metrics.clone(),
         ready: AtomicBool::new(false),
     });
-    let listener = health::listen(options.listen).await?;
-    let mut served = tokio::spawn(health::serve(listener, health.clone()));
+    let listener = server::listen(options.listen).await?;
+    let mut served = tokio::spawn(server::serve(listener, health.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %options.listen, "operator starts");
     let process = Process {
         options: &options,
@@ -166,7 +167,7 @@ struct Process<'a> {
 
 impl Process<'_> {
     async fn work(&self, health: &Health) -> Result<(), RunError> {
-        let client = api::client(self.config).map_err(no_client)?;
+        let client = client::client(self.config).map_err(no_client)?;
         let calls = Calls::new(self.metrics.clone());
         if !self.check_permissions(&client, &calls).await? {
             return Ok(());
@@ -221,7 +222,7 @@ impl Process<'_> {
     }
 
     fn candidate(&self, calls: &Calls) -> Result<Candidate, RunError> {
-        let client = api::lease_client(self.config).map_err(no_client)?;
+        let client = client::lease_client(self.config).map_err(no_client)?;
         let leases: Api<Lease> = Api::namespaced(client, &self.own_namespace());
         let lease = self.options.lease_name.clone();
         Ok(Candidate::new(
@@ -317,13 +318,13 @@ const QUEUE: usize = 1024;
 /// Asks the nodes of all clusters again and again, and wakes the controllers of those that have news.
 async fn ask_nodes(context: &Context, news: &[(Option<String>, mpsc::Sender<ClusterName>)]) {
     let operator = &context.operator;
-    let mut timer = tokio::time::interval(scrape::INTERVAL);
+    let mut timer = tokio::time::interval(stream_scraper::INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
         context.watchdog.beat("asking the nodes", SCRAPE_BEAT);
-        let ask = async |target: scrape::Target| {
-            let answer = scrape::fetch(target.address).await;
+        let ask = async |target: stream_scraper::Target| {
+            let answer = stream_sample::fetch(target.address).await;
             operator.metrics.scrape(answer.is_ok());
             answer
                 .inspect_err(

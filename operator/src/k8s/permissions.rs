@@ -7,7 +7,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::api::{CallError, Calls};
+use crate::k8s::client::{CallError, Calls};
 
 /// Verbs, group and resource (with subresource) that a pass needs where clusters are.
 const NEEDED: &[(&[&str], &str, &str)] = &[
@@ -147,7 +147,7 @@ mod tests {
     use tower_test::mock;
 
     use super::*;
-    use crate::metrics::Metrics;
+    use crate::monitoring::metrics::Metrics;
 
     /// An API that denies what `denies` says.
     fn api(denies: fn(&Value) -> bool) -> Client {

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-
-use crate::api::Calls;
 use livecluster_api::ClusterName;
+
+use crate::k8s::client::Calls;
 
 /// Publishes events.
 ///

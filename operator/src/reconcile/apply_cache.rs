@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use kube::ResourceExt;
 use kube::core::DynamicObject;
+use livecluster_api::{ClusterName, LiveCluster};
 use serde_json::{Map, Value};
 
 use crate::desired::{Child, Kind};
-use livecluster_api::{ClusterName, LiveCluster};
 
 /// Remembers, for each object, the document that was applied and the part of the answer that the document speaks of.
 ///
@@ -37,7 +37,7 @@ struct Entry {
 
 impl Memory {
     /// Whether `object` is what it was after the same document was applied.
-    pub(super) fn is_as_applied(
+    pub fn is_as_applied(
         &self,
         cluster: &LiveCluster,
         child: &Child,
@@ -52,7 +52,7 @@ impl Memory {
     }
 
     /// Remembers what became of a document.
-    pub(super) fn applied(&self, cluster: &LiveCluster, child: &Child, answer: &DynamicObject) {
+    pub fn applied(&self, cluster: &LiveCluster, child: &Child, answer: &DynamicObject) {
         let entry = Entry {
             cluster_uid: cluster.uid(),
             document: fingerprint(&child.document),

@@ -17,15 +17,15 @@ use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use livecluster_api::names;
+use livecluster_api::{ClusterName, LiveCluster};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::ApplyError;
-use crate::reconcile::{Next, Operator};
-use crate::watchdog::Watchdog;
-use livecluster_api::names;
-use livecluster_api::{ClusterName, LiveCluster};
+use crate::monitoring::watchdog::Watchdog;
+use crate::reconcile::apply::ApplyError;
+use crate::reconcile::reconciler::{Next, Operator};
 
 /// A cluster as it is watched: its metadata only. The spec is read when its turn comes, so that one that cannot be
 /// read is its own trouble and nobody else's.
@@ -283,13 +283,13 @@ mod tests {
     use kube::runtime::events::Reporter;
 
     use super::*;
-    use crate::api::Calls;
-    use crate::apply::Memory;
     use crate::desired::Defaults;
-    use crate::events::Publisher;
-    use crate::fake_api::FakeApi;
-    use crate::metrics::Metrics;
-    use crate::scrape::Streams;
+    use crate::k8s::client::Calls;
+    use crate::k8s::event_recorder::Publisher;
+    use crate::k8s::fake_api::FakeApi;
+    use crate::monitoring::metrics::Metrics;
+    use crate::observe::stream_scraper::Streams;
+    use crate::reconcile::apply_cache::Memory;
 
     #[test]
     fn patience_grows_and_has_an_end() {

@@ -1,7 +1,5 @@
 //! Asks the nodes what is published and watched, and says it in numbers that do not flicker.
 
-mod fetch;
-
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -11,13 +9,12 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use livecluster_api::{ClusterName, LiveCluster, StreamsStatus};
 use media_config::Role;
-use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::observe::{Observed, is_leaving, is_ready};
-pub use fetch::{FetchError, fetch};
-use livecluster_api::{ClusterName, LiveCluster, StreamsStatus};
+use crate::observe::observed::{Observed, is_leaving, is_ready};
+use crate::observe::stream_sample::Sample;
 
 /// Time between two questions to a node.
 pub const INTERVAL: Duration = Duration::from_secs(5);
@@ -29,15 +26,6 @@ const SAMPLE_LIFE: Duration = Duration::from_secs(30);
 const CONCURRENCY: usize = 32;
 /// The nodes' internal port.
 const PORT: u16 = 9090;
-
-/// A node's answer to `/api/v1/summary`, as far as the operator reads it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-pub struct Sample {
-    /// Streams that are published to it.
-    pub publications: u64,
-    /// Viewers that it serves.
-    pub viewers: u64,
-}
 
 /// A node that is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,8 +183,9 @@ fn two_digits(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use livecluster_api::LiveClusterSpec;
+
+    use super::*;
 
     fn target(uid: &str, role: Role) -> Target {
         Target {
