@@ -25,7 +25,6 @@ mod body;
 mod client;
 mod conflict;
 mod forward;
-mod intake;
 mod protocol;
 mod pull;
 mod serve;

@@ -1,7 +1,7 @@
 //! A stream in a WebSocket.
 
 use bytes::BytesMut;
-use media_wire::flv::{Item, TagReader};
+use media_wire::flv::{FlvItem, TagReader};
 
 use crate::support::{Answer, Publisher, TestNode, Wire, number};
 
@@ -41,7 +41,7 @@ async fn watch(wire: &mut Wire, last: u32) -> Vec<u32> {
         assert_eq!(operation, 2, "binary");
         input.extend_from_slice(&payload);
         while let Some(item) = reader.receive(&mut input).expect("FLV") {
-            if let Item::Tag(message) = item {
+            if let FlvItem::Tag(message) = item {
                 numbers.extend(number(&message));
             }
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use media_wire::flv::Item;
+use media_wire::flv::FlvItem;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -174,8 +174,8 @@ impl Notes for Screen {
         self.change(|seen| seen.accepted = true);
     }
 
-    fn item(&self, item: Item) {
-        if let Item::Tag(message) = item {
+    fn item(&self, item: FlvItem) {
+        if let FlvItem::Tag(message) = item {
             self.change(|seen| seen.push(Instant::now(), &message));
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
-use media_wire::flv::{Item, TagReader, Tracks};
+use media_wire::flv::{FlvItem, TagReader, Tracks};
 use media_wire::{MediaKind, Message};
 
 /// One audio or video message, without its bytes.
@@ -115,11 +115,10 @@ impl Recording {
     }
 
     /// Takes what a [`TagReader`] found.
-    pub fn item(&mut self, item: Item) {
+    pub fn item(&mut self, item: FlvItem) {
         match item {
-            Item::Header(tracks) => self.tracks = Some(tracks),
-            Item::Tag(message) => self.push(message),
-            Item::Mark(_) => {}
+            FlvItem::Header(tracks) => self.tracks = Some(tracks),
+            FlvItem::Tag(message) => self.push(message),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BytesMut};
-use media_wire::flv::Item;
+use media_wire::flv::FlvItem;
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
 use media_wire::{MediaKind, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,7 +36,7 @@ pub(crate) async fn watch_rtmp(url: &str, notes: &impl Notes) -> Result<()> {
     notes.accepted();
     loop {
         match link.event().await? {
-            ClientEvent::Media(message) => notes.item(Item::Tag(message)),
+            ClientEvent::Media(message) => notes.item(FlvItem::Tag(message)),
             ClientEvent::Ended => return Ok(()),
             ClientEvent::Status(status) if status.is_error() => bail!("{status:?}"),
             ClientEvent::Status(_) | ClientEvent::Ready => {}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use media_wire::flv::{Item, TagReader};
+use media_wire::flv::{FlvItem, TagReader};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -50,11 +50,11 @@ pub(crate) trait Notes: Sync {
     /// The node has promised the stream.
     fn accepted(&self) {}
     /// Something came.
-    fn item(&self, item: Item);
+    fn item(&self, item: FlvItem);
 }
 
 impl Notes for Notebook {
-    fn item(&self, item: Item) {
+    fn item(&self, item: FlvItem) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if let Some(latest) = seen.latest {

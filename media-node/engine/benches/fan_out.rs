@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use media_engine::{
-    Batch, Cursor, Duplicate, EngineSettings, Epoch, Format, Next, Publication, Registry, Source,
-    Start,
+    Batch, Cursor, CursorEvent, DuplicatePolicy, EngineSettings, Epoch, Format, Publication,
+    PublicationSource, Registry, Start,
 };
 use media_wire::{MediaKind, Message, StreamKey};
 
@@ -88,9 +88,15 @@ impl Stage {
             ..EngineSettings::default()
         });
         let key = StreamKey::new(None, "live", "bench").expect("a valid name");
-        let policy = Duplicate::Takeover;
+        let policy = DuplicatePolicy::Takeover;
         let publication = registry
-            .publish(&key, Epoch(1), Source::Encoder, policy, Instant::now())
+            .publish(
+                &key,
+                Epoch(1),
+                PublicationSource::Encoder,
+                policy,
+                Instant::now(),
+            )
             .expect("the first publisher");
         let payload = |head: &[u8], len| {
             let mut payload = head.to_vec();
@@ -178,7 +184,7 @@ fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
     let mut cursors = stage.cursors(format, viewers);
     let mut take = || {
         for cursor in &mut cursors {
-            while let Some(Next::Batch(mut batch)) = cursor.try_next() {
+            while let Some(CursorEvent::Batch(mut batch)) = cursor.try_next() {
                 let mut slices = [IoSlice::new(&[]); 64];
                 black_box(batch.chunks_vectored(&mut slices));
                 batch.advance(batch.remaining());
@@ -215,7 +221,7 @@ fn waking(viewers: usize, rounds: u32) -> Cost {
     for mut cursor in stage.cursors(Format::Flv, viewers) {
         let segments = Arc::clone(&segments);
         runtime.spawn(async move {
-            while let Next::Batch(batch) = cursor.next().await {
+            while let CursorEvent::Batch(batch) = cursor.next().await {
                 black_box(batch.remaining());
                 segments.fetch_add(1, Ordering::Relaxed);
             }

@@ -25,8 +25,8 @@ pub struct Batch {
     at: At,
     /// Bytes of the segments that are left.
     left: usize,
-    /// The reader was outrun: messages before this batch are lost to it.
-    pub skipped: bool,
+    /// The reader lagged behind the log and has lost the messages before this batch.
+    pub lagged: bool,
     /// The batch begins at a keyframe, its preamble aside. A keyframe is never inside of a batch.
     pub keyframe: bool,
 }
@@ -95,25 +95,25 @@ impl Run {
 }
 
 impl Batch {
-    pub(crate) fn flv(preamble: Bytes, run: Run, offset: usize, skipped: bool) -> Self {
+    pub(crate) fn flv(preamble: Bytes, run: Run, offset: usize, lagged: bool) -> Self {
         Self {
             preamble,
             segment: 0,
             at: At::Flv(offset),
             left: run.bytes.saturating_sub(offset),
-            skipped,
+            lagged,
             keyframe: offset == 0 && run.first.keyframe,
             run,
         }
     }
 
-    pub(crate) fn rtmp(preamble: Bytes, run: Run, skipped: bool) -> Self {
+    pub(crate) fn rtmp(preamble: Bytes, run: Run, lagged: bool) -> Self {
         Self {
             preamble,
             segment: 0,
             at: At::Rtmp { piece: 0, byte: 0 },
             left: run.segments().map(|segment| segment.rtmp().len()).sum(),
-            skipped,
+            lagged,
             keyframe: run.first.keyframe,
             run,
         }

@@ -39,7 +39,7 @@ pub enum Start {
     clippy::large_enum_variant,
     reason = "a box would be an allocation for every viewer and pulse"
 )]
-pub enum Next {
+pub enum CursorEvent {
     /// Bytes to send.
     Batch(Batch),
     /// The stream is over.
@@ -70,8 +70,8 @@ struct Reader {
     format: Format,
     /// It has had its first batch.
     joined: bool,
-    /// It was outrun, and its next batch is the first one since then.
-    outrun: bool,
+    /// It has lagged behind the log since its last batch.
+    lagged: bool,
 }
 
 /// Which prelude a reader has.
@@ -120,7 +120,7 @@ impl Cursor {
                 knows: Knows::Nothing,
                 format,
                 joined: false,
-                outrun: false,
+                lagged: false,
             },
         }
     }
@@ -131,13 +131,13 @@ impl Cursor {
     }
 
     /// What comes next, as soon as it is there. May be dropped and called again.
-    pub async fn next(&mut self) -> Next {
+    pub async fn next(&mut self) -> CursorEvent {
         loop {
             if let Some(next) = self.reader.next(&self.stream) {
                 return next;
             }
             let Some(bell) = self.stream.bells().of(self.worker) else {
-                return Next::Ended;
+                return CursorEvent::Ended;
             };
             let listening = bell.listen();
             // What came before the bell was listened to.
@@ -154,7 +154,7 @@ impl Cursor {
     }
 
     /// What comes next, if it is there.
-    pub fn try_next(&mut self) -> Option<Next> {
+    pub fn try_next(&mut self) -> Option<CursorEvent> {
         self.reader.next(&self.stream)
     }
 }
@@ -169,14 +169,14 @@ impl Drop for Cursor {
 }
 
 impl Reader {
-    fn next(&mut self, stream: &Stream) -> Option<Next> {
+    fn next(&mut self, stream: &Stream) -> Option<CursorEvent> {
         let window = stream.window();
         let found = self.find(stream, &window);
         let ended = window.ended();
         drop(window);
         match found {
-            Some(found) => Some(Next::Batch(self.batch(found))),
-            None => ended.then_some(Next::Ended),
+            Some(found) => Some(CursorEvent::Batch(self.batch(found))),
+            None => ended.then_some(CursorEvent::Ended),
         }
     }
 
@@ -194,11 +194,11 @@ impl Reader {
         {
             self.position = Position::Seeking(Start::Newest);
             self.came = window.end();
-            self.outrun = true;
+            self.lagged = true;
             if let Knows::WhatCameBefore = self.knows {
                 self.knows = Knows::Nothing;
             }
-            stream.reader_skipped();
+            stream.reader_lagged();
         }
         let (place, tracks) = match self.position {
             Position::At(number) => (Place::from(number), Tracks::default()),
@@ -272,10 +272,10 @@ impl Reader {
         }
         self.knows = Knows::Version(found.run.last().prelude_after);
         self.joined = true;
-        let skipped = std::mem::take(&mut self.outrun);
+        let lagged = std::mem::take(&mut self.lagged);
         match self.format {
-            Format::Flv | Format::Relay => Batch::flv(preamble.into(), found.run, offset, skipped),
-            Format::Rtmp => Batch::rtmp(preamble.into(), found.run, skipped),
+            Format::Flv | Format::Relay => Batch::flv(preamble.into(), found.run, offset, lagged),
+            Format::Rtmp => Batch::rtmp(preamble.into(), found.run, lagged),
         }
     }
 

@@ -24,19 +24,19 @@
 //! use std::time::Instant;
 //!
 //! use bytes::Bytes;
-//! use media_engine::{Duplicate, EngineSettings, Epoch, Format, Next, Registry, Source, Start};
+//! use media_engine::{DuplicatePolicy, EngineSettings, Epoch, Format, CursorEvent, Registry, PublicationSource, Start};
 //! use media_wire::{MediaKind, Message, StreamKey};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let registry = Registry::new(EngineSettings::default());
 //! let key = StreamKey::new(None, "live", "livestream")?;
 //! let (epoch, now) = (Epoch(1), Instant::now());
-//! let mut publication = registry.publish(&key, epoch, Source::Encoder, Duplicate::Takeover, now)?;
+//! let mut publication = registry.publish(&key, epoch, PublicationSource::Encoder, DuplicatePolicy::Takeover, now)?;
 //! let mut cursor = publication.stream().subscribe(Format::Rtmp, Start::Newest, 0);
 //! let payload = Bytes::from_static(b"\x17\x01\x00\x00\x00 a keyframe");
 //! publication.append(Message { kind: MediaKind::Video, timestamp: 0, payload });
 //! publication.pulse(now); // again at the instant that it returns, or after the next messages
-//! assert!(matches!(cursor.try_next(), Some(Next::Batch(batch)) if batch.keyframe));
+//! assert!(matches!(cursor.try_next(), Some(CursorEvent::Batch(batch)) if batch.keyframe));
 //! # Ok(()) }
 //! ```
 //!
@@ -61,11 +61,11 @@ mod window;
 mod writer;
 
 pub use batch::Batch;
-pub use cursor::{Cursor, Format, Next, Start};
+pub use cursor::{Cursor, CursorEvent, Format, Start};
 pub use publication::Publication;
-pub use registry::{Duplicate, PublishError, Registry, TooManyStreams};
+pub use registry::{DuplicatePolicy, PublishError, Registry, TooManyStreams};
 pub use settings::EngineSettings;
-pub use stream::{PublicationInfo, Source, Stream, StreamState, StreamStats};
+pub use stream::{PublicationInfo, PublicationSource, Stream, StreamState, StreamStats};
 pub use writer::Appended;
 
 pub use media_wire::relay::{Epoch, Mark};

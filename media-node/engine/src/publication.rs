@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use media_wire::relay::{Epoch, Mark};
+use media_wire::relay::Epoch;
 use media_wire::{MediaKind, Message, StreamKey};
 use tokio::sync::Notify;
 
 use crate::pulse::due;
-use crate::stream::{PublicationInfo, Source, Stream, Writing};
+use crate::stream::{PublicationInfo, PublicationSource, Stream, Writing};
 use crate::writer::Appended;
 
 /// The right to write a stream. Dropped, the stream waits for another one.
@@ -23,9 +23,7 @@ pub struct Publication {
     stream: Arc<Stream>,
     ticket: Arc<Ticket>,
     epoch: Epoch,
-    source: Source,
-    /// The mark of the next relayed message.
-    next: Mark,
+    source: PublicationSource,
 }
 
 /// Who writes now.
@@ -33,7 +31,7 @@ pub struct Publication {
 pub(crate) struct Holder {
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) epoch: Epoch,
-    pub(crate) source: Source,
+    pub(crate) source: PublicationSource,
     pub(crate) since: Instant,
 }
 
@@ -65,18 +63,13 @@ impl Publication {
         stream: Arc<Stream>,
         ticket: Arc<Ticket>,
         epoch: Epoch,
-        source: Source,
+        source: PublicationSource,
     ) -> Self {
         Self {
             stream,
             ticket,
             epoch,
             source,
-            next: Mark {
-                epoch,
-                sequence: 0,
-                shift: 0,
-            },
         }
     }
 
@@ -87,7 +80,7 @@ impl Publication {
     }
 
     /// How the messages come here.
-    pub fn source(&self) -> Source {
+    pub fn source(&self) -> PublicationSource {
         self.source
     }
 
@@ -122,31 +115,6 @@ impl Publication {
             payload,
         };
         self.write(|writing| writing.writer.append_at(epoch, sequence, message))
-    }
-
-    /// Takes a mark out of a relay stream: it says what the next [`Publication::append_relayed`] is. A mark of
-    /// another epoch makes this a publication of that epoch.
-    pub fn follow(&mut self, mark: Mark) {
-        self.next = mark;
-        if mark.epoch == self.epoch {
-            return;
-        }
-        self.epoch = mark.epoch;
-        let mut writing = self.stream.writing();
-        if let Some(holder) = self.current(&mut writing) {
-            holder.epoch = mark.epoch;
-            self.stream.tell_publication(holder.info());
-        }
-    }
-
-    /// Appends a tag out of a relay stream, after the marks before it were [followed](Publication::follow).
-    pub fn append_relayed(&mut self, message: Message) -> Appended {
-        let Mark {
-            sequence, shift, ..
-        } = self.next;
-        self.next.sequence = sequence.saturating_add(1);
-        let source = message.timestamp.wrapping_sub(shift);
-        self.append_at(sequence, source, message.kind, message.payload)
     }
 
     /// Shows readers what is due. To be called after the messages of each read, and at the instant returned.

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::publication::{Holder, Publication, Ticket};
 use crate::settings::EngineSettings;
-use crate::stream::{Shared, Source, Stream, Writing, lock};
+use crate::stream::{PublicationSource, Shared, Stream, Writing, lock};
 
 /// All streams of a node. Clones are the same registry.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ struct Known {
 
 /// What happens to a second publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duplicate {
+pub enum DuplicatePolicy {
     /// It takes the stream over from the first one.
     Takeover,
     /// It is refused.
@@ -92,16 +92,16 @@ impl Registry {
         &self,
         key: &StreamKey,
         epoch: Epoch,
-        source: Source,
-        policy: Duplicate,
+        source: PublicationSource,
+        policy: DuplicatePolicy,
         now: Instant,
     ) -> Result<Publication, PublishError> {
         let mut streams = lock(&self.streams);
         let stream = streams.for_publisher(key, &self.shared)?;
         let mut writing = stream.writing();
         let epoch = match source {
-            Source::Encoder => later_than_all(&writing, epoch),
-            Source::Forwarded | Source::Pulled => epoch,
+            PublicationSource::Encoder => later_than_all(&writing, epoch),
+            PublicationSource::Forwarded | PublicationSource::Pulled => epoch,
         };
         arbitrate(&writing, epoch, source, policy)?;
         let ticket = Arc::new(Ticket::default());
@@ -125,7 +125,7 @@ impl Registry {
         let earlier = writing
             .holder
             .as_ref()
-            .is_some_and(|holder| holder.source != Source::Pulled && holder.epoch < by);
+            .is_some_and(|holder| holder.source != PublicationSource::Pulled && holder.epoch < by);
         if earlier {
             stream.hand_over(&mut writing, None);
         }
@@ -252,8 +252,8 @@ fn later_than_all(writing: &Writing, epoch: Epoch) -> Epoch {
 fn arbitrate(
     writing: &Writing,
     epoch: Epoch,
-    source: Source,
-    policy: Duplicate,
+    source: PublicationSource,
+    policy: DuplicatePolicy,
 ) -> Result<(), PublishError> {
     let Some(holder) = &writing.holder else {
         return Ok(());
@@ -264,12 +264,12 @@ fn arbitrate(
     let refused = match epoch == holder.epoch {
         // The same publication by another way, which must not lead through this node's own.
         true => match holder.source {
-            Source::Encoder => true,
-            Source::Forwarded => source == Source::Pulled,
-            Source::Pulled => false,
+            PublicationSource::Encoder => true,
+            PublicationSource::Forwarded => source == PublicationSource::Pulled,
+            PublicationSource::Pulled => false,
         },
         // A copy of a later publication was let in elsewhere: the policy has been heard.
-        false => source != Source::Pulled && policy == Duplicate::Reject,
+        false => source != PublicationSource::Pulled && policy == DuplicatePolicy::Reject,
     };
     match refused {
         true => Err(PublishError::AlreadyPublished),

@@ -3,7 +3,7 @@
 //! Every message begins with a type-0 head, so the list is the same for all viewers. Gathering costs 1 to 12 % over one
 //! slice (2026-11-22); a second log of muxed chunks would cost all of its memory.
 
-use media_wire::rtmp::{CHUNK_SIZE, continuation_head, message_head};
+use media_wire::rtmp::{CHUNK_SIZE, continuation_header, message_header};
 
 use crate::segment::Tag;
 
@@ -31,7 +31,7 @@ impl RtmpHeads {
         let mut len = 0;
         for tag in tags {
             let total = u32::try_from(tag.payload.len()).unwrap_or(u32::MAX);
-            let mut head = message_head(tag.kind, tag.timestamp, total);
+            let mut head = message_header(tag.kind, tag.timestamp, total);
             let mut start = tag.payload.start;
             loop {
                 let end = tag.payload.end.min(start + CHUNK_SIZE);
@@ -47,7 +47,7 @@ impl RtmpHeads {
                 if start == tag.payload.end {
                     break;
                 }
-                head = continuation_head(tag.kind, tag.timestamp);
+                head = continuation_header(tag.kind, tag.timestamp);
             }
         }
         Self {
@@ -85,10 +85,10 @@ pub(crate) fn write_message(
     timestamp: u32,
     payload: &[u8],
 ) {
-    out.extend_from_slice(&message_head(kind, timestamp, narrow(payload.len())));
+    out.extend_from_slice(&message_header(kind, timestamp, narrow(payload.len())));
     for (number, piece) in payload.chunks(CHUNK_SIZE).enumerate() {
         if number > 0 {
-            out.extend_from_slice(&continuation_head(kind, timestamp));
+            out.extend_from_slice(&continuation_header(kind, timestamp));
         }
         out.extend_from_slice(piece);
     }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use media_wire::flv::{TAG_HEAD, TAG_TAIL, tag_head, tag_tail};
+use media_wire::flv::{PREVIOUS_TAG_SIZE_LEN, TAG_HEADER_LEN, previous_tag_size, tag_header};
 use media_wire::relay::Mark;
 use media_wire::{MediaKind, Message};
 
@@ -82,10 +82,10 @@ pub(crate) struct Tag {
 fn tags(flv: &[u8]) -> impl Iterator<Item = Tag> {
     let mut start = 0;
     std::iter::from_fn(move || {
-        let head: &[u8; TAG_HEAD] = flv.get(start..)?.first_chunk()?;
+        let head: &[u8; TAG_HEADER_LEN] = flv.get(start..)?.first_chunk()?;
         let [tag_type, l2, l1, l0, t2, t1, t0, t3, ..] = *head;
         let len = usize::try_from(u32::from_be_bytes([0, l2, l1, l0])).ok()?;
-        let payload = start + TAG_HEAD..start + TAG_HEAD + len;
+        let payload = start + TAG_HEADER_LEN..start + TAG_HEADER_LEN + len;
         let kind = match tag_type {
             8 => MediaKind::Audio,
             9 => MediaKind::Video,
@@ -97,7 +97,7 @@ fn tags(flv: &[u8]) -> impl Iterator<Item = Tag> {
             start,
             payload,
         };
-        start = tag.payload.end + TAG_TAIL;
+        start = tag.payload.end + PREVIOUS_TAG_SIZE_LEN;
         Some(tag)
     })
 }
@@ -105,9 +105,9 @@ fn tags(flv: &[u8]) -> impl Iterator<Item = Tag> {
 /// Appends a message as an FLV tag. Its payload is at most [`media_wire::flv::MAX_PAYLOAD`] long.
 pub(crate) fn write_tag(out: &mut Vec<u8>, kind: MediaKind, timestamp: u32, payload: &[u8]) {
     let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&tag_head(kind, timestamp, len));
+    out.extend_from_slice(&tag_header(kind, timestamp, len));
     out.extend_from_slice(payload);
-    out.extend_from_slice(&tag_tail(len));
+    out.extend_from_slice(&previous_tag_size(len));
 }
 
 /// The segment that is being filled: messages whose timestamps are the log's.
@@ -163,7 +163,7 @@ impl OpenSegment {
     pub(crate) fn push(&mut self, message: Message, time: u32, opening: impl FnOnce() -> Opening) {
         self.opening.get_or_insert_with(opening);
         self.time = time;
-        self.bytes += TAG_HEAD + message.payload.len() + TAG_TAIL;
+        self.bytes += TAG_HEADER_LEN + message.payload.len() + PREVIOUS_TAG_SIZE_LEN;
         self.messages.push(message);
     }
 

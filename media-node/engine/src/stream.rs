@@ -35,7 +35,7 @@ pub struct Stream {
     bells: Bells,
     viewers: AtomicUsize,
     relays: AtomicUsize,
-    skips: AtomicU64,
+    lags: AtomicU64,
     state: watch::Sender<StreamState>,
 }
 
@@ -81,12 +81,12 @@ pub struct PublicationInfo {
     /// When the encoder connected, wherever that was.
     pub epoch: Epoch,
     /// How the messages come here.
-    pub source: Source,
+    pub source: PublicationSource,
 }
 
 /// How a publication's messages come to this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum PublicationSource {
     /// From an encoder.
     Encoder,
     /// From the node that has the encoder.
@@ -102,8 +102,8 @@ pub struct StreamStats {
     pub messages: u64,
     /// Bytes of their payloads.
     pub bytes_in: u64,
-    /// How often a viewer or relay was outrun and went on at a keyframe.
-    pub skips: u64,
+    /// How often a viewer or relay lagged behind the log and jumped to a keyframe.
+    pub lags: u64,
     /// How often messages of an upstream were missing.
     pub gaps: u64,
     /// How many messages these were.
@@ -141,7 +141,7 @@ impl Stream {
             writing: Mutex::default(),
             viewers: AtomicUsize::new(0),
             relays: AtomicUsize::new(0),
-            skips: AtomicU64::new(0),
+            lags: AtomicU64::new(0),
             state: watch::Sender::default(),
         }
     }
@@ -180,7 +180,7 @@ impl Stream {
             StreamStats {
                 messages: counters.messages,
                 bytes_in: counters.bytes,
-                skips: self.skips.load(Ordering::Relaxed),
+                lags: self.lags.load(Ordering::Relaxed),
                 gaps: counters.gaps,
                 missing: counters.missing,
                 jumps: writing.writer.jumps(),
@@ -261,12 +261,6 @@ impl Stream {
             .send_modify(|state| state.publication = publication);
     }
 
-    /// Tells of a publication that has changed.
-    pub(crate) fn tell_publication(&self, info: PublicationInfo) {
-        self.state
-            .send_modify(|state| state.publication = Some(info));
-    }
-
     /// Readers get what is left, and then no more.
     pub(crate) fn end(&self) {
         self.window().end_stream();
@@ -311,8 +305,8 @@ impl Stream {
         publication.is_some_and(|publication| publication.epoch == epoch)
     }
 
-    pub(crate) fn reader_skipped(&self) {
-        self.skips.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn reader_lagged(&self) {
+        self.lags.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use media_engine::{Batch, Cursor, Format, Next, Start, Stream, StreamState};
+use media_engine::{Batch, Cursor, CursorEvent, Format, Start, Stream, StreamState};
 use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 use tracing::debug;
@@ -119,12 +119,12 @@ async fn begin(shared: &Shared, stream: Arc<Stream>, wish: &Wish) -> Option<Open
         return None;
     }
     match cursor.next().await {
-        Next::Batch(first) => Some(Opened {
+        CursorEvent::Batch(first) => Some(Opened {
             stream,
             cursor,
             first,
         }),
-        Next::Ended => None,
+        CursorEvent::Ended => None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use media_engine::{Batch, Cursor, Next, Stream};
+use media_engine::{Batch, Cursor, CursorEvent, Stream};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
@@ -146,8 +146,8 @@ impl Viewer<'_> {
                     Err(_) => Err(Ending::Gone),
                 },
                 next = cursor.next() => match next {
-                    Next::Batch(batch) => self.show(dialect, batch).await,
-                    Next::Ended => Err(Ending::StreamEnded),
+                    CursorEvent::Batch(batch) => self.show(dialect, batch).await,
+                    CursorEvent::Ended => Err(Ending::StreamEnded),
                 },
                 // No keyframe comes.
                 () = without_publisher(self.stream), if self.leaving => {
@@ -170,7 +170,7 @@ impl Viewer<'_> {
         if self.leaving && (batch.keyframe || self.stream.stats().video.is_none()) {
             return Err(Ending::LetGo(StopReason::Draining));
         }
-        if batch.skipped {
+        if batch.lagged {
             self.client.skipped();
         }
         let prefix = dialect.prefix(batch.remaining());

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use media_wire::target_from_http;
+use media_wire::StreamKey;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tracing::debug;
@@ -164,8 +164,8 @@ impl Session {
         manner: Manner,
     ) -> io::Result<Option<Then>> {
         let vhosts = &self.shared.config.vhosts;
-        let target = match target_from_http(head.host.as_deref(), &head.target, vhosts) {
-            Ok(target) => target,
+        let key = match StreamKey::from_http(head.host.as_deref(), &head.target, vhosts) {
+            Ok(key) => key,
             Err(error) => {
                 return self
                     .tell(Status::BAD_REQUEST, &error.to_string(), manner)
@@ -180,7 +180,7 @@ impl Session {
                 .await;
         };
         let wish = Wish {
-            key: target.key,
+            key,
             kind: if accept.is_some() {
                 Kind::Ws
             } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{Response, StatusCode};
-use media_engine::{Source, Stream, StreamStats};
+use media_engine::{PublicationSource, Stream, StreamStats};
 use media_wire::StreamKey;
 use serde::Serialize;
 
@@ -111,9 +111,9 @@ pub(crate) fn streams(shared: &Shared) -> Vec<StreamReport> {
             publication: state.publication.map(|publication| PublicationReport {
                 epoch: publication.epoch.0,
                 source: match publication.source {
-                    Source::Encoder => "encoder",
-                    Source::Forwarded => "forwarded",
-                    Source::Pulled => "pulled",
+                    PublicationSource::Encoder => "encoder",
+                    PublicationSource::Forwarded => "forwarded",
+                    PublicationSource::Pulled => "pulled",
                 },
             }),
             playable: state.playable,
@@ -125,7 +125,7 @@ pub(crate) fn streams(shared: &Shared) -> Vec<StreamReport> {
             messages: stats.messages,
             bytes_in: stats.bytes_in,
             bytes_out: sent.get(key).copied().unwrap_or_default(),
-            skips: stats.skips,
+            skips: stats.lags,
             gaps: stats.gaps,
         }
     };

@@ -7,7 +7,7 @@ use futures::stream::unfold;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use media_engine::{Batch, Cursor, Next, Source, StreamState};
+use media_engine::{Batch, Cursor, CursorEvent, PublicationSource, StreamState};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +64,7 @@ impl Outflow {
     /// One copy of a segment for each node, not for each viewer: cheaper than the head of every chunk in between.
     fn flat(&self, mut batch: Batch) -> Bytes {
         self.client.sent(batch.len());
-        if batch.skipped {
+        if batch.lagged {
             self.client.skipped();
         }
         batch.copy_to_bytes(batch.remaining())
@@ -102,12 +102,12 @@ pub(super) fn is_published(state: &StreamState) -> bool {
     state
         .publication
         .as_ref()
-        .is_some_and(|publication| publication.source != Source::Pulled)
+        .is_some_and(|publication| publication.source != PublicationSource::Pulled)
 }
 
-fn batch(next: Next) -> Option<Batch> {
+fn batch(next: CursorEvent) -> Option<Batch> {
     match next {
-        Next::Batch(batch) => Some(batch),
-        Next::Ended => None,
+        CursorEvent::Batch(batch) => Some(batch),
+        CursorEvent::Ended => None,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use media_engine::{Format, Source, Start, Stream};
+use media_engine::{Format, PublicationSource, Start, Stream};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -139,10 +139,10 @@ impl Relay {
     fn known(&self, stream: &Stream) -> Known {
         let (last, sequence) = stream.position().unzip();
         let publication = stream.state().publication;
-        let own = publication.filter(|publication| publication.source != Source::Pulled);
+        let own = publication.filter(|publication| publication.source != PublicationSource::Pulled);
         let source = own.as_ref().map(|publication| match publication.source {
-            Source::Encoder => "encoder",
-            Source::Forwarded | Source::Pulled => "forwarded",
+            PublicationSource::Encoder => "encoder",
+            PublicationSource::Forwarded | PublicationSource::Pulled => "forwarded",
         });
         // A publication that has not said a word yet has no position.
         let epoch = own.map(|publication| publication.epoch).or(last);

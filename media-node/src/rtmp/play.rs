@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
-use media_wire::{InvalidKey, Target};
+use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 
 use super::session::{Lost, Session, Then};
@@ -19,9 +19,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 impl Session {
     /// Serves a viewer until its stream ends.
-    pub(super) async fn play(&mut self, target: Result<Target, InvalidKey>) -> Result<Then, Lost> {
+    pub(super) async fn play(&mut self, key: Result<StreamKey, InvalidKey>) -> Result<Then, Lost> {
         // Boxed: what is only needed to find the stream shall not make every viewer larger.
-        let Watching { client, opened } = match Box::pin(self.open(target)).await {
+        let Watching { client, opened } = match Box::pin(self.open(key)).await {
             Ok(watching) => watching,
             Err(error) => {
                 let refusal = match error {
@@ -49,9 +49,9 @@ impl Session {
         }
     }
 
-    async fn open(&self, target: Result<Target, InvalidKey>) -> Result<Watching, NotPlayable> {
+    async fn open(&self, key: Result<StreamKey, InvalidKey>) -> Result<Watching, NotPlayable> {
         let wish = Wish {
-            key: target?.key,
+            key: key?,
             kind: Kind::Rtmp,
             peer: self.peer,
             agent: self.agent.clone(),

@@ -4,9 +4,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use media_config::DuplicatePublish;
-use media_engine::{Duplicate, Publication, PublishError, Source};
+use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
 use media_wire::rtmp::server::{PublishRefusal, ServerEvent};
-use media_wire::{InvalidKey, Message, StreamKey, Target};
+use media_wire::{InvalidKey, Message, StreamKey};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
@@ -73,10 +73,10 @@ impl Session {
     /// Serves an encoder until its stream ends.
     pub(super) async fn publish(
         &mut self,
-        target: Result<Target, InvalidKey>,
+        key: Result<StreamKey, InvalidKey>,
     ) -> Result<Then, Lost> {
-        let begun = match target {
-            Ok(target) => self.begin(&target.key).await,
+        let begun = match key {
+            Ok(key) => self.begin(&key).await,
             Err(error) => Err((PublishRefusal::BadName, error.to_string())),
         };
         let mut publishing = match begun {
@@ -114,14 +114,14 @@ impl Session {
             (kind, refusal.to_string())
         })?;
         let policy = match self.shared.config.stream.duplicate_publish {
-            DuplicatePublish::Takeover => Duplicate::Takeover,
-            DuplicatePublish::Reject => Duplicate::Reject,
+            DuplicatePublish::Takeover => DuplicatePolicy::Takeover,
+            DuplicatePublish::Reject => DuplicatePolicy::Reject,
         };
         let now = Instant::now();
         let publication = self
             .shared
             .registry
-            .publish(key, epoch, Source::Encoder, policy, now)
+            .publish(key, epoch, PublicationSource::Encoder, policy, now)
             .map_err(|error| {
                 let kind = match error {
                     PublishError::TooManyStreams(_) => PublishRefusal::Failed,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{ServerConnection, ServerEvent, ServerSettings};
-use media_wire::{InvalidKey, Target, target_from_rtmp};
+use media_wire::{InvalidKey, StreamKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -92,8 +92,8 @@ pub(super) enum Lost {
 
 /// What a client wants.
 pub(super) enum Request {
-    Publish(Result<Target, InvalidKey>),
-    Play(Result<Target, InvalidKey>),
+    Publish(Result<StreamKey, InvalidKey>),
+    Play(Result<StreamKey, InvalidKey>),
 }
 
 /// What comes after a request was served.
@@ -149,8 +149,8 @@ impl Session {
                 .await
                 .map_err(|_| Lost::Slow)??;
             let then = match request {
-                Request::Publish(target) => Box::pin(self.publish(target)).await?,
-                Request::Play(target) => self.play(target).await?,
+                Request::Publish(key) => Box::pin(self.publish(key)).await?,
+                Request::Play(key) => self.play(key).await?,
             };
             if then == Then::Close {
                 return Ok(());
@@ -175,7 +175,7 @@ impl Session {
                     app,
                     stream,
                 } => {
-                    return Ok(Request::Publish(target_from_rtmp(
+                    return Ok(Request::Publish(StreamKey::from_rtmp(
                         &tc_url, &app, &stream, vhosts,
                     )));
                 }
@@ -185,7 +185,7 @@ impl Session {
                     stream,
                     ..
                 } => {
-                    return Ok(Request::Play(target_from_rtmp(
+                    return Ok(Request::Play(StreamKey::from_rtmp(
                         &tc_url, &app, &stream, vhosts,
                     )));
                 }

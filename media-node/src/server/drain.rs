@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use media_engine::Source;
+use media_engine::PublicationSource;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -76,8 +76,9 @@ async fn idle(shared: &Shared) {
 fn serves_nodes(shared: &Shared) -> bool {
     shared.registry.streams().iter().any(|stream| {
         let state = stream.state();
-        let forwarded =
-            |publication: media_engine::PublicationInfo| publication.source == Source::Forwarded;
+        let forwarded = |publication: media_engine::PublicationInfo| {
+            publication.source == PublicationSource::Forwarded
+        };
         state.relays > 0 || state.publication.is_some_and(forwarded)
     })
 }

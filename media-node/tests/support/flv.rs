@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BytesMut};
 use media_wire::Message;
-use media_wire::flv::{Item, TagReader, Tracks};
+use media_wire::flv::{FlvItem, TagReader, Tracks};
+use media_wire::relay::Mark;
 
 use super::{Wire, number};
 
@@ -47,9 +48,11 @@ impl FlvViewer {
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             match self.reader.receive(&mut self.body).unwrap() {
-                Some(Item::Header(tracks)) => self.tracks = Some(tracks),
-                Some(Item::Tag(message)) => return Some(message),
-                Some(Item::Mark(mark)) => panic!("a viewer got a {mark:?}"),
+                Some(FlvItem::Header(tracks)) => self.tracks = Some(tracks),
+                Some(FlvItem::Tag(message)) => {
+                    assert!(!Mark::is_named(&message.payload), "a viewer got a mark");
+                    return Some(message);
+                }
                 None if self.take_chunk() => {}
                 None if !self.wire.read().await => {
                     assert!(self.body.is_empty(), "a tag is cut off");

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use media_wire::Message;
 use media_wire::amf0::{self, Value};
 use media_wire::rtmp::{
-    ClientConnection, ClientEvent, ClientSettings, RtmpUrl, Status, message_head,
+    ClientConnection, ClientEvent, ClientSettings, RtmpStatus, RtmpUrl, message_header,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -59,7 +59,7 @@ impl Rtmp {
     }
 
     /// Waits for the start, or for why there is none.
-    async fn ready(&mut self) -> Result<(), Status> {
+    async fn ready(&mut self) -> Result<(), RtmpStatus> {
         loop {
             match self
                 .event()
@@ -74,7 +74,7 @@ impl Rtmp {
     }
 
     /// The next error, and then the end of the connection.
-    pub(crate) async fn closed_with(&mut self) -> Option<Status> {
+    pub(crate) async fn closed_with(&mut self) -> Option<RtmpStatus> {
         let mut error = None;
         while let Some(event) = self.event().await {
             if let ClientEvent::Status(status) = event
@@ -97,7 +97,7 @@ impl Publisher {
     }
 
     /// Publishes, or is told why not.
-    pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, Status> {
+    pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, RtmpStatus> {
         let mut rtmp = Rtmp::new(address, stream, false).await;
         rtmp.ready().await.map(|()| Self(rtmp))
     }
@@ -158,7 +158,7 @@ impl Publisher {
     pub(crate) async fn send_raw(&mut self, messages: impl IntoIterator<Item = Message>) {
         for message in messages {
             let length = u32::try_from(message.payload.len()).expect("a short message");
-            let head = message_head(message.kind, message.timestamp, length);
+            let head = message_header(message.kind, message.timestamp, length);
             let bytes = [&head[..], &message.payload].concat();
             self.0
                 .socket
@@ -185,7 +185,7 @@ impl RtmpViewer {
     }
 
     /// Plays, or is told why not.
-    pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, Status> {
+    pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, RtmpStatus> {
         let mut rtmp = Rtmp::new(address, stream, true).await;
         rtmp.ready().await.map(|()| Self(rtmp))
     }

@@ -30,4 +30,4 @@ pub mod rtmp;
 pub mod stream_key;
 
 pub use media::{Codec, MediaKind, Message};
-pub use stream_key::{InvalidKey, StreamKey, Target, target_from_http, target_from_rtmp};
+pub use stream_key::{InvalidKey, StreamKey};

@@ -21,8 +21,10 @@ mod url;
 
 use thiserror::Error;
 
-pub use chunk_writer::{CHUNK_SIZE, ChunkHead, continuation_head, message_head};
-pub use client::{ClientConnection, ClientEvent, ClientSettings, Status};
+pub use chunk_writer::{
+    CHUNK_SIZE, ChunkHeader, continuation_header, message_header, write_media_message,
+};
+pub use client::{ClientConnection, ClientEvent, ClientSettings, RtmpStatus};
 pub use command::CommandError;
 pub use server::{PlayRefusal, PublishRefusal, ServerConnection, ServerEvent, ServerSettings};
 pub use url::{InvalidUrl, RtmpUrl};

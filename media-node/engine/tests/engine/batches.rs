@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
-use media_engine::{Cursor, EngineSettings, Format, Next, Registry, Start};
+use media_engine::{Cursor, CursorEvent, EngineSettings, Format, Registry, Start};
 
 use crate::support::*;
 
@@ -14,7 +14,7 @@ fn messages_are_collected_for_a_pulse_and_a_keyframe_is_not_held_up() {
         ..settings()
     });
     let mut publication = encoder(&registry, "a", 1);
-    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let mut viewer = FlvReader::of(&registry, "a", Start::Newest);
     let start = Instant::now();
     let after = |milliseconds| start + Duration::from_millis(milliseconds);
     for message in headers() {
@@ -68,7 +68,7 @@ fn a_burst_becomes_batches_of_bounded_size() {
     let stream = publication.stream();
     let mut cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
     let mut sizes = Vec::new();
-    while let Some(Next::Batch(batch)) = cursor.try_next() {
+    while let Some(CursorEvent::Batch(batch)) = cursor.try_next() {
         sizes.push(batch.len());
     }
     assert!(
@@ -88,7 +88,7 @@ fn who_lags_takes_small_segments_together() {
         .stream()
         .subscribe(Format::Flv, Start::Newest, 0);
     let mut batches = 0;
-    while let Some(Next::Batch(_)) = cursor.try_next() {
+    while let Some(CursorEvent::Batch(_)) = cursor.try_next() {
         batches += 1;
     }
     assert_eq!(batches, 100_usize.div_ceil(16));
@@ -107,7 +107,7 @@ fn a_batch_says_whether_it_begins_at_a_keyframe() {
         .stream()
         .subscribe(Format::Rtmp, Start::Oldest, 0);
     let mut keyframes = Vec::new();
-    while let Some(Next::Batch(batch)) = cursor.try_next() {
+    while let Some(CursorEvent::Batch(batch)) = cursor.try_next() {
         keyframes.push(batch.keyframe);
     }
     assert_eq!(keyframes, [true, true]);
@@ -131,7 +131,7 @@ fn a_long_message_is_chunked_for_rtmp() {
             "RTMP, {len} bytes"
         );
         assert!(
-            FlvReader::of(&registry, "a", Format::Flv, Start::Newest).taken()[3] == frame,
+            FlvReader::of(&registry, "a", Start::Newest).taken()[3] == frame,
             "FLV, {len} bytes"
         );
     }
@@ -178,7 +178,7 @@ fn a_batch_can_be_sent_in_any_steps() {
     for format in [Format::Flv, Format::Rtmp, Format::Relay] {
         let whole = |step: usize| {
             let mut cursor = publication.stream().subscribe(format, Start::Newest, 0);
-            let Some(Next::Batch(batch)) = cursor.try_next() else {
+            let Some(CursorEvent::Batch(batch)) = cursor.try_next() else {
                 panic!("a batch");
             };
             assert_eq!(batch.len(), batch.remaining());

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
-use media_engine::{Appended, EngineSettings, Format, Next, Registry, Start};
+use media_engine::{Appended, CursorEvent, EngineSettings, Format, Registry, Start};
 
 use crate::support::*;
 
@@ -21,7 +21,7 @@ async fn a_waiting_viewer_is_woken() {
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(&mut publication, [keyframe(0, 0)]);
-    assert!(matches!(reading.await.unwrap(), Next::Batch(batch) if batch.keyframe));
+    assert!(matches!(reading.await.unwrap(), CursorEvent::Batch(batch) if batch.keyframe));
 }
 
 #[tokio::test]
@@ -38,13 +38,13 @@ async fn a_waiting_viewer_is_told_of_the_end() {
     tokio::task::yield_now().await;
     drop(publication);
     registry.sweep(Instant::now());
-    assert!(matches!(reading.await.unwrap(), Next::Ended));
+    assert!(matches!(reading.await.unwrap(), CursorEvent::Ended));
 }
 
 #[test]
 fn waiting_may_be_given_up_without_a_loss() {
     let registry = Registry::new(settings());
-    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let mut viewer = FlvReader::of(&registry, "a", Start::Newest);
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(&mut publication, [keyframe(0, 0)]);
@@ -89,7 +89,7 @@ fn no_viewer_on_any_worker_misses_a_message() {
         })
         .collect();
     let mut publication = encoder(&registry, "a", 1);
-    let mut sent = media_wire::flv::FILE_HEADER;
+    let mut sent = media_wire::flv::FILE_HEADER_LEN;
     let frames = (0..FRAMES).map(|n| if n == 0 { keyframe(0, 0) } else { inter(n, n) });
     for message in headers().into_iter().chain(frames) {
         sent += 15 + message.payload.len();
@@ -114,7 +114,7 @@ fn work(cursors: Vec<media_engine::Cursor>) -> Vec<usize> {
             .map(|mut cursor| {
                 tokio::spawn(async move {
                     let mut bytes = 0;
-                    while let Next::Batch(batch) = cursor.next().await {
+                    while let CursorEvent::Batch(batch) = cursor.next().await {
                         bytes += batch.remaining();
                     }
                     bytes

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use media_engine::{Appended, Duplicate, EngineSettings, Epoch, Format, PublishError, Registry};
-use media_engine::{Source, Start};
+use media_engine::{
+    Appended, DuplicatePolicy, EngineSettings, Epoch, Format, PublishError, Registry,
+};
+use media_engine::{PublicationSource, Start};
 use media_wire::MediaKind;
 
 use crate::support::*;
 
 fn viewer(registry: &Registry) -> FlvReader {
-    FlvReader::of(registry, "a", Format::Flv, Start::Newest)
+    FlvReader::of(registry, "a", Start::Newest)
 }
 
 #[test]
@@ -229,7 +231,7 @@ fn a_stream_that_nobody_holds_and_nobody_published_is_forgotten_at_once() {
 #[test]
 fn a_superseded_publication_writes_nothing() {
     let registry = Registry::new(settings());
-    let mut first = publish(&registry, "a", 5, Source::Forwarded);
+    let mut first = publish(&registry, "a", 5, PublicationSource::Forwarded);
     let mut second = encoder(&registry, "a", 1);
     assert!(first.is_superseded());
     assert!(second.epoch() > first.epoch());
@@ -268,7 +270,7 @@ async fn a_publication_is_told_that_it_is_superseded() {
 
 #[test]
 fn duplicates_are_decided_by_epoch_source_and_policy() {
-    use Source::{Encoder, Forwarded, Pulled};
+    use PublicationSource::{Encoder, Forwarded, Pulled};
     const TAKEN: Result<(), PublishError> = Ok(());
     const PUBLISHED: Result<(), PublishError> = Err(PublishError::AlreadyPublished);
     const LATER: Result<(), PublishError> = Err(PublishError::Superseded { by: Epoch(5) });
@@ -293,7 +295,10 @@ fn duplicates_are_decided_by_epoch_source_and_policy() {
         (Pulled, 4, Pulled, LATER, LATER),
     ];
     for (source, epoch, holder, takeover, reject) in cases {
-        for (policy, expected) in [(Duplicate::Takeover, takeover), (Duplicate::Reject, reject)] {
+        for (policy, expected) in [
+            (DuplicatePolicy::Takeover, takeover),
+            (DuplicatePolicy::Reject, reject),
+        ] {
             let registry = Registry::new(settings());
             let first = publish(&registry, "a", 5, holder);
             let now = Instant::now();
@@ -313,10 +318,10 @@ fn duplicates_are_decided_by_epoch_source_and_policy() {
 fn an_earlier_epoch_may_come_when_the_later_one_is_gone() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
-    let mut first = publish(&registry, "a", 5, Source::Forwarded);
+    let mut first = publish(&registry, "a", 5, PublicationSource::Forwarded);
     send(&mut first, [keyframe(1_000, 0)]);
     drop(first);
-    let mut earlier = publish(&registry, "a", 4, Source::Forwarded);
+    let mut earlier = publish(&registry, "a", 4, PublicationSource::Forwarded);
     send(&mut earlier, [keyframe(0, 1), inter(600, 2)]);
     assert_eq!(timestamps(&viewer.taken()), [1_033, 1_633]);
 }
@@ -333,8 +338,14 @@ fn streams_that_are_wanted_do_not_keep_publishers_out() {
     let _second = encoder(&registry, "a", 1);
     let now = Instant::now();
     let publish = |name| {
-        let policy = Duplicate::Takeover;
-        registry.publish(&key(name), Epoch(1), Source::Encoder, policy, now)
+        let policy = DuplicatePolicy::Takeover;
+        registry.publish(
+            &key(name),
+            Epoch(1),
+            PublicationSource::Encoder,
+            policy,
+            now,
+        )
     };
     assert!(matches!(publish("b"), Err(PublishError::TooManyStreams(_))));
     assert!(matches!(publish("d"), Err(PublishError::TooManyStreams(_))));

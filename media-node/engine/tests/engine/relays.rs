@@ -2,46 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use media_engine::{
-    Appended, EngineSettings, Epoch, Format, Mark, Publication, Registry, Source, Start,
+    Appended, EngineSettings, Epoch, Mark, Publication, PublicationSource, Registry, Start,
 };
-use media_wire::flv::{Item, MAX_PAYLOAD, TAG_HEAD, TAG_TAIL};
+use media_wire::flv::{MAX_PAYLOAD, PREVIOUS_TAG_SIZE_LEN, TAG_HEADER_LEN};
 use media_wire::{MediaKind, Message};
 
 use crate::support::*;
 
-pub(crate) fn reader(registry: &Registry, start: Start) -> FlvReader {
-    FlvReader::of(registry, "s", Format::Relay, start)
+pub(crate) fn upstream(registry: &Registry, start: Start) -> Upstream {
+    Upstream::of(registry, "s", start)
 }
 
-pub(crate) fn pulled(registry: &Registry, epoch: u64) -> Publication {
-    publish(registry, "s", epoch, Source::Pulled)
+pub(crate) fn pull(registry: &Registry) -> Pull {
+    Pull::new(registry, "s")
 }
 
-/// What a relay's receiver knows of a message.
-pub(crate) type Placed = (Epoch, u64, u32, Bytes);
-
-/// All that a relay gives: epoch, sequence, timestamp at the source and payload.
-pub(crate) fn placed(reader: &mut FlvReader) -> Vec<Placed> {
-    let mut next = None;
-    let mut placed = Vec::new();
-    for item in reader.taken_items() {
-        match item {
-            Item::Header(_) => {}
-            Item::Mark(mark) => next = Some(mark),
-            Item::Tag(message) => {
-                let mark = next.as_mut().expect("a mark before the first tag");
-                let source = match message.kind {
-                    MediaKind::Data => 0,
-                    _ => message.timestamp.wrapping_sub(mark.shift),
-                };
-                placed.push((mark.epoch, mark.sequence, source, message.payload));
-                mark.sequence += 1;
-            }
-        }
-    }
-    placed
+fn pulled(registry: &Registry, epoch: u64) -> Publication {
+    publish(registry, "s", epoch, PublicationSource::Pulled)
 }
 
 pub(crate) fn frames(range: std::ops::Range<u32>) -> impl Iterator<Item = Message> {
@@ -58,19 +36,19 @@ fn a_chain_of_nodes_gives_each_message_once() {
     let mut origin = encoder(&a, "s", 7);
     send(&mut origin, headers());
     send(&mut origin, [keyframe(5000, 0), inter(5040, 1)]);
-    let (mut at_b, mut at_c) = (pulled(&b, 7), pulled(&c, 7));
-    let mut a_to_b = reader(&a, Start::Newest);
-    let mut b_to_c = reader(&b, Start::Newest);
-    let mut viewer = FlvReader::of(&c, "s", Format::Flv, Start::Newest);
+    let (mut at_b, mut at_c) = (pull(&b), pull(&c));
+    let mut a_to_b = upstream(&a, Start::Newest);
+    let mut b_to_c = upstream(&b, Start::Newest);
+    let mut viewer = FlvReader::of(&c, "s", Start::Newest);
     for n in 0..100 {
         send(
             &mut origin,
             [sound(5050 + n * 40, 2 * n), inter(5080 + n * 40, 2 * n + 1)],
         );
-        relay(&mut a_to_b, &mut at_b);
-        relay(&mut b_to_c, &mut at_c);
+        at_b.take(&mut a_to_b);
+        at_c.take(&mut b_to_c);
     }
-    let mut reference = FlvReader::of(&a, "s", Format::Flv, Start::Newest);
+    let mut reference = FlvReader::of(&a, "s", Start::Newest);
     assert_eq!(viewer.taken(), reference.taken());
     assert_eq!(at_c.stream().position(), origin.stream().position());
     assert_eq!(at_c.stream().stats().gaps, 0);
@@ -84,11 +62,11 @@ fn a_chain_passes_new_epochs_on_with_a_constant_shift() {
         let mut former = encoder(registry, "s", 1);
         send(&mut former, [keyframe(end, 0)]);
     }
-    let (mut at_b, mut at_c) = (pulled(&b, 2), pulled(&c, 2));
-    let mut a_to_b = reader(&a, Start::Newest);
-    let mut b_to_c = reader(&b, Start::At(Epoch(2), 0));
-    let mut at_a = reader(&a, Start::Newest);
-    let mut behind_c = reader(&c, Start::At(Epoch(2), 0));
+    let (mut at_b, mut at_c) = (pull(&b), pull(&c));
+    let mut a_to_b = upstream(&a, Start::Newest);
+    let mut b_to_c = upstream(&b, Start::At(Epoch(2), 0));
+    let mut at_a = upstream(&a, Start::Newest);
+    let mut behind_c = upstream(&c, Start::At(Epoch(2), 0));
     let mut expected = Vec::new();
     for epoch in 2..6 {
         let mut origin = encoder(&a, "s", epoch);
@@ -103,25 +81,24 @@ fn a_chain_passes_new_epochs_on_with_a_constant_shift() {
         }));
         for messages in sent.chunks(5) {
             send(&mut origin, messages.to_vec());
-            relay(&mut a_to_b, &mut at_b);
-            relay(&mut b_to_c, &mut at_c);
+            at_b.take(&mut a_to_b);
+            at_c.take(&mut b_to_c);
         }
-        assert_eq!(at_c.epoch(), Epoch(epoch));
+        assert_eq!(at_c.publication.as_ref().unwrap().epoch(), Epoch(epoch));
         assert_eq!(
             at_c.stream().state().publication.unwrap().epoch,
             Epoch(epoch)
         );
     }
-    assert_eq!(placed(&mut at_a)[3..], expected[33 * 3 + 23..]);
-    let mut whole = reader(&a, Start::At(Epoch(2), 0));
-    assert_eq!(placed(&mut whole), expected);
+    assert_eq!(at_a.placed()[3..], expected[33 * 3 + 23..]);
+    let mut whole = upstream(&a, Start::At(Epoch(2), 0));
+    assert_eq!(whole.placed(), expected);
     assert_eq!(
-        whole.marks.len(),
-        7,
+        whole.marks, 7,
         "one for each epoch, one behind its metadata"
     );
-    assert_eq!(placed(&mut behind_c), expected);
-    assert!(behind_c.marks.len() <= 8);
+    assert_eq!(behind_c.placed(), expected);
+    assert!(behind_c.marks <= 8);
     assert_eq!(at_c.stream().stats().missing, 0);
 }
 
@@ -141,8 +118,8 @@ fn a_relay_starts_at_any_message_of_the_window() {
     }
     drop(origin);
     for start in 0..sent.len() {
-        let mut relay = reader(&registry, Start::At(Epoch(7), start as u64));
-        let messages = placed(&mut relay);
+        let mut relay = upstream(&registry, Start::At(Epoch(7), start as u64));
+        let messages = relay.placed();
         let expected = (0..).zip(&sent).skip(start).map(|(sequence, message)| {
             (
                 Epoch(7),
@@ -161,10 +138,10 @@ fn a_relay_that_is_ahead_waits_for_what_it_does_not_have() {
     let mut origin = encoder(&registry, "s", 7);
     send(&mut origin, headers());
     send(&mut origin, [keyframe(0, 0)]);
-    let mut relay = reader(&registry, Start::At(Epoch(7), 6));
-    assert!(placed(&mut relay).is_empty());
+    let mut relay = upstream(&registry, Start::At(Epoch(7), 6));
+    assert!(relay.placed().is_empty());
     send(&mut origin, [inter(40, 1), inter(80, 2), inter(120, 3)]);
-    let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+    let sequences: Vec<_> = relay.placed().iter().map(|placed| placed.1).collect();
     assert_eq!(sequences, [4, 5, 6], "the receiver drops the first two");
 }
 
@@ -182,8 +159,8 @@ fn a_relay_that_asks_for_what_is_gone_starts_at_the_newest_keyframe() {
         Start::At(Epoch(6), 3),
         Start::At(Epoch(8), 3),
     ] {
-        let mut relay = reader(&registry, start);
-        let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+        let mut relay = upstream(&registry, start);
+        let sequences: Vec<_> = relay.placed().iter().map(|placed| placed.1).collect();
         assert_eq!(sequences, [0, 1, 2, 43, 44, 45, 46, 47], "{start:?}");
     }
 }
@@ -192,7 +169,7 @@ fn a_relay_that_asks_for_what_is_gone_starts_at_the_newest_keyframe() {
 #[test]
 fn a_copy_without_the_beginning_is_not_taken_for_the_whole() {
     let registry = Registry::new(settings());
-    let mut viewer = FlvReader::of(&registry, "s", Format::Flv, Start::Newest);
+    let mut viewer = FlvReader::of(&registry, "s", Start::Newest);
     let mut publication = pulled(&registry, 7);
     let numbered = (0..).zip(headers()).chain((500..).zip(frames(0..35)));
     for (sequence, message) in numbered {
@@ -200,8 +177,8 @@ fn a_copy_without_the_beginning_is_not_taken_for_the_whole() {
         publication.pulse(Instant::now());
     }
     assert_eq!(viewer.taken()[3], keyframe(1_200, 30));
-    let mut relay = reader(&registry, Start::At(Epoch(7), 0));
-    let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+    let mut relay = upstream(&registry, Start::At(Epoch(7), 0));
+    let sequences: Vec<_> = relay.placed().iter().map(|placed| placed.1).collect();
     assert_eq!(sequences, [0, 1, 2, 530, 531, 532, 533, 534]);
 }
 
@@ -210,16 +187,13 @@ fn a_relay_waits_for_the_publication_that_it_knows() {
     let registry = Registry::new(settings());
     let mut former = encoder(&registry, "s", 7);
     send(&mut former, [keyframe(0, 0)]);
-    let mut next = publish(&registry, "s", 8, Source::Forwarded);
-    let mut relay = reader(&registry, Start::At(Epoch(8), 100));
-    assert!(
-        placed(&mut relay).is_empty(),
-        "not the end of the former one"
-    );
+    let mut next = publish(&registry, "s", 8, PublicationSource::Forwarded);
+    let mut relay = upstream(&registry, Start::At(Epoch(8), 100));
+    assert!(relay.placed().is_empty(), "not the end of the former one");
     let frame = keyframe(900, 1);
     next.append_at(100, frame.timestamp, frame.kind, frame.payload.clone());
     next.pulse(Instant::now());
-    assert_eq!(placed(&mut relay), [(Epoch(8), 100, 900, frame.payload)]);
+    assert_eq!(relay.placed(), [(Epoch(8), 100, 900, frame.payload)]);
 }
 
 #[test]
@@ -230,8 +204,8 @@ fn a_relay_reads_the_end_of_an_epoch_and_then_the_next() {
     let mut next = encoder(&registry, "s", 8);
     send(&mut next, [keyframe(0, 2)]);
     for (start, expected) in [(1, vec![(7, 1), (8, 0)]), (2, vec![(8, 0)])] {
-        let mut relay = reader(&registry, Start::At(Epoch(7), start));
-        let placed = placed(&mut relay);
+        let mut relay = upstream(&registry, Start::At(Epoch(7), start));
+        let placed = relay.placed();
         let numbers: Vec<_> = placed.iter().map(|placed| (placed.0.0, placed.1)).collect();
         assert_eq!(numbers, expected);
     }
@@ -240,13 +214,13 @@ fn a_relay_reads_the_end_of_an_epoch_and_then_the_next() {
 #[test]
 fn a_relay_gets_what_came_before_the_first_keyframe() {
     let registry = Registry::new(settings());
-    let mut relay = reader(&registry, Start::Newest);
+    let mut relay = upstream(&registry, Start::Newest);
     let mut origin = encoder(&registry, "s", 7);
     send(&mut origin, headers());
-    assert_eq!(placed(&mut relay).len(), 3);
+    assert_eq!(relay.placed().len(), 3);
     send(&mut origin, [sound(0, 0)]);
-    let mut late = reader(&registry, Start::Newest);
-    assert_eq!(placed(&mut late).len(), 4);
+    let mut late = upstream(&registry, Start::Newest);
+    assert_eq!(late.placed().len(), 4);
 }
 
 #[test]
@@ -272,8 +246,8 @@ fn after_a_gap_video_waits_for_a_keyframe_and_audio_does_not() {
     assert_eq!(append(110, keyframe(400, 7)), Appended::AfterGap(3));
     let stream = registry.find(&key("s")).unwrap();
     assert_eq!((stream.stats().gaps, stream.stats().missing), (2, 5));
-    let mut relay = reader(&registry, Start::At(Epoch(7), 100));
-    let sequences: Vec<_> = placed(&mut relay).iter().map(|placed| placed.1).collect();
+    let mut relay = upstream(&registry, Start::At(Epoch(7), 100));
+    let sequences: Vec<_> = relay.placed().iter().map(|placed| placed.1).collect();
     assert_eq!(sequences, [100, 101, 105, 106, 110]);
 }
 
@@ -286,20 +260,20 @@ fn a_relay_that_is_outrun_passes_on_what_changed_meanwhile() {
         })
     });
     let mut origin = encoder(&a, "s", 7);
-    let mut upstream = reader(&a, Start::Newest);
-    let mut publication = pulled(&b, 7);
+    let mut upstream = upstream(&a, Start::Newest);
+    let mut at_b = pull(&b);
     send(&mut origin, headers());
     send(&mut origin, frames(0..12));
-    relay(&mut upstream, &mut publication);
+    at_b.take(&mut upstream);
     send(&mut origin, [at(480, video_header(2))]);
     send(&mut origin, frames(12..45));
-    relay(&mut upstream, &mut publication);
-    assert_eq!(publication.stream().stats().gaps, 1, "behind the header");
-    let mut viewer = FlvReader::of(&b, "s", Format::Flv, Start::Newest);
+    at_b.take(&mut upstream);
+    assert_eq!(at_b.stream().stats().gaps, 1, "after the header");
+    let mut viewer = FlvReader::of(&b, "s", Start::Newest);
     let messages = viewer.taken();
     assert_eq!(messages[2].payload, video_header(2).payload);
     assert_eq!(messages[3], keyframe(1_600, 40));
-    assert_eq!(publication.stream().position(), origin.stream().position());
+    assert_eq!(at_b.stream().position(), origin.stream().position());
 }
 
 #[test]
@@ -314,14 +288,14 @@ fn an_encoder_cannot_speak_the_nodes_language() {
         shift: 2,
     };
     let tag = forged.encode();
-    let body = &tag[TAG_HEAD..tag.len() - TAG_TAIL];
+    let body = &tag[TAG_HEADER_LEN..tag.len() - PREVIOUS_TAG_SIZE_LEN];
     for payload in [body, &body[..body.len() - 1], &body[..20]] {
         let message = message(MediaKind::Data, 0, payload.to_vec());
         assert_eq!(origin.append(message), Appended::Unfit);
     }
     send(&mut origin, [inter(40, 1)]);
-    let mut relay = reader(&registry, Start::Newest);
-    let placed = placed(&mut relay);
+    let mut relay = upstream(&registry, Start::Newest);
+    let placed = relay.placed();
     assert!(placed.iter().all(|placed| placed.0 == Epoch(7)));
     assert_eq!(
         placed.last().map(|placed| placed.1),

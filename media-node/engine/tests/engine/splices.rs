@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use media_engine::{Appended, EngineSettings, Epoch, Format, Mark, Registry, Start};
+use media_engine::{Appended, EngineSettings, Epoch, PublicationSource, Registry, Start};
 use media_wire::Message;
 use proptest::prelude::*;
 
-use crate::relays::{Placed, frames, placed, pulled, reader};
+use crate::relays::{frames, pull, upstream};
 use crate::support::*;
 
 #[test]
@@ -15,36 +15,32 @@ fn same_epoch_from_two_upstreams_is_spliced_exactly_once() {
     let mut origin = encoder(&a, "s", 7);
     send(&mut origin, headers());
     send(&mut origin, [keyframe(0, 0), inter(40, 1)]);
-    let mut viewer = FlvReader::of(&b, "s", Format::Flv, Start::Newest);
-    let mut upstream = reader(&a, Start::Newest);
-    let mut publication = pulled(&b, 7);
-    relay(&mut upstream, &mut publication);
+    let mut viewer = FlvReader::of(&b, "s", Start::Newest);
+    let mut former = upstream(&a, Start::Newest);
+    let mut first = pull(&b);
+    first.take(&mut former);
     send(&mut origin, [inter(80, 2), inter(120, 3)]);
-    let (epoch, sequence) = publication.stream().position().unwrap();
+    let (epoch, sequence) = first.stream().position().unwrap();
     assert_eq!((epoch, sequence), (Epoch(7), 5));
-    let mut exact = reader(&a, Start::At(epoch, sequence));
-    let mut next = pulled(&b, 7);
-    assert!(publication.is_superseded());
-    assert_eq!(
-        relay(&mut upstream, &mut publication),
-        [Appended::Superseded; 2]
-    );
-    assert_eq!(relay(&mut exact, &mut next), [Appended::New; 2]);
-    let mut newest = reader(&a, Start::Newest);
-    let mut third = pulled(&b, 7);
+    let mut exact = upstream(&a, Start::At(epoch, sequence));
+    let mut second = pull(&b);
+    assert_eq!(second.take(&mut exact), [Appended::New; 2]);
+    assert!(first.publication.as_ref().unwrap().is_superseded());
+    assert_eq!(first.take(&mut former), [Appended::Superseded; 2]);
+    let mut newest = upstream(&a, Start::Newest);
+    let mut third = pull(&b);
     send(&mut origin, [inter(160, 4)]);
     let mut appended = vec![Appended::Duplicate; 7];
     appended.push(Appended::New);
-    assert_eq!(relay(&mut newest, &mut third), appended);
+    assert_eq!(third.take(&mut newest), appended);
     let frames = timestamps(&viewer.taken());
     assert_eq!(frames, [0, 0, 0, 0, 40, 80, 120, 160]);
 }
 
 #[test]
-fn an_upstream_that_falls_back_to_an_epoch_and_returns_repeats_nothing() {
+fn upstream_that_returns_to_former_epoch_repeats_nothing() {
     let [a, b] = [(); 2].map(|()| Registry::new(settings()));
-    let mut viewer = FlvReader::of(&b, "s", Format::Flv, Start::Newest);
-    let mut at_b = pulled(&b, 7);
+    let mut viewer = FlvReader::of(&b, "s", Start::Newest);
     let pass = |epoch: u64, messages: &[Message]| {
         let mut origin = encoder(&a, "s", epoch);
         assert_eq!(origin.epoch(), Epoch(epoch));
@@ -52,25 +48,24 @@ fn an_upstream_that_falls_back_to_an_epoch_and_returns_repeats_nothing() {
         send(&mut origin, messages.to_vec());
     };
     pass(7, &[keyframe(0, 0), inter(40, 1)]);
-    let mut upstream = reader(&a, Start::At(Epoch(7), 0));
-    relay(&mut upstream, &mut at_b);
+    let mut first = upstream(&a, Start::At(Epoch(7), 0));
+    let mut at_b = pull(&b);
+    at_b.take(&mut first);
     assert_eq!(viewer.taken().len(), 5);
     pass(8, &[keyframe(0, 2), inter(40, 3)]);
-    relay(&mut upstream, &mut at_b);
+    at_b.take(&mut first);
     assert_eq!(viewer.taken().len(), 5);
-    let mut again = reader(&a, Start::At(Epoch(7), 0));
-    let appended = relay(&mut again, &mut at_b);
-    assert_eq!(appended, [Appended::Duplicate; 10]);
+    drop(at_b);
+    let mut again = upstream(&a, Start::At(Epoch(7), 0));
+    let mut at_b = pull(&b);
+    assert_eq!(at_b.take(&mut again), [Appended::Duplicate; 10]);
     assert_eq!(at_b.stream().position(), Some((Epoch(8), 5)));
+    drop(at_b);
     // The former publisher returns, and then the later one.
-    let mut append = |epoch, sequence, message: Message| {
-        at_b.follow(Mark {
-            epoch: Epoch(epoch),
-            sequence,
-            shift: 0,
-        });
-        at_b.append_relayed(message);
-        at_b.pulse(Instant::now());
+    let append = |epoch, sequence, message: Message| {
+        let mut publication = publish(&b, "s", epoch, PublicationSource::Pulled);
+        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
     };
     append(7, 5, keyframe(5_000, 4));
     append(8, 5, keyframe(80, 5));
@@ -125,10 +120,10 @@ proptest! {
         // The second upstream's timeline is another one.
         send(&mut encoder(&b, "s", 1), [keyframe(history, 0)]);
         let mut origin = encoder(&a, "s", 7);
-        let mut at_b = pulled(&b, 7);
-        let mut a_to_b = reader(&a, Start::Newest);
-        let mut at_c = pulled(&c, 7);
-        let mut upstream = reader(&a, Start::Newest);
+        let mut at_b = pull(&b);
+        let mut a_to_b = upstream(&a, Start::Newest);
+        let mut at_c = pull(&c);
+        let mut current = upstream(&a, Start::Newest);
         let mut from_a = true;
         let mut sent = Vec::new();
         send(&mut origin, headers());
@@ -136,8 +131,8 @@ proptest! {
         send(&mut origin, [keyframe(0, 0)]);
         sent.push(keyframe(0, 0));
         // The receiver begins at the first keyframe.
-        relay(&mut a_to_b, &mut at_b);
-        relay(&mut upstream, &mut at_c);
+        at_b.take(&mut a_to_b);
+        at_c.take(&mut current);
         for step in steps.into_iter().chain([Step::Forward, Step::Receive]) {
             match step {
                 Step::Encode(count) => {
@@ -147,25 +142,25 @@ proptest! {
                     send(&mut origin, messages);
                 }
                 Step::Forward => {
-                    relay(&mut a_to_b, &mut at_b);
+                    at_b.take(&mut a_to_b);
                 }
                 Step::Receive => {
-                    relay(&mut upstream, &mut at_c);
+                    at_c.take(&mut current);
                 }
                 Step::Switch { exact } => {
                     from_a = !from_a;
                     let (epoch, sequence) = at_c.stream().position().unwrap();
                     let start = if exact { Start::At(epoch, sequence) } else { Start::Oldest };
-                    upstream = reader(if from_a { &a } else { &b }, start);
-                    at_c = pulled(&c, 7);
+                    current = upstream(if from_a { &a } else { &b }, start);
+                    at_c = pull(&c);
                 }
             }
         }
-        let mut whole = reader(&c, Start::At(Epoch(7), 0));
+        let mut whole = upstream(&c, Start::At(Epoch(7), 0));
         let expected: Vec<Placed> = (0..).zip(&sent).map(|(sequence, message)| {
             (Epoch(7), sequence, message.timestamp, message.payload.clone())
         }).collect();
-        prop_assert_eq!(placed(&mut whole), expected);
+        prop_assert_eq!(whole.placed(), expected);
         prop_assert_eq!(at_c.stream().stats().missing, 0);
     }
 }

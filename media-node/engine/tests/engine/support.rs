@@ -1,13 +1,15 @@
 //! Streams to test with, and readers that parse what a cursor gives, byte by byte, as a player would.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use media_engine::{
-    Appended, Cursor, Duplicate, EngineSettings, Epoch, Format, Mark, Next, Publication, Registry,
-    Source, Start,
+    Appended, Cursor, CursorEvent, DuplicatePolicy, EngineSettings, Epoch, Format, Mark,
+    Publication, PublicationSource, Registry, Start, Stream,
 };
-use media_wire::flv::{Item, TagReader, Tracks};
+use media_wire::flv::{FlvItem, TagReader, Tracks};
+use media_wire::relay::{RelayItem, RelayReader};
 use media_wire::rtmp::chunk_reader::ChunkReader;
 use media_wire::{MediaKind, Message, StreamKey, amf0};
 
@@ -23,11 +25,16 @@ pub(crate) fn settings() -> EngineSettings {
 }
 
 pub(crate) fn encoder(registry: &Registry, name: &str, epoch: u64) -> Publication {
-    publish(registry, name, epoch, Source::Encoder)
+    publish(registry, name, epoch, PublicationSource::Encoder)
 }
 
-pub(crate) fn publish(registry: &Registry, name: &str, epoch: u64, source: Source) -> Publication {
-    let policy = Duplicate::Takeover;
+pub(crate) fn publish(
+    registry: &Registry,
+    name: &str,
+    epoch: u64,
+    source: PublicationSource,
+) -> Publication {
+    let policy = DuplicatePolicy::Takeover;
     registry
         .publish(&key(name), Epoch(epoch), source, policy, Instant::now())
         .unwrap()
@@ -115,85 +122,187 @@ pub(crate) fn send(publication: &mut Publication, messages: impl IntoIterator<It
     }
 }
 
-/// All that a reader has read.
+/// An FLV viewer and all that it has read.
 pub(crate) struct FlvReader {
     pub(crate) cursor: Cursor,
     input: BytesMut,
     tags: TagReader,
     pub(crate) tracks: Vec<Tracks>,
     pub(crate) messages: Vec<Message>,
-    pub(crate) marks: Vec<Mark>,
-    pub(crate) items: Vec<Item>,
-    pub(crate) skips: usize,
+    pub(crate) lags: usize,
     pub(crate) ended: bool,
 }
 
 impl FlvReader {
-    pub(crate) fn new(cursor: Cursor) -> Self {
+    pub(crate) fn of(registry: &Registry, name: &str, start: Start) -> Self {
+        let stream = registry.open(&key(name)).unwrap();
         Self {
-            cursor,
+            cursor: stream.subscribe(Format::Flv, start, 0),
             input: BytesMut::new(),
             tags: TagReader::new(16 << 20),
             tracks: Vec::new(),
             messages: Vec::new(),
-            marks: Vec::new(),
-            items: Vec::new(),
-            skips: 0,
+            lags: 0,
             ended: false,
         }
     }
 
-    pub(crate) fn of(registry: &Registry, name: &str, format: Format, start: Start) -> Self {
-        let stream = registry.open(&key(name)).unwrap();
-        Self::new(stream.subscribe(format, start, 0))
-    }
-
-    /// Reads all that is there. Each batch must be whole messages.
+    /// Reads everything that is available. Each batch must consist of whole messages.
     pub(crate) fn read(&mut self) -> &mut Self {
-        while self.read_one() {}
-        self
-    }
-
-    /// Reads one batch.
-    pub(crate) fn read_one(&mut self) -> bool {
-        match self.cursor.try_next() {
-            Some(Next::Batch(mut batch)) => {
-                self.skips += usize::from(batch.skipped);
-                self.input
-                    .extend_from_slice(&batch.copy_to_bytes(batch.remaining()));
-                self.parse();
-                true
+        loop {
+            match self.cursor.try_next() {
+                Some(CursorEvent::Batch(mut batch)) => {
+                    self.lags += usize::from(batch.lagged);
+                    self.input
+                        .extend_from_slice(&batch.copy_to_bytes(batch.remaining()));
+                    self.parse();
+                }
+                Some(CursorEvent::Ended) => {
+                    self.ended = true;
+                    return self;
+                }
+                None => return self,
             }
-            Some(Next::Ended) => {
-                self.ended = true;
-                false
-            }
-            None => false,
         }
     }
 
     fn parse(&mut self) {
         while let Some(item) = self.tags.receive(&mut self.input).unwrap() {
-            match item.clone() {
-                Item::Header(tracks) => self.tracks.push(tracks),
-                Item::Tag(message) => self.messages.push(message),
-                Item::Mark(mark) => self.marks.push(mark),
+            match item {
+                FlvItem::Header(tracks) => self.tracks.push(tracks),
+                FlvItem::Tag(message) => {
+                    assert!(!is_mark(&message), "a viewer got a mark");
+                    self.messages.push(message);
+                }
             }
-            self.items.push(item);
         }
         assert!(self.input.is_empty(), "a torn message");
     }
 
-    /// What was read since the last call.
+    /// Returns the messages since the last call.
     pub(crate) fn taken(&mut self) -> Vec<Message> {
         self.read();
         std::mem::take(&mut self.messages)
     }
+}
 
-    pub(crate) fn taken_items(&mut self) -> Vec<Item> {
-        self.read();
-        self.messages.clear();
-        std::mem::take(&mut self.items)
+fn is_mark(message: &Message) -> bool {
+    message.kind == MediaKind::Data && Mark::is_named(&message.payload)
+}
+
+/// A message as a relay's receiver sees it: epoch, sequence, timestamp at the source and payload.
+pub(crate) type Placed = (Epoch, u64, u32, Bytes);
+
+/// A relay's connection to the node that it reads from.
+pub(crate) struct Upstream {
+    cursor: Cursor,
+    reader: RelayReader,
+    input: BytesMut,
+    tags: TagReader,
+    pub(crate) marks: usize,
+    /// The epoch of the last message.
+    epoch: Option<Epoch>,
+}
+
+impl Upstream {
+    pub(crate) fn of(registry: &Registry, name: &str, start: Start) -> Self {
+        let stream = registry.open(&key(name)).unwrap();
+        Self {
+            cursor: stream.subscribe(Format::Relay, start, 0),
+            reader: RelayReader::new(16 << 20),
+            input: BytesMut::new(),
+            tags: TagReader::new(16 << 20),
+            marks: 0,
+            epoch: None,
+        }
+    }
+
+    /// Returns the messages since the last call.
+    pub(crate) fn placed(&mut self) -> Vec<Placed> {
+        let mut placed = Vec::new();
+        for item in self.taken() {
+            match item {
+                RelayItem::Epoch(epoch) => self.epoch = Some(epoch),
+                RelayItem::Message {
+                    sequence,
+                    kind,
+                    timestamp,
+                    payload,
+                } => {
+                    let timestamp = match kind {
+                        MediaKind::Data => 0,
+                        MediaKind::Audio | MediaKind::Video => timestamp,
+                    };
+                    placed.push((self.epoch.unwrap(), sequence, timestamp, payload));
+                }
+            }
+        }
+        placed
+    }
+
+    /// Returns the items since the last call. Each batch must consist of whole messages.
+    fn taken(&mut self) -> Vec<RelayItem> {
+        let mut items = Vec::new();
+        while let Some(CursorEvent::Batch(mut batch)) = self.cursor.try_next() {
+            let bytes = batch.copy_to_bytes(batch.remaining());
+            self.input.extend_from_slice(&bytes);
+            while let Some(item) = self.tags.receive(&mut self.input).unwrap() {
+                if let FlvItem::Tag(message) = item {
+                    self.marks += usize::from(is_mark(&message));
+                }
+            }
+            assert!(self.input.is_empty(), "a torn message");
+            self.reader.feed(bytes);
+            while let Some(item) = self.reader.receive().unwrap() {
+                items.push(item);
+            }
+        }
+        items
+    }
+}
+
+/// A relay that copies a stream into a node, with the calls that media-node makes.
+pub(crate) struct Pull {
+    registry: Registry,
+    name: String,
+    pub(crate) publication: Option<Publication>,
+}
+
+impl Pull {
+    pub(crate) fn new(registry: &Registry, name: &str) -> Self {
+        Self {
+            registry: registry.clone(),
+            name: name.to_owned(),
+            publication: None,
+        }
+    }
+
+    /// Copies what an upstream has: an epoch begins a publication, messages are appended to it.
+    pub(crate) fn take(&mut self, upstream: &mut Upstream) -> Vec<Appended> {
+        let mut appended = Vec::new();
+        for item in upstream.taken() {
+            match item {
+                RelayItem::Epoch(Epoch(epoch)) => {
+                    let source = PublicationSource::Pulled;
+                    self.publication = Some(publish(&self.registry, &self.name, epoch, source));
+                }
+                RelayItem::Message {
+                    sequence,
+                    kind,
+                    timestamp,
+                    payload,
+                } => {
+                    let publication = self.publication.as_mut().unwrap();
+                    appended.push(publication.append_at(sequence, timestamp, kind, payload));
+                    assert_eq!(publication.pulse(Instant::now()), None);
+                }
+            }
+        }
+        appended
+    }
+
+    pub(crate) fn stream(&self) -> Arc<Stream> {
+        self.registry.find(&key(&self.name)).unwrap()
     }
 }
 
@@ -235,7 +344,7 @@ impl RtmpReader {
 
     /// What was read since the last call. Each batch must be whole messages.
     pub(crate) fn taken(&mut self) -> Vec<Message> {
-        while let Some(Next::Batch(mut batch)) = self.cursor.try_next() {
+        while let Some(CursorEvent::Batch(mut batch)) = self.cursor.try_next() {
             self.input
                 .extend_from_slice(&batch.copy_to_bytes(batch.remaining()));
             while let Some(message) = self.chunks.receive(&mut self.input).unwrap() {
@@ -255,18 +364,4 @@ impl RtmpReader {
         }
         std::mem::take(&mut self.messages)
     }
-}
-
-/// Passes on all that a relay's reader has read, as a receiving node would.
-pub(crate) fn relay(from: &mut FlvReader, to: &mut Publication) -> Vec<Appended> {
-    let mut appended = Vec::new();
-    for item in from.taken_items() {
-        match item {
-            Item::Header(_) => {}
-            Item::Mark(mark) => to.follow(mark),
-            Item::Tag(message) => appended.push(to.append_relayed(message)),
-        }
-        assert_eq!(to.pulse(Instant::now()), None);
-    }
-    appended
 }

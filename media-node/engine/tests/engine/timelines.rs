@@ -1,6 +1,6 @@
 //! Whatever encoders do to time, a viewer's tracks only go forward, and by little where the encoder jumps.
 
-use media_engine::{Format, Registry, Start};
+use media_engine::{Registry, Start};
 use media_wire::{MediaKind, Message};
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ proptest! {
     #[test]
     fn tracks_go_forward_whatever_encoders_do(steps in proptest::collection::vec(step(), 1..120)) {
         let registry = Registry::new(settings());
-        let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+        let mut viewer = FlvReader::of(&registry, "a", Start::Newest);
         let mut rtmp = RtmpReader::of(&registry, "a");
         let mut publication = encoder(&registry, "a", 1);
         let (mut audio, mut video) = (0_u32, 0_u32);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media_engine::{EngineSettings, Format, Registry, Start};
+use media_engine::{EngineSettings, Registry, Start};
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, Message};
 
@@ -30,7 +30,7 @@ fn short_window() -> Registry {
 }
 
 fn viewer(registry: &Registry) -> FlvReader {
-    FlvReader::of(registry, "a", Format::Flv, Start::Newest)
+    FlvReader::of(registry, "a", Start::Newest)
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_viewer_that_waited_starts_at_the_newest_keyframe_when_the_beginning_is_gone
     let messages = viewer.taken();
     assert_eq!(messages[3], keyframe(1_200, 30));
     assert_eq!(messages.len(), 3 + 5);
-    assert_eq!(viewer.skips, 0, "it had not begun");
+    assert_eq!(viewer.lags, 0, "it had not begun");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn the_oldest_keyframe_is_a_start_too() {
         &mut publication,
         [keyframe(0, 1), inter(40, 2), keyframe(80, 3), inter(120, 4)],
     );
-    let mut viewer = FlvReader::of(&registry, "a", Format::Flv, Start::Oldest);
+    let mut viewer = FlvReader::of(&registry, "a", Start::Oldest);
     assert_eq!(timestamps(&viewer.taken()), [0, 0, 0, 0, 40, 80, 120]);
 }
 
@@ -153,8 +153,8 @@ fn a_viewer_that_is_outrun_skips_to_a_keyframe_and_is_counted() {
     }
     assert_eq!(viewer.taken(), [keyframe(900, 9), inter(950, 109)]);
     assert_eq!(rtmp.taken(), [keyframe(900, 9), inter(950, 109)]);
-    assert_eq!(viewer.skips, 1);
-    assert_eq!(publication.stream().stats().skips, 2);
+    assert_eq!(viewer.lags, 1);
+    assert_eq!(publication.stream().stats().lags, 2);
     assert_eq!(viewer.tracks.len(), 1, "one file header");
 }
 
@@ -196,7 +196,7 @@ fn a_viewer_that_pauses_may_leave_out_what_is_old() {
     send(&mut publication, [inter(160, 4)]);
     viewer.cursor.catch_up();
     assert_eq!(viewer.taken(), [inter(160, 4)], "never back");
-    assert_eq!(publication.stream().stats().skips, 0);
+    assert_eq!(publication.stream().stats().lags, 0);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn tracks_are_known_after_half_a_second_at_the_latest() {
     assert_eq!(viewer.tracks, [VIDEO]);
     send(&mut publication, [audio_header(1), sound(510, 0)]);
     assert_eq!(viewer.taken().len(), 2, "a late track is not dropped");
-    let mut late = FlvReader::of(&registry, "a", Format::Flv, Start::Newest);
+    let mut late = FlvReader::of(&registry, "a", Start::Newest);
     late.read();
     assert_eq!(late.tracks, [BOTH]);
 }

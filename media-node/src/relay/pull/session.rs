@@ -10,15 +10,16 @@ use futures::future::BoxFuture;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use media_engine::{Duplicate, Publication, PublishError, Source, Stream, StreamState};
-use media_wire::relay::Epoch;
+use media_engine::{
+    DuplicatePolicy, Publication, PublicationSource, PublishError, Stream, StreamState,
+};
+use media_wire::relay::{Epoch, RelayItem, RelayReader};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::super::Relay;
 use super::super::client::nothing;
-use super::super::intake::{Intake, Piece};
 use super::super::protocol::{PULL, Parameters};
 use super::super::survey::{Answer, Survey, Until};
 use super::{Ended, WAIT};
@@ -113,7 +114,7 @@ impl<'a> Session<'a> {
     }
 
     async fn receive(&mut self, mut body: Incoming) -> Ended {
-        let mut intake = Intake::new(self.relay.0.config.limits.max_message_bytes());
+        let mut reader = RelayReader::new(self.relay.0.config.limits.max_message_bytes());
         let mut survey: Option<BoxFuture<'_, Survey>> = None;
         let relay = self.relay;
         let key = self.stream.key();
@@ -128,8 +129,8 @@ impl<'a> Session<'a> {
                     if let Some(client) = &self.client {
                         client.received(data.len());
                     }
-                    intake.feed(data);
-                    if let Err(ended) = self.take(&mut intake) {
+                    reader.feed(data);
+                    if let Err(ended) = self.take(&mut reader) {
                         return ended;
                     }
                 }
@@ -173,14 +174,14 @@ impl<'a> Session<'a> {
     }
 
     /// Puts what came into the log.
-    fn take(&mut self, intake: &mut Intake) -> Result<(), Ended> {
+    fn take(&mut self, reader: &mut RelayReader) -> Result<(), Ended> {
         self.heard = Instant::now();
         loop {
-            match intake.receive() {
+            match reader.receive() {
                 Err(error) => return Err(Ended::Lost(error.to_string())),
                 Ok(None) => break,
-                Ok(Some(Piece::Epoch(epoch))) => self.begin(epoch)?,
-                Ok(Some(Piece::Message {
+                Ok(Some(RelayItem::Epoch(epoch))) => self.begin(epoch)?,
+                Ok(Some(RelayItem::Message {
                     sequence,
                     kind,
                     timestamp,
@@ -203,8 +204,8 @@ impl<'a> Session<'a> {
         let begun = self.relay.0.registry.publish(
             key,
             epoch,
-            Source::Pulled,
-            Duplicate::Takeover,
+            PublicationSource::Pulled,
+            DuplicatePolicy::Takeover,
             Instant::now().into_std(),
         );
         match begun {

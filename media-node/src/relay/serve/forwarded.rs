@@ -6,14 +6,13 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use media_config::{DuplicatePublish, Role};
-use media_engine::{Duplicate, Publication, PublishError, Source};
-use media_wire::relay::Epoch;
+use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
+use media_wire::relay::{Epoch, RelayItem, RelayReader};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::super::Relay;
 use super::super::forward::Carried;
-use super::super::intake::{Intake, Piece};
 use super::super::protocol::{Parameters, Reason};
 use super::{Caller, Denied, json};
 use crate::response::Body;
@@ -77,14 +76,17 @@ impl Relay {
     fn forwarded(&self, parameters: &Parameters, epoch: Epoch) -> Result<Publication, Denied> {
         let here = self.0.config.stream.duplicate_publish == DuplicatePublish::Reject;
         let policy = match here || parameters.reject {
-            true => Duplicate::Reject,
-            false => Duplicate::Takeover,
+            true => DuplicatePolicy::Reject,
+            false => DuplicatePolicy::Takeover,
         };
         let now = Instant::now().into_std();
-        let begun = self
-            .0
-            .registry
-            .publish(&parameters.key, epoch, Source::Forwarded, policy, now);
+        let begun = self.0.registry.publish(
+            &parameters.key,
+            epoch,
+            PublicationSource::Forwarded,
+            policy,
+            now,
+        );
         begun.map_err(|error| match error {
             PublishError::AlreadyPublished => Denied::Conflict(Reason::AlreadyPublished),
             PublishError::Superseded { .. } => Denied::Conflict(Reason::Superseded),
@@ -95,7 +97,7 @@ impl Relay {
     async fn receive(&self, inflow: &mut Inflow, body: &mut Incoming) -> Result<(), Denied> {
         let config = &self.0.config;
         let patience = config.stream.publish_idle_timeout() + PATIENCE;
-        let mut intake = Intake::new(config.limits.max_message_bytes());
+        let mut reader = RelayReader::new(config.limits.max_message_bytes());
         let mut deadline = Instant::now() + patience;
         loop {
             tokio::select! {
@@ -107,8 +109,8 @@ impl Relay {
                     };
                     deadline = Instant::now() + patience;
                     inflow.client.received(data.len());
-                    intake.feed(data);
-                    inflow.take(&mut intake)?;
+                    reader.feed(data);
+                    inflow.take(&mut reader)?;
                 }
                 () = sleep_until(inflow.pulse.unwrap_or(deadline)), if inflow.pulse.is_some() => inflow.seal(),
                 () = inflow.publication.superseded() => return Err(Denied::Conflict(Reason::Superseded)),
@@ -136,18 +138,18 @@ struct Inflow {
 }
 
 impl Inflow {
-    fn take(&mut self, intake: &mut Intake) -> Result<(), Denied> {
+    fn take(&mut self, reader: &mut RelayReader) -> Result<(), Denied> {
         loop {
-            match intake.receive() {
+            match reader.receive() {
                 Err(error) => return Err(Denied::Nonsense(error.to_string())),
                 Ok(None) => break,
                 // The edge has a newer encoder, which it forwards over a connection of its own.
-                Ok(Some(Piece::Epoch(epoch))) if epoch > self.publication.epoch() => {
+                Ok(Some(RelayItem::Epoch(epoch))) if epoch > self.publication.epoch() => {
                     return Err(Denied::Conflict(Reason::Superseded));
                 }
-                Ok(Some(Piece::Epoch(epoch))) => self.before = epoch < self.publication.epoch(),
-                Ok(Some(Piece::Message { .. })) if self.before => {}
-                Ok(Some(Piece::Message {
+                Ok(Some(RelayItem::Epoch(epoch))) => self.before = epoch < self.publication.epoch(),
+                Ok(Some(RelayItem::Message { .. })) if self.before => {}
+                Ok(Some(RelayItem::Message {
                     sequence,
                     kind,
                     timestamp,

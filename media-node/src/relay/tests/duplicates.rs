@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media_engine::{Duplicate, Source};
+use media_engine::{DuplicatePolicy, PublicationSource};
 use media_wire::relay::Epoch;
 use tokio::time::timeout;
 
@@ -136,10 +136,10 @@ async fn a_clock_that_is_ahead_elsewhere_does_not_make_the_new_publication_the_o
     let (one, two) = (cluster.origin("o1").await, cluster.origin("o2").await);
     let future = Epoch(u64::MAX / 2);
     let now = std::time::Instant::now();
-    let policy = Duplicate::Takeover;
+    let policy = DuplicatePolicy::Takeover;
     let ahead = one
         .registry
-        .publish(&key("a"), future, Source::Encoder, policy, now)
+        .publish(&key("a"), future, PublicationSource::Encoder, policy, now)
         .unwrap();
     assert!(two.relay.admit(&key("a")).await.unwrap() > future);
     drop(ahead);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media_engine::Source;
+use media_engine::PublicationSource;
 
 use super::support::{Cluster, Node, key};
 
@@ -103,7 +103,7 @@ async fn who_forwards_to_a_leaving_origin_goes_to_another_one_without_a_gap() {
     let forwarded = |node: &Node| {
         let stream = node.registry.find(&key("a"));
         let publication = stream.and_then(|stream| stream.state().publication);
-        publication.is_some_and(|publication| publication.source == Source::Forwarded)
+        publication.is_some_and(|publication| publication.source == PublicationSource::Forwarded)
     };
     let (leaving, staying) = if forwarded(&one) {
         (&one, &two)

@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use media_wire::MediaKind;
-use media_wire::flv::{Tracks, file_header, tag_head};
+use media_wire::flv::{Tracks, file_header, tag_header};
 use tokio::time::timeout;
 
 use super::support::{Cluster, LIMIT, Node, key};
@@ -28,7 +28,7 @@ async fn a_push_that_is_no_relay_stream_is_refused_and_leaves_nothing() {
         video: true,
     })
     .to_vec();
-    let tag = |kind, len| tag_head(kind, 0, len).to_vec();
+    let tag = |kind, len| tag_header(kind, 0, len).to_vec();
     let unmarked = [head.clone(), tag(MediaKind::Audio, 1), vec![1, 0, 0, 0, 12]];
     let huge = [head.clone(), tag(MediaKind::Video, 0xFF_FFFF)];
     let broken_mark = [

@@ -10,7 +10,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use media_config::{DuplicatePublish, Role};
-use media_engine::{Duplicate, EngineSettings, Format, Publication, Registry, Source, Start};
+use media_engine::{
+    DuplicatePolicy, EngineSettings, Format, Publication, PublicationSource, Registry, Start,
+};
 use media_wire::amf0::{Value, encode_all};
 use media_wire::{MediaKind, Message, StreamKey};
 use tokio::net::TcpListener;
@@ -127,10 +129,10 @@ impl Node {
         let key = key(name);
         let epoch = self.relay.admit(&key).await?;
         let now = std::time::Instant::now();
-        let policy = Duplicate::Takeover;
+        let policy = DuplicatePolicy::Takeover;
         let publication = self
             .registry
-            .publish(&key, epoch, Source::Encoder, policy, now)
+            .publish(&key, epoch, PublicationSource::Encoder, policy, now)
             .unwrap();
         let carried = self
             .relay

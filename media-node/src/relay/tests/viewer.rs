@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
-use media_engine::{Cursor, Next, Stream};
-use media_wire::flv::{Item, TagReader};
+use media_engine::{Cursor, CursorEvent, Stream};
+use media_wire::flv::{FlvItem, TagReader};
 use media_wire::{MediaKind, Message};
 use tokio::time::timeout;
 
@@ -66,11 +66,11 @@ impl Viewer {
 
     async fn read(&mut self) {
         match self.cursor.next().await {
-            Next::Batch(mut batch) => self.input.put(batch.copy_to_bytes(batch.remaining())),
-            Next::Ended => panic!("the stream ended after {:?}", self.frames.last()),
+            CursorEvent::Batch(mut batch) => self.input.put(batch.copy_to_bytes(batch.remaining())),
+            CursorEvent::Ended => panic!("the stream ended after {:?}", self.frames.last()),
         }
         while let Some(item) = self.reader.receive(&mut self.input).unwrap() {
-            let Item::Tag(Message {
+            let FlvItem::Tag(Message {
                 kind: MediaKind::Video,
                 mut payload,
                 timestamp,

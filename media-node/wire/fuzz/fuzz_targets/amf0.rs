@@ -1,9 +1,9 @@
-//! Values: what decodes, encodes and decodes to the same again; media heads and names are fed the same bytes.
+//! AMF 0 values that decode, encode and decode to the same bytes. Media headers and stream keys get the same input.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use media_wire::{MediaKind, amf0, media, target_from_http, target_from_rtmp};
+use media_wire::{MediaKind, StreamKey, amf0, media};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(values) = amf0::decode_all(bytes) {
@@ -17,12 +17,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let vhosts = ["v".to_owned()];
-        let _ = target_from_http(Some(text), text, &vhosts);
+        let _ = StreamKey::from_http(Some(text), text, &vhosts);
         let (first, second) = text.split_at(text.floor_char_boundary(text.len() / 2));
-        if let Ok(target) = target_from_rtmp(first, second, text, &vhosts) {
-            let key = target.key;
-            let again = media_wire::StreamKey::new(key.vhost(), key.app(), key.name());
-            assert_eq!(again.as_ref(), Ok(&key), "a key's parts make the key");
+        if let Ok(key) = StreamKey::from_rtmp(first, second, text, &vhosts) {
+            let again = StreamKey::new(key.vhost(), key.app(), key.name());
+            assert_eq!(again.as_ref(), Ok(&key), "the parts of a key make the key");
         }
     }
 });

@@ -1,14 +1,14 @@
-//! FLV: the same items, or the same error, however the bytes are split.
+//! FLV: the same items or the same error however the bytes are split.
 
 #![no_main]
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use media_wire::flv::{FlvError, Item, TagReader};
+use media_wire::flv::{FlvError, FlvItem, TagReader};
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (step, bytes) = input;
-    // Half of the inputs start behind a file header, so that tags are reached at once.
+    // Half of the inputs start after a file header, so that the fuzzer reaches tags early.
     let header: &[u8] = if step % 2 == 0 {
         b"FLV\x01\x05\0\0\0\x09\0\0\0\0"
     } else {
@@ -21,7 +21,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     );
 });
 
-fn read(bytes: &[u8], step: usize) -> (Vec<Item>, Option<FlvError>) {
+fn read(bytes: &[u8], step: usize) -> (Vec<FlvItem>, Option<FlvError>) {
     let mut reader = TagReader::new(10_000);
     let mut input = BytesMut::new();
     let mut items = Vec::new();

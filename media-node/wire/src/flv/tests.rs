@@ -1,20 +1,23 @@
-//! FLV by the byte.
+//! FLV byte by byte.
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 
 use super::*;
-use crate::relay::Epoch;
+use crate::Message;
 
 fn tag(message: &Message) -> Vec<u8> {
-    let len = u32::try_from(message.payload.len()).unwrap();
-    let mut bytes = tag_head(message.kind, message.timestamp, len).to_vec();
-    bytes.extend_from_slice(&message.payload);
-    bytes.extend_from_slice(&tag_tail(len));
+    let mut bytes = Vec::new();
+    write_tag(
+        &mut bytes,
+        message.kind,
+        message.timestamp,
+        &message.payload,
+    );
     bytes
 }
 
-fn read_all(reader: &mut TagReader, input: &mut BytesMut) -> Result<Vec<Item>, FlvError> {
+fn read_all(reader: &mut TagReader, input: &mut BytesMut) -> Result<Vec<FlvItem>, FlvError> {
     let mut items = Vec::new();
     while let Some(item) = reader.receive(input)? {
         items.push(item);
@@ -27,7 +30,7 @@ fn error(bytes: &[u8]) -> FlvError {
 }
 
 #[test]
-fn the_file_header_announces_the_tracks() {
+fn file_header_announces_tracks() {
     let header = |audio, video| file_header(Tracks { audio, video });
     assert_eq!(&header(true, true), b"FLV\x01\x05\0\0\0\x09\0\0\0\0");
     assert_eq!(&header(true, false), b"FLV\x01\x04\0\0\0\x09\0\0\0\0");
@@ -35,7 +38,7 @@ fn the_file_header_announces_the_tracks() {
 }
 
 #[test]
-fn a_tag_head_keeps_all_32_bits_of_time() {
+fn tag_header_keeps_all_32_bits_of_timestamp() {
     let expected = [
         0x09, // video
         0x01, 0x02, 0x03, // 66,051 bytes
@@ -43,17 +46,15 @@ fn a_tag_head_keeps_all_32_bits_of_time() {
         0xAA, // time, high 8 bits
         0x00, 0x00, 0x00, // stream
     ];
-    assert_eq!(tag_head(MediaKind::Video, 0xAABB_CCDD, 0x01_0203), expected);
-    assert_eq!(tag_tail(0x01_0203), [0x00, 0x01, 0x02, 0x0E]);
+    assert_eq!(
+        tag_header(MediaKind::Video, 0xAABB_CCDD, 0x01_0203),
+        expected
+    );
+    assert_eq!(previous_tag_size(0x01_0203), [0x00, 0x01, 0x02, 0x0E]);
 }
 
 #[test]
-fn a_stream_split_at_every_byte_reads_the_same() {
-    let mark = Mark {
-        epoch: Epoch(7),
-        sequence: 8,
-        shift: 9,
-    };
+fn stream_split_at_every_byte_reads_the_same() {
     let audio = Message {
         kind: MediaKind::Audio,
         timestamp: 0xFF00_0001,
@@ -74,14 +75,12 @@ fn a_stream_split_at_every_byte_reads_the_same() {
         video: true,
     };
     let mut bytes = file_header(tracks).to_vec();
-    bytes.extend(mark.encode());
     bytes.extend([&audio, &video, &data].into_iter().flat_map(tag));
     let expected = [
-        Item::Header(tracks),
-        Item::Mark(mark),
-        Item::Tag(audio),
-        Item::Tag(video),
-        Item::Tag(data),
+        FlvItem::Header(tracks),
+        FlvItem::Tag(audio),
+        FlvItem::Tag(video),
+        FlvItem::Tag(data),
     ];
 
     for split in 0..=bytes.len() {
@@ -96,7 +95,7 @@ fn a_stream_split_at_every_byte_reads_the_same() {
 }
 
 #[test]
-fn a_longer_file_header_and_unknown_tags_are_skipped() {
+fn longer_file_header_and_unknown_tags_are_skipped() {
     let mut bytes = b"FLV\x01\x05\0\0\0\x0BXY\0\0\0\0".to_vec();
     bytes.extend(b"\x0F\0\0\x02\0\0\0\0\0\0\0zz\0\0\0\x0D"); // type 15
     bytes.extend(b"\x08\0\0\x01\0\0\x05\0\0\0\0A\0\0\0\x0C");
@@ -104,7 +103,7 @@ fn a_longer_file_header_and_unknown_tags_are_skipped() {
     let payload = Bytes::from_static(b"A");
     assert_eq!(
         items[1..],
-        [Item::Tag(Message {
+        [FlvItem::Tag(Message {
             kind: MediaKind::Audio,
             timestamp: 5,
             payload
@@ -113,7 +112,7 @@ fn a_longer_file_header_and_unknown_tags_are_skipped() {
 }
 
 #[test]
-fn what_is_no_flv_is_refused() {
+fn bytes_other_than_flv_are_refused() {
     assert_eq!(error(b"HTTP/1.1 200"), FlvError::NotFlv(*b"HTTP"));
     assert_eq!(
         error(b"FLV\x01\x05\xFF\xFF\xFF\xFF"),
@@ -129,15 +128,35 @@ fn what_is_no_flv_is_refused() {
         }
     );
     assert_eq!(with(b"\x29\0\0\0\0\0\0\0\0\0\0"), FlvError::Encrypted);
-    assert_eq!(
-        with(b"\x12\0\0\x14\0\0\0\0\0\0\0\x02\0\x11onLiveClusterMark\0\0\0\0"),
-        FlvError::BrokenMark
-    );
+}
+
+#[test]
+fn tags_in_a_buffer_are_found() {
+    let messages = [
+        (MediaKind::Audio, 0xFF00_0001, 3),
+        (MediaKind::Video, 40, 0),
+    ];
+    let mut buffer = Vec::new();
+    for (kind, timestamp, len) in messages {
+        write_tag(&mut buffer, kind, timestamp, &vec![1; len]);
+    }
+    let found: Vec<_> = tags(&buffer).collect();
+    let tag = |kind, timestamp, start, payload| Tag {
+        kind,
+        timestamp,
+        start,
+        payload,
+    };
+    let expected = [
+        tag(MediaKind::Audio, 0xFF00_0001, 0, 11..14),
+        tag(MediaKind::Video, 40, 18, 29..29),
+    ];
+    assert_eq!(found, expected);
 }
 
 proptest! {
     #[test]
-    fn every_message_survives(
+    fn every_message_round_trips(
         timestamp: u32,
         kind in prop_oneof![Just(MediaKind::Audio), Just(MediaKind::Video), Just(MediaKind::Data)],
         payload in proptest::collection::vec(any::<u8>(), 0..2000),
@@ -146,7 +165,7 @@ proptest! {
         let mut bytes = file_header(Tracks::default()).to_vec();
         bytes.extend(tag(&message));
         let items = read_all(&mut TagReader::new(2000), &mut BytesMut::from(&bytes[..])).unwrap();
-        prop_assert_eq!(&items[1], &Item::Tag(message));
+        prop_assert_eq!(&items[1], &FlvItem::Tag(message));
     }
 
     #[test]

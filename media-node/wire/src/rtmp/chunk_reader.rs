@@ -95,7 +95,7 @@ struct OpenChunk {
 }
 
 /// A chunk's head, as far as it says something.
-struct ChunkHead {
+struct ParsedChunkHeader {
     format: u8,
     chunk_stream: u32,
     field: u32,
@@ -178,7 +178,7 @@ impl ChunkReader {
     }
 
     /// The index of the head's chunk stream, which is made if the head is full.
-    fn stream_of(&mut self, head: &ChunkHead) -> Result<usize, ChunkError> {
+    fn stream_of(&mut self, head: &ParsedChunkHeader) -> Result<usize, ChunkError> {
         if let Some(index) = self.find(head.chunk_stream) {
             return Ok(index);
         }
@@ -264,7 +264,7 @@ impl ChunkReader {
     }
 
     /// The head at the front of `input`, if there is all of it.
-    fn parse_head(&self, input: &[u8]) -> Option<ChunkHead> {
+    fn parse_head(&self, input: &[u8]) -> Option<ParsedChunkHeader> {
         let mut rest = input;
         let [first] = take(&mut rest)?;
         let format = first >> 6;
@@ -292,7 +292,7 @@ impl ChunkReader {
         if extended {
             field = u32::from_be_bytes(take(&mut rest)?);
         }
-        Some(ChunkHead {
+        Some(ParsedChunkHeader {
             format,
             chunk_stream,
             field,
@@ -304,7 +304,12 @@ impl ChunkReader {
 
     /// A type-3 head. Adobe's software, FFmpeg and we repeat the extended timestamp in it; others do not, so it counts
     /// as repeated only if it is the same.
-    fn parse_short_head(&self, id: u32, input: &[u8], mut rest: &[u8]) -> Option<ChunkHead> {
+    fn parse_short_head(
+        &self,
+        id: u32,
+        input: &[u8],
+        mut rest: &[u8],
+    ) -> Option<ParsedChunkHeader> {
         let stream = self.find(id).and_then(|index| self.streams.get(index));
         let (field, extended) = stream.map_or((0, false), |s| (s.field, s.extended));
         if let Some(stream) = stream.filter(|stream| stream.extended) {
@@ -314,7 +319,7 @@ impl ChunkReader {
                 take::<4>(&mut rest)?;
             }
         }
-        Some(ChunkHead {
+        Some(ParsedChunkHeader {
             format: 3,
             chunk_stream: id,
             field,
@@ -340,13 +345,13 @@ impl ChunkStream {
     }
 
     /// Whether a head goes on with the message that is begun. Besides type 3, some senders repeat the head in full.
-    fn continues(&self, head: &ChunkHead) -> bool {
+    fn continues(&self, head: &ParsedChunkHeader) -> bool {
         head.format == 3 || head.message == Some((self.len, self.message_type))
     }
 
     /// Begins a message with its first head (5.3.1.2): the field of type 0 is a time, of the others a delta. Type 3
     /// applies the last field again.
-    fn begin(&mut self, head: &ChunkHead) {
+    fn begin(&mut self, head: &ParsedChunkHeader) {
         self.timestamp = match head.format {
             0 => head.field,
             _ => self.timestamp.wrapping_add(head.field),

@@ -6,7 +6,7 @@
 
 use std::ops::Deref;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use crate::MediaKind;
 
@@ -22,12 +22,12 @@ pub const MESSAGE_STREAM: u32 = 1;
 
 /// The head of a chunk: at most one byte of basic header, eleven of message header and four of extended timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChunkHead {
+pub struct ChunkHeader {
     bytes: [u8; 16],
     len: u8,
 }
 
-impl Deref for ChunkHead {
+impl Deref for ChunkHeader {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -36,13 +36,13 @@ impl Deref for ChunkHead {
 }
 
 /// What a message's first chunk starts with.
-pub fn message_head(kind: MediaKind, timestamp: u32, len: u32) -> ChunkHead {
+pub fn message_header(kind: MediaKind, timestamp: u32, len: u32) -> ChunkHeader {
     let (chunk_stream, message_type) = channel(kind);
     full_head(chunk_stream, message_type, MESSAGE_STREAM, timestamp, len)
 }
 
 /// What each further chunk of a message starts with.
-pub fn continuation_head(kind: MediaKind, timestamp: u32) -> ChunkHead {
+pub fn continuation_header(kind: MediaKind, timestamp: u32) -> ChunkHeader {
     let (chunk_stream, _) = channel(kind);
     short_head(chunk_stream, timestamp)
 }
@@ -72,12 +72,12 @@ fn full_head(
     stream: u32,
     timestamp: u32,
     len: u32,
-) -> ChunkHead {
+) -> ChunkHeader {
     let [_, t2, t1, t0] = timestamp.min(EXTENDED).to_be_bytes();
     let [_, l2, l1, l0] = len.to_be_bytes();
     let [s0, s1, s2, s3] = stream.to_le_bytes(); // the only little-endian field
     let [e3, e2, e1, e0] = timestamp.to_be_bytes();
-    ChunkHead {
+    ChunkHeader {
         bytes: [
             chunk_stream,
             t2,
@@ -101,14 +101,14 @@ fn full_head(
 }
 
 /// A type-3 head. It repeats the extended timestamp, as Adobe's software does and FFmpeg expects.
-fn short_head(chunk_stream: u8, timestamp: u32) -> ChunkHead {
+fn short_head(chunk_stream: u8, timestamp: u32) -> ChunkHeader {
     let mut bytes = [0; 16];
     let [e3, e2, e1, e0] = timestamp.to_be_bytes();
     bytes
         .iter_mut()
         .zip([0xC0 | chunk_stream, e3, e2, e1, e0])
         .for_each(|(byte, value)| *byte = value);
-    ChunkHead {
+    ChunkHeader {
         bytes,
         len: if timestamp >= EXTENDED { 5 } else { 1 },
     }
@@ -116,7 +116,7 @@ fn short_head(chunk_stream: u8, timestamp: u32) -> ChunkHead {
 
 /// Appends a whole message in chunks of `chunk_size`.
 pub(crate) fn write_message(
-    out: &mut BytesMut,
+    out: &mut impl BufMut,
     (chunk_stream, message_type, stream): (u8, u8, u32),
     timestamp: u32,
     payload: &[u8],
@@ -139,21 +139,15 @@ pub(crate) fn write_message(
 }
 
 /// Appends a media message in chunks of [`CHUNK_SIZE`].
-pub(crate) fn write_media(out: &mut BytesMut, message: &crate::Message) {
-    let (chunk_stream, message_type) = channel(message.kind);
+pub fn write_media_message(out: &mut impl BufMut, kind: MediaKind, timestamp: u32, payload: &[u8]) {
+    let (chunk_stream, message_type) = channel(kind);
     let channel = (chunk_stream, message_type, MESSAGE_STREAM);
-    write_message(
-        out,
-        channel,
-        message.timestamp,
-        &message.payload,
-        CHUNK_SIZE,
-    );
+    write_message(out, channel, timestamp, payload, CHUNK_SIZE);
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use bytes::{Bytes, BytesMut};
 
     use super::*;
     use crate::Message;
@@ -168,16 +162,16 @@ mod tests {
             0x01, 0x00, 0x00, 0x00, // message stream 1, little-endian
         ];
         assert_eq!(
-            *message_head(MediaKind::Video, 0x01_0203, 0x04_0506),
+            *message_header(MediaKind::Video, 0x01_0203, 0x04_0506),
             expected
         );
-        assert_eq!(*continuation_head(MediaKind::Video, 0x01_0203), [0xC6]);
+        assert_eq!(*continuation_header(MediaKind::Video, 0x01_0203), [0xC6]);
         assert_eq!(
-            message_head(MediaKind::Audio, 0, 0)[..8],
+            message_header(MediaKind::Audio, 0, 0)[..8],
             [0x07, 0, 0, 0, 0, 0, 0, 0x08]
         );
         assert_eq!(
-            message_head(MediaKind::Data, 0, 0)[..8],
+            message_header(MediaKind::Data, 0, 0)[..8],
             [0x05, 0, 0, 0, 0, 0, 0, 0x12]
         );
     }
@@ -192,12 +186,12 @@ mod tests {
             0x01, 0x00, 0x00, 0x00, // message stream 1
             0x00, 0xFF, 0xFF, 0xFF, // extended timestamp
         ];
-        assert_eq!(*message_head(MediaKind::Audio, 0xFF_FFFF, 2), expected);
+        assert_eq!(*message_header(MediaKind::Audio, 0xFF_FFFF, 2), expected);
         assert_eq!(
-            *continuation_head(MediaKind::Audio, 0xFF_FFFF),
+            *continuation_header(MediaKind::Audio, 0xFF_FFFF),
             [0xC7, 0x00, 0xFF, 0xFF, 0xFF]
         );
-        assert_eq!(message_head(MediaKind::Audio, 0xFF_FFFE, 2).len(), 12);
+        assert_eq!(message_header(MediaKind::Audio, 0xFF_FFFE, 2).len(), 12);
     }
 
     #[test]
@@ -209,7 +203,7 @@ mod tests {
             payload,
         };
         let mut out = BytesMut::new();
-        write_media(&mut out, &message);
+        write_media_message(&mut out, message.kind, message.timestamp, &message.payload);
         assert_eq!(out.len(), 12 + CHUNK_SIZE + 1 + CHUNK_SIZE + 1 + 1);
         assert_eq!(out[0], 0x06);
         assert_eq!(out[12 + CHUNK_SIZE], 0xC6);

@@ -64,14 +64,14 @@ pub enum ClientEvent {
     /// A message of the stream that is played.
     Media(Message),
     /// How something went; before `Ready` an error is the answer to publish, play or connect.
-    Status(Status),
+    Status(RtmpStatus),
     /// The stream that was played has ended.
     Ended,
 }
 
 /// What a server says of a connection or stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct RtmpStatus {
     /// `status`, `warning` or `error`.
     pub level: String,
     /// `NetStream.Play.Start`, and the like.
@@ -80,7 +80,7 @@ pub struct Status {
     pub description: String,
 }
 
-impl Status {
+impl RtmpStatus {
     /// Whether the server refuses.
     pub fn is_error(&self) -> bool {
         self.level == "error"
@@ -299,16 +299,16 @@ impl ClientConnection {
                 None
             }
             "_error" if matches!(command.transaction, CONNECT | CREATE_STREAM) => {
-                let mut status = Status::of(command.argument(0));
+                let mut status = RtmpStatus::of(command.argument(0));
                 "error".clone_into(&mut status.level);
                 Some(ClientEvent::Status(status))
             }
-            "onStatus" => Some(self.status(Status::of(command.argument(0)))),
+            "onStatus" => Some(self.status(RtmpStatus::of(command.argument(0)))),
             _ => None,
         }
     }
 
-    fn status(&mut self, status: Status) -> ClientEvent {
+    fn status(&mut self, status: RtmpStatus) -> ClientEvent {
         let started = match self.purpose {
             Purpose::Publish => "NetStream.Publish.Start",
             Purpose::Play => "NetStream.Play.Start",

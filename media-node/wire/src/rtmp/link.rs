@@ -206,7 +206,12 @@ impl Link {
 
     /// Sends media. The chunk size must have been announced.
     pub(crate) fn media(&mut self, message: &Message) {
-        chunk_writer::write_media(&mut self.out, message);
+        chunk_writer::write_media_message(
+            &mut self.out,
+            message.kind,
+            message.timestamp,
+            &message.payload,
+        );
     }
 
     fn write(&mut self, channel: (u8, u8, u32), payload: &[u8]) {

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
+use crate::flv::{PREVIOUS_TAG_SIZE_LEN, TAG_HEADER_LEN, TagHeader};
 use crate::{MediaKind, Message};
 
 pub(crate) const SET_CHUNK_SIZE: u8 = 1;
@@ -67,29 +68,29 @@ impl Aggregate {
 impl Iterator for Aggregate {
     type Item = Message;
 
-    /// The next audio or video message. A part that is cut off ends it.
+    /// Returns the next audio or video message. A truncated part ends the iteration.
     fn next(&mut self) -> Option<Message> {
         loop {
-            let [message_type, l2, l1, l0, t2, t1, t0, t3, ..] = *self.rest.first_chunk::<11>()?;
-            let len = u32::from_be_bytes([0, l2, l1, l0]) as usize;
-            let time = u32::from_be_bytes([t3, t2, t1, t0]);
-            self.rest.advance(11);
-            if self.rest.len() < len {
+            let header = TagHeader::parse(*self.rest.first_chunk()?);
+            self.rest.advance(TAG_HEADER_LEN);
+            if self.rest.len() < header.len {
                 self.rest.clear();
                 return None;
             }
-            let payload = self.rest.split_to(len);
-            // The size of the part once more; the last one is known to be left out.
-            self.rest.advance(self.rest.len().min(4));
-            let shift = time.wrapping_sub(*self.first.get_or_insert(time));
-            let kind = match message_type {
+            let payload = self.rest.split_to(header.len);
+            // Some senders omit the size after the last part.
+            let size = self.rest.len().min(PREVIOUS_TAG_SIZE_LEN);
+            self.rest.advance(size);
+            let first = *self.first.get_or_insert(header.timestamp);
+            let offset = header.timestamp.wrapping_sub(first);
+            let kind = match header.tag_type {
                 AUDIO => MediaKind::Audio,
                 VIDEO => MediaKind::Video,
                 _ => continue,
             };
             return Some(Message {
                 kind,
-                timestamp: self.timestamp.wrapping_add(shift),
+                timestamp: self.timestamp.wrapping_add(offset),
                 payload,
             });
         }

@@ -268,7 +268,7 @@ impl ServerConnection {
         }
     }
 
-    /// The stream comes: from now on the driver sends its messages, made by [`super::message_head`].
+    /// The stream comes: from now on the driver sends its messages, made by [`super::message_header`].
     pub fn accept_play(&mut self) {
         if self.state != State::PlayAsked {
             return;
@@ -315,13 +315,6 @@ impl ServerConnection {
             "NetStream.Play.UnpublishNotify",
             "The stream has ended.",
         );
-    }
-
-    /// Sends a message of the stream that is played; for drivers that serve few viewers.
-    pub fn send(&mut self, message: &Message) {
-        if self.state == State::Playing {
-            self.link.media(message);
-        }
     }
 
     fn stream_event(&mut self, event: u16) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use media_wire::flv::{FlvError, Item, TagReader};
+use media_wire::flv::{FlvError, FlvItem, TagReader};
 use media_wire::rtmp::{
     ClientConnection, ClientEvent, ClientSettings, InvalidUrl, RtmpError, RtmpUrl,
 };
@@ -75,7 +75,7 @@ fn clip() -> Result<Vec<Message>, FlvError> {
     let mut bytes = BytesMut::from(CLIP);
     let mut messages = Vec::new();
     while let Some(item) = reader.receive(&mut bytes)? {
-        if let Item::Tag(message) = item {
+        if let FlvItem::Tag(message) = item {
             messages.push(message);
         }
     }

@@ -1,7 +1,7 @@
 //! Client and server back to back, with the bytes between them cut anywhere.
 
 use super::*;
-use crate::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
+use crate::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl, write_media_message};
 
 /// Both sides, with the bytes between them cut into pieces.
 struct Pair {
@@ -70,11 +70,15 @@ impl Pair {
                     }
                 }
             }
-            for piece in answered.chunks(self.step) {
-                self.at_client.extend_from_slice(piece);
-                while let Some(event) = self.client.receive(&mut self.at_client).unwrap() {
-                    self.from_server.push(event);
-                }
+            self.pass_to_client(&answered);
+        }
+    }
+
+    fn pass_to_client(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(self.step) {
+            self.at_client.extend_from_slice(piece);
+            while let Some(event) = self.client.receive(&mut self.at_client).unwrap() {
+                self.from_server.push(event);
             }
         }
     }
@@ -139,9 +143,16 @@ fn a_stream_is_played_however_the_bytes_are_split() {
     for step in [1, 2, 3, 5, 11, 128, 4096, 1 << 20] {
         let mut pair = Pair::playing(step);
         pair.run();
-        stream()
-            .iter()
-            .for_each(|message| pair.server.send(message));
+        let mut media = BytesMut::new();
+        for Message {
+            kind,
+            timestamp,
+            payload,
+        } in stream()
+        {
+            write_media_message(&mut media, kind, timestamp, &payload);
+        }
+        pair.pass_to_client(&media);
         pair.server.end_play();
         pair.run();
         let mut status = pair.from_server.iter();
