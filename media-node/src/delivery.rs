@@ -1,5 +1,6 @@
-//! From a viewer's request to the bytes on its socket, the same for every protocol.
+//! Delivery of a stream to a viewer, the same for every protocol: finds the stream, then writes it to the socket.
 
-pub(crate) mod play;
+pub(crate) mod finder;
 pub(crate) mod socket;
+pub(crate) mod stream_summary;
 pub(crate) mod viewer;

@@ -1,11 +1,16 @@
-//! The public HTTP port: HTTP-FLV, WebSocket-FLV, the player page and the list of streams.
+//! Public HTTP port: HTTP-FLV, WebSocket-FLV, the player page and the list of streams.
 
-pub(crate) mod body;
-mod headers;
-pub(crate) mod listing;
-mod player;
-mod requests;
+mod body;
+mod connection;
+mod context;
+mod listing;
+mod player_page;
+mod request;
+mod response;
+mod routes;
 mod session;
 mod websocket;
 
+pub(crate) use context::HttpContext;
+pub(crate) use listing::StreamList;
 pub(crate) use session::{refuse, serve};

@@ -1,6 +1,8 @@
-//! The internal port: probes, metrics, the API, and the other nodes' relays.
+//! Internal port: probes, metrics, the API, and the relays of other media nodes.
 
-pub(crate) mod api;
+mod api;
+mod context;
 mod server;
 
+pub(crate) use context::InternalContext;
 pub(crate) use server::serve;

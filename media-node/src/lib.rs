@@ -2,19 +2,26 @@
 //! relay streams to each other.
 //!
 //! ```text
-//!   server                      lifecycle, threads, admission, drain
-//!   rtmp  http  internal        the three ports
-//!   delivery                    finding a stream, the viewer loop
-//!   relay                       streams between nodes
-//!   discovery                   where the origins are
-//!   state  response             what the connections change and the internal port reports
-//!  ──────────────────────────────────────────────────────────────────
-//!   media-engine                Registry  Stream  log  Cursor
-//!   media-wire                  RTMP, FLV, AMF0
+//!   server                  lifecycle, worker threads, admission, drain
+//!     │
+//!   rtmp   http   internal  sessions of the three ports
+//!     │      │       │
+//!     └── delivery ──┤      finds a stream, writes it to viewers
+//!            │       │
+//!          relay ────┘      streams between media nodes
+//!            │
+//!        discovery          addresses of the origins
+//!
+//!   state, response         clients, metrics and phase of life; HTTP responses: used by all rooms above
+//!  ──────────────────────────────────────────────────────────────────────────
+//!   media-engine            Registry, Stream, log, Cursor
+//!   media-wire              RTMP, FLV, AMF0, the relay's format
+//!   media-config            the configuration file
 //! ```
 //!
-//! Imports only point down. Read `server/lifecycle.rs` first, then `rtmp/session.rs`, `http/session.rs` and
-//! `delivery/viewer.rs`.
+//! Imports only point down. To read: `server/lifecycle.rs` (a media node from start to end), `server/admission.rs` (a new
+//! connection), `rtmp/session.rs` and `rtmp/publish.rs` (an encoder), `http/session.rs` (a viewer), `delivery/finder.rs` and
+//! `delivery/viewer.rs` (from a stream to a socket), `relay.rs` (streams of other media nodes).
 
 mod delivery;
 mod discovery;
@@ -27,4 +34,4 @@ mod server;
 mod state;
 
 pub use media_config::NodeConfig;
-pub use server::{Addresses, BindError, Node};
+pub use server::{Addresses, BindError, Node, Timings};

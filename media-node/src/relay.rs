@@ -49,7 +49,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::discovery::Origins;
-use crate::state::clients::{self, ClientGuard, Clients, Kind, NewClient};
+use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 pub(crate) use forward::Carried;
 
 /// The relays of a node. Clones share them.
@@ -256,13 +256,13 @@ impl Relay {
     fn enter(
         &self,
         peer: SocketAddr,
-        role: clients::Role,
+        role: ClientRole,
         stream: &StreamKey,
         agent: &HeaderValue,
     ) -> ClientGuard {
         self.0.clients.enter(NewClient {
             peer,
-            kind: Kind::Relay,
+            kind: ClientKind::Relay,
             role,
             stream: stream.clone(),
             agent: String::from_utf8_lossy(agent.as_bytes()).into_owned(),

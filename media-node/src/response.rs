@@ -1,4 +1,4 @@
-//! Responses of the internal port, as the API and the relays write them.
+//! HTTP responses of the internal port, used by the API and the relays.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,15 +8,15 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
-/// The body of every answer.
+/// Body of every response of the internal port.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// An answer of one line.
+/// Returns a response of one line of text.
 pub(crate) fn text(status: StatusCode, line: &str) -> Response<Body> {
     with_type(status, "text/plain; charset=utf-8", format!("{line}\n"))
 }
 
-/// An answer in JSON.
+/// Returns a response in JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(body) => with_type(status, "application/json", body),
@@ -24,17 +24,17 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     }
 }
 
-/// A response of this media type.
+/// Returns a response with a body of this media type.
 pub(crate) fn with_type(
     status: StatusCode,
-    media: &'static str,
+    media_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response<Body> {
     let body = Full::new(body.into()).map_err(|never: Infallible| match never {});
-    let mut answer = Response::new(body.boxed_unsync());
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
+    response
 }

@@ -1,7 +1,10 @@
-//! The RTMP port: encoders publish, viewers play.
+//! RTMP port: encoders publish, viewers play.
 
+mod connection;
+mod context;
 mod play;
 mod publish;
 mod session;
 
+pub(crate) use context::RtmpContext;
 pub(crate) use session::{refuse, serve};

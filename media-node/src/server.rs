@@ -1,12 +1,15 @@
-//! A node as a process: what it opens at its start, the threads it serves on, who is let in, and how it drains.
+//! A media node as a whole: its lifecycle, the threads it serves on, admission of connections, and the drain.
 
-pub(crate) mod admission;
-pub(crate) mod context;
+mod admission;
+mod connections;
+mod context;
 mod drain;
 mod lifecycle;
 mod listener;
 mod open_files;
-pub(crate) mod workers;
+mod timings;
+mod workers;
 
 pub use lifecycle::{Addresses, Node};
 pub use listener::BindError;
+pub use timings::Timings;

@@ -1,4 +1,5 @@
-//! The state of a node that its connections change and its internal port reports.
+//! State of a media node that its connections change and its internal port reports: clients, metrics, phase of life.
 
 pub(crate) mod clients;
 pub(crate) mod metrics;
+pub(crate) mod phase;

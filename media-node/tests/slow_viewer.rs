@@ -6,7 +6,7 @@ use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, keyframe, numbe
 const PICTURE: usize = 100_000;
 
 #[tokio::test]
-async fn a_slow_viewer_skips_to_a_keyframe_and_others_miss_nothing() {
+async fn a_slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
     let node = TestNode::with(|config| {
         config.stream.window_seconds = 1;
         config.stream.window_max_mebibytes = 4;
@@ -37,7 +37,7 @@ async fn a_slow_viewer_skips_to_a_keyframe_and_others_miss_nothing() {
     }
     for protocol in ["FLV", "RTMP"] {
         let mut last = None;
-        let mut skips = 0;
+        let mut lags = 0;
         while last != Some(199) {
             let message = if protocol == "FLV" {
                 slow_flv.next().await
@@ -49,22 +49,22 @@ async fn a_slow_viewer_skips_to_a_keyframe_and_others_miss_nothing() {
                 continue;
             };
             if last.is_some_and(|last| number != last + 1) {
-                skips += 1;
+                lags += 1;
                 assert!(
                     message.is_keyframe(),
-                    "{protocol}: a skip ends at a keyframe, not at {number}"
+                    "{protocol}: a lag ends at a keyframe, not at {number}"
                 );
             }
             assert!(last < Some(number), "{protocol}: {number} again");
             last = Some(number);
         }
-        assert!(skips > 0, "{protocol}: nothing was skipped");
+        assert!(lags > 0, "{protocol}: the viewer did not lag");
     }
     let clients = node.api("/api/v1/clients").await;
     let counted = clients
         .as_array()
         .unwrap()
         .iter()
-        .filter(|client| client["skips"].as_u64() > Some(0));
+        .filter(|client| client["lags"].as_u64() > Some(0));
     assert_eq!(counted.count(), 2);
 }

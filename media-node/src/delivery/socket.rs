@@ -1,4 +1,4 @@
-//! The socket of one client: its options, and how it is closed.
+//! Socket options of a client's connection, and its lingering close.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,53 +9,53 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A dead peer is found after 30 s + 3 × 10 s of silence.
+/// Finds a dead peer after 30 s + 3 × 10 s of silence.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(30))
     .with_interval(Duration::from_secs(10))
     .with_retries(3);
 
-/// What the kernel may hold unsent for a viewer. Without it a slow viewer fills `tcp_wmem` (4 MiB and more) before the
-/// node sees that it is slow, and then watches seconds of the past.
+/// Unsent bytes that the kernel may hold for a viewer. Without this limit a slow viewer fills `tcp_wmem` (4 MiB and more)
+/// before the media node sees that it is slow, and then plays seconds behind.
 const VIEWER_UNSENT: u32 = 128 * 1024;
 
-/// How long a connection that is closed has to take its last bytes.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// Time that a peer has to read the last bytes of a connection.
+const LINGERING_CLOSE: Duration = Duration::from_secs(2);
 
-/// Registers an accepted connection with the runtime it is served on.
+/// Registers an accepted connection with the current runtime and sets its options.
 ///
-/// `unanswered` is the time after which a peer that acknowledges nothing is given up.
-pub(crate) fn adopt(stream: std::net::TcpStream, unanswered: Duration) -> io::Result<TcpStream> {
+/// The kernel closes the connection when the peer acknowledges nothing for `user_timeout`.
+pub(crate) fn adopt(stream: std::net::TcpStream, user_timeout: Duration) -> io::Result<TcpStream> {
     let socket = SockRef::from(&stream);
-    // A pulse is one write: waiting for more would only add latency.
+    // A pulse is one write, so that Nagle's algorithm would only add latency.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_user_timeout(Some(unanswered))?;
+    socket.set_tcp_user_timeout(Some(user_timeout))?;
     TcpStream::from_std(stream)
 }
 
-/// Makes the kernel hold little for a viewer.
+/// Limits what the kernel holds unsent for a viewer.
 pub(crate) fn prepare_viewer(stream: &TcpStream) {
-    // An old kernel without the option serves viewers as well, only with more memory for slow ones.
+    // A kernel without the option still serves viewers, with more memory for slow ones.
     drop(SockRef::from(stream).set_tcp_notsent_lowat(VIEWER_UNSENT));
 }
 
-/// The address as people write it: without the IPv6 form of an IPv4 address.
+/// Returns the address with an IPv4-mapped IPv6 address as IPv4.
 pub(crate) fn canonical(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
-/// Closes a connection so that its last bytes arrive: a socket that is closed with unread bytes resets the connection,
-/// and the peer may lose what it has not read yet.
-pub(crate) async fn farewell(socket: &mut TcpStream) {
+/// Closes a connection after the peer has read the last bytes (lingering close). A socket that is closed with unread input
+/// resets the connection, and the peer may lose bytes that it has not read yet.
+pub(crate) async fn lingering_close(socket: &mut TcpStream) {
     let closed = async {
         socket.shutdown().await?;
         let mut rest = [0; 256];
         while socket.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // Whether the peer answers makes no difference any more.
-    drop(timeout(FAREWELL, closed).await);
+    // The connection ends whether or not the peer closes its side.
+    drop(timeout(LINGERING_CLOSE, closed).await);
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_peer_on_an_ipv6_socket_is_written_as_ipv4() {
+    fn ipv4_peer_of_an_ipv6_socket_is_written_as_ipv4() {
         let peer = canonical("[::ffff:10.0.0.1]:9".parse().unwrap());
         assert_eq!(peer.to_string(), "10.0.0.1:9");
     }

@@ -1,7 +1,8 @@
-//! From a stream to a viewer's socket: the hottest loop of the node, the same for RTMP, HTTP-FLV and WebSocket-FLV.
+//! The viewer loop: from a stream to a viewer's socket. It is the hottest loop of the media node, and the same for RTMP,
+//! HTTP-FLV and WebSocket-FLV.
 //!
-//! A segment is one write. There is no timer, no allocation and no lock for a write that the socket takes at once; a
-//! viewer that takes nothing holds one segment and costs the others nothing.
+//! A segment is one write. There is no timer, no allocation and no lock for a write that the socket accepts immediately. A
+//! viewer that reads nothing holds one segment and costs the other viewers nothing.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
@@ -15,67 +16,68 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::state::clients::{Client, StopReason};
+use crate::state::metrics::Metrics;
 
-/// Slices of one `writev`; the system takes up to 1,024, and a segment of more messages is rare.
+/// Slices of one `writev`. The system takes up to 1,024; a segment of more messages than this is rare.
 const MAX_SLICES: usize = 64;
 
-/// What a viewer may send at once: acknowledgements, pings, a command. More waits in the kernel.
+/// Bytes of one read from a viewer: acknowledgements, pings, a command. More waits in the kernel.
 const READ: usize = 1024;
 
-/// What a viewer may send that is not yet a whole message.
+/// Bytes that a viewer may send before they make a whole message.
 const MAX_UNREAD: usize = 128 * 1024;
 
-/// What a protocol adds to the bytes of a stream, and how it hears the viewer.
-pub(crate) trait Dialect {
-    /// Why what the viewer said is not understood.
+/// A protocol's framing of a stream: bytes around each batch, and the messages of the viewer.
+pub(crate) trait Framing {
+    /// Reason that a viewer's message cannot be read.
     type Error: std::error::Error;
 
-    /// What stands before a batch of this length.
-    fn prefix(&mut self, length: usize) -> Prefix;
+    /// Returns the bytes before a batch of this length.
+    fn header(&mut self, length: usize) -> FrameHeader;
 
-    /// What stands behind each batch.
-    fn suffix(&self) -> &'static [u8] {
+    /// Returns the bytes after each batch.
+    fn trailer(&self) -> &'static [u8] {
         b""
     }
 
-    /// Reads what the viewer sent; called until it is `None`.
-    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, Self::Error>;
+    /// Reads one message of the viewer; called until it returns `None`.
+    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, Self::Error>;
 
-    /// What to send between batches; called until it is `None`.
+    /// Returns bytes to send between two batches; called until it returns `None`.
     fn reply(&mut self) -> Option<Bytes>;
 }
 
-/// What a viewer said.
+/// A message of a viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// Nothing that matters to the stream.
-    Nothing,
-    /// It wants no more for now.
+pub(crate) enum ViewerEvent {
+    /// Does not affect the stream.
+    Other,
+    /// Pauses the stream.
     Pause,
-    /// It wants no more of this stream.
-    Leave,
+    /// Ends the stream.
+    Stop,
 }
 
-/// The few bytes that stand before a batch.
+/// The few bytes before a batch.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Prefix {
+pub(crate) struct FrameHeader {
     bytes: [u8; 10],
     length: u8,
 }
 
-impl Prefix {
-    /// Adds bytes; more than fit are left out.
+impl FrameHeader {
+    /// Appends bytes; those that do not fit are dropped.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
-                *place = *byte;
+            if let Some(next) = self.bytes.get_mut(usize::from(self.length)) {
+                *next = *byte;
                 self.length += 1;
             }
         }
     }
 }
 
-impl Deref for Prefix {
+impl Deref for FrameHeader {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -85,186 +87,202 @@ impl Deref for Prefix {
     }
 }
 
-/// Why a viewer gets no more.
+/// Reason that delivery to a viewer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The stream is over.
+pub(crate) enum ViewerEnd {
+    /// The stream ended.
     StreamEnded,
-    /// The viewer asked for a pause.
+    /// The viewer paused the stream.
     Paused,
-    /// The viewer asked for the end of the stream, not of the connection.
-    Left,
+    /// The viewer ended the stream and may use the connection again.
+    Stopped,
     /// The viewer closed the connection.
-    Gone,
-    /// The viewer took no byte for too long.
+    Closed,
+    /// The viewer accepted no byte for too long.
     Stalled,
-    /// The node lets it go.
-    LetGo(StopReason),
-    /// The node lets it go in the middle of something that it does not take: whatever were said now would be read as a
-    /// part of that.
-    CutOff(StopReason),
-    /// The viewer sent what its protocol does not allow.
-    Broken,
+    /// The media node disconnects the viewer.
+    Disconnected(StopReason),
+    /// The media node disconnects the viewer, which has received only a part of a batch. The viewer would read further
+    /// bytes as the rest of it.
+    DisconnectedMidMessage(StopReason),
+    /// The viewer violated its protocol.
+    ProtocolError,
 }
 
-impl Ending {
-    /// Nothing can be said on the connection any more.
+impl ViewerEnd {
+    /// Returns whether no more bytes may be sent on the connection.
     pub(crate) fn is_abrupt(self) -> bool {
-        matches!(self, Self::Gone | Self::Stalled | Self::CutOff(_))
+        matches!(
+            self,
+            Self::Closed | Self::Stalled | Self::DisconnectedMidMessage(_)
+        )
     }
 }
 
-/// A viewer's socket, and who it is.
+/// Logs and counts the end of a viewer's stream.
+pub(crate) fn record_end(metrics: &Metrics, client: &Client, end: ViewerEnd) {
+    let counters = client.counters();
+    if end == ViewerEnd::Stalled {
+        metrics.stalled.inc();
+    }
+    debug!(stream = %client.stream, ?end, sent = counters.sent, lags = counters.lags, "play ended");
+}
+
+/// Delivers a stream to one viewer.
 pub(crate) struct Viewer<'a> {
     pub(crate) socket: &'a mut TcpStream,
     pub(crate) client: &'a Client,
     pub(crate) stream: &'a Stream,
-    /// How long it may take no byte.
-    pub(crate) stall: Duration,
-    /// It is to leave at the next keyframe.
-    pub(crate) leaving: bool,
+    /// Time that the socket may accept no byte.
+    pub(crate) stall_timeout: Duration,
+    /// Whether the viewer is to be disconnected at the next keyframe.
+    pub(crate) draining: bool,
 }
 
 impl Viewer<'_> {
-    /// Sends the stream until one of the two has enough.
+    /// Sends the stream until it ends, or until one side ends the delivery.
     ///
-    /// `input` holds what was read from the socket and not yet understood.
-    pub(crate) async fn watch<D: Dialect>(
+    /// `input` holds bytes that were read from the socket and not yet processed.
+    pub(crate) async fn deliver<F: Framing>(
         &mut self,
-        dialect: &mut D,
+        framing: &mut F,
         cursor: &mut Cursor,
         input: &mut BytesMut,
-    ) -> Ending {
-        let mut step = self.hear(dialect, input).await;
+    ) -> ViewerEnd {
+        let mut step = self.process_input(framing, input).await;
         while step.is_ok() {
-            // Everything that is waited for here may be dropped at any time: nothing is half done.
+            // Each future here is cancel-safe: dropping it leaves nothing half done.
             step = tokio::select! {
                 biased;
-                reason = self.client.stopped() => self.ask_to_leave(reason),
+                reason = self.client.stopped() => self.disconnect(reason),
                 ready = poll_fn(|context| self.socket.poll_read_ready(context)) => match ready {
-                    Ok(()) => self.read(dialect, input).await,
-                    Err(_) => Err(Ending::Gone),
+                    Ok(()) => self.read(framing, input).await,
+                    Err(_) => Err(ViewerEnd::Closed),
                 },
                 next = cursor.next() => match next {
-                    CursorEvent::Batch(batch) => self.show(dialect, batch).await,
-                    CursorEvent::Ended => Err(Ending::StreamEnded),
+                    CursorEvent::Batch(batch) => self.send_batch(framing, batch).await,
+                    CursorEvent::Ended => Err(ViewerEnd::StreamEnded),
                 },
-                // No keyframe comes.
-                () = without_publisher(self.stream), if self.leaving => {
-                    Err(Ending::LetGo(StopReason::Draining))
+                // Without a publisher there is no next keyframe.
+                () = publisher_ended(self.stream), if self.draining => {
+                    Err(ViewerEnd::Disconnected(StopReason::Draining))
                 }
             };
-            // A viewer that catches up finds its cursor always ready: the others on this core come in between.
+            // The cursor of a viewer that catches up is always ready. The worker's other viewers get their turn here.
             tokio::task::coop::consume_budget().await;
         }
-        step.err().unwrap_or(Ending::Gone)
+        step.err().unwrap_or(ViewerEnd::Closed)
     }
 
-    /// Sends the next part of the stream.
-    pub(crate) async fn show<D: Dialect>(
+    /// Sends the next batch of the stream.
+    pub(crate) async fn send_batch<F: Framing>(
         &mut self,
-        dialect: &mut D,
+        framing: &mut F,
         batch: Batch,
-    ) -> Result<(), Ending> {
-        // Without pictures, any place is as good.
-        if self.leaving && (batch.keyframe || self.stream.stats().video.is_none()) {
-            return Err(Ending::LetGo(StopReason::Draining));
+    ) -> Result<(), ViewerEnd> {
+        // A stream without video has no keyframes and may end anywhere.
+        if self.draining && (batch.keyframe || self.stream.stats().video.is_none()) {
+            return Err(ViewerEnd::Disconnected(StopReason::Draining));
         }
         if batch.lagged {
-            self.client.skipped();
+            self.client.lagged();
         }
-        let prefix = dialect.prefix(batch.remaining());
+        let header = framing.header(batch.remaining());
         self.send(&mut Buf::chain(
-            Buf::chain(&*prefix, batch),
-            dialect.suffix(),
+            Buf::chain(&*header, batch),
+            framing.trailer(),
         ))
         .await
     }
 
-    /// Sends bytes. A timer exists only while the socket takes none.
-    pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), Ending> {
+    /// Sends bytes. A timer exists only while the socket accepts none.
+    pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), ViewerEnd> {
         let length = bytes.remaining();
         while bytes.has_remaining() {
             match write_some(self.socket, bytes) {
-                Ok(0) => return Err(Ending::Gone),
+                Ok(0) => return Err(ViewerEnd::Closed),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait_for_room().await?,
-                Err(_) => return Err(Ending::Gone),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait_until_writable().await?;
+                }
+                Err(_) => return Err(ViewerEnd::Closed),
             }
         }
         self.client.sent(length);
         Ok(())
     }
 
-    /// Waits in the middle of what is sent.
-    async fn wait_for_room(&mut self) -> Result<(), Ending> {
+    /// Waits, with a batch partly sent, until the socket accepts more.
+    async fn wait_until_writable(&mut self) -> Result<(), ViewerEnd> {
         tokio::select! {
             biased;
             reason = self.client.stopped() => {
-                self.ask_to_leave(reason).map_err(|_| Ending::CutOff(reason))
+                let disconnected = self.disconnect(reason);
+                disconnected.map_err(|_| ViewerEnd::DisconnectedMidMessage(reason))
             }
-            room = timeout(self.stall, self.socket.writable()) => match room {
+            writable = timeout(self.stall_timeout, self.socket.writable()) => match writable {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(Ending::Gone),
-                Err(_) => Err(Ending::Stalled),
+                Ok(Err(_)) => Err(ViewerEnd::Closed),
+                Err(_) => Err(ViewerEnd::Stalled),
             },
         }
     }
 
-    fn ask_to_leave(&mut self, reason: StopReason) -> Result<(), Ending> {
-        self.leaving = true;
+    fn disconnect(&mut self, reason: StopReason) -> Result<(), ViewerEnd> {
+        self.draining = true;
         match reason {
             StopReason::Draining => Ok(()),
-            StopReason::Kicked | StopReason::Now => Err(Ending::LetGo(reason)),
+            StopReason::Kicked | StopReason::Now => Err(ViewerEnd::Disconnected(reason)),
         }
     }
 
-    async fn read<D: Dialect>(
+    async fn read<F: Framing>(
         &mut self,
-        dialect: &mut D,
+        framing: &mut F,
         input: &mut BytesMut,
-    ) -> Result<(), Ending> {
+    ) -> Result<(), ViewerEnd> {
         let read = read_some(self.socket, input)?;
         self.client.received(read);
-        self.hear(dialect, input).await
+        self.process_input(framing, input).await
     }
 
-    async fn hear<D: Dialect>(
+    async fn process_input<F: Framing>(
         &mut self,
-        dialect: &mut D,
+        framing: &mut F,
         input: &mut BytesMut,
-    ) -> Result<(), Ending> {
-        let mut ending = None;
-        while ending.is_none() {
-            ending = match dialect.receive(input) {
-                Ok(Some(Heard::Nothing)) => None,
-                Ok(Some(Heard::Pause)) => Some(Ending::Paused),
-                Ok(Some(Heard::Leave)) => Some(Ending::Left),
+    ) -> Result<(), ViewerEnd> {
+        let mut end = None;
+        while end.is_none() {
+            end = match framing.receive(input) {
+                Ok(Some(ViewerEvent::Other)) => None,
+                Ok(Some(ViewerEvent::Pause)) => Some(ViewerEnd::Paused),
+                Ok(Some(ViewerEvent::Stop)) => Some(ViewerEnd::Stopped),
                 Ok(None) => break,
                 Err(error) => {
-                    debug!(%error, "viewer not understood");
-                    Some(Ending::Broken)
+                    debug!(%error, "viewer violated its protocol");
+                    Some(ViewerEnd::ProtocolError)
                 }
             };
         }
         if input.is_empty() {
-            // A viewer rarely speaks: it keeps no buffer.
+            // Viewers rarely send anything. An idle one keeps no buffer.
             *input = BytesMut::new();
         }
-        while let Some(mut reply) = dialect.reply() {
+        while let Some(mut reply) = framing.reply() {
             self.send(&mut reply).await?;
         }
-        ending.map_or(Ok(()), Err)
+        end.map_or(Ok(()), Err)
     }
 }
 
-async fn without_publisher(stream: &Stream) {
+/// Waits until the stream has no publisher.
+async fn publisher_ended(stream: &Stream) {
     let mut states = stream.watch();
-    // A stream whose sender is gone has no publisher, either.
+    // The channel closes with the stream, which then has no publisher either.
     drop(states.wait_for(|state| state.publication.is_none()).await);
 }
 
-/// Not across an await: the slices are 1 KiB of stack.
+/// Writes what the socket accepts. Not async: the slices are 1 KiB of stack that no future should hold.
 fn write_some(socket: &TcpStream, bytes: &mut impl Buf) -> std::io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let count = bytes.chunks_vectored(&mut slices);
@@ -273,16 +291,16 @@ fn write_some(socket: &TcpStream, bytes: &mut impl Buf) -> std::io::Result<usize
     Ok(written)
 }
 
-fn read_some(socket: &TcpStream, input: &mut BytesMut) -> Result<usize, Ending> {
+fn read_some(socket: &TcpStream, input: &mut BytesMut) -> Result<usize, ViewerEnd> {
     if input.len() >= MAX_UNREAD {
-        return Err(Ending::Broken);
+        return Err(ViewerEnd::ProtocolError);
     }
     input.reserve(READ);
     match socket.try_read_buf(input) {
-        Ok(0) => Err(Ending::Gone),
+        Ok(0) => Err(ViewerEnd::Closed),
         Ok(read) => Ok(read),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        Err(_) => Err(Ending::Gone),
+        Err(_) => Err(ViewerEnd::Closed),
     }
 }
 
@@ -295,10 +313,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::state::clients::{Clients, Kind, NewClient, Role};
+    use crate::state::clients::{ClientKind, ClientRole, Clients, NewClient};
 
     #[tokio::test]
-    async fn who_is_closed_in_the_middle_of_a_batch_is_told_nothing_more() {
+    async fn viewer_disconnected_mid_batch_ends_abruptly() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let peer = listener.local_addr().unwrap();
         let _reads_nothing = TcpStream::connect(peer).await.unwrap();
@@ -306,8 +324,8 @@ mod tests {
         let key = StreamKey::new(None, "live", "a").unwrap();
         let client = Clients::new().enter(NewClient {
             peer,
-            kind: Kind::Ws,
-            role: Role::Viewer,
+            kind: ClientKind::Ws,
+            role: ClientRole::Viewer,
             stream: key.clone(),
             agent: String::new(),
         });
@@ -316,15 +334,18 @@ mod tests {
             socket: &mut socket,
             client: &client,
             stream: &registry.open(&key).unwrap(),
-            stall: Duration::from_secs(60),
-            leaving: false,
+            stall_timeout: Duration::from_secs(60),
+            draining: false,
         };
-        // More than any socket's buffers hold.
+        // More than the socket buffers hold.
         let mut batch = Bytes::from(vec![0; 64 << 20]);
         let (sent, ()) = tokio::join!(viewer.send(&mut batch), async {
             client.stop(StopReason::Kicked);
         });
-        assert_eq!(sent, Err(Ending::CutOff(StopReason::Kicked)));
-        assert!(Ending::CutOff(StopReason::Kicked).is_abrupt());
+        assert_eq!(
+            sent,
+            Err(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked))
+        );
+        assert!(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked).is_abrupt());
     }
 }

@@ -1,27 +1,27 @@
-//! The body of a stream by HTTP: in chunks for HTTP/1.1, so that a player can tell the stream's end from a connection that broke
-//! (RFC 9112, section 7.1); for HTTP/1.0, which knows no chunks, all that comes until the connection is closed.
+//! Body framing of an HTTP-FLV stream. HTTP/1.1 gets chunks, so that a player can distinguish the stream's end from a broken
+//! connection (RFC 9112, section 7.1). HTTP/1.0 has no chunks; its body ends with the connection.
 //!
-//! A batch is one chunk. Its head takes the place that each viewer has before a batch, so that nothing is copied and nothing
-//! is done for each message.
+//! A batch is one chunk. The chunk header is the frame header of the batch, so that nothing is copied and no work is done for
+//! each message.
 
 use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::delivery::viewer::{Dialect, Heard, Prefix};
+use crate::delivery::viewer::{FrameHeader, Framing, ViewerEvent};
 
-/// How a client finds the end of a body.
+/// Body framing of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Body {
-    /// By a chunk of no bytes.
+pub(super) enum BodyFraming {
+    /// Ends with an empty chunk.
     Chunked,
-    /// By the end of the connection.
+    /// Ends with the connection.
     UntilClosed,
 }
 
-impl Body {
-    /// What is sent behind the last batch.
-    pub(crate) fn end(self) -> &'static [u8] {
+impl BodyFraming {
+    /// Returns the bytes that end the body.
+    pub(super) fn end(self) -> &'static [u8] {
         match self {
             Self::Chunked => b"0\r\n\r\n",
             Self::UntilClosed => b"",
@@ -29,32 +29,32 @@ impl Body {
     }
 }
 
-impl Dialect for Body {
+impl Framing for BodyFraming {
     type Error = Infallible;
 
-    /// A batch is never empty: a chunk of no bytes would be the end.
-    fn prefix(&mut self, length: usize) -> Prefix {
-        let mut prefix = Prefix::default();
+    /// Returns the chunk header. A batch is never empty; an empty chunk would end the body.
+    fn header(&mut self, length: usize) -> FrameHeader {
+        let mut header = FrameHeader::default();
         if *self == Self::Chunked {
             let digits = (usize::BITS - length.leading_zeros()).div_ceil(4);
             for digit in (0..digits).rev() {
                 let value = length >> (4 * digit) & 0xF;
-                prefix.push(&DIGITS[value..=value]);
+                header.push(&DIGITS[value..=value]);
             }
-            prefix.push(b"\r\n");
+            header.push(b"\r\n");
         }
-        prefix
+        header
     }
 
-    fn suffix(&self) -> &'static [u8] {
+    fn trailer(&self) -> &'static [u8] {
         match self {
             Self::Chunked => b"\r\n",
             Self::UntilClosed => b"",
         }
     }
 
-    /// A viewer has nothing to say.
-    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, Infallible> {
+    /// Discards the input: an HTTP-FLV viewer sends nothing after its request.
+    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, Infallible> {
         input.clear();
         Ok(None)
     }
@@ -71,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chunk_begins_with_its_length() {
+    fn chunk_starts_with_its_length() {
         for length in [1, 9, 15, 16, 255, 256, 65_535, 0x0100_0000, 0xFFFF_FFFF] {
-            let prefix = Body::Chunked.prefix(length);
-            assert_eq!(&*prefix, format!("{length:x}\r\n").as_bytes());
+            let header = BodyFraming::Chunked.header(length);
+            assert_eq!(&*header, format!("{length:x}\r\n").as_bytes());
         }
-        assert!(Body::UntilClosed.prefix(100).is_empty());
+        assert!(BodyFraming::UntilClosed.header(100).is_empty());
     }
 }

@@ -1,28 +1,38 @@
-//! `/streams.json`: what can be watched in the whole cluster, for the player page. An edge that nobody watches yet lists
-//! what the origins have.
+//! `/streams.json`: the streams of the whole cluster, for the player page. An edge without viewers lists the streams of its
+//! origins.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use media_engine::Registry;
+use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::internal::api;
-use crate::server::context::Shared;
+use crate::delivery::stream_summary::StreamSummary;
+use crate::relay::Relay;
 
-/// How long the other nodes' answers are good for: a page asks every few seconds, and there may be many pages.
-const FRESH: Duration = Duration::from_secs(1);
+/// Time for which the origins' answers are reused: there may be many player pages, and each asks every few seconds.
+const CACHE_TIME: Duration = Duration::from_secs(1);
 
-/// The streams that a viewer can choose from.
+/// The list of streams.
+pub(crate) struct StreamList {
+    instance: String,
+    registry: Registry,
+    relay: Relay,
+    /// Streams of the origins, and when they were asked. Locked while they are asked, so that only one request asks them.
+    cache: Mutex<Option<(Instant, Vec<StreamSummary>)>>,
+}
+
+/// The content of `/streams.json`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listing {
-    node: String,
-    streams: Vec<Listed>,
+pub(super) struct ListContent {
+    instance: String,
+    streams: Vec<ListEntry>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Listed {
+struct ListEntry {
     vhost: Option<String>,
     app: String,
     name: String,
@@ -32,89 +42,69 @@ struct Listed {
     live: bool,
 }
 
-/// The other nodes' streams, and when they were asked.
-#[derive(Default)]
-pub(crate) struct Elsewhere(Mutex<Option<(Instant, Vec<Known>)>>);
-
-/// As much as is used of another node's `/api/v1/streams`.
-#[derive(Clone, Debug, Deserialize)]
-struct Known {
-    vhost: Option<String>,
-    app: String,
-    name: String,
-    publication: Option<serde::de::IgnoredAny>,
-    playable: bool,
-    codecs: Vec<String>,
-    viewers: usize,
-}
-
-/// All streams that can be watched, in the order of their names.
-pub(crate) async fn listing(shared: &Shared) -> Listing {
-    let elsewhere = shared.elsewhere.streams(shared).await;
-    Listing {
-        node: shared.name.clone(),
-        streams: together(here(shared).into_iter().chain(elsewhere)),
-    }
-}
-
-fn here(shared: &Shared) -> Vec<Known> {
-    let streams = shared.registry.streams();
-    let known = streams.iter().map(|stream| {
-        let (key, state) = (stream.key(), stream.state());
-        Known {
-            vhost: key.vhost().map(str::to_owned),
-            app: key.app().to_owned(),
-            name: key.name().to_owned(),
-            publication: state.publication.map(|_| serde::de::IgnoredAny),
-            playable: state.playable,
-            codecs: api::codecs(&stream.stats()),
-            viewers: state.viewers,
+impl StreamList {
+    pub(crate) fn new(instance: String, registry: Registry, relay: Relay) -> Self {
+        Self {
+            instance,
+            registry,
+            relay,
+            cache: Mutex::default(),
         }
-    });
-    known.collect()
-}
+    }
 
-impl Elsewhere {
-    /// One asks, the others wait for the answer: it is bounded in time.
-    async fn streams(&self, shared: &Shared) -> Vec<Known> {
-        let mut known = self.0.lock().await;
-        if let Some((asked, streams)) = &*known
-            && asked.elapsed() < FRESH
+    /// Returns all streams that can be played, sorted by name.
+    pub(super) async fn read(&self) -> ListContent {
+        let remote = self.read_origins().await;
+        let streams = self.registry.streams();
+        let local = streams.iter().map(|stream| StreamSummary::of(stream));
+        ListContent {
+            instance: self.instance.clone(),
+            streams: merge(local.chain(remote)),
+        }
+    }
+
+    async fn read_origins(&self) -> Vec<StreamSummary> {
+        let mut cache = self.cache.lock().await;
+        if let Some((asked, streams)) = &*cache
+            && asked.elapsed() < CACHE_TIME
         {
             return streams.clone();
         }
-        let answers = shared.relay.ask_origins("/api/v1/streams").await;
-        let read = |answer: &bytes::Bytes| serde_json::from_slice::<Vec<Known>>(answer).ok();
-        let streams: Vec<Known> = answers.iter().filter_map(read).flatten().collect();
-        *known = Some((Instant::now(), streams.clone()));
+        let answers = self.relay.ask_origins("/api/v1/streams").await;
+        let read = |answer: &bytes::Bytes| serde_json::from_slice::<Vec<_>>(answer).ok();
+        let streams: Vec<_> = answers.iter().filter_map(read).flatten().collect();
+        *cache = Some((Instant::now(), streams.clone()));
         streams
     }
 }
 
-/// What several nodes know of the same stream becomes one entry.
-fn together(known: impl Iterator<Item = Known>) -> Vec<Listed> {
-    let mut listed: BTreeMap<_, Listed> = BTreeMap::new();
-    for known in known.filter(|known| known.playable) {
-        let key = (known.vhost.clone(), known.app.clone(), known.name.clone());
-        let entry = listed.entry(key).or_insert_with(|| Listed {
-            path: path(known.vhost.as_deref(), &known.app, &known.name),
-            vhost: known.vhost,
-            app: known.app,
-            name: known.name,
+/// Merges the summaries of several media nodes into one entry for each stream.
+fn merge(summaries: impl Iterator<Item = StreamSummary>) -> Vec<ListEntry> {
+    let mut entries: BTreeMap<_, ListEntry> = BTreeMap::new();
+    for summary in summaries.filter(|summary| summary.playable) {
+        let StreamSummary {
+            vhost, app, name, ..
+        } = summary;
+        let key = (vhost.clone(), app.clone(), name.clone());
+        let entry = entries.entry(key).or_insert_with(|| ListEntry {
+            path: path(vhost.as_deref(), &app, &name),
+            vhost,
+            app,
+            name,
             codecs: Vec::new(),
             viewers: 0,
             live: false,
         });
-        entry.viewers += known.viewers;
-        entry.live |= known.publication.is_some();
-        if entry.codecs.len() < known.codecs.len() {
-            entry.codecs = known.codecs;
+        entry.viewers += summary.viewers;
+        entry.live |= summary.publication.is_some();
+        if entry.codecs.len() < summary.codecs.len() {
+            entry.codecs = summary.codecs;
         }
     }
-    listed.into_values().collect()
+    entries.into_values().collect()
 }
 
-/// Where the stream is on this node.
+/// Returns the path of a stream on this media node.
 fn path(vhost: Option<&str>, app: &str, name: &str) -> String {
     let mut path = String::new();
     for part in vhost.into_iter().chain([app, name]) {
@@ -134,13 +124,17 @@ fn path(vhost: Option<&str>, app: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::stream_summary::PublicationSummary;
 
-    fn known(name: &str, published: bool, viewers: usize) -> Known {
-        Known {
+    fn summary(name: &str, published: bool, viewers: usize) -> StreamSummary {
+        StreamSummary {
             vhost: None,
             app: "live".to_owned(),
             name: name.to_owned(),
-            publication: published.then_some(serde::de::IgnoredAny),
+            publication: published.then(|| PublicationSummary {
+                epoch: 1,
+                source: "encoder".to_owned(),
+            }),
             playable: true,
             codecs: vec!["H.264".to_owned()],
             viewers,
@@ -148,24 +142,22 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_of_several_nodes_is_listed_once() {
-        let listed = together(
-            [
-                known("b", false, 1),
-                known("a", false, 2),
-                known("b", true, 3),
-            ]
-            .into_iter(),
-        );
-        let short: Vec<_> = listed
+    fn stream_of_several_media_nodes_is_listed_once() {
+        let summaries = [
+            summary("b", false, 1),
+            summary("a", false, 2),
+            summary("b", true, 3),
+        ];
+        let entries = merge(summaries.into_iter());
+        let short: Vec<_> = entries
             .iter()
-            .map(|listed| (listed.name.as_str(), listed.live, listed.viewers))
+            .map(|entry| (entry.name.as_str(), entry.live, entry.viewers))
             .collect();
         assert_eq!(short, [("a", false, 2), ("b", true, 4)]);
     }
 
     #[test]
-    fn a_path_is_one_whatever_the_name_has() {
+    fn path_is_percent_encoded() {
         assert_eq!(path(None, "live/sub", "a"), "/live/sub/a.flv");
         assert_eq!(
             path(Some("v"), "live", "a b?ü"),
@@ -174,10 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_a_node_is_read() {
-        let answer = r#"[{"vhost":null,"app":"live","name":"a","publication":{"epoch":1,"source":"encoder"},
+    fn answer_of_a_newer_media_node_is_read() {
+        let answer = r#"[{"vhost":null,"app":"live","name":"a","publication":{"epoch":1,"source":"encoder","more":1},
             "playable":true,"codecs":["AAC"],"viewers":0,"more":1}]"#;
-        let known: Vec<Known> = serde_json::from_str(answer).unwrap();
-        assert!(known[0].publication.is_some());
+        let summaries: Vec<StreamSummary> = serde_json::from_str(answer).unwrap();
+        assert!(summaries[0].publication.is_some());
     }
 }

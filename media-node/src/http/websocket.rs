@@ -1,64 +1,67 @@
-//! WebSocket (RFC 6455) as far as a stream needs it: the opening answer, one binary frame for each batch, and what a
-//! browser sends: close, ping, and messages that are skipped.
+//! WebSocket (RFC 6455) as far as a stream needs it: the handshake's response, one binary frame for each batch, and the
+//! frames of a browser: close and ping. Its messages are discarded.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes, BytesMut};
 use sha1::{Digest, Sha1};
 
-use crate::delivery::viewer::{Dialect, Heard, Prefix};
+use super::request::WebSocketHandshake;
+use crate::delivery::viewer::{FrameHeader, Framing, ViewerEvent};
 
 /// Section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Section 5.5: control frames are short.
+/// Payload of a control frame, section 5.5.
 const MAX_CONTROL: u64 = 125;
 
-/// A player has nothing to say; what it says anyway is skipped up to this size.
+/// Payload of a message from a player. Players need none; one up to this size is discarded.
 const MAX_MESSAGE: u64 = 64 * 1024;
 
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const PONG: u8 = 0x8A;
 
-/// Section 7.4.1: why a connection is closed.
+/// Reason that a connection is closed, section 7.4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseCode {
-    /// The stream is over.
+pub(super) enum CloseCode {
+    /// The stream ended.
     Normal = 1000,
-    /// The node is leaving, or the viewer was let go: it may come back elsewhere.
+    /// The media node drains or disconnects the viewer, which may reconnect elsewhere.
     GoingAway = 1001,
-    /// The peer broke the rules.
+    /// The peer violated the protocol.
     ProtocolError = 1002,
 }
 
-/// The answer to a `Sec-WebSocket-Key`; `None` if it is not one.
-pub(crate) fn accept(key: &str) -> Option<String> {
-    if STANDARD.decode(key).ok()?.len() != 16 {
-        return None;
-    }
-    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
-    Some(STANDARD.encode(digest))
+/// Returns the `Sec-WebSocket-Accept` of a handshake, or `None` if it is invalid or not of version 13.
+pub(super) fn accept(handshake: &WebSocketHandshake) -> Option<String> {
+    let is_valid = handshake.version == "13" && STANDARD.decode(&handshake.key).ok()?.len() == 16;
+    let digest = Sha1::new()
+        .chain_update(&handshake.key)
+        .chain_update(GUID)
+        .finalize();
+    is_valid.then(|| STANDARD.encode(digest))
 }
 
-/// The node's side of a WebSocket.
+/// The server's side of a WebSocket.
 #[derive(Default)]
-pub(crate) struct WebSocket {
-    skip: u64,
+pub(super) struct WebSocket {
+    /// Bytes that are left of a discarded message.
+    discard: u64,
     replies: BytesMut,
 }
 
-/// What a peer did wrong.
+/// Protocol violation of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum WebSocketError {
-    /// Section 5.1: a client masks all that it sends.
+pub(super) enum WebSocketError {
+    /// A client masks every frame, section 5.1.
     #[error("a frame is not masked")]
     NotMasked,
-    /// Section 5.5: control frames are at most 125 bytes and in one piece.
-    #[error("a control frame is too long or in pieces")]
+    /// Control frames are at most 125 bytes long and not fragmented, section 5.5.
+    #[error("a control frame is too long or fragmented")]
     BadControl,
-    /// Section 5.2: reserved bits and operations.
-    #[error("a frame has reserved bits or an unknown operation")]
+    /// Reserved bits and opcodes, section 5.2.
+    #[error("a frame has reserved bits or an unknown opcode")]
     Reserved,
     /// More than [`MAX_MESSAGE`].
     #[error("a frame of {0} bytes is too long")]
@@ -66,43 +69,43 @@ pub(crate) enum WebSocketError {
 }
 
 impl WebSocket {
-    /// The frame that ends the connection.
-    pub(crate) fn close(code: CloseCode) -> [u8; 4] {
+    /// Returns the frame that closes the connection.
+    pub(super) fn close(code: CloseCode) -> [u8; 4] {
         let [high, low] = (code as u16).to_be_bytes();
         [CLOSE, 2, high, low]
     }
 
-    fn frame(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, WebSocketError> {
-        let Some((head, length, mask)) = frame_head(input)? else {
+    fn frame(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, WebSocketError> {
+        let Some((header, length, mask)) = frame_header(input)? else {
             return Ok(None);
         };
         match input[0] & 0x0F {
             0..=2 => {
-                input.advance(head);
-                self.skip = length;
-                Ok(Some(Heard::Nothing))
+                input.advance(header);
+                self.discard = length;
+                Ok(Some(ViewerEvent::Other))
             }
             0x8..=0xA => {
-                // At most 125 bytes, as checked with the head.
+                // At most 125 bytes, as checked with the header.
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
-                if input.len() < head + length {
+                if input.len() < header + length {
                     return Ok(None);
                 }
-                let operation = input[0] & 0x0F;
-                input.advance(head);
+                let opcode = input[0] & 0x0F;
+                input.advance(header);
                 let mut payload = input.split_to(length);
                 let masked = payload.iter_mut().zip(mask.iter().cycle());
                 masked.for_each(|(byte, mask)| *byte ^= mask);
-                Ok(Some(self.control(operation, &payload)))
+                Ok(Some(self.control(opcode, &payload)))
             }
             _ => Err(WebSocketError::Reserved),
         }
     }
 
-    fn control(&mut self, operation: u8, payload: &[u8]) -> Heard {
-        match operation {
-            0x8 => return Heard::Leave,
-            // One answer to several pings is enough, section 5.5.3.
+    fn control(&mut self, opcode: u8, payload: &[u8]) -> ViewerEvent {
+        match opcode {
+            0x8 => return ViewerEvent::Stop,
+            // One pong may answer several pings, section 5.5.3.
             0x9 => {
                 self.replies.clear();
                 let length = u8::try_from(payload.len()).unwrap_or(0);
@@ -111,12 +114,12 @@ impl WebSocket {
             }
             _ => {}
         }
-        Heard::Nothing
+        ViewerEvent::Other
     }
 }
 
-/// Section 5.2: length of the head, length of the payload, mask.
-fn frame_head(input: &[u8]) -> Result<Option<(usize, u64, [u8; 4])>, WebSocketError> {
+/// Parses a frame header, section 5.2. Returns its length, the payload's length and the mask.
+fn frame_header(input: &[u8]) -> Result<Option<(usize, u64, [u8; 4])>, WebSocketError> {
     let &[first, second, ..] = input else {
         return Ok(None);
     };
@@ -152,35 +155,35 @@ fn frame_head(input: &[u8]) -> Result<Option<(usize, u64, [u8; 4])>, WebSocketEr
     Ok(Some((2 + extended + 4, length, mask)))
 }
 
-impl Dialect for WebSocket {
+impl Framing for WebSocket {
     type Error = WebSocketError;
 
-    fn prefix(&mut self, length: usize) -> Prefix {
-        let mut prefix = Prefix::default();
-        prefix.push(&[BINARY]);
+    fn header(&mut self, length: usize) -> FrameHeader {
+        let mut header = FrameHeader::default();
+        header.push(&[BINARY]);
         let length = length as u64;
         match length {
-            0..=125 => prefix.push(&length.to_be_bytes()[7..]),
+            0..=125 => header.push(&length.to_be_bytes()[7..]),
             126..=0xFFFF => {
-                prefix.push(&[126]);
-                prefix.push(&length.to_be_bytes()[6..]);
+                header.push(&[126]);
+                header.push(&length.to_be_bytes()[6..]);
             }
             _ => {
-                prefix.push(&[127]);
-                prefix.push(&length.to_be_bytes());
+                header.push(&[127]);
+                header.push(&length.to_be_bytes());
             }
         }
-        prefix
+        header
     }
 
-    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, WebSocketError> {
-        if self.skip > 0 {
-            let skipped = usize::try_from(self.skip)
+    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, WebSocketError> {
+        if self.discard > 0 {
+            let discarded = usize::try_from(self.discard)
                 .unwrap_or(usize::MAX)
                 .min(input.len());
-            input.advance(skipped);
-            self.skip -= skipped as u64;
-            if self.skip > 0 {
+            input.advance(discarded);
+            self.discard -= discarded as u64;
+            if self.discard > 0 {
                 return Ok(None);
             }
         }
@@ -210,16 +213,21 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_rfc_is_accepted() {
+    fn key_of_the_rfc_gets_the_accept_of_the_rfc() {
+        let mut handshake = WebSocketHandshake {
+            key: "dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
+            version: "13".to_owned(),
+        };
         assert_eq!(
-            accept("dGhlIHNhbXBsZSBub25jZQ==").as_deref(),
+            accept(&handshake).as_deref(),
             Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
         );
-        assert_eq!(accept("short"), None);
+        handshake.key = "short".to_owned();
+        assert_eq!(accept(&handshake), None);
     }
 
     #[test]
-    fn a_ping_is_answered_however_it_is_split() {
+    fn ping_is_answered_wherever_it_is_split() {
         let frame = masked(0x89, b"hello");
         for split in 0..frame.len() {
             let mut socket = WebSocket::default();
@@ -232,17 +240,17 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_skipped_and_close_is_heard() {
+    fn messages_are_discarded_and_close_stops_the_stream() {
         let mut input = BytesMut::from(&masked(0x82, &[7; 100])[..]);
         input.extend_from_slice(&masked(0x88, &[3, 0xE8]));
         let mut socket = WebSocket::default();
-        assert_eq!(socket.receive(&mut input), Ok(Some(Heard::Nothing)));
-        assert_eq!(socket.receive(&mut input), Ok(Some(Heard::Leave)));
+        assert_eq!(socket.receive(&mut input), Ok(Some(ViewerEvent::Other)));
+        assert_eq!(socket.receive(&mut input), Ok(Some(ViewerEvent::Stop)));
         assert!(input.is_empty());
     }
 
     #[test]
-    fn broken_frames_are_refused() {
+    fn invalid_frames_are_refused() {
         let refused = |bytes: &[u8]| {
             WebSocket::default()
                 .receive(&mut BytesMut::from(bytes))
@@ -264,12 +272,12 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_a_head_with_its_length() {
+    fn batch_gets_a_header_with_its_length() {
         let mut socket = WebSocket::default();
-        assert_eq!(&*socket.prefix(5), [0x82, 5]);
-        assert_eq!(&*socket.prefix(300), [0x82, 126, 1, 44]);
+        assert_eq!(&*socket.header(5), [0x82, 5]);
+        assert_eq!(&*socket.header(300), [0x82, 126, 1, 44]);
         assert_eq!(
-            &*socket.prefix(70_000),
+            &*socket.header(70_000),
             [0x82, 127, 0, 0, 0, 0, 0, 1, 0x11, 0x70]
         );
     }

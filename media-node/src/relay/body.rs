@@ -65,7 +65,7 @@ impl Outflow {
     fn flat(&self, mut batch: Batch) -> Bytes {
         self.client.sent(batch.len());
         if batch.lagged {
-            self.client.skipped();
+            self.client.lagged();
         }
         batch.copy_to_bytes(batch.remaining())
     }

@@ -18,7 +18,7 @@ use super::protocol::{
     Conflict, Known, NODE, PUBLICATION, PULL, PUSH, Parameters, ParametersError, Reason, SUPERSEDE,
 };
 use crate::response::{Body, json, text};
-use crate::state::clients::Role;
+use crate::state::clients::ClientRole;
 
 /// Who asks.
 struct Caller {
@@ -173,7 +173,12 @@ impl Relay {
             _ => Start::Newest,
         };
         let cursor = stream.subscribe(Format::Relay, start, worker);
-        let client = self.enter(caller.peer, Role::Viewer, &parameters.key, &caller.node);
+        let client = self.enter(
+            caller.peer,
+            ClientRole::Viewer,
+            &parameters.key,
+            &caller.node,
+        );
         let outflow = Outflow::new(cursor, Until::Unpublished(stream.watch()), Arc::new(client));
         let mut answer = Response::new(outflow.body());
         let media = HeaderValue::from_static("video/x-flv");

@@ -1,4 +1,4 @@
-//! A viewer by RTMP: its commands around the stream, and the pauses in it.
+//! An RTMP viewer: its play command, its pauses, and the end of its stream.
 
 use std::time::Duration;
 
@@ -8,135 +8,152 @@ use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
 use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 
-use super::session::{Lost, Session, Then};
-use crate::delivery::play::{self, NotPlayable, Opened, Watching, Wish};
+use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
+use super::context::RtmpContext;
+use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::socket;
-use crate::delivery::viewer::{Dialect, Ending, Heard, Prefix, Viewer};
-use crate::state::clients::{Client, Kind, StopReason};
+use crate::delivery::viewer::{FrameHeader, Framing, Viewer, ViewerEnd, ViewerEvent, record_end};
+use crate::state::clients::{Client, ClientKind, StopReason};
 
-/// A viewer that pauses longer has most likely forgotten that it does.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// The longest pause. A viewer that pauses longer is most likely forgotten.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-impl Session {
-    /// Serves a viewer until its stream ends.
-    pub(super) async fn play(&mut self, key: Result<StreamKey, InvalidKey>) -> Result<Then, Lost> {
-        // Boxed: what is only needed to find the stream shall not make every viewer larger.
-        let Watching { client, opened } = match Box::pin(self.open(key)).await {
-            Ok(watching) => watching,
-            Err(error) => {
-                let refusal = match error {
-                    NotPlayable::Full => PlayRefusal::Failed,
-                    NotPlayable::NotFound | NotPlayable::Name(_) => PlayRefusal::StreamNotFound,
-                };
-                self.connection.reject_play(refusal, &error.to_string());
-                self.flush().await?;
-                return Ok(Then::Close);
-            }
-        };
-        self.connection.accept_play();
-        self.flush().await?;
-        socket::prepare_viewer(&self.socket);
-        let ending = self.watch(&client, opened).await;
-        play::ended(&self.shared, &client, ending);
-        match ending {
-            ending if ending.is_abrupt() => Err(Lost::Closed),
-            Ending::Left => Ok(Then::Next),
-            _ => {
-                self.connection.end_play();
-                self.flush().await?;
-                Ok(Then::Close)
-            }
+/// Serves a viewer until its stream ends.
+pub(super) async fn serve(
+    connection: &mut RtmpConnection,
+    context: &RtmpContext,
+    worker: usize,
+    key: Result<StreamKey, InvalidKey>,
+) -> Result<AfterStream, ConnectionLost> {
+    // Boxed, because what only the search needs would make every viewer's future larger.
+    let Play { client, opened } = match Box::pin(find(connection, context, worker, key)).await {
+        Ok(play) => play,
+        Err(error) => {
+            let refusal = match error {
+                NotPlayable::Full => PlayRefusal::Failed,
+                NotPlayable::NotFound | NotPlayable::Name(_) => PlayRefusal::StreamNotFound,
+            };
+            connection.protocol.reject_play(refusal, &error.to_string());
+            connection.flush().await?;
+            return Ok(AfterStream::Close);
         }
-    }
-
-    async fn open(&self, key: Result<StreamKey, InvalidKey>) -> Result<Watching, NotPlayable> {
-        let wish = Wish {
-            key: key?,
-            kind: Kind::Rtmp,
-            peer: self.peer,
-            agent: self.agent.clone(),
-            worker: self.worker,
-        };
-        play::open(&self.shared, wish).await
-    }
-
-    /// Sends the stream, and after each pause goes on at its newest keyframe.
-    async fn watch(&mut self, client: &Client, opened: Opened) -> Ending {
-        let Opened {
-            stream,
-            mut cursor,
-            first,
-        } = opened;
-        let mut next = Some(first);
-        loop {
-            let mut viewer = Viewer {
-                socket: &mut self.socket,
-                client,
-                stream: &stream,
-                stall: self.shared.config.limits.stall_timeout(),
-                leaving: false,
-            };
-            let mut commands = Commands(&mut self.connection);
-            let shown = match next.take() {
-                Some(first) => viewer.show(&mut commands, first).await,
-                None => Ok(()),
-            };
-            let ending = match shown {
-                Ok(()) => {
-                    viewer
-                        .watch(&mut commands, &mut cursor, &mut self.input)
-                        .await
-                }
-                Err(ending) => ending,
-            };
-            if ending != Ending::Paused {
-                return ending;
-            }
-            if let Err(ending) = Box::pin(self.resumed(client)).await {
-                return ending;
-            }
-            cursor.catch_up();
-        }
-    }
-
-    /// Waits until the viewer wants to go on.
-    async fn resumed(&mut self, client: &Client) -> Result<(), Ending> {
-        let resumed = async {
-            loop {
-                match self.event().await {
-                    Ok(ServerEvent::Pause(false)) => return Ok(()),
-                    Ok(ServerEvent::StopPlay) => return Err(Ending::Left),
-                    Ok(_) => {}
-                    Err(Lost::Protocol(_)) => return Err(Ending::Broken),
-                    Err(_) => return Err(Ending::Gone),
-                }
-            }
-        };
-        tokio::select! {
-            reason = client.stopped() => Err(Ending::LetGo(reason)),
-            resumed = timeout(LONGEST_PAUSE, resumed) => {
-                resumed.unwrap_or(Err(Ending::LetGo(StopReason::Kicked)))
-            }
+    };
+    connection.protocol.accept_play();
+    connection.flush().await?;
+    socket::prepare_viewer(&connection.socket);
+    let stall_timeout = context.config.limits.stall_timeout();
+    let end = deliver(connection, &client, opened, stall_timeout).await;
+    record_end(&context.metrics, &client, end);
+    match end {
+        end if end.is_abrupt() => Err(ConnectionLost::Closed),
+        ViewerEnd::Stopped => Ok(AfterStream::Continue),
+        _ => {
+            connection.protocol.end_play();
+            connection.flush().await?;
+            Ok(AfterStream::Close)
         }
     }
 }
 
-/// What an RTMP viewer says while it watches.
-struct Commands<'a>(&'a mut ServerConnection);
+async fn find(
+    connection: &RtmpConnection,
+    context: &RtmpContext,
+    worker: usize,
+    key: Result<StreamKey, InvalidKey>,
+) -> Result<Play, NotPlayable> {
+    let request = PlayRequest {
+        key: key?,
+        kind: ClientKind::Rtmp,
+        peer: connection.peer,
+        agent: connection.agent.clone(),
+        worker,
+    };
+    context.finder.play(request).await
+}
 
-impl Dialect for Commands<'_> {
+/// Sends the stream. After each pause it continues at the newest keyframe.
+async fn deliver(
+    connection: &mut RtmpConnection,
+    client: &Client,
+    opened: OpenedStream,
+    stall_timeout: Duration,
+) -> ViewerEnd {
+    let OpenedStream {
+        stream,
+        mut cursor,
+        first,
+    } = opened;
+    let mut first = Some(first);
+    loop {
+        let mut viewer = Viewer {
+            socket: &mut connection.socket,
+            client,
+            stream: &stream,
+            stall_timeout,
+            draining: false,
+        };
+        let mut framing = RtmpFraming(&mut connection.protocol);
+        let sent = match first.take() {
+            Some(first) => viewer.send_batch(&mut framing, first).await,
+            None => Ok(()),
+        };
+        let end = match sent {
+            Ok(()) => {
+                let input = &mut connection.input;
+                viewer.deliver(&mut framing, &mut cursor, input).await
+            }
+            Err(end) => end,
+        };
+        if end != ViewerEnd::Paused {
+            return end;
+        }
+        if let Err(end) = Box::pin(wait_for_resume(connection, client)).await {
+            return end;
+        }
+        cursor.catch_up();
+    }
+}
+
+/// Waits until a paused viewer resumes.
+async fn wait_for_resume(
+    connection: &mut RtmpConnection,
+    client: &Client,
+) -> Result<(), ViewerEnd> {
+    let resumed = async {
+        loop {
+            match connection.event().await {
+                Ok(ServerEvent::Pause(false)) => return Ok(()),
+                Ok(ServerEvent::StopPlay) => return Err(ViewerEnd::Stopped),
+                Ok(_) => {}
+                Err(ConnectionLost::Protocol(_)) => return Err(ViewerEnd::ProtocolError),
+                Err(_) => return Err(ViewerEnd::Closed),
+            }
+        }
+    };
+    tokio::select! {
+        reason = client.stopped() => Err(ViewerEnd::Disconnected(reason)),
+        resumed = timeout(MAX_PAUSE, resumed) => {
+            resumed.unwrap_or(Err(ViewerEnd::Disconnected(StopReason::Kicked)))
+        }
+    }
+}
+
+/// RTMP needs no bytes around a batch. Its viewers send commands and acknowledgements.
+struct RtmpFraming<'a>(&'a mut ServerConnection);
+
+impl Framing for RtmpFraming<'_> {
     type Error = RtmpError;
 
-    fn prefix(&mut self, _: usize) -> Prefix {
-        Prefix::default()
+    fn header(&mut self, _: usize) -> FrameHeader {
+        FrameHeader::default()
     }
 
-    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Heard>, RtmpError> {
+    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, RtmpError> {
         let event = self.0.receive(input)?;
         Ok(event.map(|event| match event {
-            ServerEvent::Pause(true) => Heard::Pause,
-            ServerEvent::StopPlay => Heard::Leave,
-            _ => Heard::Nothing,
+            ServerEvent::Pause(true) => ViewerEvent::Pause,
+            ServerEvent::StopPlay => ViewerEvent::Stop,
+            _ => ViewerEvent::Other,
         }))
     }
 

@@ -1,270 +1,279 @@
-//! An encoder's stream: from its socket into the log.
+//! An RTMP encoder: its publish command, its messages into the log, and the end of its stream.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use media_config::DuplicatePublish;
 use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
-use media_wire::rtmp::server::{PublishRefusal, ServerEvent};
+use media_wire::rtmp::server::{PublishRefusal, ServerConnection, ServerEvent};
 use media_wire::{InvalidKey, Message, StreamKey};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
 
-use super::session::{Lost, Session, Then};
+use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
+use super::context::RtmpContext;
 use crate::relay::{Carried, Refusal};
-use crate::state::clients::{ClientGuard, Kind, NewClient, Role, StopReason};
+use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient, StopReason};
 
-/// What is read at once: a keyframe of a good picture fits.
+/// Bytes of one read: most keyframes of high-quality video fit.
 const READ: usize = 64 * 1024;
 
-/// How long an encoder that is to leave may take to its next keyframe.
-const LAST_PICTURES: Duration = Duration::from_secs(10);
+/// Time that a draining publish may take to its next keyframe.
+const LAST_GROUP: Duration = Duration::from_secs(10);
 
-/// A publication, and what hangs on it. In the order in which they end: the relay sends what is left.
+/// A publish in progress. Fields are dropped in this order: the publication ends first, so that the relay still forwards
+/// what is left in the log.
 struct Publishing {
     publication: Publication,
     carried: Carried,
     client: ClientGuard,
-    /// When the log wants to be looked at again.
+    /// Time at which the log seals its next segment.
     pulse: Option<Instant>,
     last_message: Instant,
-    /// It is to end at the next keyframe, and here at the latest.
-    leaving: Option<Instant>,
-    /// It ends by itself, when it is connected elsewhere.
-    moves: bool,
+    /// While it drains: the latest time to end. It ends earlier at a keyframe.
+    drain_deadline: Option<Instant>,
+    /// Whether the encoder reconnects elsewhere and ends this publish itself.
+    reconnects: bool,
 }
 
-/// Why an encoder's stream ended.
+/// Reason that a publish ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// The encoder ended it, and may begin another.
+enum PublishEnd {
+    /// The encoder ended the stream and may publish another one.
     Unpublished,
-    /// The encoder is gone.
-    Gone,
-    /// No message came for too long.
+    /// The encoder closed the connection.
+    Closed,
+    /// The encoder sent no message for too long.
     Idle,
-    /// Another encoder has the stream.
+    /// Another encoder has taken over the stream.
     Superseded,
-    /// No origin takes it.
+    /// No origin accepts the stream.
     NoOrigin,
-    /// The encoder broke the protocol.
-    Broken,
-    /// The node lets it go.
-    LetGo,
+    /// The encoder violated the protocol.
+    ProtocolError,
+    /// The media node disconnects the encoder.
+    Disconnected,
+}
+
+impl PublishEnd {
+    /// Value of the metric's label `event`.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Unpublished => "unpublished",
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Superseded => "superseded",
+            Self::NoOrigin => "no_origin",
+            Self::ProtocolError => "protocol_error",
+            Self::Disconnected => "disconnected",
+        }
+    }
+
+    /// Returns the error that the encoder gets; `None` where it ended the stream itself.
+    fn refusal(self) -> Option<(PublishRefusal, &'static str)> {
+        let failed = |reason| Some((PublishRefusal::Failed, reason));
+        match self {
+            Self::Unpublished | Self::Closed => None,
+            Self::Idle => failed("no message was received for too long"),
+            Self::Superseded => Some((
+                PublishRefusal::BadName,
+                "another encoder has taken over this stream",
+            )),
+            Self::NoOrigin => failed("no origin accepts the stream"),
+            Self::ProtocolError => failed("the stream violates the protocol"),
+            Self::Disconnected => failed("this media node disconnects the stream, connect again"),
+        }
+    }
+}
+
+/// Serves an encoder until its stream ends.
+pub(super) async fn serve(
+    connection: &mut RtmpConnection,
+    context: &RtmpContext,
+    key: Result<StreamKey, InvalidKey>,
+) -> Result<AfterStream, ConnectionLost> {
+    let started = match key {
+        Ok(key) => start(connection, context, &key).await,
+        Err(error) => Err((PublishRefusal::BadName, error.to_string())),
+    };
+    let count = |event| context.metrics.publishes.with_label_values(&[event]).inc();
+    let mut publishing = match started {
+        Ok(publishing) => publishing,
+        Err((refusal, reason)) => {
+            count("refused");
+            info!(peer = %connection.peer, reason, "publish refused");
+            connection.protocol.reject_publish(refusal, &reason);
+            connection.flush().await?;
+            return Ok(AfterStream::Close);
+        }
+    };
+    count("started");
+    let (client, epoch) = (publishing.client.id, publishing.publication.epoch().0);
+    let stream = publishing.publication.key().clone();
+    info!(%stream, client, peer = %connection.peer, epoch, agent = connection.agent, "publish started");
+    connection.protocol.accept_publish();
+    let idle_timeout = context.config.stream.publish_idle_timeout();
+    let end = match connection.flush().await {
+        Ok(()) => receive_stream(connection, &mut publishing, idle_timeout).await,
+        Err(_) => PublishEnd::Closed,
+    };
+    let received = publishing.client.counters().received;
+    info!(%stream, client, ?end, received, "publish ended");
+    drop(publishing);
+    count(end.label());
+    finish(connection, end).await
+}
+
+async fn start(
+    connection: &RtmpConnection,
+    context: &RtmpContext,
+    key: &StreamKey,
+) -> Result<Publishing, (PublishRefusal, String)> {
+    let epoch = context.relay.admit(key).await.map_err(|refusal| {
+        let kind = match refusal {
+            Refusal::AlreadyPublished => PublishRefusal::BadName,
+            _ => PublishRefusal::Failed,
+        };
+        (kind, refusal.to_string())
+    })?;
+    let policy = match context.config.stream.duplicate_publish {
+        DuplicatePublish::Takeover => DuplicatePolicy::Takeover,
+        DuplicatePublish::Reject => DuplicatePolicy::Reject,
+    };
+    let now = Instant::now();
+    let publication = context
+        .registry
+        .publish(key, epoch, PublicationSource::Encoder, policy, now)
+        .map_err(|error| {
+            let kind = match error {
+                PublishError::TooManyStreams(_) => PublishRefusal::Failed,
+                _ => PublishRefusal::BadName,
+            };
+            (kind, error.to_string())
+        })?;
+    Ok(Publishing {
+        carried: context
+            .relay
+            .published(publication.stream(), publication.epoch()),
+        publication,
+        client: context.clients.enter(NewClient {
+            peer: connection.peer,
+            kind: ClientKind::Rtmp,
+            role: ClientRole::Publisher,
+            stream: key.clone(),
+            agent: connection.agent.clone(),
+        }),
+        pulse: None,
+        last_message: now,
+        drain_deadline: None,
+        reconnects: false,
+    })
+}
+
+async fn receive_stream(
+    connection: &mut RtmpConnection,
+    publishing: &mut Publishing,
+    idle_timeout: Duration,
+) -> PublishEnd {
+    let mut superseded = pin!(publishing.publication.superseded());
+    loop {
+        if let Some(end) = publishing.append_messages(connection) {
+            return end;
+        }
+        if connection.flush().await.is_err() {
+            return PublishEnd::Closed;
+        }
+        let now = Instant::now();
+        publishing.pulse = publishing.publication.pulse(now);
+        let idle = publishing.last_message + idle_timeout;
+        let deadline = publishing
+            .drain_deadline
+            .map_or(idle, |drain| drain.min(idle));
+        if deadline <= now {
+            return if idle <= now {
+                PublishEnd::Idle
+            } else {
+                PublishEnd::Disconnected
+            };
+        }
+        let due = publishing
+            .pulse
+            .map_or(deadline, |pulse| pulse.min(deadline));
+        connection.input.reserve(READ);
+        tokio::select! {
+            biased;
+            reason = publishing.client.stopped() => match reason {
+                StopReason::Draining => publishing.drain(&mut connection.protocol, now),
+                StopReason::Kicked | StopReason::Now => return PublishEnd::Disconnected,
+            },
+            () = &mut superseded => return PublishEnd::Superseded,
+            refusal = publishing.carried.refused() => return match refusal {
+                Refusal::NoOrigin => PublishEnd::NoOrigin,
+                Refusal::AlreadyPublished | Refusal::Superseded => PublishEnd::Superseded,
+            },
+            () = sleep_until(due.into()) => {}
+            read = connection.socket.read_buf(&mut connection.input) => match read {
+                Ok(0) | Err(_) => return PublishEnd::Closed,
+                Ok(read) => publishing.client.received(read),
+            },
+        }
+    }
 }
 
 impl Publishing {
-    /// How long a stream that is to end may take to its next keyframe.
-    fn last_pictures(&self) -> Duration {
-        match self.publication.stream().stats().video {
-            Some(_) => LAST_PICTURES,
-            None if self.moves => LAST_PICTURES,
-            None => Duration::ZERO,
-        }
-    }
-
-    fn ends_here(&self, message: &Message) -> bool {
-        self.leaving.is_some() && !self.moves && message.is_keyframe()
-    }
-}
-
-impl Session {
-    /// Serves an encoder until its stream ends.
-    pub(super) async fn publish(
-        &mut self,
-        key: Result<StreamKey, InvalidKey>,
-    ) -> Result<Then, Lost> {
-        let begun = match key {
-            Ok(key) => self.begin(&key).await,
-            Err(error) => Err((PublishRefusal::BadName, error.to_string())),
-        };
-        let mut publishing = match begun {
-            Ok(publishing) => publishing,
-            Err((refusal, reason)) => {
-                self.count("refused");
-                info!(peer = %self.peer, reason, "publish refused");
-                self.connection.reject_publish(refusal, &reason);
-                self.flush().await?;
-                return Ok(Then::Close);
-            }
-        };
-        self.count("started");
-        let (client, epoch) = (publishing.client.id, publishing.publication.epoch().0);
-        let stream = publishing.publication.key().clone();
-        info!(%stream, client, peer = %self.peer, epoch, agent = self.agent, "publish started");
-        self.connection.accept_publish();
-        let ending = match self.flush().await {
-            Ok(()) => self.receive_stream(&mut publishing).await,
-            Err(_) => Ending::Gone,
-        };
-        let received = publishing.client.counters().received;
-        info!(%stream, client, ?ending, received, "publish ended");
-        drop(publishing);
-        self.end_publish(ending).await
-    }
-
-    async fn begin(&self, key: &StreamKey) -> Result<Publishing, (PublishRefusal, String)> {
-        let relay = &self.shared.relay;
-        let epoch = relay.admit(key).await.map_err(|refusal| {
-            let kind = match refusal {
-                Refusal::AlreadyPublished => PublishRefusal::BadName,
-                _ => PublishRefusal::Failed,
-            };
-            (kind, refusal.to_string())
-        })?;
-        let policy = match self.shared.config.stream.duplicate_publish {
-            DuplicatePublish::Takeover => DuplicatePolicy::Takeover,
-            DuplicatePublish::Reject => DuplicatePolicy::Reject,
-        };
-        let now = Instant::now();
-        let publication = self
-            .shared
-            .registry
-            .publish(key, epoch, PublicationSource::Encoder, policy, now)
-            .map_err(|error| {
-                let kind = match error {
-                    PublishError::TooManyStreams(_) => PublishRefusal::Failed,
-                    _ => PublishRefusal::BadName,
-                };
-                (kind, error.to_string())
-            })?;
-        Ok(Publishing {
-            carried: relay.published(publication.stream(), publication.epoch()),
-            publication,
-            client: self.shared.clients.enter(NewClient {
-                peer: self.peer,
-                kind: Kind::Rtmp,
-                role: Role::Publisher,
-                stream: key.clone(),
-                agent: self.agent.clone(),
-            }),
-            pulse: None,
-            last_message: now,
-            leaving: None,
-            moves: false,
-        })
-    }
-
-    async fn receive_stream(&mut self, publishing: &mut Publishing) -> Ending {
-        let mut superseded = pin!(publishing.publication.superseded());
-        let patience = self.shared.config.stream.publish_idle_timeout();
+    /// Appends the messages that were read to the log.
+    fn append_messages(&mut self, connection: &mut RtmpConnection) -> Option<PublishEnd> {
         loop {
-            if let Some(ending) = self.take_messages(publishing) {
-                return ending;
-            }
-            if self.flush().await.is_err() {
-                return Ending::Gone;
-            }
-            let now = Instant::now();
-            publishing.pulse = publishing.publication.pulse(now);
-            let idle = publishing.last_message + patience;
-            let limit = publishing.leaving.map_or(idle, |leaving| leaving.min(idle));
-            if limit <= now {
-                return if idle <= now {
-                    Ending::Idle
-                } else {
-                    Ending::LetGo
-                };
-            }
-            let due = publishing.pulse.map_or(limit, |pulse| pulse.min(limit));
-            self.input.reserve(READ);
-            tokio::select! {
-                biased;
-                reason = publishing.client.stopped() => match reason {
-                    StopReason::Draining => self.ask_to_leave(publishing, now),
-                    StopReason::Kicked | StopReason::Now => return Ending::LetGo,
-                },
-                () = &mut superseded => return Ending::Superseded,
-                refusal = publishing.carried.refused() => return match refusal {
-                    Refusal::NoOrigin => Ending::NoOrigin,
-                    Refusal::AlreadyPublished | Refusal::Superseded => Ending::Superseded,
-                },
-                () = sleep_until(due.into()) => {}
-                read = self.socket.read_buf(&mut self.input) => match read {
-                    Ok(0) | Err(_) => return Ending::Gone,
-                    Ok(read) => publishing.client.received(read),
-                },
-            }
-        }
-    }
-
-    /// An encoder that can is asked to connect to another node first and to leave this one then; any other is closed at
-    /// its next keyframe.
-    fn ask_to_leave(&mut self, publishing: &mut Publishing, now: Instant) {
-        publishing.moves = self
-            .connection
-            .request_reconnect(None, "this node is leaving");
-        publishing.leaving = Some(now + publishing.last_pictures());
-    }
-
-    /// Moves what was read into the log.
-    fn take_messages(&mut self, publishing: &mut Publishing) -> Option<Ending> {
-        loop {
-            match self.connection.receive(&mut self.input) {
+            match connection.protocol.receive(&mut connection.input) {
                 Ok(Some(ServerEvent::Media(message))) => {
-                    publishing.last_message = Instant::now();
-                    if publishing.ends_here(&message) {
-                        return Some(Ending::LetGo);
+                    self.last_message = Instant::now();
+                    if self.ends_before(&message) {
+                        return Some(PublishEnd::Disconnected);
                     }
-                    publishing.publication.append(message);
+                    self.publication.append(message);
                 }
-                Ok(Some(ServerEvent::Unpublish)) => return Some(Ending::Unpublished),
+                Ok(Some(ServerEvent::Unpublish)) => return Some(PublishEnd::Unpublished),
                 Ok(Some(_)) => {}
                 Ok(None) => return None,
                 Err(error) => {
-                    debug!(%error, "encoder not understood");
-                    return Some(Ending::Broken);
+                    debug!(%error, "encoder violated the protocol");
+                    return Some(PublishEnd::ProtocolError);
                 }
             }
         }
     }
 
-    /// Says why, where the encoder can still hear it.
-    async fn end_publish(&mut self, ending: Ending) -> Result<Then, Lost> {
-        let (label, refusal, reason) = match ending {
-            Ending::Unpublished => {
-                self.count("unpublished");
-                self.flush().await?;
-                return Ok(Then::Next);
-            }
-            Ending::Gone => {
-                self.count("gone");
-                return Err(Lost::Closed);
-            }
-            Ending::Broken => (
-                "broken",
-                PublishRefusal::Failed,
-                "the stream is not understood",
-            ),
-            Ending::Idle => ("idle", PublishRefusal::Failed, "nothing came for too long"),
-            Ending::Superseded => (
-                "superseded",
-                PublishRefusal::BadName,
-                "another encoder publishes this stream now",
-            ),
-            Ending::NoOrigin => (
-                "no_origin",
-                PublishRefusal::Failed,
-                "no origin takes the stream",
-            ),
-            Ending::LetGo => (
-                "let_go",
-                PublishRefusal::Failed,
-                "this node lets the stream go, connect again",
-            ),
+    /// Starts to drain the publish. An encoder that supports it is requested to reconnect: it connects to another media node
+    /// first and then ends this publish. Any other encoder is disconnected at its next keyframe.
+    fn drain(&mut self, protocol: &mut ServerConnection, now: Instant) {
+        self.reconnects = protocol.request_reconnect(None, "this media node is shutting down");
+        let has_keyframes = self.publication.stream().stats().video.is_some();
+        let wait = match has_keyframes || self.reconnects {
+            true => LAST_GROUP,
+            false => Duration::ZERO,
         };
-        self.count(label);
-        self.connection.end_publish(refusal, reason);
-        self.flush().await?;
-        Ok(Then::Close)
+        self.drain_deadline = Some(now + wait);
     }
 
-    fn count(&self, event: &str) {
-        self.shared
-            .metrics
-            .publishes
-            .with_label_values(&[event])
-            .inc();
+    fn ends_before(&self, message: &Message) -> bool {
+        self.drain_deadline.is_some() && !self.reconnects && message.is_keyframe()
     }
+}
+
+/// Sends the reason for the end, where the encoder can still receive it.
+async fn finish(
+    connection: &mut RtmpConnection,
+    end: PublishEnd,
+) -> Result<AfterStream, ConnectionLost> {
+    if end == PublishEnd::Closed {
+        return Err(ConnectionLost::Closed);
+    }
+    let Some((refusal, reason)) = end.refusal() else {
+        connection.flush().await?;
+        return Ok(AfterStream::Continue);
+    };
+    connection.protocol.end_publish(refusal, reason);
+    connection.flush().await?;
+    Ok(AfterStream::Close)
 }

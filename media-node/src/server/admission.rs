@@ -1,87 +1,86 @@
-//! How many connections a node has, and the limit on them.
+//! Admission: each accepted connection is served on a worker, or refused when the media node is full.
 
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-/// Connections over the limit that are told so at one time; more are closed without a word, because telling costs a
-/// descriptor and a task each.
-const MAX_REFUSALS: usize = 256;
+use super::connections::{Admission, Permit};
+use super::context::NodeContext;
+use super::listener;
+use super::workers::WorkerSlot;
+use crate::delivery::socket;
+use crate::{http, internal, rtmp};
 
-/// The connections of one kind.
-pub(crate) struct Connections {
-    limit: usize,
-    open: Arc<watch::Sender<usize>>,
-    refused: Arc<watch::Sender<usize>>,
+/// A port of a media node.
+#[derive(Clone, Copy)]
+pub(super) enum Port {
+    Rtmp,
+    Http,
+    Internal,
 }
 
-/// What becomes of a new connection.
-pub(crate) enum Admission {
-    /// It is served.
-    Served(Permit),
-    /// It is told that the node is full, then closed.
-    Refused(Permit),
-    /// It is closed.
-    Dropped,
+/// Accepts and admits connections until `closing` is cancelled, then closes the port.
+pub(super) async fn serve(
+    listener: TcpListener,
+    closing: CancellationToken,
+    context: Arc<NodeContext>,
+    port: Port,
+) {
+    let admit = |stream, peer| admit(&context, port, stream, socket::canonical(peer));
+    listener::accept(listener, closing, admit).await;
 }
 
-impl Connections {
-    pub(crate) fn new(limit: u32) -> Self {
-        Self {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            open: Arc::default(),
-            refused: Arc::default(),
+fn admit(context: &NodeContext, port: Port, stream: TcpStream, peer: SocketAddr) {
+    let slot = context.workers.slot();
+    if let Port::Internal = port {
+        if let Admission::Served(permit) = context.internal_connections.admit() {
+            let context = Arc::clone(&context.internal);
+            run(slot, permit, move |worker| {
+                internal::serve(stream, peer, context, worker)
+            });
         }
+        return;
     }
-
-    /// Takes a place for a new connection, if there is one.
-    pub(crate) fn admit(&self) -> Admission {
-        match Permit::take(&self.open, self.limit) {
-            Some(permit) => Admission::Served(permit),
-            None => Permit::take(&self.refused, MAX_REFUSALS)
-                .map_or(Admission::Dropped, Admission::Refused),
+    let admission = context.connections.admit();
+    if !matches!(admission, Admission::Served(_)) {
+        context.metrics.refused.with_label_values(&["limit"]).inc();
+    }
+    match (admission, port) {
+        (Admission::Served(permit), Port::Rtmp) => {
+            let context = Arc::clone(&context.rtmp);
+            run(slot, permit, move |worker| {
+                rtmp::serve(stream, peer, context, worker)
+            });
         }
-    }
-
-    /// How many are served, as it changes.
-    pub(crate) fn open(&self) -> watch::Receiver<usize> {
-        self.open.subscribe()
-    }
-}
-
-/// The place of one connection, given back on drop.
-pub(crate) struct Permit(Arc<watch::Sender<usize>>);
-
-impl Permit {
-    fn take(count: &Arc<watch::Sender<usize>>, limit: usize) -> Option<Self> {
-        let taken = count.send_if_modified(|count| {
-            let free = *count < limit;
-            *count += usize::from(free);
-            free
-        });
-        taken.then(|| Self(Arc::clone(count)))
+        (Admission::Served(permit), _) => {
+            let context = Arc::clone(&context.http);
+            run(slot, permit, move |worker| {
+                http::serve(stream, peer, context, worker)
+            });
+        }
+        (Admission::Refused(permit), Port::Rtmp) => {
+            let config = Arc::clone(&context.config);
+            run(slot, permit, move |_| async move {
+                rtmp::refuse(stream, peer, &config.limits).await;
+            });
+        }
+        (Admission::Refused(permit), _) => run(slot, permit, move |_| http::refuse(stream)),
+        (Admission::Dropped, _) => drop(stream),
     }
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn over_the_limit_is_refused_until_a_place_is_free() {
-        let connections = Connections::new(1);
-        let Admission::Served(first) = connections.admit() else {
-            panic!("refused below the limit")
-        };
-        assert!(matches!(connections.admit(), Admission::Refused(_)));
-        drop(first);
-        assert!(matches!(connections.admit(), Admission::Served(_)));
-        assert_eq!(*connections.open().borrow(), 0);
-    }
+/// Runs a connection's task on its worker. The permit is returned when the task ends.
+fn run<F>(slot: WorkerSlot, permit: Permit, start: impl FnOnce(usize) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    slot.run(|worker| {
+        let task = start(worker);
+        async move {
+            task.await;
+            drop(permit);
+        }
+    });
 }

@@ -1,101 +1,117 @@
-//! What every part of a node can reach: its configuration, its streams, its clients, and which phase of life it is in.
+//! Everything that a media node consists of besides its ports and threads, and the part of it that each port uses.
 
-use std::io;
 use std::sync::Arc;
 
 use media_config::NodeConfig;
 use media_engine::{EngineSettings, Registry};
 use tokio::sync::watch;
 
-use super::admission::Connections;
+use super::connections::Connections;
+use super::timings::Timings;
 use super::workers::WorkerHandles;
+use crate::delivery::finder::StreamFinder;
 use crate::discovery::Origins;
-use crate::http::listing::Elsewhere;
+use crate::http::{HttpContext, StreamList};
+use crate::internal::InternalContext;
 use crate::relay::{Relay, RelaySettings, Spawn};
+use crate::rtmp::RtmpContext;
 use crate::state::clients::Clients;
 use crate::state::metrics::Metrics;
+use crate::state::phase::Phase;
 
-/// Relays of a thousand streams from every one of a few dozen nodes do not come near.
+/// Limit of connections on the internal port. Relays of a thousand streams to a dozen media nodes stay below it.
 const MAX_INTERNAL_CONNECTIONS: u32 = 16_384;
 
-/// One for each node.
-pub(crate) struct Shared {
-    pub(crate) config: NodeConfig,
-    /// The node's name, or the host's.
-    pub(crate) name: String,
-    pub(crate) registry: Registry,
-    pub(crate) relay: Relay,
-    pub(crate) clients: Arc<Clients>,
-    /// Those of the public ports.
-    pub(crate) connections: Connections,
-    pub(crate) internal_connections: Connections,
-    pub(crate) metrics: Metrics,
-    pub(crate) elsewhere: Elsewhere,
-    pub(crate) workers: WorkerHandles,
+/// The parts of a media node.
+pub(super) struct NodeContext {
+    pub(super) config: Arc<NodeConfig>,
+    pub(super) timings: Timings,
+    pub(super) workers: WorkerHandles,
+    pub(super) registry: Registry,
+    pub(super) relay: Relay,
+    pub(super) clients: Arc<Clients>,
+    pub(super) metrics: Arc<Metrics>,
     phase: watch::Sender<Phase>,
+    /// Connections of the public ports.
+    pub(super) connections: Connections,
+    pub(super) internal_connections: Connections,
+    pub(super) rtmp: Arc<RtmpContext>,
+    pub(super) http: Arc<HttpContext>,
+    pub(super) internal: Arc<InternalContext>,
 }
 
-/// Where in its life a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// Serves.
-    Running,
-    /// Still accepts connections, until every client knows that the node is leaving.
-    LameDuck,
-    /// Accepts none, serves those that are there.
-    Closing,
-}
-
-impl Shared {
-    pub(crate) fn new(
+impl NodeContext {
+    pub(super) fn new(
+        name: String,
         config: NodeConfig,
+        timings: Timings,
         workers: WorkerHandles,
         origins: Option<Origins>,
     ) -> Self {
-        let name = match config.name.as_str() {
-            "" => host_name(),
-            name => name.to_owned(),
-        };
+        let config = Arc::new(config);
         let registry = Registry::new(engine_settings(&config, workers.count()));
-        let settings = RelaySettings {
-            name: name.clone(),
-            role: config.role,
-            stream: config.stream.clone(),
-            limits: config.limits.clone(),
-        };
         let clients = Clients::new();
-        let on_workers = workers.clone();
-        let spawn: Spawn = Arc::new(move |start| on_workers.place().run(start));
-        Self {
-            relay: Relay::new(
-                settings,
-                registry.clone(),
-                Arc::clone(&clients),
-                origins,
-                spawn,
-            ),
-            registry,
-            clients,
-            connections: Connections::new(config.limits.max_connections),
-            internal_connections: Connections::new(MAX_INTERNAL_CONNECTIONS),
-            metrics: Metrics::new(),
-            elsewhere: Elsewhere::default(),
-            phase: watch::Sender::new(Phase::Running),
-            config,
+        let metrics = Arc::new(Metrics::new());
+        let phase = watch::Sender::new(Phase::Running);
+        let connections = Connections::new(config.limits.max_connections);
+        let relay = Relay::new(
+            relay_settings(&name, &config),
+            registry.clone(),
+            Arc::clone(&clients),
+            origins,
+            spawn_on(workers.clone()),
+        );
+        let finder = Arc::new(StreamFinder {
+            registry: registry.clone(),
+            relay: relay.clone(),
+            clients: Arc::clone(&clients),
+            metrics: Arc::clone(&metrics),
+            play_wait: config.stream.play_wait(),
+        });
+        let rtmp = RtmpContext {
+            config: Arc::clone(&config),
+            registry: registry.clone(),
+            relay: relay.clone(),
+            finder: Arc::clone(&finder),
+            clients: Arc::clone(&clients),
+            metrics: Arc::clone(&metrics),
+        };
+        let http = HttpContext {
+            config: Arc::clone(&config),
+            finder,
+            list: StreamList::new(name.clone(), registry.clone(), relay.clone()),
+            metrics: Arc::clone(&metrics),
+            phase: phase.subscribe(),
+        };
+        let internal = InternalContext {
             name,
+            role: config.role,
+            registry: registry.clone(),
+            relay: relay.clone(),
+            clients: Arc::clone(&clients),
+            metrics: Arc::clone(&metrics),
+            phase: phase.subscribe(),
+            connections: connections.open(),
+            header_timeout: timings.internal_header_timeout,
+        };
+        Self {
+            config,
+            timings,
             workers,
+            registry,
+            relay,
+            clients,
+            metrics,
+            phase,
+            connections,
+            internal_connections: Connections::new(MAX_INTERNAL_CONNECTIONS),
+            rtmp: Arc::new(rtmp),
+            http: Arc::new(http),
+            internal: Arc::new(internal),
         }
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        *self.phase.borrow()
-    }
-
-    pub(crate) fn phase_changes(&self) -> watch::Receiver<Phase> {
-        self.phase.subscribe()
-    }
-
-    pub(crate) fn enter_phase(&self, phase: Phase) {
+    pub(super) fn enter_phase(&self, phase: Phase) {
         self.phase.send_replace(phase);
     }
 }
@@ -113,10 +129,15 @@ fn engine_settings(config: &NodeConfig, workers: usize) -> EngineSettings {
     }
 }
 
-fn host_name() -> String {
-    let read: io::Result<String> = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    match read {
-        Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
-        _ => "media-node".to_owned(),
+fn relay_settings(name: &str, config: &NodeConfig) -> RelaySettings {
+    RelaySettings {
+        name: name.to_owned(),
+        role: config.role,
+        stream: config.stream.clone(),
+        limits: config.limits.clone(),
     }
+}
+
+fn spawn_on(workers: WorkerHandles) -> Spawn {
+    Arc::new(move |start| workers.slot().run(start))
 }

@@ -1,104 +1,105 @@
-//! How a node leaves: it still accepts for a while, closes its ports, serves who is there, lets them go at keyframes over
-//! the last part of the time, and is gone at the deadline at the latest.
+//! Drain of a media node: it still accepts connections for a while, closes its ports, serves the open connections,
+//! disconnects clients at keyframes over the last part of the time, and ends at the deadline at the latest.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use media_engine::PublicationSource;
+use media_engine::{PublicationInfo, PublicationSource};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::context::{Phase, Shared};
-use crate::state::clients::{Client, Kind, Role, StopReason};
+use super::context::NodeContext;
+use crate::state::clients::{ClientKind, ClientRole, StopReason};
+use crate::state::phase::Phase;
 
-/// The last part of the time, in which clients are let go one after another: all at once would make the nodes that
-/// they go to the next victims.
-const LETTING_GO: f64 = 0.3;
+/// Interval of the search for relays that are still served.
+const POLL: Duration = Duration::from_millis(200);
 
-/// Of that, what is left for the last ones to reach a keyframe.
-const LAST_KEYFRAME: f64 = 0.2;
-
-/// How long those that are let go at the end have to take their last bytes.
-const FAREWELL: Duration = Duration::from_millis(500);
-
-/// How often the streams are looked at for relays that are still served.
-const LOOK: Duration = Duration::from_millis(200);
-
-/// Takes a node from its first signal to the point where nothing of it is needed any more. Ends at once with `stop`.
-pub(crate) async fn drain(
-    shared: &Arc<Shared>,
+/// Drains a media node. Returns when no client is left, at the deadline, or when `stop` is cancelled.
+pub(super) async fn drain(
+    context: &NodeContext,
     closing: &CancellationToken,
     stop: &CancellationToken,
 ) {
-    let settings = &shared.config.drain;
-    let begun = Instant::now();
-    let deadline = begun + settings.timeout();
-    info!(accept = ?settings.accept(), timeout = ?settings.timeout(), "leaving");
-    let drained = async {
-        shared.enter_phase(Phase::LameDuck);
-        sleep(settings.accept().min(settings.timeout())).await;
-        shared.enter_phase(Phase::Closing);
-        closing.cancel();
-        shared.relay.leave();
-        let letting_go = settings.timeout().mul_f64(LETTING_GO);
-        if timeout_at(deadline - letting_go, idle(shared))
-            .await
-            .is_err()
-        {
-            let last = deadline - letting_go.mul_f64(LAST_KEYFRAME);
-            tokio::select! {
-                () = idle(shared) => return,
-                () = async { let_go(shared, last).await; sleep_until(deadline).await } => {}
-            }
-            let left = shared.clients.all();
-            left.iter().for_each(|client| client.stop(StopReason::Now));
-            drop(timeout_at(Instant::now() + FAREWELL, idle(shared)).await);
-        }
-    };
+    let start = Instant::now();
+    let settings = &context.config.drain;
+    info!(accept = ?settings.accept(), timeout = ?settings.timeout(), "draining");
     tokio::select! {
-        () = drained => info!(took = ?begun.elapsed(), "left"),
+        () = drain_until_deadline(context, start, closing) => {
+            info!(took = ?start.elapsed(), "drained");
+        }
         () = stop.cancelled() => info!("stopped"),
     }
 }
 
-/// Waits until nobody is served: no connection of the public ports, no other node.
-async fn idle(shared: &Shared) {
+async fn drain_until_deadline(context: &NodeContext, start: Instant, closing: &CancellationToken) {
+    let settings = &context.config.drain;
+    let deadline = start + settings.timeout();
+    context.enter_phase(Phase::LameDuck);
+    sleep(settings.accept().min(settings.timeout())).await;
+    context.enter_phase(Phase::Closing);
+    closing.cancel();
+    context.relay.leave();
+    let timings = &context.timings;
+    let disconnecting = settings.timeout().mul_f64(timings.disconnect_share);
+    if timeout_at(deadline - disconnecting, idle(context))
+        .await
+        .is_ok()
+    {
+        return;
+    }
+    let last = deadline - disconnecting.mul_f64(timings.last_keyframe_share);
+    let paced = async {
+        disconnect_paced(context, last).await;
+        sleep_until(deadline).await;
+    };
+    tokio::select! {
+        () = idle(context) => return,
+        () = paced => {}
+    }
+    for client in context.clients.all() {
+        client.stop(StopReason::Now);
+    }
+    drop(timeout_at(Instant::now() + timings.last_bytes, idle(context)).await);
+}
+
+/// Waits until no client is served: no connection of the public ports, and no relay.
+async fn idle(context: &NodeContext) {
     loop {
-        let mut open = shared.connections.open();
-        if open.wait_for(|count| *count == 0).await.is_err() || !serves_nodes(shared) {
+        let mut open = context.connections.open();
+        let is_closed = open.wait_for(|count| *count == 0).await.is_err();
+        if is_closed || !serves_relays(context) {
             return;
         }
-        sleep(LOOK).await;
+        sleep(POLL).await;
     }
 }
 
-fn serves_nodes(shared: &Shared) -> bool {
-    shared.registry.streams().iter().any(|stream| {
+fn serves_relays(context: &NodeContext) -> bool {
+    context.registry.streams().iter().any(|stream| {
         let state = stream.state();
-        let forwarded = |publication: media_engine::PublicationInfo| {
-            publication.source == PublicationSource::Forwarded
-        };
-        state.relays > 0 || state.publication.is_some_and(forwarded)
+        let is_forwarded =
+            |publication: PublicationInfo| publication.source == PublicationSource::Forwarded;
+        state.relays > 0 || state.publication.is_some_and(is_forwarded)
     })
 }
 
-/// Asks everybody to leave, one after another until `last`.
-async fn let_go(shared: &Shared, last: Instant) {
-    let mut clients: Vec<Arc<Client>> = shared.clients.all();
-    // Another node's pull would only come back; it ends with its publisher.
-    clients.retain(|client| client.kind != Kind::Relay || client.role == Role::Publisher);
-    info!(clients = clients.len(), "letting clients go");
-    // Viewers first: the keyframe that they leave at comes from the publisher. Among them neither the oldest nor the
-    // newest first: those of one stream shall not all be on one side.
+/// Asks every client to disconnect at its next keyframe, one after another until `last`.
+async fn disconnect_paced(context: &NodeContext, last: Instant) {
+    let mut clients = context.clients.all();
+    // A relay that pulls would only reconnect. It ends with its publisher.
+    clients
+        .retain(|client| client.kind != ClientKind::Relay || client.role == ClientRole::Publisher);
+    info!(clients = clients.len(), "disconnecting clients");
+    // Viewers first: the keyframe that they wait for comes from the publisher. Viewers in pseudo-random order, so that those
+    // of one stream are spread over the time.
     clients.sort_by_key(|client| {
         let mixed = client.id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (client.role == Role::Publisher, mixed)
+        (client.role == ClientRole::Publisher, mixed)
     });
-    let begun = Instant::now();
-    let span = last.saturating_duration_since(begun);
-    let step = span / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
-    let mut due = begun;
+    let mut due = Instant::now();
+    let step = last.saturating_duration_since(due)
+        / u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
     for client in clients {
         client.stop(StopReason::Draining);
         due += step;

@@ -1,5 +1,6 @@
-//! A node from its configuration to its end: what is opened, in which order, and what is taken down in which.
+//! Lifecycle of a media node: what is opened, in which order, and what is closed in which.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,31 +10,32 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{Instrument, Span, error_span, info};
 
-use super::admission::Admission;
-use super::context::Shared;
+use super::admission::{self, Port};
+use super::context::NodeContext;
 use super::listener::{self, BindError};
+use super::timings::Timings;
 use super::workers::Workers;
 use super::{drain, open_files};
-use crate::delivery::socket;
 use crate::discovery::Origins;
-use crate::{http, internal, rtmp};
 
-/// How often streams that are over are looked for.
+/// Interval of the search for streams that have ended.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A media node whose ports are open.
 pub struct Node {
-    shared: Arc<Shared>,
+    context: Arc<NodeContext>,
     workers: Workers,
     rtmp: TcpListener,
     http: TcpListener,
     internal: TcpListener,
     addresses: Addresses,
+    /// Carries the instance name to every log line.
+    span: Span,
 }
 
-/// Where a node listens; with the ports that the system chose where the configuration says 0.
+/// The addresses that a media node listens on, with the ports that the system chose where the configuration has 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// RTMP: publish and play.
@@ -45,131 +47,137 @@ pub struct Addresses {
 }
 
 impl Node {
-    /// Opens the ports of a node and starts its threads. Connections are taken from [`Node::run`] on.
+    /// Opens the ports of a media node and starts its threads. [`Node::run`] accepts connections.
     ///
     /// # Errors
-    /// A port that cannot be opened, named with its field of the configuration.
+    /// When a port cannot be opened; the error names its field of the configuration.
     pub async fn bind(config: NodeConfig) -> Result<Self, BindError> {
+        Self::bind_with(config, Timings::default()).await
+    }
+
+    /// Opens the ports of a media node with other waits than the default.
+    ///
+    /// # Errors
+    /// As [`Node::bind`].
+    pub async fn bind_with(config: NodeConfig, timings: Timings) -> Result<Self, BindError> {
         open_files::raise(config.limits.max_connections);
         let rtmp = listener::bind("listen.rtmp", config.listen.rtmp)?;
         let http = listener::bind("listen.http", config.listen.http)?;
         let internal = listener::bind("listen.internal", config.listen.internal)?;
-        let local = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
+        let local =
+            |listener: &TcpListener, configured| listener.local_addr().unwrap_or(configured);
         let addresses = Addresses {
             rtmp: local(&rtmp, config.listen.rtmp),
             http: local(&http, config.listen.http),
             internal: local(&internal, config.listen.internal),
         };
+        let name = match config.name.as_str() {
+            "" => host_name(),
+            name => name.to_owned(),
+        };
+        // The level `error`, because a span below the configured log level would be absent.
+        let span = error_span!("instance", name);
+        let workers = Workers::start(config.workers, &span).map_err(BindError::Workers)?;
+        let handles = workers.handles();
         let origins = match config.origins.is_empty() {
             true => None,
-            false => Some(Origins::start(&config.origins).map_err(BindError::origins)?),
+            false => Some(handles.enter(|| Origins::start(&config.origins)))
+                .transpose()
+                .map_err(BindError::origins)?,
         };
-        let workers = Workers::start(config.workers).map_err(BindError::Workers)?;
+        let context = NodeContext::new(name, config, timings, handles, origins);
         Ok(Self {
-            shared: Arc::new(Shared::new(config, workers.handles(), origins)),
+            context: Arc::new(context),
             workers,
             rtmp,
             http,
             internal,
             addresses,
+            span,
         })
     }
 
-    /// Where the node listens.
+    /// Returns the addresses that the media node listens on.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// Serves until `drain` is cancelled and the node is drained, or until `stop` is.
+    /// Serves until `drain` is cancelled and the drain has ended, or until `stop` is cancelled.
     ///
     /// # Guarantees
-    /// When it returns, all ports are closed and all threads of the node are gone. With `stop` it returns at once.
+    /// When it returns, all ports are closed and all threads have ended: another media node can be started with the same
+    /// configuration. After `stop` it returns without a drain.
     pub async fn run(self, drain: CancellationToken, stop: CancellationToken) {
+        let span = self.span.clone();
+        self.serve(drain, stop).instrument(span).await;
+    }
+
+    async fn serve(self, drain: CancellationToken, stop: CancellationToken) {
         let Self {
-            shared, workers, ..
+            context, addresses, ..
         } = self;
-        let addresses = self.addresses;
         info!(
-            node = shared.name, role = ?shared.config.role, rtmp = %addresses.rtmp, http = %addresses.http,
-            internal = %addresses.internal, workers = shared.workers.count(), "serving"
+            role = ?context.config.role, rtmp = %addresses.rtmp, http = %addresses.http,
+            internal = %addresses.internal, workers = context.workers.count(), "serving"
         );
         let closing = CancellationToken::new();
-        let ended = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve(
-            self.rtmp,
-            closing.clone(),
-            Arc::clone(&shared),
-            Port::Rtmp,
-        ));
-        tasks.spawn(serve(
-            self.http,
-            closing.clone(),
-            Arc::clone(&shared),
-            Port::Http,
-        ));
-        tasks.spawn(serve(
-            self.internal,
-            ended.clone(),
-            Arc::clone(&shared),
-            Port::Internal,
-        ));
-        shared.workers.spawn(sweep(Arc::clone(&shared)));
+        let mut ports = JoinSet::new();
+        for (listener, port, closing) in [
+            (self.rtmp, Port::Rtmp, closing.clone()),
+            (self.http, Port::Http, closing.clone()),
+            // Open to the end: relays, probes and metrics are served while the media node drains.
+            (self.internal, Port::Internal, CancellationToken::new()),
+        ] {
+            let context = Arc::clone(&context);
+            ports.spawn(admission::serve(listener, closing, context, port).in_current_span());
+        }
+        context.workers.spawn(sweep(Arc::clone(&context)));
         tokio::select! {
-            () = drain.cancelled() => drain::drain(&shared, &closing, &stop).await,
+            () = drain.cancelled() => drain::drain(&context, &closing, &stop).await,
             () = stop.cancelled() => {}
         }
-        tasks.shutdown().await;
-        workers.stop().await;
+        ports.shutdown().await;
+        self.workers.stop().await;
     }
 }
 
-#[derive(Clone, Copy)]
-enum Port {
-    Rtmp,
-    Http,
-    Internal,
-}
-
-async fn serve(listener: TcpListener, closing: CancellationToken, shared: Arc<Shared>, port: Port) {
-    let accepted = |stream, peer| {
-        let peer = socket::canonical(peer);
-        let place = shared.workers.place();
-        let shared = Arc::clone(&shared);
-        if let Port::Internal = port {
-            if let Admission::Served(permit) = shared.internal_connections.admit() {
-                place.run(|worker| internal::serve(stream, peer, shared, worker, permit));
-            }
-            return;
-        }
-        let admission = shared.connections.admit();
-        if !matches!(admission, Admission::Served(_)) {
-            shared.metrics.refused.with_label_values(&["limit"]).inc();
-        }
-        match (admission, port) {
-            (Admission::Served(permit), Port::Rtmp) => {
-                place.run(|worker| rtmp::serve(stream, peer, shared, worker, permit));
-            }
-            (Admission::Served(permit), _) => {
-                place.run(|worker| http::serve(stream, peer, shared, worker, permit));
-            }
-            (Admission::Refused(permit), Port::Rtmp) => {
-                place.run(|_| rtmp::refuse(stream, peer, shared, permit));
-            }
-            (Admission::Refused(permit), _) => {
-                place.run(|_| http::refuse(stream, shared, permit));
-            }
-            (Admission::Dropped, _) => drop(stream),
-        }
-    };
-    listener::accept(listener, closing, accepted).await;
-}
-
-async fn sweep(shared: Arc<Shared>) {
+/// Removes the streams that have ended.
+async fn sweep(context: Arc<NodeContext>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        shared.registry.sweep(Instant::now());
+        context.registry.sweep(Instant::now());
+    }
+}
+
+fn host_name() -> String {
+    let read: io::Result<String> = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    match read {
+        Ok(name) if !name.trim().is_empty() => name.trim().to_owned(),
+        _ => "media-node".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn stopped_media_node_leaves_nothing_in_memory() {
+        let mut config = NodeConfig::default();
+        config.listen.rtmp = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.listen.http = config.listen.rtmp;
+        config.listen.internal = config.listen.rtmp;
+        config.origins.addresses = vec!["127.0.0.1:1".to_owned()];
+        let node = Node::bind(config).await.unwrap();
+        let context = Arc::downgrade(&node.context);
+        let rtmp = Arc::downgrade(&node.context.rtmp);
+        let clients = Arc::downgrade(&node.context.clients);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        node.run(CancellationToken::new(), stop).await;
+        assert!(context.upgrade().is_none() && rtmp.upgrade().is_none());
+        assert!(clients.upgrade().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Opening ports, accepting connections and setting their socket options.
+//! Listening sockets: opens ports and accepts connections.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,63 +9,66 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Connections that the kernel holds while the node is busy: a drained neighbour's viewers come back all at once.
+/// Connections that the kernel queues while the media node is busy: the viewers of another one that stops reconnect all at
+/// once.
 const BACKLOG: i32 = 4096;
 
-/// How long nothing is accepted when the process has no file descriptor left.
+/// Pause when the process has no file descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Why a node cannot start.
+/// Reason that a media node cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// A port is taken.
+    /// A port is in use.
     #[error(
         "{field}: port {} of {} is in use by another program; stop that program or choose another port in {field}",
         address.port(), address.ip()
     )]
     InUse {
-        /// The field of the configuration.
+        /// Field of the configuration.
         field: &'static str,
-        /// What it says.
+        /// Its value.
         address: SocketAddr,
     },
-    /// A port below 1024 needs a right that the process does not have.
+    /// A port below 1024 needs a privilege that the process lacks.
     #[error("{field}: not allowed to listen on {address}; choose a port above 1023 in {field}")]
     NotAllowed {
-        /// The field of the configuration.
+        /// Field of the configuration.
         field: &'static str,
-        /// What it says.
+        /// Its value.
         address: SocketAddr,
     },
-    /// The address is not one of this machine, or the system refuses for another reason.
-    #[error("{field}: cannot listen on {address}; choose an address of this machine in {field}")]
+    /// The address is not one of this host, or the system refuses for another reason.
+    #[error("{field}: cannot listen on {address}; choose an address of this host in {field}")]
     Listen {
-        /// The field of the configuration.
+        /// Field of the configuration.
         field: &'static str,
-        /// What it says.
+        /// Its value.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The threads that serve connections cannot be started.
     #[error("workers: cannot start the worker threads")]
     Workers(#[source] io::Error),
-    /// The origins are not understood.
+    /// `origins` is invalid.
     #[error("{0}")]
     Origins(String),
 }
 
 impl BindError {
-    /// Says what is wrong with the origins: every message of theirs names the field.
-    pub(crate) fn origins(error: impl std::error::Error) -> Self {
+    /// Wraps an error of `origins`, whose message names the field.
+    pub(super) fn origins(error: impl std::error::Error) -> Self {
         Self::Origins(error.to_string())
     }
 }
 
-/// Opens the port that `field` of the configuration asks for.
+/// Opens the port of this `field` of the configuration.
 ///
-/// Guarantees: `[::]` also listens on IPv4, and on a machine without IPv6 it listens on IPv4 alone.
-pub(crate) fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+/// # Guarantees
+/// `[::]` also listens on IPv4, and on a host without IPv6 it listens on IPv4 alone. A port can be opened again immediately
+/// after it was closed.
+pub(super) fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
     let opened = match open(address) {
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() && lacks_ipv6(&error) => {
             open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
@@ -92,6 +95,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    // Connections of an earlier process in TIME_WAIT do not block the port.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -108,8 +112,8 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 /// Address family not supported by protocol, on Linux.
 const EAFNOSUPPORT: i32 = 97;
 
-/// Accepts connections until `closing`, then closes the port.
-pub(crate) async fn accept(
+/// Accepts connections until `closing` is cancelled, then closes the port.
+pub(super) async fn accept(
     listener: TcpListener,
     closing: CancellationToken,
     mut accepted: impl FnMut(std::net::TcpStream, SocketAddr),
@@ -121,16 +125,16 @@ pub(crate) async fn accept(
         };
         match connection.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
             Ok((stream, peer)) => accepted(stream, peer),
-            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if affects_one_connection(&error) => {}
             Err(error) => {
-                warn!(%error, "cannot accept connections, trying again");
+                warn!(%error, "cannot accept connections, retrying");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
         }
     }
 }
 
-fn is_of_one_connection(error: &io::Error) -> bool {
+fn affects_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -145,7 +149,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_busy_port_is_named_with_its_field() {
+    async fn error_of_a_port_in_use_names_its_field() {
         let first = bind("listen.rtmp", SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = first.local_addr().unwrap();
         let error = bind("listen.http", address).unwrap_err().to_string();

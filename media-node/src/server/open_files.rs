@@ -1,13 +1,14 @@
-//! A client is an open file, and most shells allow a process 1,024 of them, but let it raise that itself.
+//! Limit of open files. Each client is an open file, and most systems start a process with a soft limit of 1,024, which the
+//! process may raise up to the hard limit.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Files beside the public ports' connections: logs, listeners, relays, the internal port.
-const OTHERS: u64 = 1024;
+/// Open files besides the connections of the public ports: logs, listeners, relays, the internal port.
+const OTHER_FILES: u64 = 1024;
 
-/// Raises the limit of open files as far as the system lets it, and says so if that is too little for `connections`.
-pub(crate) fn raise(connections: u32) {
+/// Raises the soft limit to the hard limit, and warns when that is less than `connections` need.
+pub(super) fn raise(connections: u32) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -17,11 +18,11 @@ pub(crate) fn raise(connections: u32) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let needed = u64::from(connections) + OTHERS;
+    let needed = u64::from(connections) + OTHER_FILES;
     if allowed.is_some_and(|allowed| allowed < needed) {
         warn!(
             needed,
-            allowed, "fewer open files are allowed than limits.maxConnections needs"
+            allowed, "the limit of open files is too low for limits.maxConnections"
         );
     }
 }

@@ -1,24 +1,25 @@
-//! The threads that serve connections: one single-threaded runtime each, no work stealing, so that a stream's wake-ups
-//! stay on the core of the viewers they wake. A new connection goes to the least loaded one and stays there.
+//! Worker threads, which serve the connections. Each has a single-threaded runtime without work stealing, so that a stream
+//! wakes its viewers on their own core. A new connection is assigned to the least loaded worker and stays there.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
-use tokio::runtime::{self, Handle};
+use tokio::runtime::{self, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
-/// The threads themselves: they end, with all that runs on them, when this is dropped.
-pub(crate) struct Workers {
+/// The worker threads. They end, with all of their tasks, when this is dropped.
+pub(super) struct Workers {
     handles: WorkerHandles,
     threads: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
 
 impl Workers {
-    /// Starts `count` threads, one for each core when it is 0.
-    pub(crate) fn start(count: usize) -> io::Result<Self> {
+    /// Starts `count` threads, one for each core when it is 0. Log lines of a worker carry `span`.
+    pub(super) fn start(count: usize, span: &Span) -> io::Result<Self> {
         let count = match count {
             0 => thread::available_parallelism().map_or(1, usize::from),
             count => count,
@@ -34,10 +35,10 @@ impl Workers {
                 handle: runtime.handle().clone(),
                 load: AtomicUsize::new(0),
             });
-            let stopped = stop.clone();
+            let (stopped, span) = (stop.clone(), span.clone());
             let thread = thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || runtime.block_on(stopped.cancelled()))?;
+                .spawn(move || span.in_scope(|| run(runtime, &stopped)))?;
             threads.push(thread);
         }
         Ok(Self {
@@ -47,13 +48,13 @@ impl Workers {
         })
     }
 
-    /// What starts tasks on these threads.
-    pub(crate) fn handles(&self) -> WorkerHandles {
+    /// Returns handles that start tasks on these threads.
+    pub(super) fn handles(&self) -> WorkerHandles {
         self.handles.clone()
     }
 
     /// Ends the threads and waits for them.
-    pub(crate) async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         self.stop.cancel();
         let threads = std::mem::take(&mut self.threads);
         let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
@@ -67,9 +68,15 @@ impl Drop for Workers {
     }
 }
 
-/// Starts tasks on the workers.
+/// Serves until `stopped`, then drops the runtime and with it all of its tasks.
+fn run(runtime: Runtime, stopped: &CancellationToken) {
+    runtime.block_on(stopped.cancelled());
+    drop(runtime);
+}
+
+/// Starts tasks on the workers. Clones share them.
 #[derive(Clone)]
-pub(crate) struct WorkerHandles(Arc<[Worker]>);
+pub(super) struct WorkerHandles(Arc<[Worker]>);
 
 struct Worker {
     handle: Handle,
@@ -77,13 +84,13 @@ struct Worker {
 }
 
 impl WorkerHandles {
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
+    /// Returns the number of workers.
+    pub(super) fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// A place on the least loaded worker, taken until it is dropped.
-    pub(crate) fn place(&self) -> Place {
+    /// Reserves a slot on the least loaded worker.
+    pub(super) fn slot(&self) -> WorkerSlot {
         let loads = self
             .0
             .iter()
@@ -95,30 +102,36 @@ impl WorkerHandles {
         if let Some(worker) = self.0.get(index) {
             worker.load.fetch_add(1, Ordering::Relaxed);
         }
-        Place {
+        WorkerSlot {
             workers: self.clone(),
             index,
         }
     }
 
-    /// Runs a task on the least loaded worker. It ends with the node at the latest.
-    pub(crate) fn spawn<F>(&self, task: F)
+    /// Calls `start` so that the tasks that it spawns with [`tokio::spawn`] run on a worker.
+    pub(super) fn enter<T>(&self, start: impl FnOnce() -> T) -> T {
+        let _entered = self.0.first().map(|worker| worker.handle.enter());
+        start()
+    }
+
+    /// Runs a task on the least loaded worker. It ends with the media node at the latest.
+    pub(super) fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.place().run(|_| task);
+        self.slot().run(|_| task);
     }
 }
 
-/// A place for one task on one worker.
-pub(crate) struct Place {
+/// Slot for one task on one worker, counted in its load until it is dropped.
+pub(super) struct WorkerSlot {
     workers: WorkerHandles,
     index: usize,
 }
 
-impl Place {
-    /// Runs the task that `start` makes for the worker of this number.
-    pub(crate) fn run<F>(self, start: impl FnOnce(usize) -> F)
+impl WorkerSlot {
+    /// Runs the task that `start` returns for the worker of this number.
+    pub(super) fn run<F>(self, start: impl FnOnce(usize) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -133,7 +146,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkerSlot {
     fn drop(&mut self) {
         if let Some(worker) = self.workers.0.get(self.index) {
             worker.load.fetch_sub(1, Ordering::Relaxed);
@@ -146,20 +159,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_spread_over_the_workers_and_are_given_back() {
-        let workers = Workers::start(2).unwrap();
+    fn slots_spread_over_the_workers_and_are_returned() {
+        let workers = Workers::start(2, &Span::none()).unwrap();
         let handles = workers.handles();
-        let first = handles.place();
-        let second = handles.place();
+        let first = handles.slot();
+        let second = handles.slot();
         assert_ne!(first.index, second.index);
         let freed = second.index;
         drop(second);
-        assert_eq!(handles.place().index, freed);
+        assert_eq!(handles.slot().index, freed);
     }
 
     #[tokio::test]
-    async fn stopping_drops_the_tasks() {
-        let workers = Workers::start(1).unwrap();
+    async fn stop_drops_the_tasks() {
+        let workers = Workers::start(1, &Span::none()).unwrap();
         let (kept, dropped) = tokio::sync::oneshot::channel::<()>();
         workers.handles().spawn(async move {
             std::future::pending::<()>().await;

@@ -1,7 +1,8 @@
-//! Who is connected: every publisher, viewer and relay with its counters, so that it can be listed, counted and let go.
+//! Registry of the connected clients: every publisher, viewer and relay with its counters. A client can be listed, counted
+//! and disconnected.
 //!
-//! Counters are the client's own and are added up when somebody asks: thousands of viewers on several cores share no
-//! cache line. A client that leaves adds its counters to the totals, which therefore never go back.
+//! Each client has its own counters, and a reader adds them up, so that thousands of viewers on several cores share no
+//! cache line. A client that disconnects adds its counters to the totals, so that totals never decrease.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -16,28 +17,28 @@ use futures::task::AtomicWaker;
 use media_wire::StreamKey;
 use serde::Serialize;
 
-/// Characters of a client's own name for itself that are kept.
+/// Characters that are kept of a `User-Agent` or `flashVer`. The client chooses its length.
 const MAX_AGENT_CHARS: usize = 120;
 
-/// How a client is connected.
+/// Protocol of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
+pub(crate) enum ClientKind {
     /// RTMP.
     Rtmp,
     /// HTTP-FLV.
     Flv,
     /// WebSocket-FLV.
     Ws,
-    /// Another node.
+    /// Relay to or from another media node.
     Relay,
 }
 
-impl Kind {
-    /// All of them, as the metrics list them.
+impl ClientKind {
+    /// All kinds, in the order of the metrics.
     pub(crate) const ALL: [Self; 4] = [Self::Rtmp, Self::Flv, Self::Ws, Self::Relay];
 
-    /// The value of the label `kind`.
+    /// Value of the metrics' label `kind`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Rtmp => "rtmp",
@@ -48,96 +49,107 @@ impl Kind {
     }
 }
 
-/// What a client does.
+/// Direction of a client's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Role {
+pub(crate) enum ClientRole {
     /// Sends a stream.
     Publisher,
-    /// Receives one.
+    /// Receives a stream.
     Viewer,
 }
 
-/// A client that just began to publish or to watch.
+impl ClientRole {
+    /// Value of the metrics' label `role`.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Publisher => "publisher",
+            Self::Viewer => "viewer",
+        }
+    }
+}
+
+/// A client that starts to publish or to play.
 pub(crate) struct NewClient {
     pub(crate) peer: SocketAddr,
-    pub(crate) kind: Kind,
-    pub(crate) role: Role,
+    pub(crate) kind: ClientKind,
+    pub(crate) role: ClientRole,
     pub(crate) stream: StreamKey,
-    /// What it calls itself: `User-Agent` or `flashVer`.
+    /// `User-Agent` or `flashVer`.
     pub(crate) agent: String,
 }
 
-/// One client and its counters.
+/// A connected client and its counters.
 pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
-    pub(crate) kind: Kind,
-    pub(crate) role: Role,
+    pub(crate) kind: ClientKind,
+    pub(crate) role: ClientRole,
     pub(crate) stream: StreamKey,
     pub(crate) agent: Box<str>,
     pub(crate) since: SystemTime,
     received: AtomicU64,
     sent: AtomicU64,
-    skips: AtomicU64,
-    /// The strongest reason to leave that was given, and the one that the connection was told.
-    stop: AtomicU8,
-    told: AtomicU8,
-    waiting: AtomicWaker,
+    lags: AtomicU64,
+    /// Strongest [`StopReason`] that was requested.
+    requested: AtomicU8,
+    /// Strongest [`StopReason`] that the connection has taken.
+    taken: AtomicU8,
+    waker: AtomicWaker,
 }
 
-/// Why a client is asked to leave.
+/// Reason to disconnect a client. A later one is stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StopReason {
-    /// The node is leaving: at the next keyframe.
+    /// The node drains: disconnect at the next keyframe.
     Draining = 1,
-    /// Somebody asked for it by the API.
+    /// An administrator disconnects the client through the API.
     Kicked = 2,
-    /// The node is leaving: now.
+    /// The drain deadline has passed: disconnect immediately.
     Now = 3,
 }
 
 impl Client {
-    /// Counts bytes that went to the client.
+    /// Counts bytes sent to the client.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes that came from the client.
+    /// Counts bytes received from the client.
     pub(crate) fn received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts a jump of a slow viewer to the newest keyframe.
-    pub(crate) fn skipped(&self) {
-        self.skips.fetch_add(1, Ordering::Relaxed);
+    /// Counts a jump of a lagging viewer to the newest keyframe.
+    pub(crate) fn lagged(&self) {
+        self.lags.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Bytes received, bytes sent, skips.
-    pub(crate) fn counters(&self) -> Counters {
-        Counters {
+    /// Returns the current counters.
+    pub(crate) fn counters(&self) -> ClientCounters {
+        ClientCounters {
             received: self.received.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
-            skips: self.skips.load(Ordering::Relaxed),
+            lags: self.lags.load(Ordering::Relaxed),
         }
     }
 
-    /// Asks the client's connection to let it go.
+    /// Requests the client's connection to disconnect it.
     pub(crate) fn stop(&self, reason: StopReason) {
-        self.stop.fetch_max(reason as u8, Ordering::Release);
-        self.waiting.wake();
+        self.requested.fetch_max(reason as u8, Ordering::Release);
+        self.waker.wake();
     }
 
-    /// Waits until the client is asked to leave; a second call waits for a stronger reason. Cancel-safe, for one task.
+    /// Waits for a request to disconnect; a second call waits for a stronger reason. Cancel-safe, for one task.
     pub(crate) async fn stopped(&self) -> StopReason {
         poll_fn(|context| self.poll_stopped(context)).await
     }
 
-    /// The same as [`Client::stopped`], without a future to keep.
+    /// Polls [`Client::stopped`] without a future to keep.
     pub(crate) fn poll_stopped(&self, context: &mut Context<'_>) -> Poll<StopReason> {
-        self.waiting.register(context.waker());
-        let reason = self.stop.load(Ordering::Acquire);
-        if self.told.fetch_max(reason, Ordering::Relaxed) >= reason {
+        self.waker.register(context.waker());
+        let reason = self.requested.load(Ordering::Acquire);
+        if self.taken.fetch_max(reason, Ordering::Relaxed) >= reason {
             return Poll::Pending;
         }
         Poll::Ready(match reason {
@@ -148,23 +160,23 @@ impl Client {
     }
 }
 
-/// What was counted for one client or for many.
+/// Counters of one client, or their sums over several clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
+pub(crate) struct ClientCounters {
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    pub(crate) skips: u64,
+    pub(crate) lags: u64,
 }
 
-impl Counters {
+impl ClientCounters {
     fn add(&mut self, other: Self) {
         self.received += other.received;
         self.sent += other.sent;
-        self.skips += other.skips;
+        self.lags += other.lags;
     }
 }
 
-/// All clients of a node.
+/// All clients of a media node.
 pub(crate) struct Clients {
     present: Mutex<Present>,
 }
@@ -173,7 +185,8 @@ pub(crate) struct Clients {
 struct Present {
     next_id: u64,
     clients: HashMap<u64, Arc<Client>>,
-    departed: HashMap<Kind, Counters>,
+    /// Sums of the clients that have disconnected.
+    departed: HashMap<ClientKind, ClientCounters>,
 }
 
 impl Clients {
@@ -183,7 +196,7 @@ impl Clients {
         })
     }
 
-    /// Lists a client until the guard is dropped.
+    /// Registers a client until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>, new: NewClient) -> ClientGuard {
         let mut present = self.lock();
         present.next_id += 1;
@@ -197,10 +210,10 @@ impl Clients {
             since: SystemTime::now(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
-            skips: AtomicU64::new(0),
-            stop: AtomicU8::new(0),
-            told: AtomicU8::new(0),
-            waiting: AtomicWaker::new(),
+            lags: AtomicU64::new(0),
+            requested: AtomicU8::new(0),
+            taken: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
         });
         present.clients.insert(client.id, Arc::clone(&client));
         drop(present);
@@ -210,20 +223,20 @@ impl Clients {
         }
     }
 
-    /// Everybody, the oldest first.
+    /// Returns all clients, the oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
         let mut all: Vec<_> = self.lock().clients.values().cloned().collect();
         all.sort_unstable_by_key(|client| client.id);
         all
     }
 
-    /// One client.
+    /// Returns the client with this id.
     pub(crate) fn find(&self, id: u64) -> Option<Arc<Client>> {
         self.lock().clients.get(&id).cloned()
     }
 
-    /// What was counted since the start, for one kind.
-    pub(crate) fn totals(&self, kind: Kind) -> Counters {
+    /// Returns the sums of the counters of one kind since the start.
+    pub(crate) fn totals(&self, kind: ClientKind) -> ClientCounters {
         let present = self.lock();
         let mut totals = present.departed.get(&kind).copied().unwrap_or_default();
         let clients = present.clients.values();
@@ -245,7 +258,7 @@ impl Clients {
     }
 }
 
-/// The place of a client in the list, left on drop.
+/// Registration of a client, removed on drop.
 pub(crate) struct ClientGuard {
     clients: Arc<Clients>,
     client: Arc<Client>,
@@ -272,33 +285,33 @@ mod tests {
     fn viewer(clients: &Arc<Clients>) -> ClientGuard {
         clients.enter(NewClient {
             peer: SocketAddr::from(([127, 0, 0, 1], 9)),
-            kind: Kind::Flv,
-            role: Role::Viewer,
+            kind: ClientKind::Flv,
+            role: ClientRole::Viewer,
             stream: StreamKey::new(None, "live", "a").unwrap(),
             agent: "x".repeat(1000),
         })
     }
 
     #[test]
-    fn totals_do_not_go_back_when_a_client_leaves() {
+    fn totals_do_not_decrease_when_a_client_disconnects() {
         let clients = Clients::new();
         let first = viewer(&clients);
         let second = viewer(&clients);
         first.sent(5);
         second.sent(7);
         drop(first);
-        assert_eq!(clients.totals(Kind::Flv).sent, 12);
+        assert_eq!(clients.totals(ClientKind::Flv).sent, 12);
         assert_eq!(clients.all().len(), 1);
     }
 
     #[test]
-    fn a_long_agent_is_cut() {
+    fn long_agent_is_truncated() {
         let clients = Clients::new();
         assert_eq!(viewer(&clients).agent.len(), MAX_AGENT_CHARS);
     }
 
     #[tokio::test]
-    async fn a_stop_is_seen_however_early_it_comes_and_grows_stronger() {
+    async fn stop_requested_before_the_wait_is_delivered_and_a_stronger_one_again() {
         let clients = Clients::new();
         let client = viewer(&clients);
         client.stop(StopReason::Draining);

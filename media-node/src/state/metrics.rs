@@ -1,198 +1,202 @@
-//! Every metric of a node: its name, its help and its labels. Label values come from closed sets; a stream's name is
-//! never one, because publishers choose it.
+//! Every metric of a media node: name, help and labels. Label values are closed sets. A stream's name is never a label,
+//! because publishers choose it.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use prometheus::{
-    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use media_engine::Registry;
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
 
-use crate::relay::RelayCounts;
-use crate::server::context::{Phase, Shared};
-use crate::state::clients::{Kind, Role};
+use super::clients::{ClientKind, ClientRole, Clients};
 
-/// The metrics that are counted where things happen, and those that are filled in when somebody asks.
+/// Counters that connections increment, and metrics that are set for each scrape.
 pub(crate) struct Metrics {
-    registry: Registry,
-    /// Connections that were refused; label `reason`: `limit`, `slow`, `protocol`, `request`.
+    registry: prometheus::Registry,
+    /// Label `reason`: `limit`, `timeout`, `protocol`, `request`.
     pub(crate) refused: IntCounterVec,
-    /// Publishes by encoders; label `event`: `refused`, `started`, and how it ended.
+    /// Label `event`: `started`, `refused`, or how the publish ended.
     pub(crate) publishes: IntCounterVec,
-    /// Plays; labels `kind` and `result`: `started`, `not_found`, `full`.
+    /// Labels `kind`, and `result`: `started`, `not_found`, `full`.
     pub(crate) plays: IntCounterVec,
-    /// Viewers that took no byte for too long.
     pub(crate) stalled: IntCounter,
-    scraped: Mutex<Scraped>,
+    /// Locked for a scrape, so that two scrapes do not raise a counter twice.
+    scraped: Mutex<ScrapedMetrics>,
 }
 
-struct Scraped {
+/// Sources of the metrics that are set for each scrape.
+pub(crate) struct Scrape<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) clients: &'a Clients,
+    pub(crate) connections: usize,
+    pub(crate) draining: bool,
+    pub(crate) relay_pulls: u64,
+    pub(crate) relay_forwards: u64,
+    pub(crate) relay_switches: u64,
+    pub(crate) relay_failures: u64,
+}
+
+struct ScrapedMetrics {
     connections: IntGauge,
     clients: IntGaugeVec,
     streams: IntGauge,
     publications: IntGauge,
     ingress: IntCounterVec,
     egress: IntCounterVec,
-    skips: IntCounterVec,
+    lags: IntCounterVec,
     draining: IntGauge,
-    relays: Relays,
-}
-
-/// What the relays have counted.
-struct Relays {
-    pulls: IntGauge,
-    pushes: IntGauge,
-    switches: IntCounter,
-    failures: IntCounter,
-}
-
-impl Relays {
-    fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| register(registry, IntGauge::new(name, help).expect(STATIC));
-        let counter = |name, help| register(registry, IntCounter::new(name, help).expect(STATIC));
-        Self {
-            pulls: gauge(
-                "live_relay_pulls",
-                "Streams that are pulled from other nodes.",
-            ),
-            pushes: gauge(
-                "live_relay_pushes",
-                "Streams that are forwarded to an origin.",
-            ),
-            switches: counter(
-                "live_relay_switches_total",
-                "Streams that went on with another upstream, or again with the same one.",
-            ),
-            failures: counter(
-                "live_relay_failures_total",
-                "Upstreams that were lost: they broke, hung or sent nonsense.",
-            ),
-        }
-    }
-
-    fn fill(&self, counts: RelayCounts) {
-        let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
-        self.pulls.set(gauge(counts.pulls));
-        self.pushes.set(gauge(counts.pushes));
-        grow(&self.switches, counts.switches);
-        grow(&self.failures, counts.failures);
-    }
+    relay_pulls: IntGauge,
+    relay_forwards: IntGauge,
+    relay_switches: IntCounter,
+    relay_failures: IntCounter,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let registry = Registry::new();
-        let counter = |name, help, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels).expect(STATIC);
-            register(&registry, metric)
-        };
-        let gauge = |name, help| register(&registry, IntGauge::new(name, help).expect(STATIC));
-        let clients = Opts::new("live_clients", "Publishers and viewers that are connected.");
-        let stalled = IntCounter::new(
-            "live_viewers_stalled_total",
-            "Viewers closed because they took no byte for too long.",
-        );
-        let build = Opts::new("live_build_info", "Always 1; the label is the version.");
-        let build = IntGaugeVec::new(build, &["version"]).expect(STATIC);
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        register(&registry, build);
-        // Open files, memory, processor time: process_*.
-        let process = prometheus::process_collector::ProcessCollector::for_self();
-        registry.register(Box::new(process)).expect(STATIC);
+        let new = Registration(prometheus::Registry::new());
+        new.gauges(
+            "live_build_info",
+            "Always 1, labelled by version.",
+            &["version"],
+        )
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
+        // process_*: open files, memory, processor time.
+        let process = Box::new(ProcessCollector::for_self());
+        new.0.register(process).expect(STATIC);
         Self {
-            refused: counter(
+            refused: new.counters(
                 "live_connections_refused_total",
                 "Connections refused.",
                 &["reason"],
             ),
-            publishes: counter(
+            publishes: new.counters(
                 "live_publishes_total",
-                "Publishes by encoders: refused, started, and how they ended.",
+                "Publishes by encoders: started, refused, and how they ended.",
                 &["event"],
             ),
-            plays: counter("live_plays_total", "Plays by viewers.", &["kind", "result"]),
-            stalled: register(&registry, stalled.expect(STATIC)),
-            scraped: Mutex::new(Scraped {
-                connections: gauge("live_connections", "Connections of the public ports."),
-                clients: register(
-                    &registry,
-                    IntGaugeVec::new(clients, &["kind", "role"]).expect(STATIC),
-                ),
-                streams: gauge("live_streams", "Streams that the node knows."),
-                publications: gauge("live_publications", "Streams that have a source now."),
-                ingress: counter("live_ingress_bytes_total", "Bytes received.", &["kind"]),
-                egress: counter("live_egress_bytes_total", "Bytes sent.", &["kind"]),
-                skips: counter(
-                    "live_viewer_skips_total",
-                    "Jumps of slow viewers to the newest keyframe.",
-                    &["kind"],
-                ),
-                relays: Relays::new(&registry),
-                draining: gauge("live_draining", "1 from the signal to leave on, else 0."),
-            }),
-            registry,
+            plays: new.counters("live_plays_total", "Plays by viewers.", &["kind", "result"]),
+            stalled: new.counter(
+                "live_viewers_stalled_total",
+                "Viewers closed because they accepted no byte for limits.stallTimeoutSeconds.",
+            ),
+            scraped: Mutex::new(ScrapedMetrics::new(&new)),
+            registry: new.0,
         }
     }
 
-    /// All metrics in the text format of Prometheus.
-    pub(crate) fn render(&self, shared: &Shared) -> Vec<u8> {
-        let scraped = self
-            .scraped
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        scraped.fill(shared);
+    /// Returns all metrics in the text format of Prometheus.
+    pub(crate) fn render(&self, scrape: &Scrape<'_>) -> Vec<u8> {
+        let scraped = self.scraped.lock().unwrap_or_else(PoisonError::into_inner);
+        scraped.set(scrape);
         let mut text = Vec::with_capacity(8 * 1024);
-        // Writing into memory fails only for a metric without values, which is left out then.
+        // Writing into memory fails only for a metric without values, which is then left out.
         drop(TextEncoder::new().encode(&self.registry.gather(), &mut text));
         text
     }
 }
 
-impl Scraped {
-    fn fill(&self, shared: &Shared) {
-        self.relays.fill(shared.relay.counts());
-        set(&self.connections, *shared.connections.open().borrow());
-        let streams = shared.registry.streams();
-        let published =
-            |stream: &&std::sync::Arc<media_engine::Stream>| stream.state().publication.is_some();
-        set(&self.publications, streams.iter().filter(published).count());
+impl ScrapedMetrics {
+    fn new(new: &Registration) -> Self {
+        Self {
+            connections: new.gauge("live_connections", "Open connections of the public ports."),
+            clients: new.gauges(
+                "live_clients",
+                "Connected publishers and viewers.",
+                &["kind", "role"],
+            ),
+            streams: new.gauge("live_streams", "Streams that exist on this media node."),
+            publications: new.gauge("live_publications", "Streams that have a source."),
+            ingress: new.counters("live_ingress_bytes_total", "Bytes received.", &["kind"]),
+            egress: new.counters("live_egress_bytes_total", "Bytes sent.", &["kind"]),
+            lags: new.counters(
+                "live_viewer_lags_total",
+                "Jumps of lagging viewers to the newest keyframe.",
+                &["kind"],
+            ),
+            relay_pulls: new.gauge("live_relay_pulls", "Streams pulled from other media nodes."),
+            relay_forwards: new.gauge("live_relay_forwards", "Streams forwarded to an origin."),
+            relay_switches: new.counter(
+                "live_relay_switches_total",
+                "Relays that continued with another upstream, or again with the same one.",
+            ),
+            relay_failures: new.counter(
+                "live_relay_failures_total",
+                "Upstreams lost: the connection failed, timed out or sent invalid data.",
+            ),
+            draining: new.gauge("live_draining", "1 while the media node drains, else 0."),
+        }
+    }
+
+    fn set(&self, scrape: &Scrape<'_>) {
+        let streams = scrape.registry.streams();
+        let published = streams
+            .iter()
+            .filter(|stream| stream.state().publication.is_some());
+        set(&self.publications, published.count());
         set(&self.streams, streams.len());
-        self.draining
-            .set(i64::from(shared.phase() != Phase::Running));
-        let all = shared.clients.all();
-        for kind in Kind::ALL {
-            for (role, label) in [(Role::Publisher, "publisher"), (Role::Viewer, "viewer")] {
-                let here = all
+        set(&self.connections, scrape.connections);
+        self.draining.set(i64::from(scrape.draining));
+        self.set_clients(scrape.clients);
+        let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
+        self.relay_pulls.set(gauge(scrape.relay_pulls));
+        self.relay_forwards.set(gauge(scrape.relay_forwards));
+        raise(&self.relay_switches, scrape.relay_switches);
+        raise(&self.relay_failures, scrape.relay_failures);
+    }
+
+    fn set_clients(&self, clients: &Clients) {
+        let all = clients.all();
+        for kind in ClientKind::ALL {
+            for role in [ClientRole::Publisher, ClientRole::Viewer] {
+                let matching = all
                     .iter()
                     .filter(|client| client.kind == kind && client.role == role);
-                set(
-                    &self.clients.with_label_values(&[kind.label(), label]),
-                    here.count(),
-                );
+                let labels = [kind.label(), role.label()];
+                set(&self.clients.with_label_values(&labels), matching.count());
             }
-            let totals = shared.clients.totals(kind);
-            raise(&self.ingress, kind, totals.received);
-            raise(&self.egress, kind, totals.sent);
-            raise(&self.skips, kind, totals.skips);
+            let totals = clients.totals(kind);
+            let label = [kind.label()];
+            raise(&self.ingress.with_label_values(&label), totals.received);
+            raise(&self.egress.with_label_values(&label), totals.sent);
+            raise(&self.lags.with_label_values(&label), totals.lags);
         }
     }
 }
 
-const STATIC: &str = "metrics are static and named once";
+/// Creates metrics and registers them.
+struct Registration(prometheus::Registry);
 
-fn register<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: C) -> C {
-    registry.register(Box::new(metric.clone())).expect(STATIC);
-    metric
+impl Registration {
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help).expect(STATIC))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect(STATIC))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect(STATIC))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels).expect(STATIC))
+    }
+
+    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> C {
+        self.0.register(Box::new(metric.clone())).expect(STATIC);
+        metric
+    }
 }
+
+const STATIC: &str = "names are valid and used once";
 
 fn set(gauge: &IntGauge, value: usize) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-/// Totals only grow, so that the difference is what the counter still lacks.
-fn raise(counter: &IntCounterVec, kind: Kind, total: u64) {
-    grow(&counter.with_label_values(&[kind.label()]), total);
-}
-
-fn grow(counter: &IntCounter, total: u64) {
+/// Raises a counter to a total, which never decreases.
+fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }

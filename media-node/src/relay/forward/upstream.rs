@@ -22,7 +22,7 @@ use super::super::body::{Outflow, Until};
 use super::super::client::{ClientError, Connection, json};
 use super::super::protocol::{Conflict, PUSH, Parameters, Reason};
 use super::Forward;
-use crate::state::clients::{ClientGuard, Role, StopReason};
+use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
 /// How often the origin is asked whether it has the stream.
 const ASK: Duration = Duration::from_millis(200);
@@ -195,7 +195,7 @@ impl Carrier {
         let client = self
             .forward
             .relay
-            .enter(self.origin, Role::Viewer, key, &node);
+            .enter(self.origin, ClientRole::Viewer, key, &node);
         let client = Arc::new(client);
         let until = Until::Finished(self.finished.clone());
         let body = Outflow::new(cursor, until, Arc::clone(&client)).body();

@@ -23,7 +23,7 @@ use super::super::client::nothing;
 use super::super::protocol::{PULL, Parameters};
 use super::super::survey::{Answer, Survey, Until};
 use super::{Ended, WAIT};
-use crate::state::clients::{ClientGuard, Role, StopReason};
+use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
 /// What an origin has for the head of its answer. It has just said that it has the stream, so it is busy rather than gone.
 const HEAD: Duration = Duration::from_secs(2);
@@ -167,7 +167,7 @@ impl<'a> Session<'a> {
         let Answer { origin, node, .. } = self.answer;
         let client = self
             .relay
-            .enter(*origin, Role::Publisher, self.stream.key(), node);
+            .enter(*origin, ClientRole::Publisher, self.stream.key(), node);
         self.client = Some(client);
         self.heard = Instant::now();
         answer.into_body()

@@ -16,7 +16,7 @@ use super::super::forward::Carried;
 use super::super::protocol::{Parameters, Reason};
 use super::{Caller, Denied, json};
 use crate::response::Body;
-use crate::state::clients::{self, ClientGuard, StopReason};
+use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
 /// What an edge has to close its encoder beyond the time that an encoder may be idle.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl Relay {
         self.ring();
         let _announced = Carried::announce(self, &stream, epoch);
         info!(%stream, epoch = epoch.0, "publish forwarded to here");
-        let client = self.enter(caller.peer, clients::Role::Publisher, &stream, &caller.node);
+        let client = self.enter(caller.peer, ClientRole::Publisher, &stream, &caller.node);
         let mut inflow = Inflow {
             client,
             publication,

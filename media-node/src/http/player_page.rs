@@ -1,13 +1,13 @@
-//! The player page, embedded in the binary: nothing of it comes from another host.
+//! The player page, embedded in the binary. It loads nothing from another host.
 
-/// A file of the page: its content type and its bytes.
-type Asset = (&'static str, &'static [u8]);
+/// Media type and content of a file.
+type File = (&'static str, &'static [u8]);
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// The file of the page at a path, if there is one.
-pub(crate) fn respond(path: &str) -> Option<Asset> {
-    let asset: Asset = match path {
+/// Returns the page's file at this path.
+pub(super) fn file(path: &str) -> Option<File> {
+    let file: File = match path {
         "/" => (
             "text/html; charset=utf-8",
             include_bytes!("../../player/index.html"),
@@ -17,19 +17,16 @@ pub(crate) fn respond(path: &str) -> Option<Asset> {
             include_bytes!("../../player/player.css"),
         ),
         "/player/player.js" => (JAVASCRIPT, include_bytes!("../../player/player.js")),
-        "/player/words.js" => (JAVASCRIPT, include_bytes!("../../player/words.js")),
+        "/player/messages.js" => (JAVASCRIPT, include_bytes!("../../player/messages.js")),
         "/player/icon.svg" => ("image/svg+xml", include_bytes!("../../player/icon.svg")),
-        "/player/mpegts.js" => (
-            JAVASCRIPT,
-            include_bytes!(concat!(env!("OUT_DIR"), "/mpegts.js")),
-        ),
+        "/player/mpegts.js" => (JAVASCRIPT, include_bytes!("../../player/vendor/mpegts.js")),
         "/player/mpegts.js.LICENSE.txt" => (
             "text/plain; charset=utf-8",
-            include_bytes!(concat!(env!("OUT_DIR"), "/mpegts.js.LICENSE.txt")),
+            include_bytes!("../../player/vendor/mpegts.js.LICENSE.txt"),
         ),
         _ => return None,
     };
-    Some(asset)
+    Some(file)
 }
 
 #[cfg(test)]
@@ -37,30 +34,30 @@ mod tests {
     use super::*;
 
     fn text(path: &str) -> &'static str {
-        std::str::from_utf8(respond(path).unwrap().1).unwrap()
+        std::str::from_utf8(file(path).unwrap().1).unwrap()
     }
 
     #[test]
-    fn whatever_the_page_loads_is_embedded() {
+    fn every_file_that_the_page_loads_is_embedded() {
         let page = text("/");
         let mut found = 0;
         for attribute in ["src=\"", "href=\""] {
             for rest in page.split(attribute).skip(1) {
                 let reference = rest.split('"').next().unwrap();
-                assert!(respond(&format!("/{reference}")).is_some(), "{reference}");
+                assert!(file(&format!("/{reference}")).is_some(), "{reference}");
                 found += 1;
             }
         }
         assert!(found >= 4, "{found}");
-        assert!(text("/player/player.js").contains("from \"./words.js\""));
+        assert!(text("/player/player.js").contains("from \"./messages.js\""));
     }
 
     #[test]
-    fn the_page_names_no_other_host() {
+    fn page_loads_nothing_from_another_host() {
         for path in [
             "/",
             "/player/player.js",
-            "/player/words.js",
+            "/player/messages.js",
             "/player/player.css",
         ] {
             assert!(
@@ -72,20 +69,22 @@ mod tests {
     }
 
     #[test]
-    fn the_library_is_there_or_says_why_not() {
+    fn library_is_the_vendored_version() {
+        let version = include_str!("../../player/vendor/VERSION");
+        let version = version.split_whitespace().nth(1).unwrap();
         let library = text("/player/mpegts.js");
-        assert!(library.contains("playerMissing") || library.contains("createPlayer"));
+        assert!(library.contains("createPlayer") && library.contains(version));
     }
 
     #[test]
-    fn other_paths_are_not_the_page() {
+    fn other_paths_are_no_files() {
         for path in [
             "",
             "/player/",
             "/player/../player.js",
             "/live/livestream.flv",
         ] {
-            assert!(respond(path).is_none(), "{path}");
+            assert!(file(path).is_none(), "{path}");
         }
     }
 }

@@ -1,0 +1,140 @@
+//! Finding a stream for a viewer: from a play request to the first bytes. Waits for a stream that does not exist yet, for a
+//! bounded time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use media_engine::{Batch, Cursor, CursorEvent, Format, Registry, Start, Stream, StreamState};
+use media_wire::{InvalidKey, StreamKey};
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::relay::Relay;
+use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
+use crate::state::metrics::Metrics;
+
+/// Finds streams, on this media node or through a relay.
+pub(crate) struct StreamFinder {
+    pub(crate) registry: Registry,
+    pub(crate) relay: Relay,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Time that a viewer waits for a stream. Zero waits only until every origin has answered.
+    pub(crate) play_wait: Duration,
+}
+
+/// A viewer's request for a stream.
+pub(crate) struct PlayRequest {
+    pub(crate) key: StreamKey,
+    pub(crate) kind: ClientKind,
+    pub(crate) peer: SocketAddr,
+    pub(crate) agent: String,
+    /// Worker that serves the viewer.
+    pub(crate) worker: usize,
+}
+
+/// A viewer, registered as a client, with its stream.
+pub(crate) struct Play {
+    pub(crate) client: ClientGuard,
+    pub(crate) opened: OpenedStream,
+}
+
+/// A stream, and a cursor whose first bytes are ready.
+pub(crate) struct OpenedStream {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) cursor: Cursor,
+    pub(crate) first: Batch,
+}
+
+/// Reason that a play request gets no stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotPlayable {
+    /// No media node has a publication of it.
+    #[error("no such stream")]
+    NotFound,
+    /// `limits.maxStreams` is reached.
+    #[error("too many streams on this media node")]
+    Full,
+    /// Its name is not a stream key.
+    #[error(transparent)]
+    Name(#[from] InvalidKey),
+}
+
+impl StreamFinder {
+    /// Subscribes to a stream, waits for its first bytes and registers the viewer.
+    ///
+    /// # Errors
+    /// After `playWaitSeconds` at the latest, [`NotPlayable::NotFound`].
+    pub(crate) async fn play(&self, request: PlayRequest) -> Result<Play, NotPlayable> {
+        let opened = self.find(&request).await;
+        let result = match &opened {
+            Ok(_) => "started",
+            Err(NotPlayable::Full) => "full",
+            Err(_) => "not_found",
+        };
+        let labels = [request.kind.label(), result];
+        self.metrics.plays.with_label_values(&labels).inc();
+        debug!(stream = %request.key, kind = labels[0], result, agent = request.agent, "play");
+        let opened = opened?;
+        let client = self.clients.enter(NewClient {
+            peer: request.peer,
+            kind: request.kind,
+            role: ClientRole::Viewer,
+            stream: request.key,
+            agent: request.agent,
+        });
+        Ok(Play { client, opened })
+    }
+
+    async fn find(&self, request: &PlayRequest) -> Result<OpenedStream, NotPlayable> {
+        let stream = || {
+            let stream = self.registry.open(&request.key);
+            stream.map_err(|_| NotPlayable::Full)
+        };
+        let opened = async {
+            loop {
+                if let Some(opened) = self.open(stream()?, request).await {
+                    return Ok(opened);
+                }
+            }
+        };
+        if self.play_wait.is_zero() {
+            let stream = stream()?;
+            tokio::select! {
+                biased;
+                opened = opened => opened,
+                () = self.relay.nobody_has(&stream) => Err(NotPlayable::NotFound),
+            }
+        } else {
+            let expired = Err(NotPlayable::NotFound);
+            timeout(self.play_wait, opened).await.unwrap_or(expired)
+        }
+    }
+
+    /// Waits for a stream's first bytes. Returns `None` when the stream has ended and another one may have its name.
+    async fn open(&self, stream: Arc<Stream>, request: &PlayRequest) -> Option<OpenedStream> {
+        let format = match request.kind {
+            ClientKind::Rtmp => Format::Rtmp,
+            ClientKind::Flv | ClientKind::Ws | ClientKind::Relay => Format::Flv,
+        };
+        let mut cursor = stream.subscribe(format, Start::Newest, request.worker);
+        self.relay.want(&stream);
+        // A stream without a publisher may still hold its last frames. They are for viewers that saw it live.
+        let mut states = stream.watch();
+        let is_live = |state: &StreamState| state.publication.is_some() && state.playable;
+        let state = states.wait_for(|state| state.ended || is_live(state)).await;
+        let ended = state.map_or(true, |state| state.ended);
+        if ended {
+            return None;
+        }
+        match cursor.next().await {
+            CursorEvent::Batch(first) => Some(OpenedStream {
+                stream,
+                cursor,
+                first,
+            }),
+            CursorEvent::Ended => None,
+        }
+    }
+}

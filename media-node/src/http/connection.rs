@@ -1,0 +1,90 @@
+//! An HTTP connection and the responses that are sent on it whole.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::context::HttpContext;
+use super::response::{self, HttpStatus};
+
+/// Time that a connection may take to accept a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Media type of responses of one line.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An HTTP connection.
+pub(super) struct HttpConnection {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) context: Arc<HttpContext>,
+    /// Worker that serves the connection.
+    pub(super) worker: usize,
+}
+
+/// Properties of a response that follow from its request.
+#[derive(Clone, Copy)]
+pub(super) struct ResponseMode {
+    pub(super) keep_alive: bool,
+    /// The response to a HEAD request.
+    pub(super) without_body: bool,
+}
+
+impl ResponseMode {
+    /// A response after which the connection is closed.
+    pub(super) const CLOSING: Self = Self {
+        keep_alive: false,
+        without_body: false,
+    };
+}
+
+/// What a connection does after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterResponse {
+    /// It serves the next request.
+    KeepAlive,
+    /// It is closed.
+    Close,
+}
+
+impl HttpConnection {
+    /// Sends a response of one line.
+    pub(super) async fn respond_text(
+        &mut self,
+        status: HttpStatus,
+        line: &str,
+        mode: ResponseMode,
+    ) -> io::Result<AfterResponse> {
+        let line = format!("{line}\n");
+        self.respond(status, &[("Content-Type", TEXT)], line.as_bytes(), mode)
+            .await
+    }
+
+    /// Sends a response.
+    pub(super) async fn respond(
+        &mut self,
+        status: HttpStatus,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        mode: ResponseMode,
+    ) -> io::Result<AfterResponse> {
+        let header = response::header(status, headers, body.len(), mode.keep_alive);
+        let body = if mode.without_body { &[][..] } else { body };
+        self.write(&[header.as_bytes(), body].concat()).await?;
+        Ok(if mode.keep_alive {
+            AfterResponse::KeepAlive
+        } else {
+            AfterResponse::Close
+        })
+    }
+
+    /// Sends bytes.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(RESPONSE_TIMEOUT, self.socket.write_all(bytes)).await?
+    }
+}

@@ -1,0 +1,20 @@
+//! Handles that an HTTP session uses.
+
+use std::sync::Arc;
+
+use media_config::NodeConfig;
+use tokio::sync::watch;
+
+use super::listing::StreamList;
+use crate::delivery::finder::StreamFinder;
+use crate::state::metrics::Metrics;
+use crate::state::phase::Phase;
+
+/// Handles that an HTTP session uses.
+pub(crate) struct HttpContext {
+    pub(crate) config: Arc<NodeConfig>,
+    pub(crate) finder: Arc<StreamFinder>,
+    pub(crate) list: StreamList,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) phase: watch::Receiver<Phase>,
+}

@@ -1,0 +1,216 @@
+//! Parses the header section of requests to the public HTTP port.
+
+use super::response::HttpStatus;
+
+/// Bytes of a request's header section. A player's is below 1 KiB, a browser's with cookies below 8.
+pub(super) const MAX_HEADER_BYTES: usize = 8 * 1024;
+
+/// Headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// A request without a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct HttpRequest {
+    pub(super) method: HttpMethod,
+    /// Path and query.
+    pub(super) target: String,
+    pub(super) host: Option<String>,
+    pub(super) agent: String,
+    /// Whether the connection may serve another request.
+    pub(super) keep_alive: bool,
+    /// Whether it is HTTP/1.1, all of whose clients decode chunked bodies (RFC 9112, section 7.1).
+    pub(super) supports_chunked: bool,
+    /// Whether a body follows. No request of this port may have one.
+    pub(super) has_body: bool,
+    /// The WebSocket handshake, if the request is one.
+    pub(super) websocket: Option<WebSocketHandshake>,
+    /// Whether a browser asks if a public page may connect to this private address.
+    pub(super) requests_private_network: bool,
+}
+
+/// The methods that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HttpMethod {
+    Get,
+    Head,
+    Options,
+    Other,
+}
+
+/// A client's WebSocket handshake, RFC 6455 section 4.1.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WebSocketHandshake {
+    pub(super) key: String,
+    pub(super) version: String,
+}
+
+/// Reason that a request is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RequestError {
+    /// Not HTTP/1.
+    #[error("not an HTTP/1 request")]
+    Malformed,
+    /// The request line exceeds the limit.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// The headers exceed the limit.
+    #[error("the request's headers are too large")]
+    TooLarge,
+}
+
+impl RequestError {
+    /// Returns the status of the response.
+    pub(super) fn status(self) -> HttpStatus {
+        match self {
+            Self::Malformed => HttpStatus::BAD_REQUEST,
+            Self::TargetTooLong => HttpStatus::URI_TOO_LONG,
+            Self::TooLarge => HttpStatus::HEADERS_TOO_LARGE,
+        }
+    }
+}
+
+/// Parses a request. Returns it with its length in bytes, or `None` while it is incomplete.
+pub(super) fn parse(input: &[u8]) -> Result<Option<(HttpRequest, usize)>, RequestError> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    let section = input.get(..MAX_HEADER_BYTES).unwrap_or(input);
+    match request.parse(section) {
+        Ok(httparse::Status::Complete(length)) => Ok(Some((read(&request), length))),
+        Ok(httparse::Status::Partial) if input.len() < MAX_HEADER_BYTES => Ok(None),
+        Ok(httparse::Status::Partial) if section.contains(&b'\n') => Err(RequestError::TooLarge),
+        Ok(httparse::Status::Partial) => Err(RequestError::TargetTooLong),
+        Err(httparse::Error::TooManyHeaders) => Err(RequestError::TooLarge),
+        Err(_) => Err(RequestError::Malformed),
+    }
+}
+
+fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
+    let header = |name: &str| {
+        let header = request
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(header.value).ok().map(str::trim)
+    };
+    let lists = |name: &str, wanted: &str| {
+        let mut values = header(name).unwrap_or_default().split(',');
+        values.any(|value| value.trim().eq_ignore_ascii_case(wanted))
+    };
+    let is_websocket = lists("Upgrade", "websocket") && lists("Connection", "upgrade");
+    let keep_alive = match request.version {
+        Some(1) => !lists("Connection", "close"),
+        _ => lists("Connection", "keep-alive"),
+    };
+    HttpRequest {
+        method: match request.method {
+            Some("GET") => HttpMethod::Get,
+            Some("HEAD") => HttpMethod::Head,
+            Some("OPTIONS") => HttpMethod::Options,
+            _ => HttpMethod::Other,
+        },
+        target: origin_form(request.path.unwrap_or_default()).to_owned(),
+        host: header("Host").map(str::to_owned),
+        agent: header("User-Agent").unwrap_or_default().to_owned(),
+        keep_alive,
+        supports_chunked: request.version == Some(1),
+        has_body: header("Transfer-Encoding").is_some()
+            || header("Content-Length").is_some_and(|length| length != "0"),
+        websocket: is_websocket.then(|| WebSocketHandshake {
+            key: header("Sec-WebSocket-Key").unwrap_or_default().to_owned(),
+            version: header("Sec-WebSocket-Version")
+                .unwrap_or_default()
+                .to_owned(),
+        }),
+        requests_private_network: header("Access-Control-Request-Private-Network").is_some(),
+    }
+}
+
+/// Returns the path and query of a target. A proxy's client may send a whole URL, RFC 9112 section 3.2.2.
+fn origin_form(target: &str) -> &str {
+    match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest
+            .find('/')
+            .map_or("/", |slash| rest.get(slash..).unwrap_or("/")),
+        _ => target,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> HttpRequest {
+        parse(text.as_bytes()).unwrap().unwrap().0
+    }
+
+    #[test]
+    fn request_of_a_player_is_parsed() {
+        let request =
+            request("GET /live/a.flv?token=x HTTP/1.1\r\nHost: h:8080\r\nUser-Agent: Lavf\r\n\r\n");
+        assert_eq!(request.target, "/live/a.flv?token=x");
+        assert_eq!(request.host.as_deref(), Some("h:8080"));
+        assert_eq!(
+            (request.agent.as_str(), request.keep_alive, request.has_body),
+            ("Lavf", true, false)
+        );
+    }
+
+    #[test]
+    fn http_1_0_closes_unless_keep_alive_is_requested() {
+        assert!(!request("GET / HTTP/1.0\r\n\r\n").keep_alive);
+        assert!(request("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").keep_alive);
+        assert!(!request("GET / HTTP/1.0\r\n\r\n").supports_chunked);
+        assert!(request("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").supports_chunked);
+        assert!(!request("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").keep_alive);
+    }
+
+    #[test]
+    fn whole_url_is_reduced_to_its_path() {
+        assert_eq!(
+            request("GET http://h/live/a.flv HTTP/1.1\r\n\r\n").target,
+            "/live/a.flv"
+        );
+        assert_eq!(
+            request("GET /live/a.flv?x=http://h/ HTTP/1.1\r\n\r\n").target,
+            "/live/a.flv?x=http://h/"
+        );
+    }
+
+    #[test]
+    fn every_prefix_of_a_request_is_incomplete() {
+        let text = b"GET /live/a.flv HTTP/1.1\r\nHost: h\r\n\r\n";
+        for end in 0..text.len() {
+            assert_eq!(parse(&text[..end]), Ok(None), "{end}");
+        }
+    }
+
+    #[test]
+    fn each_limit_has_its_own_error() {
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_HEADER_BYTES));
+        assert_eq!(parse(long.as_bytes()), Err(RequestError::TargetTooLong));
+        let large = format!(
+            "GET / HTTP/1.1\r\nCookie: {}\r\n\r\n",
+            "a".repeat(MAX_HEADER_BYTES)
+        );
+        assert_eq!(parse(large.as_bytes()), Err(RequestError::TooLarge));
+        let many = format!(
+            "GET / HTTP/1.1\r\n{}\r\n",
+            "A: b\r\n".repeat(MAX_HEADERS + 1)
+        );
+        assert_eq!(parse(many.as_bytes()), Err(RequestError::TooLarge));
+        assert_eq!(parse(b"\x03\0\0\0\0"), Err(RequestError::Malformed));
+    }
+
+    #[test]
+    fn websocket_handshake_of_a_browser_is_parsed() {
+        let request = request(
+            "GET /live/a.flv HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        );
+        let handshake = request.websocket.unwrap();
+        assert_eq!(
+            (handshake.key.as_str(), handshake.version.as_str()),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "13")
+        );
+    }
+}

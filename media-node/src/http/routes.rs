@@ -1,0 +1,246 @@
+//! Requests of one connection: each is parsed and answered, until one of them requests a stream.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use media_wire::StreamKey;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::body::BodyFraming;
+use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
+use super::request::{self, HttpMethod, HttpRequest, MAX_HEADER_BYTES, RequestError};
+use super::response::{self, HttpStatus};
+use super::{player_page, websocket};
+use crate::delivery::finder::{NotPlayable, Play, PlayRequest};
+use crate::state::clients::ClientKind;
+use crate::state::phase::Phase;
+
+const ALLOWED_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// What the requests of a connection lead to.
+pub(super) enum Outcome {
+    /// The connection is to be closed.
+    Close,
+    /// The connection becomes an HTTP-FLV stream, whose response is not yet sent.
+    Flv(Play, BodyFraming),
+    /// The connection has become a WebSocket. The bytes follow the handshake.
+    WebSocket(Play, BytesMut),
+}
+
+/// Answers requests until the connection ends or becomes a stream.
+pub(super) async fn serve(connection: &mut HttpConnection) -> Outcome {
+    let mut input = BytesMut::with_capacity(1024);
+    let mut is_first = true;
+    loop {
+        let request = match connection.next_request(&mut input, is_first).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return Outcome::Close,
+            Err(error) => {
+                connection.refuse(error).await;
+                return Outcome::Close;
+            }
+        };
+        is_first = false;
+        match connection.answer(request, &mut input).await {
+            Ok(None) => {}
+            Ok(Some(outcome)) => return outcome,
+            Err(_) => return Outcome::Close,
+        }
+    }
+}
+
+/// Reason that a connection ends with an error response.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum NoRequest {
+    #[error("{0}")]
+    Invalid(RequestError),
+    #[error("the request took too long")]
+    Timeout,
+}
+
+impl From<AfterResponse> for Option<Outcome> {
+    fn from(after: AfterResponse) -> Self {
+        match after {
+            AfterResponse::KeepAlive => None,
+            AfterResponse::Close => Some(Outcome::Close),
+        }
+    }
+}
+
+impl HttpConnection {
+    /// Returns the next request; `None` when the connection ends without one.
+    async fn next_request(
+        &mut self,
+        input: &mut BytesMut,
+        is_first: bool,
+    ) -> Result<Option<HttpRequest>, NoRequest> {
+        let limit = self.context.config.limits.handshake_timeout();
+        let request = async {
+            loop {
+                if let Some((request, length)) =
+                    request::parse(input).map_err(NoRequest::Invalid)?
+                {
+                    input.advance(length);
+                    return Ok(Some(request));
+                }
+                input.reserve(MAX_HEADER_BYTES / 8);
+                match self.socket.read_buf(input).await {
+                    Ok(0) | Err(_) => return Ok(None),
+                    Ok(_) => {}
+                }
+            }
+        };
+        let closing = async {
+            let mut phases = self.context.phase.clone();
+            drop(phases.wait_for(|phase| *phase == Phase::Closing).await);
+        };
+        tokio::select! {
+            request = timeout(limit, request) => match request {
+                Ok(request) => request,
+                Err(_) if input.is_empty() => Ok(None),
+                Err(_) => Err(NoRequest::Timeout),
+            },
+            // A browser keeps idle connections open, which would delay the drain.
+            () = closing, if !is_first => Ok(None),
+        }
+    }
+
+    async fn refuse(&mut self, reason: NoRequest) {
+        let status = match reason {
+            NoRequest::Invalid(error) => error.status(),
+            NoRequest::Timeout => HttpStatus::REQUEST_TIMEOUT,
+        };
+        let refused = &self.context.metrics.refused;
+        refused.with_label_values(&["request"]).inc();
+        debug!(%reason, "request refused");
+        let mode = ResponseMode::CLOSING;
+        drop(self.respond_text(status, &reason.to_string(), mode).await);
+    }
+
+    /// Answers a request. Returns `None` when the connection may serve another one.
+    async fn answer(
+        &mut self,
+        request: HttpRequest,
+        input: &mut BytesMut,
+    ) -> io::Result<Option<Outcome>> {
+        let closing = *self.context.phase.borrow() == Phase::Closing;
+        let mode = ResponseMode {
+            keep_alive: request.keep_alive && !request.has_body && !closing,
+            without_body: request.method == HttpMethod::Head,
+        };
+        let path = request.target.split('?').next().unwrap_or_default();
+        let after = match request.method {
+            HttpMethod::Options => self.answer_preflight(&request, mode).await?,
+            HttpMethod::Other => {
+                let headers = [("Allow", ALLOWED_METHODS), ("Content-Type", TEXT)];
+                let line = b"only GET, HEAD and OPTIONS are allowed\n";
+                let status = HttpStatus::METHOD_NOT_ALLOWED;
+                self.respond(status, &headers, line, mode).await?
+            }
+            HttpMethod::Get | HttpMethod::Head if request.has_body => {
+                let line = "a request to this port has no body";
+                self.respond_text(HttpStatus::BAD_REQUEST, line, mode)
+                    .await?
+            }
+            HttpMethod::Get | HttpMethod::Head if path.ends_with(".flv") => {
+                return self.open_stream(request, input, mode).await;
+            }
+            HttpMethod::Get | HttpMethod::Head => self.answer_page(path, mode).await?,
+        };
+        Ok(after.into())
+    }
+
+    /// Answers a browser's question whether a page of another site may send a request: any page may.
+    async fn answer_preflight(
+        &mut self,
+        request: &HttpRequest,
+        mode: ResponseMode,
+    ) -> io::Result<AfterResponse> {
+        let mut headers = vec![
+            ("Access-Control-Allow-Methods", ALLOWED_METHODS),
+            ("Access-Control-Allow-Headers", "*"),
+            ("Access-Control-Max-Age", "86400"),
+        ];
+        if request.requests_private_network {
+            headers.push(("Access-Control-Allow-Private-Network", "true"));
+        }
+        self.respond(HttpStatus::NO_CONTENT, &headers, b"", mode)
+            .await
+    }
+
+    /// Answers with the list of streams or a file of the player page.
+    async fn answer_page(&mut self, path: &str, mode: ResponseMode) -> io::Result<AfterResponse> {
+        if path == "/streams.json" {
+            let list = serde_json::to_vec(&self.context.list.read().await)?;
+            let headers = [("Content-Type", "application/json")];
+            return self.respond(HttpStatus::OK, &headers, &list, mode).await;
+        }
+        if let Some((media_type, body)) = player_page::file(path) {
+            let headers = [("Content-Type", media_type)];
+            return self.respond(HttpStatus::OK, &headers, body, mode).await;
+        }
+        let line = "not found; streams are at /APP/STREAM.flv";
+        self.respond_text(HttpStatus::NOT_FOUND, line, mode).await
+    }
+
+    async fn open_stream(
+        &mut self,
+        request: HttpRequest,
+        input: &mut BytesMut,
+        mode: ResponseMode,
+    ) -> io::Result<Option<Outcome>> {
+        let accept = request.websocket.as_ref().map(websocket::accept);
+        if accept == Some(None) {
+            let headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
+            let line = b"not a handshake of WebSocket version 13\n";
+            let status = HttpStatus::UPGRADE_REQUIRED;
+            return Ok(self.respond(status, &headers, line, mode).await?.into());
+        }
+        let accept = accept.flatten();
+        let body = match request.supports_chunked {
+            true => BodyFraming::Chunked,
+            false => BodyFraming::UntilClosed,
+        };
+        let kind = match accept {
+            Some(_) => ClientKind::Ws,
+            None => ClientKind::Flv,
+        };
+        let play = match self.find(request, kind).await {
+            Ok(play) => play,
+            Err(error) => {
+                let status = match error {
+                    NotPlayable::NotFound => HttpStatus::NOT_FOUND,
+                    NotPlayable::Full => HttpStatus::UNAVAILABLE,
+                    NotPlayable::Name(_) => HttpStatus::BAD_REQUEST,
+                };
+                let after = self.respond_text(status, &error.to_string(), mode).await?;
+                return Ok(after.into());
+            }
+        };
+        if mode.without_body {
+            self.write(response::stream_header(body).as_bytes()).await?;
+            return Ok(Some(Outcome::Close));
+        }
+        let Some(accept) = accept else {
+            return Ok(Some(Outcome::Flv(play, body)));
+        };
+        self.write(response::websocket_header(&accept).as_bytes())
+            .await?;
+        Ok(Some(Outcome::WebSocket(play, input.split())))
+    }
+
+    async fn find(&self, request: HttpRequest, kind: ClientKind) -> Result<Play, NotPlayable> {
+        let vhosts = &self.context.config.vhosts;
+        let key = StreamKey::from_http(request.host.as_deref(), &request.target, vhosts)?;
+        let request = PlayRequest {
+            key,
+            kind,
+            peer: self.peer,
+            agent: request.agent,
+            worker: self.worker,
+        };
+        self.context.finder.play(request).await
+    }
+}

@@ -1,0 +1,39 @@
+//! Handles that the internal port uses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use media_config::Role;
+use media_engine::Registry;
+use tokio::sync::watch;
+
+use crate::relay::Relay;
+use crate::state::clients::Clients;
+use crate::state::metrics::Metrics;
+use crate::state::phase::Phase;
+
+/// Handles that the internal port uses.
+pub(crate) struct InternalContext {
+    /// Instance name.
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) registry: Registry,
+    pub(crate) relay: Relay,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    /// Open connections of the public ports.
+    pub(crate) connections: watch::Receiver<usize>,
+    /// Time that a peer may take to send the header section of a request.
+    pub(crate) header_timeout: Duration,
+}
+
+impl InternalContext {
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        *self.connections.borrow()
+    }
+}

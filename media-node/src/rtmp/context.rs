@@ -1,0 +1,21 @@
+//! Handles that an RTMP session uses.
+
+use std::sync::Arc;
+
+use media_config::NodeConfig;
+use media_engine::Registry;
+
+use crate::delivery::finder::StreamFinder;
+use crate::relay::Relay;
+use crate::state::clients::Clients;
+use crate::state::metrics::Metrics;
+
+/// Handles that an RTMP session uses.
+pub(crate) struct RtmpContext {
+    pub(crate) config: Arc<NodeConfig>,
+    pub(crate) registry: Registry,
+    pub(crate) relay: Relay,
+    pub(crate) finder: Arc<StreamFinder>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) metrics: Arc<Metrics>,
+}

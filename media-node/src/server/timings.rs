@@ -1,0 +1,29 @@
+//! Waits of a media node that its configuration does not set.
+
+use std::time::Duration;
+
+/// Waits of a media node that its configuration does not set. Tests choose others, so that their outcome does not depend on
+/// the speed of the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timings {
+    /// Last part of `drain.timeoutSeconds`, in which clients are disconnected one after another. All at once would overload
+    /// the media nodes that they reconnect to.
+    pub disconnect_share: f64,
+    /// Last part of the disconnect phase, in which no further client is asked, so that the last ones reach a keyframe.
+    pub last_keyframe_share: f64,
+    /// Time for clients that are disconnected at the deadline to receive their last bytes.
+    pub last_bytes: Duration,
+    /// Time that a peer of the internal port may take to send the header section of a request.
+    pub internal_header_timeout: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            disconnect_share: 0.3,
+            last_keyframe_share: 0.2,
+            last_bytes: Duration::from_millis(500),
+            internal_header_timeout: Duration::from_secs(10),
+        }
+    }
+}
