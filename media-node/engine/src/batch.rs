@@ -1,4 +1,4 @@
-//! What a reader sends in one write: a part of the log, by reference.
+//! A batch: the part of the log that a reader sends in one write, by reference.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -7,33 +7,32 @@ use bytes::{Buf, Bytes};
 
 use crate::segment::Segment;
 
-/// Segments of a batch. A reader that is up to date has one; one that joins or lags takes small ones together, so
-/// that it needs the fewer writes the more it has to catch up.
+/// The maximum number of segments in a batch. A reader that is up to date has one. A reader that joins or lags takes small
+/// segments together, so it needs fewer writes the more it has to catch up.
 const MAX_SEGMENTS: usize = 16;
 
-/// Bytes after which a batch takes no further segment: what a stalled reader keeps alive is the larger of this and one
-/// segment.
+/// The size up to which a batch takes further segments. A stalled reader keeps at most this much alive, or one segment.
 const MAX_BYTES: usize = 64 << 10;
 
-/// Whole messages to send: a preamble of this reader's own where it needs one, and segments that all share.
+/// Whole messages to send: a preamble for this reader alone, if it needs one, and segments that all readers share.
 #[derive(Debug)]
 pub struct Batch {
     preamble: Bytes,
-    run: Run,
-    /// The segment that the next byte is in.
+    run: SegmentRun,
+    /// The index of the segment with the next byte.
     segment: usize,
-    at: At,
+    offset: SegmentOffset,
     /// Bytes of the segments that are left.
     left: usize,
     /// The reader lagged behind the log and has lost the messages before this batch.
     pub lagged: bool,
-    /// The batch begins at a keyframe, its preamble aside. A keyframe is never inside of a batch.
+    /// The batch begins with a keyframe after its preamble. A keyframe is never inside a batch.
     pub keyframe: bool,
 }
 
-/// Segments that follow each other with nothing to say between them.
+/// Consecutive segments that need no mark and no init data between them.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct SegmentRun {
     pub(crate) first: Arc<Segment>,
     more: [Option<Arc<Segment>>; MAX_SEGMENTS - 1],
     len: usize,
@@ -42,16 +41,16 @@ pub(crate) struct Run {
 
 /// The next byte of a segment.
 #[derive(Clone, Copy, Debug)]
-enum At {
+enum SegmentOffset {
     Flv(usize),
-    /// A byte of a piece's head and payload.
+    /// A byte of a chunk's header and payload.
     Rtmp {
-        piece: usize,
+        chunk: usize,
         byte: usize,
     },
 }
 
-impl Run {
+impl SegmentRun {
     pub(crate) fn new(first: Arc<Segment>) -> Self {
         Self {
             bytes: first.flv().len(),
@@ -66,13 +65,13 @@ impl Run {
         more.and_then(Option::as_ref).unwrap_or(&self.first)
     }
 
-    /// Takes a segment, if it goes on where this ends, and there is room.
+    /// Appends a segment if it follows the last one and fits. Returns whether it did.
     pub(crate) fn push(&mut self, next: &Arc<Segment>) -> bool {
         let last = self.last();
         let fits = self.bytes + next.flv().len() <= MAX_BYTES
             && !next.keyframe
             && last.end() == next.mark
-            && last.prelude_after == next.prelude.version();
+            && last.init_version_after == next.init_data.version();
         let Some(slot) = self.more.get_mut(self.len - 1).filter(|_| fits) else {
             return false;
         };
@@ -95,11 +94,11 @@ impl Run {
 }
 
 impl Batch {
-    pub(crate) fn flv(preamble: Bytes, run: Run, offset: usize, lagged: bool) -> Self {
+    pub(crate) fn flv(preamble: Bytes, run: SegmentRun, offset: usize, lagged: bool) -> Self {
         Self {
             preamble,
             segment: 0,
-            at: At::Flv(offset),
+            offset: SegmentOffset::Flv(offset),
             left: run.bytes.saturating_sub(offset),
             lagged,
             keyframe: offset == 0 && run.first.keyframe,
@@ -107,11 +106,11 @@ impl Batch {
         }
     }
 
-    pub(crate) fn rtmp(preamble: Bytes, run: Run, lagged: bool) -> Self {
+    pub(crate) fn rtmp(preamble: Bytes, run: SegmentRun, lagged: bool) -> Self {
         Self {
             preamble,
             segment: 0,
-            at: At::Rtmp { piece: 0, byte: 0 },
+            offset: SegmentOffset::Rtmp { chunk: 0, byte: 0 },
             left: run.segments().map(|segment| segment.rtmp().len()).sum(),
             lagged,
             keyframe: run.first.keyframe,
@@ -119,22 +118,22 @@ impl Batch {
         }
     }
 
-    /// Bytes that are left.
+    /// Returns the number of bytes that are left.
     pub fn len(&self) -> usize {
         self.preamble.len() + self.left
     }
 
-    /// Whether all is sent.
+    /// Returns whether everything is sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What is left of the segments, in order.
+    /// Returns the slices of the segments that are left, in order.
     fn slices(&self) -> Slices<'_> {
         Slices {
             run: &self.run,
             segment: self.segment,
-            at: self.at,
+            offset: self.offset,
         }
     }
 }
@@ -169,19 +168,19 @@ impl Buf for Batch {
         self.left -= count;
         let mut slices = self.slices();
         slices.advance(count);
-        (self.segment, self.at) = (slices.segment, slices.at);
+        (self.segment, self.offset) = (slices.segment, slices.offset);
     }
 }
 
-/// Walks the slices of segments.
+/// An iterator over the slices of segments.
 struct Slices<'a> {
-    run: &'a Run,
+    run: &'a SegmentRun,
     segment: usize,
-    at: At,
+    offset: SegmentOffset,
 }
 
 impl<'a> Slices<'a> {
-    /// Goes over bytes that are there.
+    /// Skips bytes. `count` is at most the number of bytes that are left.
     fn advance(&mut self, mut count: usize) {
         while count > 0
             && let Some(slice) = self.current()
@@ -192,7 +191,7 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// The slice at the next byte, which is in a further segment if this one has come to its end.
+    /// Returns the slice at the next byte. It moves on to the next segment at the end of one.
     fn current(&mut self) -> Option<&'a [u8]> {
         loop {
             let segment = self.run.segment(self.segment)?;
@@ -200,35 +199,37 @@ impl<'a> Slices<'a> {
                 return Some(slice);
             }
             self.segment += 1;
-            self.at = match self.at {
-                At::Flv(_) => At::Flv(0),
-                At::Rtmp { .. } => At::Rtmp { piece: 0, byte: 0 },
+            self.offset = match self.offset {
+                SegmentOffset::Flv(_) => SegmentOffset::Flv(0),
+                SegmentOffset::Rtmp { .. } => SegmentOffset::Rtmp { chunk: 0, byte: 0 },
             };
         }
     }
 
     fn of_segment(&mut self, segment: &'a Segment) -> Option<&'a [u8]> {
-        match &mut self.at {
-            At::Flv(offset) => segment.flv().get(*offset..).filter(|rest| !rest.is_empty()),
-            At::Rtmp { piece, byte } => loop {
-                let [head, payload] = segment.rtmp().piece(segment.flv(), *piece)?;
-                let rest = match byte.checked_sub(head.len()) {
-                    None => head.get(*byte..)?,
+        match &mut self.offset {
+            SegmentOffset::Flv(offset) => {
+                segment.flv().get(*offset..).filter(|rest| !rest.is_empty())
+            }
+            SegmentOffset::Rtmp { chunk, byte } => loop {
+                let [header, payload] = segment.rtmp().chunk(segment.flv(), *chunk)?;
+                let rest = match byte.checked_sub(header.len()) {
+                    None => header.get(*byte..)?,
                     Some(byte) => payload.get(byte..)?,
                 };
                 if !rest.is_empty() {
                     return Some(rest);
                 }
-                (*piece, *byte) = (*piece + 1, 0);
+                (*chunk, *byte) = (*chunk + 1, 0);
             },
         }
     }
 
-    /// Goes over bytes of the current slice.
+    /// Skips bytes of the current slice.
     fn consume(&mut self, count: usize) {
-        match &mut self.at {
-            At::Flv(offset) => *offset += count,
-            At::Rtmp { byte, .. } => *byte += count,
+        match &mut self.offset {
+            SegmentOffset::Flv(offset) => *offset += count,
+            SegmentOffset::Rtmp { byte, .. } => *byte += count,
         }
     }
 }

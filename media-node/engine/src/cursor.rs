@@ -1,39 +1,17 @@
-//! A reader: a place in the log, and nothing else.
+//! The cursor: a reader's position in the log.
 
 use std::sync::Arc;
 
 use media_wire::flv::{Tracks, file_header};
-use media_wire::relay::{Epoch, Mark};
+use media_wire::relay::Mark;
 
-use crate::batch::{Batch, Run};
+use crate::batch::{Batch, SegmentRun};
 use crate::segment::Segment;
 use crate::stream::Stream;
-use crate::window::{Place, Window};
+use crate::subscription::{Format, Start};
+use crate::window::{LogPosition, Window};
 
-/// The form in which a reader gets a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// FLV with its file header.
-    Flv,
-    /// Chunks for a connection whose chunk size is [`media_wire::rtmp::CHUNK_SIZE`]. Batches are whole messages.
-    Rtmp,
-    /// FLV with marks, for a node.
-    Relay,
-}
-
-/// Where a reader starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At the newest keyframe; a viewer that was there before the publication, at its beginning while all of it is kept.
-    Newest,
-    /// At the oldest keyframe of the newest epoch.
-    Oldest,
-    /// A relay, at a message of a publication; at the newest keyframe when the message is no longer there. Viewers
-    /// start at the newest keyframe.
-    At(Epoch, u64),
-}
-
-/// What comes next.
+/// The next event of a cursor.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -42,118 +20,121 @@ pub enum Start {
 pub enum CursorEvent {
     /// Bytes to send.
     Batch(Batch),
-    /// The stream is over.
+    /// The stream has ended.
     Ended,
 }
 
-/// A reader of a stream: a viewer or a relay. Dropped, it is gone.
+/// A reader of a stream: a viewer or a relay. It leaves the stream when it is dropped.
 ///
 /// # Guarantees
-/// Batches are whole messages. A reader that is outrun goes on at a keyframe. It never keeps more of the log alive than
-/// the batch that it holds.
+/// Batches are whole messages. A reader that lags behind the log continues at a keyframe. It keeps no more of the log
+/// alive than the batch that it holds.
 #[derive(Debug)]
 pub struct Cursor {
     stream: Arc<Stream>,
     worker: usize,
-    reader: Reader,
+    reader: ReaderState,
 }
 
-/// What is known of a reader.
+/// The state of a reader.
 #[derive(Debug)]
-struct Reader {
-    position: Position,
-    /// The number that the next segment had when the reader came, or when it was outrun.
-    came: u64,
-    /// What a relay's receiver expects next, by the last mark and the messages since then.
+struct ReaderState {
+    position: CursorPosition,
+    /// The number of the next segment when the reader joined, or when it last lagged.
+    joined_at: u64,
+    /// The mark that a relay's receiver expects, by the last mark and the messages after it.
     expected: Option<Mark>,
-    knows: Knows,
+    sent_init: SentInitData,
     format: Format,
-    /// It has had its first batch.
-    joined: bool,
-    /// It has lagged behind the log since its last batch.
+    /// The reader has had its first batch.
+    started: bool,
+    /// The reader has lagged since its last batch.
     lagged: bool,
 }
 
-/// Which prelude a reader has.
+/// The init data that a reader has.
 #[derive(Clone, Copy, Debug)]
-enum Knows {
+enum SentInitData {
     Nothing,
-    /// The one in force where it starts.
-    WhatCameBefore,
+    /// The init data in force at its starting position, from another upstream.
+    InForceAtStart,
     Version(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Position {
+enum CursorPosition {
     Seeking(Start),
-    /// The number of the next segment; the reader knows what came before.
+    /// The number of the next segment. The reader has had everything before it.
     At(u64),
 }
 
-/// What was found for a reader.
-struct Found {
-    run: Run,
-    /// The first sequence to read, when the segment begins before it.
+/// The segments that a reader gets next.
+struct Selection {
+    run: SegmentRun,
+    /// The first sequence to read, if the first segment begins before it.
     sequence: Option<u64>,
-    /// For the file header of a reader that joins.
+    /// The tracks for the file header of a reader that starts.
     tracks: Tracks,
 }
 
-impl Cursor {
-    pub(crate) fn new(stream: Arc<Stream>, format: Format, start: Start, worker: usize) -> Self {
-        if let Some(bell) = stream.bells().of(worker) {
-            bell.join();
+impl Stream {
+    /// Returns a new reader. The notifier of `worker` wakes it.
+    pub fn subscribe(self: &Arc<Self>, format: Format, start: Start, worker: usize) -> Cursor {
+        if let Some(notifier) = self.notifiers().of(worker) {
+            notifier.join();
         }
-        stream.reader_came(format);
+        self.reader_joined(format);
         let start = match (format, start) {
             (Format::Flv | Format::Rtmp, Start::At(..)) => Start::Newest,
             _ => start,
         };
-        let came = stream.window().end();
-        Self {
-            stream,
+        let joined_at = self.window().end();
+        Cursor {
+            stream: Arc::clone(self),
             worker,
-            reader: Reader {
-                position: Position::Seeking(start),
-                came,
+            reader: ReaderState {
+                position: CursorPosition::Seeking(start),
+                joined_at,
                 expected: None,
-                knows: Knows::Nothing,
+                sent_init: SentInitData::Nothing,
                 format,
-                joined: false,
+                started: false,
                 lagged: false,
             },
         }
     }
+}
 
-    /// The stream that it reads.
+impl Cursor {
+    /// Returns the stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
     }
 
-    /// What comes next, as soon as it is there. May be dropped and called again.
+    /// Returns the next event as soon as there is one. Cancel safe.
     pub async fn next(&mut self) -> CursorEvent {
         loop {
-            if let Some(next) = self.reader.next(&self.stream) {
-                return next;
+            if let Some(event) = self.reader.next(&self.stream) {
+                return event;
             }
-            let Some(bell) = self.stream.bells().of(self.worker) else {
+            let Some(notifier) = self.stream.notifiers().of(self.worker) else {
                 return CursorEvent::Ended;
             };
-            let listening = bell.listen();
-            // What came before the bell was listened to.
-            if let Some(next) = self.reader.next(&self.stream) {
-                return next;
+            let waiter = notifier.waiter();
+            // Segments that were committed before the waiter existed.
+            if let Some(event) = self.reader.next(&self.stream) {
+                return event;
             }
-            listening.rung().await;
+            waiter.notified().await;
         }
     }
 
-    /// Leaves out what lies before the newest keyframe, if the reader is not past it: for one that has paused.
+    /// Skips segments before the newest keyframe, for a reader that has paused.
     pub fn catch_up(&mut self) {
         self.reader.catch_up(&self.stream.window());
     }
 
-    /// What comes next, if it is there.
+    /// Returns the next event if there is one.
     pub fn try_next(&mut self) -> Option<CursorEvent> {
         self.reader.next(&self.stream)
     }
@@ -161,71 +142,81 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(bell) = self.stream.bells().of(self.worker) {
-            bell.leave();
+        if let Some(notifier) = self.stream.notifiers().of(self.worker) {
+            notifier.leave();
         }
         self.stream.reader_left(self.reader.format);
     }
 }
 
-impl Reader {
+impl ReaderState {
     fn next(&mut self, stream: &Stream) -> Option<CursorEvent> {
         let window = stream.window();
-        let found = self.find(stream, &window);
+        let selection = self.select(stream, &window);
         let ended = window.ended();
         drop(window);
-        match found {
-            Some(found) => Some(CursorEvent::Batch(self.batch(found))),
+        match selection {
+            Some(selection) => Some(CursorEvent::Batch(self.batch(selection))),
             None => ended.then_some(CursorEvent::Ended),
         }
     }
 
     fn catch_up(&mut self, window: &Window) {
-        if let (Position::At(number), Some(newest)) = (self.position, window.newest_start())
+        if let (CursorPosition::At(number), Some(newest)) = (self.position, window.newest_start())
             && number < newest
         {
-            self.position = Position::At(newest);
+            self.position = CursorPosition::At(newest);
         }
     }
 
-    fn find(&mut self, stream: &Stream, window: &Window) -> Option<Found> {
-        if let Position::At(number) = self.position
+    fn select(&mut self, stream: &Stream, window: &Window) -> Option<Selection> {
+        if let CursorPosition::At(number) = self.position
             && number < window.first()
         {
-            self.position = Position::Seeking(Start::Newest);
-            self.came = window.end();
-            self.lagged = true;
-            if let Knows::WhatCameBefore = self.knows {
-                self.knows = Knows::Nothing;
-            }
+            self.lag(window);
             stream.reader_lagged();
         }
-        let (place, tracks) = match self.position {
-            Position::At(number) => (Place::from(number), Tracks::default()),
-            Position::Seeking(start) => self.seek(start, stream, window)?,
+        let (start, tracks) = match self.position {
+            CursorPosition::At(number) => (LogPosition::from(number), Tracks::default()),
+            CursorPosition::Seeking(start) => self.seek(start, stream, window)?,
         };
-        let mut run = Run::new(Arc::clone(window.get(place.segment)?));
-        let mut next = place.segment + 1;
+        let mut run = SegmentRun::new(Arc::clone(window.get(start.segment)?));
+        let mut next = start.segment + 1;
         while window.get(next).is_some_and(|segment| run.push(segment)) {
             next += 1;
         }
-        self.position = Position::At(next);
-        Some(Found {
+        self.position = CursorPosition::At(next);
+        Some(Selection {
             run,
-            sequence: place.sequence,
+            sequence: start.sequence,
             tracks,
         })
     }
 
-    /// Where to start, and the tracks to tell of.
-    fn seek(&mut self, start: Start, stream: &Stream, window: &Window) -> Option<(Place, Tracks)> {
+    /// Gives up a position that has left the window.
+    fn lag(&mut self, window: &Window) {
+        self.position = CursorPosition::Seeking(Start::Newest);
+        self.joined_at = window.end();
+        self.lagged = true;
+        if let SentInitData::InForceAtStart = self.sent_init {
+            self.sent_init = SentInitData::Nothing;
+        }
+    }
+
+    /// Returns the starting position, and the tracks for the file header.
+    fn seek(
+        &mut self,
+        start: Start,
+        stream: &Stream,
+        window: &Window,
+    ) -> Option<(LogPosition, Tracks)> {
         if let Start::At(epoch, sequence) = start {
-            if let Some(place) = window.find(epoch, sequence) {
-                self.position = Position::At(place.segment);
-                self.knows = Knows::WhatCameBefore;
-                return Some((place, Tracks::default()));
+            if let Some(position) = window.find(epoch, sequence) {
+                self.position = CursorPosition::At(position.segment);
+                self.sent_init = SentInitData::InForceAtStart;
+                return Some((position, Tracks::default()));
             }
-            // The publication that it knows is here, but has not said a word yet.
+            // The publication is here, but has no message in the window yet.
             let awaited = window.newest_epoch() != Some(epoch) && stream.is_published_by(epoch);
             if awaited {
                 return None;
@@ -234,53 +225,58 @@ impl Reader {
         let number = match (start, self.format) {
             (Start::Oldest, _) => window.oldest_start()?,
             (_, Format::Relay) => window.newest_relay_start()?,
-            (_, Format::Flv | Format::Rtmp) => window.start_since(self.came)?,
+            (_, Format::Flv | Format::Rtmp) => window.start_since(self.joined_at)?,
         };
         let tracks = match self.format {
-            Format::Flv if !self.joined => window.tracks_at(number)?,
+            Format::Flv if !self.started => window.tracks_at(number)?,
             _ => Tracks::default(),
         };
         Some((number.into(), tracks))
     }
 
-    fn batch(&mut self, found: Found) -> Batch {
-        let segment = &found.run.first;
+    fn batch(&mut self, selection: Selection) -> Batch {
+        let Selection {
+            run,
+            sequence,
+            tracks,
+        } = selection;
+        let segment = &run.first;
         let mut preamble = Vec::new();
-        if !self.joined && self.format != Format::Rtmp {
-            preamble.extend_from_slice(&file_header(found.tracks));
+        if !self.started && self.format != Format::Rtmp {
+            preamble.extend_from_slice(&file_header(tracks));
         }
-        let prelude = &segment.prelude;
-        let prelude_is_new = match self.knows {
-            Knows::Nothing => true,
-            Knows::WhatCameBefore => false,
-            Knows::Version(known) => known != prelude.version(),
+        let init_data = &segment.init_data;
+        let init_is_new = match self.sent_init {
+            SentInitData::Nothing => true,
+            SentInitData::InForceAtStart => false,
+            SentInitData::Version(sent) => sent != init_data.version(),
         };
-        let timestamp = segment.begin;
+        let timestamp = segment.first_timestamp;
         match self.format {
-            Format::Flv if prelude_is_new => prelude.write_flv(&mut preamble, timestamp),
-            Format::Rtmp if prelude_is_new => prelude.write_rtmp(&mut preamble, timestamp),
-            Format::Relay if prelude_is_new => {
-                prelude.write_relay(&mut preamble, segment.mark, timestamp);
+            Format::Flv if init_is_new => init_data.write_flv(&mut preamble, timestamp),
+            Format::Rtmp if init_is_new => init_data.write_rtmp(&mut preamble, timestamp),
+            Format::Relay if init_is_new => {
+                init_data.write_relay(&mut preamble, segment.mark, timestamp);
                 self.expected = None;
             }
             _ => {}
         }
         let mut offset = 0;
         if self.format == Format::Relay {
-            offset = self.mark(segment, found.sequence, &mut preamble);
-            self.expected = Some(found.run.last().end());
+            offset = self.write_mark(segment, sequence, &mut preamble);
+            self.expected = Some(run.last().end());
         }
-        self.knows = Knows::Version(found.run.last().prelude_after);
-        self.joined = true;
+        self.sent_init = SentInitData::Version(run.last().init_version_after);
+        self.started = true;
         let lagged = std::mem::take(&mut self.lagged);
         match self.format {
-            Format::Flv | Format::Relay => Batch::flv(preamble.into(), found.run, offset, lagged),
-            Format::Rtmp => Batch::rtmp(preamble.into(), found.run, lagged),
+            Format::Flv | Format::Relay => Batch::flv(preamble.into(), run, offset, lagged),
+            Format::Rtmp => Batch::rtmp(preamble.into(), run, lagged),
         }
     }
 
-    /// Writes a mark where the receiver would expect something else; returns where in the segment to begin.
-    fn mark(&self, segment: &Segment, sequence: Option<u64>, out: &mut Vec<u8>) -> usize {
+    /// Writes a mark if the receiver does not expect this position. Returns the offset in the segment to start at.
+    fn write_mark(&self, segment: &Segment, sequence: Option<u64>, out: &mut Vec<u8>) -> usize {
         let mark = Mark {
             sequence: sequence.unwrap_or(segment.mark.sequence),
             ..segment.mark

@@ -40,32 +40,37 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `writer` (message to segment), `nature`, `segment`, `window` (the log), `cursor`, `batch`,
-//! then `timeline`, `stream`, `registry`.
+//! Read in this order: `writer` (message to segment), `message_class`, `segment`, `window` (the log), `cursor`, `batch`,
+//! then `timeline`, `stream`, `notifier`, `publication`, `registry`.
 
+mod active_publication;
 mod batch;
-mod bell;
 mod cursor;
-mod nature;
-mod prelude;
+mod init_data;
+mod message_class;
+mod notifier;
 mod publication;
 mod pulse;
 mod registry;
-mod rtmp_heads;
+mod rtmp_headers;
 mod segment;
 mod settings;
 mod stream;
+mod stream_state;
+mod subscription;
 mod timeline;
 mod tracks;
 mod window;
 mod writer;
 
 pub use batch::Batch;
-pub use cursor::{Cursor, CursorEvent, Format, Start};
+pub use cursor::{Cursor, CursorEvent};
 pub use publication::Publication;
 pub use registry::{DuplicatePolicy, PublishError, Registry, TooManyStreams};
 pub use settings::EngineSettings;
-pub use stream::{PublicationInfo, PublicationSource, Stream, StreamState, StreamStats};
+pub use stream::Stream;
+pub use stream_state::{PublicationInfo, PublicationSource, StreamState, StreamStats};
+pub use subscription::{Format, Start};
 pub use writer::Appended;
 
 pub use media_wire::relay::{Epoch, Mark};

@@ -1,106 +1,85 @@
-//! The one writer of a stream.
+//! The publication: the one writer of a stream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use media_wire::relay::Epoch;
 use media_wire::{MediaKind, Message, StreamKey};
-use tokio::sync::Notify;
 
+use crate::active_publication::{ActivePublication, PublicationToken};
 use crate::pulse::due;
-use crate::stream::{PublicationInfo, PublicationSource, Stream, Writing};
+use crate::stream::{Stream, WriteState};
+use crate::stream_state::PublicationSource;
 use crate::writer::Appended;
 
-/// The right to write a stream. Dropped, the stream waits for another one.
+/// The right to write a stream. When it is dropped, the stream waits for another publication.
 ///
 /// # Guarantees
-/// Messages are in the log in the order of the calls. Whoever takes the stream over finds all of them there; nothing is
-/// written after that.
+/// Messages are in the log in the order of the calls. A publication that takes over finds all of them there, and nothing
+/// is written by the former one after that.
 #[derive(Debug)]
 pub struct Publication {
     stream: Arc<Stream>,
-    ticket: Arc<Ticket>,
+    token: Arc<PublicationToken>,
     epoch: Epoch,
     source: PublicationSource,
 }
 
-/// Who writes now.
-#[derive(Debug)]
-pub(crate) struct Holder {
-    pub(crate) ticket: Arc<Ticket>,
-    pub(crate) epoch: Epoch,
-    pub(crate) source: PublicationSource,
-    pub(crate) since: Instant,
-}
-
-impl Holder {
-    pub(crate) fn info(&self) -> PublicationInfo {
-        PublicationInfo {
-            epoch: self.epoch,
-            source: self.source,
-        }
-    }
-}
-
-/// Tells a publication that it is over.
-#[derive(Debug, Default)]
-pub(crate) struct Ticket {
-    superseded: AtomicBool,
-    bell: Notify,
-}
-
-impl Ticket {
-    pub(crate) fn supersede(&self) {
-        self.superseded.store(true, Ordering::Release);
-        self.bell.notify_waiters();
-    }
-}
-
 impl Publication {
-    pub(crate) fn new(
-        stream: Arc<Stream>,
-        ticket: Arc<Ticket>,
+    /// Takes the stream over from its current publication.
+    pub(crate) fn begin(
+        stream: &Arc<Stream>,
+        state: &mut WriteState,
         epoch: Epoch,
         source: PublicationSource,
+        started: Instant,
     ) -> Self {
+        let token = Arc::<PublicationToken>::default();
+        let active = ActivePublication {
+            token: Arc::clone(&token),
+            epoch,
+            source,
+            started,
+        };
+        stream.hand_over(state, Some(active));
         Self {
-            stream,
-            ticket,
+            stream: Arc::clone(stream),
+            token,
             epoch,
             source,
         }
     }
 
-    /// When the encoder connected. An encoder's own publication is always later than all that this node has heard
-    /// of its stream, whatever the clocks say.
+    /// Returns the time at which the encoder connected. An encoder's own publication is always later than every epoch of
+    /// its stream on this media node, whatever the clocks say.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// How the messages come here.
+    /// Returns the origin of the messages.
     pub fn source(&self) -> PublicationSource {
         self.source
     }
 
-    /// The name of the stream.
+    /// Returns the name of the stream.
     pub fn key(&self) -> &StreamKey {
         self.stream.key()
     }
 
-    /// The stream.
+    /// Returns the stream.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
     }
 
-    /// Appends an encoder's message. Its timestamp may wrap, jump or begin again.
+    /// Appends an encoder's message. Its timestamp can wrap, jump or restart.
     pub fn append(&mut self, message: Message) -> Appended {
         let epoch = self.epoch;
-        self.write(|writing| writing.writer.append(epoch, message))
+        self.write(|state| state.writer.append(epoch, message))
     }
 
-    /// Appends a message of another node's log: each sequence once, and after a gap no video before a keyframe.
+    /// Appends a message of another media node's log. Each sequence is appended once. After a gap, video is refused until
+    /// the next keyframe.
     pub fn append_at(
         &mut self,
         sequence: u64,
@@ -114,66 +93,56 @@ impl Publication {
             timestamp: source_timestamp,
             payload,
         };
-        self.write(|writing| writing.writer.append_at(epoch, sequence, message))
+        self.write(|state| state.writer.append_at(epoch, sequence, message))
     }
 
-    /// Shows readers what is due. To be called after the messages of each read, and at the instant returned.
+    /// Shows readers the messages that are due. Call it after the messages of each read, and at the returned instant.
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
-        let mut writing = self.stream.writing();
-        self.current(&mut writing)?;
-        if !writing.unrung && !writing.writer.is_open() {
+        let mut state = self.stream.write_state();
+        if !self.is_active(&state) || (!state.notification_due && !state.writer.is_open()) {
             return None;
         }
-        let due = due(writing.last_seal, self.stream.pulse(), now);
-        if due > now && !writing.is_urgent() {
+        let due = due(state.last_seal, self.stream.pulse(), now);
+        if due > now && !state.is_urgent() {
             return Some(due);
         }
-        writing.last_seal = Some(now);
-        self.stream.flush(&mut writing);
+        state.last_seal = Some(now);
+        self.stream.flush(&mut state);
         None
     }
 
-    /// Whether another publisher has the stream.
+    /// Returns whether another publication has the stream.
     pub fn is_superseded(&self) -> bool {
-        self.ticket.superseded.load(Ordering::Acquire)
+        self.token.is_superseded()
     }
 
-    /// Completes when another publisher has the stream. May be dropped and called again.
+    /// Completes when another publication has the stream. Cancel safe.
     pub fn superseded(&self) -> impl Future<Output = ()> + Send + use<> {
-        let ticket = Arc::clone(&self.ticket);
-        async move {
-            loop {
-                let rung = ticket.bell.notified();
-                if ticket.superseded.load(Ordering::Acquire) {
-                    return;
-                }
-                rung.await;
-            }
-        }
+        let token = Arc::clone(&self.token);
+        async move { token.superseded().await }
     }
 
-    fn write(&mut self, append: impl FnOnce(&mut Writing) -> Appended) -> Appended {
-        let mut writing = self.stream.writing();
-        if self.current(&mut writing).is_none() {
+    fn write(&mut self, append: impl FnOnce(&mut WriteState) -> Appended) -> Appended {
+        let mut state = self.stream.write_state();
+        if !self.is_active(&state) {
             return Appended::Superseded;
         }
-        let appended = append(&mut writing);
-        self.stream.commit(&mut writing);
+        let appended = append(&mut state);
+        self.stream.commit(&mut state);
         appended
     }
 
-    /// The holder, if it is still this publication.
-    fn current<'a>(&self, writing: &'a mut Writing) -> Option<&'a mut Holder> {
-        let holder = writing.holder.as_mut()?;
-        Arc::ptr_eq(&holder.ticket, &self.ticket).then_some(holder)
+    fn is_active(&self, state: &WriteState) -> bool {
+        let active = state.publication.as_ref();
+        active.is_some_and(|active| Arc::ptr_eq(&active.token, &self.token))
     }
 }
 
 impl Drop for Publication {
     fn drop(&mut self) {
-        let mut writing = self.stream.writing();
-        if self.current(&mut writing).is_some() {
-            self.stream.hand_over(&mut writing, None);
+        let mut state = self.stream.write_state();
+        if self.is_active(&state) {
+            self.stream.hand_over(&mut state, None);
         }
     }
 }

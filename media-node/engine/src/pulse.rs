@@ -1,8 +1,8 @@
-//! When the open segment is sealed: one function, one rule, one table of measurements.
+//! The pulse: when the open segment is sealed.
 //!
-//! A write to a viewer costs about 4.6 µs and 0.07 µs for each KB (2026-11-22, two shared cores, loopback), so the
-//! number of writes is what delivery costs, and messages are collected while many watch. Cores for 5,000 viewers of
-//! 1 Mbit/s:
+//! A write to a viewer costs about 4.6 µs and 0.07 µs for each KB (2026-11-22, two shared cores, loopback). The number of
+//! writes determines the cost of delivery, so messages are collected while there are many viewers. Cores for 5,000 viewers
+//! of 1 Mbit/s:
 //!
 //! | one write for | writes a second | cores |
 //! |---|--:|--:|
@@ -11,16 +11,15 @@
 //! | 50 ms | 100,000 | 0.75 |
 //! | 100 ms | 50,000 | 0.43 |
 //!
-//! The pulse is the *shortest time between two seals*, not a delay: a message that comes after a longer silence
-//! goes out at once, and so does a keyframe. With few viewers the pulse is shorter than the distance of two
-//! messages and every message goes out at once. A stream that nobody reads collects as long as it may: fewer
-//! segments take less memory.
+//! The pulse is the *shortest time between two seals*, not a delay: a message after a longer silence is sent immediately,
+//! and so is a keyframe. With few viewers the pulse is shorter than the distance of two messages, and every message is
+//! sent immediately. A stream without readers has the longest pulse, because fewer segments take less memory.
 
 use std::time::{Duration, Instant};
 
 use crate::settings::EngineSettings;
 
-/// The pulse of a stream on a node with this many viewers.
+/// Returns the pulse of a stream. `viewers` are those of all streams together.
 pub(crate) fn pulse(settings: &EngineSettings, viewers: usize, has_readers: bool) -> Duration {
     if !has_readers && !settings.pulse_per_viewer.is_zero() {
         return settings.pulse_max;
@@ -32,7 +31,7 @@ pub(crate) fn pulse(settings: &EngineSettings, viewers: usize, has_readers: bool
         .min(settings.pulse_max)
 }
 
-/// When messages that are open now may be sealed.
+/// Returns when the open segment may be sealed.
 pub(crate) fn due(last_seal: Option<Instant>, pulse: Duration, now: Instant) -> Instant {
     last_seal.map_or(now, |sealed| (sealed + pulse).max(now))
 }
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pulse_follows_the_viewers_up_to_its_limit() {
+    fn pulse_follows_viewers_up_to_its_limit() {
         let settings = EngineSettings::default();
         let pulse = |viewers| pulse(&settings, viewers, true);
         assert_eq!(pulse(0), Duration::ZERO);
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_nobody_reads_has_the_longest_pulse_if_there_are_pulses_at_all() {
+    fn stream_without_readers_has_longest_pulse_unless_every_message_is_sealed() {
         let settings = EngineSettings::default();
         assert_eq!(pulse(&settings, 10, false), Duration::from_millis(100));
         let every_message = EngineSettings {
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_after_a_silence_is_due_at_once() {
+    fn message_after_silence_is_due_immediately() {
         let now = Instant::now();
         let pulse = Duration::from_millis(50);
         assert_eq!(due(None, pulse, now), now);

@@ -1,4 +1,4 @@
-//! All streams of a node: who may publish, who waits, and what is forgotten.
+//! The registry: all streams of a media node, the rules for publishers of one stream, and the end of streams.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,69 +10,70 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use thiserror::Error;
 
-use crate::publication::{Holder, Publication, Ticket};
+use crate::publication::Publication;
 use crate::settings::EngineSettings;
-use crate::stream::{PublicationSource, Shared, Stream, Writing, lock};
+use crate::stream::{EngineContext, Stream, WriteState, lock};
+use crate::stream_state::PublicationSource;
 
-/// All streams of a node. Clones are the same registry.
+/// All streams of a media node. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    shared: Arc<Shared>,
+    context: Arc<EngineContext>,
     streams: Arc<Mutex<Streams>>,
 }
 
 #[derive(Debug, Default)]
 struct Streams {
-    by_key: HashMap<StreamKey, Known>,
-    /// Those that have or had a publisher.
+    by_key: HashMap<StreamKey, RegisteredStream>,
+    /// The number of streams that have or had a publisher.
     published: usize,
 }
 
 #[derive(Debug)]
-struct Known {
+struct RegisteredStream {
     stream: Arc<Stream>,
     published: bool,
 }
 
-/// What happens to a second publisher.
+/// The treatment of a second publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DuplicatePolicy {
-    /// It takes the stream over from the first one.
+    /// It takes over the stream.
     Takeover,
     /// It is refused.
     Reject,
 }
 
-/// Why a stream cannot be published.
+/// An error of [`Registry::publish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PublishError {
-    /// It has a publisher, and the policy is to keep it.
+    /// The stream has a publisher, which the policy keeps.
     #[error("the stream is published already")]
     AlreadyPublished,
-    /// It has a later publisher.
+    /// The stream has a later publisher.
     #[error("the stream has a later publisher, of epoch {}", by.0)]
     Superseded {
-        /// The later one's epoch.
+        /// The epoch of the later publisher.
         by: Epoch,
     },
-    /// The node has as many streams as it may have.
+    /// The media node has the maximum number of streams.
     #[error(transparent)]
     TooManyStreams(#[from] TooManyStreams),
 }
 
-/// The node has as many streams as it may have.
+/// The error of a media node with the maximum number of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the node has {limit} streams, as many as it may have")]
 pub struct TooManyStreams {
-    /// How many.
+    /// The maximum.
     pub limit: usize,
 }
 
 impl Registry {
-    /// A registry without streams.
+    /// Returns a registry without streams.
     pub fn new(settings: EngineSettings) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            context: Arc::new(EngineContext {
                 settings,
                 viewers: AtomicUsize::new(0),
             }),
@@ -80,14 +81,14 @@ impl Registry {
         }
     }
 
-    /// Begins to publish.
+    /// Begins a publication.
     ///
-    /// A later epoch takes over from an earlier one, unless the policy keeps the first encoder. The same epoch
-    /// takes over in silence, and its messages are spliced by sequence; but nothing takes over from its encoder,
-    /// and a pulled copy not from the publication.
+    /// A later epoch takes over from an earlier one, unless the policy keeps the first encoder. The same epoch takes over
+    /// without a new start for viewers, because its messages are spliced by sequence. Nothing of the same epoch takes over
+    /// from its encoder, and a pulled copy does not take over from a forwarded publication.
     ///
     /// # Errors
-    /// When the stream has another publisher that stays, or the node has too many streams.
+    /// When the stream keeps its publisher, or the media node has the maximum number of streams.
     pub fn publish(
         &self,
         key: &StreamKey,
@@ -97,96 +98,87 @@ impl Registry {
         now: Instant,
     ) -> Result<Publication, PublishError> {
         let mut streams = lock(&self.streams);
-        let stream = streams.for_publisher(key, &self.shared)?;
-        let mut writing = stream.writing();
+        let stream = streams.for_publisher(key, &self.context)?;
+        let mut state = stream.write_state();
         let epoch = match source {
-            PublicationSource::Encoder => later_than_all(&writing, epoch),
+            PublicationSource::Encoder => later_than_all(&state, epoch),
             PublicationSource::Forwarded | PublicationSource::Pulled => epoch,
         };
-        arbitrate(&writing, epoch, source, policy)?;
-        let ticket = Arc::new(Ticket::default());
-        let holder = Holder {
-            ticket: Arc::clone(&ticket),
-            epoch,
-            source,
-            since: now,
-        };
-        stream.hand_over(&mut writing, Some(holder));
-        drop(writing);
-        Ok(Publication::new(stream, ticket, epoch, source))
+        arbitrate(&state, epoch, source, policy)?;
+        Ok(Publication::begin(&stream, &mut state, epoch, source, now))
     }
 
-    /// Closes the publication of a stream, but not a pulled copy, if a later one is elsewhere. Tells whether it did.
+    /// Ends the publication of a stream if it is earlier than `by` and not a pulled copy. Returns whether it did.
     pub fn supersede(&self, key: &StreamKey, by: Epoch) -> bool {
         let Some(stream) = self.find(key) else {
             return false;
         };
-        let mut writing = stream.writing();
-        let earlier = writing
-            .holder
+        let mut state = stream.write_state();
+        let earlier = state
+            .publication
             .as_ref()
-            .is_some_and(|holder| holder.source != PublicationSource::Pulled && holder.epoch < by);
+            .is_some_and(|active| active.source != PublicationSource::Pulled && active.epoch < by);
         if earlier {
-            stream.hand_over(&mut writing, None);
+            stream.hand_over(&mut state, None);
         }
         earlier
     }
 
-    /// The stream, which is made if it is not there: somebody wants it. Until it is published it stays while it is
-    /// held.
+    /// Returns the stream, and creates it if it does not exist. A stream that was never published exists while the
+    /// returned value does.
     ///
     /// # Errors
-    /// When as many streams are wanted as may be.
+    /// When the media node has the maximum number of streams with readers only.
     pub fn open(&self, key: &StreamKey) -> Result<Arc<Stream>, TooManyStreams> {
-        lock(&self.streams).for_reader(key, &self.shared)
+        lock(&self.streams).for_reader(key, &self.context)
     }
 
-    /// The stream, if it is there.
+    /// Returns the stream, if it exists.
     pub fn find(&self, key: &StreamKey) -> Option<Arc<Stream>> {
         let streams = lock(&self.streams);
-        streams
-            .by_key
-            .get(key)
-            .map(|known| Arc::clone(&known.stream))
+        let registered = streams.by_key.get(key);
+        registered.map(|registered| Arc::clone(&registered.stream))
     }
 
-    /// All streams, also those that are only wanted.
+    /// Returns all streams, including those with readers only.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         let streams = lock(&self.streams);
-        let known = streams.by_key.values();
-        known.map(|known| Arc::clone(&known.stream)).collect()
+        let registered = streams.by_key.values();
+        registered
+            .map(|registered| Arc::clone(&registered.stream))
+            .collect()
     }
 
-    /// Viewers of all streams together.
+    /// Returns the viewers of all streams together.
     pub fn viewers(&self) -> usize {
-        self.shared.viewers.load(Ordering::Relaxed)
+        self.context.viewers.load(Ordering::Relaxed)
     }
 
-    /// Ends streams that have been without a publisher for the continuity window, and forgets those that never had
-    /// one and that nobody holds. To be called about once a second.
+    /// Ends streams that have had no publisher for the continuity window, and removes those that never had one and have no
+    /// readers. Call it about once a second.
     pub fn sweep(&self, now: Instant) {
-        let continuity = self.shared.settings.continuity;
+        let continuity = self.context.settings.continuity;
         let mut streams = lock(&self.streams);
-        let mut forgotten = 0;
-        streams.by_key.retain(|_, known| {
-            if !known.published {
-                // Held by nobody but this map, which is locked.
-                return Arc::strong_count(&known.stream) > 1;
+        let mut ended = 0;
+        streams.by_key.retain(|_, registered| {
+            if !registered.published {
+                // A count of 1 means that only this map holds it. The map is locked, so the count cannot grow.
+                return Arc::strong_count(&registered.stream) > 1;
             }
-            let mut writing = known.stream.writing();
-            if writing.holder.is_some() {
+            let mut state = registered.stream.write_state();
+            if state.publication.is_some() {
                 return true;
             }
-            let idle_since = *writing.idle_since.get_or_insert(now);
-            drop(writing);
+            let idle_since = *state.idle_since.get_or_insert(now);
+            drop(state);
             if now.saturating_duration_since(idle_since) < continuity {
                 return true;
             }
-            known.stream.end();
-            forgotten += 1;
+            registered.stream.end();
+            ended += 1;
             false
         });
-        streams.published -= forgotten;
+        streams.published -= ended;
     }
 }
 
@@ -194,81 +186,83 @@ impl Streams {
     fn for_publisher(
         &mut self,
         key: &StreamKey,
-        shared: &Arc<Shared>,
+        context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
-        let limit = shared.settings.max_streams;
+        let limit = context.settings.max_streams;
         let full = self.published >= limit;
-        let known = match self.by_key.entry(key.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
+        let registered = match self.by_key.entry(key.clone()) {
+            Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
-            Entry::Vacant(vacant) => vacant.insert(Known::new(key, shared)),
+            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
         };
-        if !known.published {
+        if !registered.published {
             if full {
                 return Err(TooManyStreams { limit });
             }
-            known.published = true;
+            registered.published = true;
             self.published += 1;
         }
-        Ok(Arc::clone(&known.stream))
+        Ok(Arc::clone(&registered.stream))
     }
 
     fn for_reader(
         &mut self,
         key: &StreamKey,
-        shared: &Arc<Shared>,
+        context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
-        let limit = shared.settings.max_streams;
-        // Names that nobody publishes must not keep publishers out: they are counted apart.
+        let limit = context.settings.max_streams;
+        // Streams without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
         let full = self.by_key.len() - self.published >= limit;
-        let known = match self.by_key.entry(key.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
+        let registered = match self.by_key.entry(key.clone()) {
+            Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
-            Entry::Vacant(vacant) => vacant.insert(Known::new(key, shared)),
+            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
         };
-        Ok(Arc::clone(&known.stream))
+        Ok(Arc::clone(&registered.stream))
     }
 }
 
-impl Known {
-    fn new(key: &StreamKey, shared: &Arc<Shared>) -> Self {
+impl RegisteredStream {
+    fn new(key: &StreamKey, context: &Arc<EngineContext>) -> Self {
         Self {
-            stream: Arc::new(Stream::new(key.clone(), Arc::clone(shared))),
+            stream: Arc::new(Stream::new(key.clone(), Arc::clone(context))),
             published: false,
         }
     }
 }
 
-/// An encoder that connects now is later than all that was before it, even where the clocks of two nodes disagree.
-fn later_than_all(writing: &Writing, epoch: Epoch) -> Epoch {
-    let published = writing.holder.as_ref().map(|holder| holder.epoch);
-    let logged = writing.writer.position().map(|(epoch, _)| epoch);
+/// Returns an epoch for an encoder that connects now: later than every epoch of the stream, even if the clocks of two
+/// media nodes differ.
+fn later_than_all(state: &WriteState, epoch: Epoch) -> Epoch {
+    let published = state.publication.as_ref().map(|active| active.epoch);
+    let logged = state.writer.position().map(|(epoch, _)| epoch);
     match published.max(logged) {
-        Some(Epoch(known)) => epoch.max(Epoch(known.saturating_add(1))),
+        Some(Epoch(latest)) => epoch.max(Epoch(latest.saturating_add(1))),
         None => epoch,
     }
 }
 
+/// Decides whether a publication may take over the stream.
 fn arbitrate(
-    writing: &Writing,
+    state: &WriteState,
     epoch: Epoch,
     source: PublicationSource,
     policy: DuplicatePolicy,
 ) -> Result<(), PublishError> {
-    let Some(holder) = &writing.holder else {
+    let Some(active) = &state.publication else {
         return Ok(());
     };
-    if epoch < holder.epoch {
-        return Err(PublishError::Superseded { by: holder.epoch });
+    if epoch < active.epoch {
+        return Err(PublishError::Superseded { by: active.epoch });
     }
-    let refused = match epoch == holder.epoch {
-        // The same publication by another way, which must not lead through this node's own.
-        true => match holder.source {
+    let refused = match epoch == active.epoch {
+        // The same publication over another route, which must not lead back through this media node.
+        true => match active.source {
             PublicationSource::Encoder => true,
             PublicationSource::Forwarded => source == PublicationSource::Pulled,
             PublicationSource::Pulled => false,
         },
-        // A copy of a later publication was let in elsewhere: the policy has been heard.
+        // Another media node has accepted the later publication of a pulled copy, so the policy was applied there.
         false => source != PublicationSource::Pulled && policy == DuplicatePolicy::Reject,
     };
     match refused {

@@ -1,23 +1,21 @@
-//! A segment: the messages of one pulse as FLV tags, immutable, shared by all who read it.
+//! A segment: the messages of one pulse as FLV tags, immutable and shared by all readers.
 //!
-//! Its messages have sequences that follow each other, one epoch and one shift, so that one mark before it tells
-//! everything about each of them.
+//! Its messages have consecutive sequences, one epoch and one shift, so one mark describes all of them.
 
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use media_wire::flv::{PREVIOUS_TAG_SIZE_LEN, TAG_HEADER_LEN, previous_tag_size, tag_header};
+use media_wire::Message;
+use media_wire::flv::{PREVIOUS_TAG_SIZE_LEN, TAG_HEADER_LEN, tags, write_tag};
 use media_wire::relay::Mark;
-use media_wire::{MediaKind, Message};
 
-use crate::prelude::Prelude;
-use crate::rtmp_heads::RtmpHeads;
+use crate::init_data::InitData;
+use crate::rtmp_headers::RtmpHeaders;
 
-/// A segment is sealed before its pulse when it has this many bytes, so that a burst does not become one large
-/// write and a viewer that stalls does not keep much alive.
+/// The size at which a segment is sealed before its pulse. It keeps a burst from becoming one large write, and bounds
+/// the memory that a stalled viewer keeps alive.
 const MAX_BYTES: usize = 256 << 10;
 
-/// And when it has this many messages: their list stays with the stream.
+/// The number of messages at which a segment is sealed before its pulse. It bounds the list that the stream keeps.
 const MAX_MESSAGES: usize = 1024;
 
 /// Sealed messages.
@@ -26,31 +24,32 @@ pub(crate) struct Segment {
     /// Epoch, sequence and shift of the first message.
     pub(crate) mark: Mark,
     pub(crate) messages: u64,
-    /// The log's time at its first message and at its last one.
-    pub(crate) begin: u32,
-    pub(crate) close: u32,
-    /// Its first message is a keyframe.
+    /// The log's time at the first message.
+    pub(crate) first_timestamp: u32,
+    /// The log's time at the last message.
+    pub(crate) last_timestamp: u32,
+    /// Whether the first message is a keyframe.
     pub(crate) keyframe: bool,
-    /// What a viewer that starts here needs before.
-    pub(crate) prelude: Arc<Prelude>,
-    /// The version of what a viewer knows after the segment.
-    pub(crate) prelude_after: u64,
+    /// The init data of a viewer that starts here.
+    pub(crate) init_data: Arc<InitData>,
+    /// The version of the init data after the last message.
+    pub(crate) init_version_after: u64,
     flv: Box<[u8]>,
-    rtmp: OnceLock<RtmpHeads>,
+    rtmp: OnceLock<RtmpHeaders>,
 }
 
 impl Segment {
-    /// The FLV tags.
+    /// Returns the FLV tags.
     pub(crate) fn flv(&self) -> &[u8] {
         &self.flv
     }
 
-    /// The same messages' RTMP heads, made when the first RTMP viewer comes.
-    pub(crate) fn rtmp(&self) -> &RtmpHeads {
-        self.rtmp.get_or_init(|| RtmpHeads::of(tags(&self.flv)))
+    /// Returns the RTMP headers of the same messages. The first RTMP viewer makes them.
+    pub(crate) fn rtmp(&self) -> &RtmpHeaders {
+        self.rtmp.get_or_init(|| RtmpHeaders::of(&self.flv))
     }
 
-    /// The mark behind the last message.
+    /// Returns the mark after the last message.
     pub(crate) fn end(&self) -> Mark {
         Mark {
             sequence: self.mark.sequence.saturating_add(self.messages),
@@ -58,7 +57,7 @@ impl Segment {
         }
     }
 
-    /// Where the tag of a sequence begins.
+    /// Returns the offset of the tag with a sequence.
     pub(crate) fn offset_of(&self, sequence: u64) -> usize {
         let before = sequence.saturating_sub(self.mark.sequence);
         usize::try_from(before)
@@ -68,66 +67,24 @@ impl Segment {
     }
 }
 
-/// A tag in a segment's bytes.
-#[derive(Clone, Debug)]
-pub(crate) struct Tag {
-    pub(crate) kind: MediaKind,
-    pub(crate) timestamp: u32,
-    /// Where its head begins.
-    pub(crate) start: usize,
-    pub(crate) payload: Range<usize>,
-}
-
-/// Walks tags that [`OpenSegment::seal`] wrote.
-fn tags(flv: &[u8]) -> impl Iterator<Item = Tag> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let head: &[u8; TAG_HEADER_LEN] = flv.get(start..)?.first_chunk()?;
-        let [tag_type, l2, l1, l0, t2, t1, t0, t3, ..] = *head;
-        let len = usize::try_from(u32::from_be_bytes([0, l2, l1, l0])).ok()?;
-        let payload = start + TAG_HEADER_LEN..start + TAG_HEADER_LEN + len;
-        let kind = match tag_type {
-            8 => MediaKind::Audio,
-            9 => MediaKind::Video,
-            _ => MediaKind::Data,
-        };
-        let tag = Tag {
-            kind,
-            timestamp: u32::from_be_bytes([t3, t2, t1, t0]),
-            start,
-            payload,
-        };
-        start = tag.payload.end + PREVIOUS_TAG_SIZE_LEN;
-        Some(tag)
-    })
-}
-
-/// Appends a message as an FLV tag. Its payload is at most [`media_wire::flv::MAX_PAYLOAD`] long.
-pub(crate) fn write_tag(out: &mut Vec<u8>, kind: MediaKind, timestamp: u32, payload: &[u8]) {
-    let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&tag_header(kind, timestamp, len));
-    out.extend_from_slice(payload);
-    out.extend_from_slice(&previous_tag_size(len));
-}
-
-/// The segment that is being filled: messages whose timestamps are the log's.
+/// The segment that is being filled. Its messages have the log's timestamps.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSegment {
     messages: Vec<Message>,
     bytes: usize,
     /// The log's time at the last message.
-    time: u32,
-    opening: Option<Opening>,
+    last_timestamp: u32,
+    start: Option<SegmentStart>,
 }
 
-/// What is known when a segment is opened.
+/// The state of the log at a segment's first message.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct SegmentStart {
     pub(crate) mark: Mark,
-    /// The log's time at the first message.
-    pub(crate) time: u32,
+    /// The log's time.
+    pub(crate) timestamp: u32,
     pub(crate) keyframe: bool,
-    pub(crate) prelude: Arc<Prelude>,
+    pub(crate) init_data: Arc<InitData>,
 }
 
 impl OpenSegment {
@@ -139,49 +96,50 @@ impl OpenSegment {
         self.bytes >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
     }
 
-    /// Whether a viewer could start with it.
+    /// Returns whether the first message is a keyframe.
     pub(crate) fn is_keyframe(&self) -> bool {
-        self.opening
-            .as_ref()
-            .is_some_and(|opening| opening.keyframe)
+        self.start.as_ref().is_some_and(|start| start.keyframe)
     }
 
-    /// Whether a message with this mark goes on where the last one ended.
+    /// Returns whether a message with this mark follows the last one.
     pub(crate) fn continues(&self, next: Mark) -> bool {
-        self.opening.as_ref().is_none_or(|opening| {
+        self.start.as_ref().is_none_or(|start| {
+            let messages = self.messages.len() as u64;
             next == Mark {
-                sequence: opening
-                    .mark
-                    .sequence
-                    .saturating_add(self.messages.len() as u64),
-                ..opening.mark
+                sequence: start.mark.sequence.saturating_add(messages),
+                ..start.mark
             }
         })
     }
 
-    /// Takes a message and the log's time; the first one brings the opening.
-    pub(crate) fn push(&mut self, message: Message, time: u32, opening: impl FnOnce() -> Opening) {
-        self.opening.get_or_insert_with(opening);
-        self.time = time;
+    /// Appends a message at the log's time. `start` is called for the first message only.
+    pub(crate) fn push(
+        &mut self,
+        message: Message,
+        timestamp: u32,
+        start: impl FnOnce() -> SegmentStart,
+    ) {
+        self.start.get_or_insert_with(start);
+        self.last_timestamp = timestamp;
         self.bytes += TAG_HEADER_LEN + message.payload.len() + PREVIOUS_TAG_SIZE_LEN;
         self.messages.push(message);
     }
 
-    /// The one and only mux. `None` when there is nothing.
-    pub(crate) fn seal(&mut self, prelude_after: u64) -> Option<Segment> {
-        let opening = self.opening.take()?;
+    /// Muxes the messages. This is the only mux of the log. Returns `None` when there are no messages.
+    pub(crate) fn seal(&mut self, init_version_after: u64) -> Option<Segment> {
+        let start = self.start.take()?;
         let mut flv = Vec::with_capacity(std::mem::take(&mut self.bytes));
         for message in &self.messages {
             write_tag(&mut flv, message.kind, message.timestamp, &message.payload);
         }
         let segment = Segment {
-            mark: opening.mark,
+            mark: start.mark,
             messages: self.messages.len() as u64,
-            begin: opening.time,
-            close: self.time,
-            keyframe: opening.keyframe,
-            prelude: opening.prelude,
-            prelude_after,
+            first_timestamp: start.timestamp,
+            last_timestamp: self.last_timestamp,
+            keyframe: start.keyframe,
+            init_data: start.init_data,
+            init_version_after,
             flv: flv.into_boxed_slice(),
             rtmp: OnceLock::new(),
         };

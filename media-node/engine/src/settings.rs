@@ -1,24 +1,23 @@
-//! What an engine is told at its start.
+//! The settings of an engine.
 
 use std::time::Duration;
 
-/// How all streams of a [`Registry`](crate::Registry) behave.
+/// The settings of all streams of a [`Registry`](crate::Registry).
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// Span of media that a log keeps beside the newest group of pictures, for viewers that fall behind.
+    /// Media time that a log keeps in addition to the newest group of pictures, for viewers that fall behind.
     pub window: Duration,
-    /// Bytes that a log keeps at most. A group of pictures that is longer cannot be joined: new viewers wait for the
-    /// next keyframe.
+    /// Maximum bytes of a log. New viewers cannot join a longer group of pictures: they wait for the next keyframe.
     pub window_max_bytes: usize,
-    /// Time that viewers wait for a publisher that is gone.
+    /// Time that viewers wait for a publisher to return.
     pub continuity: Duration,
-    /// Time that each viewer of the node adds to the pulse; zero seals every message.
+    /// Time that each viewer adds to the pulse. Zero seals every message.
     pub pulse_per_viewer: Duration,
     /// The longest pulse.
     pub pulse_max: Duration,
-    /// Streams that may be published, and streams that may be wanted, at one time.
+    /// Maximum number of streams with a publisher, and of streams with readers only.
     pub max_streams: usize,
-    /// Threads that serve viewers: each has its own bell in each stream.
+    /// Threads that serve viewers. Each has its own notifier in each stream.
     pub workers: usize,
 }
 

@@ -1,19 +1,19 @@
-//! Which tracks a stream has, decided as early as it can be known.
+//! The decision which tracks a stream has.
 //!
-//! Players wait for every track that the FLV header announces, and some never show one that it does not. So a
-//! viewer's header is not written before both tracks were seen, or all that the metadata announces, or half a
-//! second of media has passed.
+//! Players wait for every track that the FLV header announces, and some never play a track that it does not announce. So
+//! a viewer's header is written only when both tracks were seen, or all that the metadata announces, or half a second of
+//! media has passed.
 
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, amf0};
 
-use crate::nature::is_metadata;
+use crate::message_class::is_metadata;
 use crate::timeline::distance;
 
-/// Media time after which the tracks seen are taken for all.
+/// Media time after which no further track is expected.
 const DECIDED_AFTER_MS: i32 = 500;
 
-/// What is known of the tracks of one epoch.
+/// The tracks of one epoch, as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TrackDecision {
     seen: Tracks,
@@ -22,7 +22,7 @@ pub(crate) struct TrackDecision {
     decided: bool,
 }
 
-/// What metadata says.
+/// The properties of `onMetaData` that the engine uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Metadata {
     announced: Tracks,
@@ -31,7 +31,7 @@ pub(crate) struct Metadata {
 }
 
 impl TrackDecision {
-    /// Takes a message into account.
+    /// Records the track of a message.
     pub(crate) fn observe(&mut self, kind: MediaKind, timestamp: u32) {
         match kind {
             MediaKind::Audio => self.seen.audio = true,
@@ -47,19 +47,19 @@ impl TrackDecision {
             || distance(first, timestamp) >= DECIDED_AFTER_MS;
     }
 
-    /// Takes metadata into account.
+    /// Records the tracks that metadata announces.
     pub(crate) fn announce(&mut self, metadata: Metadata) {
         self.announced = metadata.announced;
     }
 
-    /// The tracks, once they are decided. A track that comes later still is added.
+    /// Returns the tracks, once they are decided. A later track is added.
     pub(crate) fn tracks(&self) -> Option<Tracks> {
         self.decided.then_some(self.seen)
     }
 }
 
 impl Metadata {
-    /// Reads a data message; `None` when it is no metadata or cannot be read.
+    /// Reads a data message. Returns `None` when it is not metadata or cannot be read.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
         if !is_metadata(payload) {
             return None;

@@ -1,4 +1,4 @@
-//! The log of one stream: the sealed segments that are still kept, and where a reader may start.
+//! The log of one stream: the sealed segments that are kept, and the positions where a reader can start.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use media_wire::relay::Epoch;
 use crate::segment::Segment;
 use crate::timeline::distance;
 
-/// Segments by number: each one has the number after the one before it, for ever.
+/// The segments of a log. Their numbers are consecutive and never reused.
 #[derive(Debug)]
 pub(crate) struct Window {
     segments: VecDeque<Arc<Segment>>,
-    /// Number of the first segment kept.
+    /// The number of the first segment.
     first: u64,
     bytes: usize,
-    /// Where new viewers start: the newest keyframe, or the newest segment of a stream without video.
+    /// The number of the segment where new viewers start: the newest keyframe, or the newest segment of a stream without video.
     newest_start: Option<u64>,
-    /// The first segment of the newest epoch, kept or not.
+    /// The number of the newest epoch's first segment, which may have been evicted.
     epoch_start: u64,
-    /// No message of the newest epoch is missing since its first one: a log that begins with a sequence header and goes on
-    /// somewhere later is not the beginning.
+    /// No message of the newest epoch is missing since its sequence 0. A pulled copy can begin with the sequence headers and
+    /// continue much later.
     epoch_is_whole: bool,
     /// The tracks of the newest epoch, once decided.
     tracks: Option<Tracks>,
@@ -31,16 +31,16 @@ pub(crate) struct Window {
     ended: bool,
 }
 
-/// Where a reader starts.
+/// The position where a reader starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The number of a segment, or the one after the last.
+pub(crate) struct LogPosition {
+    /// The number of a segment, or the number after the last one.
     pub(crate) segment: u64,
-    /// The first sequence to read, when the segment begins before it.
+    /// The first sequence to read, if the segment begins before it.
     pub(crate) sequence: Option<u64>,
 }
 
-impl From<u64> for Place {
+impl From<u64> for LogPosition {
     fn from(segment: u64) -> Self {
         Self {
             segment,
@@ -65,19 +65,19 @@ impl Window {
         }
     }
 
-    /// Appends a segment, with the tracks as far as they are decided behind it. Returns the segments that are not
-    /// kept any longer, to be dropped outside of the lock.
+    /// Appends a segment. `tracks` are those decided up to its end. Returns the evicted segments, to be dropped outside of
+    /// the lock.
     pub(crate) fn push(&mut self, segment: Segment, tracks: Option<Tracks>) -> Vec<Arc<Segment>> {
         let number = self.end();
         let last = self.segments.back().map(|last| last.end());
-        let known = last.filter(|last| last.epoch == segment.mark.epoch);
-        if known.is_none() {
+        let same_epoch = last.filter(|last| last.epoch == segment.mark.epoch);
+        if same_epoch.is_none() {
             self.epoch_start = number;
             self.newest_start = None;
         }
-        let (so_far, expected) =
-            known.map_or((true, 0), |known| (self.epoch_is_whole, known.sequence));
-        self.epoch_is_whole = so_far && segment.mark.sequence == expected;
+        let (was_whole, expected) =
+            same_epoch.map_or((true, 0), |last| (self.epoch_is_whole, last.sequence));
+        self.epoch_is_whole = was_whole && segment.mark.sequence == expected;
         self.tracks = tracks;
         if segment.keyframe || tracks.is_some_and(|tracks| !tracks.video) {
             self.newest_start = Some(number);
@@ -85,7 +85,7 @@ impl Window {
             .newest_start
             .is_some_and(|start| !self.is_keyframe(start))
         {
-            // A stream without video has got some: it starts at the keyframe to come.
+            // A stream without video has got a video track. Viewers start at its first keyframe.
             self.newest_start = None;
         }
         self.bytes += segment.flv().len();
@@ -95,10 +95,10 @@ impl Window {
 
     fn evict(&mut self) -> Vec<Arc<Segment>> {
         let mut evicted = Vec::new();
-        let newest = self.segments.back().map(|last| last.close);
+        let newest = self.segments.back().map(|last| last.last_timestamp);
         while let (Some(segment), Some(newest)) = (self.segments.front(), newest) {
             let too_many = self.bytes > self.max_bytes && self.segments.len() > 1;
-            let old = distance(segment.close, newest) > self.span_ms;
+            let old = distance(segment.last_timestamp, newest) > self.span_ms;
             let needed = self.newest_start.is_some_and(|start| start <= self.first);
             if !too_many && (needed || !old) {
                 break;
@@ -111,7 +111,7 @@ impl Window {
         evicted
     }
 
-    /// The stream is over: readers get what is left and then no more.
+    /// Ends the stream. Readers get the segments that are left.
     pub(crate) fn end_stream(&mut self) {
         self.ended = true;
     }
@@ -120,12 +120,12 @@ impl Window {
         self.ended
     }
 
-    /// The number of the first segment kept.
+    /// Returns the number of the first segment.
     pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
-    /// The number after the last segment's.
+    /// Returns the number after the last segment's.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.segments.len() as u64
     }
@@ -143,49 +143,50 @@ impl Window {
         self.segments.len()
     }
 
-    /// The tracks that a viewer who starts at a segment shall be told.
+    /// Returns the tracks for the file header of a viewer that starts at a segment.
     pub(crate) fn tracks_at(&self, number: u64) -> Option<Tracks> {
         if number >= self.epoch_start {
             return self.tracks;
         }
         let segment = self.get(number)?;
-        let mut tracks = segment.prelude.tracks();
+        let mut tracks = segment.init_data.tracks();
         tracks.video |= segment.keyframe;
         Some(tracks)
     }
 
-    /// Whether a viewer could start now.
+    /// Returns whether a viewer could start now.
     pub(crate) fn playable(&self) -> bool {
         self.newest_start.is_some() && self.tracks.is_some()
     }
 
-    /// The epoch of the last message.
+    /// Returns the epoch of the last message.
     pub(crate) fn newest_epoch(&self) -> Option<Epoch> {
         self.segments.back().map(|segment| segment.mark.epoch)
     }
 
-    /// Where new viewers start.
+    /// Returns the number of the segment where new viewers start.
     pub(crate) fn newest_start(&self) -> Option<u64> {
         self.newest_start
     }
 
-    /// Where a viewer starts that waits since the next segment had this number: a publication that began later is shown from
-    /// its beginning, while all of it is kept. By the time that the viewer gets to run there may be more of it than one
-    /// segment, and sound without pictures would be lost up to the newest one.
-    pub(crate) fn start_since(&self, came: u64) -> Option<u64> {
-        match self.epoch_is_whole && self.epoch_start >= came.max(self.first) {
+    /// Returns where a viewer starts that joined when the next segment had the number `joined_at`. A publication that began
+    /// after that is read from its beginning, while all of it is kept: it may have several segments by the time that the
+    /// viewer runs, and an audio-only stream would lose all but the newest.
+    pub(crate) fn start_since(&self, joined_at: u64) -> Option<u64> {
+        match self.epoch_is_whole && self.epoch_start >= joined_at.max(self.first) {
             true => self.oldest_start(),
             false => self.newest_start,
         }
     }
 
-    /// Where a relay starts that knows nothing: where viewers do, or at the epoch's beginning while all of it is kept.
+    /// Returns where a relay without a position starts: where viewers do, or else at the epoch's first segment while it is
+    /// kept.
     pub(crate) fn newest_relay_start(&self) -> Option<u64> {
         let whole = self.get(self.epoch_start).map(|_| self.epoch_start);
         self.newest_start.or(whole)
     }
 
-    /// The oldest place of the newest epoch where a viewer can start.
+    /// Returns the oldest segment of the newest epoch where a viewer can start.
     pub(crate) fn oldest_start(&self) -> Option<u64> {
         let newest = self.newest_start?;
         let oldest = self.epoch_start.max(self.first);
@@ -195,8 +196,9 @@ impl Window {
         (oldest..=newest).find(|number| self.is_keyframe(*number))
     }
 
-    /// The place of a message, or where it will be. `None` when it is not here and will not come.
-    pub(crate) fn find(&self, epoch: Epoch, sequence: u64) -> Option<Place> {
+    /// Returns the position of a message, also of one that is expected next. Returns `None` when the message was evicted or
+    /// never existed.
+    pub(crate) fn find(&self, epoch: Epoch, sequence: u64) -> Option<LogPosition> {
         let mut of_epoch = (self.first..)
             .zip(&self.segments)
             .filter(|(_, segment)| segment.mark.epoch == epoch)
@@ -210,7 +212,7 @@ impl Window {
         let found = of_epoch.find(|(_, segment)| segment.end().sequence > sequence);
         match found {
             Some((number, segment)) if segment.mark.sequence >= sequence => Some(number.into()),
-            Some((number, _)) => Some(Place {
+            Some((number, _)) => Some(LogPosition {
                 segment: number,
                 sequence: Some(sequence),
             }),
@@ -219,7 +221,7 @@ impl Window {
                 .segments
                 .iter()
                 .rposition(|segment| segment.mark.epoch == epoch)
-                .map(|at| Place::from(self.first + at as u64 + 1)),
+                .map(|at| LogPosition::from(self.first + at as u64 + 1)),
         }
     }
 

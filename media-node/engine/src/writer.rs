@@ -1,183 +1,187 @@
-//! The writing side of a log: from a publisher's messages to sealed segments.
+//! The writing end of a log: from a publisher's messages to sealed segments.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use media_wire::flv::Tracks;
+use media_wire::flv::{MAX_PAYLOAD, Tracks};
 use media_wire::relay::{Epoch, Mark};
 use media_wire::{Codec, MediaKind, Message};
 
-use crate::nature::Nature;
-use crate::prelude::Prelude;
-use crate::segment::{OpenSegment, Opening, Segment};
+use crate::init_data::InitData;
+use crate::message_class::MessageClass;
+use crate::segment::{OpenSegment, Segment, SegmentStart};
 use crate::timeline::{LogTimeline, SourceTimeline, Timing};
 use crate::tracks::{Metadata, TrackDecision};
 
-/// What became of a message.
+/// The result of appending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// It is in the log.
+    /// The message is in the log.
     New,
-    /// It is in the log, and this many messages before it never came.
+    /// The message is in the log, and this many messages before it are missing.
     AfterGap(u64),
-    /// It was in the log before.
+    /// The message was in the log before.
     Duplicate,
-    /// Video that cannot be decoded, for want of a keyframe before it. It is not in the log.
+    /// The message is video that cannot be decoded, because no keyframe precedes it. It is not in the log.
     BeforeKeyframe,
-    /// It has no payload, one that is too long for FLV, or a node's mark for one. It is not in the log.
-    Unfit,
-    /// Another publisher has the stream. It is not in the log.
+    /// The payload is empty, too long for FLV, or a media node's mark. The message is not in the log.
+    Invalid,
+    /// Another publisher has the stream. The message is not in the log.
     Superseded,
 }
 
-/// Numbers of one log since its beginning.
+/// Totals of one log since its beginning.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct LogCounters {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) gaps: u64,
     pub(crate) missing: u64,
-    /// Jumps of the encoders of former epochs.
+    /// Timestamp jumps of the encoders of former epochs.
     former_jumps: u64,
 }
 
-/// What the media of the newest epoch is.
+/// The codecs and metadata of the newest epoch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct MediaDescription {
     pub(crate) video: Option<Codec>,
     pub(crate) audio: Option<Codec>,
     pub(crate) metadata: Metadata,
 }
 
-/// The end of a log.
+/// The writing end of a log.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     epoch: Option<Epoch>,
     next_sequence: u64,
     source: SourceTimeline,
     timeline: LogTimeline,
-    prelude: Arc<Prelude>,
+    init_data: Arc<InitData>,
     tracks: TrackDecision,
-    /// Video is not taken before the next keyframe.
+    /// Interframes are refused until the next keyframe.
     waits_for_keyframe: bool,
-    /// This epoch had a frame: from now on, sequences that are missing are a loss.
+    /// This epoch has had a frame. From then on, missing sequences count as a loss.
     has_frames: bool,
     open: OpenSegment,
     sealed: Vec<Segment>,
-    counters: Counters,
-    seen: Seen,
-    former: VecDeque<Former>,
+    counters: LogCounters,
+    description: MediaDescription,
+    former: VecDeque<FormerEpoch>,
 }
 
-/// An epoch before the present one. A relay may come back to it: what was taken from it is not taken again.
+/// An epoch before the current one. A relay can return to it, and its messages must not be appended twice.
 #[derive(Debug)]
-struct Former {
+struct FormerEpoch {
     epoch: Epoch,
     next_sequence: u64,
-    prelude: Arc<Prelude>,
+    init_data: Arc<InitData>,
     tracks: TrackDecision,
-    seen: Seen,
+    description: MediaDescription,
     has_frames: bool,
 }
 
-/// Epochs that are remembered; more than two at a time are no accident.
+/// The number of former epochs that are remembered. A relay alternates between two at most.
 const MAX_FORMER: usize = 8;
 
 impl Writer {
-    /// Takes an encoder's message, which has the next sequence and a timestamp that may jump.
+    /// Appends an encoder's message. It gets the next sequence, and its timestamp can jump.
     pub(crate) fn append(&mut self, epoch: Epoch, message: Message) -> Appended {
         self.enter(epoch);
-        let nature = Nature::of(&message);
-        if let Err(refused) = self.check(nature) {
+        let header = message.header();
+        let class = MessageClass::of(&message, header);
+        if let Err(refused) = self.check(&message, class) {
             return refused;
         }
         let message = Message {
-            timestamp: self.source.place(nature.timing, message.timestamp),
+            timestamp: self.source.place(class.timing(), message.timestamp),
             ..message
         };
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.take(epoch, sequence, message, nature);
+        self.push(epoch, sequence, message, class, header.codec);
         Appended::New
     }
 
-    /// Takes a relay's message, which has a sequence and a timestamp of the source.
+    /// Appends a relay's message, with its sequence and its timestamp at the source.
     pub(crate) fn append_at(&mut self, epoch: Epoch, sequence: u64, message: Message) -> Appended {
         let Some(missing) = sequence.checked_sub(self.next_sequence(epoch)) else {
             return Appended::Duplicate;
         };
         self.enter(epoch);
-        let lost = if self.has_frames { missing } else { 0 };
-        if lost > 0 {
+        let missing = if self.has_frames { missing } else { 0 };
+        if missing > 0 {
             self.counters.gaps += 1;
-            self.counters.missing += lost;
+            self.counters.missing += missing;
             self.waits_for_keyframe = true;
         }
         self.next_sequence = sequence.saturating_add(1);
-        let nature = Nature::of(&message);
-        if let Err(refused) = self.check(nature) {
+        let header = message.header();
+        let class = MessageClass::of(&message, header);
+        if let Err(refused) = self.check(&message, class) {
             return refused;
         }
-        self.take(epoch, sequence, message, nature);
-        match lost {
+        self.push(epoch, sequence, message, class, header.codec);
+        match missing {
             0 => Appended::New,
-            lost => Appended::AfterGap(lost),
+            missing => Appended::AfterGap(missing),
         }
     }
 
-    /// Seals what is open.
+    /// Seals the open segment.
     pub(crate) fn seal(&mut self) {
-        self.sealed.extend(self.open.seal(self.prelude.version()));
+        let version = self.init_data.version();
+        self.sealed.extend(self.open.seal(version));
     }
 
-    /// Whether messages wait to be sealed.
+    /// Returns whether messages wait to be sealed.
     pub(crate) fn is_open(&self) -> bool {
         !self.open.is_empty()
     }
 
-    /// Whether the open messages begin with a keyframe.
+    /// Returns whether the open segment begins with a keyframe.
     pub(crate) fn opens_with_keyframe(&self) -> bool {
         self.open.is_keyframe()
     }
 
-    /// What was sealed since the last call.
+    /// Returns the segments that were sealed since the last call.
     pub(crate) fn sealed(&mut self) -> std::vec::Drain<'_, Segment> {
         self.sealed.drain(..)
     }
 
-    /// Whether something was sealed since the last call of [`Writer::sealed`].
+    /// Returns whether a segment was sealed since the last call of [`Writer::sealed`].
     pub(crate) fn has_sealed(&self) -> bool {
         !self.sealed.is_empty()
     }
 
-    /// The epoch of the last message, and the sequence after it.
+    /// Returns the epoch of the last message and the sequence after it.
     pub(crate) fn position(&self) -> Option<(Epoch, u64)> {
         self.epoch.map(|epoch| (epoch, self.next_sequence))
     }
 
-    /// The tracks of this epoch, once decided.
+    /// Returns the tracks of this epoch, once they are decided.
     pub(crate) fn tracks(&self) -> Option<Tracks> {
         self.tracks.tracks()
     }
 
-    pub(crate) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> LogCounters {
         self.counters
     }
 
+    /// Returns how often an encoder's timestamps jumped.
     pub(crate) fn jumps(&self) -> u64 {
         self.counters.former_jumps + self.source.jumps()
     }
 
-    pub(crate) fn seen(&self) -> Seen {
-        self.seen
+    pub(crate) fn description(&self) -> MediaDescription {
+        self.description
     }
 
-    /// The latest timestamp in the log.
+    /// Returns the latest timestamp in the log.
     pub(crate) fn last_timestamp(&self) -> Option<u32> {
         self.timeline.newest()
     }
 
-    /// The first sequence of an epoch that was not taken yet.
+    /// Returns the first sequence of an epoch that was not appended yet.
     fn next_sequence(&self, epoch: Epoch) -> u64 {
         if self.epoch == Some(epoch) {
             return self.next_sequence;
@@ -188,7 +192,7 @@ impl Writer {
             .map_or(0, |former| former.next_sequence)
     }
 
-    /// A message of another epoch than the last one's opens it.
+    /// Makes `epoch` the current one.
     fn enter(&mut self, epoch: Epoch) {
         if self.epoch == Some(epoch) {
             return;
@@ -198,43 +202,53 @@ impl Writer {
         self.source = SourceTimeline::default();
         self.timeline.begin_epoch();
         self.waits_for_keyframe = true;
-        let before = Former {
+        let before = FormerEpoch {
             epoch: self.epoch.replace(epoch).unwrap_or(epoch),
             next_sequence: std::mem::take(&mut self.next_sequence),
-            prelude: Arc::clone(&self.prelude),
+            init_data: Arc::clone(&self.init_data),
             tracks: std::mem::take(&mut self.tracks),
-            seen: std::mem::take(&mut self.seen),
+            description: std::mem::take(&mut self.description),
             has_frames: std::mem::take(&mut self.has_frames),
         };
-        self.prelude = Arc::new(before.prelude.replaced_by(&Prelude::default()));
-        let known = self.former.iter().position(|former| former.epoch == epoch);
-        if let Some(former) = known.and_then(|at| self.former.remove(at)) {
+        self.init_data = Arc::new(before.init_data.replaced_by(&InitData::default()));
+        let found = self.former.iter().position(|former| former.epoch == epoch);
+        if let Some(former) = found.and_then(|at| self.former.remove(at)) {
             self.next_sequence = former.next_sequence;
-            self.prelude = Arc::new(before.prelude.replaced_by(&former.prelude));
+            self.init_data = Arc::new(before.init_data.replaced_by(&former.init_data));
             self.tracks = former.tracks;
-            self.seen = former.seen;
+            self.description = former.description;
             self.has_frames = former.has_frames;
         }
         self.former.push_front(before);
         self.former.truncate(MAX_FORMER);
     }
 
-    /// Whether a message can be taken.
-    fn check(&mut self, nature: Nature) -> Result<(), Appended> {
-        if nature.unfit {
-            return Err(Appended::Unfit);
+    /// Checks whether a message can be appended.
+    fn check(&mut self, message: &Message, class: MessageClass) -> Result<(), Appended> {
+        let payload = &message.payload;
+        let is_mark = message.kind == MediaKind::Data && Mark::is_named(payload);
+        if payload.is_empty() || payload.len() > MAX_PAYLOAD || is_mark {
+            return Err(Appended::Invalid);
         }
-        if nature.dependent && self.waits_for_keyframe {
+        if class == MessageClass::Interframe && self.waits_for_keyframe {
             return Err(Appended::BeforeKeyframe);
         }
-        self.waits_for_keyframe &= !nature.keyframe;
+        self.waits_for_keyframe &= class != MessageClass::Keyframe;
         Ok(())
     }
 
-    /// Places a message, stamped with the source's time, in the open segment.
-    fn take(&mut self, epoch: Epoch, sequence: u64, mut message: Message, nature: Nature) {
-        message.timestamp = self.timeline.place(nature.timing, message.timestamp);
-        let time = match nature.timing {
+    /// Appends a message with the source's timestamp to the open segment.
+    fn push(
+        &mut self,
+        epoch: Epoch,
+        sequence: u64,
+        mut message: Message,
+        class: MessageClass,
+        codec: Option<Codec>,
+    ) {
+        let timing = class.timing();
+        message.timestamp = self.timeline.place(timing, message.timestamp);
+        let timestamp = match timing {
             Timing::Never => self.timeline.newest().unwrap_or(message.timestamp),
             Timing::Audio | Timing::Video | Timing::Untimed => message.timestamp,
         };
@@ -243,36 +257,37 @@ impl Writer {
             sequence,
             shift: self.timeline.shift(),
         };
-        if nature.keyframe || !self.open.continues(mark) || self.open.is_full() {
+        let keyframe = class == MessageClass::Keyframe;
+        if keyframe || !self.open.continues(mark) || self.open.is_full() {
             self.seal();
         }
-        self.has_frames |= matches!(nature.timing, Timing::Audio | Timing::Video);
-        self.observe(&message, nature);
-        let changed = nature
-            .slot
-            .and_then(|slot| self.prelude.changed_by(slot, &message, sequence));
-        let before = &self.prelude;
-        self.open.push(message, time, || Opening {
+        self.has_frames |= matches!(timing, Timing::Audio | Timing::Video);
+        self.observe(&message, codec);
+        let changed = class
+            .init_slot()
+            .and_then(|slot| self.init_data.changed_by(slot, &message, sequence));
+        let before = &self.init_data;
+        self.open.push(message, timestamp, || SegmentStart {
             mark,
-            time,
-            keyframe: nature.keyframe,
-            prelude: Arc::clone(before),
+            timestamp,
+            keyframe,
+            init_data: Arc::clone(before),
         });
         if let Some(changed) = changed {
-            self.prelude = Arc::new(changed);
+            self.init_data = Arc::new(changed);
         }
     }
 
-    fn observe(&mut self, message: &Message, nature: Nature) {
+    fn observe(&mut self, message: &Message, codec: Option<Codec>) {
         self.counters.messages += 1;
         self.counters.bytes += message.payload.len() as u64;
         match message.kind {
-            MediaKind::Audio => self.seen.audio = nature.codec.or(self.seen.audio),
-            MediaKind::Video => self.seen.video = nature.codec.or(self.seen.video),
+            MediaKind::Audio => self.description.audio = codec.or(self.description.audio),
+            MediaKind::Video => self.description.video = codec.or(self.description.video),
             MediaKind::Data => {
                 if let Some(metadata) = Metadata::read(&message.payload) {
                     self.tracks.announce(metadata);
-                    self.seen.metadata = metadata;
+                    self.description.metadata = metadata;
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What the log keeps alive, and what it does not.
+//! The memory that a log keeps alive.
 
 use std::sync::Weak;
 
@@ -8,7 +8,7 @@ use media_wire::relay::Mark;
 use media_wire::{MediaKind, Message};
 
 use super::*;
-use crate::segment::{OpenSegment, Opening};
+use crate::segment::{OpenSegment, SegmentStart};
 
 fn segment(sequence: u64, time: u32, keyframe: bool) -> Segment {
     let mut open = OpenSegment::default();
@@ -17,15 +17,15 @@ fn segment(sequence: u64, time: u32, keyframe: bool) -> Segment {
         timestamp: time,
         payload: Bytes::from_static(&[0; 1_000]),
     };
-    open.push(message, time, || Opening {
+    open.push(message, time, || SegmentStart {
         mark: Mark {
             epoch: Epoch(1),
             sequence,
             shift: 0,
         },
-        time,
+        timestamp: time,
         keyframe,
-        prelude: Arc::default(),
+        init_data: Arc::default(),
     });
     open.seal(0).unwrap()
 }
@@ -38,7 +38,7 @@ fn video() -> Option<Tracks> {
 }
 
 #[test]
-fn a_reader_that_stalls_keeps_one_segment_alive_and_no_other() {
+fn stalled_reader_keeps_one_segment_alive() {
     let mut window = Window::new(Duration::from_millis(500), 1 << 20);
     let mut all: Vec<Weak<Segment>> = Vec::new();
     let mut stalled = None;
@@ -64,7 +64,7 @@ fn a_reader_that_stalls_keeps_one_segment_alive_and_no_other() {
 }
 
 #[test]
-fn the_newest_group_of_pictures_stays_however_old_it_is() {
+fn newest_gop_is_kept_however_old_it_is() {
     let mut window = Window::new(Duration::from_millis(500), 1 << 20);
     for n in 0..100 {
         drop(window.push(segment(n, u32::try_from(n).unwrap() * 40, n == 20), video()));
@@ -73,7 +73,7 @@ fn the_newest_group_of_pictures_stays_however_old_it_is() {
 }
 
 #[test]
-fn bytes_are_bounded_even_if_nobody_can_join_then() {
+fn bytes_are_bounded_even_if_no_viewer_can_join_then() {
     let mut window = Window::new(Duration::from_millis(500), 10_150);
     for n in 0..100 {
         drop(window.push(segment(n, 0, n == 20), video()));

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod batches;
-mod bells;
 mod epochs;
+mod notifiers;
 mod relays;
 mod splices;
 mod support;

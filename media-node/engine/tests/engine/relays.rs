@@ -291,7 +291,7 @@ fn an_encoder_cannot_speak_the_nodes_language() {
     let body = &tag[TAG_HEADER_LEN..tag.len() - PREVIOUS_TAG_SIZE_LEN];
     for payload in [body, &body[..body.len() - 1], &body[..20]] {
         let message = message(MediaKind::Data, 0, payload.to_vec());
-        assert_eq!(origin.append(message), Appended::Unfit);
+        assert_eq!(origin.append(message), Appended::Invalid);
     }
     send(&mut origin, [inter(40, 1)]);
     let mut relay = upstream(&registry, Start::Newest);
@@ -310,6 +310,6 @@ fn what_is_empty_or_too_long_for_flv_is_not_taken() {
     let mut origin = encoder(&registry, "s", 7);
     for len in [0, MAX_PAYLOAD + 1] {
         let message = message(MediaKind::Audio, 0, vec![0xAF; len]);
-        assert_eq!(origin.append(message), Appended::Unfit);
+        assert_eq!(origin.append(message), Appended::Invalid);
     }
 }

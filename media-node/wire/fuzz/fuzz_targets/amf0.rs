@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use media_wire::{MediaKind, StreamKey, amf0, media};
+use media_wire::media::MediaHeader;
+use media_wire::{MediaKind, StreamKey, amf0};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(values) = amf0::decode_all(bytes) {
@@ -13,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(amf0::encode_all(&again), encoded);
     }
     for kind in [MediaKind::Audio, MediaKind::Video, MediaKind::Data] {
-        let _ = media::traits(kind, bytes);
+        let _ = MediaHeader::parse(kind, bytes);
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let vhosts = ["v".to_owned()];

@@ -1,10 +1,8 @@
-//! Which codec a payload's first bytes name.
+//! The codecs that a payload's header can name.
 
 use std::fmt;
 
-use super::{AAC, AVC, HEVC, LEGACY_AV1};
-
-/// How audio or video is encoded.
+/// A codec of audio or video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are the codecs'")]
 pub enum Codec {
@@ -29,9 +27,15 @@ pub enum Codec {
     Pcm,
     G711A,
     G711U,
-    /// A FourCC that has no name here.
+    /// An unknown FourCC.
     Other([u8; 4]),
 }
+
+pub(super) const AVC: u8 = 7;
+/// The id that Chinese servers and encoders use for HEVC outside of Enhanced RTMP.
+pub(super) const HEVC: u8 = 12;
+pub(super) const LEGACY_AV1: u8 = 13;
+pub(super) const AAC: u8 = 10;
 
 impl Codec {
     pub(super) fn of_video_id(id: u8) -> Option<Self> {

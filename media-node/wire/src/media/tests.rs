@@ -1,24 +1,33 @@
-//! Heads of payloads as encoders send them.
+//! Headers of payloads as encoders send them.
 
 use super::*;
 
 fn video(payload: &[u8]) -> (Option<Codec>, bool, bool, u8) {
-    let traits = traits(MediaKind::Video, payload);
+    let header = MediaHeader::parse(MediaKind::Video, payload);
     (
-        traits.codec,
-        traits.keyframe,
-        traits.sequence_header,
-        traits.track,
+        header.codec,
+        header.packet_type == PacketType::Keyframe,
+        header.packet_type == PacketType::SequenceHeader,
+        header.track,
     )
 }
 
 fn audio(payload: &[u8]) -> (Option<Codec>, bool, u8) {
-    let traits = traits(MediaKind::Audio, payload);
-    (traits.codec, traits.sequence_header, traits.track)
+    let header = MediaHeader::parse(MediaKind::Audio, payload);
+    let sequence_header = header.packet_type == PacketType::SequenceHeader;
+    (header.codec, sequence_header, header.track)
+}
+
+fn packet_type(payload: &[u8]) -> PacketType {
+    MediaHeader::parse(MediaKind::Video, payload).packet_type
+}
+
+fn is_keyframe(kind: MediaKind, payload: &[u8]) -> bool {
+    MediaHeader::parse(kind, payload).is_first_keyframe()
 }
 
 #[test]
-fn legacy_video_is_told_by_frame_type_codec_and_packet_type() {
+fn legacy_video_is_recognized_by_frame_type_codec_and_packet_type() {
     let h264 = Some(Codec::H264);
     assert_eq!(video(&[0x17, 0, 0, 0, 0]), (h264, false, true, 0));
     assert_eq!(video(&[0x17, 1, 0, 0, 0]), (h264, true, false, 0));
@@ -42,11 +51,15 @@ fn legacy_video_is_told_by_frame_type_codec_and_packet_type() {
         (Some(Codec::SorensonH263), true, false, 0)
     );
     assert_eq!(video(&[0x14, 0x00]), (Some(Codec::Vp6), true, false, 0));
-    assert_eq!(video(&[0x57, 0]), (h264, false, true, 0));
+    assert_eq!(
+        video(&[0x57, 0]),
+        (h264, false, false, 0),
+        "a seek command, whose second byte is no packet type"
+    );
 }
 
 #[test]
-fn enhanced_video_is_told_by_its_four_cc() {
+fn enhanced_video_is_recognized_by_its_four_cc() {
     assert_eq!(video(b"\x90hvc1\x01"), (Some(Codec::Hevc), false, true, 0));
     assert_eq!(
         video(b"\x91hvc1\0\0\0"),
@@ -77,7 +90,7 @@ fn enhanced_video_is_told_by_its_four_cc() {
 }
 
 #[test]
-fn the_first_track_of_multitrack_video_decides() {
+fn first_track_of_multitrack_video_decides() {
     // multitrack | one track, coded frames | hvc1 | track
     assert_eq!(
         video(b"\x96\x01hvc1\0nal"),
@@ -123,7 +136,46 @@ fn modifiers_are_skipped() {
 }
 
 #[test]
-fn audio_is_told_by_format_or_four_cc() {
+fn video_packets_other_than_frames_are_recognized() {
+    let ends: [&[u8]; 4] = [
+        b"\x17\x02\0\0\0",
+        b"\x92hvc1",
+        b"\x96\x02hvc1\0",       // multitrack
+        b"\x97\x00\xAA\x02hvc1", // after a modifier
+    ];
+    for payload in ends {
+        assert_eq!(
+            packet_type(payload),
+            PacketType::SequenceEnd,
+            "{payload:02x?}"
+        );
+    }
+    let metadata: [&[u8]; 4] = [
+        b"\xD4hvc1\x02\x00\x09colorInfo",
+        b"\x94hvc1\x02\x00\x09colorInfo",
+        b"\x96\x04hvc1\0\x02\x00\x09colorInfo",
+        b"\xD7\x00\xAA\x04hvc1\x02\x00\x09colorInfo",
+    ];
+    for payload in metadata {
+        assert_eq!(
+            packet_type(payload),
+            PacketType::VideoMetadata,
+            "{payload:02x?}"
+        );
+    }
+    let commands: [&[u8]; 4] = [
+        b"\x57\x00",
+        b"\x52\x01",
+        b"\xD1\x00",
+        b"\xD7\x00\xAA\x01\x00",
+    ];
+    for payload in commands {
+        assert_eq!(packet_type(payload), PacketType::Other, "{payload:02x?}");
+    }
+}
+
+#[test]
+fn audio_is_recognized_by_format_or_four_cc() {
     assert_eq!(audio(&[0xAF, 0, 0x12, 0x10]), (Some(Codec::Aac), true, 0));
     assert_eq!(audio(&[0xAF, 1, 0x21]), (Some(Codec::Aac), false, 0));
     assert_eq!(audio(&[0x2F, 0xFF]), (Some(Codec::Mp3), false, 0));
@@ -138,18 +190,19 @@ fn audio_is_told_by_format_or_four_cc() {
 }
 
 #[test]
-fn a_payload_cut_anywhere_is_no_panic_and_no_keyframe_by_accident() {
+fn truncated_payload_is_no_keyframe() {
     let whole = b"\x97\xFF\0\x01\0\0\x06\x21hvc1\x01\0\0\x01x";
     for end in 0..whole.len() {
-        let _ = traits(MediaKind::Video, &whole[..end]);
-        let _ = traits(MediaKind::Audio, &whole[..end]);
+        assert!(!is_keyframe(MediaKind::Video, &whole[..end]));
+        let _ = MediaHeader::parse(MediaKind::Audio, &whole[..end]);
     }
-    assert_eq!(traits(MediaKind::Video, &[]), Traits::default());
-    assert_eq!(traits(MediaKind::Data, b"\x17\x01"), Traits::default());
+    let parse = MediaHeader::parse;
+    assert_eq!(parse(MediaKind::Video, &[]), MediaHeader::default());
+    assert_eq!(parse(MediaKind::Data, b"\x17\x01"), MediaHeader::default());
 }
 
 #[test]
-fn codecs_are_shown_by_their_usual_names() {
+fn codecs_display_their_usual_names() {
     assert_eq!(Codec::H264.to_string(), "H.264");
     assert_eq!(Codec::Other(*b"ab\n1").to_string(), "ab\\n1");
 }

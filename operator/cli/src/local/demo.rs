@@ -188,7 +188,7 @@ mod tests {
         let codecs: Vec<String> = clip
             .iter()
             .filter(|message| message.is_sequence_header())
-            .filter_map(|message| message.traits().codec)
+            .filter_map(|message| message.header().codec)
             .map(|codec| codec.to_string())
             .collect();
         assert_eq!(codecs, ["H.264", "AAC"]);

@@ -1,0 +1,57 @@
+//! The publication that has a stream, and the token by which it learns that another one has taken over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use media_wire::relay::Epoch;
+use tokio::sync::Notify;
+
+use crate::stream_state::{PublicationInfo, PublicationSource};
+
+/// The publication that has a stream.
+#[derive(Debug)]
+pub(crate) struct ActivePublication {
+    pub(crate) token: Arc<PublicationToken>,
+    pub(crate) epoch: Epoch,
+    pub(crate) source: PublicationSource,
+    pub(crate) started: Instant,
+}
+
+impl ActivePublication {
+    pub(crate) fn info(&self) -> PublicationInfo {
+        PublicationInfo {
+            epoch: self.epoch,
+            source: self.source,
+        }
+    }
+}
+
+/// The identity of a publication. It reports when the publication is superseded.
+#[derive(Debug, Default)]
+pub(crate) struct PublicationToken {
+    superseded: AtomicBool,
+    notify: Notify,
+}
+
+impl PublicationToken {
+    pub(crate) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
+    }
+
+    /// Completes when the publication is superseded.
+    pub(crate) async fn superseded(&self) {
+        loop {
+            let notified = self.notify.notified();
+            if self.is_superseded() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}

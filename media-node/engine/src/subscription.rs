@@ -1,0 +1,26 @@
+//! The format and the starting position that a reader asks for.
+
+use media_wire::relay::Epoch;
+
+/// The format in which a reader gets a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// FLV with its file header.
+    Flv,
+    /// Chunks for a connection whose chunk size is [`media_wire::rtmp::CHUNK_SIZE`]. Batches are whole messages.
+    Rtmp,
+    /// FLV with marks, for another media node.
+    Relay,
+}
+
+/// The position at which a reader starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The newest keyframe. A viewer that joined before the publication starts at its beginning, while all of it is kept.
+    Newest,
+    /// The oldest keyframe of the newest epoch.
+    Oldest,
+    /// For relays: a message of a publication, or the newest keyframe if the message was evicted. Viewers start at the
+    /// newest keyframe.
+    At(Epoch, u64),
+}
