@@ -4,9 +4,14 @@
 //! [`StreamSettings`] and [`Limits`] are also part of the `LiveCluster` resource, so that a setting has one name, one
 //! default and one range wherever it is written.
 
+mod auth;
 mod load;
 mod settings;
 
+pub use auth::{
+    AccessSettings, AuthSettings, CidrLists, FailurePolicy, HookSettings, JwtAlgorithm, JwtRules,
+    JwtSettings, JwtSubject, KeySettings, SignedUrlRules, SignedUrlScheme, SignedUrlSettings,
+};
 pub use load::{ConfigError, load, parse, render, render_changes};
 pub use settings::{
     Discovery, DrainSettings, DuplicatePublish, Limits, Listen, LogFormat, LogSettings, NodeConfig,

@@ -1,0 +1,145 @@
+//! The thread that reads keys again and calls hooks, so that no viewer waits for a file or for another server.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use tokio::runtime::{self, Handle};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::jwt::{REFRESH, RemoteKeySet};
+use super::mounted::Source;
+
+/// How often files are read again. The kubelet needs most of the minute that a change may take.
+pub(super) const POLL: Duration = Duration::from_secs(5);
+
+/// How long a key set that cannot be fetched is left alone.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// How long hooks may take for their last calls when the node ends.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
+/// What is read again from time to time.
+#[derive(Clone)]
+pub(super) enum Refreshed {
+    Files(Arc<dyn Source>),
+    Remote(Arc<RemoteKeySet>),
+}
+
+/// The thread, which ends when this is dropped.
+pub(super) struct Background {
+    handle: Handle,
+    calls: TaskTracker,
+    lost: IntCounter,
+    _stop: DropGuard,
+}
+
+impl Background {
+    pub(super) fn start(sources: Vec<Refreshed>, lost: IntCounter) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        thread::Builder::new()
+            .name("auth".to_owned())
+            .spawn(move || runtime.block_on(stopped.cancelled()))?;
+        let mut files = Vec::new();
+        for source in sources {
+            match source {
+                Refreshed::Files(source) => files.push(source),
+                Refreshed::Remote(keys) => drop(handle.spawn(keep_fetching(keys))),
+            }
+        }
+        handle.spawn(keep_reading(files));
+        Ok(Self {
+            handle,
+            calls: TaskTracker::new(),
+            lost,
+            _stop: stop.drop_guard(),
+        })
+    }
+
+    /// Returns what starts calls of hooks.
+    pub(super) fn calls(&self) -> Calls {
+        Calls {
+            handle: self.handle.clone(),
+            tracker: self.calls.clone(),
+            lost: self.lost.clone(),
+        }
+    }
+
+    /// Waits for the calls that are under way, for a limited time.
+    pub(super) async fn close(&self) {
+        self.calls.close();
+        if timeout(LAST_CALLS, self.calls.wait()).await.is_err() {
+            warn!(
+                calls = self.calls.len(),
+                "hooks have not been told of all clients that left"
+            );
+        }
+    }
+}
+
+/// What starts calls of hooks on the thread.
+#[derive(Clone)]
+pub(super) struct Calls {
+    handle: Handle,
+    tracker: TaskTracker,
+    lost: IntCounter,
+}
+
+impl Calls {
+    pub(super) fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn_on(call, &self.handle);
+    }
+
+    /// Returns the calls that are under way.
+    pub(super) fn pending(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Counts a call that did not reach its hook.
+    pub(super) fn count_lost(&self) {
+        self.lost.inc();
+    }
+}
+
+async fn keep_reading(files: Vec<Arc<dyn Source>>) {
+    loop {
+        sleep(POLL).await;
+        let files = files.clone();
+        let read = tokio::task::spawn_blocking(move || files.iter().for_each(|f| f.reload()));
+        // A panic was printed by its thread; the next round tries again.
+        drop(read.await);
+    }
+}
+
+async fn keep_fetching(keys: Arc<RemoteKeySet>) {
+    let mut failing = false;
+    loop {
+        let host = keys.host();
+        let pause = match keys.refresh().await {
+            Ok(()) if failing => {
+                info!(host, "key set fetched again");
+                failing = false;
+                REFRESH
+            }
+            Ok(()) => REFRESH,
+            Err(error) => {
+                if !failing {
+                    warn!(host, %error, "cannot fetch the key set, keeping the last one");
+                }
+                failing = true;
+                RETRY
+            }
+        };
+        sleep(pause).await;
+    }
+}

@@ -1,0 +1,98 @@
+//! Networks whose clients are allowed or denied.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use media_config::CidrLists;
+
+/// The two lists, parsed.
+#[derive(Default)]
+pub(super) struct Cidrs {
+    allow: Vec<IpNet>,
+    deny: Vec<IpNet>,
+}
+
+/// An entry that is not a network.
+pub(super) struct NotANetwork {
+    pub(super) field: &'static str,
+    pub(super) text: String,
+}
+
+impl Cidrs {
+    pub(super) fn new(lists: &CidrLists) -> Result<Self, NotANetwork> {
+        Ok(Self {
+            allow: parsed("allowCidrs", &lists.allow_cidrs)?,
+            deny: parsed("denyCidrs", &lists.deny_cidrs)?,
+        })
+    }
+
+    pub(super) fn are_empty(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
+
+    pub(super) fn allow(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let contains = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&peer));
+        !contains(&self.deny) && (self.allow.is_empty() || contains(&self.allow))
+    }
+}
+
+fn parsed(field: &'static str, texts: &[String]) -> Result<Vec<IpNet>, NotANetwork> {
+    let parse = |text: &String| {
+        // A single address is a network of one.
+        let address = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse()
+            .or_else(|_| address())
+            .map_err(|_| NotANetwork {
+                field,
+                text: text.clone(),
+            })
+    };
+    texts.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cidrs(allow: &[&str], deny: &[&str]) -> Cidrs {
+        let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        let lists = CidrLists {
+            allow_cidrs: owned(allow),
+            deny_cidrs: owned(deny),
+        };
+        Cidrs::new(&lists).unwrap_or_else(|error| panic!("{}", error.text))
+    }
+
+    fn allows(cidrs: &Cidrs, peer: &str) -> bool {
+        cidrs.allow(peer.parse().unwrap())
+    }
+
+    #[test]
+    fn deny_list_wins_over_allow_list() {
+        let cidrs = cidrs(&["10.0.0.0/8", "2001:db8::/32"], &["10.1.0.0/16"]);
+        assert!(allows(&cidrs, "10.0.0.1") && allows(&cidrs, "2001:db8::1"));
+        assert!(!allows(&cidrs, "10.1.0.1"));
+        assert!(!allows(&cidrs, "192.0.2.1"));
+    }
+
+    #[test]
+    fn ipv4_address_in_ipv6_form_is_judged_as_ipv4() {
+        let cidrs = cidrs(&[], &["10.0.0.1"]);
+        assert!(!allows(&cidrs, "::ffff:10.0.0.1"));
+        assert!(allows(&cidrs, "10.0.0.2"));
+    }
+
+    #[test]
+    fn entry_that_is_no_network_is_named() {
+        let lists = CidrLists {
+            deny_cidrs: vec!["10.0.0.0/33".to_owned()],
+            ..CidrLists::default()
+        };
+        let error = Cidrs::new(&lists).err().unwrap();
+        assert_eq!(
+            (error.field, error.text.as_str()),
+            ("denyCidrs", "10.0.0.0/33")
+        );
+    }
+}

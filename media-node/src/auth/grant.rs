@@ -1,0 +1,78 @@
+//! What is left of a decision while its client publishes or plays.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::access::Proof;
+use super::hook::HookSession;
+use super::request::{Action, Request};
+
+/// The right to publish or to play, for as long as it is kept. When it is dropped, a hook that allowed it is told.
+///
+/// Where every client may do everything it is empty and costs nothing.
+#[derive(Default)]
+pub(crate) struct Grant(Option<Box<Held>>);
+
+#[expect(
+    dead_code,
+    reason = "each variant is kept only to be dropped at the right time"
+)]
+enum Held {
+    Proved(Entry),
+    Hook(HookSession),
+}
+
+/// The clients that were allowed by something that can be removed.
+#[derive(Default)]
+pub(super) struct Grants(Mutex<HashMap<u64, (Action, Proof)>>);
+
+/// A client's entry in the table.
+struct Entry {
+    grants: Arc<Grants>,
+    client: u64,
+}
+
+impl Grant {
+    pub(super) fn of_hook(session: HookSession) -> Self {
+        Self(Some(Box::new(Held::Hook(session))))
+    }
+}
+
+impl Grants {
+    /// Keeps the proof until the grant is dropped.
+    pub(super) fn enter(self: &Arc<Self>, request: &Request<'_>, proof: Proof) -> Grant {
+        if proof == Proof::Address {
+            return Grant::default();
+        }
+        self.lock().insert(request.client, (request.action, proof));
+        let entry = Entry {
+            grants: Arc::clone(self),
+            client: request.client,
+        };
+        Grant(Some(Box::new(Held::Proved(entry))))
+    }
+
+    /// Returns the clients whose proof does not hold.
+    pub(super) fn without(&self, holds: impl Fn(Action, &Proof) -> bool) -> Vec<u64> {
+        // Copied, so that a newcomer does not wait for the comparison of all others.
+        let all: Vec<_> = self
+            .lock()
+            .iter()
+            .map(|(client, kept)| (*client, kept.clone()))
+            .collect();
+        let gone = all
+            .into_iter()
+            .filter(|(_, (action, proof))| !holds(*action, proof));
+        gone.map(|(client, _)| client).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Action, Proof)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.grants.lock().remove(&self.client);
+    }
+}

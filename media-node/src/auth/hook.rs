@@ -1,0 +1,258 @@
+//! Hooks: an HTTP server is asked, with the callbacks of SRS.
+//!
+//! `on_publish` and `on_play` ask: yes is a status 2xx with the body `0` or `{"code": 0}`. `on_unpublish` and `on_stop` tell
+//! that a client has left that was allowed before, in every case and once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use media_config::{FailurePolicy, HookSettings};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{debug, warn};
+
+use super::Denial;
+use super::background::{Background, Calls};
+use super::fetch::{Client, Response};
+use super::request::{Action, Request};
+use super::signed_url::DEFAULT_VHOST;
+
+/// Questions that a hook is asked at one time; more wait, within the timeout.
+const MAX_QUESTIONS: usize = 64;
+
+/// Clients that a hook is told of at one time: questions do not wait for them.
+const MAX_NOTICES: usize = 16;
+
+/// Calls that may be under way or waiting; beyond it clients that left are not told of, so that a hook that is away costs
+/// a bounded amount of memory.
+const MAX_PENDING: usize = 16_384;
+
+/// Attempts to tell of a client that left, and the pauses between them.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The hook of one action.
+pub(super) struct Hook(Arc<Server>);
+
+struct Server {
+    action: Action,
+    client: Client,
+    timeout: Duration,
+    policy: FailurePolicy,
+    questions: Semaphore,
+    notices: Semaphore,
+}
+
+/// A client that a hook has allowed. When it is dropped, the hook is told.
+pub(super) struct HookSession {
+    server: Arc<Server>,
+    calls: Calls,
+    event: Arc<Event>,
+}
+
+/// A client, as callbacks describe it.
+struct Event {
+    client: u64,
+    ip: String,
+    vhost: String,
+    app: String,
+    stream: String,
+    param: String,
+    tc_url: String,
+    page_url: String,
+}
+
+/// The body of a callback.
+#[derive(Serialize)]
+struct Callback<'a> {
+    action: &'static str,
+    client_id: String,
+    ip: &'a str,
+    vhost: &'a str,
+    app: &'a str,
+    stream: &'a str,
+    param: &'a str,
+    #[serde(rename = "tcUrl")]
+    tc_url: &'a str,
+    #[serde(rename = "pageUrl")]
+    page_url: &'a str,
+}
+
+impl Hook {
+    pub(super) fn new(action: Action, settings: &HookSettings) -> Result<Self, String> {
+        Ok(Self(Arc::new(Server {
+            action,
+            client: Client::new(&settings.url, None)?,
+            timeout: settings.timeout(),
+            policy: settings.failure_policy,
+            questions: Semaphore::new(MAX_QUESTIONS),
+            notices: Semaphore::new(MAX_NOTICES),
+        })))
+    }
+
+    /// Asks on the background thread.
+    pub(super) async fn ask(
+        &self,
+        request: &Request<'_>,
+        background: &Background,
+    ) -> Result<HookSession, Denial> {
+        let (answer, answered) = oneshot::channel();
+        let (server, calls) = (Arc::clone(&self.0), background.calls());
+        let event = Arc::new(Event::new(request));
+        background.calls().spawn(async move {
+            let allowed = server.ask(&event).await;
+            let session = allowed.map(|()| HookSession {
+                server,
+                calls,
+                event,
+            });
+            // A client that has left gets the answer back, and with it the notice that it left.
+            drop(answer.send(session));
+        });
+        answered.await.unwrap_or(Err(Denial::HookUnavailable))
+    }
+}
+
+impl Drop for HookSession {
+    fn drop(&mut self) {
+        if self.calls.pending() >= MAX_PENDING {
+            return self.calls.count_lost();
+        }
+        let (server, calls) = (Arc::clone(&self.server), self.calls.clone());
+        let event = Arc::clone(&self.event);
+        self.calls.spawn(async move {
+            if !server.tell(&event).await {
+                calls.count_lost();
+            }
+        });
+    }
+}
+
+impl Server {
+    async fn ask(&self, event: &Event) -> Result<(), Denial> {
+        let deadline = Instant::now() + self.timeout;
+        let answered = async {
+            let _permit = self.questions.acquire().await.ok()?;
+            let body = event.body(match self.action {
+                Action::Publish => "on_publish",
+                Action::Play => "on_play",
+            });
+            let answer = self.client.post(body, self.timeout).await;
+            let host = self.client.host();
+            answer
+                .inspect_err(|error| debug!(host, %error, "hook failed"))
+                .ok()
+        };
+        let answer = timeout_at(deadline, answered).await.ok().flatten();
+        match answer.filter(|answer| answer.status < 500) {
+            Some(answer) if allows(&answer) => Ok(()),
+            Some(_) => Err(Denial::Hook),
+            None if self.policy == FailurePolicy::Allow => Ok(()),
+            None => Err(Denial::HookUnavailable),
+        }
+    }
+
+    /// Tells that a client has left; false when the hook could not be reached.
+    async fn tell(&self, event: &Event) -> bool {
+        let action = match self.action {
+            Action::Publish => "on_unpublish",
+            Action::Play => "on_stop",
+        };
+        let Ok(_permit) = self.notices.acquire().await else {
+            return false;
+        };
+        for attempt in 1..=ATTEMPTS {
+            let answer = self.client.post(event.body(action), self.timeout).await;
+            match answer {
+                Ok(answer) if answer.status < 500 => return true,
+                _ if attempt < ATTEMPTS => sleep(PAUSE * attempt).await,
+                _ => {}
+            }
+        }
+        let client = event.client;
+        warn!(
+            host = self.client.host(),
+            client, action, "hook not reached"
+        );
+        false
+    }
+}
+
+impl Event {
+    fn new(request: &Request<'_>) -> Self {
+        let stream = request.stream;
+        let query = request.credential.query();
+        Self {
+            client: request.client,
+            ip: request.peer.to_canonical().to_string(),
+            vhost: stream.vhost().unwrap_or(DEFAULT_VHOST).to_owned(),
+            app: stream.app().to_owned(),
+            stream: stream.name().to_owned(),
+            param: match query {
+                "" => String::new(),
+                query => format!("?{query}"),
+            },
+            tc_url: request.tc_url.to_owned(),
+            page_url: request.page_url.to_owned(),
+        }
+    }
+
+    fn body(&self, action: &'static str) -> Bytes {
+        let callback = Callback {
+            action,
+            client_id: self.client.to_string(),
+            ip: &self.ip,
+            vhost: &self.vhost,
+            app: &self.app,
+            stream: &self.stream,
+            param: &self.param,
+            tc_url: &self.tc_url,
+            page_url: &self.page_url,
+        };
+        serde_json::to_vec(&callback)
+            .expect("strings and numbers are always JSON")
+            .into()
+    }
+}
+
+fn allows(answer: &Response) -> bool {
+    let body = answer.body.trim_ascii();
+    let code = || serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer["code"] == 0);
+    answer.is_success() && (body == b"0" || code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &'static str) -> Response {
+        Response {
+            status,
+            body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn yes_is_a_success_with_the_code_zero() {
+        for body in ["0", " 0\n", "{\"code\": 0}", "{\"code\":0,\"data\":null}"] {
+            assert!(allows(&answer(200, body)), "{body}");
+        }
+        for body in [
+            "",
+            "1",
+            "{\"code\":1}",
+            "{}",
+            "OK",
+            "00",
+            "[0]",
+            "{\"code\":\"0\"}",
+        ] {
+            assert!(!allows(&answer(200, body)), "{body}");
+        }
+        assert!(!allows(&answer(403, "0")));
+        assert!(allows(&answer(201, "0")));
+    }
+}

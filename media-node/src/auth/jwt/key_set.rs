@@ -1,0 +1,158 @@
+//! JSON Web Key Sets: where they are read from, and which key a token was signed with.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::auth::fetch::{Client, FetchError};
+use crate::auth::keys::KeyDigest;
+use crate::auth::mounted::{Files, Mounted};
+
+/// How often a key set is fetched again. A new key counts within a minute.
+pub(in crate::auth) const REFRESH: Duration = Duration::from_secs(30);
+
+/// How long a fetch may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Keys of a set that are used; the largest providers publish a few dozen.
+const MAX_KEYS: usize = 256;
+
+/// The keys that have an id.
+#[derive(Default)]
+pub(in crate::auth) struct KeySet(Vec<Key>);
+
+/// A set as it is published.
+#[derive(Deserialize)]
+struct Published {
+    keys: Vec<serde_json::Value>,
+}
+
+/// One key.
+pub(super) struct Key {
+    kid: String,
+    /// The only algorithm of the key, where the set names one.
+    algorithm: Option<String>,
+    pub(super) decoding: DecodingKey,
+    /// Names the key for as long as a client that used it is connected.
+    pub(super) digest: KeyDigest,
+}
+
+/// Where the key set is from.
+pub(in crate::auth) enum KeySetSource {
+    File(Arc<Mounted<KeySet>>),
+    Url(Arc<RemoteKeySet>),
+}
+
+/// A key set behind an address. The last good one is kept.
+pub(in crate::auth) struct RemoteKeySet {
+    client: Client,
+    /// `None` until the first answer.
+    current: RwLock<Option<Arc<KeySet>>>,
+}
+
+impl KeySet {
+    /// Reads the only file of a mount.
+    pub(in crate::auth) fn of_file(files: &Files) -> Result<Self, String> {
+        let content = files.values().next().ok_or("the file is missing")?;
+        Self::parse(content)
+    }
+
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let set: Published = serde_json::from_slice(text)
+            .map_err(|error| format!("not a JSON Web Key Set: {error}"))?;
+        // RFC 7517, section 5: keys that are not understood are ignored.
+        let known = set
+            .keys
+            .into_iter()
+            .filter_map(|key| Jwk::deserialize(key).ok());
+        let keys = known.filter_map(|jwk| Key::new(&jwk));
+        Ok(Self(keys.take(MAX_KEYS).collect()))
+    }
+
+    /// Returns the key of this id, if it is made for the algorithm.
+    pub(super) fn find(&self, kid: &str, algorithm: Algorithm) -> Option<&Key> {
+        let fits = |key: &&Key| {
+            let named = key.algorithm.as_deref();
+            key.kid == kid
+                && key.decoding.family() == algorithm.family()
+                && named.is_none_or(|name| name == format!("{algorithm:?}"))
+        };
+        self.0.iter().find(fits)
+    }
+
+    pub(super) fn contain(&self, digest: &KeyDigest) -> bool {
+        self.0.iter().any(|key| key.digest == *digest)
+    }
+}
+
+impl Key {
+    /// A key that can verify signatures and has an id; others are left out.
+    fn new(jwk: &Jwk) -> Option<Self> {
+        let for_signatures = match &jwk.common.public_key_use {
+            None | Some(PublicKeyUse::Signature) => true,
+            Some(_) => false,
+        };
+        let canonical = serde_json::to_vec(&jwk.algorithm).ok()?;
+        let algorithm = jwk.common.key_algorithm.map(|name| format!("{name:?}"));
+        for_signatures.then_some(Self {
+            kid: jwk.common.key_id.clone()?,
+            algorithm,
+            decoding: DecodingKey::from_jwk(jwk).ok()?,
+            digest: Sha256::digest(canonical).into(),
+        })
+    }
+}
+
+impl KeySetSource {
+    /// Returns the newest keys; `None` when there has never been an answer.
+    pub(super) fn current(&self) -> Option<Arc<KeySet>> {
+        match self {
+            Self::File(mounted) => Some(mounted.value()),
+            Self::Url(remote) => {
+                let current = remote.current.read();
+                current.unwrap_or_else(PoisonError::into_inner).clone()
+            }
+        }
+    }
+}
+
+impl RemoteKeySet {
+    pub(in crate::auth) fn new(client: Client) -> Self {
+        Self {
+            client,
+            current: RwLock::default(),
+        }
+    }
+
+    /// Fetches the keys; the last good ones are kept when that fails.
+    pub(in crate::auth) async fn refresh(&self) -> Result<(), RefreshError> {
+        let response = self.client.get(FETCH_TIMEOUT).await?;
+        if !response.is_success() {
+            return Err(RefreshError::Status(response.status));
+        }
+        let keys = KeySet::parse(&response.body).map_err(RefreshError::Invalid)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::new(keys));
+        Ok(())
+    }
+
+    /// Returns the host for logs: the rest of an address may be secret.
+    pub(in crate::auth) fn host(&self) -> &str {
+        self.client.host()
+    }
+}
+
+/// Why the keys stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::auth) enum RefreshError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("HTTP status {0}")]
+    Status(u16),
+    #[error("{0}")]
+    Invalid(String),
+}

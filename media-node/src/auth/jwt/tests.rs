@@ -1,0 +1,307 @@
+//! Tokens that are valid, and one of every forged kind.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use media_wire::StreamKey;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use ring::{hmac, rsa};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::auth::mounted::{Mounted, Source as _};
+
+/// A key that nothing but these tests uses.
+const RSA_KEY: &[u8] = include_bytes!("test_rsa.pk8");
+
+/// Signs tokens as an identity provider does.
+pub(in crate::auth) struct Issuer {
+    rsa: RsaKeyPair,
+    ec: EcdsaKeyPair,
+    random: SystemRandom,
+}
+
+impl Issuer {
+    pub(in crate::auth) fn new() -> Self {
+        let random = SystemRandom::new();
+        let ec = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        Self {
+            rsa: RsaKeyPair::from_pkcs8(RSA_KEY).unwrap(),
+            ec: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, ec.as_ref(), &random)
+                .unwrap(),
+            random,
+        }
+    }
+
+    /// The public keys: `rsa`, `ec` and one that is not understood.
+    pub(in crate::auth) fn jwks(&self) -> String {
+        let rsa: rsa::PublicKeyComponents<Vec<u8>> = self.rsa.public().into();
+        let point = self.ec.public_key().as_ref();
+        json!({"keys": [
+            {"kty": "RSA", "kid": "rsa", "use": "sig", "alg": "RS256", "n": encoded(&rsa.n), "e": encoded(&rsa.e)},
+            {"kty": "EC", "kid": "ec", "crv": "P-256", "x": encoded(&point[1..33]), "y": encoded(&point[33..])},
+            {"kty": "new", "kid": "future"},
+        ]})
+        .to_string()
+    }
+
+    pub(in crate::auth) fn sign(
+        &self,
+        algorithm: &str,
+        kid: Option<&str>,
+        claims: &Value,
+    ) -> String {
+        let mut header = json!({"alg": algorithm, "typ": "JWT"});
+        if let Some(kid) = kid {
+            header["kid"] = kid.into();
+        }
+        let message = format!(
+            "{}.{}",
+            encoded(header.to_string()),
+            encoded(claims.to_string())
+        );
+        let bytes = message.as_bytes();
+        let signature = match algorithm {
+            "RS256" => {
+                let mut signature = vec![0; self.rsa.public().modulus_len()];
+                self.rsa
+                    .sign(&RSA_PKCS1_SHA256, &self.random, bytes, &mut signature)
+                    .unwrap();
+                signature
+            }
+            "ES256" => self.ec.sign(&self.random, bytes).unwrap().as_ref().to_vec(),
+            // What a forger does who has the public key only.
+            "HS256" => {
+                let key = hmac::Key::new(hmac::HMAC_SHA256, self.rsa.public().as_ref());
+                hmac::sign(&key, bytes).as_ref().to_vec()
+            }
+            _ => Vec::new(),
+        };
+        format!("{message}.{}", encoded(signature))
+    }
+}
+
+fn encoded(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Claims of a token for `live/*` that is valid for an hour.
+pub(in crate::auth) fn claims() -> Value {
+    let now = jsonwebtoken::get_current_timestamp();
+    json!({
+        "iss": "https://issuer.example", "sub": "alice", "aud": ["other", "livecluster"],
+        "exp": now + 3600, "nbf": now - 10, "livecluster": {"publish": ["live/*"], "play": ["live/cam"]},
+    })
+}
+
+fn with(field: &str, value: Value) -> Value {
+    let mut claims = claims();
+    claims[field] = value;
+    claims
+}
+
+fn rules() -> JwtRules {
+    JwtRules {
+        audiences: vec!["livecluster".to_owned()],
+        issuer: Some("https://issuer.example".to_owned()),
+        algorithms: vec![
+            JwtAlgorithm::RS256,
+            JwtAlgorithm::ES256,
+            JwtAlgorithm::HS256,
+        ],
+        subjects: Vec::new(),
+    }
+}
+
+fn tokens_of(file: &Path, rules: JwtRules) -> Tokens {
+    let keys = KeySetSource::File(Arc::new(Mounted::open(file, KeySet::of_file).unwrap()));
+    let settings = JwtSettings {
+        jwks_file: None,
+        jwks_url: None,
+        ca_file: None,
+        rules,
+    };
+    Tokens::new(keys, &settings)
+}
+
+fn tokens(issuer: &Issuer, rules: JwtRules) -> (TempDir, Tokens) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jwks.json");
+    fs::write(&file, issuer.jwks()).unwrap();
+    let tokens = tokens_of(&file, rules);
+    (folder, tokens)
+}
+
+#[test]
+fn signed_token_allows_the_streams_of_its_claim() {
+    let issuer = Issuer::new();
+    let (_folder, tokens) = tokens(&issuer, rules());
+    let stream = |name| StreamKey::new(None, "live", name).unwrap();
+    for (algorithm, kid) in [("RS256", "rsa"), ("ES256", "ec")] {
+        let token = issuer.sign(algorithm, Some(kid), &claims());
+        let token = tokens.judge(&token).unwrap();
+        assert!(token.streams(Action::Publish).contain(&stream("any")));
+        assert!(token.streams(Action::Play).contain(&stream("cam")));
+        assert!(!token.streams(Action::Play).contain(&stream("any")));
+    }
+}
+
+#[test]
+fn forged_tokens_of_every_kind_are_refused() {
+    let (issuer, stranger) = (Issuer::new(), Issuer::new());
+    let (_folder, tokens) = tokens(&issuer, rules());
+    let now = jsonwebtoken::get_current_timestamp();
+    let rs = |claims: &Value| issuer.sign("RS256", Some("rsa"), claims);
+    let good = rs(&claims());
+    let (message, _) = good.rsplit_once('.').unwrap();
+    let moved = {
+        let (header, _) = message.split_once('.').unwrap();
+        let claims = encoded(with("sub", json!("mallory")).to_string());
+        format!("{header}.{claims}.{}", good.rsplit_once('.').unwrap().1)
+    };
+    let mut no_expiry = claims();
+    no_expiry.as_object_mut().unwrap().remove("exp");
+    let forged = [
+        (
+            "none",
+            issuer.sign("none", Some("rsa"), &claims()),
+            Denial::Token,
+        ),
+        (
+            "public key as secret",
+            issuer.sign("HS256", Some("rsa"), &claims()),
+            Denial::Token,
+        ),
+        (
+            "algorithm of another key",
+            issuer.sign("ES256", Some("rsa"), &claims()),
+            Denial::Token,
+        ),
+        (
+            "algorithm not listed",
+            issuer.sign("RS512", Some("rsa"), &claims()),
+            Denial::Token,
+        ),
+        (
+            "audience",
+            rs(&with("aud", json!("elsewhere"))),
+            Denial::Token,
+        ),
+        ("no audience", rs(&with("aud", Value::Null)), Denial::Token),
+        (
+            "issuer",
+            rs(&with("iss", json!("https://evil.example"))),
+            Denial::Token,
+        ),
+        (
+            "expired",
+            rs(&with("exp", json!(now - 70))),
+            Denial::Expired,
+        ),
+        ("no expiry", rs(&no_expiry), Denial::Token),
+        (
+            "expiry as text",
+            rs(&with("exp", json!("9999999999"))),
+            Denial::Token,
+        ),
+        (
+            "not yet valid",
+            rs(&with("nbf", json!(now + 70))),
+            Denial::Token,
+        ),
+        (
+            "key of a stranger",
+            stranger.sign("ES256", Some("ec"), &claims()),
+            Denial::Token,
+        ),
+        ("changed claims", moved, Denial::Token),
+        ("no signature", format!("{message}."), Denial::Token),
+        (
+            "no kid",
+            issuer.sign("RS256", None, &claims()),
+            Denial::Token,
+        ),
+        (
+            "unknown kid",
+            issuer.sign("RS256", Some("other"), &claims()),
+            Denial::Token,
+        ),
+        (
+            "key that is not understood",
+            issuer.sign("RS256", Some("future"), &claims()),
+            Denial::Token,
+        ),
+        ("nothing", String::new(), Denial::Token),
+        ("dots", "..".to_owned(), Denial::Token),
+        ("long", "a".repeat(MAX_TOKEN + 1), Denial::Token),
+    ];
+    for (kind, token, expected) in forged {
+        assert_eq!(tokens.judge(&token).err(), Some(expected), "{kind}");
+    }
+}
+
+#[test]
+fn clocks_may_differ_by_a_minute() {
+    let issuer = Issuer::new();
+    let (_folder, tokens) = tokens(&issuer, rules());
+    let now = jsonwebtoken::get_current_timestamp();
+    for claims in [with("exp", json!(now - 50)), with("nbf", json!(now + 50))] {
+        assert!(
+            tokens
+                .judge(&issuer.sign("RS256", Some("rsa"), &claims))
+                .is_ok()
+        );
+    }
+}
+
+#[test]
+fn listed_service_account_needs_no_claim_and_others_are_refused() {
+    let issuer = Issuer::new();
+    let mut rules = rules();
+    rules.subjects = vec![media_config::JwtSubject {
+        subject: "system:serviceaccount:media:encoder".to_owned(),
+        streams: vec!["live/cam".to_owned()],
+    }];
+    let (_folder, tokens) = tokens(&issuer, rules);
+    let sign = |subject: &str| {
+        let mut claims = with("sub", json!(subject));
+        claims.as_object_mut().unwrap().remove("livecluster");
+        issuer.sign("RS256", Some("rsa"), &claims)
+    };
+    let token = tokens
+        .judge(&sign("system:serviceaccount:media:encoder"))
+        .unwrap();
+    let stream = StreamKey::new(None, "live", "cam").unwrap();
+    assert!(token.streams(Action::Publish).contain(&stream));
+    let other = tokens.judge(&sign("system:serviceaccount:other:encoder"));
+    assert_eq!(other.err(), Some(Denial::Claim));
+    // A claim does not help a subject that is not listed.
+    let claims = issuer.sign("RS256", Some("rsa"), &claims());
+    assert_eq!(tokens.judge(&claims).err(), Some(Denial::Claim));
+}
+
+#[test]
+fn rotated_key_set_drops_the_old_key_and_a_broken_one_keeps_the_last() {
+    let (old, new) = (Issuer::new(), Issuer::new());
+    let (folder, tokens) = tokens(&old, rules());
+    let file = folder.path().join("jwks.json");
+    let KeySetSource::File(mounted) = &tokens.keys else {
+        unreachable!()
+    };
+    let signed = |issuer: &Issuer| issuer.sign("ES256", Some("ec"), &claims());
+    let proof = tokens.judge(&signed(&old)).unwrap().proof;
+    fs::write(&file, "{").unwrap();
+    mounted.reload();
+    assert!(tokens.hold(&proof) && tokens.judge(&signed(&old)).is_ok());
+    fs::write(&file, new.jwks()).unwrap();
+    mounted.reload();
+    assert!(!tokens.hold(&proof));
+    assert!(tokens.judge(&signed(&old)).is_err() && tokens.judge(&signed(&new)).is_ok());
+}
