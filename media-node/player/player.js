@@ -1,5 +1,6 @@
 // The player page: lists the streams of streams.json, plays one at the live edge, and reconnects by itself.
-// URL: ?stream=live/livestream starts a stream; &transport=http|ws; other parameters are passed to the stream's URL.
+// URL: ?stream=live/livestream starts a stream; &transport=http|ws. Other parameters are credentials: they are passed to the
+// server, and leave the address bar at once, where others could see them and browsers would store them.
 
 import { codecName, codecSupport, mediaFailure, statusFailure, unsupportedReason } from "./messages.js";
 
@@ -11,6 +12,7 @@ const RETRY_DELAYS = [500, 1000, 2000, 3000]; // ms
 const $ = (id) => document.getElementById(id);
 const video = $("video");
 const parameters = new URLSearchParams(location.search);
+const credentials = [...parameters].filter(([name]) => name !== "stream" && name !== "transport");
 
 let listed = []; // the streams of streams.json
 let chosen = null; // {path, label, codecs}
@@ -29,9 +31,7 @@ const relative = (path) => path.replace(/^\/+/, "");
 
 function streamUrl(path, websocket) {
   const url = new URL(relative(path), document.baseURI);
-  for (const [name, value] of parameters) {
-    if (name !== "stream" && name !== "transport") url.searchParams.append(name, value);
-  }
+  for (const [name, value] of credentials) url.searchParams.append(name, value);
   if (websocket) url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url.href;
 }
@@ -45,11 +45,24 @@ function choose(stream) {
   $("url").textContent = streamUrl(stream.path, false);
   $("address").hidden = false;
   $("stop").hidden = false;
-  const kept = new URLSearchParams(parameters);
-  kept.set("stream", relative(stream.path).replace(/\.flv$/, ""));
-  history.replaceState(null, "", `?${kept.toString().replaceAll("%2F", "/")}`);
+  parameters.set("stream", relative(stream.path).replace(/\.flv$/, ""));
+  showAddress();
   start();
   showList();
+}
+
+function showAddress() {
+  const shown = new URLSearchParams();
+  for (const name of ["stream", "transport"]) if (parameters.has(name)) shown.set(name, parameters.get(name));
+  const query = shown.toString().replaceAll("%2F", "/");
+  history.replaceState(null, "", query ? `?${query}` : location.pathname);
+}
+
+// A signed URL is valid for one stream, so that the list is asked for that one.
+function listUrl() {
+  const query = new URLSearchParams(credentials);
+  if (credentials.length && parameters.has("stream")) query.set("stream", parameters.get("stream"));
+  return query.size ? `streams.json?${query}` : "streams.json";
 }
 
 function start() {
@@ -150,7 +163,7 @@ function stop() {
   $("stop").hidden = true;
   $("address").hidden = true;
   parameters.delete("stream");
-  history.replaceState(null, "", location.pathname);
+  showAddress();
   show("");
   showList();
 }
@@ -226,7 +239,7 @@ const label = ({ vhost, app, name }) => [vhost, app, name].filter(Boolean).join(
 let lastList = "";
 async function list() {
   try {
-    const answer = await fetch("streams.json", { cache: "no-store" });
+    const answer = await fetch(listUrl(), { cache: "no-store" });
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const { instance, streams } = await answer.json();
     listed = streams.map((stream) => ({ ...stream, label: label(stream), codecs: stream.codecs ?? [] }))
@@ -262,6 +275,7 @@ $("copy").addEventListener("click", async () => {
 });
 setInterval(watch, 500);
 
+showAddress();
 transport = ["http", "ws"].includes(parameters.get("transport")) ? parameters.get("transport") : "";
 $("transport").value = transport;
 show(unsupportedReason());

@@ -26,7 +26,7 @@ mod streams;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use media_config::AuthSettings;
 use prometheus::{IntCounter, IntCounterVec};
@@ -51,6 +51,7 @@ pub(crate) struct Auth {
 }
 
 /// What is counted.
+#[derive(Clone)]
 pub(crate) struct AuthMetrics {
     /// Labels `action` and `result`: `allowed`, or the reason of the refusal.
     pub(crate) decisions: IntCounterVec,
@@ -93,14 +94,18 @@ impl Auth {
     ///
     /// # Errors
     /// See [`AuthError`].
-    pub(crate) fn start(settings: &AuthSettings, metrics: AuthMetrics) -> Result<Self, AuthError> {
+    pub(crate) fn start(
+        settings: &AuthSettings,
+        metrics: AuthMetrics,
+        poll: Duration,
+    ) -> Result<Self, AuthError> {
         let publish = Access::new(Action::Publish, &settings.publish)?;
         let play = Access::new(Action::Play, &settings.play)?;
         let sources = [publish.sources(), play.sources()].concat();
         let background =
             match settings.publish.needs_credential() || settings.play.needs_credential() {
                 true => Some(
-                    Background::start(sources, metrics.lost_hook_calls.clone())
+                    Background::start(sources, poll, metrics.lost_hook_calls.clone())
                         .map_err(AuthError::Thread)?,
                 ),
                 false => None,

@@ -3,6 +3,8 @@
 mod body;
 mod connection;
 mod context;
+mod cors;
+mod denial;
 mod listing;
 mod player_page;
 mod request;

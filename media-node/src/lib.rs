@@ -12,6 +12,8 @@
 //!            │
 //!        discovery          addresses of the origins
 //!
+//!   auth                    who may publish and play: asked by rtmp and delivery
+//!
 //!   state, response         clients, metrics and phase of life; HTTP responses: used by all rooms above
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
@@ -23,10 +25,6 @@
 //! connection), `rtmp/session.rs` and `rtmp/publish.rs` (an encoder), `http/session.rs` (a viewer), `delivery/finder.rs` and
 //! `delivery/viewer.rs` (from a stream to a socket), `relay.rs` (streams of other media nodes).
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the sessions begin to ask it in the next change")
-)]
 mod auth;
 mod delivery;
 mod discovery;

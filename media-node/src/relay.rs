@@ -48,6 +48,7 @@ use media_wire::relay::Epoch;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::auth::Grant;
 use crate::discovery::Origins;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 pub(crate) use forward::Carried;
@@ -261,6 +262,8 @@ impl Relay {
         agent: &HeaderValue,
     ) -> ClientGuard {
         self.0.clients.enter(NewClient {
+            id: self.0.clients.next_id(),
+            grant: Grant::default(),
             peer,
             kind: ClientKind::Relay,
             role,

@@ -136,10 +136,7 @@ async fn browsers_may_ask_from_any_page() {
         answer.header("access-control-allow-methods"),
         Some("GET, HEAD, OPTIONS")
     );
-    assert_eq!(
-        answer.header("access-control-allow-private-network"),
-        Some("true")
-    );
+    assert_eq!(answer.header("access-control-allow-private-network"), None);
     assert_eq!(answer.header("access-control-max-age"), Some("86400"));
     assert_eq!(answer.header("content-length"), None);
 }

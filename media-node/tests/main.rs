@@ -1,5 +1,7 @@
 //! The node behind real sockets, spoken to by our own client.
 
+#[cfg(test)]
+mod auth;
 mod drain;
 mod hostile;
 mod http;

@@ -14,6 +14,6 @@ pub use auth::{
 };
 pub use load::{ConfigError, load, parse, render, render_changes};
 pub use settings::{
-    Discovery, DrainSettings, DuplicatePublish, Limits, Listen, LogFormat, LogSettings, NodeConfig,
-    Role, StreamSettings,
+    CorsSettings, Discovery, DrainSettings, DuplicatePublish, HttpSettings, Limits, Listen,
+    LogFormat, LogSettings, NodeConfig, Role, StreamSettings,
 };

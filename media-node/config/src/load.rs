@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::{NodeConfig, StreamSettings};
+use crate::{AccessSettings, NodeConfig, StreamSettings};
 
 /// Why a configuration is not usable.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,16 @@ pub enum ConfigError {
         value: u32,
         /// What may be written.
         allowed: RangeInclusive<u32>,
+    },
+    /// A field of `auth` is wrong.
+    #[error("auth.{action}.{field}: {reason}")]
+    Access {
+        /// `publish` or `play`.
+        action: &'static str,
+        /// Path of the field below it.
+        field: &'static str,
+        /// What may be written.
+        reason: &'static str,
     },
     /// Two fields contradict each other.
     #[error("{0}")]
@@ -123,6 +133,38 @@ fn check(config: &NodeConfig) -> Result<(), ConfigError> {
         return Err(ConfigError::Contradiction(
             "origins: an edge needs its origins, by service or by addresses",
         ));
+    }
+    check_access("publish", &config.auth.publish)?;
+    check_access("play", &config.auth.play)
+}
+
+/// Checks what the types do not: the media node checks addresses and files when it opens them.
+fn check_access(action: &'static str, access: &AccessSettings) -> Result<(), ConfigError> {
+    let invalid = |field, reason| ConfigError::Access {
+        action,
+        field,
+        reason,
+    };
+    if let Some(hook) = &access.hook
+        && !(1..=30).contains(&hook.timeout_seconds)
+    {
+        return Err(invalid("hook.timeoutSeconds", "choose 1 to 30"));
+    }
+    if let Some(urls) = &access.signed_urls
+        && urls.rules.validity_seconds > 31_536_000
+    {
+        return Err(invalid(
+            "signedUrls.validitySeconds",
+            "choose 0 to 31536000",
+        ));
+    }
+    if let Some(jwt) = &access.jwt {
+        if jwt.jwks_file.is_some() == jwt.jwks_url.is_some() {
+            return Err(invalid("jwt", "give either jwksFile or jwksUrl"));
+        }
+        if jwt.rules.audiences.is_empty() || jwt.rules.algorithms.is_empty() {
+            return Err(invalid("jwt", "audiences and algorithms must not be empty"));
+        }
     }
     Ok(())
 }
@@ -250,6 +292,44 @@ mod tests {
             error,
             "limits.maxStreams: 0 is not allowed, choose 1 to 100000"
         );
+    }
+
+    #[test]
+    fn access_settings_are_read_strictly() {
+        let text = "auth: {publish: {allowCidrs: [10.0.0.0/8], keys: {directory: /keys}, \
+                    signedUrls: {directory: /urls, scheme: tencent, validitySeconds: 60}, \
+                    jwt: {jwksFile: /jwks.json, audiences: [a]}, hook: {url: 'http://hook/'}}}";
+        let config = parse(text).unwrap();
+        assert_eq!(parse(&render_changes(&config).unwrap()).unwrap(), config);
+        assert!(config.auth.publish.is_protected() && !config.auth.play.is_protected());
+        for (wrong, named) in [
+            ("publish: {key: {directory: /keys}}", "key"),
+            (
+                "publish: {signedUrls: {directory: /urls, schema: tencent}}",
+                "schema",
+            ),
+            (
+                "publish: {jwt: {jwksFile: /j, audiences: [a], audience: b}}",
+                "audience",
+            ),
+            (
+                "play: {jwt: {audiences: [a]}}",
+                "auth.play.jwt: give either",
+            ),
+            (
+                "play: {jwt: {jwksFile: /j, audiences: []}}",
+                "must not be empty",
+            ),
+            (
+                "play: {hook: {url: 'http://h', timeoutSeconds: 0}}",
+                "auth.play.hook.timeoutSeconds",
+            ),
+        ] {
+            let error = parse(&format!("auth: {{{wrong}}}"))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(named), "{wrong}: {error}");
+        }
     }
 
     #[test]

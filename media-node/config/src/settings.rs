@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::AuthSettings;
+
 /// Everything a media node is told at its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -30,6 +32,10 @@ pub struct NodeConfig {
     pub drain: DrainSettings,
     /// What the node writes to standard error.
     pub log: LogSettings,
+    /// The HTTP port.
+    pub http: HttpSettings,
+    /// Who may publish and who may play.
+    pub auth: AuthSettings,
 }
 
 /// What a node does with a stream that is published to it.
@@ -274,6 +280,41 @@ impl DrainSettings {
     /// Time from the signal to the exit at the latest.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.into())
+    }
+}
+
+/// The HTTP port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct HttpSettings {
+    /// Which pages of other sites may play streams.
+    pub cors: CorsSettings,
+}
+
+/// Which pages of other sites may play streams in a browser.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct CorsSettings {
+    /// Origins of the pages, such as `https://www.example.com`, or `*` for every page. The player page of the media node
+    /// itself is always allowed.
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 512),
+            regex(pattern = "^(\\*|https?://[^/?#@ ]+)$")
+        )
+    )]
+    pub allow_origins: Vec<String>,
+    /// Whether public pages may play streams from a media node with a private address.
+    pub allow_private_network: bool,
+}
+
+impl Default for CorsSettings {
+    fn default() -> Self {
+        Self {
+            allow_origins: vec!["*".to_owned()],
+            allow_private_network: false,
+        }
     }
 }
 

@@ -15,9 +15,6 @@ use tracing::{info, warn};
 use super::jwt::{REFRESH, RemoteKeySet};
 use super::mounted::Source;
 
-/// How often files are read again. The kubelet needs most of the minute that a change may take.
-pub(super) const POLL: Duration = Duration::from_secs(5);
-
 /// How long a key set that cannot be fetched is left alone.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -40,7 +37,12 @@ pub(super) struct Background {
 }
 
 impl Background {
-    pub(super) fn start(sources: Vec<Refreshed>, lost: IntCounter) -> io::Result<Self> {
+    /// Starts the thread, which reads files again every `poll`.
+    pub(super) fn start(
+        sources: Vec<Refreshed>,
+        poll: Duration,
+        lost: IntCounter,
+    ) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -57,7 +59,7 @@ impl Background {
                 Refreshed::Remote(keys) => drop(handle.spawn(keep_fetching(keys))),
             }
         }
-        handle.spawn(keep_reading(files));
+        handle.spawn(keep_reading(files, poll));
         Ok(Self {
             handle,
             calls: TaskTracker::new(),
@@ -111,9 +113,9 @@ impl Calls {
     }
 }
 
-async fn keep_reading(files: Vec<Arc<dyn Source>>) {
+async fn keep_reading(files: Vec<Arc<dyn Source>>, poll: Duration) {
     loop {
-        sleep(POLL).await;
+        sleep(poll).await;
         let files = files.clone();
         let read = tokio::task::spawn_blocking(move || files.iter().for_each(|f| f.reload()));
         // A panic was printed by its thread; the next round tries again.

@@ -5,6 +5,9 @@ use std::fmt;
 /// Parameters that are read; security does not rest on the others.
 const MAX_PARAMETERS: usize = 32;
 
+/// Bytes of the parameters that are kept.
+const MAX_QUERY: usize = 4 * 1024;
+
 /// The parameters of a client's URL, and its bearer token. `Debug` shows neither.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Credential {
@@ -15,7 +18,7 @@ pub(crate) struct Credential {
 
 impl Credential {
     /// Reads the parameters `a=b&c=d` and the value of the header `Authorization`.
-    pub(crate) fn new(query: &str, authorization: Option<&str>) -> Self {
+    pub(super) fn new(query: &str, authorization: Option<&str>) -> Self {
         let parameters = form_urlencoded::parse(query.as_bytes())
             .take(MAX_PARAMETERS)
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
@@ -33,8 +36,34 @@ impl Credential {
         }
     }
 
+    /// Reads the parameters of an RTMP client, which may stand behind the stream, the application or the URL.
+    pub(crate) fn of_rtmp(tc_url: &str, app: &str, stream: &str) -> Self {
+        let parts =
+            [stream, app, tc_url].map(|part| part.split_once(['?', '#']).unwrap_or_default().1);
+        let mut query = String::new();
+        for parameter in parts.iter().flat_map(|part| part.split(['?', '#', '&'])) {
+            let is_vhost = ["vhost=", "domain="]
+                .iter()
+                .any(|name| parameter.starts_with(name));
+            let fits = query.len() + parameter.len() < MAX_QUERY;
+            if parameter.is_empty() || is_vhost || !fits || contains(&query, parameter) {
+                continue;
+            }
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(parameter);
+        }
+        Self::new(&query, None)
+    }
+
+    /// Reads the parameters and headers of an HTTP client.
+    pub(crate) fn of_http(target: &str, authorization: Option<&str>) -> Self {
+        Self::new(target.split_once('?').unwrap_or_default().1, authorization)
+    }
+
     /// Returns the first parameter of this name.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let mut parameters = self.parameters.iter();
         let found = parameters.find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
@@ -57,6 +86,11 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// Encoders send a URL's parameters twice: with the application and with the URL.
+fn contains(query: &str, parameter: &str) -> bool {
+    query.split('&').any(|other| other == parameter)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +101,17 @@ mod tests {
         assert_eq!(credential.parameter("key"), Some("a+b"));
         assert_eq!(credential.token(), Some("t"));
         assert_eq!(credential.parameter("signature"), None);
+    }
+
+    #[test]
+    fn parameters_of_an_rtmp_client_are_found_in_every_place_once() {
+        let credential = Credential::of_rtmp("rtmp://h/live?a=1", "live?a=1&vhost=v", "cam?key=x");
+        assert_eq!(credential.query(), "key=x&a=1");
+        assert_eq!(credential.parameter("key"), Some("x"));
+        assert_eq!(
+            Credential::of_rtmp("rtmp://h/live", "live", "cam").query(),
+            ""
+        );
     }
 
     #[test]

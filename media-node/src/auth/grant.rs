@@ -11,7 +11,9 @@ use super::request::{Action, Request};
 ///
 /// Where every client may do everything it is empty and costs nothing.
 #[derive(Default)]
-pub(crate) struct Grant(Option<Box<Held>>);
+pub(crate) struct Grant {
+    _held: Option<Box<Held>>,
+}
 
 #[expect(
     dead_code,
@@ -34,7 +36,9 @@ struct Entry {
 
 impl Grant {
     pub(super) fn of_hook(session: HookSession) -> Self {
-        Self(Some(Box::new(Held::Hook(session))))
+        Self {
+            _held: Some(Box::new(Held::Hook(session))),
+        }
     }
 }
 
@@ -49,7 +53,9 @@ impl Grants {
             grants: Arc::clone(self),
             client: request.client,
         };
-        Grant(Some(Box::new(Held::Proved(entry))))
+        Grant {
+            _held: Some(Box::new(Held::Proved(entry))),
+        }
     }
 
     /// Returns the clients whose proof does not hold.

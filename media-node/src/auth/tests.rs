@@ -29,7 +29,7 @@ fn start(settings: AuthSettings) -> Auth {
         decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
         lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
     };
-    Auth::start(&settings, metrics).unwrap()
+    Auth::start(&settings, metrics, Duration::from_secs(60)).unwrap()
 }
 
 fn publish(access: AccessSettings) -> Auth {
@@ -322,7 +322,10 @@ fn folder_that_is_not_there_is_named_with_its_field() {
         decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
         lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
     };
-    let error = Auth::start(&settings, metrics).err().unwrap().to_string();
+    let error = Auth::start(&settings, metrics, Duration::from_secs(60))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         error.starts_with("auth.publish.keys.directory: /nowhere"),
         "{error}"

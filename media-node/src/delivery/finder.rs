@@ -10,16 +10,18 @@ use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::auth::{Action, Auth, Credential, Denial, Grant, Request};
 use crate::relay::Relay;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 use crate::state::metrics::Metrics;
 
-/// Finds streams, on this media node or through a relay.
+/// Decides who may play, and finds streams, on this media node or through a relay.
 pub(crate) struct StreamFinder {
     pub(crate) registry: Registry,
     pub(crate) relay: Relay,
     pub(crate) clients: Arc<Clients>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) auth: Arc<Auth>,
     /// Time that a viewer waits for a stream. Zero waits only until every origin has answered.
     pub(crate) play_wait: Duration,
 }
@@ -30,6 +32,11 @@ pub(crate) struct PlayRequest {
     pub(crate) kind: ClientKind,
     pub(crate) peer: SocketAddr,
     pub(crate) agent: String,
+    pub(crate) credential: Credential,
+    /// URL that the viewer connected to, for hooks.
+    pub(crate) tc_url: String,
+    /// Page that embeds the player, for hooks.
+    pub(crate) page_url: String,
     /// Worker that serves the viewer.
     pub(crate) worker: usize,
 }
@@ -56,28 +63,38 @@ pub(crate) enum NotPlayable {
     /// `limits.maxStreams` is reached.
     #[error("too many streams on this media node")]
     Full,
+    /// The viewer may not play it.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// Its name is not a stream key.
     #[error(transparent)]
     Name(#[from] InvalidKey),
 }
 
 impl StreamFinder {
-    /// Subscribes to a stream, waits for its first bytes and registers the viewer.
+    /// Decides whether the viewer may play, subscribes to the stream, waits for its first bytes and registers the viewer.
     ///
     /// # Errors
     /// After `playWaitSeconds` at the latest, [`NotPlayable::NotFound`].
     pub(crate) async fn play(&self, request: PlayRequest) -> Result<Play, NotPlayable> {
-        let opened = self.find(&request).await;
+        let id = self.clients.next_id();
+        let opened = match self.decide(&request, id).await {
+            Ok(grant) => self.find(&request).await.map(|opened| (grant, opened)),
+            Err(denial) => Err(denial.into()),
+        };
         let result = match &opened {
             Ok(_) => "started",
             Err(NotPlayable::Full) => "full",
+            Err(NotPlayable::Denied(_)) => "denied",
             Err(_) => "not_found",
         };
         let labels = [request.kind.label(), result];
         self.metrics.plays.with_label_values(&labels).inc();
         debug!(stream = %request.key, kind = labels[0], result, agent = request.agent, "play");
-        let opened = opened?;
+        let (grant, opened) = opened?;
         let client = self.clients.enter(NewClient {
+            id,
+            grant,
             peer: request.peer,
             kind: request.kind,
             role: ClientRole::Viewer,
@@ -85,6 +102,20 @@ impl StreamFinder {
             agent: request.agent,
         });
         Ok(Play { client, opened })
+    }
+
+    async fn decide(&self, request: &PlayRequest, client: u64) -> Result<Grant, Denial> {
+        self.auth
+            .decide(Request {
+                action: Action::Play,
+                stream: &request.key,
+                credential: &request.credential,
+                peer: request.peer.ip(),
+                client,
+                tc_url: &request.tc_url,
+                page_url: &request.page_url,
+            })
+            .await
     }
 
     async fn find(&self, request: &PlayRequest) -> Result<OpenedStream, NotPlayable> {

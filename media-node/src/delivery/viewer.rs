@@ -313,6 +313,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::auth::Grant;
     use crate::state::clients::{ClientKind, ClientRole, Clients, NewClient};
 
     #[tokio::test]
@@ -323,6 +324,8 @@ mod tests {
         let (mut socket, peer) = listener.accept().await.unwrap();
         let key = StreamKey::new(None, "live", "a").unwrap();
         let client = Clients::new().enter(NewClient {
+            id: 1,
+            grant: Grant::default(),
             peer,
             kind: ClientKind::Ws,
             role: ClientRole::Viewer,

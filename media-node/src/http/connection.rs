@@ -25,6 +25,8 @@ pub(super) struct HttpConnection {
     pub(super) context: Arc<HttpContext>,
     /// Worker that serves the connection.
     pub(super) worker: usize,
+    /// Pages that may read the response to the current request.
+    pub(super) allow_origin: Option<String>,
 }
 
 /// Properties of a response that follow from its request.
@@ -73,7 +75,13 @@ impl HttpConnection {
         body: &[u8],
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
-        let header = response::header(status, headers, body.len(), mode.keep_alive);
+        let header = response::header(
+            status,
+            self.allow_origin.as_deref(),
+            headers,
+            body.len(),
+            mode.keep_alive,
+        );
         let body = if mode.without_body { &[][..] } else { body };
         self.write(&[header.as_bytes(), body].concat()).await?;
         Ok(if mode.keep_alive {

@@ -6,6 +6,7 @@ use media_config::NodeConfig;
 use tokio::sync::watch;
 
 use super::listing::StreamList;
+use crate::auth::Auth;
 use crate::delivery::finder::StreamFinder;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
@@ -13,6 +14,7 @@ use crate::state::phase::Phase;
 /// Handles that an HTTP session uses.
 pub(crate) struct HttpContext {
     pub(crate) config: Arc<NodeConfig>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) finder: Arc<StreamFinder>,
     pub(crate) list: StreamList,
     pub(crate) metrics: Arc<Metrics>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use media_engine::Registry;
+use media_wire::StreamKey;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -52,14 +53,19 @@ impl StreamList {
         }
     }
 
-    /// Returns all streams that can be played, sorted by name.
-    pub(super) async fn read(&self) -> ListContent {
+    /// Returns the streams that can be played and that `shows` accepts, sorted by name.
+    pub(super) async fn read(&self, shows: impl Fn(&StreamKey) -> bool) -> ListContent {
         let remote = self.read_origins().await;
         let streams = self.registry.streams();
         let local = streams.iter().map(|stream| StreamSummary::of(stream));
         ListContent {
             instance: self.instance.clone(),
-            streams: merge(local.chain(remote)),
+            streams: merge(local.chain(remote).filter(|summary| {
+                let StreamSummary {
+                    vhost, app, name, ..
+                } = summary;
+                StreamKey::new(vhost.as_deref(), app, name).is_ok_and(|key| shows(&key))
+            })),
         }
     }
 

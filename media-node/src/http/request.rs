@@ -16,6 +16,11 @@ pub(super) struct HttpRequest {
     pub(super) target: String,
     pub(super) host: Option<String>,
     pub(super) agent: String,
+    pub(super) authorization: Option<String>,
+    /// The site of the page that sends the request.
+    pub(super) origin: Option<String>,
+    /// The page that embeds the player.
+    pub(super) referer: Option<String>,
     /// Whether the connection may serve another request.
     pub(super) keep_alive: bool,
     /// Whether it is HTTP/1.1, all of whose clients decode chunked bodies (RFC 9112, section 7.1).
@@ -111,6 +116,9 @@ fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
         target: origin_form(request.path.unwrap_or_default()).to_owned(),
         host: header("Host").map(str::to_owned),
         agent: header("User-Agent").unwrap_or_default().to_owned(),
+        authorization: header("Authorization").map(str::to_owned),
+        origin: header("Origin").map(str::to_owned),
+        referer: header("Referer").map(str::to_owned),
         keep_alive,
         supports_chunked: request.version == Some(1),
         has_body: header("Transfer-Encoding").is_some()

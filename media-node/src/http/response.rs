@@ -13,6 +13,8 @@ impl HttpStatus {
     pub(super) const OK: Self = Self(200, "OK");
     pub(super) const NO_CONTENT: Self = Self(204, "No Content");
     pub(super) const BAD_REQUEST: Self = Self(400, "Bad Request");
+    pub(super) const UNAUTHORIZED: Self = Self(401, "Unauthorized");
+    pub(super) const FORBIDDEN: Self = Self(403, "Forbidden");
     pub(super) const NOT_FOUND: Self = Self(404, "Not Found");
     pub(super) const METHOD_NOT_ALLOWED: Self = Self(405, "Method Not Allowed");
     pub(super) const REQUEST_TIMEOUT: Self = Self(408, "Request Timeout");
@@ -25,11 +27,12 @@ impl HttpStatus {
 /// Returns the header section of a response whose body has a length.
 pub(super) fn header(
     status: HttpStatus,
+    allow_origin: Option<&str>,
     headers: &[(&str, &str)],
     length: usize,
     keep_alive: bool,
 ) -> String {
-    let mut section = begin(status);
+    let mut section = begin(status, allow_origin);
     for (name, value) in headers {
         push(&mut section, name, value);
     }
@@ -42,8 +45,8 @@ pub(super) fn header(
 }
 
 /// Returns the header section of a stream. The connection is closed at the stream's end.
-pub(super) fn stream_header(framing: BodyFraming) -> String {
-    let mut section = begin(HttpStatus::OK);
+pub(super) fn stream_header(framing: BodyFraming, allow_origin: Option<&str>) -> String {
+    let mut section = begin(HttpStatus::OK, allow_origin);
     push(&mut section, "Content-Type", "video/x-flv");
     if framing == BodyFraming::Chunked {
         push(&mut section, "Transfer-Encoding", "chunked");
@@ -56,20 +59,22 @@ pub(super) fn stream_header(framing: BodyFraming) -> String {
 
 /// Returns the header section that switches the connection to WebSocket, RFC 6455 section 4.2.2.
 pub(super) fn websocket_header(accept: &str) -> String {
-    let mut section = begin(HttpStatus::SWITCHING_PROTOCOLS);
+    let mut section = begin(HttpStatus::SWITCHING_PROTOCOLS, None);
     push(&mut section, "Upgrade", "websocket");
     push(&mut section, "Connection", "Upgrade");
     push(&mut section, "Sec-WebSocket-Accept", accept);
     section + "\r\n"
 }
 
-fn begin(status: HttpStatus) -> String {
+fn begin(status: HttpStatus, allow_origin: Option<&str>) -> String {
     let mut section = String::with_capacity(320);
     // Writing to a string does not fail.
     let _ = write!(section, "HTTP/1.1 {} {}\r\n", status.0, status.1);
     let server = concat!("LiveCluster/", env!("CARGO_PKG_VERSION"));
     push(&mut section, "Server", server);
-    push(&mut section, "Access-Control-Allow-Origin", "*");
+    if let Some(origin) = allow_origin {
+        push(&mut section, "Access-Control-Allow-Origin", origin);
+    }
     push(&mut section, "Cache-Control", "no-store");
     section
 }

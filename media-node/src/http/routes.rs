@@ -12,7 +12,8 @@ use super::body::BodyFraming;
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
 use super::request::{self, HttpMethod, HttpRequest, MAX_HEADER_BYTES, RequestError};
 use super::response::{self, HttpStatus};
-use super::{player_page, websocket};
+use super::{cors, player_page, websocket};
+use crate::auth::Credential;
 use crate::delivery::finder::{NotPlayable, Play, PlayRequest};
 use crate::state::clients::ClientKind;
 use crate::state::phase::Phase;
@@ -130,6 +131,8 @@ impl HttpConnection {
             keep_alive: request.keep_alive && !request.has_body && !closing,
             without_body: request.method == HttpMethod::Head,
         };
+        let cors = &self.context.config.http.cors;
+        self.allow_origin = cors::allowed_origin(cors, &request);
         let path = request.target.split('?').next().unwrap_or_default();
         let after = match request.method {
             HttpMethod::Options => self.answer_preflight(&request, mode).await?,
@@ -147,23 +150,28 @@ impl HttpConnection {
             HttpMethod::Get | HttpMethod::Head if path.ends_with(".flv") => {
                 return self.open_stream(request, input, mode).await;
             }
-            HttpMethod::Get | HttpMethod::Head => self.answer_page(path, mode).await?,
+            HttpMethod::Get | HttpMethod::Head => self.answer_page(&request, path, mode).await?,
         };
         Ok(after.into())
     }
 
-    /// Answers a browser's question whether a page of another site may send a request: any page may.
+    /// Answers a browser's question whether a page of another site may send a request.
     async fn answer_preflight(
         &mut self,
         request: &HttpRequest,
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
+        if self.allow_origin.is_none() {
+            return self.respond(HttpStatus::NO_CONTENT, &[], b"", mode).await;
+        }
         let mut headers = vec![
             ("Access-Control-Allow-Methods", ALLOWED_METHODS),
-            ("Access-Control-Allow-Headers", "*"),
+            // A wildcard does not cover credentials.
+            ("Access-Control-Allow-Headers", "*, Authorization"),
             ("Access-Control-Max-Age", "86400"),
         ];
-        if request.requests_private_network {
+        let allows_private = self.context.config.http.cors.allow_private_network;
+        if request.requests_private_network && allows_private {
             headers.push(("Access-Control-Allow-Private-Network", "true"));
         }
         self.respond(HttpStatus::NO_CONTENT, &headers, b"", mode)
@@ -171,9 +179,22 @@ impl HttpConnection {
     }
 
     /// Answers with the list of streams or a file of the player page.
-    async fn answer_page(&mut self, path: &str, mode: ResponseMode) -> io::Result<AfterResponse> {
+    async fn answer_page(
+        &mut self,
+        request: &HttpRequest,
+        path: &str,
+        mode: ResponseMode,
+    ) -> io::Result<AfterResponse> {
+        if path == "/"
+            && let Err(denial) = self.may_see_page(request)
+        {
+            return self.respond_denied(denial, mode).await;
+        }
         if path == "/streams.json" {
-            let list = serde_json::to_vec(&self.context.list.read().await)?;
+            let list = match self.list_for(request).await {
+                Ok(list) => serde_json::to_vec(&list)?,
+                Err(denial) => return self.respond_denied(denial, mode).await,
+            };
             let headers = [("Content-Type", "application/json")];
             return self.respond(HttpStatus::OK, &headers, &list, mode).await;
         }
@@ -199,6 +220,13 @@ impl HttpConnection {
             return Ok(self.respond(status, &headers, line, mode).await?.into());
         }
         let accept = accept.flatten();
+        if accept.is_some() && !cors::allows_websocket(&self.context.config.http.cors, &request) {
+            let refused = &self.context.metrics.refused;
+            refused.with_label_values(&["origin"]).inc();
+            let line = "pages of this site may not play streams";
+            let after = self.respond_text(HttpStatus::FORBIDDEN, line, mode).await?;
+            return Ok(after.into());
+        }
         let body = match request.supports_chunked {
             true => BodyFraming::Chunked,
             false => BodyFraming::UntilClosed,
@@ -211,6 +239,9 @@ impl HttpConnection {
             Ok(play) => play,
             Err(error) => {
                 let status = match error {
+                    NotPlayable::Denied(denial) => {
+                        return Ok(self.respond_denied(denial, mode).await?.into());
+                    }
                     NotPlayable::NotFound => HttpStatus::NOT_FOUND,
                     NotPlayable::Full => HttpStatus::UNAVAILABLE,
                     NotPlayable::Name(_) => HttpStatus::BAD_REQUEST,
@@ -220,7 +251,8 @@ impl HttpConnection {
             }
         };
         if mode.without_body {
-            self.write(response::stream_header(body).as_bytes()).await?;
+            self.write(response::stream_header(body, self.allow_origin.as_deref()).as_bytes())
+                .await?;
             return Ok(Some(Outcome::Close));
         }
         let Some(accept) = accept else {
@@ -234,7 +266,11 @@ impl HttpConnection {
     async fn find(&self, request: HttpRequest, kind: ClientKind) -> Result<Play, NotPlayable> {
         let vhosts = &self.context.config.vhosts;
         let key = StreamKey::from_http(request.host.as_deref(), &request.target, vhosts)?;
+        let host = request.host.as_deref().unwrap_or_default();
         let request = PlayRequest {
+            credential: Credential::of_http(&request.target, request.authorization.as_deref()),
+            tc_url: format!("http://{host}/{}", key.app()),
+            page_url: request.referer.unwrap_or_default(),
             key,
             kind,
             peer: self.peer,

@@ -42,6 +42,7 @@ pub(crate) async fn serve(
             peer,
             context,
             worker,
+            allow_origin: None,
         };
         run(connection).await;
     };
@@ -54,7 +55,14 @@ pub(crate) async fn refuse(stream: std::net::TcpStream) {
         let mut socket = socket::adopt(stream, REFUSAL_TIMEOUT)?;
         let body = "this media node is full, try another one or later\n";
         let headers = [("Content-Type", TEXT), ("Retry-After", "5")];
-        let header = response::header(HttpStatus::UNAVAILABLE, &headers, body.len(), false);
+        let header = response::header(
+            HttpStatus::UNAVAILABLE,
+            // The request, and with it the page that sends it, is not read.
+            Some("*"),
+            &headers,
+            body.len(),
+            false,
+        );
         // A response before the request would be lost: the unread request resets the connection.
         drop(timeout(REFUSAL_TIMEOUT, socket.readable()).await);
         socket.write_all(header.as_bytes()).await?;
@@ -71,7 +79,7 @@ async fn run(mut connection: HttpConnection) {
     match outcome {
         Outcome::Close => {}
         Outcome::Flv(play, mut body) => {
-            let header = response::stream_header(body);
+            let header = response::stream_header(body, connection.allow_origin.as_deref());
             let input = BytesMut::new();
             let end = deliver(&mut connection, play, header.as_bytes(), &mut body, input).await;
             if end.is_abrupt() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use media_config::NodeConfig;
 use media_engine::Registry;
 
+use crate::auth::Auth;
 use crate::delivery::finder::StreamFinder;
 use crate::relay::Relay;
 use crate::state::clients::Clients;
@@ -13,6 +14,7 @@ use crate::state::metrics::Metrics;
 /// Handles that an RTMP session uses.
 pub(crate) struct RtmpContext {
     pub(crate) config: Arc<NodeConfig>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) registry: Registry,
     pub(crate) relay: Relay,
     pub(crate) finder: Arc<StreamFinder>,

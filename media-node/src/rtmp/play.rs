@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
-use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
+use super::session::StreamRequest;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::socket;
 use crate::delivery::viewer::{FrameHeader, Framing, Viewer, ViewerEnd, ViewerEvent, record_end};
@@ -23,14 +23,14 @@ pub(super) async fn serve(
     connection: &mut RtmpConnection,
     context: &RtmpContext,
     worker: usize,
-    key: Result<StreamKey, InvalidKey>,
+    request: StreamRequest,
 ) -> Result<AfterStream, ConnectionLost> {
     // Boxed, because what only the search needs would make every viewer's future larger.
-    let Play { client, opened } = match Box::pin(find(connection, context, worker, key)).await {
+    let Play { client, opened } = match Box::pin(find(connection, context, worker, request)).await {
         Ok(play) => play,
         Err(error) => {
             let refusal = match error {
-                NotPlayable::Full => PlayRefusal::Failed,
+                NotPlayable::Full | NotPlayable::Denied(_) => PlayRefusal::Failed,
                 NotPlayable::NotFound | NotPlayable::Name(_) => PlayRefusal::StreamNotFound,
             };
             connection.protocol.reject_play(refusal, &error.to_string());
@@ -59,13 +59,16 @@ async fn find(
     connection: &RtmpConnection,
     context: &RtmpContext,
     worker: usize,
-    key: Result<StreamKey, InvalidKey>,
+    request: StreamRequest,
 ) -> Result<Play, NotPlayable> {
     let request = PlayRequest {
-        key: key?,
+        key: request.key?,
         kind: ClientKind::Rtmp,
         peer: connection.peer,
         agent: connection.agent.clone(),
+        credential: request.credential,
+        tc_url: request.tc_url,
+        page_url: String::new(),
         worker,
     };
     context.finder.play(request).await

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use media_config::DuplicatePublish;
 use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
 use media_wire::rtmp::server::{PublishRefusal, ServerConnection, ServerEvent};
-use media_wire::{InvalidKey, Message, StreamKey};
+use media_wire::{Message, StreamKey};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
 
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
+use super::session::StreamRequest;
+use crate::auth::{Action, Request};
 use crate::relay::{Carried, Refusal};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient, StopReason};
 
@@ -91,10 +93,10 @@ impl PublishEnd {
 pub(super) async fn serve(
     connection: &mut RtmpConnection,
     context: &RtmpContext,
-    key: Result<StreamKey, InvalidKey>,
+    request: StreamRequest,
 ) -> Result<AfterStream, ConnectionLost> {
-    let started = match key {
-        Ok(key) => start(connection, context, &key).await,
+    let started = match &request.key {
+        Ok(key) => start(connection, context, key, &request).await,
         Err(error) => Err((PublishRefusal::BadName, error.to_string())),
     };
     let count = |event| context.metrics.publishes.with_label_values(&[event]).inc();
@@ -129,7 +131,21 @@ async fn start(
     connection: &RtmpConnection,
     context: &RtmpContext,
     key: &StreamKey,
+    request: &StreamRequest,
 ) -> Result<Publishing, (PublishRefusal, String)> {
+    let id = context.clients.next_id();
+    let grant = context.auth.decide(Request {
+        action: Action::Publish,
+        stream: key,
+        credential: &request.credential,
+        peer: connection.peer.ip(),
+        client: id,
+        tc_url: &request.tc_url,
+        page_url: "",
+    });
+    let grant = grant
+        .await
+        .map_err(|denial| (PublishRefusal::Denied, denial.to_string()))?;
     let epoch = context.relay.admit(key).await.map_err(|refusal| {
         let kind = match refusal {
             Refusal::AlreadyPublished => PublishRefusal::BadName,
@@ -158,6 +174,8 @@ async fn start(
             .published(publication.stream(), publication.epoch()),
         publication,
         client: context.clients.enter(NewClient {
+            id,
+            grant,
             peer: connection.peer,
             kind: ClientKind::Rtmp,
             role: ClientRole::Publisher,

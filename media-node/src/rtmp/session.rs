@@ -13,6 +13,7 @@ use tracing::{Instrument, debug, debug_span};
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::{play, publish};
+use crate::auth::Credential;
 use crate::delivery::socket;
 
 /// Time to refuse a connection over the limit: handshake and `connect` take two round trips.
@@ -57,8 +58,26 @@ pub(crate) async fn refuse(stream: std::net::TcpStream, peer: SocketAddr, limits
 
 /// A client's request.
 enum Request {
-    Publish(Result<StreamKey, InvalidKey>),
-    Play(Result<StreamKey, InvalidKey>),
+    Publish(StreamRequest),
+    Play(StreamRequest),
+}
+
+/// The stream that a client requests, and what it presents for it.
+pub(super) struct StreamRequest {
+    pub(super) key: Result<StreamKey, InvalidKey>,
+    pub(super) credential: Credential,
+    /// As the client sent it, for hooks.
+    pub(super) tc_url: String,
+}
+
+impl StreamRequest {
+    fn new(tc_url: String, app: &str, stream: &str, vhosts: &[String]) -> Self {
+        Self {
+            key: StreamKey::from_rtmp(&tc_url, app, stream, vhosts),
+            credential: Credential::of_rtmp(&tc_url, app, stream),
+            tc_url,
+        }
+    }
 }
 
 async fn run(mut connection: RtmpConnection, context: &RtmpContext, worker: usize) {
@@ -87,8 +106,10 @@ async fn serve_requests(
         let request = Box::pin(next_request(connection, &context.config.vhosts));
         let request = timeout(limit, request).await;
         let after = match request.map_err(|_| ConnectionLost::Timeout)?? {
-            Request::Publish(key) => Box::pin(publish::serve(connection, context, key)).await?,
-            Request::Play(key) => play::serve(connection, context, worker, key).await?,
+            Request::Publish(request) => {
+                Box::pin(publish::serve(connection, context, request)).await?
+            }
+            Request::Play(request) => play::serve(connection, context, worker, request).await?,
         };
         if after == AfterStream::Close {
             return Ok(());
@@ -113,8 +134,8 @@ async fn next_request(
                 app,
                 stream,
             } => {
-                let key = StreamKey::from_rtmp(&tc_url, &app, &stream, vhosts);
-                return Ok(Request::Publish(key));
+                let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
+                return Ok(Request::Publish(request));
             }
             ServerEvent::Play {
                 tc_url,
@@ -122,8 +143,8 @@ async fn next_request(
                 stream,
                 ..
             } => {
-                let key = StreamKey::from_rtmp(&tc_url, &app, &stream, vhosts);
-                return Ok(Request::Play(key));
+                let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
+                return Ok(Request::Play(request));
             }
             _ => {}
         }

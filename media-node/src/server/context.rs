@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::connections::Connections;
 use super::timings::Timings;
 use super::workers::WorkerHandles;
+use crate::auth::{Auth, AuthError};
 use crate::delivery::finder::StreamFinder;
 use crate::discovery::Origins;
 use crate::http::{HttpContext, StreamList};
@@ -31,6 +32,7 @@ pub(super) struct NodeContext {
     pub(super) relay: Relay,
     pub(super) clients: Arc<Clients>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) auth: Arc<Auth>,
     phase: watch::Sender<Phase>,
     /// Connections of the public ports.
     pub(super) connections: Connections,
@@ -47,11 +49,13 @@ impl NodeContext {
         timings: Timings,
         workers: WorkerHandles,
         origins: Option<Origins>,
-    ) -> Self {
+    ) -> Result<Self, AuthError> {
         let config = Arc::new(config);
         let registry = Registry::new(engine_settings(&config, workers.count()));
         let clients = Clients::new();
         let metrics = Arc::new(Metrics::new());
+        let polling = timings.key_poll;
+        let auth = Auth::start(&config.auth, metrics.auth.clone(), polling).map(Arc::new)?;
         let phase = watch::Sender::new(Phase::Running);
         let connections = Connections::new(config.limits.max_connections);
         let relay = Relay::new(
@@ -66,10 +70,12 @@ impl NodeContext {
             relay: relay.clone(),
             clients: Arc::clone(&clients),
             metrics: Arc::clone(&metrics),
+            auth: Arc::clone(&auth),
             play_wait: config.stream.play_wait(),
         });
         let rtmp = RtmpContext {
             config: Arc::clone(&config),
+            auth: Arc::clone(&auth),
             registry: registry.clone(),
             relay: relay.clone(),
             finder: Arc::clone(&finder),
@@ -78,6 +84,7 @@ impl NodeContext {
         };
         let http = HttpContext {
             config: Arc::clone(&config),
+            auth: Arc::clone(&auth),
             finder,
             list: StreamList::new(name.clone(), registry.clone(), relay.clone()),
             metrics: Arc::clone(&metrics),
@@ -94,7 +101,7 @@ impl NodeContext {
             connections: connections.open(),
             header_timeout: timings.internal_header_timeout,
         };
-        Self {
+        Ok(Self {
             config,
             timings,
             workers,
@@ -102,13 +109,14 @@ impl NodeContext {
             relay,
             clients,
             metrics,
+            auth,
             phase,
             connections,
             internal_connections: Connections::new(MAX_INTERNAL_CONNECTIONS),
             rtmp: Arc::new(rtmp),
             http: Arc::new(http),
             internal: Arc::new(internal),
-        }
+        })
     }
 
     pub(super) fn enter_phase(&self, phase: Phase) {

@@ -19,6 +19,7 @@ use super::timings::Timings;
 use super::workers::Workers;
 use super::{drain, open_files};
 use crate::discovery::Origins;
+use crate::state::clients::StopReason;
 
 /// Interval of the search for streams that have ended.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -50,7 +51,7 @@ impl Node {
     /// Opens the ports of a media node and starts its threads. [`Node::run`] accepts connections.
     ///
     /// # Errors
-    /// When a port cannot be opened; the error names its field of the configuration.
+    /// When a port cannot be opened, or `auth` is invalid; the error names its field of the configuration.
     pub async fn bind(config: NodeConfig) -> Result<Self, BindError> {
         Self::bind_with(config, Timings::default()).await
     }
@@ -85,7 +86,8 @@ impl Node {
                 .transpose()
                 .map_err(BindError::origins)?,
         };
-        let context = NodeContext::new(name, config, timings, handles, origins);
+        let context =
+            NodeContext::new(name, config, timings, handles, origins).map_err(BindError::auth)?;
         Ok(Self {
             context: Arc::new(context),
             workers,
@@ -132,12 +134,18 @@ impl Node {
             ports.spawn(admission::serve(listener, closing, context, port).in_current_span());
         }
         context.workers.spawn(sweep(Arc::clone(&context)));
+        context
+            .workers
+            .spawn(disconnect_revoked(Arc::clone(&context)));
+        let auth = Arc::clone(&context.auth);
         tokio::select! {
             () = drain.cancelled() => drain::drain(&context, &closing, &stop).await,
             () = stop.cancelled() => {}
         }
         ports.shutdown().await;
         self.workers.stop().await;
+        // All clients are gone now: their hooks are told.
+        auth.close().await;
     }
 }
 
@@ -148,6 +156,21 @@ async fn sweep(context: Arc<NodeContext>) {
     loop {
         ticks.tick().await;
         context.registry.sweep(Instant::now());
+    }
+}
+
+/// Disconnects the clients whose key has been removed.
+async fn disconnect_revoked(context: Arc<NodeContext>) {
+    let mut ticks = interval(context.timings.key_poll);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for id in context.auth.revoked() {
+            if let Some(client) = context.clients.find(id) {
+                info!(stream = %client.stream, client = id, "disconnected: its key has been removed");
+                client.stop(StopReason::Kicked);
+            }
+        }
     }
 }
 

@@ -54,12 +54,20 @@ pub enum BindError {
     /// `origins` is invalid.
     #[error("{0}")]
     Origins(String),
+    /// `auth` is invalid, or names a file that cannot be read.
+    #[error("{0}")]
+    Auth(String),
 }
 
 impl BindError {
     /// Wraps an error of `origins`, whose message names the field.
     pub(super) fn origins(error: impl std::error::Error) -> Self {
         Self::Origins(error.to_string())
+    }
+
+    /// Wraps an error of `auth`, whose message names the field.
+    pub(super) fn auth(error: impl std::error::Error) -> Self {
+        Self::Auth(error.to_string())
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Timings {
     pub last_bytes: Duration,
     /// Time that a peer of the internal port may take to send the header section of a request.
     pub internal_header_timeout: Duration,
+    /// Interval at which mounted keys are read again, and clients whose key is gone are disconnected.
+    pub key_poll: Duration,
 }
 
 impl Default for Timings {
@@ -24,6 +26,8 @@ impl Default for Timings {
             last_keyframe_share: 0.2,
             last_bytes: Duration::from_millis(500),
             internal_header_timeout: Duration::from_secs(10),
+            // The kubelet takes most of the minute within which a changed Secret takes effect.
+            key_poll: Duration::from_secs(5),
         }
     }
 }

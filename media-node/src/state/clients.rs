@@ -17,6 +17,8 @@ use futures::task::AtomicWaker;
 use media_wire::StreamKey;
 use serde::Serialize;
 
+use crate::auth::Grant;
+
 /// Characters that are kept of a `User-Agent` or `flashVer`. The client chooses its length.
 const MAX_AGENT_CHARS: usize = 120;
 
@@ -71,6 +73,10 @@ impl ClientRole {
 
 /// A client that starts to publish or to play.
 pub(crate) struct NewClient {
+    /// From [`Clients::next_id`].
+    pub(crate) id: u64,
+    /// Right of the client, kept until it disconnects.
+    pub(crate) grant: Grant,
     pub(crate) peer: SocketAddr,
     pub(crate) kind: ClientKind,
     pub(crate) role: ClientRole,
@@ -178,12 +184,12 @@ impl ClientCounters {
 
 /// All clients of a media node.
 pub(crate) struct Clients {
+    last_id: AtomicU64,
     present: Mutex<Present>,
 }
 
 #[derive(Default)]
 struct Present {
-    next_id: u64,
     clients: HashMap<u64, Arc<Client>>,
     /// Sums of the clients that have disconnected.
     departed: HashMap<ClientKind, ClientCounters>,
@@ -192,16 +198,21 @@ struct Present {
 impl Clients {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
+            last_id: AtomicU64::new(0),
             present: Mutex::default(),
         })
+    }
+
+    /// Returns an id for a client that is to be registered. Hooks are asked about it before.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Registers a client until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>, new: NewClient) -> ClientGuard {
         let mut present = self.lock();
-        present.next_id += 1;
         let client = Arc::new(Client {
-            id: present.next_id,
+            id: new.id,
             peer: new.peer,
             kind: new.kind,
             role: new.role,
@@ -220,6 +231,7 @@ impl Clients {
         ClientGuard {
             clients: Arc::clone(self),
             client,
+            _grant: new.grant,
         }
     }
 
@@ -262,6 +274,7 @@ impl Clients {
 pub(crate) struct ClientGuard {
     clients: Arc<Clients>,
     client: Arc<Client>,
+    _grant: Grant,
 }
 
 impl Deref for ClientGuard {
@@ -284,6 +297,8 @@ mod tests {
 
     fn viewer(clients: &Arc<Clients>) -> ClientGuard {
         clients.enter(NewClient {
+            id: clients.next_id(),
+            grant: Grant::default(),
             peer: SocketAddr::from(([127, 0, 0, 1], 9)),
             kind: ClientKind::Flv,
             role: ClientRole::Viewer,

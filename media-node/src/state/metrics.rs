@@ -8,18 +8,21 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
 
+use crate::auth::AuthMetrics;
+
 use super::clients::{ClientKind, ClientRole, Clients};
 
 /// Counters that connections increment, and metrics that are set for each scrape.
 pub(crate) struct Metrics {
     registry: prometheus::Registry,
-    /// Label `reason`: `limit`, `timeout`, `protocol`, `request`.
+    /// Label `reason`: `limit`, `timeout`, `protocol`, `request`, `origin`.
     pub(crate) refused: IntCounterVec,
     /// Label `event`: `started`, `refused`, or how the publish ended.
     pub(crate) publishes: IntCounterVec,
-    /// Labels `kind`, and `result`: `started`, `not_found`, `full`.
+    /// Labels `kind`, and `result`: `started`, `not_found`, `full`, `denied`.
     pub(crate) plays: IntCounterVec,
     pub(crate) stalled: IntCounter,
+    pub(crate) auth: AuthMetrics,
     /// Locked for a scrape, so that two scrapes do not raise a counter twice.
     scraped: Mutex<ScrapedMetrics>,
 }
@@ -76,6 +79,17 @@ impl Metrics {
                 &["event"],
             ),
             plays: new.counters("live_plays_total", "Plays by viewers.", &["kind", "result"]),
+            auth: AuthMetrics {
+                decisions: new.counters(
+                    "live_auth_decisions_total",
+                    "Decisions about clients that publish or play where that is protected: allowed, or the reason.",
+                    &["action", "result"],
+                ),
+                lost_hook_calls: new.counter(
+                    "live_auth_hook_calls_lost_total",
+                    "Calls of on_unpublish and on_stop that did not reach the hook.",
+                ),
+            },
             stalled: new.counter(
                 "live_viewers_stalled_total",
                 "Viewers closed because they accepted no byte for limits.stallTimeoutSeconds.",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Once;
 
-use media_node::{Addresses, Node, NodeConfig};
+use media_node::{Addresses, Node, NodeConfig, Timings};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,14 @@ impl TestNode {
 
     /// A node whose configuration is changed.
     pub(crate) async fn with(change: impl FnOnce(&mut NodeConfig)) -> Self {
+        Self::with_timings(change, Timings::default()).await
+    }
+
+    /// A node whose configuration and waits are changed.
+    pub(crate) async fn with_timings(
+        change: impl FnOnce(&mut NodeConfig),
+        timings: Timings,
+    ) -> Self {
         log();
         let mut config = NodeConfig {
             workers: 2,
@@ -41,7 +49,7 @@ impl TestNode {
         config.drain.accept_seconds = 0;
         config.drain.timeout_seconds = 5;
         change(&mut config);
-        let node = Node::bind(config).await.unwrap();
+        let node = Node::bind_with(config, timings).await.unwrap();
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         Self {
             addresses: node.addresses(),

@@ -1,0 +1,82 @@
+//! What a client that is not allowed gets, and who may see the list of streams and the page.
+
+use std::io;
+
+use media_wire::StreamKey;
+
+use super::connection::{AfterResponse, HttpConnection, ResponseMode};
+use super::listing::ListContent;
+use super::request::HttpRequest;
+use super::response::HttpStatus;
+use crate::auth::{Credential, Denial, ListRequest};
+
+impl HttpConnection {
+    /// Sends the reason of a refusal as JSON: status 401 where another credential could help, else 403.
+    pub(super) async fn respond_denied(
+        &mut self,
+        denial: Denial,
+        mode: ResponseMode,
+    ) -> io::Result<AfterResponse> {
+        let answer = serde_json::json!({"reason": denial.label(), "message": denial.to_string()});
+        let body = format!("{answer}\n");
+        let json = ("Content-Type", "application/json");
+        let (status, headers) = match denial.is_unauthorized() {
+            true => (
+                HttpStatus::UNAUTHORIZED,
+                vec![json, ("WWW-Authenticate", "Bearer")],
+            ),
+            false => (HttpStatus::FORBIDDEN, vec![json]),
+        };
+        self.respond(status, &headers, body.as_bytes(), mode).await
+    }
+
+    /// Returns the streams that the client may play.
+    pub(super) async fn list_for(&self, request: &HttpRequest) -> Result<ListContent, Denial> {
+        let (credential, stream) = self.presented(request);
+        let listing = self
+            .context
+            .auth
+            .list(self.list_request(&credential, &stream))?;
+        Ok(self.context.list.read(|stream| listing.shows(stream)).await)
+    }
+
+    /// Returns whether the client may see the player page.
+    pub(super) fn may_see_page(&self, request: &HttpRequest) -> Result<(), Denial> {
+        let (credential, stream) = self.presented(request);
+        self.context
+            .auth
+            .show_page(self.list_request(&credential, &stream))
+    }
+
+    fn list_request<'a>(
+        &self,
+        credential: &'a Credential,
+        stream: &'a Option<StreamKey>,
+    ) -> ListRequest<'a> {
+        ListRequest {
+            credential,
+            peer: self.peer.ip(),
+            stream: stream.as_ref(),
+        }
+    }
+
+    /// The credential, and the stream that the page's parameter `stream` names.
+    fn presented(&self, request: &HttpRequest) -> (Credential, Option<StreamKey>) {
+        let credential = Credential::of_http(&request.target, request.authorization.as_deref());
+        let vhosts = &self.context.config.vhosts;
+        let stream = credential.parameter("stream").and_then(|name| {
+            let path = ["%", "?", "#"]
+                .iter()
+                .fold(name.to_owned(), |path, reserved| {
+                    let code = reserved.as_bytes().first().copied().unwrap_or_default();
+                    path.replace(reserved, &format!("%{code:02X}"))
+                });
+            let path = format!(
+                "/{}.flv",
+                path.trim_start_matches('/').trim_end_matches(".flv")
+            );
+            StreamKey::from_http(request.host.as_deref(), &path, vhosts).ok()
+        });
+        (credential, stream)
+    }
+}
