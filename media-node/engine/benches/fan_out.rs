@@ -1,13 +1,13 @@
-//! What the engine costs, without sockets: `cargo bench -p media-engine`.
+//! The cost of the engine without sockets: `cargo bench -p media-engine`.
 //!
-//! Times on a shared machine say little, so each stands beside the time that copying the same bytes takes: the
-//! least that a server with a queue for each viewer would pay.
+//! Times on a busy computer vary, so each is printed beside the time of copying the same bytes. A server with a queue for
+//! each viewer would pay at least that.
 //!
-//! One stream of 4 Mbit/s, 25 pictures and 47 sounds a second, on pulses of 100 ms: 50 KB a segment.
+//! One stream of 4 Mbit/s, with 25 video frames and 47 audio frames a second and a pulse of 100 ms: 50 KB a segment.
 //!
-//! 2026-11-22, two cores with much other work, medians: a cursor takes its batch in 0.06 of the time of copying it for
-//! FLV (95 ns) and 0.13 for RTMP (220 ns); with the wake-up of its task it is 250 to 380 ns; append and seal cost what
-//! one copy does. A write to a socket is some 5,000 ns.
+//! 2026-11-22, two busy cores, medians: a cursor takes its batch in 0.06 of the time of copying it for FLV (95 ns) and in
+//! 0.13 for RTMP (220 ns). With the wake-up of its task it takes 250 to 380 ns. Append and seal cost as much as one copy. A
+//! write to a socket costs about 5,000 ns.
 
 use std::hint::black_box;
 use std::io::IoSlice;
@@ -25,7 +25,7 @@ use media_wire::{MediaKind, Message, StreamKey};
 const PULSE: Duration = Duration::from_millis(100);
 
 fn main() {
-    // `cargo test --all-targets` runs this too: once through, to see that it works.
+    // `cargo test --all-targets` runs this briefly, to check that it works.
     let measured = std::env::args().any(|argument| argument == "--bench");
     let rounds = if measured { 200 } else { 2 };
     let viewers: &[usize] = if measured {
@@ -52,7 +52,7 @@ fn main() {
     );
 }
 
-/// Nanoseconds, and those of copying the same.
+/// Nanoseconds, and those of copying the same bytes.
 struct Cost {
     what: &'static str,
     nanoseconds: f64,
@@ -74,14 +74,14 @@ impl std::fmt::Display for Cost {
     }
 }
 
-struct Stage {
+struct BenchStream {
     registry: Registry,
     publication: Publication,
     clock: u32,
     payloads: [Bytes; 3],
 }
 
-impl Stage {
+impl BenchStream {
     fn new() -> Self {
         let registry = Registry::new(EngineSettings {
             pulse_max: PULSE,
@@ -98,8 +98,8 @@ impl Stage {
                 Instant::now(),
             )
             .expect("the first publisher");
-        let payload = |head: &[u8], len| {
-            let mut payload = head.to_vec();
+        let payload = |header: &[u8], len| {
+            let mut payload = header.to_vec();
             payload.resize(len, 0x55);
             Bytes::from(payload)
         };
@@ -115,21 +115,21 @@ impl Stage {
         }
     }
 
-    /// A pulse's messages: bytes of them.
+    /// Appends the messages of one pulse. Returns their bytes.
     fn publish(&mut self) -> usize {
         let mut bytes = 0;
         for time in (0..100).step_by(20) {
-            let [keyframe, inter, sound] = self.payloads.clone();
-            let picture = if (self.clock + time).is_multiple_of(2_000) {
+            let [keyframe, interframe, audio] = self.payloads.clone();
+            let video = if (self.clock + time).is_multiple_of(2_000) {
                 keyframe
             } else {
-                inter
+                interframe
             };
             let timestamp = self.clock + time;
             if time % 40 == 0 {
-                bytes += self.append(MediaKind::Video, timestamp, picture.clone());
+                bytes += self.append(MediaKind::Video, timestamp, video.clone());
             }
-            bytes += self.append(MediaKind::Audio, timestamp, sound.clone());
+            bytes += self.append(MediaKind::Audio, timestamp, audio.clone());
         }
         self.clock += 100;
         bytes
@@ -158,14 +158,14 @@ impl Stage {
     }
 }
 
-/// A pulse of a stream: 8 messages.
+/// Measures one pulse of a stream: 8 messages.
 fn publishing(rounds: u32) -> Cost {
-    let mut stage = Stage::new();
+    let mut stream = BenchStream::new();
     let mut bytes = 0;
     let times = (0..rounds).map(|_| {
         let started = Instant::now();
-        bytes += stage.publish();
-        stage.seal();
+        bytes += stream.publish();
+        stream.seal();
         started.elapsed()
     });
     let spent = median(times.collect());
@@ -176,12 +176,12 @@ fn publishing(rounds: u32) -> Cost {
     }
 }
 
-/// Each cursor takes its batch and makes the list of slices that a socket is given.
+/// Measures cursors that take their batch and make the list of slices for a socket.
 fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
-    let mut stage = Stage::new();
-    stage.publish();
-    stage.seal();
-    let mut cursors = stage.cursors(format, viewers);
+    let mut stream = BenchStream::new();
+    stream.publish();
+    stream.seal();
+    let mut cursors = stream.cursors(format, viewers);
     let mut take = || {
         for cursor in &mut cursors {
             while let Some(CursorEvent::Batch(mut batch)) = cursor.try_next() {
@@ -194,14 +194,14 @@ fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
     take();
     let mut bytes = 0;
     let times = (0..rounds).map(|_| {
-        bytes += stage.publish();
-        stage.seal();
+        bytes += stream.publish();
+        stream.seal();
         let started = Instant::now();
         take();
         started.elapsed()
     });
     let spent = median(times.collect());
-    assert_eq!(stage.registry.viewers(), viewers);
+    assert_eq!(stream.registry.viewers(), viewers);
     Cost {
         what: "a segment",
         nanoseconds: nanoseconds(spent, viewers),
@@ -209,16 +209,16 @@ fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
     }
 }
 
-/// Each viewer is a task on one worker that waits for the bell; from the seal until all have read.
+/// Measures the time from a seal until all viewers have read. Each viewer is a waiting task on one worker.
 fn waking(viewers: usize, rounds: u32) -> Cost {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let mut stage = Stage::new();
-    stage.publish();
-    stage.seal();
+    let mut stream = BenchStream::new();
+    stream.publish();
+    stream.seal();
     let segments = Arc::new(AtomicUsize::new(0));
-    for mut cursor in stage.cursors(Format::Flv, viewers) {
+    for mut cursor in stream.cursors(Format::Flv, viewers) {
         let segments = Arc::clone(&segments);
         runtime.spawn(async move {
             while let CursorEvent::Batch(batch) = cursor.next().await {
@@ -237,10 +237,10 @@ fn waking(viewers: usize, rounds: u32) -> Cost {
     until(viewers);
     let mut bytes = 0;
     let times = (0..rounds).map(|_| {
-        bytes += stage.publish();
+        bytes += stream.publish();
         let before = segments.load(Ordering::Relaxed);
         let started = Instant::now();
-        stage.seal();
+        stream.seal();
         until(before + viewers);
         let spent = started.elapsed();
         runtime.block_on(tokio::task::yield_now());
@@ -254,9 +254,9 @@ fn waking(viewers: usize, rounds: u32) -> Cost {
     }
 }
 
-/// What copying so many bytes takes.
+/// Measures copying.
 fn copying(len: usize) -> f64 {
-    // From sources that no cache holds together, as the viewers of many streams would.
+    // The sources exceed every cache, as those of many streams do.
     let sources: Vec<Vec<u8>> = (0..=255).map(|n| vec![n; len]).collect();
     let mut target = vec![0; len];
     let times = (0..8).flat_map(|_| &sources).map(|source| {
@@ -268,13 +268,13 @@ fn copying(len: usize) -> f64 {
     nanoseconds(median(times.collect()), 1)
 }
 
-/// The middle one: a machine that does other things makes some longer.
+/// Returns the median, because other processes make some times longer.
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for people to read")]
+#[expect(clippy::cast_precision_loss, reason = "for display")]
 fn nanoseconds(time: Duration, parts: usize) -> f64 {
     time.as_nanos() as f64 / parts.max(1) as f64
 }

@@ -1,24 +1,24 @@
-//! Live streams: publish, log, cursor. Knows media, but no sockets.
+//! Live streams: publication, log, cursors. This crate knows media and no sockets.
 //!
 //! ```text
 //!   encoder ─┐                        ┌─ Cursor (FLV)   ─ viewer
 //!   relay   ─┴ Publication ─> log ──> ├─ Cursor (RTMP)  ─ viewer
-//!               one a stream   │      └─ Cursor (Relay) ─ another node
+//!             one per stream   │      └─ Cursor (Relay) ─ another media node
 //!                              │
 //!        ... [segment][segment][keyframe segment][segment] <- open
 //!             window ...........^ newest start             ^ sealed on the pulse
 //! ```
 //!
-//! 1. [`Registry::publish`] gives the one [`Publication`] of a stream; it appends messages.
-//! 2. Messages get the log's timestamps and collect in the open segment; a keyframe always opens one.
-//! 3. [`Publication::pulse`] seals: the messages are muxed as FLV tags, once, into an immutable segment. The window
-//!    keeps the newest group of pictures and some seconds before it.
-//! 4. [`Stream::subscribe`] gives a [`Cursor`], which is the number of the next segment. [`Cursor::next`] gives the
-//!    segment as a [`Batch`]: FLV readers share its bytes, RTMP viewers share a gather list over the same bytes.
-//!    One that was there first begins with the publication, a later one at the newest keyframe.
-//! 5. A cursor whose number has left the window jumps to the newest keyframe, and the jump is counted.
-//! 6. A later publication of the stream goes on in the same log: timestamps go on, viewers stay.
-//! 7. [`Registry::sweep`] ends streams whose publisher does not come back in time.
+//! 1. [`Registry::publish`] returns the one [`Publication`] of a stream, which appends messages.
+//! 2. Messages get the log's timestamps and collect in the open segment. A keyframe always opens a segment.
+//! 3. [`Publication::pulse`] seals: the messages are muxed as FLV tags, once, into an immutable segment. The window keeps
+//!    the newest group of pictures and some seconds before it.
+//! 4. [`Stream::subscribe`] returns a [`Cursor`], which is the number of the next segment. [`Cursor::next`] returns the
+//!    segment as a [`Batch`]: FLV readers share its bytes, RTMP viewers share a gather list over the same bytes. A viewer
+//!    that joined before the publication starts at its beginning, a later one at the newest keyframe.
+//! 5. A cursor whose number has left the window has lagged. It jumps to the newest keyframe, and the jump is counted.
+//! 6. A later publication of the stream continues the same log: timestamps continue, viewers stay.
+//! 7. [`Registry::sweep`] ends streams whose publisher does not return in time.
 //!
 //! ```
 //! use std::time::Instant;

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn sequence_end_follows_the_video_clock() {
+    fn sequence_end_follows_video_clock() {
         for payload in [b"\x17\x02\0\0\0".as_slice(), b"\x92hvc1"] {
             assert_eq!(video(payload).timing(), Timing::Video, "{payload:?}");
         }
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn color_info_belongs_to_the_init_data() {
+    fn video_metadata_belongs_to_init_data() {
         let class = video(b"\xD4hvc1\x02\x00\x09colorInfo");
         assert_eq!(class.init_slot(), Some(InitSlot::VideoMetadata(0)));
         assert_eq!(class.timing(), Timing::Untimed);

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn notification_reaches_all_waiters_of_worker_through_the_first() {
+    fn notification_reaches_all_waiters_of_worker_through_first() {
         let notifiers = Notifiers::new(1);
         let notifier = notifiers.of(7).unwrap();
         notifier.join();

@@ -52,7 +52,7 @@ impl Publication {
     }
 
     /// Returns the time at which the encoder connected. An encoder's own publication is always later than every epoch of
-    /// its stream on this media node, whatever the clocks say.
+    /// its stream on this media node, even if the clocks differ.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }

@@ -19,11 +19,11 @@ use crate::stream_state::PublicationSource;
 #[derive(Clone, Debug)]
 pub struct Registry {
     context: Arc<EngineContext>,
-    streams: Arc<Mutex<Streams>>,
+    streams: Arc<Mutex<StreamTable>>,
 }
 
 #[derive(Debug, Default)]
-struct Streams {
+struct StreamTable {
     by_key: HashMap<StreamKey, RegisteredStream>,
     /// The number of streams that have or had a publisher.
     published: usize,
@@ -182,7 +182,7 @@ impl Registry {
     }
 }
 
-impl Streams {
+impl StreamTable {
     fn for_publisher(
         &mut self,
         key: &StreamKey,
@@ -211,7 +211,7 @@ impl Streams {
         context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
         let limit = context.settings.max_streams;
-        // Streams without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
+        // StreamTable without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
         let full = self.by_key.len() - self.published >= limit;
         let registered = match self.by_key.entry(key.clone()) {
             Entry::Occupied(occupied) => occupied.into_mut(),

@@ -1,45 +1,46 @@
-//! Timestamps: an encoder's, made one line without jumps ([`SourceTimeline`], on the first node only), and a log's,
-//! which goes on through all epochs ([`LogTimeline`], on every node). Both are milliseconds that wrap at 2^32.
+//! Timestamps. [`SourceTimeline`] removes the jumps from an encoder's, on the media node of the encoder only. [`LogTimeline`]
+//! makes all epochs of a log one timeline, on every media node. Both are in milliseconds and wrap at 2^32.
 //!
-//! Steady state is byte-exact: both add a constant, which is zero until an encoder jumps or a second epoch comes.
+//! Both add a constant, which is zero until an encoder jumps or a second epoch begins. So messages usually pass through
+//! byte by byte.
 
-/// An encoder whose one track goes forward by more has jumped. Less is a pause of the encoder, and stays one.
+/// A track that goes forward by more has jumped. A smaller step is a pause of the encoder, and is kept.
 const FORWARD_MS: i32 = 10_000;
-/// An encoder whose one track goes back by more has jumped. Less is jitter: the track stands still until it is over.
+/// A track that goes back by more has jumped. A smaller step is jitter: the track stands still until it has caught up.
 const BACKWARD_MS: i32 = 250;
-/// How far one track may be behind another.
+/// The maximum distance of one track behind another.
 const INTERLEAVE_MS: i32 = 10_000;
-/// How far the first frame may be from the metadata and sequence headers, which many encoders stamp with zero.
+/// The maximum distance of the first frame from the metadata and sequence headers. Many encoders stamp these with zero.
 const FIRST_FRAME_MS: i32 = 1_000;
-/// Frame interval when nothing is known: 30 frames a second.
+/// The frame interval before any was measured: 30 frames a second.
 const DEFAULT_INTERVAL_MS: u32 = 33;
-/// A longer distance of two messages of a track is a pause, not a frame interval.
+/// The longest frame interval. A longer distance of two messages of a track is a pause.
 const INTERVAL_MAX_MS: u32 = 1_000;
 
-/// How far `later` is after `earlier`, on a line that wraps.
+/// Returns the distance from `earlier` to `later`, on a timeline that wraps.
 pub(crate) fn distance(earlier: u32, later: u32) -> i32 {
     later.wrapping_sub(earlier).cast_signed()
 }
 
-/// The later of two timestamps, on a line that wraps.
+/// Returns the later of two timestamps, on a timeline that wraps.
 fn later(one: u32, other: u32) -> u32 {
     if distance(one, other) > 0 { other } else { one }
 }
 
-/// Which clock a message has.
+/// The clock of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timing {
     /// The audio track's.
     Audio,
     /// The video track's.
     Video,
-    /// None of its own, as a sequence header: encoders stamp them with anything.
+    /// No clock. Sequence headers belong here, because encoders give them arbitrary timestamps.
     Untimed,
-    /// None at all: FFmpeg takes an `onMetaData` with any other timestamp than 0 for a subtitle track.
+    /// No clock, and the timestamp 0. FFmpeg takes an `onMetaData` with another timestamp for a subtitle track.
     Never,
 }
 
-/// What a message that never has a time is stamped with.
+/// The timestamp of messages with [`Timing::Never`].
 pub(crate) const NEVER: u32 = 0;
 
 /// One value for each track.
@@ -59,7 +60,7 @@ impl<T> PerTrack<T> {
     }
 }
 
-/// The distance of frames, estimated by the last one seen: video's, else audio's.
+/// The frame interval, estimated by the last one: the video track's, or else the audio track's.
 #[derive(Clone, Copy, Debug, Default)]
 struct FrameInterval(PerTrack<Option<u32>>);
 
@@ -77,14 +78,14 @@ impl FrameInterval {
     }
 }
 
-/// An encoder's timestamps as one line: each track goes forward only, jumps become one frame interval, the distance of
-/// audio and video stays as the encoder has it.
+/// An encoder's timestamps as one timeline. Each track only goes forward, jumps become one frame interval, and the distance
+/// of audio and video stays the encoder's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SourceTimeline {
     tracks: PerTrack<Option<TrackClock>>,
-    /// The latest timestamp of any track, or of what came before the first frame.
+    /// The latest timestamp of any track, or of the headers before the first frame.
     newest: Option<u32>,
-    /// Source minus encoder, by the latest jump.
+    /// Source timestamp minus encoder timestamp, since the latest jump.
     offset: u32,
     interval: FrameInterval,
     jumps: u64,
@@ -98,7 +99,7 @@ struct TrackClock {
 }
 
 impl SourceTimeline {
-    /// The source timestamp of an encoder's next message.
+    /// Returns the source timestamp of an encoder's next message.
     pub(crate) fn place(&mut self, timing: Timing, encoder: u32) -> u32 {
         if timing == Timing::Never {
             return NEVER;
@@ -121,7 +122,7 @@ impl SourceTimeline {
         source
     }
 
-    /// How often the encoder jumped.
+    /// Returns how often the encoder jumped.
     pub(crate) fn jumps(&self) -> u64 {
         self.jumps
     }
@@ -164,7 +165,7 @@ impl SourceTimeline {
             return (source, track.offset);
         }
         let newest = self.newest.unwrap_or(track.source);
-        // The other track has jumped before, and this one only follows.
+        // The other track has jumped already, and this one follows.
         let candidate = encoder.wrapping_add(self.offset);
         let follows = distance(track.source, candidate) > 0
             && (-INTERLEAVE_MS..=FORWARD_MS).contains(&distance(newest, candidate));
@@ -182,45 +183,45 @@ impl SourceTimeline {
     }
 }
 
-/// A log's timestamps: the source's plus a shift that is constant in an epoch and makes a new epoch go on where the
-/// last one ended.
+/// A log's timestamps: the source's plus a shift. The shift is constant within an epoch, and makes a new epoch continue where
+/// the last one ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogTimeline {
-    /// Log minus source.
+    /// Log timestamp minus source timestamp.
     shift: u32,
     newest: Option<u32>,
     tracks: PerTrack<LogTrack>,
     interval: FrameInterval,
-    /// The next message is the first one of its epoch.
+    /// Whether the next message is the first of its epoch.
     fresh: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct LogTrack {
     last: Option<u32>,
-    /// It had a message in this epoch.
+    /// Whether the track has had a message in this epoch.
     seen: bool,
 }
 
 impl LogTimeline {
-    /// The next message opens an epoch.
+    /// Begins an epoch with the next message.
     pub(crate) fn begin_epoch(&mut self) {
         self.fresh = true;
         self.tracks.audio.seen = false;
         self.tracks.video.seen = false;
     }
 
-    /// The shift in force for the last message placed.
+    /// Returns the shift of the last message.
     pub(crate) fn shift(&self) -> u32 {
         self.shift
     }
 
-    /// The latest timestamp in the log.
+    /// Returns the latest timestamp in the log.
     pub(crate) fn newest(&self) -> Option<u32> {
         self.newest
     }
 
-    /// The log timestamp of the next message.
+    /// Returns the log timestamp of the next message.
     pub(crate) fn place(&mut self, timing: Timing, source: u32) -> u32 {
         if timing == Timing::Never {
             return NEVER;
@@ -234,7 +235,7 @@ impl LogTimeline {
         let mut timestamp = source.wrapping_add(self.shift);
         if let Some(track) = self.tracks.at(timing) {
             match track.last {
-                // A new epoch's second track would begin before its old end: the epoch moves on by as much.
+                // The second track of a new epoch would begin before its former end, so the whole epoch is shifted.
                 Some(last) if !track.seen && distance(last, timestamp) <= 0 => {
                     let next = last.wrapping_add(1);
                     self.shift = self.shift.wrapping_add(next.wrapping_sub(timestamp));

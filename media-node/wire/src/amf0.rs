@@ -1,6 +1,6 @@
-//! AMF 0: the values of RTMP's commands and of a stream's metadata.
+//! AMF 0: the values of RTMP commands and stream metadata.
 //!
-//! Decoding is bounded in depth, in the number of values and in the length of texts, whatever the bytes announce.
+//! Decoding has limits for depth, number of values and length of strings, whatever sizes the bytes announce.
 
 use thiserror::Error;
 
@@ -9,56 +9,56 @@ use thiserror::Error;
 pub enum Value {
     /// A double.
     Number(f64),
-    /// A truth value.
+    /// A boolean.
     Boolean(bool),
-    /// A text of any length; XML documents are texts, too. What is not UTF-8 was replaced.
+    /// A string of any length, or an XML document. Bytes that are not UTF-8 are replaced.
     String(String),
-    /// Properties in their order; typed objects have lost their class.
+    /// Properties in their order. The class name of a typed object is dropped.
     Object(Properties),
-    /// Properties in their order, announced as an array.
+    /// Properties in their order, encoded as an array.
     EcmaArray(Properties),
     /// Values by position.
     StrictArray(Vec<Value>),
     /// Milliseconds since 1970.
     Date(f64),
-    /// Nothing.
+    /// The null value.
     Null,
-    /// Not even nothing. Unsupported values are this, too.
+    /// The undefined value. Unsupported values decode to it.
     Undefined,
 }
 
 /// Names and values in their order.
 pub type Properties = Vec<(String, Value)>;
 
-/// Why bytes are no value.
+/// An error of AMF 0 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Amf0Error {
-    /// The bytes end inside of a value.
-    #[error("the value is cut off")]
-    CutOff,
-    /// A type that cannot be read.
+    /// The bytes end within a value.
+    #[error("the value is truncated")]
+    Truncated,
+    /// The type is unknown.
     #[error("a value of type {0:#04x}")]
     UnknownType(u8),
-    /// Deeper than [`MAX_DEPTH`].
+    /// The values are nested deeper than [`MAX_DEPTH`].
     #[error("values nested deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// More than [`MAX_VALUES`].
+    /// There are more than [`MAX_VALUES`] values.
     #[error("more than {MAX_VALUES} values")]
     TooMany,
-    /// A text longer than [`MAX_TEXT`].
-    #[error("a text of {0} bytes")]
-    TextTooLong(u32),
+    /// A string is longer than [`MAX_STRING`].
+    #[error("a string of {0} bytes")]
+    StringTooLong(u32),
 }
 
-/// Values inside of values. Metadata has 2 or 3; the stack of a decoder that follows a peer for ever has an end.
+/// The maximum nesting. Metadata has 2 or 3. Without a limit a peer could overflow the stack.
 pub const MAX_DEPTH: usize = 16;
 
-/// Values that are decoded together. Real metadata has 10 to 50; one value costs up to 60 bytes of memory for one byte
-/// on the wire.
+/// The maximum number of values in one message. Real metadata has 10 to 50. One value costs up to 60 bytes of memory for
+/// one byte on the wire.
 pub const MAX_VALUES: usize = 4096;
 
-/// Bytes of a text. Metadata with XMP in it reaches some 100 KiB.
-pub const MAX_TEXT: u32 = 1 << 20;
+/// The maximum length of a string in bytes. Metadata with XMP reaches some 100 KiB.
+pub const MAX_STRING: u32 = 1 << 20;
 
 const NUMBER: u8 = 0x00;
 const BOOLEAN: u8 = 0x01;
@@ -76,13 +76,13 @@ const XML_DOCUMENT: u8 = 0x0F;
 const TYPED_OBJECT: u8 = 0x10;
 
 impl Value {
-    /// The property `name` of an object or array.
+    /// Returns the property `name` of an object or array.
     pub fn property(&self, name: &str) -> Option<&Value> {
         let properties = self.properties()?;
         properties.iter().find(|(n, _)| n == name).map(|(_, v)| v)
     }
 
-    /// The properties of an object or array.
+    /// Returns the properties of an object or array.
     pub fn properties(&self) -> Option<&Properties> {
         match self {
             Self::Object(properties) | Self::EcmaArray(properties) => Some(properties),
@@ -90,7 +90,7 @@ impl Value {
         }
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -98,7 +98,7 @@ impl Value {
         }
     }
 
-    /// The number of a number.
+    /// Returns the value of a number.
     pub fn as_number(&self) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -106,7 +106,7 @@ impl Value {
         }
     }
 
-    /// The truth of a boolean.
+    /// Returns the value of a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Boolean(truth) => Some(*truth),
@@ -160,7 +160,7 @@ impl From<f64> for Value {
     }
 }
 
-/// The bytes of `values`, one behind the other.
+/// Returns the bytes of `values`, one after the other.
 pub fn encode_all(values: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
     values.iter().for_each(|value| value.encode(&mut out));
@@ -197,10 +197,10 @@ fn len_u32(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// All values of `bytes`.
+/// Returns all values of `bytes`.
 ///
 /// # Errors
-/// When the bytes are no AMF 0 or exceed a limit.
+/// When the bytes are not AMF 0 or exceed a limit.
 pub fn decode_all(bytes: &[u8]) -> Result<Vec<Value>, Amf0Error> {
     let mut decoder = Decoder::new(bytes);
     let mut values = Vec::new();
@@ -210,7 +210,7 @@ pub fn decode_all(bytes: &[u8]) -> Result<Vec<Value>, Amf0Error> {
     Ok(values)
 }
 
-/// Reads values one by one; the limits hold for all of them together.
+/// A decoder that returns values one by one. The limits hold for all of them together.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     rest: &'a [u8],
@@ -218,7 +218,7 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Of a message's body.
+    /// Returns a decoder of a message's body.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self {
             rest: bytes,
@@ -226,20 +226,20 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// What is not read yet.
+    /// Returns the bytes that are not decoded yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Whether everything is read.
+    /// Returns whether everything is decoded.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// The next value.
+    /// Returns the next value.
     ///
     /// # Errors
-    /// When the bytes are no AMF 0 or exceed a limit.
+    /// When the bytes are not AMF 0 or exceed a limit.
     pub fn value(&mut self) -> Result<Value, Amf0Error> {
         self.value_at(MAX_DEPTH)
     }
@@ -266,13 +266,13 @@ impl<'a> Decoder<'a> {
                 Value::Object(self.properties(depth_left)?)
             }
             ECMA_ARRAY => {
-                // The number of properties is a hint, and wrong in the metadata of many encoders.
+                // The number of properties is ignored: many encoders get it wrong.
                 self.take::<4>()?;
                 Value::EcmaArray(self.properties(depth_left)?)
             }
             STRICT_ARRAY => {
                 let len = u32::from_be_bytes(self.take()?);
-                // Not `with_capacity`: the length is only the peer's word.
+                // Not `with_capacity`, because a peer can announce any length.
                 let values = (0..len).map(|_| self.value_at(depth_left));
                 Value::StrictArray(values.collect::<Result<_, _>>()?)
             }
@@ -287,7 +287,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Properties up to the end mark. Encoders are known to leave the mark out at the end of a message.
+    /// Decodes properties up to the end marker. Some encoders omit the marker at the end of a message.
     fn properties(&mut self, depth_left: usize) -> Result<Properties, Amf0Error> {
         let mut properties = Vec::new();
         while !self.rest.is_empty() {
@@ -307,17 +307,17 @@ impl<'a> Decoder<'a> {
     }
 
     fn text_of(&mut self, len: u32) -> Result<String, Amf0Error> {
-        if len > MAX_TEXT {
-            return Err(Amf0Error::TextTooLong(len));
+        if len > MAX_STRING {
+            return Err(Amf0Error::StringTooLong(len));
         }
         let split = self.rest.split_at_checked(len as usize);
-        let (text, rest) = split.ok_or(Amf0Error::CutOff)?;
+        let (text, rest) = split.ok_or(Amf0Error::Truncated)?;
         self.rest = rest;
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Amf0Error> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(Amf0Error::CutOff)?;
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Amf0Error::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }

@@ -75,7 +75,7 @@ pub fn write_tag(out: &mut Vec<u8>, kind: MediaKind, timestamp: u32, payload: &[
 /// A tag in a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// What it carries.
+    /// The content.
     pub kind: MediaKind,
     /// Decoding time in milliseconds.
     pub timestamp: u32,

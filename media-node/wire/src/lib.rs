@@ -1,15 +1,15 @@
 //! RTMP, FLV and AMF0 without sockets: bytes in, events and bytes out.
 //!
-//! Nothing here knows a clock, a task or a log line. A driver owns the socket, feeds what it read and writes what it is
-//! given:
+//! This crate has no clock, no tasks and no log. A driver owns the socket, passes in the bytes that it reads and writes the
+//! bytes that it gets:
 //!
 //! ```text
 //!   socket -> BytesMut -> ServerConnection::receive -> ServerEvent -> the driver
 //!   socket <-  Bytes   <- ServerConnection::output  <- accept, reject <- the driver
 //! ```
 //!
-//! Read in this order: [`stream_key`] (what a stream is called), [`media`] (the one media type of the project),
-//! [`flv`] and [`relay`] (how media is stored and passed between nodes), [`rtmp`] (the protocol).
+//! Read in this order: [`stream_key`] (the name of a stream), [`media`] (the media message), [`flv`] (how media is
+//! stored), [`relay`] (how media nodes pass it on), [`rtmp`] (the protocol of encoders and players).
 //!
 //! | standard | where |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | Action Message Format AMF 0 | [`amf0`] |
 //! | Enhanced RTMP v2 (veovera) | [`media`], `connect` in [`rtmp`] |
 //!
-//! What a peer sends is never indexed, never trusted as a size to allocate, and bounded by named constants.
+//! Bytes of a peer are never indexed, never trusted as a size to allocate, and bounded by named constants.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 

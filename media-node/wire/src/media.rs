@@ -9,18 +9,7 @@ mod header;
 use bytes::Bytes;
 
 pub use codec::Codec;
-pub use header::{MediaHeader, PacketType};
-
-/// The content of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum MediaKind {
-    /// An audio packet.
-    Audio,
-    /// A video packet.
-    Video,
-    /// AMF0 data: metadata without its `@setDataFrame`, cue points, captions.
-    Data,
-}
+pub use header::{MediaHeader, MediaKind, PacketType};
 
 /// One message of a stream: the body of an RTMP message or FLV tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Encoders that wrap, jump, pause and interleave; epochs that follow each other.
+//! Encoders that wrap, jump, pause and interleave, and consecutive epochs.
 
 use super::*;
 use Timing::{Audio, Untimed, Video};
@@ -18,7 +18,7 @@ fn untouched(messages: &[(Timing, u32)]) {
 }
 
 #[test]
-fn an_encoder_without_jumps_is_left_alone() {
+fn timestamps_without_jumps_are_unchanged() {
     untouched(&[
         (Untimed, 0),
         (Audio, 0),
@@ -31,7 +31,7 @@ fn an_encoder_without_jumps_is_left_alone() {
 }
 
 #[test]
-fn audio_far_behind_video_is_the_encoders_interleaving() {
+fn audio_far_behind_video_is_interleaving() {
     untouched(&[
         (Video, 9_000),
         (Audio, 4_000),
@@ -42,12 +42,12 @@ fn audio_far_behind_video_is_the_encoders_interleaving() {
 }
 
 #[test]
-fn a_pause_stays_a_pause() {
+fn pause_stays_pause() {
     untouched(&[(Video, 0), (Video, 40), (Video, 5_040), (Audio, 5_000)]);
 }
 
 #[test]
-fn a_wrap_is_no_jump() {
+fn wrap_at_32_bits_is_no_jump() {
     untouched(&[
         (Video, u32::MAX - 20),
         (Audio, u32::MAX),
@@ -57,7 +57,7 @@ fn a_wrap_is_no_jump() {
 }
 
 #[test]
-fn a_jump_back_becomes_one_frame_interval_for_both_tracks() {
+fn jump_back_becomes_one_frame_interval_for_both_tracks() {
     let messages = [
         (Video, 80_000),
         (Audio, 80_010),
@@ -72,7 +72,7 @@ fn a_jump_back_becomes_one_frame_interval_for_both_tracks() {
 }
 
 #[test]
-fn a_jump_far_forwards_becomes_one_frame_interval() {
+fn jump_forward_becomes_one_frame_interval() {
     let messages = [
         (Video, 0),
         (Video, 40),
@@ -83,7 +83,7 @@ fn a_jump_far_forwards_becomes_one_frame_interval() {
 }
 
 #[test]
-fn a_straggler_of_the_time_before_a_jump_does_not_tear_the_tracks_apart() {
+fn message_from_before_jump_keeps_tracks_together() {
     let messages = [
         (Video, 80_000),
         (Audio, 80_000),
@@ -101,13 +101,13 @@ fn a_straggler_of_the_time_before_a_jump_does_not_tear_the_tracks_apart() {
 }
 
 #[test]
-fn a_track_that_steps_back_a_little_stands_still() {
+fn track_that_steps_back_a_little_stands_still() {
     let messages = [(Audio, 100), (Audio, 121), (Audio, 118), (Audio, 140)];
     assert_eq!(source(&messages), (vec![100, 121, 121, 140], 0));
 }
 
 #[test]
-fn a_wrap_at_31_or_24_bits_is_one_frame_interval() {
+fn wrap_at_31_or_24_bits_is_one_frame_interval() {
     for end in [0x7FFF_FFF0, 0xFF_FFF0] {
         let messages = [(Video, end - 40), (Video, end), (Video, 24), (Video, 64)];
         let expected = vec![end - 40, end, end + 40, end + 80];
@@ -116,7 +116,7 @@ fn a_wrap_at_31_or_24_bits_is_one_frame_interval() {
 }
 
 #[test]
-fn headers_stamped_with_zero_do_not_open_a_hole_before_the_first_frame() {
+fn headers_with_timestamp_zero_open_no_gap_before_first_frame() {
     let messages = [
         (Untimed, 0),
         (Untimed, 0),
@@ -127,7 +127,7 @@ fn headers_stamped_with_zero_do_not_open_a_hole_before_the_first_frame() {
 }
 
 #[test]
-fn headers_amid_the_stream_are_stamped_with_its_time() {
+fn headers_within_stream_get_its_timestamp() {
     let messages = [
         (Video, 5_000),
         (Untimed, 0),
@@ -138,7 +138,7 @@ fn headers_amid_the_stream_are_stamped_with_its_time() {
 }
 
 #[test]
-fn an_epoch_begins_one_frame_behind_the_last_one() {
+fn epoch_begins_one_frame_after_the_last_one() {
     let mut log = LogTimeline::default();
     log.begin_epoch();
     assert_eq!(
@@ -155,7 +155,7 @@ fn an_epoch_begins_one_frame_behind_the_last_one() {
 }
 
 #[test]
-fn epochs_go_on_over_the_wrap() {
+fn epochs_continue_over_wrap() {
     let mut log = LogTimeline::default();
     log.begin_epoch();
     let end = u32::MAX - 10;

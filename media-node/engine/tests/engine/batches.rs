@@ -1,4 +1,4 @@
-//! What a viewer is given at once: when it is sealed, how much it is, and in which pieces a socket can take it.
+//! Batches: when they are sealed, how large they are, and the steps in which a socket takes them.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use media_engine::{Cursor, CursorEvent, EngineSettings, Format, Registry, Start}
 use crate::support::*;
 
 #[test]
-fn messages_are_collected_for_a_pulse_and_a_keyframe_is_not_held_up() {
+fn messages_are_collected_for_pulse_and_keyframe_is_not_delayed() {
     let registry = Registry::new(EngineSettings {
         pulse_per_viewer: Duration::from_millis(50),
         ..settings()
@@ -23,21 +23,21 @@ fn messages_are_collected_for_a_pulse_and_a_keyframe_is_not_held_up() {
     publication.append(keyframe(0, 0));
     assert_eq!(publication.pulse(start), None);
     assert_eq!(viewer.taken().len(), 4);
-    publication.append(inter(10, 1));
+    publication.append(interframe(10, 1));
     assert_eq!(publication.pulse(after(10)), Some(after(50)));
     assert!(viewer.taken().is_empty());
-    publication.append(inter(40, 2));
+    publication.append(interframe(40, 2));
     assert_eq!(publication.pulse(after(40)), Some(after(50)));
     assert_eq!(publication.pulse(after(50)), None);
     assert_eq!(viewer.taken().len(), 2);
-    publication.append(inter(60, 3));
+    publication.append(interframe(60, 3));
     publication.append(keyframe(70, 4));
     assert_eq!(publication.pulse(after(70)), None);
     assert_eq!(viewer.taken().len(), 2);
 }
 
 #[test]
-fn the_first_keyframe_is_shown_at_once() {
+fn first_keyframe_is_sent_immediately() {
     let registry = Registry::new(EngineSettings::default());
     let mut publication = encoder(&registry, "a", 1);
     let now = Instant::now();
@@ -48,13 +48,17 @@ fn the_first_keyframe_is_shown_at_once() {
     publication.append(keyframe(0, 0));
     assert_eq!(publication.pulse(now), None);
     assert!(publication.stream().state().playable);
-    publication.append(inter(40, 1));
+    publication.append(interframe(40, 1));
     let due = now + EngineSettings::default().pulse_max;
-    assert_eq!(publication.pulse(now), Some(due), "nobody reads");
+    assert_eq!(
+        publication.pulse(now),
+        Some(due),
+        "the stream has no readers"
+    );
 }
 
 #[test]
-fn a_burst_becomes_batches_of_bounded_size() {
+fn burst_becomes_batches_of_bounded_size() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     for message in headers() {
@@ -62,7 +66,7 @@ fn a_burst_becomes_batches_of_bounded_size() {
     }
     publication.append(keyframe(0, 0));
     for n in 1..500 {
-        publication.append(long_frame(inter(n * 40, n), 10_000));
+        publication.append(long_frame(interframe(n * 40, n), 10_000));
     }
     publication.pulse(Instant::now());
     let stream = publication.stream();
@@ -78,12 +82,12 @@ fn a_burst_becomes_batches_of_bounded_size() {
 }
 
 #[test]
-fn who_lags_takes_small_segments_together() {
+fn viewer_that_is_behind_takes_small_segments_together() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(&mut publication, [keyframe(0, 0)]);
-    send(&mut publication, (1..100).map(|n| inter(n * 40, n)));
+    send(&mut publication, (1..100).map(|n| interframe(n * 40, n)));
     let mut cursor = publication
         .stream()
         .subscribe(Format::Flv, Start::Newest, 0);
@@ -95,13 +99,18 @@ fn who_lags_takes_small_segments_together() {
 }
 
 #[test]
-fn a_batch_says_whether_it_begins_at_a_keyframe() {
+fn batch_reports_whether_it_begins_with_keyframe() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(
         &mut publication,
-        [keyframe(0, 0), inter(40, 1), keyframe(80, 2), inter(120, 3)],
+        [
+            keyframe(0, 0),
+            interframe(40, 1),
+            keyframe(80, 2),
+            interframe(120, 3),
+        ],
     );
     let mut cursor = publication
         .stream()
@@ -114,10 +123,10 @@ fn a_batch_says_whether_it_begins_at_a_keyframe() {
 }
 
 #[test]
-fn a_long_message_is_chunked_for_rtmp() {
+fn long_message_is_chunked_for_rtmp() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
-    // Time passes the border from which on it needs the extended field.
+    // The timestamps cross the limit beyond which they need the extended timestamp field.
     let start = 0x00FF_FFF0;
     send(
         &mut publication,
@@ -138,7 +147,7 @@ fn a_long_message_is_chunked_for_rtmp() {
 }
 
 #[test]
-fn a_cursor_is_small() {
+fn cursor_is_small() {
     assert!(size_of::<Cursor>() <= 104, "{}", size_of::<Cursor>());
 }
 
@@ -167,13 +176,18 @@ fn in_steps(mut batch: impl Buf, step: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_batch_can_be_sent_in_any_steps() {
+fn batch_is_sent_in_steps_of_any_size() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(
         &mut publication,
-        [keyframe(0, 0), inter(40, 1), sound(41, 2), sound(62, 3)],
+        [
+            keyframe(0, 0),
+            interframe(40, 1),
+            audio_frame(41, 2),
+            audio_frame(62, 3),
+        ],
     );
     for format in [Format::Flv, Format::Rtmp, Format::Relay] {
         let whole = |step: usize| {

@@ -1,4 +1,4 @@
-//! Publishers that come, go, and come back.
+//! Publishers that start, stop and return.
 
 use std::time::{Duration, Instant};
 
@@ -15,20 +15,26 @@ fn viewer(registry: &Registry) -> FlvReader {
 }
 
 #[test]
-fn a_new_epoch_continues_the_timeline() {
+fn new_epoch_continues_timeline() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut rtmp = RtmpReader::of(&registry, "a");
     let mut first = encoder(&registry, "a", 1);
     send(&mut first, headers());
-    send(&mut first, [keyframe(0, 0), inter(40, 1), inter(80, 2)]);
+    send(
+        &mut first,
+        [keyframe(0, 0), interframe(40, 1), interframe(80, 2)],
+    );
     assert_eq!(timestamps(&viewer.taken()), [0, 0, 0, 0, 40, 80]);
     assert_eq!(timestamps(&rtmp.taken()), [0, 0, 0, 0, 40, 80]);
     drop(first);
     let mut second = encoder(&registry, "a", 2);
     send(&mut second, headers());
-    assert_eq!(second.append(inter(0, 3)), Appended::BeforeKeyframe);
-    send(&mut second, [sound(0, 4), keyframe(40, 5), sound(21, 6)]);
+    assert_eq!(second.append(interframe(0, 3)), Appended::BeforeKeyframe);
+    send(
+        &mut second,
+        [audio_frame(0, 4), keyframe(40, 5), audio_frame(21, 6)],
+    );
     let messages = viewer.taken();
     assert_eq!(timestamps(&messages), [0, 120, 120, 120, 160, 141]);
     assert_eq!(messages[4].payload, keyframe(0, 5).payload);
@@ -37,7 +43,7 @@ fn a_new_epoch_continues_the_timeline() {
 }
 
 #[test]
-fn an_encoder_that_restarts_again_and_again_is_one_timeline() {
+fn restarting_encoder_is_one_timeline() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut messages = Vec::new();
@@ -45,13 +51,13 @@ fn an_encoder_that_restarts_again_and_again_is_one_timeline() {
         let mut publication = encoder(&registry, "a", epoch);
         send(&mut publication, headers());
         for n in 0..50 {
-            let video = if n % 25 == 0 { keyframe } else { inter };
+            let video = if n % 25 == 0 { keyframe } else { interframe };
             send(
                 &mut publication,
                 [
                     video(n * 40, n),
-                    sound(n * 40 + 3, n),
-                    sound(n * 40 + 24, n),
+                    audio_frame(n * 40 + 3, n),
+                    audio_frame(n * 40 + 24, n),
                 ],
             );
             messages.extend(viewer.taken());
@@ -75,12 +81,15 @@ fn an_encoder_that_restarts_again_and_again_is_one_timeline() {
 }
 
 #[test]
-fn a_second_track_does_not_go_back_behind_its_former_end() {
+fn second_track_never_goes_back_before_its_end() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut first = encoder(&registry, "a", 1);
     send(&mut first, headers());
-    send(&mut first, [keyframe(0, 0), inter(40, 1), sound(100, 2)]);
+    send(
+        &mut first,
+        [keyframe(0, 0), interframe(40, 1), audio_frame(100, 2)],
+    );
     assert_eq!(viewer.taken().len(), 6);
     drop(first);
     let mut second = encoder(&registry, "a", 2);
@@ -88,18 +97,18 @@ fn a_second_track_does_not_go_back_behind_its_former_end() {
         &mut second,
         [
             keyframe(500, 3),
-            sound(440, 4),
-            inter(540, 5),
-            sound(463, 6),
+            audio_frame(440, 4),
+            interframe(540, 5),
+            audio_frame(463, 6),
         ],
     );
     let timestamps = timestamps(&viewer.taken());
-    // The keyframe is one frame behind the latest message; audio one millisecond behind its end, and not 20 before.
+    // The keyframe is one frame after the latest message. Audio is one millisecond after its former end, not 20 before.
     assert_eq!(timestamps, [140, 101, 201, 124]);
 }
 
 #[test]
-fn timestamps_of_a_viewer_wrap_at_32_bits() {
+fn timestamps_of_viewer_wrap_at_32_bits() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut publication = encoder(&registry, "a", 1);
@@ -110,7 +119,7 @@ fn timestamps_of_a_viewer_wrap_at_32_bits() {
     );
     let times: Vec<u32> = (0..5).map(|n| start.wrapping_add(n * 40)).collect();
     send(&mut publication, [keyframe(times[0], 0)]);
-    send(&mut publication, (1..5).map(|n| inter(times[n], 1)));
+    send(&mut publication, (1..5).map(|n| interframe(times[n], 1)));
     assert_eq!(timestamps(&viewer.taken())[3..], times);
     assert_eq!(publication.stream().stats().jumps, 0);
     send(&mut publication, [keyframe(120, 9)]);
@@ -121,7 +130,7 @@ fn timestamps_of_a_viewer_wrap_at_32_bits() {
 }
 
 #[test]
-fn old_segments_leave_the_window_over_the_wrap() {
+fn old_segments_are_evicted_over_wrap() {
     let registry = Registry::new(EngineSettings {
         window: Duration::from_millis(200),
         ..settings()
@@ -135,17 +144,17 @@ fn old_segments_leave_the_window_over_the_wrap() {
 }
 
 #[test]
-fn nobody_joins_an_old_epoch_once_a_new_one_has_begun() {
+fn viewers_join_only_newest_epoch() {
     let registry = Registry::new(settings());
     let mut first = encoder(&registry, "a", 1);
     send(&mut first, headers());
-    send(&mut first, [keyframe(0, 0), inter(40, 1)]);
+    send(&mut first, [keyframe(0, 0), interframe(40, 1)]);
     let mut second = encoder(&registry, "a", 2);
     let mut before = viewer(&registry);
     assert_eq!(
         before.taken().len(),
         5,
-        "the new publisher has not said a word"
+        "the new publisher has sent no message"
     );
     send(&mut second, [audio_header(9)]);
     assert!(!second.stream().state().playable);
@@ -161,7 +170,7 @@ fn nobody_joins_an_old_epoch_once_a_new_one_has_begun() {
 }
 
 #[test]
-fn viewers_stay_for_the_continuity_window_and_then_end() {
+fn viewers_stay_for_continuity_window_and_then_end() {
     let registry = Registry::new(EngineSettings {
         continuity: Duration::from_secs(30),
         ..settings()
@@ -195,7 +204,7 @@ fn viewers_stay_for_the_continuity_window_and_then_end() {
 }
 
 #[test]
-fn who_is_behind_reads_to_the_end_before_it_ends() {
+fn viewer_reads_remaining_messages_before_end() {
     let registry = Registry::new(EngineSettings {
         continuity: Duration::ZERO,
         ..settings()
@@ -204,7 +213,7 @@ fn who_is_behind_reads_to_the_end_before_it_ends() {
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(&mut publication, [keyframe(0, 0)]);
-    publication.append(inter(40, 1));
+    publication.append(interframe(40, 1));
     drop(publication);
     registry.sweep(Instant::now());
     assert_eq!(
@@ -216,7 +225,7 @@ fn who_is_behind_reads_to_the_end_before_it_ends() {
 }
 
 #[test]
-fn a_stream_that_nobody_holds_and_nobody_published_is_forgotten_at_once() {
+fn stream_without_publisher_and_readers_is_removed_by_next_sweep() {
     let registry = Registry::new(settings());
     let wanted = registry.open(&key("a")).unwrap();
     registry.sweep(Instant::now());
@@ -229,7 +238,7 @@ fn a_stream_that_nobody_holds_and_nobody_published_is_forgotten_at_once() {
 }
 
 #[test]
-fn a_superseded_publication_writes_nothing() {
+fn superseded_publication_writes_nothing() {
     let registry = Registry::new(settings());
     let mut first = publish(&registry, "a", 5, PublicationSource::Forwarded);
     let mut second = encoder(&registry, "a", 1);
@@ -243,7 +252,7 @@ fn a_superseded_publication_writes_nothing() {
 }
 
 #[test]
-fn what_a_publisher_has_appended_is_shown_when_another_one_takes_over() {
+fn appended_messages_are_sent_before_another_publisher_takes_over() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut first = encoder(&registry, "a", 1);
@@ -254,7 +263,7 @@ fn what_a_publisher_has_appended_is_shown_when_another_one_takes_over() {
 }
 
 #[tokio::test]
-async fn a_publication_is_told_that_it_is_superseded() {
+async fn publication_is_notified_that_it_is_superseded() {
     let registry = Registry::new(settings());
     let first = encoder(&registry, "a", 1);
     let superseded = tokio::spawn(first.superseded());
@@ -282,7 +291,7 @@ fn duplicates_are_decided_by_epoch_source_and_policy() {
         (Forwarded, 6, Pulled, TAKEN, PUBLISHED),
         (Pulled, 6, Forwarded, TAKEN, TAKEN),
         (Pulled, 6, Pulled, TAKEN, TAKEN),
-        // The same epoch comes another way.
+        // The same epoch over another route.
         (Forwarded, 5, Forwarded, TAKEN, TAKEN),
         (Forwarded, 5, Pulled, TAKEN, TAKEN),
         (Pulled, 5, Pulled, TAKEN, TAKEN),
@@ -315,19 +324,19 @@ fn duplicates_are_decided_by_epoch_source_and_policy() {
 }
 
 #[test]
-fn an_earlier_epoch_may_come_when_the_later_one_is_gone() {
+fn earlier_epoch_is_accepted_after_later_one_has_ended() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut first = publish(&registry, "a", 5, PublicationSource::Forwarded);
     send(&mut first, [keyframe(1_000, 0)]);
     drop(first);
     let mut earlier = publish(&registry, "a", 4, PublicationSource::Forwarded);
-    send(&mut earlier, [keyframe(0, 1), inter(600, 2)]);
+    send(&mut earlier, [keyframe(0, 1), interframe(600, 2)]);
     assert_eq!(timestamps(&viewer.taken()), [1_033, 1_633]);
 }
 
 #[test]
-fn streams_that_are_wanted_do_not_keep_publishers_out() {
+fn streams_with_readers_only_do_not_keep_publishers_out() {
     let registry = Registry::new(EngineSettings {
         max_streams: 2,
         ..settings()

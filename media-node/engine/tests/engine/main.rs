@@ -1,4 +1,4 @@
-//! The engine from outside: publish, read, compare.
+//! Tests through the public interface: publish, read, compare.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 

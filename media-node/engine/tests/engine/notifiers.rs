@@ -1,4 +1,4 @@
-//! Readers that wait: woken when there is something, on whatever thread, and never for nothing lost.
+//! Waiting readers: they are woken on every thread, and no message is lost.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,7 +11,7 @@ use media_engine::{Appended, CursorEvent, EngineSettings, Format, Registry, Star
 use crate::support::*;
 
 #[tokio::test]
-async fn a_waiting_viewer_is_woken() {
+async fn waiting_viewer_is_woken() {
     let registry = Registry::new(settings());
     let stream = registry.open(&key("a")).unwrap();
     let mut cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
@@ -25,7 +25,7 @@ async fn a_waiting_viewer_is_woken() {
 }
 
 #[tokio::test]
-async fn a_waiting_viewer_is_told_of_the_end() {
+async fn waiting_viewer_is_notified_of_end() {
     let registry = Registry::new(EngineSettings {
         continuity: Duration::ZERO,
         ..settings()
@@ -42,7 +42,7 @@ async fn a_waiting_viewer_is_told_of_the_end() {
 }
 
 #[test]
-fn waiting_may_be_given_up_without_a_loss() {
+fn cancelled_wait_loses_nothing() {
     let registry = Registry::new(settings());
     let mut viewer = FlvReader::of(&registry, "a", Start::Newest);
     let mut publication = encoder(&registry, "a", 1);
@@ -54,7 +54,7 @@ fn waiting_may_be_given_up_without_a_loss() {
         {
             let mut waiting = pin!(viewer.cursor.next());
             assert!(waiting.as_mut().poll(&mut context).is_pending());
-            send(&mut publication, [inter(n * 40, n)]);
+            send(&mut publication, [interframe(n * 40, n)]);
             if n % 2 == 0 {
                 assert!(matches!(
                     waiting.as_mut().poll(&mut context),
@@ -63,11 +63,11 @@ fn waiting_may_be_given_up_without_a_loss() {
                 continue;
             }
         }
-        assert_eq!(viewer.taken(), [inter(n * 40, n)]);
+        assert_eq!(viewer.taken(), [interframe(n * 40, n)]);
     }
 }
 
-/// Workers with a runtime each, as a node has them, and a publisher on a thread of its own.
+/// Workers with a runtime each, as in a media node, and a publisher on its own thread.
 #[test]
 fn no_viewer_on_any_worker_misses_a_message() {
     const WORKERS: usize = 3;
@@ -90,7 +90,13 @@ fn no_viewer_on_any_worker_misses_a_message() {
         .collect();
     let mut publication = encoder(&registry, "a", 1);
     let mut sent = media_wire::flv::FILE_HEADER_LEN;
-    let frames = (0..FRAMES).map(|n| if n == 0 { keyframe(0, 0) } else { inter(n, n) });
+    let frames = (0..FRAMES).map(|n| {
+        if n == 0 {
+            keyframe(0, 0)
+        } else {
+            interframe(n, n)
+        }
+    });
     for message in headers().into_iter().chain(frames) {
         sent += 15 + message.payload.len();
         assert_eq!(publication.append(message), Appended::New);
@@ -103,7 +109,7 @@ fn no_viewer_on_any_worker_misses_a_message() {
     }
 }
 
-/// Reads all to the end; the bytes of each.
+/// Reads until the end. Returns the bytes of each cursor.
 fn work(cursors: Vec<media_engine::Cursor>) -> Vec<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -1,4 +1,4 @@
-//! From node to node: each message once, with its sequence, its epoch and its time at the source.
+//! Relays between media nodes: each message once, with its epoch, its sequence and its timestamp at the source.
 
 use std::time::{Duration, Instant};
 
@@ -25,17 +25,17 @@ fn pulled(registry: &Registry, epoch: u64) -> Publication {
 pub(crate) fn frames(range: std::ops::Range<u32>) -> impl Iterator<Item = Message> {
     range.map(|n| match n % 10 {
         0 => keyframe(n * 40, n),
-        5 => sound(n * 40, n),
-        _ => inter(n * 40, n),
+        5 => audio_frame(n * 40, n),
+        _ => interframe(n * 40, n),
     })
 }
 
 #[test]
-fn a_chain_of_nodes_gives_each_message_once() {
+fn chain_of_nodes_relays_each_message_once() {
     let [a, b, c] = [(); 3].map(|()| Registry::new(settings()));
     let mut origin = encoder(&a, "s", 7);
     send(&mut origin, headers());
-    send(&mut origin, [keyframe(5000, 0), inter(5040, 1)]);
+    send(&mut origin, [keyframe(5000, 0), interframe(5040, 1)]);
     let (mut at_b, mut at_c) = (pull(&b), pull(&c));
     let mut a_to_b = upstream(&a, Start::Newest);
     let mut b_to_c = upstream(&b, Start::Newest);
@@ -43,7 +43,10 @@ fn a_chain_of_nodes_gives_each_message_once() {
     for n in 0..100 {
         send(
             &mut origin,
-            [sound(5050 + n * 40, 2 * n), inter(5080 + n * 40, 2 * n + 1)],
+            [
+                audio_frame(5050 + n * 40, 2 * n),
+                interframe(5080 + n * 40, 2 * n + 1),
+            ],
         );
         at_b.take(&mut a_to_b);
         at_c.take(&mut b_to_c);
@@ -55,9 +58,9 @@ fn a_chain_of_nodes_gives_each_message_once() {
 }
 
 #[test]
-fn a_chain_passes_new_epochs_on_with_a_constant_shift() {
+fn chain_relays_new_epochs_with_constant_shift() {
     let [a, b, c] = [(); 3].map(|()| Registry::new(settings()));
-    // Each node has another history.
+    // The logs have different former epochs.
     for (registry, end) in [(&b, 1_000), (&c, 77_777)] {
         let mut former = encoder(registry, "s", 1);
         send(&mut former, [keyframe(end, 0)]);
@@ -103,7 +106,7 @@ fn a_chain_passes_new_epochs_on_with_a_constant_shift() {
 }
 
 #[test]
-fn a_relay_starts_at_any_message_of_the_window() {
+fn relay_starts_at_any_message_of_window() {
     let registry = Registry::new(EngineSettings {
         pulse_per_viewer: Duration::from_millis(50),
         ..settings()
@@ -133,20 +136,23 @@ fn a_relay_starts_at_any_message_of_the_window() {
 }
 
 #[test]
-fn a_relay_that_is_ahead_waits_for_what_it_does_not_have() {
+fn relay_that_is_ahead_waits_for_later_messages() {
     let registry = Registry::new(settings());
     let mut origin = encoder(&registry, "s", 7);
     send(&mut origin, headers());
     send(&mut origin, [keyframe(0, 0)]);
     let mut relay = upstream(&registry, Start::At(Epoch(7), 6));
     assert!(relay.placed().is_empty());
-    send(&mut origin, [inter(40, 1), inter(80, 2), inter(120, 3)]);
+    send(
+        &mut origin,
+        [interframe(40, 1), interframe(80, 2), interframe(120, 3)],
+    );
     let sequences: Vec<_> = relay.placed().iter().map(|placed| placed.1).collect();
     assert_eq!(sequences, [4, 5, 6], "the receiver drops the first two");
 }
 
 #[test]
-fn a_relay_that_asks_for_what_is_gone_starts_at_the_newest_keyframe() {
+fn relay_starts_at_newest_keyframe_if_its_position_was_evicted() {
     let registry = Registry::new(EngineSettings {
         window: Duration::from_millis(100),
         ..settings()
@@ -165,9 +171,9 @@ fn a_relay_that_asks_for_what_is_gone_starts_at_the_newest_keyframe() {
     }
 }
 
-/// A copy of a stream that has long been on begins with what viewers need first, and goes on somewhere later.
+/// A copy of a stream that was published long ago begins with the init data and continues with later messages.
 #[test]
-fn a_copy_without_the_beginning_is_not_taken_for_the_whole() {
+fn copy_without_beginning_does_not_count_as_whole() {
     let registry = Registry::new(settings());
     let mut viewer = FlvReader::of(&registry, "s", Start::Newest);
     let mut publication = pulled(&registry, 7);
@@ -183,7 +189,7 @@ fn a_copy_without_the_beginning_is_not_taken_for_the_whole() {
 }
 
 #[test]
-fn a_relay_waits_for_the_publication_that_it_knows() {
+fn relay_waits_for_its_publication() {
     let registry = Registry::new(settings());
     let mut former = encoder(&registry, "s", 7);
     send(&mut former, [keyframe(0, 0)]);
@@ -197,10 +203,10 @@ fn a_relay_waits_for_the_publication_that_it_knows() {
 }
 
 #[test]
-fn a_relay_reads_the_end_of_an_epoch_and_then_the_next() {
+fn relay_reads_end_of_epoch_and_then_next_epoch() {
     let registry = Registry::new(settings());
     let mut former = encoder(&registry, "s", 7);
-    send(&mut former, [keyframe(0, 0), inter(40, 1)]);
+    send(&mut former, [keyframe(0, 0), interframe(40, 1)]);
     let mut next = encoder(&registry, "s", 8);
     send(&mut next, [keyframe(0, 2)]);
     for (start, expected) in [(1, vec![(7, 1), (8, 0)]), (2, vec![(8, 0)])] {
@@ -212,19 +218,19 @@ fn a_relay_reads_the_end_of_an_epoch_and_then_the_next() {
 }
 
 #[test]
-fn a_relay_gets_what_came_before_the_first_keyframe() {
+fn relay_gets_messages_before_first_keyframe() {
     let registry = Registry::new(settings());
     let mut relay = upstream(&registry, Start::Newest);
     let mut origin = encoder(&registry, "s", 7);
     send(&mut origin, headers());
     assert_eq!(relay.placed().len(), 3);
-    send(&mut origin, [sound(0, 0)]);
+    send(&mut origin, [audio_frame(0, 0)]);
     let mut late = upstream(&registry, Start::Newest);
     assert_eq!(late.placed().len(), 4);
 }
 
 #[test]
-fn after_a_gap_video_waits_for_a_keyframe_and_audio_does_not() {
+fn after_gap_video_waits_for_keyframe_and_audio_does_not() {
     let registry = Registry::new(settings());
     let mut publication = pulled(&registry, 7);
     let mut append = |sequence, message: Message| {
@@ -238,10 +244,10 @@ fn after_a_gap_video_waits_for_a_keyframe_and_audio_does_not() {
         Appended::New,
         "a start is no gap"
     );
-    assert_eq!(append(101, inter(40, 1)), Appended::New);
-    assert_eq!(append(104, inter(160, 4)), Appended::BeforeKeyframe);
-    assert_eq!(append(105, sound(165, 5)), Appended::New);
-    assert_eq!(append(103, sound(120, 3)), Appended::Duplicate);
+    assert_eq!(append(101, interframe(40, 1)), Appended::New);
+    assert_eq!(append(104, interframe(160, 4)), Appended::BeforeKeyframe);
+    assert_eq!(append(105, audio_frame(165, 5)), Appended::New);
+    assert_eq!(append(103, audio_frame(120, 3)), Appended::Duplicate);
     assert_eq!(append(106, keyframe(200, 6)), Appended::New);
     assert_eq!(append(110, keyframe(400, 7)), Appended::AfterGap(3));
     let stream = registry.find(&key("s")).unwrap();
@@ -252,7 +258,7 @@ fn after_a_gap_video_waits_for_a_keyframe_and_audio_does_not() {
 }
 
 #[test]
-fn a_relay_that_is_outrun_passes_on_what_changed_meanwhile() {
+fn lagging_relay_gets_changed_init_data() {
     let [a, b] = [(); 2].map(|()| {
         Registry::new(EngineSettings {
             window: Duration::from_millis(100),
@@ -277,7 +283,7 @@ fn a_relay_that_is_outrun_passes_on_what_changed_meanwhile() {
 }
 
 #[test]
-fn an_encoder_cannot_speak_the_nodes_language() {
+fn mark_of_encoder_is_refused() {
     let registry = Registry::new(settings());
     let mut origin = encoder(&registry, "s", 7);
     send(&mut origin, headers());
@@ -293,7 +299,7 @@ fn an_encoder_cannot_speak_the_nodes_language() {
         let message = message(MediaKind::Data, 0, payload.to_vec());
         assert_eq!(origin.append(message), Appended::Invalid);
     }
-    send(&mut origin, [inter(40, 1)]);
+    send(&mut origin, [interframe(40, 1)]);
     let mut relay = upstream(&registry, Start::Newest);
     let placed = relay.placed();
     assert!(placed.iter().all(|placed| placed.0 == Epoch(7)));
@@ -305,7 +311,7 @@ fn an_encoder_cannot_speak_the_nodes_language() {
 }
 
 #[test]
-fn what_is_empty_or_too_long_for_flv_is_not_taken() {
+fn empty_and_too_long_messages_are_refused() {
     let registry = Registry::new(settings());
     let mut origin = encoder(&registry, "s", 7);
     for len in [0, MAX_PAYLOAD + 1] {

@@ -1,4 +1,4 @@
-//! Two upstreams of one publication, and upstreams that change their mind: every message exactly once.
+//! Two upstreams of one publication, and upstreams that return to a former epoch: every message exactly once.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,12 @@ fn same_epoch_from_two_upstreams_is_spliced_exactly_once() {
     let [a, b] = [(); 2].map(|()| Registry::new(settings()));
     let mut origin = encoder(&a, "s", 7);
     send(&mut origin, headers());
-    send(&mut origin, [keyframe(0, 0), inter(40, 1)]);
+    send(&mut origin, [keyframe(0, 0), interframe(40, 1)]);
     let mut viewer = FlvReader::of(&b, "s", Start::Newest);
     let mut former = upstream(&a, Start::Newest);
     let mut first = pull(&b);
     first.take(&mut former);
-    send(&mut origin, [inter(80, 2), inter(120, 3)]);
+    send(&mut origin, [interframe(80, 2), interframe(120, 3)]);
     let (epoch, sequence) = first.stream().position().unwrap();
     assert_eq!((epoch, sequence), (Epoch(7), 5));
     let mut exact = upstream(&a, Start::At(epoch, sequence));
@@ -29,7 +29,7 @@ fn same_epoch_from_two_upstreams_is_spliced_exactly_once() {
     assert_eq!(first.take(&mut former), [Appended::Superseded; 2]);
     let mut newest = upstream(&a, Start::Newest);
     let mut third = pull(&b);
-    send(&mut origin, [inter(160, 4)]);
+    send(&mut origin, [interframe(160, 4)]);
     let mut appended = vec![Appended::Duplicate; 7];
     appended.push(Appended::New);
     assert_eq!(third.take(&mut newest), appended);
@@ -47,12 +47,12 @@ fn upstream_that_returns_to_former_epoch_repeats_nothing() {
         send(&mut origin, headers());
         send(&mut origin, messages.to_vec());
     };
-    pass(7, &[keyframe(0, 0), inter(40, 1)]);
+    pass(7, &[keyframe(0, 0), interframe(40, 1)]);
     let mut first = upstream(&a, Start::At(Epoch(7), 0));
     let mut at_b = pull(&b);
     at_b.take(&mut first);
     assert_eq!(viewer.taken().len(), 5);
-    pass(8, &[keyframe(0, 2), inter(40, 3)]);
+    pass(8, &[keyframe(0, 2), interframe(40, 3)]);
     at_b.take(&mut first);
     assert_eq!(viewer.taken().len(), 5);
     drop(at_b);
@@ -83,25 +83,25 @@ fn upstream_that_returns_to_former_epoch_repeats_nothing() {
     assert_eq!(viewer.taken(), expected, "with what its decoder needs");
 }
 
-/// A step of a receiver that has two upstreams.
+/// A step in the life of a receiver with two upstreams.
 #[derive(Clone, Copy, Debug)]
-enum Step {
-    /// The encoder sends some messages.
+enum SpliceStep {
+    /// The encoder sends messages.
     Encode(u32),
-    /// The second upstream gets what the first one has.
+    /// The second upstream gets the messages of the first one.
     Forward,
-    /// The receiver takes what its upstream has.
+    /// The receiver gets the messages of its upstream.
     Receive,
-    /// It changes its upstream; the other one is told where to start, or not.
+    /// The receiver changes to the other upstream, and starts at its exact position or at the oldest keyframe.
     Switch { exact: bool },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn splice_step() -> impl Strategy<Value = SpliceStep> {
     prop_oneof![
-        4 => (1_u32..30).prop_map(Step::Encode),
-        3 => Just(Step::Forward),
-        3 => Just(Step::Receive),
-        2 => any::<bool>().prop_map(|exact| Step::Switch { exact }),
+        4 => (1_u32..30).prop_map(SpliceStep::Encode),
+        3 => Just(SpliceStep::Forward),
+        3 => Just(SpliceStep::Receive),
+        2 => any::<bool>().prop_map(|exact| SpliceStep::Switch { exact }),
     ]
 }
 
@@ -109,15 +109,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn two_upstreams_in_any_order_give_every_message_exactly_once(
-        steps in proptest::collection::vec(step(), 1..60),
+    fn two_upstreams_in_any_order_relay_every_message_exactly_once(
+        steps in proptest::collection::vec(splice_step(), 1..60),
         history: u32,
     ) {
         let [a, b, c] = [(); 3].map(|()| Registry::new(EngineSettings {
             window: Duration::from_secs(3_600),
             ..settings()
         }));
-        // The second upstream's timeline is another one.
+        // The second upstream has another timeline.
         send(&mut encoder(&b, "s", 1), [keyframe(history, 0)]);
         let mut origin = encoder(&a, "s", 7);
         let mut at_b = pull(&b);
@@ -130,24 +130,24 @@ proptest! {
         sent.extend(headers());
         send(&mut origin, [keyframe(0, 0)]);
         sent.push(keyframe(0, 0));
-        // The receiver begins at the first keyframe.
+        // The receiver starts at the first keyframe.
         at_b.take(&mut a_to_b);
         at_c.take(&mut current);
-        for step in steps.into_iter().chain([Step::Forward, Step::Receive]) {
+        for step in steps.into_iter().chain([SpliceStep::Forward, SpliceStep::Receive]) {
             match step {
-                Step::Encode(count) => {
+                SpliceStep::Encode(count) => {
                     let first = u32::try_from(sent.len()).unwrap();
                     let messages: Vec<_> = frames(first..first + count).collect();
                     sent.extend(messages.clone());
                     send(&mut origin, messages);
                 }
-                Step::Forward => {
+                SpliceStep::Forward => {
                     at_b.take(&mut a_to_b);
                 }
-                Step::Receive => {
+                SpliceStep::Receive => {
                     at_c.take(&mut current);
                 }
-                Step::Switch { exact } => {
+                SpliceStep::Switch { exact } => {
                     from_a = !from_a;
                     let (epoch, sequence) = at_c.stream().position().unwrap();
                     let start = if exact { Start::At(epoch, sequence) } else { Start::Oldest };

@@ -1,4 +1,4 @@
-//! Streams to test with, and readers that parse what a cursor gives, byte by byte, as a player would.
+//! Test streams, and readers that parse a cursor's bytes as a player does.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,9 +48,9 @@ pub(crate) fn message(kind: MediaKind, timestamp: u32, payload: Vec<u8>) -> Mess
     }
 }
 
-/// A frame whose payload tells it from all others.
-fn frame(kind: MediaKind, head: &[u8], timestamp: u32, number: u32, len: usize) -> Message {
-    let mut payload = head.to_vec();
+/// Returns a frame with a unique payload.
+fn frame(kind: MediaKind, header: &[u8], timestamp: u32, number: u32, len: usize) -> Message {
+    let mut payload = header.to_vec();
     payload.extend(number.to_be_bytes());
     payload.resize(len.max(payload.len()), 0xEE);
     message(kind, timestamp, payload)
@@ -66,11 +66,11 @@ pub(crate) fn keyframe(timestamp: u32, number: u32) -> Message {
     )
 }
 
-pub(crate) fn inter(timestamp: u32, number: u32) -> Message {
+pub(crate) fn interframe(timestamp: u32, number: u32) -> Message {
     frame(MediaKind::Video, &[0x27, 1, 0, 0, 0], timestamp, number, 50)
 }
 
-/// The same frame, padded.
+/// Returns the frame padded to a length.
 pub(crate) fn long_frame(message: Message, len: usize) -> Message {
     let mut payload = message.payload.to_vec();
     payload.resize(len, 0xDD);
@@ -80,7 +80,7 @@ pub(crate) fn long_frame(message: Message, len: usize) -> Message {
     }
 }
 
-pub(crate) fn sound(timestamp: u32, number: u32) -> Message {
+pub(crate) fn audio_frame(timestamp: u32, number: u32) -> Message {
     frame(MediaKind::Audio, &[0xAF, 1], timestamp, number, 20)
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn metadata(properties: &[(&str, f64)]) -> Message {
     message(MediaKind::Data, 0, amf0::encode_all(&values))
 }
 
-/// Metadata and sequence headers of a usual stream.
+/// Returns the metadata and sequence headers of a typical stream.
 pub(crate) fn headers() -> [Message; 3] {
     let codecs = [
         ("videocodecid", 7.0),
@@ -114,7 +114,7 @@ pub(crate) fn headers() -> [Message; 3] {
     [metadata(&codecs), audio_header(1), video_header(1)]
 }
 
-/// Appends and shows at once.
+/// Appends messages and seals after each.
 pub(crate) fn send(publication: &mut Publication, messages: impl IntoIterator<Item = Message>) {
     for message in messages {
         assert_eq!(publication.append(message), Appended::New);
@@ -306,7 +306,7 @@ impl Pull {
     }
 }
 
-/// The same message at another time; metadata is always sent with 0.
+/// Returns the message with another timestamp. Metadata always has the timestamp 0.
 pub(crate) fn at(timestamp: u32, message: Message) -> Message {
     let timestamp = match message.kind {
         MediaKind::Data => 0,
@@ -322,7 +322,7 @@ pub(crate) fn timestamps(messages: &[Message]) -> Vec<u32> {
     messages.iter().map(|message| message.timestamp).collect()
 }
 
-/// An RTMP connection behind its handshake, that is told our chunk size.
+/// An RTMP viewer after the handshake and the announcement of our chunk size.
 pub(crate) struct RtmpReader {
     cursor: Cursor,
     input: BytesMut,
@@ -342,7 +342,7 @@ impl RtmpReader {
         }
     }
 
-    /// What was read since the last call. Each batch must be whole messages.
+    /// Returns the messages since the last call. Each batch must consist of whole messages.
     pub(crate) fn taken(&mut self) -> Vec<Message> {
         while let Some(CursorEvent::Batch(mut batch)) = self.cursor.try_next() {
             self.input

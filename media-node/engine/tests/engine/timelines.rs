@@ -1,4 +1,4 @@
-//! Whatever encoders do to time, a viewer's tracks only go forward, and by little where the encoder jumps.
+//! The tracks of a viewer only go forward, and by one frame interval where the encoder's timestamps jump.
 
 use media_engine::{Registry, Start};
 use media_wire::{MediaKind, Message};
@@ -7,30 +7,30 @@ use proptest::prelude::*;
 use crate::support::*;
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum EncoderStep {
     Audio(u32),
     Video(u32),
     Jump(u32),
     NewEncoder(u32),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn encoder_step() -> impl Strategy<Value = EncoderStep> {
     prop_oneof![
-        10 => (1_u32..100).prop_map(Step::Audio),
-        10 => (1_u32..100).prop_map(Step::Video),
-        1 => any::<u32>().prop_map(Step::Jump),
-        1 => any::<u32>().prop_map(Step::NewEncoder),
+        10 => (1_u32..100).prop_map(EncoderStep::Audio),
+        10 => (1_u32..100).prop_map(EncoderStep::Video),
+        1 => any::<u32>().prop_map(EncoderStep::Jump),
+        1 => any::<u32>().prop_map(EncoderStep::NewEncoder),
     ]
 }
 
-/// The longest way that one step of a track can make here: a pause that an encoder is believed.
+/// The longest step of a track: the longest pause of an encoder, and the steps of this test.
 const LONGEST: u32 = 10_000 + 4_000;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn tracks_go_forward_whatever_encoders_do(steps in proptest::collection::vec(step(), 1..120)) {
+    fn tracks_go_forward_whatever_encoders_do(steps in proptest::collection::vec(encoder_step(), 1..120)) {
         let registry = Registry::new(settings());
         let mut viewer = FlvReader::of(&registry, "a", Start::Newest);
         let mut rtmp = RtmpReader::of(&registry, "a");
@@ -39,23 +39,23 @@ proptest! {
         let mut messages: Vec<Message> = Vec::new();
         let mut over_rtmp: Vec<Message> = Vec::new();
         let mut sent = 0;
-        for (n, step) in (0..).zip([Step::NewEncoder(0)].into_iter().chain(steps)) {
+        for (n, step) in (0..).zip([EncoderStep::NewEncoder(0)].into_iter().chain(steps)) {
             match step {
-                Step::Audio(ms) => {
+                EncoderStep::Audio(ms) => {
                     audio = audio.wrapping_add(ms);
-                    send(&mut publication, [sound(audio, n)]);
+                    send(&mut publication, [audio_frame(audio, n)]);
                     sent += 1;
                 }
-                Step::Video(ms) => {
+                EncoderStep::Video(ms) => {
                     video = video.wrapping_add(ms);
-                    send(&mut publication, [inter(video, n)]);
+                    send(&mut publication, [interframe(video, n)]);
                     sent += 1;
                 }
-                Step::Jump(to) => {
+                EncoderStep::Jump(to) => {
                     audio = to.wrapping_add(20);
                     video = to;
                 }
-                Step::NewEncoder(start) => {
+                EncoderStep::NewEncoder(start) => {
                     drop(publication);
                     publication = encoder(&registry, "a", 1);
                     (audio, video) = (start, start);

@@ -1,4 +1,4 @@
-//! What a viewer gets: when it joins, while it follows, and when it is outrun.
+//! The messages of a viewer: when it joins, while it keeps up, and when it lags.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn viewer(registry: &Registry) -> FlvReader {
 }
 
 #[test]
-fn a_viewer_gets_what_was_published() {
+fn viewer_gets_published_messages() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut rtmp = RtmpReader::of(&registry, "a");
@@ -43,7 +43,7 @@ fn a_viewer_gets_what_was_published() {
     assert!(viewer.taken().is_empty(), "nothing to start with yet");
     send(
         &mut publication,
-        [keyframe(0, 1), sound(3, 2), inter(40, 3)],
+        [keyframe(0, 1), audio_frame(3, 2), interframe(40, 3)],
     );
     let [metadata, audio, video] = headers();
     let expected = [
@@ -51,8 +51,8 @@ fn a_viewer_gets_what_was_published() {
         audio,
         video,
         keyframe(0, 1),
-        sound(3, 2),
-        inter(40, 3),
+        audio_frame(3, 2),
+        interframe(40, 3),
     ];
     assert_eq!(viewer.taken(), expected);
     assert_eq!(viewer.tracks, [BOTH]);
@@ -60,7 +60,7 @@ fn a_viewer_gets_what_was_published() {
 }
 
 #[test]
-fn late_viewer_starts_at_the_newest_keyframe() {
+fn late_viewer_starts_at_newest_keyframe() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
@@ -68,49 +68,55 @@ fn late_viewer_starts_at_the_newest_keyframe() {
         &mut publication,
         [
             keyframe(1000, 1),
-            inter(1040, 2),
+            interframe(1040, 2),
             keyframe(1080, 3),
-            inter(1120, 4),
+            interframe(1120, 4),
         ],
     );
     let mut viewer = viewer(&registry);
     let mut rtmp = RtmpReader::of(&registry, "a");
     let [metadata, audio, video] = headers().map(|message| at(1080, message));
-    let expected = [metadata, audio, video, keyframe(1080, 3), inter(1120, 4)];
+    let expected = [
+        metadata,
+        audio,
+        video,
+        keyframe(1080, 3),
+        interframe(1120, 4),
+    ];
     assert_eq!(viewer.taken(), expected);
     assert_eq!(rtmp.taken(), expected);
-    send(&mut publication, [sound(1125, 5)]);
-    assert_eq!(viewer.taken(), [sound(1125, 5)]);
-    assert_eq!(rtmp.taken(), [sound(1125, 5)]);
+    send(&mut publication, [audio_frame(1125, 5)]);
+    assert_eq!(viewer.taken(), [audio_frame(1125, 5)]);
+    assert_eq!(rtmp.taken(), [audio_frame(1125, 5)]);
 }
 
-/// A machine that is busy lets a viewer run late: by then, what it waited for may be many segments.
+/// On a busy computer a viewer runs late, when the publication already has many segments.
 #[test]
-fn a_viewer_that_waited_gets_all_of_a_publication() {
-    let sound_only = [metadata(&[("audiocodecid", 10.0)]), audio_header(1)];
-    let sounds = (0..100).map(|n| sound(n * 20, n));
-    let pictures = frames(0..35);
-    let films: [Vec<Message>; 2] = [
-        sound_only.into_iter().chain(sounds).collect(),
-        headers().into_iter().chain(pictures).collect(),
+fn waiting_viewer_gets_whole_publication() {
+    let audio_only = [metadata(&[("audiocodecid", 10.0)]), audio_header(1)];
+    let audio_frames = (0..100).map(|n| audio_frame(n * 20, n));
+    let video_frames = frames(0..35);
+    let publications: [Vec<Message>; 2] = [
+        audio_only.into_iter().chain(audio_frames).collect(),
+        headers().into_iter().chain(video_frames).collect(),
     ];
     let registry = Registry::new(settings());
-    for (film, epoch) in films.iter().zip(1..) {
+    for (messages, epoch) in publications.iter().zip(1..) {
         let mut viewer = viewer(&registry);
         let mut rtmp = RtmpReader::of(&registry, "a");
         let mut publication = encoder(&registry, "a", epoch);
-        send(&mut publication, film.clone());
+        send(&mut publication, messages.clone());
         let payloads = |messages: Vec<Message>| -> Vec<_> {
             let payloads = messages.into_iter().map(|message| message.payload);
             payloads.collect()
         };
-        assert_eq!(payloads(viewer.taken()), payloads(film.clone()));
-        assert_eq!(payloads(rtmp.taken()), payloads(film.clone()));
+        assert_eq!(payloads(viewer.taken()), payloads(messages.clone()));
+        assert_eq!(payloads(rtmp.taken()), payloads(messages.clone()));
     }
 }
 
 #[test]
-fn a_viewer_that_waited_starts_at_the_newest_keyframe_when_the_beginning_is_gone() {
+fn waiting_viewer_starts_at_newest_keyframe_if_beginning_was_evicted() {
     let registry = short_window();
     let mut viewer = viewer(&registry);
     let mut publication = encoder(&registry, "a", 1);
@@ -119,24 +125,29 @@ fn a_viewer_that_waited_starts_at_the_newest_keyframe_when_the_beginning_is_gone
     let messages = viewer.taken();
     assert_eq!(messages[3], keyframe(1_200, 30));
     assert_eq!(messages.len(), 3 + 5);
-    assert_eq!(viewer.lags, 0, "it had not begun");
+    assert_eq!(viewer.lags, 0, "it had not started");
 }
 
 #[test]
-fn the_oldest_keyframe_is_a_start_too() {
+fn viewer_starts_at_oldest_keyframe() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
     send(
         &mut publication,
-        [keyframe(0, 1), inter(40, 2), keyframe(80, 3), inter(120, 4)],
+        [
+            keyframe(0, 1),
+            interframe(40, 2),
+            keyframe(80, 3),
+            interframe(120, 4),
+        ],
     );
     let mut viewer = FlvReader::of(&registry, "a", Start::Oldest);
     assert_eq!(timestamps(&viewer.taken()), [0, 0, 0, 0, 40, 80, 120]);
 }
 
 #[test]
-fn a_viewer_that_is_outrun_skips_to_a_keyframe_and_is_counted() {
+fn lagging_viewer_jumps_to_keyframe_and_is_counted() {
     let registry = short_window();
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
@@ -148,18 +159,21 @@ fn a_viewer_that_is_outrun_skips_to_a_keyframe_and_is_counted() {
     for gop in 1..10 {
         send(
             &mut publication,
-            [keyframe(gop * 100, gop), inter(gop * 100 + 50, gop + 100)],
+            [
+                keyframe(gop * 100, gop),
+                interframe(gop * 100 + 50, gop + 100),
+            ],
         );
     }
-    assert_eq!(viewer.taken(), [keyframe(900, 9), inter(950, 109)]);
-    assert_eq!(rtmp.taken(), [keyframe(900, 9), inter(950, 109)]);
+    assert_eq!(viewer.taken(), [keyframe(900, 9), interframe(950, 109)]);
+    assert_eq!(rtmp.taken(), [keyframe(900, 9), interframe(950, 109)]);
     assert_eq!(viewer.lags, 1);
     assert_eq!(publication.stream().stats().lags, 2);
     assert_eq!(viewer.tracks.len(), 1, "one file header");
 }
 
 #[test]
-fn a_viewer_that_is_outrun_learns_what_changed_meanwhile() {
+fn lagging_viewer_gets_changed_init_data() {
     let registry = short_window();
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
@@ -180,7 +194,7 @@ fn a_viewer_that_is_outrun_learns_what_changed_meanwhile() {
 }
 
 #[test]
-fn a_viewer_that_pauses_may_leave_out_what_is_old() {
+fn paused_viewer_skips_old_segments() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
@@ -189,18 +203,18 @@ fn a_viewer_that_pauses_may_leave_out_what_is_old() {
     viewer.taken();
     send(
         &mut publication,
-        [inter(40, 1), keyframe(80, 2), inter(120, 3)],
+        [interframe(40, 1), keyframe(80, 2), interframe(120, 3)],
     );
     viewer.cursor.catch_up();
-    assert_eq!(viewer.taken(), [keyframe(80, 2), inter(120, 3)]);
-    send(&mut publication, [inter(160, 4)]);
+    assert_eq!(viewer.taken(), [keyframe(80, 2), interframe(120, 3)]);
+    send(&mut publication, [interframe(160, 4)]);
     viewer.cursor.catch_up();
-    assert_eq!(viewer.taken(), [inter(160, 4)], "never back");
+    assert_eq!(viewer.taken(), [interframe(160, 4)], "never back");
     assert_eq!(publication.stream().stats().lags, 0);
 }
 
 #[test]
-fn a_changed_sequence_header_is_for_those_behind_it_only() {
+fn changed_sequence_header_applies_only_after_its_position() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, headers());
@@ -234,7 +248,7 @@ fn metadata_is_always_stamped_with_zero() {
         &mut publication,
         [keyframe(5_000, 0), late(metadata(&[("width", 320.0)]))],
     );
-    send(&mut publication, [inter(5_040, 1)]);
+    send(&mut publication, [interframe(5_040, 1)]);
     let expected = [0, 5_000, 5_000, 5_000, 0, 5_040];
     assert_eq!(timestamps(&viewer.taken()), expected);
     assert_eq!(timestamps(&rtmp.taken()), expected);
@@ -248,7 +262,7 @@ fn metadata_is_always_stamped_with_zero() {
 }
 
 #[test]
-fn a_group_of_pictures_longer_than_the_log_cannot_be_joined() {
+fn gop_longer_than_log_cannot_be_joined() {
     let registry = Registry::new(EngineSettings {
         window_max_bytes: 2_000,
         ..settings()
@@ -258,13 +272,13 @@ fn a_group_of_pictures_longer_than_the_log_cannot_be_joined() {
     send(&mut publication, [keyframe(0, 0)]);
     let mut early = viewer(&registry);
     for n in 1..100 {
-        send(&mut publication, [inter(n * 40, n)]);
+        send(&mut publication, [interframe(n * 40, n)]);
         early.read();
     }
     assert_eq!(
         early.messages.len(),
         3 + 100,
-        "who is up to date loses nothing"
+        "a viewer that keeps up loses nothing"
     );
     assert!(publication.stream().stats().window_bytes <= 2_000);
     assert!(!publication.stream().state().playable);
@@ -276,39 +290,39 @@ fn a_group_of_pictures_longer_than_the_log_cannot_be_joined() {
 }
 
 #[test]
-fn an_audio_only_stream_can_be_joined_anywhere() {
+fn audio_only_stream_can_be_joined_anywhere() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(
         &mut publication,
         [metadata(&[("audiocodecid", 10.0)]), audio_header(1)],
     );
-    send(&mut publication, (0..100).map(|n| sound(n * 21, n)));
+    send(&mut publication, (0..100).map(|n| audio_frame(n * 21, n)));
     let mut viewer = viewer(&registry);
     let messages = viewer.taken();
     assert_eq!(viewer.tracks, [AUDIO]);
     assert_eq!(
         messages[1..],
-        [at(99 * 21, audio_header(1)), sound(99 * 21, 99)]
+        [at(99 * 21, audio_header(1)), audio_frame(99 * 21, 99)]
     );
 }
 
 #[test]
-fn tracks_are_known_after_half_a_second_at_the_latest() {
+fn tracks_are_decided_after_half_a_second_at_the_latest() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);
     let mut publication = encoder(&registry, "a", 1);
-    // Both are announced, and one comes.
+    // Two tracks are announced, and only one is sent.
     send(
         &mut publication,
         [headers()[0].clone(), video_header(1), keyframe(0, 0)],
     );
-    send(&mut publication, (1..12).map(|n| inter(n * 40, n)));
+    send(&mut publication, (1..12).map(|n| interframe(n * 40, n)));
     assert!(viewer.taken().is_empty());
-    send(&mut publication, [inter(500, 12)]);
+    send(&mut publication, [interframe(500, 12)]);
     assert_eq!(viewer.taken().len(), 2 + 13);
     assert_eq!(viewer.tracks, [VIDEO]);
-    send(&mut publication, [audio_header(1), sound(510, 0)]);
+    send(&mut publication, [audio_header(1), audio_frame(510, 0)]);
     assert_eq!(viewer.taken().len(), 2, "a late track is not dropped");
     let mut late = FlvReader::of(&registry, "a", Start::Newest);
     late.read();
@@ -316,11 +330,11 @@ fn tracks_are_known_after_half_a_second_at_the_latest() {
 }
 
 #[test]
-fn a_stream_that_gets_video_late_starts_at_a_keyframe_from_then_on() {
+fn stream_with_late_video_starts_at_keyframe_from_then_on() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);
     send(&mut publication, [audio_header(1)]);
-    send(&mut publication, (0..50).map(|n| sound(n * 21, n)));
+    send(&mut publication, (0..50).map(|n| audio_frame(n * 21, n)));
     let mut early = viewer(&registry);
     early.taken();
     assert_eq!(early.tracks, [AUDIO]);
@@ -329,7 +343,7 @@ fn a_stream_that_gets_video_late_starts_at_a_keyframe_from_then_on() {
         [
             at(1050, video_header(1)),
             keyframe(1050, 50),
-            sound(1060, 51),
+            audio_frame(1060, 51),
         ],
     );
     assert_eq!(early.taken().len(), 3);

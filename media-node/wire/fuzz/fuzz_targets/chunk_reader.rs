@@ -1,4 +1,4 @@
-//! Chunks: the same messages, or the same error, however the bytes are split; memory in proportion to the bytes.
+//! Chunks: the same messages or the same error however the bytes are split, and memory in proportion to the bytes.
 
 #![no_main]
 
@@ -27,7 +27,7 @@ fn read(bytes: &[u8], step: usize) -> (Vec<RawMessage>, Option<ChunkError>) {
                 Err(error) => return (messages, Some(error)),
             }
         }
-        assert!(input.len() < 32, "what waits is less than a head");
+        assert!(input.len() < 32, "the unread bytes are less than a header");
     }
     let payload: usize = messages.iter().map(|message| message.payload.len()).sum();
     assert!(payload <= bytes.len());

@@ -10,7 +10,7 @@ use media_wire::flv::{Tracks, file_header, write_tag};
 use media_wire::relay::{Epoch, Mark, RelayError, RelayItem, RelayReader};
 
 #[derive(Arbitrary, Debug)]
-struct Input<'a> {
+struct RelayInput<'a> {
     step: u8,
     parts: Vec<StreamPart<'a>>,
 }
@@ -59,7 +59,7 @@ impl StreamPart<'_> {
     }
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(|input: RelayInput| {
     let mut bytes = file_header(Tracks::default()).to_vec();
     input.parts.iter().for_each(|part| part.write(&mut bytes));
     let whole = read(&bytes, bytes.len());

@@ -1,4 +1,4 @@
-//! A whole server connection behind its handshake: events in a possible order, bounded answers.
+//! A server connection after its handshake: events in a valid order, bounded responses.
 
 #![no_main]
 
@@ -11,10 +11,10 @@ use media_wire::rtmp::{
 };
 
 #[derive(Arbitrary, Debug)]
-struct Input<'a> {
+struct ServerInput<'a> {
     connect: bool,
     step: u8,
-    /// A bit for each kind of request that is refused.
+    /// One bit for each kind of request. A set bit means that it is refused.
     refused: u8,
     sent: Vec<Sent<'a>>,
 }
@@ -81,7 +81,7 @@ impl Sent<'_> {
                 values.extend(arguments.iter().map(Argument::value));
                 chunks(20, 0, &encode_all(&values), out);
             }
-            // Chunk sizes change only by `Bytes`, or nothing behind them would be understood.
+            // Only `Bytes` change the chunk size, because `chunks` writes chunks of 128 bytes.
             Self::Message {
                 message_type: 1, ..
             } => {}
@@ -122,7 +122,7 @@ fn chunks(message_type: u8, timestamp: u32, payload: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(|input: ServerInput| {
     let mut bytes = vec![0; 1 + 2 * 1536];
     bytes[0] = 3;
     if input.connect {
@@ -140,7 +140,7 @@ fuzz_target!(|input: Input| {
 fn run(bytes: &[u8], step: usize, refused: u8) {
     let mut server = ServerConnection::new(ServerSettings::default());
     let mut input = BytesMut::new();
-    let mut state = State {
+    let mut connection_use = ConnectionUse {
         publishing: false,
         playing: false,
     };
@@ -150,7 +150,7 @@ fn run(bytes: &[u8], step: usize, refused: u8) {
         read += piece.len();
         loop {
             match server.receive(&mut input) {
-                Ok(Some(event)) => state.answer(&mut server, &event, refused),
+                Ok(Some(event)) => connection_use.answer(&mut server, &event, refused),
                 Ok(None) => break,
                 Err(_) => return,
             }
@@ -159,21 +159,21 @@ fn run(bytes: &[u8], step: usize, refused: u8) {
         while let Some(bytes) = server.output() {
             written += bytes.len();
         }
-        // The shortest question has some 20 bytes, the longest answer to it some 1,000.
+        // The shortest request has about 20 bytes, and the longest response to it about 1,000.
         assert!(
             written < 10_000 + read * 50,
-            "{written} bytes of answers to {read}"
+            "{written} bytes of responses to {read}"
         );
     }
 }
 
-/// What the connection is used for, as its events tell.
-struct State {
+/// The use of the connection according to its events.
+struct ConnectionUse {
     publishing: bool,
     playing: bool,
 }
 
-impl State {
+impl ConnectionUse {
     fn answer(&mut self, server: &mut ServerConnection, event: &ServerEvent, refused: u8) {
         let idle = !self.publishing && !self.playing;
         match event {

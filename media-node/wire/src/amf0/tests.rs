@@ -61,7 +61,7 @@ fn rare_types_are_read_as_their_common_kin() {
 }
 
 #[test]
-fn a_text_above_64_kib_becomes_a_long_string() {
+fn string_above_64_kib_becomes_long_string() {
     let value = Value::String("x".repeat(70_000));
     let bytes = encode_all(std::slice::from_ref(&value));
     assert_eq!(bytes[..5], [0x0C, 0x00, 0x01, 0x11, 0x70]);
@@ -69,7 +69,7 @@ fn a_text_above_64_kib_becomes_a_long_string() {
 }
 
 #[test]
-fn an_object_may_end_with_the_message() {
+fn object_may_end_with_message() {
     assert_eq!(
         decode_all(b"\x03\x00\x01a\x05"),
         Ok(vec![Value::Object(object(&[("a", Value::Null)]))])
@@ -77,7 +77,7 @@ fn an_object_may_end_with_the_message() {
 }
 
 #[test]
-fn a_wrong_count_of_an_ecma_array_is_no_matter() {
+fn wrong_count_of_ecma_array_is_ignored() {
     let bytes = b"\x08\xFF\xFF\xFF\xFF\x00\x01a\x05\x00\x00\x09";
     assert_eq!(
         decode_all(bytes),
@@ -103,12 +103,18 @@ fn nested_amf_is_rejected_at_depth_16() {
 
 #[test]
 fn huge_amf_array_does_not_allocate() {
-    assert_eq!(decode_all(b"\x0A\xFF\xFF\xFF\xFF"), Err(Amf0Error::CutOff));
+    assert_eq!(
+        decode_all(b"\x0A\xFF\xFF\xFF\xFF"),
+        Err(Amf0Error::Truncated)
+    );
     assert_eq!(
         decode_all(b"\x0C\xFF\xFF\xFF\xFF"),
-        Err(Amf0Error::TextTooLong(u32::MAX))
+        Err(Amf0Error::StringTooLong(u32::MAX))
     );
-    assert_eq!(decode_all(b"\x0C\x00\x0F\xFF\xFF"), Err(Amf0Error::CutOff));
+    assert_eq!(
+        decode_all(b"\x0C\x00\x0F\xFF\xFF"),
+        Err(Amf0Error::Truncated)
+    );
     let mut many = b"\x0A\xFF\xFF\xFF\xFF".to_vec();
     many.extend([NULL; 5000]);
     assert_eq!(decode_all(&many), Err(Amf0Error::TooMany));
@@ -116,7 +122,7 @@ fn huge_amf_array_does_not_allocate() {
 }
 
 #[test]
-fn a_value_cut_anywhere_is_an_error() {
+fn truncated_value_is_an_error() {
     let bytes = encode_all(&[Value::StrictArray(vec![
         Value::Number(1.0),
         "text".into(),
@@ -125,7 +131,7 @@ fn a_value_cut_anywhere_is_an_error() {
     for end in 1..bytes.len() {
         assert_eq!(
             decode_all(&bytes[..end]),
-            Err(Amf0Error::CutOff),
+            Err(Amf0Error::Truncated),
             "cut at {end}"
         );
     }

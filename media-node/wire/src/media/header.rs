@@ -1,8 +1,18 @@
 //! The header of an audio or video payload: legacy (FLV E.4.2.1, E.4.3.1) and Enhanced RTMP v2 ("ExAudioTagHeader",
 //! "ExVideoTagHeader").
 
-use super::codec::{AAC, AVC, HEVC, LEGACY_AV1};
-use super::{Codec, MediaKind};
+use super::codec::{AAC, AVC, Codec, HEVC, LEGACY_AV1};
+
+/// The content of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MediaKind {
+    /// An audio packet.
+    Audio,
+    /// A video packet.
+    Video,
+    /// AMF0 data: metadata without its `@setDataFrame`, cue points, captions.
+    Data,
+}
 
 /// The header of a payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

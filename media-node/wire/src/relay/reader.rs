@@ -25,7 +25,7 @@ pub enum RelayItem {
     Message {
         /// Its number in the publication.
         sequence: u64,
-        /// What it carries.
+        /// The content.
         kind: MediaKind,
         /// Its timestamp at the source.
         timestamp: u32,

@@ -1,14 +1,14 @@
-//! Chunks to messages (5.3), whoever sent them and however they are interleaved.
+//! Chunks to messages (5.3), however they are interleaved.
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
-use super::chunk_writer::{EXTENDED, INITIAL_CHUNK_SIZE};
+use super::chunk_writer::{EXTENDED_TIMESTAMP, INITIAL_CHUNK_SIZE};
 use super::message;
 
-/// Takes bytes as they come and gives whole messages.
+/// A reader of a chunk byte stream that returns whole messages.
 ///
-/// `SetChunkSize` and `Abort` are obeyed here and not given on.
+/// It handles `SetChunkSize` and `Abort` itself and does not return them.
 #[derive(Debug)]
 pub struct ChunkReader {
     max_message: usize,
@@ -16,11 +16,11 @@ pub struct ChunkReader {
     streams: Vec<ChunkStream>,
     /// The chunk whose payload is being read.
     open: Option<OpenChunk>,
-    /// Payload of all messages that are not complete.
+    /// Payload bytes of all incomplete messages.
     partial: usize,
 }
 
-/// A message as it was sent.
+/// A message with its type as a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawMessage {
     /// The message type id (5.4, 7.1).
@@ -31,59 +31,59 @@ pub struct RawMessage {
     pub payload: Bytes,
 }
 
-/// Why bytes are no chunks, or too many.
+/// An error of a chunk byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ChunkError {
-    /// A short head without a full one before it.
-    #[error("chunk stream {0} starts with a head of type {1}")]
-    NoHead(u32, u8),
-    /// A message above the limit.
+    /// A short header has no full header before it.
+    #[error("chunk stream {0} starts with a header of type {1}")]
+    NoHeader(u32, u8),
+    /// A message is larger than the limit.
     #[error("a message of {len} bytes is above the limit of {limit}")]
     TooLong {
         /// The announced length.
         len: usize,
-        /// The most that is allowed.
+        /// The largest length that is allowed.
         limit: usize,
     },
-    /// More than [`MAX_CHUNK_STREAMS`].
+    /// There are more than [`MAX_CHUNK_STREAMS`] chunk streams.
     #[error("more than {MAX_CHUNK_STREAMS} chunk streams")]
     TooManyStreams,
-    /// Too many bytes of messages that are not complete.
+    /// The incomplete messages have too many bytes.
     #[error("more than {0} bytes of incomplete messages")]
     TooMuchPartial(usize),
-    /// A chunk size of 0.
+    /// The chunk size is 0.
     #[error("a chunk size of 0")]
     ChunkSize,
-    /// A protocol control message that is too short.
+    /// A protocol control message is too short.
     #[error("a control message of type {0} is too short")]
     Control(u8),
 }
 
-/// Chunk streams of one connection. Clients use 3 to 8; the protocol would allow 65,597.
+/// The maximum number of chunk streams of one connection. Clients use 3 to 8. The protocol would allow 65,597.
 pub const MAX_CHUNK_STREAMS: usize = 64;
 
-/// How many messages of the largest size may be incomplete together: a keyframe and something that interrupts it.
+/// The number of messages of the largest size that can be incomplete at one time: a keyframe and a message that interrupts it.
 const PARTIAL_MESSAGES: usize = 2;
 
-/// The largest chunk size that makes a difference: no message is longer (5.4.1).
+/// The maximum chunk size. No message is longer (5.4.1).
 const MAX_CHUNK_SIZE: u32 = 0xFF_FFFF;
 
-/// Room for a message that does not come whole, as a multiple of its first piece: what a peer announces costs memory
-/// only in proportion to what it sends, and a usual keyframe is still never moved.
+/// The initial capacity for a message that arrives in parts, as a multiple of its first part. Memory stays in proportion to
+/// the bytes that a peer sends, whatever length it announces, and a typical keyframe is still never moved.
 const FIRST_ROOM: usize = 4;
 
 #[derive(Debug)]
 struct ChunkStream {
     id: u32,
-    /// The time of the current or last message.
+    /// The timestamp of the current or last message.
     timestamp: u32,
-    /// The timestamp field of the last head: time or delta.
-    field: u32,
-    /// Whether that field was extended.
+    /// The timestamp field of the last header: a timestamp or a delta.
+    timestamp_field: u32,
+    /// Whether the last header had an extended timestamp.
     extended: bool,
     len: usize,
     message_type: u8,
-    /// Whether a message is begun and not complete.
+    /// Whether a message is incomplete.
     partial: bool,
     payload: BytesMut,
 }
@@ -94,19 +94,20 @@ struct OpenChunk {
     left: usize,
 }
 
-/// A chunk's head, as far as it says something.
+/// The fields of a chunk's header.
 struct ParsedChunkHeader {
     format: u8,
     chunk_stream: u32,
-    field: u32,
+    timestamp_field: u32,
     extended: bool,
-    /// Length and type: formats 0 and 1.
+    /// Length and type, in formats 0 and 1.
     message: Option<(usize, u8)>,
+    /// Bytes of the header.
     size: usize,
 }
 
 impl ChunkReader {
-    /// A reader that refuses longer messages.
+    /// Returns a reader that refuses longer messages.
     pub fn new(max_message_bytes: usize) -> Self {
         Self {
             max_message: max_message_bytes,
@@ -117,14 +118,14 @@ impl ChunkReader {
         }
     }
 
-    /// Takes the next message off the front of `input`; `None` when more bytes are needed.
+    /// Takes the next message off the front of `input`. Returns `None` when more bytes are needed.
     ///
     /// # Guarantees
-    /// A message that lies whole in `input`, in one chunk, is split off without a copy. Of any other the payload is
-    /// taken as it comes, so `input` never has to grow beyond a head.
+    /// A message that is complete in `input` and in one chunk is split off without a copy. The payload of other messages is
+    /// taken as it arrives, so `input` never has to grow beyond a header.
     ///
     /// # Errors
-    /// When the bytes are no chunks or exceed a limit. The reader is of no use afterwards.
+    /// When the bytes are not chunks or exceed a limit. The reader must not be used afterwards.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<RawMessage>, ChunkError> {
         loop {
             let Some(open) = self.open else {
@@ -147,22 +148,22 @@ impl ChunkReader {
         }
     }
 
-    /// Reads a head; false when there is not all of it.
+    /// Reads a header. Returns false when more bytes are needed.
     fn open_chunk(&mut self, input: &mut BytesMut) -> Result<bool, ChunkError> {
-        let Some(head) = self.parse_head(input) else {
+        let Some(header) = self.parse_header(input) else {
             return Ok(false);
         };
-        let index = self.stream_of(&head)?;
+        let index = self.stream_of(&header)?;
         let (max_message, chunk_size) = (self.max_message, self.chunk_size);
         let Some(stream) = self.streams.get_mut(index) else {
             return Err(ChunkError::TooManyStreams);
         };
-        if stream.partial && !stream.continues(&head) {
+        if stream.partial && !stream.continues(&header) {
             self.partial -= stream.payload.len();
             stream.forget();
         }
         if !stream.partial {
-            stream.begin(&head);
+            stream.begin(&header);
         }
         if stream.len > max_message {
             let (len, limit) = (stream.len, max_message);
@@ -173,23 +174,23 @@ impl ChunkReader {
             stream: index,
             left,
         });
-        input.advance(head.size);
+        input.advance(header.size);
         Ok(true)
     }
 
-    /// The index of the head's chunk stream, which is made if the head is full.
-    fn stream_of(&mut self, head: &ParsedChunkHeader) -> Result<usize, ChunkError> {
-        if let Some(index) = self.find(head.chunk_stream) {
+    /// Returns the index of the header's chunk stream. A full header creates it.
+    fn stream_of(&mut self, header: &ParsedChunkHeader) -> Result<usize, ChunkError> {
+        if let Some(index) = self.find(header.chunk_stream) {
             return Ok(index);
         }
-        // Type 1 in the beginning is what old librtmp does for its ping.
-        if head.message.is_none() {
-            return Err(ChunkError::NoHead(head.chunk_stream, head.format));
+        // Type 1 is accepted because old librtmp starts with it for its ping.
+        if header.message.is_none() {
+            return Err(ChunkError::NoHeader(header.chunk_stream, header.format));
         }
         if self.streams.len() == MAX_CHUNK_STREAMS {
             return Err(ChunkError::TooManyStreams);
         }
-        self.streams.push(ChunkStream::new(head.chunk_stream));
+        self.streams.push(ChunkStream::new(header.chunk_stream));
         Ok(self.streams.len() - 1)
     }
 
@@ -197,7 +198,7 @@ impl ChunkReader {
         self.streams.iter().position(|stream| stream.id == id)
     }
 
-    /// Takes what there is of the open chunk; gives the message when it is complete.
+    /// Takes the available bytes of the open chunk. Returns the message when it is complete.
     fn take_payload(
         &mut self,
         open: OpenChunk,
@@ -245,7 +246,7 @@ impl ChunkReader {
     fn set_chunk_size(&mut self, payload: &[u8]) -> Result<(), ChunkError> {
         let size =
             message::first_u32(payload).ok_or(ChunkError::Control(message::SET_CHUNK_SIZE))?;
-        // The first bit must be 0 and is ignored.
+        // The first bit must be 0. It is ignored.
         let size = (size & 0x7FFF_FFFF).min(MAX_CHUNK_SIZE);
         if size == 0 {
             return Err(ChunkError::ChunkSize);
@@ -263,8 +264,8 @@ impl ChunkReader {
         Ok(())
     }
 
-    /// The head at the front of `input`, if there is all of it.
-    fn parse_head(&self, input: &[u8]) -> Option<ParsedChunkHeader> {
+    /// Parses the header at the front of `input`. Returns `None` when more bytes are needed.
+    fn parse_header(&self, input: &[u8]) -> Option<ParsedChunkHeader> {
         let mut rest = input;
         let [first] = take(&mut rest)?;
         let format = first >> 6;
@@ -274,10 +275,10 @@ impl ChunkReader {
             id => u32::from(id),
         };
         if format == 3 {
-            return self.parse_short_head(chunk_stream, input, rest);
+            return self.parse_short_header(chunk_stream, input, rest);
         }
         let [t2, t1, t0] = take(&mut rest)?;
-        let mut field = u32::from_be_bytes([0, t2, t1, t0]);
+        let mut timestamp_field = u32::from_be_bytes([0, t2, t1, t0]);
         let mut message = None;
         if format < 2 {
             let [l2, l1, l0, message_type] = take(&mut rest)?;
@@ -285,44 +286,45 @@ impl ChunkReader {
             message = Some((len, message_type));
         }
         if format == 0 {
-            // The message stream: ours is always the same, and clients are known to send another.
+            // The message stream is ignored: it is always the same, but some clients send another number.
             take::<4>(&mut rest)?;
         }
-        let extended = field == EXTENDED;
+        let extended = timestamp_field == EXTENDED_TIMESTAMP;
         if extended {
-            field = u32::from_be_bytes(take(&mut rest)?);
+            timestamp_field = u32::from_be_bytes(take(&mut rest)?);
         }
         Some(ParsedChunkHeader {
             format,
             chunk_stream,
-            field,
+            timestamp_field,
             extended,
             message,
             size: input.len() - rest.len(),
         })
     }
 
-    /// A type-3 head. Adobe's software, FFmpeg and we repeat the extended timestamp in it; others do not, so it counts
-    /// as repeated only if it is the same.
-    fn parse_short_head(
+    /// Parses a type-3 header. Adobe's software, FFmpeg and this crate repeat the extended timestamp in it, others do not. So
+    /// four bytes count as a repetition only if they have the same value.
+    fn parse_short_header(
         &self,
         id: u32,
         input: &[u8],
         mut rest: &[u8],
     ) -> Option<ParsedChunkHeader> {
         let stream = self.find(id).and_then(|index| self.streams.get(index));
-        let (field, extended) = stream.map_or((0, false), |s| (s.field, s.extended));
+        let (timestamp_field, extended) =
+            stream.map_or((0, false), |s| (s.timestamp_field, s.extended));
         if let Some(stream) = stream.filter(|stream| stream.extended) {
-            let known = [stream.field, stream.timestamp].map(u32::to_be_bytes);
-            let seen = rest.get(..4).unwrap_or(rest);
-            if known.iter().any(|known| known.starts_with(seen)) {
+            let values = [stream.timestamp_field, stream.timestamp].map(u32::to_be_bytes);
+            let next = rest.get(..4).unwrap_or(rest);
+            if values.iter().any(|value| value.starts_with(next)) {
                 take::<4>(&mut rest)?;
             }
         }
         Some(ParsedChunkHeader {
             format: 3,
             chunk_stream: id,
-            field,
+            timestamp_field,
             extended,
             message: None,
             size: input.len() - rest.len(),
@@ -335,7 +337,7 @@ impl ChunkStream {
         Self {
             id,
             timestamp: 0,
-            field: 0,
+            timestamp_field: 0,
             extended: false,
             len: 0,
             message_type: 0,
@@ -344,21 +346,21 @@ impl ChunkStream {
         }
     }
 
-    /// Whether a head goes on with the message that is begun. Besides type 3, some senders repeat the head in full.
-    fn continues(&self, head: &ParsedChunkHeader) -> bool {
-        head.format == 3 || head.message == Some((self.len, self.message_type))
+    /// Returns whether a header continues the incomplete message. Some senders repeat the full header instead of type 3.
+    fn continues(&self, header: &ParsedChunkHeader) -> bool {
+        header.format == 3 || header.message == Some((self.len, self.message_type))
     }
 
-    /// Begins a message with its first head (5.3.1.2): the field of type 0 is a time, of the others a delta. Type 3
-    /// applies the last field again.
-    fn begin(&mut self, head: &ParsedChunkHeader) {
-        self.timestamp = match head.format {
-            0 => head.field,
-            _ => self.timestamp.wrapping_add(head.field),
+    /// Begins a message with its first header (5.3.1.2). The timestamp field of type 0 is a timestamp, that of the others a
+    /// delta. Type 3 applies the last field again.
+    fn begin(&mut self, header: &ParsedChunkHeader) {
+        self.timestamp = match header.format {
+            0 => header.timestamp_field,
+            _ => self.timestamp.wrapping_add(header.timestamp_field),
         };
-        self.field = head.field;
-        self.extended = head.extended;
-        if let Some((len, message_type)) = head.message {
+        self.timestamp_field = header.timestamp_field;
+        self.extended = header.extended;
+        if let Some((len, message_type)) = header.message {
             self.len = len;
             self.message_type = message_type;
         }
@@ -380,8 +382,8 @@ impl ChunkStream {
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, behind) = rest.split_first_chunk::<N>()?;
-    *rest = behind;
+    let (taken, after) = rest.split_first_chunk::<N>()?;
+    *rest = after;
     Some(*taken)
 }
 

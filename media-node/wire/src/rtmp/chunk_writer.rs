@@ -1,26 +1,26 @@
 //! Messages to chunks (5.3.1).
 //!
-//! Media is always sent in one form: a type-0 head on a chunk stream that belongs to the kind, message stream 1, pieces
-//! of [`CHUNK_SIZE`] bytes with type-3 heads between them. So the bytes of a message are the same for every viewer and
-//! are made once. It costs at most 11 bytes a message over the shortest form.
+//! Media always has one form: a type-0 header on the chunk stream of its kind, message stream 1, and chunks of
+//! [`CHUNK_SIZE`] bytes with type-3 headers between them. A message then has the same bytes for every viewer, and they are
+//! made once. The cost is at most 11 bytes per message more than the shortest form.
 
 use std::ops::Deref;
 
 use bytes::BufMut;
 
+use super::message;
 use crate::MediaKind;
 
-/// Bytes of payload between two chunk heads, on every connection of ours once it is announced. Nearly every message fits
-/// into one chunk (SRS uses the same).
+/// The chunk size that every connection of ours announces. Nearly every message fits into one chunk. SRS has the same size.
 pub const CHUNK_SIZE: usize = 60_000;
 
-/// The size that both sides start with (5.4.1).
+/// The chunk size before any announcement (5.4.1).
 pub(crate) const INITIAL_CHUNK_SIZE: usize = 128;
 
-/// The message stream that `createStream` answers, and that all media is sent on.
+/// The message stream that `createStream` returns, and that carries all media.
 pub const MESSAGE_STREAM: u32 = 1;
 
-/// The head of a chunk: at most one byte of basic header, eleven of message header and four of extended timestamp.
+/// The header of a chunk: a basic header of 1 byte, a message header of up to 11, an extended timestamp of 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkHeader {
     bytes: [u8; 16],
@@ -35,45 +35,45 @@ impl Deref for ChunkHeader {
     }
 }
 
-/// What a message's first chunk starts with.
+/// Returns the header of a message's first chunk.
 pub fn message_header(kind: MediaKind, timestamp: u32, len: u32) -> ChunkHeader {
     let (chunk_stream, message_type) = channel(kind);
-    full_head(chunk_stream, message_type, MESSAGE_STREAM, timestamp, len)
+    full_header(chunk_stream, message_type, MESSAGE_STREAM, timestamp, len)
 }
 
-/// What each further chunk of a message starts with.
+/// Returns the header of each further chunk of a message.
 pub fn continuation_header(kind: MediaKind, timestamp: u32) -> ChunkHeader {
     let (chunk_stream, _) = channel(kind);
-    short_head(chunk_stream, timestamp)
+    continuation_header_on(chunk_stream, timestamp)
 }
 
-/// Timestamps from here on need the extended field (5.3.1.3).
-pub(crate) const EXTENDED: u32 = 0xFF_FFFF;
+/// The value of the timestamp field that announces an extended timestamp. Larger timestamps need one, too (5.3.1.3).
+pub(crate) const EXTENDED_TIMESTAMP: u32 = 0xFF_FFFF;
 
-/// Chunk stream of commands, as Flash and FFmpeg number it.
-pub(crate) const COMMAND_CHUNKS: u8 = 3;
+/// The chunk stream of commands, with the number that Flash and FFmpeg use.
+pub(crate) const COMMAND_CHUNK_STREAM: u8 = 3;
 
-/// Chunk stream of protocol control messages (5.4).
-pub(crate) const CONTROL_CHUNKS: u8 = 2;
+/// The chunk stream of protocol control messages (5.4).
+pub(crate) const CONTROL_CHUNK_STREAM: u8 = 2;
 
-/// Chunk stream and message type of media. The streams are those of SRS and FFmpeg's counterparts.
+/// Returns the chunk stream and message type of media. The chunk streams are those of SRS.
 fn channel(kind: MediaKind) -> (u8, u8) {
     match kind {
-        MediaKind::Audio => (7, 8),
-        MediaKind::Video => (6, 9),
-        MediaKind::Data => (5, 18),
+        MediaKind::Audio => (7, message::AUDIO),
+        MediaKind::Video => (6, message::VIDEO),
+        MediaKind::Data => (5, message::DATA),
     }
 }
 
-/// A type-0 head. `chunk_stream` is between 2 and 63.
-fn full_head(
+/// Returns a type-0 header. `chunk_stream` is between 2 and 63.
+fn full_header(
     chunk_stream: u8,
     message_type: u8,
     stream: u32,
     timestamp: u32,
     len: u32,
 ) -> ChunkHeader {
-    let [_, t2, t1, t0] = timestamp.min(EXTENDED).to_be_bytes();
+    let [_, t2, t1, t0] = timestamp.min(EXTENDED_TIMESTAMP).to_be_bytes();
     let [_, l2, l1, l0] = len.to_be_bytes();
     let [s0, s1, s2, s3] = stream.to_le_bytes(); // the only little-endian field
     let [e3, e2, e1, e0] = timestamp.to_be_bytes();
@@ -96,12 +96,16 @@ fn full_head(
             e1,
             e0,
         ],
-        len: if timestamp >= EXTENDED { 16 } else { 12 },
+        len: if timestamp >= EXTENDED_TIMESTAMP {
+            16
+        } else {
+            12
+        },
     }
 }
 
-/// A type-3 head. It repeats the extended timestamp, as Adobe's software does and FFmpeg expects.
-fn short_head(chunk_stream: u8, timestamp: u32) -> ChunkHeader {
+/// Returns a type-3 header. It repeats the extended timestamp, as Adobe's software does and FFmpeg expects.
+fn continuation_header_on(chunk_stream: u8, timestamp: u32) -> ChunkHeader {
     let mut bytes = [0; 16];
     let [e3, e2, e1, e0] = timestamp.to_be_bytes();
     bytes
@@ -110,7 +114,11 @@ fn short_head(chunk_stream: u8, timestamp: u32) -> ChunkHeader {
         .for_each(|(byte, value)| *byte = value);
     ChunkHeader {
         bytes,
-        len: if timestamp >= EXTENDED { 5 } else { 1 },
+        len: if timestamp >= EXTENDED_TIMESTAMP {
+            5
+        } else {
+            1
+        },
     }
 }
 
@@ -123,18 +131,18 @@ pub(crate) fn write_message(
     chunk_size: usize,
 ) {
     let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    out.put_slice(&full_head(
+    out.put_slice(&full_header(
         chunk_stream,
         message_type,
         stream,
         timestamp,
         len,
     ));
-    for (number, piece) in payload.chunks(chunk_size.max(1)).enumerate() {
+    for (number, chunk) in payload.chunks(chunk_size.max(1)).enumerate() {
         if number > 0 {
-            out.put_slice(&short_head(chunk_stream, timestamp));
+            out.put_slice(&continuation_header_on(chunk_stream, timestamp));
         }
-        out.put_slice(piece);
+        out.put_slice(chunk);
     }
 }
 
@@ -153,7 +161,7 @@ mod tests {
     use crate::Message;
 
     #[test]
-    fn a_message_starts_with_a_type_0_head() {
+    fn message_starts_with_type_0_header() {
         let expected = [
             0x06, // type 0, chunk stream 6
             0x01, 0x02, 0x03, // timestamp
@@ -177,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn time_from_0xffffff_on_is_extended_in_every_head() {
+    fn timestamp_from_0xffffff_on_is_extended_in_every_header() {
         let expected = [
             0x07, // type 0, chunk stream 7
             0xFF, 0xFF, 0xFF, // see the extended timestamp
@@ -211,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_exactly_one_chunk_has_one_head() {
+    fn message_of_exactly_one_chunk_has_one_header() {
         let mut out = BytesMut::new();
         write_message(&mut out, (3, 20, 0), 0, &[1; 128], 128);
         assert_eq!(out.len(), 12 + 128);

@@ -1,11 +1,10 @@
-//! The dialling side of a connection: publishes one stream, or plays one.
+//! The client's side of a connection: it publishes one stream, or plays one.
 
 use bytes::{Bytes, BytesMut};
 
-use super::RtmpError;
 use super::chunk_writer::MESSAGE_STREAM;
-use super::command::{self, Command};
-use super::connection::{Incoming, Link};
+use super::command::{self, RtmpCommand};
+use super::connection::{ChunkConnection, IncomingMessage, RtmpError};
 use super::handshake::ClientHandshake;
 use super::message;
 use super::metadata;
@@ -13,12 +12,12 @@ use super::url::RtmpUrl;
 use crate::amf0::{Decoder, Value};
 use crate::{MediaKind, Message};
 
-/// How a client behaves.
+/// The settings of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// Bytes of the largest message.
+    /// Maximum bytes of a message.
     pub max_message_bytes: usize,
-    /// Offers the digest form of the handshake.
+    /// Whether to offer the digest form of the handshake.
     pub digest: bool,
 }
 
@@ -31,14 +30,14 @@ impl Default for ClientSettings {
     }
 }
 
-/// One connection to a server, without its socket. It is driven as [`super::ServerConnection`] is.
+/// One connection to a server, without its socket. The driver's loop is that of [`super::ServerConnection`].
 #[derive(Debug)]
 pub struct ClientConnection {
     url: RtmpUrl,
     purpose: Purpose,
     handshake: Option<ClientHandshake>,
-    link: Link,
-    state: State,
+    connection: ChunkConnection,
+    state: ClientState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +47,7 @@ enum Purpose {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ClientState {
     Connecting,
     CreatingStream,
     Asking,
@@ -56,32 +55,32 @@ enum State {
     Ended,
 }
 
-/// What a server says or sends.
+/// A response or message of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientEvent {
     /// The publish or play has started.
     Ready,
     /// A message of the stream that is played.
     Media(Message),
-    /// How something went; before `Ready` an error is the answer to publish, play or connect.
+    /// A status. Before `Ready`, an error is the response to publish, play or connect.
     Status(RtmpStatus),
     /// The stream that was played has ended.
     Ended,
 }
 
-/// What a server says of a connection or stream.
+/// The status of a connection or stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RtmpStatus {
     /// `status`, `warning` or `error`.
     pub level: String,
-    /// `NetStream.Play.Start`, and the like.
+    /// For example `NetStream.Play.Start`.
     pub code: String,
-    /// For people.
+    /// A text for users.
     pub description: String,
 }
 
 impl RtmpStatus {
-    /// Whether the server refuses.
+    /// Returns whether the server has refused the request.
     pub fn is_error(&self) -> bool {
         self.level == "error"
     }
@@ -99,60 +98,60 @@ impl RtmpStatus {
     }
 }
 
-/// Transactions of the commands whose answers matter.
+/// The transactions of commands that expect a response.
 const CONNECT: f64 = 1.0;
 const RELEASE_STREAM: f64 = 2.0;
 const FC_PUBLISH: f64 = 3.0;
 const CREATE_STREAM: f64 = 4.0;
 const FC_UNPUBLISH: f64 = 6.0;
 
-/// The window that we announce and, without being asked, grant.
+/// The acknowledgement window that the client announces.
 const WINDOW: u32 = 2_500_000;
 
-/// Milliseconds of media that we say to buffer: players say 3,000 and some servers pace by it.
+/// The buffer length that the client announces in milliseconds. Players announce 3,000, and some servers pace by it.
 const BUFFER_MILLISECONDS: u32 = 3_000;
 
 impl ClientConnection {
-    /// A connection that publishes.
+    /// Returns a connection that publishes.
     pub fn publish(url: RtmpUrl, settings: ClientSettings) -> Self {
         Self::new(url, Purpose::Publish, settings)
     }
 
-    /// A connection that plays.
+    /// Returns a connection that plays.
     pub fn play(url: RtmpUrl, settings: ClientSettings) -> Self {
         Self::new(url, Purpose::Play, settings)
     }
 
     fn new(url: RtmpUrl, purpose: Purpose, settings: ClientSettings) -> Self {
-        let mut link = Link::new(settings.max_message_bytes);
-        let handshake = ClientHandshake::new(settings.digest, link.out());
+        let mut connection = ChunkConnection::new(settings.max_message_bytes);
+        let handshake = ClientHandshake::new(settings.digest, connection.out());
         Self {
             url,
             purpose,
             handshake: Some(handshake),
-            link,
-            state: State::Connecting,
+            connection,
+            state: ClientState::Connecting,
         }
     }
 
-    /// Takes bytes off the front of `input`; `None` when it needs more of them.
+    /// Takes bytes off the front of `input`. Returns `None` when it needs more bytes.
     ///
     /// # Errors
-    /// When the server breaks the protocol or a limit. The connection is of no use afterwards.
+    /// When the server violates the protocol or a limit. The connection must not be used afterwards.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ClientEvent>, RtmpError> {
-        if !self.shake_hands(input)? {
+        if !self.complete_handshake(input)? {
             return Ok(None);
         }
         loop {
-            let Some(incoming) = self.link.receive(input)? else {
+            let Some(incoming) = self.connection.receive(input)? else {
                 return Ok(None);
             };
             let event = match incoming {
-                Incoming::Media(message) => self.media(message),
-                Incoming::Command(command) => self.command(&command),
-                Incoming::PeerBandwidth(window) => {
+                IncomingMessage::Media(message) => self.media(message),
+                IncomingMessage::Command(command) => self.command(&command),
+                IncomingMessage::PeerBandwidth(window) => {
                     let window = window.to_be_bytes();
-                    self.link
+                    self.connection
                         .control(message::WINDOW_ACKNOWLEDGEMENT_SIZE, &window);
                     None
                 }
@@ -163,55 +162,56 @@ impl ClientConnection {
         }
     }
 
-    /// What is to be sent now.
+    /// Takes the output that waits to be sent.
     pub fn output(&mut self) -> Option<Bytes> {
-        self.link.output()
+        self.connection.output()
     }
 
-    /// Sends a message of the stream that is published; metadata gets its `@setDataFrame`. Before `Ready` and after
-    /// [`finish`](Self::finish) it is dropped.
+    /// Sends a message of the stream that is published. Metadata gets its `@setDataFrame`. Messages before `Ready` and after
+    /// [`finish`](Self::finish) are dropped.
     pub fn send(&mut self, message: &Message) {
-        if self.state != State::Ready || self.purpose != Purpose::Publish {
+        if self.state != ClientState::Ready || self.purpose != Purpose::Publish {
             return;
         }
         match message.kind {
-            MediaKind::Data => self.link.media(&Message {
+            MediaKind::Data => self.connection.media(&Message {
                 payload: metadata::to_publish(&message.payload),
                 ..*message
             }),
-            MediaKind::Audio | MediaKind::Video => self.link.media(message),
+            MediaKind::Audio | MediaKind::Video => self.connection.media(message),
         }
     }
 
-    /// Says that the stream ends, as FFmpeg and players do before they close.
+    /// Announces the end of the stream, as FFmpeg and players do before they close.
     pub fn finish(&mut self) {
-        if self.state != State::Ready {
+        if self.state != ClientState::Ready {
             return;
         }
-        self.state = State::Ended;
+        self.state = ClientState::Ended;
         if self.purpose == Purpose::Publish {
             let stream = Value::from(self.url.stream.as_str());
-            self.link
+            self.connection
                 .command("FCUnpublish", FC_UNPUBLISH, &[Value::Null, stream]);
         }
         let stream = Value::from(f64::from(MESSAGE_STREAM));
-        self.link
+        self.connection
             .command("deleteStream", 0.0, &[Value::Null, stream]);
     }
 
-    /// Asks the server to hold the picture, or to go on.
+    /// Asks the server to pause or to resume.
     pub fn pause(&mut self, paused: bool) {
         let values = [Value::Null, Value::Boolean(paused), 0.0.into()];
-        self.link.command_on(MESSAGE_STREAM, "pause", 0.0, &values);
+        self.connection
+            .command_on(MESSAGE_STREAM, "pause", 0.0, &values);
     }
 
-    fn shake_hands(&mut self, input: &mut BytesMut) -> Result<bool, RtmpError> {
+    fn complete_handshake(&mut self, input: &mut BytesMut) -> Result<bool, RtmpError> {
         let Some(handshake) = &mut self.handshake else {
             return Ok(true);
         };
         let before = input.len();
-        let done = handshake.receive(input, self.link.out())?;
-        self.link.count(before - input.len());
+        let done = handshake.receive(input, self.connection.out())?;
+        self.connection.count(before - input.len());
         if done {
             self.handshake = None;
             self.connect();
@@ -236,44 +236,48 @@ impl ClientConnection {
                 ("videoFunction", 1.0.into()),
             ])),
         }
-        self.link
+        self.connection
             .command("connect", CONNECT, &[Value::Object(properties)]);
     }
 
     fn connected(&mut self) {
-        self.state = State::CreatingStream;
-        self.link
+        self.state = ClientState::CreatingStream;
+        self.connection
             .control(message::WINDOW_ACKNOWLEDGEMENT_SIZE, &WINDOW.to_be_bytes());
         if self.purpose == Purpose::Publish {
-            self.link.set_chunk_size();
+            self.connection.set_chunk_size();
             let stream = [Value::Null, self.url.stream.as_str().into()];
-            self.link.command("releaseStream", RELEASE_STREAM, &stream);
-            self.link.command("FCPublish", FC_PUBLISH, &stream);
+            self.connection
+                .command("releaseStream", RELEASE_STREAM, &stream);
+            self.connection.command("FCPublish", FC_PUBLISH, &stream);
         }
-        self.link
+        self.connection
             .command("createStream", CREATE_STREAM, &[Value::Null]);
     }
 
-    /// The message stream is there. Its number is always ours to media, whatever a server says: all say 1.
+    /// Requests the stream on the new message stream. Its number is not read from the response, because every server answers
+    /// with 1.
     fn stream_created(&mut self) {
-        self.state = State::Asking;
+        self.state = ClientState::Asking;
         let stream = Value::from(self.url.stream.as_str());
         let (name, argument) = match self.purpose {
             Purpose::Publish => ("publish", "live".into()),
-            // -2: live, or else recorded (7.2.2.1).
+            // -2 requests a live stream, or else a recorded one (7.2.2.1).
             Purpose::Play => ("play", Value::Number(-2.0)),
         };
-        self.link
+        self.connection
             .command_on(MESSAGE_STREAM, name, 0.0, &[Value::Null, stream, argument]);
         if self.purpose == Purpose::Play {
             let numbers = [MESSAGE_STREAM, BUFFER_MILLISECONDS];
-            self.link
+            self.connection
                 .send_user_control(message::EVENT_SET_BUFFER_LENGTH, &numbers);
         }
     }
 
     fn media(&self, message: Message) -> Option<ClientEvent> {
-        if self.state != State::Ready || self.purpose != Purpose::Play || message.payload.is_empty()
+        if self.state != ClientState::Ready
+            || self.purpose != Purpose::Play
+            || message.payload.is_empty()
         {
             return None;
         }
@@ -286,14 +290,17 @@ impl ClientConnection {
         Some(ClientEvent::Media(message))
     }
 
-    fn command(&mut self, command: &Command) -> Option<ClientEvent> {
+    fn command(&mut self, command: &RtmpCommand) -> Option<ClientEvent> {
         match command.name.as_str() {
-            "_result" if command.transaction == CONNECT && self.state == State::Connecting => {
+            "_result"
+                if command.transaction == CONNECT && self.state == ClientState::Connecting =>
+            {
                 self.connected();
                 None
             }
             "_result"
-                if command.transaction == CREATE_STREAM && self.state == State::CreatingStream =>
+                if command.transaction == CREATE_STREAM
+                    && self.state == ClientState::CreatingStream =>
             {
                 self.stream_created();
                 None
@@ -318,12 +325,12 @@ impl ClientConnection {
             "NetStream.Play.Stop",
             "NetStream.Play.Complete",
         ];
-        if self.state == State::Asking && status.code == started {
-            self.state = State::Ready;
+        if self.state == ClientState::Asking && status.code == started {
+            self.state = ClientState::Ready;
             return ClientEvent::Ready;
         }
-        if self.state == State::Ready && ended.contains(&status.code.as_str()) {
-            self.state = State::Ended;
+        if self.state == ClientState::Ready && ended.contains(&status.code.as_str()) {
+            self.state = ClientState::Ended;
             return ClientEvent::Ended;
         }
         ClientEvent::Status(status)

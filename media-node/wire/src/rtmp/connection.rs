@@ -1,47 +1,68 @@
-//! What both sides of a connection do alike: chunks in and out, acknowledgements, pings, aggregates.
+//! The part of a connection that is the same on both sides: chunks, acknowledgements, pings, aggregates.
 
 use bytes::{Bytes, BytesMut};
+use thiserror::Error;
 
-use super::RtmpError;
-use super::chunk_reader::{ChunkReader, RawMessage};
-use super::chunk_writer::{self, COMMAND_CHUNKS, CONTROL_CHUNKS, INITIAL_CHUNK_SIZE};
-use super::command::{self, Command};
+use super::chunk_reader::{ChunkError, ChunkReader, RawMessage};
+use super::chunk_writer::{self, COMMAND_CHUNK_STREAM, CONTROL_CHUNK_STREAM, INITIAL_CHUNK_SIZE};
+use super::command::{self, CommandError, RtmpCommand};
+use super::handshake::HandshakeError;
 use super::message::{self, Aggregate};
 use crate::amf0::{self, Value};
 use crate::{MediaKind, Message};
 
-/// The connection behind its handshake.
+/// A connection after its handshake.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct ChunkConnection {
     reader: ChunkReader,
     aggregate: Option<Aggregate>,
     out: BytesMut,
-    /// How much of `out` is answers, not media.
+    /// Bytes of responses in `out`, without media.
     unsent: usize,
     chunk_size: usize,
-    /// All bytes that were taken, modulo 2^32 (5.4.3).
+    /// The number of bytes received, modulo 2^32 (5.4.3).
     received: u32,
     acknowledged: u32,
-    /// The peer's acknowledgement window, once it has said one.
+    /// The peer's acknowledgement window, if it has sent one.
     window: Option<u32>,
 }
 
-/// A message that needs more than an answer by itself.
+/// A received message that the two sides of a connection treat differently.
 #[derive(Debug)]
-pub(crate) enum Incoming {
+pub(crate) enum IncomingMessage {
     Media(Message),
-    Command(Command),
+    Command(RtmpCommand),
     /// The peer limits our bandwidth to this window.
     PeerBandwidth(u32),
 }
 
-/// Bytes of answers that may wait for the driver to take them. A peer that only asks and never reads ends here.
+/// An error after which a connection cannot continue. The driver sends the remaining output and closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RtmpError {
+    /// The peer's first bytes are not an RTMP handshake.
+    #[error("the handshake failed")]
+    Handshake(#[from] HandshakeError),
+    /// The chunks are broken or exceed a limit.
+    #[error("the chunks cannot be read")]
+    Chunk(#[from] ChunkError),
+    /// A command is broken or exceeds a limit.
+    #[error("a command cannot be read")]
+    Command(#[from] CommandError),
+    /// A command is out of order.
+    #[error("a command before `connect`, or a second `connect`")]
+    OutOfOrder,
+    /// The peer sends requests and does not read the responses.
+    #[error("{0} bytes of responses wait to be sent")]
+    Unsent(usize),
+}
+
+/// The maximum bytes of responses that wait for the driver. It stops a peer that sends requests and never reads.
 pub(crate) const MAX_UNSENT: usize = 256 * 1024;
 
-/// The smallest window that is obeyed: below it, every few bytes would be answered with sixteen.
+/// The smallest acknowledgement window. With a smaller one, every few bytes would be acknowledged with sixteen.
 const MIN_WINDOW: u32 = 4096;
 
-impl Link {
+impl ChunkConnection {
     pub(crate) fn new(max_message_bytes: usize) -> Self {
         Self {
             reader: ChunkReader::new(max_message_bytes),
@@ -55,21 +76,21 @@ impl Link {
         }
     }
 
-    /// What is to be sent, and is then forgotten.
+    /// Takes the output that waits to be sent.
     pub(crate) fn output(&mut self) -> Option<Bytes> {
         self.unsent = 0;
-        // Not `split`: it would keep the buffer of the handshake for as long as a viewer stays.
+        // Not `split`, because it would keep the buffer of the handshake as long as the connection.
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).freeze())
     }
 
-    /// The end of what is to be sent, for the handshake.
+    /// Returns the output buffer, for the handshake.
     pub(crate) fn out(&mut self) -> &mut BytesMut {
         &mut self.out
     }
 
-    /// Counts bytes that were taken off the input, and acknowledges them when half of the window is reached.
+    /// Counts received bytes, and acknowledges them at half of the window.
     pub(crate) fn count(&mut self, taken: usize) {
-        // The counter wraps by design, so only the low 32 bits matter.
+        // The counter wraps, so only the low 32 bits matter.
         let low = u32::try_from(taken as u64 & u64::from(u32::MAX)).unwrap_or(0);
         self.received = self.received.wrapping_add(low);
         let new = self.received.wrapping_sub(self.acknowledged);
@@ -84,14 +105,17 @@ impl Link {
         self.received
     }
 
-    /// The next message that is not answered here; `None` when more bytes are needed.
-    pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Incoming>, RtmpError> {
+    /// Returns the next message that is not handled here, or `None` when more bytes are needed.
+    pub(crate) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+    ) -> Result<Option<IncomingMessage>, RtmpError> {
         loop {
             if self.unsent > MAX_UNSENT {
                 return Err(RtmpError::Unsent(self.unsent));
             }
             if let Some(part) = self.aggregate.as_mut().and_then(Iterator::next) {
-                return Ok(Some(Incoming::Media(part)));
+                return Ok(Some(IncomingMessage::Media(part)));
             }
             self.aggregate = None;
             let before = input.len();
@@ -100,20 +124,20 @@ impl Link {
             let Some(raw) = raw else {
                 return Ok(None);
             };
-            if let Some(incoming) = self.sort(raw)? {
+            if let Some(incoming) = self.dispatch(raw)? {
                 return Ok(Some(incoming));
             }
         }
     }
 
-    fn sort(&mut self, raw: RawMessage) -> Result<Option<Incoming>, RtmpError> {
+    fn dispatch(&mut self, raw: RawMessage) -> Result<Option<IncomingMessage>, RtmpError> {
         let RawMessage {
             message_type,
             timestamp,
             payload,
         } = raw;
         let media = |kind, payload| {
-            Some(Incoming::Media(Message {
+            Some(IncomingMessage::Media(Message {
                 kind,
                 timestamp,
                 payload,
@@ -123,11 +147,11 @@ impl Link {
             message::AUDIO => media(MediaKind::Audio, payload),
             message::VIDEO => media(MediaKind::Video, payload),
             message::DATA => media(MediaKind::Data, payload),
-            message::DATA_AMF3 => media(MediaKind::Data, message::without_amf3_mark(payload)),
-            message::COMMAND => Some(Incoming::Command(Command::decode(&payload)?)),
+            message::DATA_AMF3 => media(MediaKind::Data, message::without_amf3_marker(payload)),
+            message::COMMAND => Some(IncomingMessage::Command(RtmpCommand::decode(&payload)?)),
             message::COMMAND_AMF3 => {
-                let payload = message::without_amf3_mark(payload);
-                Some(Incoming::Command(Command::decode(&payload)?))
+                let payload = message::without_amf3_marker(payload);
+                Some(IncomingMessage::Command(RtmpCommand::decode(&payload)?))
             }
             message::AGGREGATE => {
                 self.aggregate = Some(Aggregate::new(timestamp, payload));
@@ -143,15 +167,15 @@ impl Link {
                 None
             }
             message::SET_PEER_BANDWIDTH => {
-                message::first_u32(&payload).map(Incoming::PeerBandwidth)
+                message::first_u32(&payload).map(IncomingMessage::PeerBandwidth)
             }
-            // Acknowledgements, shared objects, and what nobody knows. Nobody is throttled by what it acknowledges:
-            // clients that never do are common.
+            // Acknowledgements, shared objects, unknown types. Acknowledgements do not throttle the output, because many
+            // clients never send them.
             _ => None,
         })
     }
 
-    /// Other events are for players of recorded streams, or tell what commands tell as well.
+    /// Answers a ping request. Other events are for players of recorded streams, or repeat what commands contain.
     fn answer_ping(&mut self, payload: &[u8]) {
         if let Some((message::EVENT_PING_REQUEST, number)) = message::user_control(payload) {
             self.send_user_control(message::EVENT_PING_RESPONSE, &[number]);
@@ -160,10 +184,10 @@ impl Link {
 
     /// Sends a protocol control message.
     pub(crate) fn control(&mut self, message_type: u8, payload: &[u8]) {
-        self.write((CONTROL_CHUNKS, message_type, 0), payload);
+        self.write((CONTROL_CHUNK_STREAM, message_type, 0), payload);
     }
 
-    /// Announces our chunk size and uses it from then on.
+    /// Announces our chunk size, and uses it for all messages after the announcement.
     pub(crate) fn set_chunk_size(&mut self) {
         let size = u32::try_from(chunk_writer::CHUNK_SIZE).unwrap_or(u32::MAX);
         self.control(message::SET_CHUNK_SIZE, &size.to_be_bytes());
@@ -192,7 +216,7 @@ impl Link {
         values: &[Value],
     ) {
         let payload = command::encode(name, transaction, values);
-        self.write((COMMAND_CHUNKS, message::COMMAND, stream), &payload);
+        self.write((COMMAND_CHUNK_STREAM, message::COMMAND, stream), &payload);
     }
 
     /// Sends a data message on our message stream.

@@ -1,7 +1,7 @@
 //! The handshake (5.2), and the digest form that Flash and FFmpeg use.
 //!
-//! The digest form hides an HMAC in the 1536 bytes. FFmpeg, VLC's and Adobe's players check the server's; we check the
-//! client's only to find out which form it speaks. Nobody's last packet is checked: FFmpeg's would fail.
+//! The digest form hides an HMAC in the 1536 bytes. FFmpeg and the players of VLC and Adobe check the server's. The client's
+//! is checked only to find out the client's form. C2 and S2 are never checked, because FFmpeg's C2 would fail.
 
 use bytes::{Buf, BytesMut};
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,39 +9,39 @@ use sha2::Sha256;
 use thiserror::Error;
 
 /// Bytes of C1, S1, C2 and S2.
-pub const PACKET: usize = 1536;
+pub const PACKET_LEN: usize = 1536;
 
 const VERSION: u8 = 3;
 const DIGEST: usize = 32;
 
-/// Why there was no handshake.
+/// An error of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HandshakeError {
-    /// The first byte is not RTMP's version 3: another protocol, or encrypted RTMPE (6).
+    /// The first byte is not version 3. The peer uses another protocol, or encrypted RTMPE (6).
     #[error("the connection starts with {0:#04x}, not with RTMP version 3")]
     Version(u8),
 }
 
-/// The accepting side.
+/// The server's side.
 #[derive(Debug)]
 pub struct ServerHandshake {
     answered: bool,
 }
 
 impl ServerHandshake {
-    /// Waits for C0 and C1.
+    /// Returns a handshake that waits for C0 and C1.
     #[allow(
         clippy::new_without_default,
-        reason = "a handshake is begun, not defaulted"
+        reason = "a handshake has a beginning and no default"
     )]
     pub fn new() -> Self {
         Self { answered: false }
     }
 
-    /// Takes the client's bytes, appends the answer to `out`; true when the handshake is over.
+    /// Takes the client's bytes and appends the response to `out`. Returns true when the handshake is complete.
     ///
     /// # Errors
-    /// When the client does not speak RTMP.
+    /// When the client does not use RTMP.
     pub fn receive(
         &mut self,
         input: &mut BytesMut,
@@ -61,22 +61,22 @@ impl ServerHandshake {
     }
 }
 
-/// The dialling side.
+/// The client's side.
 #[derive(Debug)]
 pub struct ClientHandshake {
-    c1: Packet,
+    c1: HandshakePacket,
     answered: bool,
 }
 
 impl ClientHandshake {
-    /// Appends C0 and C1 to `out`. `digest` is the form to offer; a server may answer either.
+    /// Appends C0 and C1 to `out`. `digest` offers the digest form. A server can respond in either form.
     pub fn new(digest: bool, out: &mut BytesMut) -> Self {
         let mut c1 = random_packet([0; 4]);
         if digest {
             c1 = random_packet(CLIENT_VERSION);
             sign(
                 &mut c1,
-                Scheme::DigestFirst,
+                DigestScheme::DigestFirst,
                 first(&PLAYER_KEY, PLAYER_TEXT),
             );
         }
@@ -88,10 +88,10 @@ impl ClientHandshake {
         }
     }
 
-    /// Takes the server's bytes, appends C2 to `out`; true when the handshake is over.
+    /// Takes the server's bytes and appends C2 to `out`. Returns true when the handshake is complete.
     ///
     /// # Errors
-    /// When the server does not speak RTMP.
+    /// When the server does not use RTMP.
     pub fn receive(
         &mut self,
         input: &mut BytesMut,
@@ -103,7 +103,7 @@ impl ClientHandshake {
             };
             let offered = read(&self.c1, 4) == CLIENT_VERSION;
             let key = first(&SERVER_KEY, SERVER_TEXT);
-            let digest = Scheme::ALL.into_iter().filter(|_| offered);
+            let digest = DigestScheme::ALL.into_iter().filter(|_| offered);
             let digest = digest
                 .filter_map(|scheme| verified(&s1, scheme, key))
                 .next();
@@ -117,38 +117,38 @@ impl ClientHandshake {
     }
 }
 
-type Packet = [u8; PACKET];
+type HandshakePacket = [u8; PACKET_LEN];
 type Digest = [u8; DIGEST];
 
-/// S1 and S2. The form is the client's: digest if C1 carries a right one, simple otherwise.
-fn server_packets(c1: &Packet) -> (Packet, Packet) {
+/// Returns S1 and S2. The form is the client's: digest if C1 has a valid one, simple otherwise.
+fn server_packets(c1: &HandshakePacket) -> (HandshakePacket, HandshakePacket) {
     let key = first(&PLAYER_KEY, PLAYER_TEXT);
-    // As nginx-rtmp does: a client that says no version has no digest.
+    // A client without a version has no digest. nginx-rtmp does the same.
     let offered = read(c1, 4) != [0; 4];
-    for scheme in Scheme::ALL.into_iter().filter(|_| offered) {
+    for scheme in DigestScheme::ALL.into_iter().filter(|_| offered) {
         if let Some(digest) = verified(c1, scheme, key) {
             let mut s1 = random_packet(SERVER_VERSION);
             sign(&mut s1, scheme, first(&SERVER_KEY, SERVER_TEXT));
             return (s1, signed_answer(&SERVER_KEY, &digest));
         }
     }
-    // Zeros where the version would stand say that there is no digest; S2 echoes C1.
+    // A version of zero means that there is no digest. S2 echoes C1.
     (random_packet([0; 4]), *c1)
 }
 
-/// Where the digest stands: behind its offset in the first or the second half of the packet.
+/// The position of the digest: after its offset in the first or the second half of the packet.
 #[derive(Clone, Copy)]
-enum Scheme {
-    /// What FFmpeg and Flash 10 send.
+enum DigestScheme {
+    /// FFmpeg and Flash 10 use it.
     DigestFirst,
-    /// What Flash 9 and some encoders send.
+    /// Flash 9 and some encoders use it.
     KeyFirst,
 }
 
-impl Scheme {
+impl DigestScheme {
     const ALL: [Self; 2] = [Self::DigestFirst, Self::KeyFirst];
 
-    fn digest_at(self, packet: &Packet) -> usize {
+    fn digest_at(self, packet: &HandshakePacket) -> usize {
         let offset_at = match self {
             Self::DigestFirst => 8,
             Self::KeyFirst => 8 + HALF,
@@ -158,33 +158,33 @@ impl Scheme {
     }
 }
 
-/// Bytes of the key block and of the digest block: each has its offset (4 bytes) and the place to hide in.
+/// Bytes of the key block and of the digest block. Each has an offset (4 bytes) and random bytes around its content.
 const HALF: usize = 764;
 
-/// The digest in `packet`, if it is the right one.
-fn verified(packet: &Packet, scheme: Scheme, key: &[u8]) -> Option<Digest> {
-    let (before, digest, behind) = around_digest(packet, scheme)?;
-    (hmac(key, &[before, behind]) == digest).then_some(digest)
+/// Returns the digest in `packet`, if it is valid.
+fn verified(packet: &HandshakePacket, scheme: DigestScheme, key: &[u8]) -> Option<Digest> {
+    let (before, digest, after) = around_digest(packet, scheme)?;
+    (hmac(key, &[before, after]) == digest).then_some(digest)
 }
 
-fn sign(packet: &mut Packet, scheme: Scheme, key: &[u8]) {
+fn sign(packet: &mut HandshakePacket, scheme: DigestScheme, key: &[u8]) {
     let at = scheme.digest_at(packet);
     let digest =
-        around_digest(packet, scheme).map(|(before, _, behind)| hmac(key, &[before, behind]));
+        around_digest(packet, scheme).map(|(before, _, after)| hmac(key, &[before, after]));
     if let (Some(digest), Some(place)) = (digest, packet.get_mut(at..at + DIGEST)) {
         place.copy_from_slice(&digest);
     }
 }
 
-fn around_digest(packet: &Packet, scheme: Scheme) -> Option<(&[u8], Digest, &[u8])> {
+fn around_digest(packet: &HandshakePacket, scheme: DigestScheme) -> Option<(&[u8], Digest, &[u8])> {
     let (before, rest) = packet.split_at_checked(scheme.digest_at(packet))?;
-    let (digest, behind) = rest.split_first_chunk()?;
-    Some((before, *digest, behind))
+    let (digest, after) = rest.split_first_chunk()?;
+    Some((before, *digest, after))
 }
 
-/// C2 or S2: random bytes, signed with a key that is made of the other side's digest.
-fn signed_answer(key: &[u8], digest: &Digest) -> Packet {
-    let mut packet = [0; PACKET];
+/// Returns C2 or S2: random bytes, signed with a key that is derived from the peer's digest.
+fn signed_answer(key: &[u8], digest: &Digest) -> HandshakePacket {
+    let mut packet = [0; PACKET_LEN];
     rand::fill(&mut packet[..]);
     let key = hmac(key, &[digest]);
     if let Some((text, place)) = packet.split_last_chunk_mut::<DIGEST>() {
@@ -193,12 +193,12 @@ fn signed_answer(key: &[u8], digest: &Digest) -> Packet {
     packet
 }
 
-/// Time 0, `version`, random bytes.
-fn random_packet(version: [u8; 4]) -> Packet {
-    let mut packet = [0; PACKET];
-    if let Some((head, random)) = packet.split_first_chunk_mut::<8>() {
+/// Returns a packet with timestamp 0, `version` and random bytes.
+fn random_packet(version: [u8; 4]) -> HandshakePacket {
+    let mut packet = [0; PACKET_LEN];
+    if let Some((fields, random)) = packet.split_first_chunk_mut::<8>() {
         let [v0, v1, v2, v3] = version;
-        *head = [0, 0, 0, 0, v0, v1, v2, v3];
+        *fields = [0, 0, 0, 0, v0, v1, v2, v3];
         rand::fill(random);
     }
     packet
@@ -214,15 +214,15 @@ fn first(key: &[u8], len: usize) -> &[u8] {
     key.get(..len).unwrap_or(key)
 }
 
-fn read(packet: &Packet, at: usize) -> [u8; 4] {
+fn read(packet: &HandshakePacket, at: usize) -> [u8; 4] {
     let found = packet.get(at..).and_then(|rest| rest.first_chunk());
     found.copied().unwrap_or_default()
 }
 
-/// C0 and C1, or S0 and S1.
-fn version_and_packet(input: &mut BytesMut) -> Result<Option<Packet>, HandshakeError> {
+/// Takes C0 and C1, or S0 and S1.
+fn version_and_packet(input: &mut BytesMut) -> Result<Option<HandshakePacket>, HandshakeError> {
     match input.first() {
-        Some(&VERSION) if input.len() > PACKET => {
+        Some(&VERSION) if input.len() > PACKET_LEN => {
             input.advance(1);
             Ok(take_packet(input))
         }
@@ -231,19 +231,19 @@ fn version_and_packet(input: &mut BytesMut) -> Result<Option<Packet>, HandshakeE
     }
 }
 
-fn take_packet(input: &mut BytesMut) -> Option<Packet> {
-    let packet = *input.first_chunk::<PACKET>()?;
-    input.advance(PACKET);
+fn take_packet(input: &mut BytesMut) -> Option<HandshakePacket> {
+    let packet = *input.first_chunk::<PACKET_LEN>()?;
+    input.advance(PACKET_LEN);
     Some(packet)
 }
 
-/// Flash Player 9.0.124.2, as FFmpeg says.
+/// The version that FFmpeg sends: Flash Player 9.0.124.2.
 const CLIENT_VERSION: [u8; 4] = [9, 0, 124, 2];
 
-/// Not zero: FFmpeg checks the digest only of servers whose first number is at least 3.
+/// Not zero, because FFmpeg checks the digest only if the first number is at least 3.
 const SERVER_VERSION: [u8; 4] = [4, 5, 0, 1];
 
-/// Bytes of text in front of the shared random part: the key of digests.
+/// Bytes of text before the random part that both keys share. The text is the key of digests.
 const SERVER_TEXT: usize = 36;
 const PLAYER_TEXT: usize = 30;
 
@@ -282,56 +282,65 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_complete_however_the_bytes_are_split() {
+    fn both_forms_complete_however_bytes_are_split() {
         for digest in [false, true] {
             for step in [1, 7, 1536, 1537, 10_000] {
                 let (sent, answered) = shake(digest, step);
                 assert_eq!(
                     (sent.len(), answered.len()),
-                    (1 + 2 * PACKET, 1 + 2 * PACKET)
+                    (1 + 2 * PACKET_LEN, 1 + 2 * PACKET_LEN)
                 );
             }
         }
     }
 
     #[test]
-    fn the_simple_form_echoes() {
+    fn simple_form_echoes() {
         let (sent, answered) = shake(false, 10_000);
         assert_eq!(answered[..9], [3, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(answered[1 + PACKET..], sent[1..1 + PACKET], "S2 is C1");
-        assert_eq!(sent[1 + PACKET..], answered[1..1 + PACKET], "C2 is S1");
+        assert_eq!(
+            answered[1 + PACKET_LEN..],
+            sent[1..1 + PACKET_LEN],
+            "S2 is C1"
+        );
+        assert_eq!(
+            sent[1 + PACKET_LEN..],
+            answered[1..1 + PACKET_LEN],
+            "C2 is S1"
+        );
     }
 
     #[test]
-    fn the_digest_form_is_signed_as_ffmpeg_checks_it() {
+    fn digest_form_is_signed_as_ffmpeg_checks_it() {
         let (sent, answered) = shake(true, 10_000);
-        let packet =
-            |bytes: &[u8], at: usize| -> Packet { bytes[at..at + PACKET].try_into().unwrap() };
-        let (c1, c2) = (packet(&sent, 1), packet(&sent, 1 + PACKET));
-        let (s1, s2) = (packet(&answered, 1), packet(&answered, 1 + PACKET));
+        let packet = |bytes: &[u8], at: usize| -> HandshakePacket {
+            bytes[at..at + PACKET_LEN].try_into().unwrap()
+        };
+        let (c1, c2) = (packet(&sent, 1), packet(&sent, 1 + PACKET_LEN));
+        let (s1, s2) = (packet(&answered, 1), packet(&answered, 1 + PACKET_LEN));
         assert!(s1[4] >= 3);
-        let c1_digest = verified(&c1, Scheme::DigestFirst, &PLAYER_KEY[..30]).unwrap();
-        let s1_digest = verified(&s1, Scheme::DigestFirst, &SERVER_KEY[..36]).unwrap();
+        let c1_digest = verified(&c1, DigestScheme::DigestFirst, &PLAYER_KEY[..30]).unwrap();
+        let s1_digest = verified(&s1, DigestScheme::DigestFirst, &SERVER_KEY[..36]).unwrap();
         assert_eq!(
-            s2[PACKET - 32..],
-            hmac(&hmac(&SERVER_KEY, &[&c1_digest]), &[&s2[..PACKET - 32]])
+            s2[PACKET_LEN - 32..],
+            hmac(&hmac(&SERVER_KEY, &[&c1_digest]), &[&s2[..PACKET_LEN - 32]])
         );
         assert_eq!(
-            c2[PACKET - 32..],
-            hmac(&hmac(&PLAYER_KEY, &[&s1_digest]), &[&c2[..PACKET - 32]])
+            c2[PACKET_LEN - 32..],
+            hmac(&hmac(&PLAYER_KEY, &[&s1_digest]), &[&c2[..PACKET_LEN - 32]])
         );
     }
 
     #[test]
-    fn a_client_with_its_key_first_is_answered_alike() {
+    fn client_with_key_first_gets_the_same_scheme() {
         let mut c1 = random_packet(CLIENT_VERSION);
-        sign(&mut c1, Scheme::KeyFirst, &PLAYER_KEY[..30]);
+        sign(&mut c1, DigestScheme::KeyFirst, &PLAYER_KEY[..30]);
         let (s1, _) = server_packets(&c1);
-        assert!(verified(&s1, Scheme::KeyFirst, &SERVER_KEY[..36]).is_some());
+        assert!(verified(&s1, DigestScheme::KeyFirst, &SERVER_KEY[..36]).is_some());
     }
 
     #[test]
-    fn a_wrong_digest_means_the_simple_form() {
+    fn invalid_digest_means_simple_form() {
         let c1 = random_packet(CLIENT_VERSION);
         let (s1, s2) = server_packets(&c1);
         assert_eq!(s1[4..8], [0; 4]);
@@ -339,16 +348,16 @@ mod tests {
     }
 
     #[test]
-    fn another_protocol_is_told_by_its_first_byte() {
+    fn another_protocol_is_recognized_by_its_first_byte() {
         let mut server = ServerHandshake::new();
         let refused = server.receive(&mut BytesMut::from("GET / HTTP/1.1"), &mut BytesMut::new());
         assert_eq!(refused, Err(HandshakeError::Version(b'G')));
     }
 
     #[test]
-    fn the_digest_stays_inside_of_its_block_whatever_the_offset_says() {
-        let packet = [0xFF; PACKET];
-        assert!(Scheme::DigestFirst.digest_at(&packet) + DIGEST <= 8 + HALF);
-        assert!(Scheme::KeyFirst.digest_at(&packet) + DIGEST <= PACKET);
+    fn digest_stays_inside_its_block_for_any_offset() {
+        let packet = [0xFF; PACKET_LEN];
+        assert!(DigestScheme::DigestFirst.digest_at(&packet) + DIGEST <= 8 + HALF);
+        assert!(DigestScheme::KeyFirst.digest_at(&packet) + DIGEST <= PACKET_LEN);
     }
 }

@@ -1,4 +1,4 @@
-//! What messages are: their types, the protocol control messages (5.4) and the user control events (7.1.7).
+//! Message types, protocol control messages (5.4), user control events (7.1.7) and aggregates (7.1.6).
 
 use bytes::{Buf, Bytes};
 
@@ -27,27 +27,27 @@ pub(crate) const EVENT_SET_BUFFER_LENGTH: u16 = 3;
 pub(crate) const EVENT_PING_REQUEST: u16 = 6;
 pub(crate) const EVENT_PING_RESPONSE: u16 = 7;
 
-/// The number that protocol control messages start with.
+/// Returns the number at the start of a protocol control message.
 pub(crate) fn first_u32(payload: &[u8]) -> Option<u32> {
     payload.first_chunk().copied().map(u32::from_be_bytes)
 }
 
-/// Event type and first number of a user control message.
+/// Returns the event type and first number of a user control message.
 pub(crate) fn user_control(payload: &[u8]) -> Option<(u16, u32)> {
     let (event, rest) = payload.split_first_chunk()?;
     Some((u16::from_be_bytes(*event), first_u32(rest)?))
 }
 
-/// Of messages that may be AMF 3: the AMF 0 behind the leading 0. Senders that leave it out are known, too.
-pub(crate) fn without_amf3_mark(payload: Bytes) -> Bytes {
+/// Returns the AMF 0 after the leading 0 of an AMF 3 message. Some senders omit the 0.
+pub(crate) fn without_amf3_marker(payload: Bytes) -> Bytes {
     match payload.first() {
-        // As AMF 0 this would be a number, which no command or data starts with.
+        // In AMF 0 a leading 0 is a number, and neither commands nor data start with one.
         Some(0) => payload.slice(1..),
         _ => payload,
     }
 }
 
-/// The parts of an aggregate message (7.1.6): FLV tags whose times count from the first one's.
+/// The parts of an aggregate message (7.1.6): FLV tags whose timestamps are relative to the first one's.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     rest: Bytes,
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_aggregate_is_split_and_its_times_are_rebased() {
+    fn aggregate_is_split_and_its_timestamps_are_rebased() {
         let mut bytes = Vec::new();
         bytes.extend(b"\x08\0\0\x02\0\x03\xE8\0\0\0\0"); // audio, 2 bytes, time 1000
         bytes.extend(b"\xAF\x01\0\0\0\x0D"); // payload, size
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggregate_that_is_cut_off_ends() {
+    fn truncated_aggregate_ends() {
         let bytes = b"\x09\xFF\xFF\xFF\0\0\0\0\0\0\0abc";
         for end in 0..bytes.len() {
             let payload = Bytes::copy_from_slice(&bytes[..end]);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn user_control_has_an_event_and_a_number() {
+    fn user_control_has_event_and_number() {
         assert_eq!(user_control(b"\0\x06\0\0\x01\0"), Some((6, 256)));
         assert_eq!(user_control(b"\0\x06\0"), None);
         assert_eq!(user_control(b""), None);

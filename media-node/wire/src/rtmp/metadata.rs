@@ -1,13 +1,13 @@
-//! What an encoder's data messages become before anybody sees them.
+//! The conversion of data messages between encoders and viewers.
 
 use bytes::Bytes;
 
 use crate::amf0::{self, Decoder, Value};
 
-/// The data message that viewers get for what an encoder sent; `None` when there is nothing to pass on.
+/// Returns the data message for viewers of one that an encoder has sent, or `None` if viewers get nothing.
 ///
-/// `@setDataFrame` is the encoder's word to the server and taken off. `duration` is removed from the metadata: players
-/// take a stream that has one, be it 0, for a file. What is no AMF 0 is dropped (FFmpeg sends four odd bytes).
+/// `@setDataFrame` is removed, because it is addressed to the server. `duration` is removed from the metadata, because
+/// players take a stream that has one, even 0, for a file. Data that is not AMF 0 is dropped: FFmpeg sends four such bytes.
 pub(crate) fn published(payload: Bytes) -> Option<Bytes> {
     let mut decoder = Decoder::new(&payload);
     let name = decoder.value().ok()?;
@@ -26,7 +26,7 @@ pub(crate) fn published(payload: Bytes) -> Option<Bytes> {
     }
 }
 
-/// What a publisher sends for a stream's data: metadata with `@setDataFrame` in front.
+/// Returns the data message that a publisher sends: metadata gets `@setDataFrame` in front.
 pub(crate) fn to_publish(payload: &Bytes) -> Bytes {
     let name = Decoder::new(payload).value();
     if name.is_ok_and(|name| name.as_str() == Some("onMetaData")) {
@@ -37,7 +37,7 @@ pub(crate) fn to_publish(payload: &Bytes) -> Bytes {
     payload.clone()
 }
 
-/// The bytes stay as they are where there is no duration, or where they cannot be understood.
+/// Removes the duration. The bytes stay the same if there is none, or if they are not AMF 0.
 fn without_duration(payload: Bytes) -> Bytes {
     let Ok(mut values) = amf0::decode_all(&payload) else {
         return payload;
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn set_data_frame_and_duration_are_taken_off() {
+    fn set_data_frame_and_duration_are_removed() {
         let sent = data(&[
             "@setDataFrame".into(),
             "onMetaData".into(),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn other_data_passes_and_odd_bytes_do_not() {
+    fn other_data_passes_and_invalid_bytes_do_not() {
         let cue = data(&["onCuePoint".into(), metadata(&[("duration", 1.0)])]);
         assert_eq!(published(cue.clone()), Some(cue));
         assert_eq!(
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publisher_frames_its_metadata() {
+    fn publisher_frames_its_metadata() {
         let bare = data(&["onMetaData".into(), metadata(&[("width", 1.0)])]);
         let framed = to_publish(&bare);
         assert!(framed.starts_with(b"\x02\0\x0D@setDataFrame\x02\0\x0AonMetaData"));

@@ -1,26 +1,25 @@
-//! The accepting side of a connection.
+//! The server's side of a connection.
 
 mod commands;
 mod connect;
 
 use bytes::{Bytes, BytesMut};
 
-use super::RtmpError;
 use super::chunk_writer::MESSAGE_STREAM;
 use super::command;
-use super::connection::{Incoming, Link};
+use super::connection::{ChunkConnection, IncomingMessage, RtmpError};
 use super::handshake::ServerHandshake;
 use super::message;
 use super::metadata;
 use crate::amf0::Value;
 use crate::{MediaKind, Message};
 
-/// What a server allows and announces.
+/// The limits and announcements of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// Bytes of the largest message.
+    /// Maximum bytes of a message.
     pub max_message_bytes: usize,
-    /// Bytes after which the client acknowledges; also the bandwidth it is granted.
+    /// The acknowledgement window, and the bandwidth that the client is granted.
     pub window_ack: u32,
 }
 
@@ -37,116 +36,126 @@ impl Default for ServerSettings {
 ///
 /// ```text
 /// loop:  read into `input`
-///        while let Some(event) = receive(&mut input)?   each event is answered before the next call
+///        while let Some(event) = receive(&mut input)?   answer each request before the next call
 ///        while let Some(bytes) = output()               after every other call, and after an error
 /// ```
 ///
 /// # Guarantees
-/// After `Connected`, `Publish` and `Play`, [`receive`](Self::receive) takes nothing more until the driver has answered,
-/// so nothing of a client is lost while the driver waits for others. `Media` comes only between an accepted `Publish` and
-/// its `Unpublish`; every accepted `Publish` and `Play` that the client ends gives one `Unpublish` or `StopPlay`.
+/// After `Connected`, `Publish` and `Play`, [`receive`](Self::receive) takes no further bytes until the driver has answered,
+/// so no message is lost while the driver waits. `Media` occurs only between an accepted `Publish` and its `Unpublish`.
+/// Every accepted `Publish` and `Play` that the client ends has one `Unpublish` or `StopPlay`.
 ///
 /// # Caveats
-/// A message's payload may share the memory of `input`: what is kept for long should be copied.
+/// A message's payload can share the memory of `input`. Copy a payload that is kept for long.
 #[derive(Debug)]
 pub struct ServerConnection {
     settings: ServerSettings,
     handshake: Option<ServerHandshake>,
-    link: Link,
-    state: State,
-    /// An event that comes right behind another one.
+    connection: ChunkConnection,
+    state: ServerState,
+    /// An event that follows directly after another one.
     next: Option<ServerEvent>,
     tc_url: String,
     app: String,
-    /// The client announced its stream by `FCPublish` and is answered in kind.
+    /// The client has sent `FCPublish` and expects `onFCPublish`.
     fc_publish: bool,
-    /// The client understands a request to connect elsewhere.
+    /// The client supports reconnect requests.
     can_reconnect: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum State {
-    /// Waiting for `connect`.
+enum ServerState {
+    /// Waits for `connect`.
     New,
-    ConnectAsked(connect::Asked),
+    ConnectRequested(ConnectRequest),
     Idle,
-    PublishAsked,
+    PublishRequested,
     Publishing,
-    PlayAsked,
+    PlayRequested,
     Playing,
 }
 
-/// What a client wants or sends.
+/// The fields of `connect` that its response needs.
+#[derive(Clone, Debug, PartialEq)]
+struct ConnectRequest {
+    transaction: f64,
+    /// The AMF version that the client prefers, 0 or 3. The response repeats it. Responses are always AMF 0.
+    object_encoding: f64,
+    /// Enhanced RTMP's capability bits, or `None` if the client does not announce Enhanced RTMP.
+    enhanced: Option<f64>,
+}
+
+/// A request or message of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerEvent {
-    /// The client said what it connects to. Answer: [`ServerConnection::accept_connect`] or
+    /// The client has sent `connect`. Answer with [`ServerConnection::accept_connect`] or
     /// [`reject_connect`](ServerConnection::reject_connect).
     Connected {
-        /// The application as it was sent, parameters included.
+        /// The application, with its parameters.
         app: String,
         /// The URL up to the application.
         tc_url: String,
-        /// What the client calls itself (`flashVer`), fit to be shown; may be empty.
+        /// The client's name (`flashVer`) without control characters. It can be empty.
         agent: String,
     },
-    /// The client wants to send a stream. Answer: [`ServerConnection::accept_publish`] or
+    /// The client requests to publish. Answer with [`ServerConnection::accept_publish`] or
     /// [`reject_publish`](ServerConnection::reject_publish).
     Publish {
         /// As in `Connected`.
         app: String,
         /// As in `Connected`.
         tc_url: String,
-        /// The stream as it was sent, parameters included.
+        /// The stream, with its parameters.
         stream: String,
     },
-    /// The client wants to get a stream. Answer: [`ServerConnection::accept_play`] or
+    /// The client requests to play. Answer with [`ServerConnection::accept_play`] or
     /// [`reject_play`](ServerConnection::reject_play).
     Play {
         /// As in `Connected`.
         app: String,
         /// As in `Connected`.
         tc_url: String,
-        /// The stream as it was sent, parameters included.
+        /// The stream, with its parameters.
         stream: String,
     },
     /// A message of the stream that the client publishes.
     Media(Message),
-    /// The viewer stops the picture (true) or wants it to go on. It is answered already.
+    /// The viewer pauses (true) or resumes. The response is already sent.
     Pause(bool),
-    /// The client has ended its stream and may publish again.
+    /// The client has ended its stream. It can publish again.
     Unpublish,
-    /// The client wants no more of the stream and may play again.
+    /// The client has stopped playing. It can play again.
     StopPlay,
 }
 
-/// Why a publish is refused.
+/// The reason of a refused publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishRefusal {
-    /// The name is taken, or no name.
+    /// The name is invalid or in use.
     BadName,
-    /// The client may not.
+    /// The client is not authorized.
     Denied,
-    /// The server cannot.
+    /// The server has failed.
     Failed,
 }
 
-/// Why a play is refused.
+/// The reason of a refused play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlayRefusal {
-    /// There is no such stream.
+    /// The stream does not exist.
     StreamNotFound,
-    /// The server cannot.
+    /// The server has failed.
     Failed,
 }
 
 impl ServerConnection {
-    /// A connection whose first byte is yet to come.
+    /// Returns a connection before its first byte.
     pub fn new(settings: ServerSettings) -> Self {
         Self {
             settings,
             handshake: Some(ServerHandshake::new()),
-            link: Link::new(settings.max_message_bytes),
-            state: State::New,
+            connection: ChunkConnection::new(settings.max_message_bytes),
+            state: ServerState::New,
             next: None,
             tc_url: String::new(),
             app: String::new(),
@@ -155,12 +164,12 @@ impl ServerConnection {
         }
     }
 
-    /// Takes bytes off the front of `input`; `None` when it needs more of them, or an answer.
+    /// Takes bytes off the front of `input`. Returns `None` when it needs more bytes, or an answer.
     ///
     /// # Errors
-    /// When the client breaks the protocol or a limit. The connection is of no use afterwards.
+    /// When the client violates the protocol or a limit. The connection must not be used afterwards.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ServerEvent>, RtmpError> {
-        if !self.shake_hands(input)? {
+        if !self.complete_handshake(input)? {
             return Ok(None);
         }
         loop {
@@ -168,42 +177,44 @@ impl ServerConnection {
                 return Ok(None);
             }
             if let Some(event) = self.next.take() {
-                return Ok(Some(self.give(event)));
+                return Ok(Some(self.deliver(event)));
             }
-            let Some(incoming) = self.link.receive(input)? else {
+            let Some(incoming) = self.connection.receive(input)? else {
                 return Ok(None);
             };
             let event = match incoming {
-                Incoming::Media(message) => self.media(message),
-                Incoming::Command(command) => self.command(&command)?,
-                Incoming::PeerBandwidth(_) => None,
+                IncomingMessage::Media(message) => self.media(message),
+                IncomingMessage::Command(command) => self.command(&command)?,
+                IncomingMessage::PeerBandwidth(_) => None,
             };
             if let Some(event) = event {
-                return Ok(Some(self.give(event)));
+                return Ok(Some(self.deliver(event)));
             }
         }
     }
 
-    /// What is to be sent now. While a play is on, it goes between two messages of the stream.
+    /// Takes the output that waits to be sent. While a stream is played, send it between two of its messages.
     pub fn output(&mut self) -> Option<Bytes> {
-        self.link.output()
+        self.connection.output()
     }
 
-    /// Whether [`receive`](Self::receive) waits for the driver.
+    /// Returns whether [`receive`](Self::receive) waits for an answer of the driver.
     pub fn waits_for_answer(&self) -> bool {
         matches!(
             self.state,
-            State::ConnectAsked(_) | State::PublishAsked | State::PlayAsked
+            ServerState::ConnectRequested(_)
+                | ServerState::PublishRequested
+                | ServerState::PlayRequested
         )
     }
 
-    fn shake_hands(&mut self, input: &mut BytesMut) -> Result<bool, RtmpError> {
+    fn complete_handshake(&mut self, input: &mut BytesMut) -> Result<bool, RtmpError> {
         let Some(handshake) = &mut self.handshake else {
             return Ok(true);
         };
         let before = input.len();
-        let done = handshake.receive(input, self.link.out())?;
-        self.link.count(before - input.len());
+        let done = handshake.receive(input, self.connection.out())?;
+        self.connection.count(before - input.len());
         if done {
             self.handshake = None;
         }
@@ -211,7 +222,7 @@ impl ServerConnection {
     }
 
     fn media(&self, message: Message) -> Option<ServerEvent> {
-        if self.state != State::Publishing || message.payload.is_empty() {
+        if self.state != ServerState::Publishing || message.payload.is_empty() {
             return None;
         }
         if message.kind != MediaKind::Data {
@@ -221,36 +232,36 @@ impl ServerConnection {
             .map(|payload| ServerEvent::Media(Message { payload, ..message }))
     }
 
-    /// An event leaves: it decides what is waited for.
-    fn give(&mut self, event: ServerEvent) -> ServerEvent {
+    /// Updates the state for an event that is returned to the driver.
+    fn deliver(&mut self, event: ServerEvent) -> ServerEvent {
         match &event {
-            ServerEvent::Publish { .. } => self.state = State::PublishAsked,
-            ServerEvent::Play { .. } => self.state = State::PlayAsked,
-            ServerEvent::Unpublish | ServerEvent::StopPlay => self.state = State::Idle,
+            ServerEvent::Publish { .. } => self.state = ServerState::PublishRequested,
+            ServerEvent::Play { .. } => self.state = ServerState::PlayRequested,
+            ServerEvent::Unpublish | ServerEvent::StopPlay => self.state = ServerState::Idle,
             ServerEvent::Connected { .. } | ServerEvent::Media(_) | ServerEvent::Pause(_) => {}
         }
         event
     }
 
-    /// The stream may come.
+    /// Accepts the stream.
     pub fn accept_publish(&mut self) {
-        if self.state != State::PublishAsked {
+        if self.state != ServerState::PublishRequested {
             return;
         }
-        self.state = State::Publishing;
+        self.state = ServerState::Publishing;
         if std::mem::take(&mut self.fc_publish) {
             let status = command::status("status", PUBLISH_START, "Started publishing stream.");
-            self.on_stream("onFCPublish", &[Value::Null, status]);
+            self.send_on_stream("onFCPublish", &[Value::Null, status]);
         }
         self.status("status", PUBLISH_START, "Started publishing stream.");
     }
 
-    /// The stream may not come. The client may ask again.
+    /// Refuses the stream. The client can try again.
     pub fn reject_publish(&mut self, refusal: PublishRefusal, description: &str) {
-        if self.state != State::PublishAsked {
+        if self.state != ServerState::PublishRequested {
             return;
         }
-        self.state = State::Idle;
+        self.state = ServerState::Idle;
         self.fc_publish = false;
         let code = match refusal {
             PublishRefusal::BadName => "NetStream.Publish.BadName",
@@ -260,20 +271,21 @@ impl ServerConnection {
         self.status("error", code, description);
     }
 
-    /// Ends the client's stream from our side, for example when another publisher takes over. It may publish again.
+    /// Ends the client's stream, for example when another publisher takes over. The client can publish again.
     pub fn end_publish(&mut self, refusal: PublishRefusal, description: &str) {
-        if self.state == State::Publishing {
-            self.state = State::PublishAsked;
+        if self.state == ServerState::Publishing {
+            self.state = ServerState::PublishRequested;
             self.reject_publish(refusal, description);
         }
     }
 
-    /// The stream comes: from now on the driver sends its messages, made by [`super::message_header`].
+    /// Accepts the viewer. From then on the driver sends the stream's messages, with headers of
+    /// [`message_header`](super::message_header).
     pub fn accept_play(&mut self) {
-        if self.state != State::PlayAsked {
+        if self.state != ServerState::PlayRequested {
             return;
         }
-        self.state = State::Playing;
+        self.state = ServerState::Playing;
         self.stream_event(message::EVENT_STREAM_BEGIN);
         self.status(
             "status",
@@ -281,21 +293,21 @@ impl ServerConnection {
             "Playing and resetting stream.",
         );
         self.status("status", "NetStream.Play.Start", "Started playing stream.");
-        // Flash lets a script look at the picture only after this; `NetStream.Data.Start` is left out, as in SRS: some
+        // Flash requires this before a script reads the video. `NetStream.Data.Start` is omitted, as in SRS, because some
         // players take it for media.
-        self.link.data(&[
+        self.connection.data(&[
             "|RtmpSampleAccess".into(),
             Value::Boolean(true),
             Value::Boolean(true),
         ]);
     }
 
-    /// The stream does not come. The client may ask again.
+    /// Refuses the viewer. The client can try again.
     pub fn reject_play(&mut self, refusal: PlayRefusal, description: &str) {
-        if self.state != State::PlayAsked {
+        if self.state != ServerState::PlayRequested {
             return;
         }
-        self.state = State::Idle;
+        self.state = ServerState::Idle;
         let code = match refusal {
             PlayRefusal::StreamNotFound => "NetStream.Play.StreamNotFound",
             PlayRefusal::Failed => "NetStream.Play.Failed",
@@ -303,12 +315,12 @@ impl ServerConnection {
         self.status("error", code, description);
     }
 
-    /// The stream that was played has ended. The client may play again.
+    /// Ends the stream that is played. The client can play again.
     pub fn end_play(&mut self) {
-        if self.state != State::Playing {
+        if self.state != ServerState::Playing {
             return;
         }
-        self.state = State::Idle;
+        self.state = ServerState::Idle;
         self.stream_event(message::EVENT_STREAM_EOF);
         self.status(
             "status",
@@ -318,17 +330,18 @@ impl ServerConnection {
     }
 
     fn stream_event(&mut self, event: u16) {
-        self.link.send_user_control(event, &[MESSAGE_STREAM]);
+        self.connection.send_user_control(event, &[MESSAGE_STREAM]);
     }
 
-    /// Tells how the stream does.
+    /// Sends `onStatus` for the stream.
     fn status(&mut self, level: &str, code: &str, description: &str) {
         let status = command::status(level, code, description);
-        self.on_stream("onStatus", &[Value::Null, status]);
+        self.send_on_stream("onStatus", &[Value::Null, status]);
     }
 
-    fn on_stream(&mut self, name: &str, values: &[Value]) {
-        self.link.command_on(MESSAGE_STREAM, name, 0.0, values);
+    fn send_on_stream(&mut self, name: &str, values: &[Value]) {
+        self.connection
+            .command_on(MESSAGE_STREAM, name, 0.0, values);
     }
 }
 

@@ -1,44 +1,44 @@
-//! `rtmp://host:port/app/stream`, for the dialling side.
+//! The URL `rtmp://host:port/app/stream`, for clients.
 
 use thiserror::Error;
 
-/// Where a stream is, taken apart as a client needs it.
+/// The parts of a stream's URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtmpUrl {
-    /// Name or address; IPv6 without brackets.
+    /// The name or address. IPv6 has no brackets.
     pub host: String,
-    /// 1935 when the URL has none.
+    /// The port, or 1935 if the URL has none.
     pub port: u16,
-    /// All folders.
+    /// All folders of the path.
     pub app: String,
-    /// The last part, parameters included.
+    /// The last part of the path, with the parameters.
     pub stream: String,
     /// The URL up to the application.
     pub tc_url: String,
 }
 
-/// Why a text is no RTMP URL.
+/// An error of an RTMP URL.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
-    /// It is none of `rtmp://`.
+    /// The scheme is not `rtmp`.
     #[error("{0:?} does not start with rtmp://")]
     Scheme(String),
-    /// Not a number up to 65,535.
+    /// The port is not a number up to 65,535.
     #[error("{0:?} is no port")]
     Port(String),
-    /// Host, application or stream is missing.
+    /// The host, application or stream is missing.
     #[error("{0:?} is not rtmp://HOST[:PORT]/APP/STREAM")]
     Incomplete(String),
 }
 
-/// RTMP's port where a URL has none.
+/// The port of a URL without one.
 const DEFAULT_PORT: u16 = 1935;
 
 impl RtmpUrl {
-    /// Takes a URL apart. The stream is what stands behind the last `/` before the parameters.
+    /// Parses a URL. The stream is the part after the last `/` before the parameters.
     ///
     /// # Errors
-    /// When a part is missing or wrong.
+    /// When a part is missing or invalid.
     pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let rest = url.strip_prefix("rtmp://");
         let rest = rest.ok_or_else(|| InvalidUrl::Scheme(url.to_owned()))?;
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn url_has_host_port_app_and_stream() {
         let url = RtmpUrl::parse("rtmp://h:19350/live/room/cam?token=a/b").unwrap();
         assert_eq!((url.host.as_str(), url.port), ("h", 19350));
         assert_eq!(
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lacks_a_part_is_refused() {
+    fn incomplete_url_is_refused() {
         let refused = |url| RtmpUrl::parse(url).unwrap_err();
         assert!(matches!(
             refused("http://h/live/cam"),

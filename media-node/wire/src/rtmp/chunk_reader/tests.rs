@@ -1,4 +1,4 @@
-//! Chunks by the byte: what senders do, and what attackers do.
+//! Chunks byte by byte, from real senders and from attackers.
 
 use proptest::prelude::*;
 
@@ -39,8 +39,8 @@ fn message(message_type: u8, timestamp: u32, payload: &[u8]) -> RawMessage {
     }
 }
 
-/// A type-0 head: chunk stream, time, length, type, message stream.
-fn head(chunk_stream: u8, time: u32, len: u32, message_type: u8) -> Vec<u8> {
+/// Returns a type-0 header: chunk stream, timestamp, length, type, message stream.
+fn header(chunk_stream: u8, time: u32, len: u32, message_type: u8) -> Vec<u8> {
     let mut bytes = vec![chunk_stream];
     bytes.extend(&time.min(0xFF_FFFF).to_be_bytes()[1..]);
     bytes.extend(&len.to_be_bytes()[1..]);
@@ -52,7 +52,7 @@ fn head(chunk_stream: u8, time: u32, len: u32, message_type: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_in_one_chunk_is_read() {
+fn message_in_one_chunk_is_read() {
     let bytes = [
         0x04, // type 0, chunk stream 4
         0x00, 0x00, 0x2A, // timestamp
@@ -69,7 +69,7 @@ fn a_message_in_one_chunk_is_read() {
 
 #[test]
 fn chunk_stream_ids_have_one_two_or_three_bytes() {
-    let tail = &head(0, 7, 0, AUDIO)[1..];
+    let tail = &header(0, 7, 0, AUDIO)[1..];
     let mut bytes = Vec::new();
     bytes.extend([&[0x02], tail].concat()); // 2
     bytes.extend([&[0x00, 0x00], tail].concat()); // 64
@@ -83,8 +83,8 @@ fn chunk_stream_ids_have_one_two_or_three_bytes() {
 }
 
 #[test]
-fn short_heads_count_from_the_message_before() {
-    let mut bytes = head(4, 1000, 1, AUDIO);
+fn short_headers_are_relative_to_previous_message() {
+    let mut bytes = header(4, 1000, 1, AUDIO);
     bytes.push(b'a');
     bytes.extend([0x44, 0, 0, 23, 0, 0, 2, AUDIO, b'b', b'b']); // type 1: delta 23, new length
     bytes.extend([0x84, 0, 0, 20, b'c', b'c']); // type 2: delta 20
@@ -93,18 +93,18 @@ fn short_heads_count_from_the_message_before() {
 }
 
 #[test]
-fn a_type_3_head_behind_a_type_0_head_repeats_its_time_as_delta() {
-    // 5.3.1.2.4, and what FFmpeg, librtmp and SRS do.
-    let mut bytes = head(4, 20, 1, AUDIO);
+fn type_3_header_after_type_0_header_repeats_its_timestamp_as_delta() {
+    // 5.3.1.2.4. FFmpeg, librtmp and SRS do the same.
+    let mut bytes = header(4, 20, 1, AUDIO);
     bytes.extend([b'a', 0xC4, b'b']);
     assert_eq!(times(&bytes), [20, 40]);
 }
 
 #[test]
 fn interleaved_audio_does_not_corrupt_video() {
-    let mut bytes = head(6, 40, 300, VIDEO);
+    let mut bytes = header(6, 40, 300, VIDEO);
     bytes.extend([b'v'; 128]);
-    bytes.extend(head(7, 41, 130, AUDIO));
+    bytes.extend(header(7, 41, 130, AUDIO));
     bytes.extend([b'a'; 128]);
     bytes.push(0xC6);
     bytes.extend([b'v'; 128]);
@@ -119,9 +119,9 @@ fn interleaved_audio_does_not_corrupt_video() {
     assert_eq!(read_all(&mut reader(), &bytes), Ok(expected));
 }
 
-/// A video message of 130 bytes in two chunks, with `between` behind the second basic header.
+/// Returns a video message of 130 bytes in two chunks, with `between` after the second basic header.
 fn extended(time: u32, between: &[u8]) -> Vec<u8> {
-    let mut bytes = head(6, time, 130, VIDEO);
+    let mut bytes = header(6, time, 130, VIDEO);
     bytes.extend([b'v'; 128]);
     bytes.push(0xC6);
     bytes.extend(between);
@@ -130,7 +130,7 @@ fn extended(time: u32, between: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn an_extended_timestamp_may_be_repeated_or_not() {
+fn extended_timestamp_is_repeated_or_not() {
     let expected = vec![message(VIDEO, 0x0123_4567, &[b'v'; 130])];
     let repeated = extended(0x0123_4567, &[0x01, 0x23, 0x45, 0x67]);
     assert_eq!(read_all(&mut reader(), &repeated), Ok(expected.clone()));
@@ -138,13 +138,13 @@ fn an_extended_timestamp_may_be_repeated_or_not() {
     assert_eq!(
         read_all(&mut reader(), &not_repeated),
         Ok(expected),
-        "and no byte is waited for"
+        "the reader waits for no further byte"
     );
 }
 
 #[test]
-fn an_extended_timestamp_of_a_short_head_is_a_delta() {
-    let mut bytes = head(4, 5, 1, AUDIO);
+fn extended_timestamp_of_short_header_is_delta() {
+    let mut bytes = header(4, 5, 1, AUDIO);
     bytes.push(b'a');
     bytes.extend([0x84, 0xFF, 0xFF, 0xFF, 0x01, 0x00, 0x00, 0x00, b'b']); // type 2
     bytes.extend([0xC4, 0x01, 0x00, 0x00, 0x00, b'c']); // type 3 with the delta again
@@ -153,8 +153,8 @@ fn an_extended_timestamp_of_a_short_head_is_a_delta() {
 }
 
 #[test]
-fn the_time_may_be_repeated_where_the_delta_should() {
-    let mut bytes = head(6, 0x00FF_FFF0, 1, VIDEO);
+fn type_3_header_repeats_timestamp_or_delta() {
+    let mut bytes = header(6, 0x00FF_FFF0, 1, VIDEO);
     bytes.push(b'v');
     bytes.extend([0x46, 0xFF, 0xFF, 0xFF, 0, 0, 130, VIDEO, 0x01, 0, 0, 0]);
     bytes.extend([b'v'; 128]);
@@ -168,17 +168,17 @@ fn the_time_may_be_repeated_where_the_delta_should() {
 
 #[test]
 fn time_wraps_at_32_bits() {
-    let mut bytes = head(4, u32::MAX - 10, 1, AUDIO);
+    let mut bytes = header(4, u32::MAX - 10, 1, AUDIO);
     bytes.push(b'a');
     bytes.extend([0x84, 0, 0, 20, b'b']);
     assert_eq!(times(&bytes), [u32::MAX - 10, 9]);
 }
 
 #[test]
-fn the_chunk_size_changes_between_chunks() {
-    let mut bytes = head(6, 0, 300, VIDEO);
+fn chunk_size_changes_between_chunks() {
+    let mut bytes = header(6, 0, 300, VIDEO);
     bytes.extend([b'v'; 128]);
-    bytes.extend(head(2, 0, 4, 1));
+    bytes.extend(header(2, 0, 4, 1));
     bytes.extend([0x80, 0, 0, 200]); // the first bit is ignored
     bytes.push(0xC6);
     bytes.extend([b'v'; 172]);
@@ -189,12 +189,12 @@ fn the_chunk_size_changes_between_chunks() {
 }
 
 #[test]
-fn a_chunk_size_of_0_is_refused_and_a_huge_one_clamped() {
-    let set = |size: u32| [head(2, 0, 4, 1), size.to_be_bytes().to_vec()].concat();
+fn chunk_size_of_0_is_refused_and_huge_one_clamped() {
+    let set = |size: u32| [header(2, 0, 4, 1), size.to_be_bytes().to_vec()].concat();
     assert_eq!(error(&set(0)), ChunkError::ChunkSize);
     assert_eq!(error(&set(0x8000_0000)), ChunkError::ChunkSize);
     assert_eq!(
-        error(&[head(2, 0, 3, 1), vec![0; 3]].concat()),
+        error(&[header(2, 0, 3, 1), vec![0; 3]].concat()),
         ChunkError::Control(1)
     );
     let mut reader = reader();
@@ -205,12 +205,12 @@ fn a_chunk_size_of_0_is_refused_and_a_huge_one_clamped() {
 }
 
 #[test]
-fn an_aborted_message_is_forgotten() {
-    let mut bytes = head(6, 0, 300, VIDEO);
+fn aborted_message_is_dropped() {
+    let mut bytes = header(6, 0, 300, VIDEO);
     bytes.extend([b'v'; 128]);
-    bytes.extend(head(2, 0, 4, 2));
+    bytes.extend(header(2, 0, 4, 2));
     bytes.extend([0, 0, 0, 6]);
-    bytes.extend(head(6, 40, 1, VIDEO));
+    bytes.extend(header(6, 40, 1, VIDEO));
     bytes.push(b'w');
     let mut reader = reader();
     assert_eq!(
@@ -221,14 +221,14 @@ fn an_aborted_message_is_forgotten() {
 }
 
 #[test]
-fn a_full_head_inside_of_a_message_goes_on_or_begins_anew() {
-    let mut bytes = head(6, 9, 130, VIDEO);
+fn full_header_within_message_continues_or_restarts_it() {
+    let mut bytes = header(6, 9, 130, VIDEO);
     bytes.extend([b'v'; 128]);
-    bytes.extend(head(6, 9, 130, VIDEO)); // the same message: some senders never use type 3
+    bytes.extend(header(6, 9, 130, VIDEO)); // the same message: some senders never use type 3
     bytes.extend([b'v'; 2]);
-    bytes.extend(head(6, 10, 130, VIDEO));
+    bytes.extend(header(6, 10, 130, VIDEO));
     bytes.extend([b'x'; 128]);
-    bytes.extend(head(6, 11, 2, VIDEO)); // another one
+    bytes.extend(header(6, 11, 2, VIDEO)); // another one
     bytes.extend([b'w'; 2]);
     let mut reader = reader();
     let expected = vec![message(VIDEO, 9, &[b'v'; 130]), message(VIDEO, 11, b"ww")];
@@ -237,9 +237,9 @@ fn a_full_head_inside_of_a_message_goes_on_or_begins_anew() {
 }
 
 #[test]
-fn a_chunk_stream_must_begin_with_a_head_that_says_what_comes() {
-    assert_eq!(error(&[0xC6]), ChunkError::NoHead(6, 3));
-    assert_eq!(error(&[0x86, 0, 0, 1]), ChunkError::NoHead(6, 2));
+fn chunk_stream_without_full_header_is_refused() {
+    assert_eq!(error(&[0xC6]), ChunkError::NoHeader(6, 3));
+    assert_eq!(error(&[0x86, 0, 0, 1]), ChunkError::NoHeader(6, 2));
     let old_librtmp = [0x42, 0, 0, 0, 0, 0, 1, 4, b'p'];
     assert_eq!(
         read_all(&mut reader(), &old_librtmp),
@@ -248,39 +248,39 @@ fn a_chunk_stream_must_begin_with_a_head_that_says_what_comes() {
 }
 
 #[test]
-fn a_message_above_the_limit_is_refused_at_its_head() {
+fn message_above_limit_is_refused_at_its_header() {
     let refused = ChunkError::TooLong {
         len: 1_000_001,
         limit: 1_000_000,
     };
-    assert_eq!(error(&head(6, 0, 1_000_001, VIDEO)), refused);
+    assert_eq!(error(&header(6, 0, 1_000_001, VIDEO)), refused);
 }
 
 #[test]
 fn chunk_streams_are_limited() {
     let mut bytes = Vec::new();
     for id in 2..=65 {
-        bytes.extend(head(id.min(63), 0, 0, AUDIO));
+        bytes.extend(header(id.min(63), 0, 0, AUDIO));
         if id > 63 {
             bytes.truncate(bytes.len() - 12);
-            bytes.extend([&[0, id - 64], &head(0, 0, 0, AUDIO)[1..]].concat());
+            bytes.extend([&[0, id - 64], &header(0, 0, 0, AUDIO)[1..]].concat());
         }
     }
     assert_eq!(
         read_all(&mut reader(), &bytes).unwrap().len(),
         MAX_CHUNK_STREAMS
     );
-    bytes.extend([&[0, 200], &head(0, 0, 0, AUDIO)[1..]].concat());
+    bytes.extend([&[0, 200], &header(0, 0, 0, AUDIO)[1..]].concat());
     assert_eq!(error(&bytes), ChunkError::TooManyStreams);
 }
 
 #[test]
 fn incomplete_messages_are_limited_together() {
     let mut reader = ChunkReader::new(1000);
-    let mut bytes = head(2, 0, 4, 1);
+    let mut bytes = header(2, 0, 4, 1);
     bytes.extend([0, 0, 0x03, 0xE7]); // chunks of 999 bytes
     for id in 3..6 {
-        bytes.extend(head(id, 0, 1000, VIDEO));
+        bytes.extend(header(id, 0, 1000, VIDEO));
         bytes.extend([0; 999]);
     }
     assert_eq!(
@@ -290,17 +290,17 @@ fn incomplete_messages_are_limited_together() {
 }
 
 #[test]
-fn memory_follows_what_came_and_not_what_was_announced() {
+fn memory_follows_received_bytes_and_not_announced_length() {
     let mut reader = ChunkReader::new(0xFF_FFFF);
-    let mut bytes = head(6, 0, 0xFF_FFFF, VIDEO);
+    let mut bytes = header(6, 0, 0xFF_FFFF, VIDEO);
     bytes.extend([0; 100]);
     assert_eq!(read_all(&mut reader, &bytes), Ok(vec![]));
     assert!(reader.streams[0].payload.capacity() < 1000);
 }
 
 #[test]
-fn a_message_that_lies_whole_in_the_input_is_not_copied() {
-    let mut input = BytesMut::from(&head(6, 0, 100, VIDEO)[..]);
+fn message_that_is_complete_in_input_is_not_copied() {
+    let mut input = BytesMut::from(&header(6, 0, 100, VIDEO)[..]);
     input.extend_from_slice(&[7; 100]);
     let place = input[12..].as_ptr();
     let message = reader().receive(&mut input).unwrap().unwrap();
@@ -311,7 +311,7 @@ fn a_message_that_lies_whole_in_the_input_is_not_copied() {
 fn bytes_split_anywhere_read_the_same() {
     let mut bytes = extended(0x0123_4567, &[0x01, 0x23, 0x45, 0x67]);
     bytes.extend(extended(0x0123_4567, &[]));
-    bytes.extend(head(4, 1000, 0, AUDIO));
+    bytes.extend(header(4, 1000, 0, AUDIO));
     bytes.extend([
         0x44, 0, 0, 23, 0, 0, 2, AUDIO, b'b', b'b', 0x84, 0, 0, 20, b'c', b'c', 0xC4, b'd', b'd',
     ]);
@@ -334,7 +334,7 @@ fn bytes_split_anywhere_read_the_same() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn written_messages_are_read(
         messages in proptest::collection::vec(
             (3u8..8, any::<u32>(), proptest::collection::vec(any::<u8>(), 0..700)),
             1..6,

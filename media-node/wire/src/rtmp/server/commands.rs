@@ -1,99 +1,108 @@
-//! What each command of a client does.
+//! The commands of a client.
 
-use super::{ServerConnection, ServerEvent, State};
+use super::{ServerConnection, ServerEvent, ServerState};
 use crate::amf0::Value;
-use crate::rtmp::RtmpError;
 use crate::rtmp::chunk_writer::MESSAGE_STREAM;
-use crate::rtmp::command::{self, Command};
+use crate::rtmp::command::{self, RtmpCommand};
+use crate::rtmp::connection::RtmpError;
 use crate::rtmp::message;
 
 impl ServerConnection {
-    pub(super) fn command(&mut self, command: &Command) -> Result<Option<ServerEvent>, RtmpError> {
-        if (command.name == "connect") != (self.state == State::New) {
+    pub(super) fn command(
+        &mut self,
+        command: &RtmpCommand,
+    ) -> Result<Option<ServerEvent>, RtmpError> {
+        if (command.name == "connect") != (self.state == ServerState::New) {
             return Err(RtmpError::OutOfOrder);
         }
         Ok(match command.name.as_str() {
-            "connect" => Some(self.asked_to_connect(command)),
+            "connect" => Some(self.on_connect(command)),
             "createStream" => {
                 let stream = Value::from(f64::from(MESSAGE_STREAM));
-                self.link
+                self.connection
                     .command("_result", command.transaction, &[Value::Null, stream]);
                 None
             }
             "FCPublish" => {
                 self.fc_publish = true;
-                self.answer(command)
+                self.respond(command)
             }
-            "publish" => self.asked_to_publish(command),
-            "FCUnpublish" => self.asked_to_unpublish(command),
-            "play" => self.asked_to_play(command.argument(0)),
+            "publish" => self.on_publish(command),
+            "FCUnpublish" => self.on_unpublish(command),
+            "play" => self.on_play(command.argument(0)),
             "play2" => {
                 let options = command.argument(0);
-                self.asked_to_play(options.and_then(|options| options.property("streamName")))
+                self.on_play(options.and_then(|options| options.property("streamName")))
             }
-            "FCSubscribe" => self.answer_with(command, "onFCSubscribe", "NetStream.Play.Start"),
-            "FCUnsubscribe" => self.answer_with(command, "onFCUnsubscribe", "NetStream.Play.Stop"),
-            "pause" => self.asked_to_pause(command),
-            "seek" => self.asked_to_seek(),
-            "closeStream" | "deleteStream" | "close" => self.closed(),
+            "FCSubscribe" => self.respond_with(command, "onFCSubscribe", "NetStream.Play.Start"),
+            "FCUnsubscribe" => self.respond_with(command, "onFCUnsubscribe", "NetStream.Play.Stop"),
+            "pause" => self.on_pause(command),
+            "seek" => self.on_seek(),
+            "closeStream" | "deleteStream" | "close" => self.end_stream(),
             "getStreamLength" => {
-                // No length: the stream is live.
-                self.link
+                // A live stream has no length.
+                self.connection
                     .command("_result", command.transaction, &[Value::Null, 0.0.into()]);
                 None
             }
-            // Answers of the client to us; nothing was asked.
+            // Responses of the client. The server has sent no request.
             "_result" | "_error" | "onStatus" => None,
-            // `releaseStream`, `_checkbw`, and whatever else wants an answer.
-            _ => self.answer(command),
+            // `releaseStream`, `_checkbw` and others.
+            _ => self.respond(command),
         })
     }
 
-    /// Answers that all is well, if an answer is wanted.
-    fn answer(&mut self, command: &Command) -> Option<ServerEvent> {
+    /// Responds with success, if a response is expected.
+    fn respond(&mut self, command: &RtmpCommand) -> Option<ServerEvent> {
         if command.transaction != 0.0 {
             let nothing = [Value::Null, Value::Undefined];
-            self.link.command("_result", command.transaction, &nothing);
+            self.connection
+                .command("_result", command.transaction, &nothing);
         }
         None
     }
 
-    fn answer_with(&mut self, command: &Command, name: &str, code: &str) -> Option<ServerEvent> {
+    fn respond_with(
+        &mut self,
+        command: &RtmpCommand,
+        name: &str,
+        code: &str,
+    ) -> Option<ServerEvent> {
         let stream = command.text(0).unwrap_or_default();
         let status = command::status("status", code, stream);
-        self.link.command(name, 0.0, &[Value::Null, status]);
-        self.answer(command)
+        self.connection.command(name, 0.0, &[Value::Null, status]);
+        self.respond(command)
     }
 
-    fn asked_to_publish(&mut self, command: &Command) -> Option<ServerEvent> {
+    fn on_publish(&mut self, command: &RtmpCommand) -> Option<ServerEvent> {
         let Some(Value::String(stream)) = command.argument(0) else {
-            // `publish(false)` is Flash's way to end a stream.
-            return self.closed();
+            // Flash ends a stream with `publish(false)`.
+            return self.end_stream();
         };
-        let asked = ServerEvent::Publish {
+        let request = ServerEvent::Publish {
             app: self.app.clone(),
             tc_url: self.tc_url.clone(),
             stream: stream.clone(),
         };
-        self.after_what_is_on(asked)
+        self.after_current_stream(request)
     }
 
-    fn asked_to_play(&mut self, stream: Option<&Value>) -> Option<ServerEvent> {
+    fn on_play(&mut self, stream: Option<&Value>) -> Option<ServerEvent> {
         let Some(Value::String(stream)) = stream else {
-            // `play(false)` is Flash's way to stop.
-            return self.closed();
+            // Flash stops with `play(false)`.
+            return self.end_stream();
         };
-        let asked = ServerEvent::Play {
+        let request = ServerEvent::Play {
             app: self.app.clone(),
             tc_url: self.tc_url.clone(),
             stream: stream.clone(),
         };
-        self.after_what_is_on(asked)
+        self.after_current_stream(request)
     }
 
-    /// A connection carries one stream at a time: what is on ends first.
-    fn after_what_is_on(&mut self, event: ServerEvent) -> Option<ServerEvent> {
-        match self.closed() {
+    /// Ends the current stream before `event`. A connection has one stream at a time.
+    fn after_current_stream(&mut self, event: ServerEvent) -> Option<ServerEvent> {
+        match self.end_stream() {
             Some(end) => {
                 self.next = Some(event);
                 Some(end)
@@ -102,30 +111,30 @@ impl ServerConnection {
         }
     }
 
-    /// FFmpeg, OBS and FMLE say that their stream ends. They may publish another one on the same connection.
-    fn asked_to_unpublish(&mut self, command: &Command) -> Option<ServerEvent> {
+    /// FFmpeg, OBS and FMLE announce the end of their stream. They can publish another one on the same connection.
+    fn on_unpublish(&mut self, command: &RtmpCommand) -> Option<ServerEvent> {
         let description = "Stopped publishing stream.";
         let status = command::status("status", UNPUBLISH, description);
-        self.on_stream("onFCUnpublish", &[Value::Null, status]);
-        self.answer(command);
+        self.send_on_stream("onFCUnpublish", &[Value::Null, status]);
+        self.respond(command);
         self.fc_publish = false;
-        self.closed()
+        self.end_stream()
     }
 
-    /// The client ends what is on.
-    fn closed(&mut self) -> Option<ServerEvent> {
+    /// Ends the current stream at the client's request.
+    fn end_stream(&mut self) -> Option<ServerEvent> {
         match self.state {
-            State::Publishing => {
+            ServerState::Publishing => {
                 self.status("status", UNPUBLISH, "Stopped publishing stream.");
                 Some(ServerEvent::Unpublish)
             }
-            State::Playing => Some(ServerEvent::StopPlay),
+            ServerState::Playing => Some(ServerEvent::StopPlay),
             _ => None,
         }
     }
 
-    fn asked_to_pause(&mut self, command: &Command) -> Option<ServerEvent> {
-        if self.state != State::Playing {
+    fn on_pause(&mut self, command: &RtmpCommand) -> Option<ServerEvent> {
+        if self.state != ServerState::Playing {
             return None;
         }
         let paused = command.argument(0).and_then(Value::as_bool).unwrap_or(true);
@@ -139,13 +148,13 @@ impl ServerConnection {
         Some(ServerEvent::Pause(paused))
     }
 
-    /// A live stream has one position. An error would end FFmpeg's player, so the answer is friendly.
-    fn asked_to_seek(&mut self) -> Option<ServerEvent> {
-        if self.state == State::Playing {
+    /// A live stream has one position. The response is a success, because an error would end FFmpeg's player.
+    fn on_seek(&mut self) -> Option<ServerEvent> {
+        if self.state == ServerState::Playing {
             self.status(
                 "status",
                 "NetStream.Seek.Notify",
-                "The stream is live; it goes on.",
+                "The stream is live and continues.",
             );
         }
         None

@@ -1,31 +1,22 @@
-//! `connect` and its answer, whose order clients depend on.
+//! `connect` and its response. Clients depend on the order of the response's messages.
 
-use super::{ServerConnection, ServerEvent, State};
+use super::{ConnectRequest, ServerConnection, ServerEvent, ServerState};
 use crate::amf0::{Properties, Value};
-use crate::rtmp::command::{self, Command};
+use crate::rtmp::command::{self, RtmpCommand};
 use crate::rtmp::message;
 
-/// What the answer to `connect` needs of the question.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Asked {
-    transaction: f64,
-    /// 0 or 3: the AMF version that the client prefers, which is repeated to it. We always answer in AMF 0.
-    object_encoding: f64,
-    /// Enhanced RTMP's capability bits; `None` when the client does not speak of Enhanced RTMP at all.
-    enhanced: Option<f64>,
-}
-
-/// Enhanced RTMP: the client can be asked to connect elsewhere.
+/// The capability bit of Enhanced RTMP's reconnect requests.
 const CAPS_RECONNECT: u8 = 0x01;
 
-/// What we can: reconnect requests, multitrack, modifiers and with them nanoseconds. All pass through unchanged.
+/// The server's capabilities: reconnect requests, multitrack, modifiers, timestamps in nanoseconds. Media passes through
+/// unchanged.
 const CAPS: f64 = 15.0;
 
-/// Enhanced RTMP: "can forward", the most a server that never decodes can say of a codec.
+/// Enhanced RTMP's "can forward": the codec support of a server that never decodes.
 const CAN_FORWARD: f64 = 4.0;
 
 impl ServerConnection {
-    pub(super) fn asked_to_connect(&mut self, command: &Command) -> ServerEvent {
+    pub(super) fn on_connect(&mut self, command: &RtmpCommand) -> ServerEvent {
         let object = command.object();
         let text = |name: &str| {
             let value = object.property(name).and_then(Value::as_str);
@@ -33,14 +24,14 @@ impl ServerConnection {
         };
         let number = |name: &str| object.property(name).and_then(Value::as_number);
         let caps = number("capsEx");
-        let speaks_enhanced = ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap"];
-        let enhanced = speaks_enhanced
+        let codec_lists = ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap"];
+        let enhanced = codec_lists
             .iter()
             .any(|name| object.property(name).is_some());
         self.app = text("app");
         self.tc_url = text("tcUrl");
         self.can_reconnect = caps.is_some_and(|caps| bits(caps) & CAPS_RECONNECT != 0);
-        self.state = State::ConnectAsked(Asked {
+        self.state = ServerState::ConnectRequested(ConnectRequest {
             transaction: command.transaction,
             object_encoding: number("objectEncoding").unwrap_or_default(),
             enhanced: caps.or(enhanced.then_some(0.0)),
@@ -48,50 +39,53 @@ impl ServerConnection {
         ServerEvent::Connected {
             app: self.app.clone(),
             tc_url: self.tc_url.clone(),
-            agent: shown(&text("flashVer")),
+            agent: printable(&text("flashVer")),
         }
     }
 
-    /// The client may go on.
+    /// Accepts the client.
     pub fn accept_connect(&mut self) {
-        let State::ConnectAsked(asked) = self.state.clone() else {
+        let ServerState::ConnectRequested(request) = self.state.clone() else {
             return;
         };
-        self.state = State::Idle;
+        self.state = ServerState::Idle;
         let window = self.settings.window_ack.to_be_bytes();
         let [w3, w2, w1, w0] = window;
-        self.link
+        self.connection
             .control(message::WINDOW_ACKNOWLEDGEMENT_SIZE, &window);
-        self.link.control(
+        self.connection.control(
             message::SET_PEER_BANDWIDTH,
             &[w3, w2, w1, w0, LIMIT_DYNAMIC],
         );
-        // Before the answer: OBS takes the first chunk size that it hears of, and only until then.
-        self.link.set_chunk_size();
+        // Before the response, because OBS ignores a chunk size that follows it.
+        self.connection.set_chunk_size();
         let properties = command::object([
             ("fmsVer", "FMS/3,5,3,888".into()),
             ("capabilities", 127.0.into()),
             ("mode", 1.0.into()),
         ]);
-        self.link
-            .command("_result", asked.transaction, &[properties, success(&asked)]);
-        self.link.command("onBWDone", 0.0, &[Value::Null]);
+        self.connection.command(
+            "_result",
+            request.transaction,
+            &[properties, success(&request)],
+        );
+        self.connection.command("onBWDone", 0.0, &[Value::Null]);
     }
 
-    /// The client may not go on, for the reason given. The driver closes.
+    /// Refuses the client with a reason. The driver closes the connection.
     pub fn reject_connect(&mut self, description: &str) {
-        let State::ConnectAsked(asked) = self.state.clone() else {
+        let ServerState::ConnectRequested(request) = self.state.clone() else {
             return;
         };
-        self.state = State::New;
+        self.state = ServerState::New;
         let status = command::status("error", "NetConnection.Connect.Rejected", description);
-        self.link
-            .command("_error", asked.transaction, &[Value::Null, status]);
+        self.connection
+            .command("_error", request.transaction, &[Value::Null, status]);
     }
 
-    /// Asks the client to connect again, elsewhere if a URL is given; false when it does not understand that.
+    /// Asks the client to reconnect, to another server if there is a URL. Returns false if the client does not support it.
     ///
-    /// Enhanced RTMP v2, "Reconnect Request": the client goes on with this connection until the other one stands.
+    /// Enhanced RTMP v2, "Reconnect Request": the client keeps this connection until the new one is established.
     pub fn request_reconnect(&mut self, tc_url: Option<&str>, description: &str) -> bool {
         if !self.can_reconnect {
             return false;
@@ -104,31 +98,31 @@ impl ServerConnection {
         if let Some(tc_url) = tc_url {
             status.push(("tcUrl".to_owned(), tc_url.into()));
         }
-        self.link
+        self.connection
             .command("onStatus", 0.0, &[Value::Null, Value::Object(status)]);
         true
     }
 }
 
-/// 5.4.5: the client may take the limit or keep its own.
+/// The limit type with which the client chooses between the limit and its own (5.4.5).
 const LIMIT_DYNAMIC: u8 = 2;
 
-/// Characters of a client's own name that are shown to people.
+/// The maximum length of a client's name in logs.
 const MAX_AGENT: usize = 64;
 
-fn shown(agent: &str) -> String {
+fn printable(agent: &str) -> String {
     let printable = agent.chars().filter(|c| !c.is_control());
     printable.take(MAX_AGENT).collect()
 }
 
-fn success(asked: &Asked) -> Value {
+fn success(request: &ConnectRequest) -> Value {
     let mut information = command::properties([
         ("level", "status".into()),
         ("code", "NetConnection.Connect.Success".into()),
         ("description", "Connection succeeded.".into()),
-        ("objectEncoding", asked.object_encoding.into()),
+        ("objectEncoding", request.object_encoding.into()),
     ]);
-    if asked.enhanced.is_some() {
+    if request.enhanced.is_some() {
         information.extend(enhanced_capabilities());
     }
     Value::Object(information)
@@ -144,7 +138,7 @@ fn enhanced_capabilities() -> Properties {
     ])
 }
 
-/// The low bits of a double. Nonsense has none.
+/// Returns the low bits of a double, or 0 if it is not a byte.
 fn bits(number: f64) -> u8 {
     (0..=u8::MAX).find(|n| f64::from(*n) == number).unwrap_or(0)
 }

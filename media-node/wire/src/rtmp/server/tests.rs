@@ -1,4 +1,4 @@
-//! The accepting side: against our own client, against each kind of client's words, and against nonsense.
+//! The server's side: with our own client, with the messages of each kind of client, and with invalid bytes.
 
 mod connect;
 mod control;
@@ -6,7 +6,7 @@ mod hostile;
 mod pair;
 mod play;
 mod publish;
-mod script;
+mod scripted_client;
 
 use super::*;
 use crate::amf0;

@@ -1,11 +1,11 @@
-//! `connect`, and what its answer depends on.
+//! `connect` and its response.
 
-use super::script::{Script, in_short};
+use super::scripted_client::{ScriptedClient, summary};
 use super::*;
 
 #[test]
-fn connect_is_answered_in_the_order_that_obs_needs() {
-    let mut script = Script::new();
+fn connect_is_answered_in_order_that_obs_needs() {
+    let mut script = ScriptedClient::new();
     let events = script.connect(&[
         ("app", "live".into()),
         ("tcUrl", "rtmp://h/live".into()),
@@ -16,7 +16,7 @@ fn connect_is_answered_in_the_order_that_obs_needs() {
     assert_eq!(events, [ServerEvent::Connected { app, tc_url, agent }]);
     assert!(
         script.server.output().is_none(),
-        "nothing is said before the driver has decided"
+        "no response before the driver has decided"
     );
     script.server.accept_connect();
     let bytes = drain(|| script.server.output());
@@ -29,8 +29,8 @@ fn connect_is_answered_in_the_order_that_obs_needs() {
     expected.extend(b"\x00\x00\xEA\x60"); // 60,000
     assert_eq!(bytes[..expected.len()], expected);
     script.received.extend_from_slice(&bytes);
-    let answers = script.raw_answers();
-    let short: Vec<_> = answers[2..].iter().map(in_short).collect();
+    let answers = script.raw_responses();
+    let short: Vec<_> = answers[2..].iter().map(summary).collect();
     assert_eq!(
         short,
         ["_result NetConnection.Connect.Success", "onBWDone Null"]
@@ -45,24 +45,27 @@ fn connect_is_answered_in_the_order_that_obs_needs() {
     assert_eq!(
         result[3].property("capsEx"),
         None,
-        "the client speaks plain RTMP"
+        "the client does not announce Enhanced RTMP"
     );
 }
 
 #[test]
-fn a_refused_connect_gets_an_error() {
-    let mut script = Script::new();
+fn refused_connect_gets_error() {
+    let mut script = ScriptedClient::new();
     script.connect(&[]);
     script.server.reject_connect("too many connections");
-    assert_eq!(script.answers(), ["_error NetConnection.Connect.Rejected"]);
+    assert_eq!(
+        script.responses(),
+        ["_error NetConnection.Connect.Rejected"]
+    );
 }
 
 #[test]
 fn object_encoding_is_echoed_and_amf3_commands_are_understood() {
-    let mut script = Script::new();
+    let mut script = ScriptedClient::new();
     script.connect(&[("objectEncoding", 3.0.into())]);
     script.server.accept_connect();
-    let answers = script.raw_answers();
+    let answers = script.raw_responses();
     let result = amf0::decode_all(&answers[2].payload).unwrap();
     assert_eq!(
         result[3].property("objectEncoding"),
@@ -70,18 +73,18 @@ fn object_encoding_is_echoed_and_amf3_commands_are_understood() {
     );
 
     let create = command::encode("createStream", 2.0, &[Value::Null]);
-    script.sends(message::COMMAND_AMF3, &[&[0], &create[..]].concat());
-    script.sends(message::COMMAND_AMF3, &create);
-    assert_eq!(script.answers(), ["_result Number(1.0)"; 2]);
+    script.send_message(message::COMMAND_AMF3, &[&[0], &create[..]].concat());
+    script.send_message(message::COMMAND_AMF3, &create);
+    assert_eq!(script.responses(), ["_result Number(1.0)"; 2]);
 }
 
 #[test]
-fn a_client_of_enhanced_rtmp_hears_that_everything_passes() {
-    let mut script = Script::new();
+fn enhanced_rtmp_client_gets_capabilities() {
+    let mut script = ScriptedClient::new();
     let codecs = Value::StrictArray(vec!["av01".into(), "hvc1".into()]);
     script.connect(&[("fourCcList", codecs), ("capsEx", 3.0.into())]);
     script.server.accept_connect();
-    let result = amf0::decode_all(&script.raw_answers()[2].payload).unwrap();
+    let result = amf0::decode_all(&script.raw_responses()[2].payload).unwrap();
     assert_eq!(result[3].property("capsEx"), Some(&Value::Number(15.0)));
     assert_eq!(
         result[3].property("fourCcList"),
@@ -96,11 +99,13 @@ fn a_client_of_enhanced_rtmp_hears_that_everything_passes() {
             .request_reconnect(Some("rtmp://other/live"), "draining")
     );
     assert_eq!(
-        script.answers(),
+        script.responses(),
         ["onStatus NetConnection.Connect.ReconnectRequest"]
     );
     assert!(
-        !Script::connected().server.request_reconnect(None, ""),
-        "not asked of a plain client"
+        !ScriptedClient::connected()
+            .server
+            .request_reconnect(None, ""),
+        "a plain client does not support it"
     );
 }

@@ -1,4 +1,4 @@
-//! Bytes that no client sends.
+//! Bytes that no real client sends.
 
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ fn feed(bytes: &[u8], step: usize) {
     }
 }
 
-fn shaken(messages: &[(u8, Vec<u8>)]) -> Vec<u8> {
+fn after_handshake(messages: &[(u8, Vec<u8>)]) -> Vec<u8> {
     let mut bytes = BytesMut::from(&[3; 1 + 2 * 1536][..]);
     let connect = command::encode("connect", 1.0, &[Value::Null]);
     write_message(&mut bytes, (3, message::COMMAND, 0), 0, &connect, 128);
@@ -66,7 +66,7 @@ proptest! {
         step in 1usize..1000,
     ) {
         feed(&bytes, step);
-        feed(&[&shaken(&[])[..], &bytes].concat(), step);
+        feed(&[&after_handshake(&[])[..], &bytes].concat(), step);
     }
 
     #[test]
@@ -77,6 +77,6 @@ proptest! {
         ),
         step in 1usize..5000,
     ) {
-        feed(&shaken(&messages), step);
+        feed(&after_handshake(&messages), step);
     }
 }

@@ -1,16 +1,16 @@
-//! Client and server back to back, with the bytes between them cut anywhere.
+//! Client and server connected to each other, with the bytes between them split anywhere.
 
 use super::*;
 use crate::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl, write_media_message};
 
-/// Both sides, with the bytes between them cut into pieces.
+/// Both sides of a connection. The bytes between them are split into parts of `step` bytes.
 struct Pair {
     client: ClientConnection,
     server: ServerConnection,
     at_server: BytesMut,
     at_client: BytesMut,
     step: usize,
-    /// What the server does with a request.
+    /// The server's answer to a request.
     answer: fn(&mut ServerConnection),
     from_client: Vec<ServerEvent>,
     from_server: Vec<ClientEvent>,
@@ -52,7 +52,7 @@ impl Pair {
         }
     }
 
-    /// Passes bytes until nobody has anything to say.
+    /// Passes bytes until both sides have no output.
     fn run(&mut self) {
         loop {
             let sent = drain(|| self.client.output());
@@ -84,7 +84,7 @@ impl Pair {
     }
 }
 
-/// What a stream is made of: short, long, empty of sense, late.
+/// Returns messages of various lengths and timestamps.
 fn stream() -> Vec<Message> {
     let metadata = b"\x02\0\x0AonMetaData\x08\0\0\0\x01\0\x01w\x05\0\0\x09";
     vec![
@@ -99,7 +99,7 @@ fn stream() -> Vec<Message> {
     ]
 }
 
-fn asked() -> (ServerEvent, ServerEvent) {
+fn requests() -> (ServerEvent, ServerEvent) {
     let (app, tc_url) = ("live".to_owned(), "rtmp://h/live".to_owned());
     let stream = "cam?token=t".to_owned();
     let agent = "LNX 9,0,124,2".to_owned();
@@ -119,7 +119,7 @@ fn asked() -> (ServerEvent, ServerEvent) {
 }
 
 #[test]
-fn a_stream_is_published_however_the_bytes_are_split() {
+fn stream_is_published_however_bytes_are_split() {
     for step in [1, 2, 3, 5, 11, 128, 4096, 1 << 20] {
         let mut pair = Pair::publishing(step);
         pair.run();
@@ -129,7 +129,7 @@ fn a_stream_is_published_however_the_bytes_are_split() {
             .for_each(|message| pair.client.send(message));
         pair.client.finish();
         pair.run();
-        let (connected, publish) = asked();
+        let (connected, publish) = requests();
         let mut expected = vec![connected, publish];
         expected.extend(stream().into_iter().map(ServerEvent::Media));
         expected.push(ServerEvent::Unpublish);
@@ -139,7 +139,7 @@ fn a_stream_is_published_however_the_bytes_are_split() {
 }
 
 #[test]
-fn a_stream_is_played_however_the_bytes_are_split() {
+fn stream_is_played_however_bytes_are_split() {
     for step in [1, 2, 3, 5, 11, 128, 4096, 1 << 20] {
         let mut pair = Pair::playing(step);
         pair.run();
@@ -174,7 +174,7 @@ fn refused_with(pair: &Pair) -> Option<&str> {
 }
 
 #[test]
-fn a_client_hears_why_it_is_refused() {
+fn refused_client_gets_reason() {
     let mut pair = Pair::publishing(1000);
     pair.answer = |server| server.reject_connect("too many connections");
     pair.run();
@@ -196,7 +196,7 @@ fn a_client_hears_why_it_is_refused() {
 }
 
 #[test]
-fn a_client_that_offers_no_digest_is_served() {
+fn client_without_digest_is_served() {
     let settings = ClientSettings {
         digest: false,
         ..ClientSettings::default()
@@ -207,7 +207,7 @@ fn a_client_that_offers_no_digest_is_served() {
 }
 
 #[test]
-fn a_client_sends_nothing_before_it_is_ready_and_after_it_is_done() {
+fn client_sends_nothing_before_ready_and_after_finish() {
     let mut pair = Pair::publishing(1000);
     let audio = message(MediaKind::Audio, 0, &[0xAF, 1][..]);
     pair.client.send(&audio);
@@ -225,7 +225,7 @@ fn a_client_sends_nothing_before_it_is_ready_and_after_it_is_done() {
 }
 
 #[test]
-fn a_player_of_ours_pauses_and_leaves() {
+fn our_player_pauses_and_leaves() {
     let mut pair = Pair::playing(1000);
     pair.run();
     pair.client.pause(true);

@@ -1,16 +1,19 @@
-//! How each kind of encoder publishes.
+//! The messages of each kind of encoder.
 
-use super::script::{Script, publish};
+use super::scripted_client::{ScriptedClient, publish};
 use super::*;
 
 #[test]
 fn ffmpeg_obs_and_fmle_publish() {
-    let mut script = Script::connected();
-    assert_eq!(script.says("releaseStream", 2.0, &["cam".into()]), []);
-    assert_eq!(script.says("FCPublish", 3.0, &["cam".into()]), []);
-    assert_eq!(script.says("createStream", 4.0, &[]), []);
+    let mut script = ScriptedClient::connected();
     assert_eq!(
-        script.answers(),
+        script.send_command("releaseStream", 2.0, &["cam".into()]),
+        []
+    );
+    assert_eq!(script.send_command("FCPublish", 3.0, &["cam".into()]), []);
+    assert_eq!(script.send_command("createStream", 4.0, &[]), []);
+    assert_eq!(
+        script.responses(),
         [
             "_result Undefined",
             "_result Undefined",
@@ -18,23 +21,23 @@ fn ffmpeg_obs_and_fmle_publish() {
         ]
     );
     assert_eq!(
-        script.says("publish", 5.0, &["cam".into(), "live".into()]),
+        script.send_command("publish", 5.0, &["cam".into(), "live".into()]),
         [publish()]
     );
     script.server.accept_publish();
     assert_eq!(
-        script.answers(),
+        script.responses(),
         [
             "onFCPublish NetStream.Publish.Start",
             "onStatus NetStream.Publish.Start",
         ]
     );
     assert_eq!(
-        script.says("FCUnpublish", 6.0, &["cam".into()]),
+        script.send_command("FCUnpublish", 6.0, &["cam".into()]),
         [ServerEvent::Unpublish]
     );
     assert_eq!(
-        script.answers(),
+        script.responses(),
         [
             "onFCUnpublish NetStream.Unpublish.Success",
             "_result Undefined",
@@ -42,91 +45,103 @@ fn ffmpeg_obs_and_fmle_publish() {
         ]
     );
     assert_eq!(
-        script.says("deleteStream", 7.0, &[1.0.into()]),
+        script.send_command("deleteStream", 7.0, &[1.0.into()]),
         [],
-        "it has ended before"
+        "the stream has already ended"
     );
 }
 
 #[test]
 fn haivision_publishes_in_another_order() {
-    let mut script = Script::connected();
-    script.says("createStream", 2.0, &[]);
-    script.says("FCPublish", 3.0, &["cam".into()]);
-    assert_eq!(script.says("publish", 4.0, &["cam".into()]), [publish()]);
-    script.raw_answers();
+    let mut script = ScriptedClient::connected();
+    script.send_command("createStream", 2.0, &[]);
+    script.send_command("FCPublish", 3.0, &["cam".into()]);
+    assert_eq!(
+        script.send_command("publish", 4.0, &["cam".into()]),
+        [publish()]
+    );
+    script.raw_responses();
     script.server.accept_publish();
-    assert_eq!(script.answers()[0], "onFCPublish NetStream.Publish.Start");
+    assert_eq!(script.responses()[0], "onFCPublish NetStream.Publish.Start");
 }
 
 #[test]
 fn flash_publishes_without_announcing_it() {
-    let mut script = Script::connected();
-    script.says("createStream", 2.0, &[]);
-    assert_eq!(script.answers(), ["_result Number(1.0)"]);
-    assert_eq!(script.says("publish", 0.0, &["cam".into()]), [publish()]);
-    script.server.accept_publish();
-    assert_eq!(script.answers(), ["onStatus NetStream.Publish.Start"]);
+    let mut script = ScriptedClient::connected();
+    script.send_command("createStream", 2.0, &[]);
+    assert_eq!(script.responses(), ["_result Number(1.0)"]);
     assert_eq!(
-        script.says("publish", 0.0, &[Value::Boolean(false)]),
+        script.send_command("publish", 0.0, &["cam".into()]),
+        [publish()]
+    );
+    script.server.accept_publish();
+    assert_eq!(script.responses(), ["onStatus NetStream.Publish.Start"]);
+    assert_eq!(
+        script.send_command("publish", 0.0, &[Value::Boolean(false)]),
         [ServerEvent::Unpublish]
     );
 }
 
 #[test]
-fn a_refused_publisher_hears_why_and_may_ask_again() {
-    let mut script = Script::connected();
-    script.says("publish", 5.0, &["cam".into()]);
+fn refused_publisher_gets_reason_and_can_retry() {
+    let mut script = ScriptedClient::connected();
+    script.send_command("publish", 5.0, &["cam".into()]);
     script
         .server
         .reject_publish(PublishRefusal::BadName, "already published");
-    assert_eq!(script.answers(), ["onStatus NetStream.Publish.BadName"]);
-    assert_eq!(script.says("publish", 6.0, &["cam".into()]), [publish()]);
+    assert_eq!(script.responses(), ["onStatus NetStream.Publish.BadName"]);
+    assert_eq!(
+        script.send_command("publish", 6.0, &["cam".into()]),
+        [publish()]
+    );
     script.server.accept_publish();
-    script.raw_answers();
+    script.raw_responses();
     script
         .server
-        .end_publish(PublishRefusal::BadName, "somebody else publishes now");
-    assert_eq!(script.answers(), ["onStatus NetStream.Publish.BadName"]);
+        .end_publish(PublishRefusal::BadName, "another publisher has taken over");
+    assert_eq!(script.responses(), ["onStatus NetStream.Publish.BadName"]);
     assert_eq!(
-        script.sends(message::AUDIO, &[0xAF, 1]),
+        script.send_message(message::AUDIO, &[0xAF, 1]),
         [],
-        "its media is not wanted any more"
+        "its media is ignored"
     );
 }
 
 #[test]
-fn the_same_connection_publishes_again() {
+fn same_connection_publishes_again() {
     for end in ["FCUnpublish", "closeStream", "deleteStream"] {
-        let mut script = Script::publishing();
+        let mut script = ScriptedClient::publishing();
         assert_eq!(
-            script.says(end, 6.0, &["cam".into()]),
+            script.send_command(end, 6.0, &["cam".into()]),
             [ServerEvent::Unpublish],
             "{end}"
         );
-        assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]), []);
-        assert_eq!(script.says("publish", 8.0, &["cam".into()]), [publish()]);
+        assert_eq!(script.send_message(message::AUDIO, &[0xAF, 1]), []);
+        assert_eq!(
+            script.send_command("publish", 8.0, &["cam".into()]),
+            [publish()]
+        );
         script.server.accept_publish();
-        assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]).len(), 1);
+        assert_eq!(script.send_message(message::AUDIO, &[0xAF, 1]).len(), 1);
     }
 }
 
 #[test]
-fn a_second_publish_ends_the_first() {
-    let mut script = Script::publishing();
+fn second_publish_ends_first() {
+    let mut script = ScriptedClient::publishing();
     assert_eq!(
-        script.says("publish", 5.0, &["cam".into()]),
+        script.send_command("publish", 5.0, &["cam".into()]),
         [ServerEvent::Unpublish, publish()]
     );
     script.server.accept_publish();
-    assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]).len(), 1);
+    assert_eq!(script.send_message(message::AUDIO, &[0xAF, 1]).len(), 1);
 }
 
 #[test]
-fn nothing_is_taken_while_an_answer_is_due() {
-    let mut script = Script::connected();
-    script.says("publish", 5.0, &["cam".into()]);
-    assert_eq!(script.sends(message::AUDIO, &[0xAF, 1]), []);
+fn no_bytes_are_taken_while_answer_is_due() {
+    let mut script = ScriptedClient::connected();
+    script.send_command("publish", 5.0, &["cam".into()]);
+    assert_eq!(script.send_message(message::AUDIO, &[0xAF, 1]), []);
     assert_eq!(script.input.len(), 14, "it waits in the input");
     script.server.accept_publish();
     let event = script.server.receive(&mut script.input).unwrap();
@@ -142,18 +157,24 @@ fn nothing_is_taken_while_an_answer_is_due() {
 
 #[test]
 fn media_comes_only_while_publishing() {
-    assert_eq!(Script::connected().sends(message::VIDEO, &[0x17, 1]), []);
-    assert_eq!(Script::playing().sends(message::VIDEO, &[0x17, 1]), []);
-    let mut script = Script::publishing();
     assert_eq!(
-        script.sends(message::VIDEO, &[]),
+        ScriptedClient::connected().send_message(message::VIDEO, &[0x17, 1]),
+        []
+    );
+    assert_eq!(
+        ScriptedClient::playing().send_message(message::VIDEO, &[0x17, 1]),
+        []
+    );
+    let mut script = ScriptedClient::publishing();
+    assert_eq!(
+        script.send_message(message::VIDEO, &[]),
         [],
         "an empty message is none"
     );
     let aggregate =
         b"\x08\0\0\x01\0\0\x05\0\0\0\0a\0\0\0\x0C\x09\0\0\x01\0\0\x09\0\0\0\0v\0\0\0\x0C";
     assert_eq!(
-        script.sends(message::AGGREGATE, aggregate),
+        script.send_message(message::AGGREGATE, aggregate),
         [
             ServerEvent::Media(message(MediaKind::Audio, 0, &b"a"[..])),
             ServerEvent::Media(message(MediaKind::Video, 4, &b"v"[..])),
@@ -162,7 +183,7 @@ fn media_comes_only_while_publishing() {
 }
 
 #[test]
-fn metadata_loses_its_frame_and_its_duration_in_either_amf() {
+fn metadata_loses_set_data_frame_and_duration_in_either_amf() {
     let metadata = |names: &[&str]| {
         let zero = |name: &&str| ((*name).to_owned(), Value::Number(0.0));
         Value::EcmaArray(names.iter().map(zero).collect())
@@ -174,15 +195,15 @@ fn metadata_loses_its_frame_and_its_duration_in_either_amf() {
     ]);
     let expected = amf0::encode_all(&["onMetaData".into(), metadata(&["width"])]);
     let expected = [ServerEvent::Media(message(MediaKind::Data, 0, expected))];
-    let mut script = Script::publishing();
-    assert_eq!(script.sends(message::DATA, &sent), expected);
+    let mut script = ScriptedClient::publishing();
+    assert_eq!(script.send_message(message::DATA, &sent), expected);
     assert_eq!(
-        script.sends(message::DATA_AMF3, &[&[0], &sent[..]].concat()),
+        script.send_message(message::DATA_AMF3, &[&[0], &sent[..]].concat()),
         expected
     );
-    assert_eq!(script.sends(message::DATA_AMF3, &sent), expected);
+    assert_eq!(script.send_message(message::DATA_AMF3, &sent), expected);
     assert_eq!(
-        script.sends(message::DATA, &[0, 0, 0, 0]),
+        script.send_message(message::DATA, &[0, 0, 0, 0]),
         [],
         "FFmpeg's four odd bytes"
     );

@@ -1,19 +1,19 @@
-//! A client that says what it is told to, and shows each answer.
+//! A client that sends scripted messages and collects the responses.
 
 use super::*;
 use crate::rtmp::chunk_reader::{ChunkReader, RawMessage};
 use crate::rtmp::chunk_writer::write_message;
 
-/// A client that says what it is told to, and shows the answers.
-pub(super) struct Script {
+/// A client that sends scripted messages and collects the responses.
+pub(super) struct ScriptedClient {
     pub(super) server: ServerConnection,
     pub(super) input: BytesMut,
-    answers: ChunkReader,
+    reader: ChunkReader,
     pub(super) received: BytesMut,
 }
 
-impl Script {
-    /// Behind the handshake.
+impl ScriptedClient {
+    /// Returns a client after the handshake.
     pub(super) fn new() -> Self {
         let mut server = ServerConnection::new(ServerSettings::default());
         let mut input = BytesMut::from(&[3; 1 + 2 * 1536][..]);
@@ -22,39 +22,39 @@ impl Script {
         Self {
             server,
             input,
-            answers: ChunkReader::new(1 << 20),
+            reader: ChunkReader::new(1 << 20),
             received: BytesMut::new(),
         }
     }
 
-    /// Behind `connect`.
+    /// Returns a client after `connect`.
     pub(super) fn connected() -> Self {
         let mut script = Self::new();
         script.connect(&[("app", "live".into()), ("tcUrl", "rtmp://h/live".into())]);
         script.server.accept_connect();
-        script.raw_answers();
+        script.raw_responses();
         script
     }
 
     pub(super) fn publishing() -> Self {
         let mut script = Self::connected();
         assert!(matches!(
-            script.says("publish", 3.0, &["cam".into()])[..],
+            script.send_command("publish", 3.0, &["cam".into()])[..],
             [ServerEvent::Publish { .. }]
         ));
         script.server.accept_publish();
-        script.raw_answers();
+        script.raw_responses();
         script
     }
 
     pub(super) fn playing() -> Self {
         let mut script = Self::connected();
         assert!(matches!(
-            script.says("play", 3.0, &["cam".into()])[..],
+            script.send_command("play", 3.0, &["cam".into()])[..],
             [ServerEvent::Play { .. }]
         ));
         script.server.accept_play();
-        script.raw_answers();
+        script.raw_responses();
         script
     }
 
@@ -64,28 +64,28 @@ impl Script {
             .map(|(n, v)| ((*n).to_owned(), v.clone()))
             .collect();
         let payload = command::encode("connect", 1.0, &[Value::Object(object)]);
-        self.sends(message::COMMAND, &payload)
+        self.send_message(message::COMMAND, &payload)
     }
 
-    /// A command with no object and these arguments.
-    pub(super) fn says(
+    /// Sends a command without an object, with these arguments.
+    pub(super) fn send_command(
         &mut self,
         name: &str,
         transaction: f64,
         arguments: &[Value],
     ) -> Vec<ServerEvent> {
         let values = [&[Value::Null], arguments].concat();
-        self.sends(
+        self.send_message(
             message::COMMAND,
             &command::encode(name, transaction, &values),
         )
     }
 
-    pub(super) fn sends(&mut self, message_type: u8, payload: &[u8]) -> Vec<ServerEvent> {
-        self.try_send(message_type, payload).unwrap()
+    pub(super) fn send_message(&mut self, message_type: u8, payload: &[u8]) -> Vec<ServerEvent> {
+        self.try_send_message(message_type, payload).unwrap()
     }
 
-    pub(super) fn try_send(
+    pub(super) fn try_send_message(
         &mut self,
         message_type: u8,
         payload: &[u8],
@@ -98,23 +98,23 @@ impl Script {
         Ok(events)
     }
 
-    pub(super) fn raw_answers(&mut self) -> Vec<RawMessage> {
+    pub(super) fn raw_responses(&mut self) -> Vec<RawMessage> {
         self.received
             .extend_from_slice(&drain(|| self.server.output()));
-        let mut answers = Vec::new();
-        while let Some(message) = self.answers.receive(&mut self.received).unwrap() {
-            answers.push(message);
+        let mut responses = Vec::new();
+        while let Some(message) = self.reader.receive(&mut self.received).unwrap() {
+            responses.push(message);
         }
-        answers
+        responses
     }
 
-    /// Each answer in short: a command's name and code or last value, a control message's type and numbers.
-    pub(super) fn answers(&mut self) -> Vec<String> {
-        self.raw_answers().iter().map(in_short).collect()
+    /// Returns a summary of each response: a command's name and code or last value, a control message's type and numbers.
+    pub(super) fn responses(&mut self) -> Vec<String> {
+        self.raw_responses().iter().map(summary).collect()
     }
 }
 
-pub(super) fn in_short(message: &RawMessage) -> String {
+pub(super) fn summary(message: &RawMessage) -> String {
     if !matches!(message.message_type, message::COMMAND | message::DATA) {
         return format!("{} {:02x?}", message.message_type, &message.payload[..]);
     }
@@ -132,7 +132,7 @@ pub(super) fn stream_event(event: u8) -> String {
     format!("4 [00, {event:02x}, 00, 00, 00, 01]")
 }
 
-/// What a publish of the connected client asks for.
+/// Returns the event of the connected client's publish request.
 pub(super) fn publish() -> ServerEvent {
     ServerEvent::Publish {
         app: "live".to_owned(),
