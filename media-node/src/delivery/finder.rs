@@ -135,7 +135,7 @@ impl StreamFinder {
             tokio::select! {
                 biased;
                 opened = opened => opened,
-                () = self.relay.nobody_has(&stream) => Err(NotPlayable::NotFound),
+                () = self.relay.not_found(&stream) => Err(NotPlayable::NotFound),
             }
         } else {
             let expired = Err(NotPlayable::NotFound);
@@ -150,7 +150,7 @@ impl StreamFinder {
             ClientKind::Flv | ClientKind::Ws | ClientKind::Relay => Format::Flv,
         };
         let mut cursor = stream.subscribe(format, Start::Newest, request.worker);
-        self.relay.want(&stream);
+        self.relay.demand(&stream);
         // A stream without a publisher may still hold its last frames. They are for viewers that saw it live.
         let mut states = stream.watch();
         let is_live = |state: &StreamState| state.publication.is_some() && state.playable;

@@ -1,36 +1,36 @@
-//! In which order a stream's publish is offered to the origins: rendezvous (highest random weight) hashing.
+//! The order in which a stream's publish is offered to the origins: rendezvous (highest random weight) hashing.
 //!
-//! Every edge that sees the same set takes the same origin, and an origin that comes or goes moves no stream but its
-//! own. The hash is written out because every node of every version has to compute the same one.
+//! All edges with the same set of origins choose the same one, and an origin that is added or removed moves only its own
+//! streams. The hash is implemented here because nodes of all versions must compute the same one.
 
 use std::net::SocketAddr;
 
-/// The origins of `set`, the best one for `key` first.
+/// Returns the origins of `set`, the first choice for `key` first.
 pub(super) fn rank(key: &str, set: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut ranked: Vec<(u64, SocketAddr)> = set
         .iter()
         .map(|origin| (weight(key, *origin), *origin))
         .collect();
-    // Equal weights are broken by address, or two edges could disagree.
+    // The address breaks ties between equal weights, so that all edges agree.
     ranked.sort_unstable_by(|a, b| b.cmp(a));
     ranked.into_iter().map(|(_, origin)| origin).collect()
 }
 
 fn weight(key: &str, origin: SocketAddr) -> u64 {
     let hash = fnv1a(FNV_OFFSET, key.as_bytes());
-    // No byte of UTF-8 is 0xFF: key and address cannot run into each other.
+    // UTF-8 has no byte 0xFF, so it separates key and address.
     let hash = fnv1a(hash, &[0xFF]);
     mix(fnv1a(hash, origin.to_string().as_bytes()))
 }
 
-/// FNV-1a, 64 bit.
+/// Continues an FNV-1a hash of 64 bits.
 fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME)
     })
 }
 
-/// The finalizer of SplitMix64: FNV-1a alone leaves the high bits of addresses that differ at their end alike.
+/// Applies the finalizer of SplitMix64. With FNV-1a alone, addresses that differ at their end have similar high bits.
 fn mix(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_the_same_in_every_version() {
+    fn hash_is_the_same_in_every_version() {
         assert_eq!(fnv1a(FNV_OFFSET, b"foobar"), 0x8594_4171_F739_67E8);
         assert_eq!(mix(0x9E37_79B9_7F4A_7C15), 0xE220_A839_7B1D_CDAF);
         let set = ["10.0.0.1:9090", "10.0.0.2:9090", "[fd00::3]:9090"].map(|a| a.parse().unwrap());
@@ -79,7 +79,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(8))]
 
         #[test]
-        fn streams_are_spread_evenly(set in origins()) {
+        fn streams_spread_evenly(set in origins()) {
             let mut load: HashMap<SocketAddr, usize> = HashMap::new();
             for key in keys() {
                 *load.entry(rank(&key, &set)[0]).or_default() += 1;
@@ -92,18 +92,18 @@ mod tests {
         }
 
         #[test]
-        fn an_origin_that_goes_moves_its_own_streams_only(set in origins(), gone in any::<prop::sample::Index>()) {
-            let gone = *gone.get(&set);
-            let rest: Vec<SocketAddr> = set.iter().copied().filter(|origin| *origin != gone).collect();
+        fn removed_origin_moves_only_its_own_streams(set in origins(), removed in any::<prop::sample::Index>()) {
+            let removed = *removed.get(&set);
+            let rest: Vec<SocketAddr> = set.iter().copied().filter(|origin| *origin != removed).collect();
             for key in keys().into_iter().take(500) {
                 let mut before = rank(&key, &set);
-                before.retain(|origin| *origin != gone);
+                before.retain(|origin| *origin != removed);
                 prop_assert_eq!(before, rank(&key, &rest));
             }
         }
 
         #[test]
-        fn the_order_of_the_set_does_not_matter(set in origins()) {
+        fn order_of_the_set_does_not_matter(set in origins()) {
             let unordered: HashSet<SocketAddr> = set.iter().copied().collect();
             let again: Vec<SocketAddr> = unordered.into_iter().collect();
             prop_assert_eq!(rank("live/a", &set), rank("live/a", &again));

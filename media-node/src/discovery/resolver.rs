@@ -1,7 +1,7 @@
-//! DNS as the system's own resolver would do it: search domains and `ndots`, SRV records, A and AAAA records.
+//! DNS lookups like those of the system's own resolver: search domains and `ndots`, SRV, A and AAAA records.
 //!
-//! The search list is walked here and not by hickory, because hickory reports what the last name of the list gave: a
-//! name server that does not answer for the right one would look like a Service without origins.
+//! This module tries the names of the search list itself, because hickory returns the result of the last one only: a name
+//! server that does not answer for the right name would look like a Service without origins.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -15,24 +15,24 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
-/// One question, one server: longer than any cluster's DNS needs, short enough to ask a second time soon.
+/// Time for one query to one server: longer than any cluster's DNS takes, and short enough to repeat it soon.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
-/// SRV targets that are looked up of one answer.
+/// The maximum number of SRV targets of one answer.
 const MAX_TARGETS: usize = 256;
 
-/// A resolver with the search list of the system.
-pub(super) struct Names {
+/// A resolver with a search list.
+pub(super) struct DnsResolver {
     resolver: TokioResolver,
     search: Vec<Name>,
     ndots: usize,
 }
 
-/// The resolver cannot be made.
+/// An error in the system's resolver configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("the system's resolver configuration cannot be used")]
-pub(crate) struct NamesError(#[from] NetError);
+#[error("invalid resolver configuration of the system")]
+pub(crate) struct ResolverError(#[from] NetError);
 
-/// A name could not be resolved. That it has no records is not an error.
+/// An error of a lookup. A name without records is not an error.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookupError {
     #[error("`{name}` is not a DNS name")]
@@ -41,15 +41,15 @@ pub(super) enum LookupError {
     Query { name: Name, source: Box<NetError> },
 }
 
-/// What a name stands for.
+/// The addresses of a name.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct DnsAnswer {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) valid_until: Instant,
 }
 
-impl Answer {
-    fn none() -> Self {
+impl DnsAnswer {
+    fn empty() -> Self {
         Self {
             addresses: Vec::new(),
             valid_until: Instant::now(),
@@ -57,17 +57,17 @@ impl Answer {
     }
 }
 
-/// What one fully qualified name gave.
-enum Found<T> {
+/// The result of a query for one fully qualified name.
+enum QueryResult<T> {
     Records(T),
-    /// The name is there and has no such records.
-    Nothing,
-    /// There is no such name.
+    /// The name exists and has no such records.
+    NoRecords,
+    /// The name does not exist.
     NoName,
 }
 
-impl Names {
-    pub(super) fn from_system() -> Result<Self, NamesError> {
+impl DnsResolver {
+    pub(super) fn from_system() -> Result<Self, ResolverError> {
         let (config, options) = read_system_conf()?;
         Self::new(config, options)
     }
@@ -75,8 +75,8 @@ impl Names {
     pub(super) fn new(
         config: ResolverConfig,
         mut options: ResolverOpts,
-    ) -> Result<Self, NamesError> {
-        // When to ask again is decided above, by TTL. A second cache would only delay a refresh.
+    ) -> Result<Self, ResolverError> {
+        // The caller repeats the lookup by TTL. A cache here would only delay a refresh.
         options.cache_size = 0;
         options.timeout = options.timeout.min(QUERY_TIMEOUT);
         let ndots = options.ndots;
@@ -94,39 +94,39 @@ impl Names {
         })
     }
 
-    /// The SRV records of the Service's port `internal` where there are any, else its addresses with `port`.
-    pub(super) async fn service(&self, service: &str, port: u16) -> Result<Answer, LookupError> {
+    /// Returns the SRV records of the Service's port `internal`. Without any, returns its addresses with `port`.
+    pub(super) async fn service(&self, service: &str, port: u16) -> Result<DnsAnswer, LookupError> {
         let ports = format!("_internal._tcp.{service}");
         for name in self.candidates(&ports)? {
-            // A server that knows no SRV is no reason to do without its A records.
-            if let Ok(Found::Records(lookup)) = self.query(&name, RecordType::SRV).await {
+            // A server that fails for SRV may still have the A records.
+            if let Ok(QueryResult::Records(lookup)) = self.query(&name, RecordType::SRV).await {
                 return self.targets(&lookup).await;
             }
         }
         self.addresses(service, port).await
     }
 
-    /// The A and AAAA records of `name`, with `port`.
-    pub(super) async fn addresses(&self, name: &str, port: u16) -> Result<Answer, LookupError> {
+    /// Returns the A and AAAA records of `name`, with `port`.
+    pub(super) async fn addresses(&self, name: &str, port: u16) -> Result<DnsAnswer, LookupError> {
         let candidates = self.candidates(name)?;
         let searched = candidates.len() > 1;
         let mut missing = false;
         for (index, name) in candidates.iter().enumerate() {
             match self.hosts(name, port).await {
-                Ok(Found::Records(answer)) => return Ok(answer),
-                Ok(Found::Nothing) => return Ok(Answer::none()),
-                Ok(Found::NoName) => missing = true,
-                // The cluster has said that there is no such name. That the outside world, which is asked for the
-                // bare name at the very end, cannot be reached from here changes nothing about it.
+                Ok(QueryResult::Records(answer)) => return Ok(answer),
+                Ok(QueryResult::NoRecords) => return Ok(DnsAnswer::empty()),
+                Ok(QueryResult::NoName) => missing = true,
+                // The cluster's DNS replied that the name does not exist. The last query, for the bare name, goes to
+                // the DNS outside of the cluster, and its failure does not change that.
                 Err(_) if missing && searched && index + 1 == candidates.len() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Answer::none())
+        Ok(DnsAnswer::empty())
     }
 
-    /// The fully qualified names to try, in order. The bare name is not among them where it ends in `svc`, which is no
-    /// top-level domain, and there is a search list.
+    /// Returns the fully qualified names to try, in order. With a search list, a bare name that ends in `svc`, which is
+    /// no top-level domain, is not among them.
     fn candidates(&self, name: &str) -> Result<Vec<Name>, LookupError> {
         let invalid = || LookupError::Name {
             name: name.to_owned(),
@@ -140,7 +140,7 @@ impl Names {
             .iter()
             .filter_map(|domain| bare.clone().append_domain(domain).ok())
             .collect();
-        // A Service has no name outside of its cluster, and to ask there can take longer than its Pods take to come.
+        // A Service has no name outside of its cluster, and a query there can take longer than its Pods take to start.
         if bare.iter().next_back() == Some(b"svc".as_slice()) && !candidates.is_empty() {
             return Ok(candidates);
         }
@@ -154,7 +154,7 @@ impl Names {
         Ok(candidates)
     }
 
-    async fn targets(&self, lookup: &Lookup) -> Result<Answer, LookupError> {
+    async fn targets(&self, lookup: &Lookup) -> Result<DnsAnswer, LookupError> {
         let records = lookup
             .answers()
             .iter()
@@ -165,12 +165,12 @@ impl Names {
         let hosts = records
             .take(MAX_TARGETS)
             .map(|(target, port)| async move { self.hosts(&target, port).await });
-        let mut answer = Answer {
+        let mut answer = DnsAnswer {
             addresses: Vec::new(),
             valid_until: lookup.valid_until(),
         };
         for host in join_all(hosts).await {
-            if let Found::Records(host) = host? {
+            if let QueryResult::Records(host) = host? {
                 answer.addresses.extend(host.addresses);
                 answer.valid_until = answer.valid_until.min(host.valid_until);
             }
@@ -178,18 +178,18 @@ impl Names {
         Ok(answer)
     }
 
-    /// Both families. Only what both agree on counts as nothing: half an answer is no empty one.
-    async fn hosts(&self, name: &Name, port: u16) -> Result<Found<Answer>, LookupError> {
+    /// Queries both address families. The answer is empty only when both are: half an answer is not an empty one.
+    async fn hosts(&self, name: &Name, port: u16) -> Result<QueryResult<DnsAnswer>, LookupError> {
         let (v4, v6) = join(
             self.query(name, RecordType::A),
             self.query(name, RecordType::AAAA),
         )
         .await;
-        let mut found: Option<Answer> = None;
+        let mut found: Option<DnsAnswer> = None;
         for lookup in [&v4, &v6] {
-            if let Ok(Found::Records(lookup)) = lookup {
+            if let Ok(QueryResult::Records(lookup)) = lookup {
                 let addresses = addresses(lookup).map(|ip| SocketAddr::new(ip, port));
-                let answer = found.get_or_insert_with(|| Answer {
+                let answer = found.get_or_insert_with(|| DnsAnswer {
                     addresses: Vec::new(),
                     valid_until: lookup.valid_until(),
                 });
@@ -198,15 +198,19 @@ impl Names {
             }
         }
         if let Some(answer) = found {
-            return Ok(Found::Records(answer));
+            return Ok(QueryResult::Records(answer));
         }
         match (v4?, v6?) {
-            (Found::NoName, Found::NoName) => Ok(Found::NoName),
-            _ => Ok(Found::Nothing),
+            (QueryResult::NoName, QueryResult::NoName) => Ok(QueryResult::NoName),
+            _ => Ok(QueryResult::NoRecords),
         }
     }
 
-    async fn query(&self, name: &Name, kind: RecordType) -> Result<Found<Lookup>, LookupError> {
+    async fn query(
+        &self,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<QueryResult<Lookup>, LookupError> {
         match self.resolver.lookup(name.clone(), kind).await {
             Ok(lookup)
                 if lookup
@@ -214,11 +218,11 @@ impl Names {
                     .iter()
                     .any(|record| record.record_type() == kind) =>
             {
-                Ok(Found::Records(lookup))
+                Ok(QueryResult::Records(lookup))
             }
-            Ok(_) => Ok(Found::Nothing),
-            Err(error) if error.is_nx_domain() => Ok(Found::NoName),
-            Err(error) if error.is_no_records_found() => Ok(Found::Nothing),
+            Ok(_) => Ok(QueryResult::NoRecords),
+            Err(error) if error.is_nx_domain() => Ok(QueryResult::NoName),
+            Err(error) if error.is_no_records_found() => Ok(QueryResult::NoRecords),
             Err(source) => Err(LookupError::Query {
                 name: name.clone(),
                 source: Box::new(source),

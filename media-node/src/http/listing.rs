@@ -76,7 +76,7 @@ impl StreamList {
         {
             return streams.clone();
         }
-        let answers = self.relay.ask_origins("/api/v1/streams").await;
+        let answers = self.relay.fetch_from_origins("/api/v1/streams").await;
         let read = |answer: &bytes::Bytes| serde_json::from_slice::<Vec<_>>(answer).ok();
         let streams: Vec<_> = answers.iter().filter_map(read).flatten().collect();
         *cache = Some((Instant::now(), streams.clone()));

@@ -54,11 +54,11 @@ async fn answer(
     request: Request<Incoming>,
     worker: usize,
 ) -> Response<Body> {
-    if request.uri().path().starts_with("/relay/v1/") {
-        return context.relay.serve(request, worker).await;
-    }
-    let mut response = route(context, request.method(), request.uri().path());
-    context.relay.sign(&mut response);
+    let mut response = match request.uri().path().starts_with("/relay/v1/") {
+        true => context.relay.serve(request, worker).await,
+        false => route(context, request.method(), request.uri().path()),
+    };
+    context.relay.add_node_id(&mut response);
     response
 }
 
@@ -110,7 +110,7 @@ fn metrics(context: &InternalContext) -> Response<Body> {
         connections: context.connections(),
         draining: context.phase() != Phase::Running,
         relay_pulls: relays.pulls,
-        relay_forwards: relays.pushes,
+        relay_forwards: relays.forwards,
         relay_switches: relays.switches,
         relay_failures: relays.failures,
     });

@@ -1,25 +1,37 @@
-//! An origin tells the others of a publication that began here: older ones there are closed.
+//! Announcing a publication that starts on an origin: the other origins close older ones of the same stream.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::future::join_all;
 use http::{Method, StatusCode};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::client::nothing;
+use super::client::empty;
+use super::context::RelayContext;
 use super::protocol::{Parameters, SUPERSEDE};
-use super::{Backoff, Relay};
 
-/// What an origin has to answer.
-const ANSWER: Duration = Duration::from_secs(1);
+/// Announces a publication to every origin once, and to those that appear later, until the result is dropped.
+pub(super) fn start_announcing(
+    context: &Arc<RelayContext>,
+    key: &StreamKey,
+    epoch: Epoch,
+) -> DropGuard {
+    let ended = CancellationToken::new();
+    let (context, key, token) = (Arc::clone(context), key.clone(), ended.clone());
+    Arc::clone(&context).spawn(move |_| async move {
+        let announcing = announce(&context, &key, epoch);
+        token.run_until_cancelled(announcing).await;
+    });
+    ended.drop_guard()
+}
 
-/// Tells every origin once, and every one that appears later, until the caller has enough.
-pub(super) async fn announce(relay: &Relay, key: &StreamKey, epoch: Epoch) {
-    let Some(origins) = relay.origins() else {
+async fn announce(context: &RelayContext, key: &StreamKey, epoch: Epoch) {
+    let Some(origins) = &context.origins else {
         return;
     };
     let uri = Parameters {
@@ -27,20 +39,20 @@ pub(super) async fn announce(relay: &Relay, key: &StreamKey, epoch: Epoch) {
         ..Parameters::of(key)
     }
     .uri(SUPERSEDE);
-    let mut told: HashSet<SocketAddr> = HashSet::new();
+    let mut confirmed: HashSet<SocketAddr> = HashSet::new();
     let mut changes = origins.changes();
-    let mut backoff = Backoff::new();
+    let mut backoff = context.backoff();
     loop {
         let set = changes.borrow_and_update().clone();
-        let untold: Vec<SocketAddr> = set
+        let pending: Vec<SocketAddr> = set
             .iter()
             .copied()
-            .filter(|one| !told.contains(one))
+            .filter(|origin| !confirmed.contains(origin))
             .collect();
-        let answers = join_all(untold.iter().map(|origin| tell(relay, *origin, &uri))).await;
-        let heard = untold.iter().zip(answers).filter(|(_, heard)| *heard);
-        told.extend(heard.map(|(origin, _)| *origin));
-        if set.iter().all(|origin| told.contains(origin)) {
+        let requests = pending.iter().map(|origin| send(context, *origin, &uri));
+        let results = pending.iter().zip(join_all(requests).await);
+        confirmed.extend(results.filter(|(_, ok)| *ok).map(|(origin, _)| *origin));
+        if set.iter().all(|origin| confirmed.contains(origin)) {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -51,10 +63,12 @@ pub(super) async fn announce(relay: &Relay, key: &StreamKey, epoch: Epoch) {
     }
 }
 
-async fn tell(relay: &Relay, origin: SocketAddr, uri: &str) -> bool {
-    let told = async {
-        let mut connection = relay.connect(origin).await?;
-        connection.send(Method::POST, uri, nothing()).await
+/// Returns whether the origin confirmed.
+async fn send(context: &RelayContext, origin: SocketAddr, uri: &str) -> bool {
+    let response = async {
+        let mut connection = context.connect(origin).await?;
+        connection.send(Method::POST, uri, empty()).await
     };
-    matches!(timeout(ANSWER, told).await, Ok(Ok(answer)) if answer.status() == StatusCode::OK)
+    let response = timeout(context.timeouts().conflict.announce, response).await;
+    matches!(response, Ok(Ok(response)) if response.status() == StatusCode::OK)
 }

@@ -1,4 +1,4 @@
-//! A log as the body of a message: to a node that pulls, and to an origin that a publish is forwarded to.
+//! A stream's log as an HTTP body: in the response to a pull, and in the request that forwards a publication.
 
 use std::sync::Arc;
 
@@ -7,62 +7,64 @@ use futures::stream::unfold;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use media_engine::{Batch, Cursor, CursorEvent, PublicationSource, StreamState};
+use media_engine::{Batch, Cursor, CursorEvent, StreamState};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::context::is_published;
 use crate::state::clients::{ClientGuard, StopReason};
 
-/// Reads a log for as long as it is to be sent. hyper asks for more only while the peer takes it; a peer that does not
-/// is outrun like any other reader.
-pub(super) struct Outflow {
+/// A reader of a log, until its end condition. hyper polls it only while the peer accepts bytes; a slow peer lags like
+/// any other reader.
+pub(super) struct RelayBody {
     cursor: Cursor,
-    until: Until,
+    end: EndCondition,
     client: Arc<ClientGuard>,
 }
 
-/// When what is in the log is the end.
-pub(super) enum Until {
-    /// The stream is not published here any more, or the client is let go.
+/// When the body ends. The messages that are in the log by then are still sent.
+pub(super) enum EndCondition {
+    /// The stream is no longer published here, or the client is disconnected.
     Unpublished(watch::Receiver<StreamState>),
-    /// The encoder is gone, or the stream is forwarded elsewhere.
+    /// The encoder disconnected, or the stream is forwarded to another origin.
     Finished(CancellationToken),
-    /// Now.
-    Over,
+    /// It is reached.
+    Reached,
 }
 
-impl Outflow {
-    pub(super) fn new(cursor: Cursor, until: Until, client: Arc<ClientGuard>) -> Self {
+impl RelayBody {
+    pub(super) fn new(cursor: Cursor, end: EndCondition, client: Arc<ClientGuard>) -> Self {
         Self {
             cursor,
-            until,
+            end,
             client,
         }
     }
 
-    pub(super) fn body<E: 'static>(self) -> UnsyncBoxBody<Bytes, E> {
-        let frames = unfold(self, |mut outflow| async move {
-            let batch = outflow.next().await?;
-            let bytes = outflow.flat(batch);
-            Some((Ok(Frame::data(bytes)), outflow))
+    pub(super) fn boxed<E: 'static>(self) -> UnsyncBoxBody<Bytes, E> {
+        let frames = unfold(self, |mut body| async move {
+            let batch = body.next().await?;
+            let bytes = body.contiguous(batch);
+            Some((Ok(Frame::data(bytes)), body))
         });
         StreamBody::new(frames).boxed_unsync()
     }
 
     async fn next(&mut self) -> Option<Batch> {
         loop {
-            if self.until.is_over() {
+            if self.end.is_reached() {
                 return batch(self.cursor.try_next()?);
             }
             tokio::select! {
                 next = self.cursor.next() => return batch(next),
-                () = self.until.changed(&self.client) => {}
+                () = self.end.changed(&self.client) => {}
             }
         }
     }
 
-    /// One copy of a segment for each node, not for each viewer: cheaper than the head of every chunk in between.
-    fn flat(&self, mut batch: Batch) -> Bytes {
+    /// Copies a segment into one buffer. A node gets one copy for all of its viewers, which is cheaper than an HTTP
+    /// chunk for each part.
+    fn contiguous(&self, mut batch: Batch) -> Bytes {
         self.client.sent(batch.len());
         if batch.lagged {
             self.client.lagged();
@@ -71,12 +73,12 @@ impl Outflow {
     }
 }
 
-impl Until {
-    fn is_over(&mut self) -> bool {
+impl EndCondition {
+    fn is_reached(&mut self) -> bool {
         match self {
             Self::Unpublished(states) => !is_published(&states.borrow_and_update()),
             Self::Finished(finished) => finished.is_cancelled(),
-            Self::Over => true,
+            Self::Reached => true,
         }
     }
 
@@ -86,23 +88,15 @@ impl Until {
                 // The sender lives as long as the stream, which the cursor holds.
                 _ = states.changed() => {}
                 reason = client.stopped() => match reason {
-                    // A leaving node serves the others for as long as it has what they pull.
+                    // A draining node serves other nodes until the publication ends.
                     StopReason::Draining => {}
-                    StopReason::Kicked | StopReason::Now => *self = Self::Over,
+                    StopReason::Kicked | StopReason::Now => *self = Self::Reached,
                 },
             },
             Self::Finished(finished) => finished.cancelled().await,
-            Self::Over => {}
+            Self::Reached => {}
         }
     }
-}
-
-/// Whether other nodes may pull the stream from here: copies are never passed on, so that there are no loops.
-pub(super) fn is_published(state: &StreamState) -> bool {
-    state
-        .publication
-        .as_ref()
-        .is_some_and(|publication| publication.source != PublicationSource::Pulled)
 }
 
 fn batch(next: CursorEvent) -> Option<Batch> {

@@ -1,4 +1,4 @@
-//! One HTTP connection to another node. Nothing is pooled: a relay is one long request, a question is one short one.
+//! HTTP connections to other nodes. Nothing is pooled: a relay is one long request, a status is one short one.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,43 +18,43 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::Relay;
 use super::protocol::NODE;
 
-/// A lost SYN is sent again after one second: less would give up a node in another zone for one lost packet.
+/// Time to connect. A lost SYN is sent again after one second, so that one lost packet does not fail the connection.
 const CONNECT: Duration = Duration::from_secs(2);
-/// A peer that acknowledges nothing for so long is gone, also while this node only listens (keepalive).
-const UNANSWERED: Duration = Duration::from_secs(4);
-/// Bytes of a short answer.
-const MAX_ANSWER: usize = 16 << 10;
+/// Time after which a peer that acknowledges nothing is lost, also while this node only receives (keepalive).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+/// Bytes of a short response.
+const MAX_RESPONSE: usize = 16 << 10;
 
-/// The body of a request: none, or a stream that is forwarded.
-pub(super) type Outgoing = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of a request: none, or a forwarded stream.
+pub(super) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A connection to another node's internal port; closed when dropped.
-pub(super) struct Connection {
+/// A connection to another node's internal port. Dropping it closes it.
+pub(super) struct NodeConnection {
     peer: SocketAddr,
-    /// What this node calls itself.
+    /// The id of this node.
     node: HeaderValue,
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<RequestBody>,
     driver: JoinHandle<()>,
 }
 
-/// Why another node did not answer.
+/// An error of a request to another node.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     #[error("no connection")]
     Connect(#[source] io::Error),
-    #[error("no answer in {0:?}")]
+    #[error("no response in {0:?}")]
     Timeout(Duration),
     #[error("the request failed")]
     Request(#[source] hyper::Error),
-    #[error("the answer cannot be read: {0}")]
-    Answer(String),
+    #[error("unexpected response: {0}")]
+    Response(String),
 }
 
-impl Connection {
-    async fn open(peer: SocketAddr, node: HeaderValue) -> Result<Self, ClientError> {
+impl NodeConnection {
+    /// Connects to `peer`. `node` is the id of this node.
+    pub(super) async fn open(peer: SocketAddr, node: HeaderValue) -> Result<Self, ClientError> {
         let connect = timeout(CONNECT, TcpStream::connect(peer)).await;
         let stream = connect
             .map_err(|_| ClientError::Timeout(CONNECT))?
@@ -62,7 +62,7 @@ impl Connection {
         configure(&stream).map_err(ClientError::Connect)?;
         let handshake = Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(ClientError::Request)?;
-        // How a connection ended is known from what was asked over it.
+        // The requests report how the connection ended.
         let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Self {
             peer,
@@ -72,12 +72,12 @@ impl Connection {
         })
     }
 
-    /// Sends a request and waits for the head of its answer, for as long as it takes.
+    /// Sends a request and waits for the headers of the response, without a time limit.
     pub(super) async fn send(
         &mut self,
         method: Method,
         uri: &str,
-        body: Outgoing,
+        body: RequestBody,
     ) -> Result<Response<Incoming>, ClientError> {
         self.sender.ready().await.map_err(ClientError::Request)?;
         let host = HeaderValue::from_str(&self.peer.to_string());
@@ -90,7 +90,7 @@ impl Connection {
         }
         let request = request
             .body(body)
-            .map_err(|error| ClientError::Answer(error.to_string()))?;
+            .map_err(|error| ClientError::Response(error.to_string()))?;
         self.sender
             .send_request(request)
             .await
@@ -98,38 +98,32 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for NodeConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl Relay {
-    pub(super) async fn connect(&self, peer: SocketAddr) -> Result<Connection, ClientError> {
-        Connection::open(peer, self.0.node.clone()).await
-    }
-}
-
-/// No body.
-pub(super) fn nothing() -> Outgoing {
+/// Returns an empty body.
+pub(super) fn empty() -> RequestBody {
     Empty::new().boxed_unsync()
 }
 
-/// Reads a short answer.
+/// Reads a short response.
 pub(super) async fn json<T: DeserializeOwned>(
-    answer: Response<Incoming>,
+    response: Response<Incoming>,
 ) -> Result<T, ClientError> {
-    let body = collect(answer, MAX_ANSWER).await?;
-    serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
+    let body = collect(response, MAX_RESPONSE).await?;
+    serde_json::from_slice(&body).map_err(|error| ClientError::Response(error.to_string()))
 }
 
-/// Reads an answer of `limit` bytes at most.
+/// Reads a response of at most `limit` bytes.
 pub(super) async fn collect(
-    answer: Response<Incoming>,
+    response: Response<Incoming>,
     limit: usize,
 ) -> Result<Bytes, ClientError> {
-    let body = Limited::new(answer.into_body(), limit).collect().await;
-    let body = body.map_err(|error| ClientError::Answer(error.to_string()))?;
+    let body = Limited::new(response.into_body(), limit).collect().await;
+    let body = body.map_err(|error| ClientError::Response(error.to_string()))?;
     Ok(body.to_bytes())
 }
 
@@ -141,6 +135,6 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
         .with_interval(Duration::from_secs(1));
     socket.set_tcp_keepalive(&keepalive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNANSWERED))?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(())
 }

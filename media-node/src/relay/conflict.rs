@@ -1,4 +1,4 @@
-//! Before an encoder may begin: which epoch its publication gets, and whether the cluster lets it in.
+//! Conflicts between publications of one stream: which epoch a new publication gets, and whether it may start.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,116 +8,112 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::{Instant, sleep};
 
-use super::body::is_published;
-use super::survey::{Survey, Until};
-use super::{Backoff, Refusal, Relay};
+use super::context::{RelayContext, is_published};
+use super::rejection::PublishRejection;
+use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
 
-/// How long an encoder waits for an answer at most, beside one question that is under way.
-const LIMIT: Duration = Duration::from_millis(1500);
+/// The number of low bits of an epoch that are random. Two nodes whose clocks are both behind a third one's would
+/// otherwise choose the same next epoch, and two publications with one epoch would be spliced into one. The order of
+/// events within 4 ms is lost, which is faster than any encoder reconnects.
+const RANDOM_BITS: u32 = 12;
 
-/// How long the first answer of the name servers is waited for.
-const RESOLVE: Duration = Duration::from_millis(500);
-
-/// The lower bits of an epoch are taken by lot. Two nodes whose clocks are behind a third one's would otherwise both
-/// take the number after its, and two publications of one epoch would be spliced into one. Costs 4 ms of the order of
-/// events, which no encoder can reconnect in.
-const LOT_BITS: u32 = 12;
-
-impl Relay {
-    /// The epoch that an encoder may publish `key` with.
-    ///
-    /// All origins are asked for what they know of the stream. The new epoch is above all that they say: a clock that
-    /// is ahead elsewhere must not make the new publication look like the old one. With policy `reject`, one that has
-    /// it refuses the encoder.
-    ///
-    /// An origin lets the encoder in whether or not others answer. An edge that reaches no origin refuses it, because
-    /// nobody else could watch it and the encoder would not know; unless somebody watches the stream here, for whom it
-    /// goes on, and which is forwarded as soon as there is an origin.
-    ///
-    /// # Errors
-    /// With what the encoder is to be told.
-    pub(crate) async fn admit(&self, key: &StreamKey) -> Result<Epoch, Refusal> {
-        let reject = self.0.config.stream.duplicate_publish == DuplicatePublish::Reject;
-        if reject && self.is_published_here(key) {
-            return Err(Refusal::AlreadyPublished);
-        }
-        let mut known = self.known_here(key);
-        if self.0.origins.is_some() {
-            let survey = self.reach(key).await?;
-            if reject && survey.newest().is_some() {
-                return Err(Refusal::AlreadyPublished);
-            }
-            known = survey
-                .answers
-                .iter()
-                .map(super::survey::Answer::epoch)
-                .chain(known)
-                .max();
-        }
-        Ok(after(known, now().0, lot(key)))
+/// Returns the epoch with which an encoder may publish `key`.
+///
+/// The new epoch is higher than all that the origins know of the stream: with a clock that is ahead elsewhere, the new
+/// publication must not look older than the previous one. With policy `reject`, an existing publication rejects the
+/// encoder.
+///
+/// An origin accepts the encoder even if no other origin replies. An edge that reaches no origin rejects it, because
+/// nobody else could watch the stream and the encoder would not notice. If the stream has viewers on the edge, the
+/// encoder is accepted for them, and the stream is forwarded as soon as there is an origin.
+///
+/// # Errors
+/// The reason for which the encoder is rejected.
+pub(super) async fn resolve_conflict(
+    context: &RelayContext,
+    key: &StreamKey,
+) -> Result<Epoch, PublishRejection> {
+    let policy = context.settings.stream.duplicate_publish;
+    let reject = policy == DuplicatePublish::Reject;
+    if reject && is_published_here(context, key) {
+        return Err(PublishRejection::AlreadyPublished);
     }
-
-    fn known_here(&self, key: &StreamKey) -> Option<Epoch> {
-        let (epoch, _) = self.0.registry.find(key)?.position()?;
-        Some(epoch)
-    }
-
-    fn is_published_here(&self, key: &StreamKey) -> bool {
-        self.0
-            .registry
-            .find(key)
-            .is_some_and(|stream| is_published(&stream.state()))
-    }
-
-    async fn reach(&self, key: &StreamKey) -> Result<Survey, Refusal> {
-        let begun = Instant::now();
-        if let Some(origins) = self.origins()
-            && !self.is_watched(key)
-        {
-            // A node that has just started may not have resolved their name.
-            origins.known(RESOLVE).await;
+    let mut latest = latest_here(context, key);
+    if context.origins.is_some() {
+        let survey = reach_origins(context, key).await?;
+        if reject && survey.newest().is_some() {
+            return Err(PublishRejection::AlreadyPublished);
         }
-        let mut backoff = Backoff::new();
-        loop {
-            let survey = self.survey(key, Duration::ZERO, Until::All).await;
-            if !survey.answers.is_empty() || self.0.config.role == Role::Origin {
-                return Ok(survey);
-            }
-            if self.is_watched(key) {
-                return Ok(survey);
-            }
-            if begun.elapsed() >= LIMIT {
-                return Err(Refusal::NoOrigin);
-            }
-            sleep(backoff.next()).await;
-        }
+        let elsewhere = survey.replies.iter().map(OriginStatus::epoch);
+        latest = elsewhere.chain(latest).max();
     }
+    Ok(next_epoch(latest, now(), random(key)))
+}
 
-    fn is_watched(&self, key: &StreamKey) -> bool {
-        self.0
-            .registry
-            .find(key)
-            .is_some_and(|stream| stream.state().viewers > 0)
+fn latest_here(context: &RelayContext, key: &StreamKey) -> Option<Epoch> {
+    let (epoch, _) = context.registry.find(key)?.position()?;
+    Some(epoch)
+}
+
+fn is_published_here(context: &RelayContext, key: &StreamKey) -> bool {
+    let stream = context.registry.find(key);
+    stream.is_some_and(|stream| is_published(&stream.state()))
+}
+
+fn has_viewers(context: &RelayContext, key: &StreamKey) -> bool {
+    let stream = context.registry.find(key);
+    stream.is_some_and(|stream| stream.state().viewers > 0)
+}
+
+async fn reach_origins(
+    context: &RelayContext,
+    key: &StreamKey,
+) -> Result<Survey, PublishRejection> {
+    let timeouts = context.timeouts().conflict;
+    let start = Instant::now();
+    if let Some(origins) = &context.origins
+        && !has_viewers(context, key)
+    {
+        // A node that has just started may not have resolved their name.
+        origins.known(timeouts.resolve).await;
+    }
+    let mut backoff = context.backoff();
+    loop {
+        let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
+        if !survey.replies.is_empty() || context.settings.role == Role::Origin {
+            return Ok(survey);
+        }
+        if has_viewers(context, key) {
+            return Ok(survey);
+        }
+        if start.elapsed() >= timeouts.reach {
+            return Err(PublishRejection::NoOrigin);
+        }
+        sleep(backoff.next()).await;
     }
 }
 
-/// An epoch that begins now.
-fn now() -> Epoch {
+/// Returns an epoch above `latest` and not before `now`, with random low bits.
+fn next_epoch(latest: Option<Epoch>, now: u64, random: u64) -> Epoch {
+    let least = latest.map_or(now, |latest| now.max(latest.0.saturating_add(1)));
+    let mask = (1 << RANDOM_BITS) - 1;
+    Epoch(
+        (least | mask)
+            .saturating_add(1)
+            .saturating_add(random & mask),
+    )
+}
+
+/// Returns the time in microseconds since 1970.
+fn now() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    Epoch(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// An epoch above `known` and not before `now`, with a lot in its lower bits.
-fn after(known: Option<Epoch>, now: u64, lot: u64) -> Epoch {
-    let least = known.map_or(now, |known| now.max(known.0.saturating_add(1)));
-    let mask = (1 << LOT_BITS) - 1;
-    Epoch((least | mask).saturating_add(1).saturating_add(lot & mask))
-}
-
-/// The standard library's hash maps are seeded by the system's random numbers: enough for a lot.
-fn lot(key: &StreamKey) -> u64 {
+/// Returns a random number: the seed of the standard library's hash maps comes from the system's random numbers.
+fn random(key: &StreamKey) -> u64 {
     RandomState::new().hash_one(key)
 }
 
@@ -126,19 +122,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_is_after_what_is_known_even_if_that_lies_in_the_future() {
-        for known in [0, 999, 1_000_000, 5_000_000_000] {
-            for lot in [0, 1, 4095, u64::MAX] {
-                let epoch = after(Some(Epoch(known)), 1_000_000, lot);
-                assert!(epoch.0 > known && epoch.0 > 1_000_000);
-                assert!(epoch.0 <= known.max(1_000_000) + 2 * 4096);
+    fn next_epoch_is_above_the_latest_even_if_that_is_in_the_future() {
+        for latest in [0, 999, 1_000_000, 5_000_000_000] {
+            for random in [0, 1, 4095, u64::MAX] {
+                let epoch = next_epoch(Some(Epoch(latest)), 1_000_000, random);
+                assert!(epoch.0 > latest && epoch.0 > 1_000_000);
+                assert!(epoch.0 <= latest.max(1_000_000) + 2 * 4096);
             }
         }
     }
 
     #[test]
-    fn two_nodes_with_late_clocks_do_not_take_the_same_epoch() {
-        let known = Some(Epoch(1 << 40));
-        assert_ne!(after(known, 5, 17), after(known, 6, 18));
+    fn nodes_with_late_clocks_choose_different_epochs() {
+        let latest = Some(Epoch(1 << 40));
+        assert_ne!(next_epoch(latest, 5, 17), next_epoch(latest, 6, 18));
     }
 }

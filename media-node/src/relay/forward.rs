@@ -1,18 +1,18 @@
-//! What happens to a stream that an encoder publishes here: an edge forwards it to an origin, an origin tells the others.
+//! Forwarding, on an edge: what an encoder publishes here is sent to one origin.
 //!
-//! An edge forwards to the first origin in rendezvous order that it reaches. When that one is lost it goes on with the
-//! next one, where it left off: the log has what the new origin lacks, and what it has already it drops. When that one
-//! is leaving, another one takes over first. The encoder notices nothing.
+//! The edge takes the first origin in rendezvous order that it reaches. When it loses that origin, it continues with the
+//! next one where it stopped: the log has the messages that the new origin lacks, and the origin drops those that it has.
+//! When the origin drains, another one takes over first. The encoder does not notice.
 
+mod source;
 mod upstream;
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use media_engine::{Start, Stream};
+use media_engine::Stream;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::sync::watch;
@@ -20,213 +20,217 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
-use super::announce::announce;
-use super::{Backoff, Gauge, Refusal, Relay};
-use upstream::{Link, LinkState, Over};
+use super::announce::start_announcing;
+use super::context::RelayContext;
+use super::rejection::PublishRejection;
+use source::ForwardSource;
+use upstream::{Upstream, UpstreamEnd, UpstreamState};
 
-/// How long the end of one publication may keep the beginning of the next one waiting.
-const TAIL: Duration = Duration::from_millis(500);
-/// How often an edge looks for another origin when its own is leaving and there was none.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// A publication on its way to the cluster, for as long as this lives.
-pub(crate) struct Carried {
-    refused: watch::Receiver<Option<Refusal>>,
+/// Makes a publication known in the cluster while this lives.
+pub(crate) struct Forwarding {
+    rejection: watch::Receiver<Option<PublishRejection>>,
     _ended: Option<DropGuard>,
 }
 
-impl Carried {
-    /// There is no cluster.
-    pub(super) fn nowhere() -> Self {
-        let (_, refused) = watch::channel(None);
+impl Forwarding {
+    /// Returns the forwarding of a node that is alone: it does nothing.
+    pub(super) fn none() -> Self {
+        let (_, rejection) = watch::channel(None);
         Self {
-            refused,
+            rejection,
             _ended: None,
         }
     }
 
-    /// Tells the other origins that a newer publication is here.
-    pub(super) fn announce(relay: &Relay, key: &StreamKey, epoch: Epoch) -> Self {
-        let (_, refused) = watch::channel(None);
-        let ended = CancellationToken::new();
-        if relay.origins().is_some() {
-            let (relay, key, ended) = (relay.clone(), key.clone(), ended.clone());
-            relay.clone().spawn(move |_| async move {
-                ended
-                    .run_until_cancelled(announce(&relay, &key, epoch))
-                    .await;
-            });
-        }
+    /// Announces the publication to the other origins.
+    pub(super) fn announce(context: &Arc<RelayContext>, key: &StreamKey, epoch: Epoch) -> Self {
         Self {
-            refused,
-            _ended: Some(ended.drop_guard()),
+            _ended: Some(start_announcing(context, key, epoch)),
+            ..Self::none()
         }
     }
 
-    /// Forwards the stream to an origin.
-    pub(super) fn forward(relay: &Relay, stream: &Arc<Stream>, epoch: Epoch) -> Self {
-        let (refuse, refused) = watch::channel(None);
-        let ended = CancellationToken::new();
-        let (over, before) = relay.enter_forward(stream.key());
-        let (relay, stream, token) = (relay.clone(), Arc::clone(stream), ended.clone());
-        relay.clone().spawn(move |worker| {
-            let forward = Forward {
-                relay,
-                stream,
-                epoch,
-                worker,
-                begun: Instant::now(),
-                ended: token,
-            };
-            async move {
-                if let Some(mut before) = before {
-                    // What the encoder sent last before it came again would be lost to the one that takes over.
-                    drop(timeout(TAIL, before.changed()).await);
-                }
-                if let Some(refusal) = forward.run().await {
-                    refuse.send_replace(Some(refusal));
-                }
-                drop(over);
-            }
-        });
-        Self {
-            refused,
-            _ended: Some(ended.drop_guard()),
-        }
-    }
-
-    /// Resolves when the cluster does not want the publication, and never otherwise.
-    pub(crate) async fn refused(&self) -> Refusal {
-        let mut refused = self.refused.clone();
-        match refused
-            .wait_for(Option::is_some)
-            .await
-            .map(|refusal| *refusal)
-        {
-            Ok(Some(refusal)) => refusal,
+    /// Waits until the cluster rejects the publication.
+    pub(crate) async fn rejected(&self) -> PublishRejection {
+        let mut rejection = self.rejection.clone();
+        let rejected = rejection.wait_for(Option::is_some).await;
+        match rejected.map(|rejection| *rejection) {
+            Ok(Some(rejection)) => rejection,
             Ok(None) | Err(_) => pending().await,
         }
     }
 }
 
-/// An edge's way to the origins for one publication.
+/// The forwarded publications of an edge. Clones share them.
 #[derive(Clone)]
-struct Forward {
-    relay: Relay,
-    stream: Arc<Stream>,
-    epoch: Epoch,
-    worker: usize,
-    begun: Instant,
-    /// The encoder is gone.
-    ended: CancellationToken,
+pub(super) struct Forwards {
+    context: Arc<RelayContext>,
+    /// The latest one of each stream. The channel closes when it ends.
+    latest: Arc<Mutex<HashMap<StreamKey, watch::Receiver<()>>>>,
 }
 
-/// Why there is no link any more.
-enum Stop {
+impl Forwards {
+    pub(super) fn new(context: Arc<RelayContext>) -> Self {
+        Self {
+            context,
+            latest: Arc::default(),
+        }
+    }
+
+    /// Forwards the publication to an origin.
+    pub(super) fn forward(&self, stream: &Arc<Stream>, epoch: Epoch) -> Forwarding {
+        let (sender, rejection) = watch::channel(None);
+        let ended = CancellationToken::new();
+        let (active, predecessor) = self.replace(stream.key());
+        let (context, stream, token) =
+            (Arc::clone(&self.context), Arc::clone(stream), ended.clone());
+        self.context.spawn(move |worker| {
+            let limit = context.timeouts().forward.predecessor;
+            let source = ForwardSource {
+                context,
+                stream,
+                epoch,
+                worker,
+                start: Instant::now(),
+                ended: token,
+            };
+            async move {
+                if let Some(mut predecessor) = predecessor {
+                    // The origin would drop the last messages of a publication that is superseded.
+                    drop(timeout(limit, predecessor.changed()).await);
+                }
+                if let Some(rejection) = (ForwardTask { source }).run().await {
+                    sender.send_replace(Some(rejection));
+                }
+                drop(active);
+            }
+        });
+        Forwarding {
+            rejection,
+            _ended: Some(ended.drop_guard()),
+        }
+    }
+
+    /// Marks the stream as forwarded until the sender is dropped. Returns the previous forward's receiver with it.
+    fn replace(&self, key: &StreamKey) -> (watch::Sender<()>, Option<watch::Receiver<()>>) {
+        let (sender, receiver) = watch::channel(());
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.retain(|_, active| active.has_changed().is_ok());
+        let predecessor = latest.insert(key.clone(), receiver);
+        (sender, predecessor)
+    }
+}
+
+/// The task of one forwarded publication.
+struct ForwardTask {
+    source: ForwardSource,
+}
+
+/// Why there is no upstream.
+enum NoUpstream {
+    /// The encoder disconnected.
     Ended,
-    Refused(Refusal),
+    Rejected(PublishRejection),
 }
 
-impl Forward {
-    /// Forwards until the encoder is gone, or until the cluster refuses it.
-    async fn run(self) -> Option<Refusal> {
-        let _gauge = Gauge::enter(&self.relay, |relay| &relay.pushes);
+impl ForwardTask {
+    /// Forwards until the encoder disconnects, or until the cluster rejects the publication.
+    async fn run(self) -> Option<PublishRejection> {
+        let counters = &self.source.context.counters;
+        let _active = counters.forward();
         let mut first = true;
         loop {
-            let link = match self.reach().await {
-                Ok(link) => link,
-                Err(Stop::Ended) => return None,
-                Err(Stop::Refused(refusal)) => return Some(refusal),
+            let upstream = match self.reach_origin().await {
+                Ok(upstream) => upstream,
+                Err(NoUpstream::Ended) => return None,
+                Err(NoUpstream::Rejected(rejection)) => return Some(rejection),
             };
             if !std::mem::replace(&mut first, false) {
-                self.relay.0.switches.fetch_add(1, Ordering::Relaxed);
+                counters.count_switch();
             }
-            match self.keep(link).await {
-                Over::Finished => return None,
-                Over::Refused(refusal) => {
-                    info!(stream = %self.stream.key(), %refusal, "forwarding refused");
-                    return Some(refusal);
+            match self.stay(upstream).await {
+                UpstreamEnd::Finished => return None,
+                UpstreamEnd::Rejected(rejection) => {
+                    info!(stream = %self.source.stream.key(), %rejection, "forwarding rejected");
+                    return Some(rejection);
                 }
-                Over::Lost(_) => {}
+                UpstreamEnd::Lost(_) => {}
             }
         }
     }
 
-    /// Tries the origins until one takes the stream.
-    async fn reach(&self) -> Result<Link, Stop> {
-        let mut backoff = Backoff::new();
+    /// Tries the origins until one accepts the stream.
+    async fn reach_origin(&self) -> Result<Upstream, NoUpstream> {
+        let key = self.source.stream.key();
+        let mut backoff = self.source.context.backoff();
         let mut warned = false;
         loop {
-            for origin in self.relay.preferred(self.stream.key()) {
-                let link = self.link(origin);
-                match link.opened().await {
-                    LinkState::Over(Over::Refused(refusal)) => return Err(Stop::Refused(refusal)),
-                    LinkState::Over(Over::Finished) => return Err(Stop::Ended),
-                    LinkState::Over(Over::Lost(_)) => {}
-                    LinkState::Opening | LinkState::Carrying { .. } => return Ok(link),
+            for origin in self.source.context.ranked_origins(key) {
+                let upstream = self.open(origin);
+                match upstream.opened().await {
+                    UpstreamState::Ended(UpstreamEnd::Rejected(rejection)) => {
+                        return Err(NoUpstream::Rejected(rejection));
+                    }
+                    UpstreamState::Ended(UpstreamEnd::Finished) => return Err(NoUpstream::Ended),
+                    UpstreamState::Ended(UpstreamEnd::Lost(_)) => {}
+                    UpstreamState::Opening | UpstreamState::Forwarding { .. } => {
+                        return Ok(upstream);
+                    }
                 }
-                if self.ended.is_cancelled() {
-                    return Err(Stop::Ended);
+                if self.source.ended.is_cancelled() {
+                    return Err(NoUpstream::Ended);
                 }
             }
             if !std::mem::replace(&mut warned, true) {
-                warn!(stream = %self.stream.key(), "no origin takes the stream");
+                warn!(stream = %key, "no origin accepts the stream");
             }
             tokio::select! {
                 () = sleep(backoff.next()) => {}
-                () = self.ended.cancelled() => return Err(Stop::Ended),
+                () = self.source.ended.cancelled() => return Err(NoUpstream::Ended),
             }
         }
     }
 
-    /// Stays with an origin for as long as it can, and moves to another one when it is leaving.
-    async fn keep(&self, mut link: Link) -> Over {
+    /// Stays with an origin until it is lost, and moves to another one while it drains.
+    async fn stay(&self, mut upstream: Upstream) -> UpstreamEnd {
+        let retry = self.source.context.timeouts().forward.successor;
         loop {
             tokio::select! {
-                over = link.over() => return over,
-                () = link.draining() => {}
+                end = upstream.ended() => return end,
+                () = upstream.draining() => {}
             }
-            match self.successor(&link).await {
+            match self.successor(&upstream).await {
                 Some(successor) => {
-                    let stream = self.stream.key();
-                    info!(%stream, from = %link.origin(), to = %successor.origin(), "origin is leaving");
-                    self.relay.0.switches.fetch_add(1, Ordering::Relaxed);
-                    link.finish();
-                    link = successor;
+                    let stream = self.source.stream.key();
+                    info!(%stream, from = %upstream.origin(), to = %successor.origin(), "origin drains");
+                    self.source.context.counters.count_switch();
+                    upstream.finish();
+                    upstream = successor;
                 }
                 None => tokio::select! {
-                    over = link.over() => return over,
-                    () = sleep(LOOK) => {}
+                    end = upstream.ended() => return end,
+                    () = sleep(retry) => {}
                 },
             }
         }
     }
 
-    /// Another origin that takes the stream and stays.
-    async fn successor(&self, link: &Link) -> Option<Link> {
-        let origins = self.relay.preferred(self.stream.key());
-        for origin in origins
+    /// Returns another origin that accepts the stream and does not drain.
+    async fn successor(&self, upstream: &Upstream) -> Option<Upstream> {
+        let origins = self.source.context.ranked_origins(self.source.stream.key());
+        let others = origins
             .into_iter()
-            .filter(|origin| *origin != link.origin())
-        {
-            let successor = self.link(origin);
-            if let LinkState::Carrying { draining: false } = successor.opened().await {
+            .filter(|origin| *origin != upstream.origin());
+        for origin in others {
+            let successor = self.open(origin);
+            if let UpstreamState::Forwarding { draining: false } = successor.opened().await {
                 return Some(successor);
             }
         }
         None
     }
 
-    fn link(&self, origin: SocketAddr) -> Link {
-        Link::open(self.clone(), origin)
-    }
-
-    /// Where an origin begins that has nothing of the publication: with all that the log has of it.
-    fn beginning(&self) -> Start {
-        match self.begun.elapsed() < self.relay.0.config.stream.window() {
-            true => Start::At(self.epoch, 0),
-            // Publications before this one have left the log.
-            false => Start::Oldest,
-        }
+    fn open(&self, origin: SocketAddr) -> Upstream {
+        Upstream::open(self.source.clone(), origin)
     }
 }

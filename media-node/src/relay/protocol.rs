@@ -1,4 +1,4 @@
-//! What the nodes say to each other over HTTP: paths, parameters and answers of `/relay/v1/*`.
+//! The protocol between nodes: paths, parameters and response bodies of `/relay/v1/*`.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use media_wire::relay::Epoch;
 use media_wire::{InvalidKey, StreamKey};
 use serde::{Deserialize, Serialize};
 
-/// The header in which a node says which one it is.
-pub(crate) const NODE: &str = "x-livecluster-node";
+/// The header with the id of the node that sends a request or a response.
+pub(super) const NODE: &str = "x-livecluster-node";
 
 pub(super) const PUBLICATION: &str = "/relay/v1/publication";
 pub(super) const PULL: &str = "/relay/v1/pull";
-pub(super) const PUSH: &str = "/relay/v1/push";
+pub(super) const FORWARD: &str = "/relay/v1/forward";
 pub(super) const SUPERSEDE: &str = "/relay/v1/supersede";
 
-/// The longest time that a node holds a question for a publication back, waiting for one to begin.
+/// The longest time that a node holds a request for a publication until one starts.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The parameters of a request. Each path has its own idea of which ones it needs.
+/// The parameters of a request. Each path requires some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parameters {
     pub(super) key: StreamKey,
     pub(super) epoch: Option<Epoch>,
     pub(super) sequence: Option<u64>,
-    /// How long a question for a publication may be held back until there is one.
+    /// Time that the node may hold a request for a publication until one starts.
     pub(super) wait: Duration,
-    /// Whether a publication that is there already stays.
+    /// Whether an existing publication stays.
     pub(super) reject: bool,
 }
 
-/// Why parameters make no sense.
+/// An error in the parameters of a request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ParametersError {
     #[error("`{name}` is missing")]
@@ -44,6 +44,7 @@ pub(super) enum ParametersError {
 }
 
 impl Parameters {
+    /// Returns the parameters that name a stream.
     pub(super) fn of(key: &StreamKey) -> Self {
         Self {
             key: key.clone(),
@@ -54,6 +55,7 @@ impl Parameters {
         }
     }
 
+    /// Parses the query of a request.
     pub(super) fn parse(query: &str) -> Result<Self, ParametersError> {
         let (mut vhost, mut app, mut stream) = (None, None, None);
         let (mut epoch, mut sequence, mut wait, mut reject) = (None, None, 0, false);
@@ -66,7 +68,7 @@ impl Parameters {
                 "sequence" => sequence = Some(number("sequence", &value)?),
                 "wait" => wait = number("wait", &value)?,
                 "policy" => reject = policy(&value)?,
-                // A newer node may say more than this one understands.
+                // A newer node may send parameters that this one does not know.
                 _ => {}
             }
         }
@@ -81,7 +83,7 @@ impl Parameters {
         })
     }
 
-    /// Path and query of a request.
+    /// Returns the path and query of a request.
     pub(super) fn uri(&self, path: &str) -> String {
         let mut query = Serializer::new(String::new());
         if let Some(vhost) = self.key.vhost() {
@@ -130,29 +132,32 @@ fn policy(value: &str) -> Result<bool, ParametersError> {
     }
 }
 
-/// What a node knows of a stream: with status 200 its publication, with status 404 the last one that it knew.
+/// The status of a stream on a node: with HTTP status 200 its publication, with 404 the last one that the node had.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Known {
+pub(super) struct PublicationStatus {
     pub(super) epoch: u64,
-    /// The number of the message that comes next here.
+    /// The number of the next message.
     pub(super) sequence: u64,
-    /// `encoder` or `forwarded`.
+    /// `encoder` or `forwarded`; empty without a publication.
     pub(super) source: String,
-    /// The node is leaving: whoever forwards to it should forward to another one.
+    /// The node is draining: an edge that forwards to it should move to another origin.
     pub(super) draining: bool,
 }
 
-/// Why a push or a supersede was answered with 409.
+/// The body of a response with HTTP status 409.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Conflict {
-    pub(super) reason: Reason,
+pub(super) struct ConflictBody {
+    pub(super) reason: ConflictReason,
 }
 
+/// Why a node refuses a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Reason {
+pub(super) enum ConflictReason {
+    /// There is a newer publication.
     Superseded,
+    /// There is a publication, and the policy is `reject`.
     AlreadyPublished,
 }
 
@@ -161,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_survive_the_query() {
+    fn parameters_survive_a_round_trip_through_the_query() {
         let key = StreamKey::new(Some("a.example"), "live/übung & co", "cam=1+2").unwrap();
         let parameters = Parameters {
             epoch: Some(Epoch(u64::MAX)),
@@ -170,15 +175,15 @@ mod tests {
             reject: true,
             ..Parameters::of(&key)
         };
-        let uri = parameters.uri(PUSH);
+        let uri = parameters.uri(FORWARD);
         let (path, query) = uri.split_once('?').unwrap();
-        assert_eq!(path, "/relay/v1/push");
+        assert_eq!(path, "/relay/v1/forward");
         assert!(query.is_ascii() && !query.contains(' '));
         assert_eq!(Parameters::parse(query).unwrap(), parameters);
     }
 
     #[test]
-    fn bad_parameters_are_named() {
+    fn invalid_parameter_is_named_in_the_error() {
         let error = |query: &str| Parameters::parse(query).unwrap_err().to_string();
         assert_eq!(error("stream=a"), "`app` is missing");
         assert_eq!(error("app=live&stream="), "the stream name is empty");

@@ -1,240 +1,226 @@
-//! Pulling a stream that viewers want and that is not published here: one task for each such stream, however many watch.
+//! Pulling streams that have viewers here and are published elsewhere: one task for each stream, for all of its viewers.
 //!
 //! ```text
-//!   somebody watches ──▶ ask all origins ──▶ pull from the newest publication ──▶ nobody watches: linger, end
-//!                          ▲      │ nobody has it              │
-//!                          └──────┘ (they answer as soon       │ ended, lost, silent, or elsewhere
-//!                          ▲         as one has)               │
-//!                          └───────────────────────────────────┘
+//!   viewers ──▶ survey the origins ──▶ pull the newest publication ──▶ no viewers: linger, end
+//!                 ▲      │ not found              │
+//!                 └──────┘ (origins hold the      │ ended, lost, silent or moved
+//!                 ▲         next survey)          │
+//!                 └───────────────────────────────┘
 //! ```
 //!
-//! While the stream is published here the task only waits. How long viewers stay without a publication is up to the
-//! engine; this task asks for as long as they do.
+//! While the stream is published here, the task only waits. The engine decides how long viewers stay without a
+//! publication; the task searches for as long as there are viewers.
 
+mod demand;
 mod session;
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media_engine::{Stream, StreamState};
+use media_wire::StreamKey;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
-use super::body::is_published;
-use super::survey::{Answer, Until};
-use super::{Backoff, Gauge, Relay};
-use session::{History, Session};
+use super::context::{RelayContext, is_published};
+use super::survey::{OriginStatus, SurveyEnd, survey};
+use demand::{Demand, SearchState};
+use session::{PullEnd, PullHistory, PullSession};
 
-/// How long origins hold a question back until they have the stream. Then all are asked again: there may be others now.
-const WAIT: Duration = Duration::from_secs(1);
-
-/// A publication that began so long ago at most, while viewers waited for it, is pulled from its beginning. Of one that was
-/// found later they get the newest pictures: they would be that much late for as long as they watch.
-const YOUNG: Duration = Duration::from_secs(5);
-
-/// What is known about a stream that is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The first answers are not there yet.
-    Asking,
-    /// Every origin was asked, and none has it.
-    Nobody,
-    /// It is pulled, or was.
-    Found,
-}
-
-/// Why a pull ended.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// Nobody watched for as long as a stream lingers.
-    Unwanted,
-    /// The origin has no publication any more, and said so by ending the answer.
-    Over,
-    /// The stream is published here now.
-    Here,
-    /// A newer publication is at another origin, or this one moved there.
-    Elsewhere(Box<Answer>),
-    /// What the origin has is older than what was known here.
-    Outdated,
-    /// The origin is gone, hangs or sends nonsense.
-    Lost(String),
-}
-
-/// The entry of a wanted stream in the table of all of them.
+/// The pulls of a node, by stream. Clones share them.
 #[derive(Clone)]
-pub(super) struct Wanted {
-    stream: Weak<Stream>,
-    verdict: watch::Receiver<Verdict>,
+pub(super) struct Pulls {
+    context: Arc<RelayContext>,
+    demands: Arc<Mutex<HashMap<StreamKey, Demand>>>,
 }
 
-impl Wanted {
-    /// Another stream may have got the key of one that ended.
-    pub(super) fn is_for(&self, stream: &Arc<Stream>) -> bool {
-        std::ptr::eq(self.stream.as_ptr(), Arc::as_ptr(stream))
+impl Pulls {
+    pub(super) fn new(context: Arc<RelayContext>) -> Self {
+        Self {
+            context,
+            demands: Arc::default(),
+        }
     }
 
-    pub(super) async fn nobody_has(mut self) {
-        // The sender goes when nobody wants the stream any more.
-        drop(
-            self.verdict
-                .wait_for(|verdict| *verdict == Verdict::Nobody)
-                .await,
-        );
+    /// Pulls the stream whenever it is not published here, until it has no viewers.
+    pub(super) fn demand(&self, stream: &Arc<Stream>) {
+        if self.context.origins.is_none() {
+            return;
+        }
+        let mut demands = self.demands();
+        let existing = demands.get(stream.key());
+        if existing.is_some_and(|demand| demand.is_for(stream)) {
+            return;
+        }
+        let task = PullTask::new(self.clone(), Arc::clone(stream));
+        demands.insert(stream.key().clone(), task.demand());
+        drop(demands);
+        self.context.spawn(move |_| task.run());
+    }
+
+    /// Waits until all origins were surveyed and none has the stream. Returns immediately when there is no demand for it.
+    pub(super) async fn not_found(&self, key: &StreamKey) {
+        let demand = self.demands().get(key).cloned();
+        if let Some(demand) = demand {
+            demand.not_found().await;
+        }
+    }
+
+    fn demands(&self) -> MutexGuard<'_, HashMap<StreamKey, Demand>> {
+        self.demands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The task of one stream.
-pub(super) struct Wish {
-    relay: Relay,
+struct PullTask {
+    pulls: Pulls,
     stream: Arc<Stream>,
     states: watch::Receiver<StreamState>,
-    verdict: watch::Sender<Verdict>,
-    /// Whether this is not the first pull.
+    search: watch::Sender<SearchState>,
+    /// Whether messages were pulled before.
     pulled: bool,
-    /// When all origins had last said that they have no publication.
+    /// When all origins last replied that they have no publication.
     absent: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    /// Somebody watches, and there is no publication here.
+enum PullNeed {
+    /// The stream has viewers, and no publication here.
     Pull,
-    /// Somebody watches what is published here.
+    /// The stream has viewers, and is published here.
     Wait,
-    /// Nobody watches.
-    Nothing,
+    /// The stream has no viewers.
+    None,
 }
 
-fn need(state: &StreamState) -> Need {
+fn need(state: &StreamState) -> PullNeed {
     if state.viewers == 0 || state.ended {
-        return Need::Nothing;
+        return PullNeed::None;
     }
     match is_published(state) {
-        true => Need::Wait,
-        false => Need::Pull,
+        true => PullNeed::Wait,
+        false => PullNeed::Pull,
     }
 }
 
-impl Wish {
-    pub(super) fn new(relay: Relay, stream: Arc<Stream>) -> Self {
-        let (states, verdict) = (stream.watch(), watch::Sender::new(Verdict::Asking));
+impl PullTask {
+    fn new(pulls: Pulls, stream: Arc<Stream>) -> Self {
+        let states = stream.watch();
         Self {
-            relay,
+            pulls,
             stream,
             states,
-            verdict,
+            search: watch::Sender::new(SearchState::Searching),
             pulled: false,
             absent: None,
         }
     }
 
-    pub(super) fn wanted(&self) -> Wanted {
-        Wanted {
-            stream: Arc::downgrade(&self.stream),
-            verdict: self.verdict.subscribe(),
-        }
+    fn demand(&self) -> Demand {
+        Demand::new(&self.stream, self.search.subscribe())
     }
 
-    pub(super) async fn follow(mut self) {
+    async fn run(mut self) {
         loop {
-            self.serve().await;
-            // A viewer that came in between has not started another task: it saw this one in the table.
-            let mut wanted = self.relay.wanted();
-            if need(&self.stream.state()) == Need::Nothing {
-                wanted.retain(|_, wish| !wish.is_for(&self.stream));
+            self.pull_while_needed().await;
+            // A viewer that joined meanwhile has not started another task, because it found this one in the table.
+            let mut demands = self.pulls.demands();
+            if need(&self.stream.state()) == PullNeed::None {
+                demands.retain(|_, demand| !demand.is_for(&self.stream));
                 return;
             }
         }
     }
 
-    /// Pulls whenever it is needed, until nobody watches.
-    async fn serve(&mut self) {
-        let mut backoff = Backoff::new();
-        let mut wait = Duration::ZERO;
+    /// Pulls whenever the stream needs it, until it has no viewers.
+    async fn pull_while_needed(&mut self) {
+        let context = Arc::clone(&self.pulls.context);
+        let key = self.stream.key().clone();
+        let mut backoff = context.backoff();
+        let mut hold = Duration::ZERO;
         loop {
-            let need_now = need(&self.states.borrow_and_update());
-            match need_now {
-                Need::Nothing => return,
-                Need::Wait => {
+            let current = need(&self.states.borrow_and_update());
+            match current {
+                PullNeed::None => return,
+                PullNeed::Wait => {
                     if self.states.changed().await.is_err() {
                         return;
                     }
                     continue;
                 }
-                Need::Pull => {}
+                PullNeed::Pull => {}
             }
-            let asked = Instant::now();
-            let relay = self.relay.clone();
-            let key = self.stream.key().clone();
+            let start = Instant::now();
             let survey = tokio::select! {
-                survey = relay.survey(&key, wait, Until::Found) => survey,
+                survey = survey(&context, &key, hold, SurveyEnd::Found) => survey,
                 () = self.no_pull_needed() => continue,
             };
-            wait = WAIT;
+            hold = context.timeouts().pull.hold;
             if survey.is_absent() {
                 self.absent = Some(Instant::now());
             }
-            if let Some(answer) = survey.newest() {
-                self.verdict.send_replace(Verdict::Found);
-                if self.pull_from(answer.clone()).await {
+            if let Some(status) = survey.newest() {
+                self.search.send_replace(SearchState::Found);
+                if self.pull_from(status.clone()).await {
                     backoff.reset();
                     continue;
                 }
             } else {
-                self.verdict.send_replace(Verdict::Nobody);
+                self.search.send_replace(SearchState::NotFound);
             }
             tokio::select! {
-                () = sleep_until(asked + backoff.next()) => {}
+                () = sleep_until(start + backoff.next()) => {}
                 () = self.no_pull_needed() => {}
             }
         }
     }
 
     async fn no_pull_needed(&mut self) {
-        // The sender lives as long as the stream, which this holds.
-        drop(
-            self.states
-                .wait_for(|state| need(state) != Need::Pull)
-                .await,
-        );
+        let no_pull = |state: &StreamState| need(state) != PullNeed::Pull;
+        // The sender lives as long as the stream, which the task holds.
+        drop(self.states.wait_for(no_pull).await);
     }
 
-    /// Pulls from one origin, and from those that the stream moves to. Returns whether it was worth it.
-    async fn pull_from(&mut self, mut answer: Answer) -> bool {
+    /// Pulls from one origin, and from those that the publication moves to. Returns whether the last one sent messages.
+    async fn pull_from(&mut self, mut status: OriginStatus) -> bool {
         loop {
-            let (ended, messages) = self.pull(&answer).await;
-            answer = match ended {
-                Ended::Elsewhere(next) if messages > 0 => *next,
+            let (end, messages) = self.pull_once(&status).await;
+            status = match end {
+                PullEnd::Moved(next) if messages > 0 => *next,
                 _ => return messages > 0,
             };
         }
     }
 
-    /// Pulls from one origin for as long as it goes.
-    async fn pull(&mut self, answer: &Answer) -> (Ended, u64) {
-        let _gauge = Gauge::enter(&self.relay, |relay| &relay.pulls);
-        let (key, origin) = (self.stream.key().clone(), answer.origin);
-        let history = History {
+    /// Pulls from one origin until the pull ends. Returns the number of messages with the end.
+    async fn pull_once(&mut self, status: &OriginStatus) -> (PullEnd, u64) {
+        let context = Arc::clone(&self.pulls.context);
+        let _active = context.counters.pull();
+        let (stream, origin) = (self.stream.key().clone(), status.origin);
+        let from_start = context.timeouts().pull.from_start;
+        let history = PullHistory {
             pulled: self.pulled,
-            awaited: self.absent.is_some_and(|absent| absent.elapsed() < YOUNG),
+            awaited: self
+                .absent
+                .is_some_and(|absent| absent.elapsed() < from_start),
         };
-        let mut session = Session::new(&self.relay, &self.stream, answer, history);
-        let ended = session.run().await;
+        let mut session = PullSession::new(&context, &self.stream, status, history);
+        let end = session.run().await;
         let messages = session.messages();
         self.pulled |= messages > 0;
-        match &ended {
-            Ended::Lost(reason) => {
-                self.relay.0.failures.fetch_add(1, Ordering::Relaxed);
-                info!(stream = %key, %origin, messages, reason, "pull lost");
+        match &end {
+            PullEnd::Lost(reason) => {
+                context.counters.count_failure();
+                info!(%stream, %origin, messages, reason, "pull lost");
             }
-            Ended::Outdated => debug!(stream = %key, %origin, "what the origin has is outdated"),
-            Ended::Elsewhere(next) => {
-                info!(stream = %key, %origin, messages, to = %next.origin, "pull moves");
+            PullEnd::Outdated => debug!(%stream, %origin, "the origin's publication is outdated"),
+            PullEnd::Moved(next) => {
+                info!(%stream, %origin, messages, to = %next.origin, "pull moves");
             }
-            ended => info!(stream = %key, %origin, messages, ?ended, "pull ended"),
+            end => info!(%stream, %origin, messages, ?end, "pull ended"),
         }
-        (ended, messages)
+        (end, messages)
     }
 }

@@ -1,4 +1,4 @@
-//! Asking the origins who has a publication of a stream: all at once, each for a bounded time, the newest one wins.
+//! Surveys: all origins are asked in parallel which of them have a publication of a stream. The newest one wins.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,207 +13,206 @@ use media_wire::relay::Epoch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
-use super::Relay;
-use super::client::{ClientError, Connection, collect, json, nothing};
-use super::protocol::{Known, NODE, PUBLICATION, Parameters};
+use super::client::{ClientError, NodeConnection, collect, empty, json};
+use super::context::RelayContext;
+use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus};
 
-/// What an origin has to answer a question, beside the time that it was told to wait.
-const ANSWER: Duration = Duration::from_millis(500);
-/// What an origin has for a report of what it does.
-const REPORT: Duration = Duration::from_secs(1);
-/// Bytes of such a report: some thousand streams.
-const MAX_REPORT: usize = 4 << 20;
-/// What the others get when one has a publication: theirs may be newer.
-const GRACE: Duration = Duration::from_millis(60);
-/// Questions that are under way at one time.
-const AT_ONCE: usize = 32;
+/// Bytes of a response from each origin: some thousand streams.
+const MAX_FETCHED: usize = 4 << 20;
+/// Requests that run in parallel.
+const MAX_PARALLEL: usize = 32;
 
-/// What one origin said.
+/// The status of a stream at one origin.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct OriginStatus {
     pub(super) origin: SocketAddr,
-    /// What it calls itself.
+    /// The origin's id.
     pub(super) node: HeaderValue,
-    /// Whether there is a publication now; if not, `known` is the last one.
+    /// Whether there is a publication now. If not, `publication` is the last one.
     pub(super) live: bool,
-    pub(super) known: Known,
+    pub(super) publication: PublicationStatus,
 }
 
-impl Answer {
+impl OriginStatus {
     pub(super) fn epoch(&self) -> Epoch {
-        Epoch(self.known.epoch)
+        Epoch(self.publication.epoch)
     }
 }
 
-/// What all origins said.
+/// The result of a survey.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// Of other nodes, not of this one.
-    pub(super) answers: Vec<Answer>,
-    /// How many said nothing.
+    /// What the other nodes replied. This node is not among them.
+    pub(super) replies: Vec<OriginStatus>,
+    /// The number of origins that did not reply.
     pub(super) silent: usize,
 }
 
-/// When a survey is over.
+/// When a survey ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Until {
-    /// One has a publication, and the others had a moment more.
+pub(super) enum SurveyEnd {
+    /// One origin has a publication, and the grace time for the others is over.
     Found,
-    /// All have answered, or their time is over.
+    /// All origins replied or timed out.
     All,
 }
 
 impl Survey {
-    /// Where the newest publication is. Of one that is at two origins, because it is moving, the one that stays.
-    pub(super) fn newest(&self) -> Option<&Answer> {
-        let live = self.answers.iter().filter(|answer| answer.live);
-        live.max_by_key(|answer| {
-            (
-                answer.epoch(),
-                !answer.known.draining,
-                answer.known.sequence,
-            )
+    /// Returns the origin with the newest publication. While a publication moves, two origins have it: the one that is
+    /// not draining is preferred.
+    pub(super) fn newest(&self) -> Option<&OriginStatus> {
+        let live = self.replies.iter().filter(|reply| reply.live);
+        live.max_by_key(|reply| {
+            let publication = &reply.publication;
+            (reply.epoch(), !publication.draining, publication.sequence)
         })
     }
 
-    /// All origins have answered, and none has a publication.
+    /// Returns whether all origins replied and none has a publication.
     pub(super) fn is_absent(&self) -> bool {
-        self.silent == 0 && !self.answers.is_empty() && self.newest().is_none()
+        self.silent == 0 && !self.replies.is_empty() && self.newest().is_none()
     }
 
-    pub(super) fn of(&self, origin: SocketAddr) -> Option<&Answer> {
-        self.answers.iter().find(|answer| answer.origin == origin)
+    pub(super) fn reply_of(&self, origin: SocketAddr) -> Option<&OriginStatus> {
+        self.replies.iter().find(|reply| reply.origin == origin)
     }
 }
 
-impl Relay {
-    /// Asks all origins. Those that have no publication are told to wait for one for as long as `wait`.
-    pub(super) async fn survey(&self, key: &StreamKey, wait: Duration, until: Until) -> Survey {
-        let mut survey = Survey::default();
-        let Some(origins) = self.origins() else {
-            return survey;
+/// Surveys all origins. Those without a publication hold the request for up to `hold`, until one starts.
+pub(super) async fn survey(
+    context: &RelayContext,
+    key: &StreamKey,
+    hold: Duration,
+    end: SurveyEnd,
+) -> Survey {
+    let mut survey = Survey::default();
+    let Some(origins) = &context.origins else {
+        return survey;
+    };
+    let current = origins.current().to_vec();
+    let requests = current
+        .into_iter()
+        .map(async |origin| (origin, status_of(context, origin, key, hold).await));
+    let mut replies = stream::iter(requests).buffer_unordered(MAX_PARALLEL);
+    let mut deadline = None;
+    loop {
+        let reply = tokio::select! {
+            reply = replies.next() => reply,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => None,
         };
-        let asked = origins.current().to_vec();
-        let questions = asked
-            .into_iter()
-            .map(async |origin| (origin, self.question(origin, key, wait).await));
-        let mut answers = stream::iter(questions).buffer_unordered(AT_ONCE);
-        let mut end = None;
-        loop {
-            let answer = tokio::select! {
-                answer = answers.next() => answer,
-                () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() => None,
-            };
-            let Some((origin, answer)) = answer else {
-                break;
-            };
-            match answer {
-                Ok(Some(answer)) => {
-                    if answer.live && until == Until::Found {
-                        end.get_or_insert(Instant::now() + GRACE);
-                    }
-                    survey.answers.push(answer);
-                    self.trust(origin);
+        let Some((origin, reply)) = reply else {
+            break;
+        };
+        match reply {
+            Ok(Some(status)) => {
+                if status.live && end == SurveyEnd::Found {
+                    let grace = context.timeouts().survey.grace;
+                    deadline.get_or_insert(Instant::now() + grace);
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    debug!(%origin, %error, "origin did not answer");
-                    survey.silent += 1;
-                    self.suspect(origin);
-                }
+                survey.replies.push(status);
+                context.trust(origin);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                debug!(%origin, %error, "origin did not reply");
+                survey.silent += 1;
+                context.suspect(origin);
             }
         }
-        // Who has it may be an origin that DNS did not tell of yet.
-        if survey.silent > 0 || survey.newest().is_none() {
-            origins.refresh();
-        }
-        survey
     }
-
-    /// What the other origins answer to a request, each of them once: bounded in time and size, and without those that do
-    /// not answer.
-    pub(crate) async fn ask_origins(&self, path: &str) -> Vec<Bytes> {
-        let asked = self.origins().map(|origins| origins.current().to_vec());
-        let requests = asked.unwrap_or_default().into_iter().map(async |origin| {
-            let request = self.request(origin, path);
-            timeout(REPORT, request).await.ok()?.ok()
-        });
-        let answers: Vec<Option<(HeaderValue, Bytes)>> = stream::iter(requests)
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        // A node with several addresses answers at each of them.
-        let mut reports = HashMap::new();
-        for (node, report) in answers
-            .into_iter()
-            .flatten()
-            .filter(|(node, _)| *node != self.0.node)
-        {
-            reports.insert(node, report);
-        }
-        reports.into_values().collect()
+    // The publication may be at an origin that DNS did not return yet.
+    if survey.silent > 0 || survey.newest().is_none() {
+        origins.refresh();
     }
+    survey
+}
 
-    async fn request(
-        &self,
-        origin: SocketAddr,
-        path: &str,
-    ) -> Result<(HeaderValue, Bytes), ClientError> {
-        let mut connection = self.connect(origin).await?;
-        let answer = connection.send(Method::GET, path, nothing()).await?;
-        let (status, node) = (answer.status(), answer.headers().get(NODE).cloned());
-        let Some(node) = node.filter(|_| status == StatusCode::OK) else {
-            return Err(ClientError::Answer(format!("status {status}")));
-        };
-        Ok((node, collect(answer, MAX_REPORT).await?))
+/// Requests a stream's status from one origin over a new connection. Returns `None` when the origin is this node.
+async fn status_of(
+    context: &RelayContext,
+    origin: SocketAddr,
+    key: &StreamKey,
+    hold: Duration,
+) -> Result<Option<OriginStatus>, ClientError> {
+    let status = async {
+        let mut connection = context.connect(origin).await?;
+        status_over(context, &mut connection, origin, key, hold).await
+    };
+    let limit = hold + context.timeouts().survey.status;
+    timeout(limit, status)
+        .await
+        .map_err(|_| ClientError::Timeout(limit))?
+}
+
+/// Requests a stream's status from one origin over `connection`. Returns `None` when the origin is this node.
+pub(super) async fn status_over(
+    context: &RelayContext,
+    connection: &mut NodeConnection,
+    origin: SocketAddr,
+    key: &StreamKey,
+    hold: Duration,
+) -> Result<Option<OriginStatus>, ClientError> {
+    let uri = Parameters {
+        wait: hold,
+        ..Parameters::of(key)
     }
+    .uri(PUBLICATION);
+    let response = connection.send(Method::GET, &uri, empty()).await?;
+    let node = response.headers().get(NODE).cloned();
+    let node = node.ok_or_else(|| ClientError::Response("not a media node".to_owned()))?;
+    if node == context.node {
+        return Ok(None);
+    }
+    let live = match response.status() {
+        StatusCode::OK => true,
+        StatusCode::NOT_FOUND => false,
+        status => return Err(ClientError::Response(format!("status {status}"))),
+    };
+    Ok(Some(OriginStatus {
+        origin,
+        node,
+        live,
+        publication: json(response).await?,
+    }))
+}
 
-    /// Asks one origin over a connection of its own; `None` when it is this node.
-    async fn question(
-        &self,
-        origin: SocketAddr,
-        key: &StreamKey,
-        wait: Duration,
-    ) -> Result<Option<Answer>, ClientError> {
-        let asked = async {
-            let mut connection = self.connect(origin).await?;
-            self.ask(&mut connection, origin, key, wait).await
-        };
-        let limit = wait + ANSWER;
-        timeout(limit, asked)
+/// Returns the responses of the other origins to a request, one for each node. Time and size are limited, and origins
+/// that do not respond are left out.
+pub(super) async fn fetch_from_origins(context: &RelayContext, path: &str) -> Vec<Bytes> {
+    let Some(origins) = &context.origins else {
+        return Vec::new();
+    };
+    let limit = context.timeouts().survey.fetch;
+    let current = origins.current().to_vec();
+    let requests = current.into_iter().map(async |origin| {
+        timeout(limit, fetch(context, origin, path))
             .await
-            .map_err(|_| ClientError::Timeout(limit))?
-    }
+            .ok()?
+            .ok()
+    });
+    let responses: Vec<Option<(HeaderValue, Bytes)>> = stream::iter(requests)
+        .buffer_unordered(MAX_PARALLEL)
+        .collect()
+        .await;
+    let others = responses
+        .into_iter()
+        .flatten()
+        .filter(|(node, _)| *node != context.node);
+    // A node with several addresses responds at each of them.
+    let by_node: HashMap<HeaderValue, Bytes> = others.collect();
+    by_node.into_values().collect()
+}
 
-    /// Asks one origin over `connection`; `None` when it is this node.
-    pub(super) async fn ask(
-        &self,
-        connection: &mut Connection,
-        origin: SocketAddr,
-        key: &StreamKey,
-        wait: Duration,
-    ) -> Result<Option<Answer>, ClientError> {
-        let uri = Parameters {
-            wait,
-            ..Parameters::of(key)
-        }
-        .uri(PUBLICATION);
-        let response = connection.send(Method::GET, &uri, nothing()).await?;
-        let node = response.headers().get(NODE).cloned();
-        let node = node.ok_or_else(|| ClientError::Answer("not a node".to_owned()))?;
-        if node == self.0.node {
-            return Ok(None);
-        }
-        let live = match response.status() {
-            StatusCode::OK => true,
-            StatusCode::NOT_FOUND => false,
-            status => return Err(ClientError::Answer(format!("status {status}"))),
-        };
-        Ok(Some(Answer {
-            origin,
-            node,
-            live,
-            known: json(response).await?,
-        }))
-    }
+async fn fetch(
+    context: &RelayContext,
+    origin: SocketAddr,
+    path: &str,
+) -> Result<(HeaderValue, Bytes), ClientError> {
+    let mut connection = context.connect(origin).await?;
+    let response = connection.send(Method::GET, path, empty()).await?;
+    let (status, node) = (response.status(), response.headers().get(NODE).cloned());
+    let Some(node) = node.filter(|_| status == StatusCode::OK) else {
+        return Err(ClientError::Response(format!("status {status}")));
+    };
+    Ok((node, collect(response, MAX_FETCHED).await?))
 }

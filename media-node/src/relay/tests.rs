@@ -1,9 +1,10 @@
 //! Clusters of nodes in one process, with real sockets between them.
 
+mod cluster;
 mod duplicates;
+mod encoder;
 mod failover;
 mod freezer;
-mod requests;
-mod support;
+mod protocol;
+mod pulling;
 mod viewer;
-mod watching;

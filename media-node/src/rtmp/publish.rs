@@ -15,7 +15,7 @@ use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::session::StreamRequest;
 use crate::auth::{Action, Request};
-use crate::relay::{Carried, Refusal};
+use crate::relay::{Forwarding, PublishRejection};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient, StopReason};
 
 /// Bytes of one read: most keyframes of high-quality video fit.
@@ -28,7 +28,7 @@ const LAST_GROUP: Duration = Duration::from_secs(10);
 /// what is left in the log.
 struct Publishing {
     publication: Publication,
-    carried: Carried,
+    forwarding: Forwarding,
     client: ClientGuard,
     /// Time at which the log seals its next segment.
     pulse: Option<Instant>,
@@ -146,13 +146,17 @@ async fn start(
     let grant = grant
         .await
         .map_err(|denial| (PublishRefusal::Denied, denial.to_string()))?;
-    let epoch = context.relay.admit(key).await.map_err(|refusal| {
-        let kind = match refusal {
-            Refusal::AlreadyPublished => PublishRefusal::BadName,
-            _ => PublishRefusal::Failed,
-        };
-        (kind, refusal.to_string())
-    })?;
+    let epoch = context
+        .relay
+        .resolve_conflict(key)
+        .await
+        .map_err(|rejection| {
+            let kind = match rejection {
+                PublishRejection::AlreadyPublished => PublishRefusal::BadName,
+                _ => PublishRefusal::Failed,
+            };
+            (kind, rejection.to_string())
+        })?;
     let policy = match context.config.stream.duplicate_publish {
         DuplicatePublish::Takeover => DuplicatePolicy::Takeover,
         DuplicatePublish::Reject => DuplicatePolicy::Reject,
@@ -169,9 +173,9 @@ async fn start(
             (kind, error.to_string())
         })?;
     Ok(Publishing {
-        carried: context
+        forwarding: context
             .relay
-            .published(publication.stream(), publication.epoch()),
+            .forward(publication.stream(), publication.epoch()),
         publication,
         client: context.clients.enter(NewClient {
             id,
@@ -226,9 +230,9 @@ async fn receive_stream(
                 StopReason::Kicked | StopReason::Now => return PublishEnd::Disconnected,
             },
             () = &mut superseded => return PublishEnd::Superseded,
-            refusal = publishing.carried.refused() => return match refusal {
-                Refusal::NoOrigin => PublishEnd::NoOrigin,
-                Refusal::AlreadyPublished | Refusal::Superseded => PublishEnd::Superseded,
+            rejection = publishing.forwarding.rejected() => return match rejection {
+                PublishRejection::NoOrigin => PublishEnd::NoOrigin,
+                PublishRejection::AlreadyPublished | PublishRejection::Superseded => PublishEnd::Superseded,
             },
             () = sleep_until(due.into()) => {}
             read = connection.socket.read_buf(&mut connection.input) => match read {

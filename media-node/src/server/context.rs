@@ -14,7 +14,7 @@ use crate::delivery::finder::StreamFinder;
 use crate::discovery::Origins;
 use crate::http::{HttpContext, StreamList};
 use crate::internal::InternalContext;
-use crate::relay::{Relay, RelaySettings, Spawn};
+use crate::relay::{Relay, RelaySettings, Spawner};
 use crate::rtmp::RtmpContext;
 use crate::state::clients::Clients;
 use crate::state::metrics::Metrics;
@@ -143,9 +143,10 @@ fn relay_settings(name: &str, config: &NodeConfig) -> RelaySettings {
         role: config.role,
         stream: config.stream.clone(),
         limits: config.limits.clone(),
+        ..RelaySettings::default()
     }
 }
 
-fn spawn_on(workers: WorkerHandles) -> Spawn {
+fn spawn_on(workers: WorkerHandles) -> Spawner {
     Arc::new(move |start| workers.slot().run(start))
 }

@@ -39,7 +39,7 @@ async fn drain_until_deadline(context: &NodeContext, start: Instant, closing: &C
     sleep(settings.accept().min(settings.timeout())).await;
     context.enter_phase(Phase::Closing);
     closing.cancel();
-    context.relay.leave();
+    context.relay.start_draining();
     let timings = &context.timings;
     let disconnecting = settings.timeout().mul_f64(timings.disconnect_share);
     if timeout_at(deadline - disconnecting, idle(context))

@@ -1,87 +1,74 @@
-//! One publication forwarded to one origin: a request that lasts, and questions beside it whether the origin still has
-//! the stream. An origin that hangs takes bytes for a long time before its socket is full; it answers no question.
+//! One publication forwarded to one origin: a long request, and status requests beside it. An origin that hangs accepts
+//! bytes for a long time until its socket buffer is full, but it does not respond.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use media_config::DuplicatePublish;
 use media_engine::{Format, Start};
-use media_wire::relay::Epoch;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::super::Refusal;
-use super::super::body::{Outflow, Until};
-use super::super::client::{ClientError, Connection, json};
-use super::super::protocol::{Conflict, PUSH, Parameters, Reason};
-use super::Forward;
+use super::super::body::{EndCondition, RelayBody};
+use super::super::client::{ClientError, NodeConnection, json};
+use super::super::protocol::{ConflictBody, ConflictReason, FORWARD, Parameters};
+use super::super::rejection::PublishRejection;
+use super::super::settings::ForwardTimeouts;
+use super::super::survey::{OriginStatus, status_over};
+use super::source::ForwardSource;
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
-/// How often the origin is asked whether it has the stream.
-const ASK: Duration = Duration::from_millis(200);
-/// An origin that does not answer for so long is given up. Viewers have a picture again within a second; an origin that
-/// was only busy loses nothing but this stream, and none of its messages.
-const HUNG: Duration = Duration::from_millis(750);
-/// The only origin has longer until it has the stream: to give it up would mean to begin again with the same one, which is
-/// busy, and nobody has seen the stream yet.
-const HUNG_ALONE: Duration = Duration::from_secs(3);
-/// What an origin has to confirm that it has the stream, and to confirm its end.
-const CONFIRM: Duration = Duration::from_secs(2);
-
-/// One way to one origin; cut when dropped.
-pub(super) struct Link {
+/// One origin that gets the publication. Dropping it aborts the request.
+pub(super) struct Upstream {
     origin: SocketAddr,
-    state: watch::Receiver<LinkState>,
+    state: watch::Receiver<UpstreamState>,
     task: Option<JoinHandle<()>>,
     finish: CancellationToken,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LinkState {
+pub(super) enum UpstreamState {
     Opening,
-    /// The origin says that it has the stream.
-    Carrying {
-        /// The origin is leaving.
+    /// The origin confirmed that it has the stream.
+    Forwarding {
+        /// The origin is draining.
         draining: bool,
     },
-    Over(Over),
+    Ended(UpstreamEnd),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Over {
-    /// All was sent.
+pub(super) enum UpstreamEnd {
+    /// All messages were sent.
     Finished,
-    /// The cluster does not want the publication.
-    Refused(Refusal),
-    /// The origin is gone, hangs, or has lost the stream.
+    /// The cluster rejects the publication.
+    Rejected(PublishRejection),
+    /// The origin disconnected, hung, or lost the stream.
     Lost(String),
 }
 
-impl Link {
-    pub(super) fn open(forward: Forward, origin: SocketAddr) -> Self {
-        let (sender, state) = watch::channel(LinkState::Opening);
-        let finish = forward.ended.child_token();
-        let finished = finish.clone();
-        let task = tokio::spawn(
-            Carrier {
-                forward,
-                origin,
-                finished,
-                state: sender,
-            }
-            .run(),
-        );
+impl Upstream {
+    pub(super) fn open(source: ForwardSource, origin: SocketAddr) -> Self {
+        let (sender, state) = watch::channel(UpstreamState::Opening);
+        let finish = source.ended.child_token();
+        let task = UpstreamTask {
+            timeouts: source.context.timeouts().forward,
+            source,
+            origin,
+            finished: finish.clone(),
+            state: sender,
+        };
         Self {
             origin,
             state,
-            task: Some(task),
+            task: Some(tokio::spawn(task.run())),
             finish,
         }
     }
@@ -90,47 +77,45 @@ impl Link {
         self.origin
     }
 
-    /// Waits until it is clear whether the origin takes the stream.
-    pub(super) async fn opened(&self) -> LinkState {
-        self.reached(|state| *state != LinkState::Opening).await
+    /// Waits until the origin accepts the stream or does not.
+    pub(super) async fn opened(&self) -> UpstreamState {
+        self.reached(|state| *state != UpstreamState::Opening).await
     }
 
     /// Waits for the end.
-    pub(super) async fn over(&self) -> Over {
-        match self
-            .reached(|state| matches!(state, LinkState::Over(_)))
-            .await
-        {
-            LinkState::Over(over) => over,
-            state => Over::Lost(format!("{state:?}")),
+    pub(super) async fn ended(&self) -> UpstreamEnd {
+        let ended = |state: &UpstreamState| matches!(state, UpstreamState::Ended(_));
+        match self.reached(ended).await {
+            UpstreamState::Ended(end) => end,
+            state => UpstreamEnd::Lost(format!("{state:?}")),
         }
     }
 
-    /// Waits until the origin is leaving.
+    /// Waits until the origin drains.
     pub(super) async fn draining(&self) {
-        self.reached(|state| *state == LinkState::Carrying { draining: true })
-            .await;
-        if !matches!(*self.state.borrow(), LinkState::Carrying { draining: true }) {
-            std::future::pending::<()>().await;
+        let draining =
+            |state: &UpstreamState| *state == UpstreamState::Forwarding { draining: true };
+        if !draining(&self.reached(draining).await) {
+            pending::<()>().await;
         }
     }
 
-    /// Lets the origin have what is in the log, and no more.
+    /// Sends what is in the log, and no more.
     pub(super) fn finish(mut self) {
         self.finish.cancel();
         self.task = None;
     }
 
-    async fn reached(&self, condition: impl FnMut(&LinkState) -> bool) -> LinkState {
+    async fn reached(&self, condition: impl FnMut(&UpstreamState) -> bool) -> UpstreamState {
         let mut state = self.state.clone();
         match state.wait_for(condition).await {
             Ok(state) => state.clone(),
-            Err(_) => LinkState::Over(Over::Lost("ended".to_owned())),
+            Err(_) => UpstreamState::Ended(UpstreamEnd::Lost("aborted".to_owned())),
         }
     }
 }
 
-impl Drop for Link {
+impl Drop for Upstream {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -138,189 +123,187 @@ impl Drop for Link {
     }
 }
 
-struct Carrier {
-    forward: Forward,
+struct UpstreamTask {
+    source: ForwardSource,
     origin: SocketAddr,
+    timeouts: ForwardTimeouts,
     finished: CancellationToken,
-    state: watch::Sender<LinkState>,
+    state: watch::Sender<UpstreamState>,
 }
 
-impl Carrier {
+impl UpstreamTask {
     async fn run(self) {
-        let (stream, origin) = (self.forward.stream.key(), self.origin);
-        let over = self.carry().await.unwrap_or_else(|over| over);
-        match &over {
-            Over::Lost(reason) => {
-                self.forward
-                    .relay
-                    .0
-                    .failures
-                    .fetch_add(1, Ordering::Relaxed);
-                self.forward.relay.suspect(origin);
-                self.forward.relay.refresh();
+        let (stream, origin) = (self.source.stream.key(), self.origin);
+        let end = self.forward().await.unwrap_or_else(|end| end);
+        match &end {
+            UpstreamEnd::Lost(reason) => {
+                self.source.context.counters.count_failure();
+                self.source.context.suspect(origin);
+                self.source.context.refresh_origins();
                 info!(%stream, %origin, reason, "forwarding lost");
             }
-            over => info!(%stream, %origin, ?over, "forwarding ended"),
+            end => info!(%stream, %origin, ?end, "forwarding ended"),
         }
-        self.state.send_replace(LinkState::Over(over));
+        self.state.send_replace(UpstreamState::Ended(end));
     }
 
-    async fn carry(&self) -> Result<Over, Over> {
-        let lost = |error: ClientError| Over::Lost(error.to_string());
-        let mut side = self
-            .forward
-            .relay
-            .connect(self.origin)
-            .await
-            .map_err(lost)?;
-        let (start, node) = self.start(&mut side).await?;
-        let mut connection = self
-            .forward
-            .relay
-            .connect(self.origin)
-            .await
-            .map_err(lost)?;
-        let reject =
-            self.forward.relay.0.config.stream.duplicate_publish == DuplicatePublish::Reject;
-        let key = self.forward.stream.key();
+    async fn forward(&self) -> Result<UpstreamEnd, UpstreamEnd> {
+        let context = &self.source.context;
+        let key = self.source.stream.key();
+        let mut status_connection = context.connect(self.origin).await.map_err(lost)?;
+        let (start, node) = self.start(&mut status_connection).await?;
+        let mut connection = context.connect(self.origin).await.map_err(lost)?;
+        let policy = context.settings.stream.duplicate_publish;
         let parameters = Parameters {
-            epoch: Some(self.forward.epoch),
-            reject,
+            epoch: Some(self.source.epoch),
+            reject: policy == DuplicatePublish::Reject,
             ..Parameters::of(key)
         };
-        let cursor = self
-            .forward
-            .stream
-            .subscribe(Format::Relay, start, self.forward.worker);
-        let client = self
-            .forward
-            .relay
-            .enter(self.origin, ClientRole::Viewer, key, &node);
-        let client = Arc::new(client);
-        let until = Until::Finished(self.finished.clone());
-        let body = Outflow::new(cursor, until, Arc::clone(&client)).body();
-        let uri = parameters.uri(PUSH);
+        let worker = self.source.worker;
+        let cursor = self.source.stream.subscribe(Format::Relay, start, worker);
+        let client = Arc::new(context.add_client(self.origin, ClientRole::Viewer, key, &node));
+        let end = EndCondition::Finished(self.finished.clone());
+        let body = RelayBody::new(cursor, end, Arc::clone(&client)).boxed();
+        let uri = parameters.uri(FORWARD);
         tokio::select! {
-            answer = connection.send(Method::POST, &uri, body) => {
-                self.concluded(answer.map_err(lost)?).await
+            response = connection.send(Method::POST, &uri, body) => {
+                self.responded(response.map_err(lost)?).await
             }
-            over = self.supervise(side) => Err(over),
-            () = kicked(&client) => Err(Over::Lost("kicked".to_owned())),
-            () = self.overtime() => Err(Over::Lost("the end was not confirmed".to_owned())),
+            end = self.supervise(status_connection) => Err(end),
+            () = kicked(&client) => Err(UpstreamEnd::Lost("kicked".to_owned())),
+            () = self.unconfirmed_end() => {
+                Err(UpstreamEnd::Lost("the end was not confirmed".to_owned()))
+            }
         }
     }
 
-    /// Where to begin: after what the origin has already, or with all that there is.
-    async fn start(&self, side: &mut Connection) -> Result<(Start, HeaderValue), Over> {
-        let asked =
-            self.forward
-                .relay
-                .ask(side, self.origin, self.forward.stream.key(), Duration::ZERO);
-        let patience = self.patience();
-        let answer = match timeout(patience, asked).await {
-            Ok(Ok(Some(answer))) => answer,
-            Ok(Ok(None)) => return Err(Over::Lost("that is this node".to_owned())),
-            Ok(Err(error)) => return Err(Over::Lost(error.to_string())),
-            Err(_) => return Err(Over::Lost(format!("no answer in {patience:?}"))),
+    /// Returns where to start: after the messages that the origin has, or with all that the log has.
+    async fn start(
+        &self,
+        connection: &mut NodeConnection,
+    ) -> Result<(Start, HeaderValue), UpstreamEnd> {
+        let (context, key) = (&self.source.context, self.source.stream.key());
+        let status = status_over(context, connection, self.origin, key, Duration::ZERO);
+        let limit = self.unconfirmed_limit();
+        let status = match timeout(limit, status).await {
+            Ok(Ok(Some(status))) => status,
+            Ok(Ok(None)) => return Err(UpstreamEnd::Lost(THIS_NODE.to_owned())),
+            Ok(Err(error)) => return Err(lost(error)),
+            Err(_) => return Err(UpstreamEnd::Lost(format!("no response in {limit:?}"))),
         };
-        if answer.live && answer.epoch() > self.forward.epoch {
-            return Err(Over::Refused(Refusal::Superseded));
+        if status.live && status.epoch() > self.source.epoch {
+            return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
         }
-        let start = match answer.epoch() == self.forward.epoch {
-            true => Start::At(self.forward.epoch, answer.known.sequence),
-            false => self.forward.beginning(),
+        let start = match status.epoch() == self.source.epoch {
+            true => Start::At(self.source.epoch, status.publication.sequence),
+            false => self.source.first_message(),
         };
-        Ok((start, answer.node))
+        Ok((start, status.node))
     }
 
-    /// Asks again and again whether the origin has the stream. Ends when it has not.
-    async fn supervise(&self, side: Connection) -> Over {
-        let mut side = Some(side);
-        let begun = Instant::now();
-        let mut heard = begun;
+    /// Polls the stream's status at the origin. Returns when the origin does not respond or does not have the stream.
+    async fn supervise(&self, connection: NodeConnection) -> UpstreamEnd {
+        let mut connection = Some(connection);
+        let start = Instant::now();
+        let mut last_status = start;
         let mut confirmed = false;
         loop {
-            sleep(if confirmed { ASK } else { ASK / 10 }).await;
-            let hung = if confirmed { HUNG } else { self.patience() };
-            let deadline = heard + hung;
+            let (poll, hung) = match confirmed {
+                true => (self.timeouts.poll, self.timeouts.hung),
+                false => (self.timeouts.poll_unconfirmed, self.unconfirmed_limit()),
+            };
+            sleep(poll).await;
             if self.finished.is_cancelled() {
-                // The stream is to end there: the answer to the push says when.
-                std::future::pending::<()>().await;
+                // The stream ends at the origin: the response to the long request says when.
+                pending::<()>().await;
             }
-            match timeout_at(deadline, self.ask(&mut side)).await {
-                Err(_) => return Over::Lost(format!("no answer for {hung:?}")),
-                Ok(Err(error)) if Instant::now() > deadline => {
-                    return Over::Lost(error.to_string());
-                }
+            let deadline = last_status + hung;
+            let status = match timeout_at(deadline, self.status(&mut connection)).await {
+                Err(_) => return UpstreamEnd::Lost(format!("no response for {hung:?}")),
+                Ok(Err(error)) if Instant::now() > deadline => return lost(error),
                 Ok(Err(_)) => continue,
-                Ok(Ok((live, _, _))) if confirmed && !live => {
-                    return Over::Lost("the stream is not there any more".to_owned());
-                }
-                Ok(Ok((true, epoch, _))) if epoch > self.forward.epoch => {
-                    return Over::Refused(Refusal::Superseded);
-                }
-                Ok(Ok((true, epoch, draining))) if epoch == self.forward.epoch => {
-                    confirmed = true;
-                    let now = LinkState::Carrying { draining };
-                    self.state
-                        .send_if_modified(|state| std::mem::replace(state, now.clone()) != now);
-                }
-                Ok(Ok(_)) if begun.elapsed() > CONFIRM => {
-                    return Over::Lost("the stream did not get there".to_owned());
-                }
-                Ok(Ok(_)) => {}
+                Ok(Ok(status)) => status,
+            };
+            let epoch = status.epoch();
+            if confirmed && !status.live {
+                return UpstreamEnd::Lost("the origin lost the stream".to_owned());
             }
-            heard = Instant::now();
+            if status.live && epoch > self.source.epoch {
+                return UpstreamEnd::Rejected(PublishRejection::Superseded);
+            }
+            if status.live && epoch == self.source.epoch {
+                confirmed = true;
+                self.confirm(status.publication.draining);
+            } else if start.elapsed() > self.timeouts.confirm {
+                return UpstreamEnd::Lost("the origin did not confirm the stream".to_owned());
+            }
+            last_status = Instant::now();
         }
     }
 
-    /// How long the origin may be silent before it has the stream.
-    fn patience(&self) -> Duration {
-        let origins = self.forward.relay.preferred(self.forward.stream.key());
+    fn confirm(&self, draining: bool) {
+        let forwarding = UpstreamState::Forwarding { draining };
+        self.state.send_if_modified(|state| {
+            let modified = *state != forwarding;
+            *state = forwarding;
+            modified
+        });
+    }
+
+    /// Returns how long the origin may be silent before it has the stream.
+    fn unconfirmed_limit(&self) -> Duration {
+        let origins = self.source.context.ranked_origins(self.source.stream.key());
         match origins.iter().any(|origin| *origin != self.origin) {
-            true => HUNG,
-            false => HUNG_ALONE,
+            true => self.timeouts.hung,
+            false => self.timeouts.hung_alone,
         }
     }
 
-    async fn ask(&self, side: &mut Option<Connection>) -> Result<(bool, Epoch, bool), ClientError> {
-        // A connection that was told of an error is of no use any more.
-        let mut connection = match side.take() {
-            Some(connection) => connection,
-            None => self.forward.relay.connect(self.origin).await?,
+    async fn status(
+        &self,
+        connection: &mut Option<NodeConnection>,
+    ) -> Result<OriginStatus, ClientError> {
+        let (context, key) = (&self.source.context, self.source.stream.key());
+        // A connection is not used again after an error.
+        let mut open = match connection.take() {
+            Some(open) => open,
+            None => context.connect(self.origin).await?,
         };
-        let key = self.forward.stream.key();
-        let answer = self
-            .forward
-            .relay
-            .ask(&mut connection, self.origin, key, Duration::ZERO)
-            .await?;
-        *side = Some(connection);
-        let answer = answer.ok_or_else(|| ClientError::Answer("that is this node".to_owned()))?;
-        Ok((answer.live, answer.epoch(), answer.known.draining))
+        let status = status_over(context, &mut open, self.origin, key, Duration::ZERO).await?;
+        *connection = Some(open);
+        status.ok_or_else(|| ClientError::Response(THIS_NODE.to_owned()))
     }
 
-    async fn concluded(&self, answer: Response<Incoming>) -> Result<Over, Over> {
-        let status = answer.status();
+    async fn responded(&self, response: Response<Incoming>) -> Result<UpstreamEnd, UpstreamEnd> {
+        let status = response.status();
+        let unexpected = || UpstreamEnd::Lost(format!("status {status}"));
         match status {
-            StatusCode::OK => Ok(Over::Finished),
-            StatusCode::CONFLICT => match timeout(HUNG, json::<Conflict>(answer)).await {
-                Ok(Ok(Conflict {
-                    reason: Reason::AlreadyPublished,
-                })) => Err(Over::Refused(Refusal::AlreadyPublished)),
-                Ok(Ok(Conflict {
-                    reason: Reason::Superseded,
-                })) => Err(Over::Refused(Refusal::Superseded)),
-                Ok(Err(_)) | Err(_) => Err(Over::Lost(format!("status {status}"))),
-            },
-            status => Err(Over::Lost(format!("status {status}"))),
+            StatusCode::OK => Ok(UpstreamEnd::Finished),
+            StatusCode::CONFLICT => {
+                let body = timeout(self.timeouts.hung, json::<ConflictBody>(response)).await;
+                let Ok(Ok(ConflictBody { reason })) = body else {
+                    return Err(unexpected());
+                };
+                Err(UpstreamEnd::Rejected(match reason {
+                    ConflictReason::AlreadyPublished => PublishRejection::AlreadyPublished,
+                    ConflictReason::Superseded => PublishRejection::Superseded,
+                }))
+            }
+            _ => Err(unexpected()),
         }
     }
 
-    async fn overtime(&self) {
+    /// Waits until the time to confirm the end is over.
+    async fn unconfirmed_end(&self) {
         self.finished.cancelled().await;
-        sleep(CONFIRM).await;
+        sleep(self.timeouts.confirm).await;
     }
+}
+
+const THIS_NODE: &str = "the address is one of this node";
+
+fn lost(error: ClientError) -> UpstreamEnd {
+    UpstreamEnd::Lost(error.to_string())
 }
 
 async fn kicked(client: &ClientGuard) {

@@ -2,8 +2,6 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,259 +11,255 @@ use hyper::body::Incoming;
 use media_engine::{
     DuplicatePolicy, Publication, PublicationSource, PublishError, Stream, StreamState,
 };
-use media_wire::relay::{Epoch, RelayItem, RelayReader};
+use media_wire::relay::Epoch;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::super::Relay;
-use super::super::client::nothing;
+use super::super::client::empty;
+use super::super::context::RelayContext;
+use super::super::intake::Intake;
 use super::super::protocol::{PULL, Parameters};
-use super::super::survey::{Answer, Survey, Until};
-use super::{Ended, WAIT};
+use super::super::settings::PullTimeouts;
+use super::super::survey::{OriginStatus, Survey, SurveyEnd, survey};
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
-/// What an origin has for the head of its answer. It has just said that it has the stream, so it is busy rather than gone.
-const HEAD: Duration = Duration::from_secs(2);
-/// A live publisher sends all the time. One that does not is asked after, again and again.
-const IDLE: Duration = Duration::from_millis(400);
-/// An origin that sends nothing for so long and does not answer either is given up.
-const HUNG: Duration = Duration::from_millis(900);
+/// Why a pull ended.
+#[derive(Debug)]
+pub(super) enum PullEnd {
+    /// The stream had no viewers for the linger time.
+    NoViewers,
+    /// The origin ended the response: it has no publication any more.
+    Unpublished,
+    /// The stream is published here now.
+    PublishedHere,
+    /// A newer publication is at another origin, or the publication moved there.
+    Moved(Box<OriginStatus>),
+    /// The origin's publication is older than the one that was known here.
+    Outdated,
+    /// The origin disconnected, hung or sent what is no relay stream.
+    Lost(String),
+}
 
-/// What was before a pull.
+/// What preceded a pull.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct History {
+pub(super) struct PullHistory {
     /// The stream was pulled before.
     pub(super) pulled: bool,
-    /// Viewers waited for the publication before it began, and that is not long ago.
+    /// Viewers waited for the publication before it started, and that was recently.
     pub(super) awaited: bool,
 }
 
-pub(super) struct Session<'a> {
-    relay: &'a Relay,
+/// A pull from one origin.
+pub(super) struct PullSession<'a> {
+    context: &'a RelayContext,
     stream: &'a Arc<Stream>,
     states: watch::Receiver<StreamState>,
-    answer: &'a Answer,
-    history: History,
+    status: &'a OriginStatus,
+    history: PullHistory,
+    timeouts: PullTimeouts,
     client: Option<ClientGuard>,
-    publication: Option<Publication>,
-    /// When the engine wants to seal.
-    pulse: Option<Instant>,
+    intake: Intake,
     /// When the origin last sent something.
-    heard: Instant,
-    /// When to ask who has the stream.
-    doubt: Instant,
-    /// When to end, if nobody comes.
+    last_received: Instant,
+    /// When to survey the origins, unless this one sends something.
+    survey_due: Instant,
+    /// When to end, unless a viewer joins.
     linger: Option<Instant>,
-    messages: u64,
 }
 
-impl<'a> Session<'a> {
+impl<'a> PullSession<'a> {
     pub(super) fn new(
-        relay: &'a Relay,
+        context: &'a RelayContext,
         stream: &'a Arc<Stream>,
-        answer: &'a Answer,
-        history: History,
+        status: &'a OriginStatus,
+        history: PullHistory,
     ) -> Self {
         let now = Instant::now();
+        let timeouts = context.timeouts().pull;
         Self {
-            relay,
+            context,
             stream,
             states: stream.watch(),
-            answer,
+            status,
             history,
+            timeouts,
             client: None,
-            publication: None,
-            pulse: None,
-            heard: now,
-            doubt: now + IDLE,
+            intake: Intake::new(context.settings.limits.max_message_bytes()),
+            last_received: now,
+            survey_due: now + timeouts.silence,
             linger: None,
-            messages: 0,
         }
     }
 
+    /// Returns the number of messages that were received.
     pub(super) fn messages(&self) -> u64 {
-        self.messages
+        self.intake.messages()
     }
 
-    pub(super) async fn run(&mut self) -> Ended {
-        let mut connection = match self.relay.connect(self.answer.origin).await {
+    pub(super) async fn run(&mut self) -> PullEnd {
+        let mut connection = match self.context.connect(self.status.origin).await {
             Ok(connection) => connection,
-            Err(error) => return Ended::Lost(error.to_string()),
+            Err(error) => return PullEnd::Lost(error.to_string()),
         };
-        let beginning = (self.answer.epoch(), 0);
-        let known = self.stream.position();
-        let position = known.or_else(|| self.history.awaited.then_some(beginning));
+        let uri = self.request_uri();
+        let limit = self.timeouts.response;
+        let response = timeout(limit, connection.send(Method::GET, &uri, empty())).await;
+        let body = match response {
+            Ok(Ok(response)) => match response.status() {
+                StatusCode::OK => self.accepted(response),
+                StatusCode::NOT_FOUND => return PullEnd::Unpublished,
+                status => return PullEnd::Lost(format!("status {status}")),
+            },
+            Ok(Err(error)) => return PullEnd::Lost(error.to_string()),
+            Err(_) => return PullEnd::Lost(format!("no response in {limit:?}")),
+        };
+        self.receive(body).await
+    }
+
+    /// Returns the request: from the message that the log needs next, from the first message of a publication that
+    /// viewers waited for, or from the newest keyframe.
+    fn request_uri(&self) -> String {
+        let first = (self.status.epoch(), 0);
+        let position = self.stream.position();
+        let position = position.or_else(|| self.history.awaited.then_some(first));
         let parameters = Parameters {
             epoch: position.map(|(epoch, _)| epoch),
             sequence: position.map(|(_, sequence)| sequence),
             ..Parameters::of(self.stream.key())
         };
-        let uri = parameters.uri(PULL);
-        let head = timeout(HEAD, connection.send(Method::GET, &uri, nothing())).await;
-        let body = match head {
-            Ok(Ok(answer)) if answer.status() == StatusCode::OK => self.entered(answer),
-            Ok(Ok(answer)) if answer.status() == StatusCode::NOT_FOUND => return Ended::Over,
-            Ok(Ok(answer)) => return Ended::Lost(format!("status {}", answer.status())),
-            Ok(Err(error)) => return Ended::Lost(error.to_string()),
-            Err(_) => return Ended::Lost(format!("no answer in {HEAD:?}")),
-        };
-        self.receive(body).await
+        parameters.uri(PULL)
     }
 
-    async fn receive(&mut self, mut body: Incoming) -> Ended {
-        let mut reader = RelayReader::new(self.relay.0.config.limits.max_message_bytes());
-        let mut survey: Option<BoxFuture<'_, Survey>> = None;
-        let relay = self.relay;
+    fn accepted(&mut self, response: Response<Incoming>) -> Incoming {
+        let OriginStatus { origin, node, .. } = self.status;
         let key = self.stream.key();
+        self.client = Some(
+            self.context
+                .add_client(*origin, ClientRole::Publisher, key, node),
+        );
+        self.last_received = Instant::now();
+        response.into_body()
+    }
+
+    async fn receive(&mut self, mut body: Incoming) -> PullEnd {
+        let mut running: Option<BoxFuture<'_, Survey>> = None;
+        let (context, key) = (self.context, self.stream.key());
         loop {
             tokio::select! {
                 frame = body.frame() => {
                     let data = match frame {
-                        None => return Ended::Over,
-                        Some(Err(error)) => return Ended::Lost(error.to_string()),
+                        None => return PullEnd::Unpublished,
+                        Some(Err(error)) => return PullEnd::Lost(error.to_string()),
                         Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                     };
                     if let Some(client) = &self.client {
                         client.received(data.len());
                     }
-                    reader.feed(data);
-                    if let Err(ended) = self.take(&mut reader) {
-                        return ended;
+                    self.intake.feed(data);
+                    if let Err(end) = self.append() {
+                        return end;
                     }
                 }
-                () = at(self.pulse) => self.seal(),
-                () = superseded(self.publication.as_ref()) => return Ended::Here,
+                () = self.intake.seal_due() => self.intake.seal(),
+                () = self.intake.superseded() => return PullEnd::PublishedHere,
                 changed = self.states.changed() => {
                     if changed.is_err() {
-                        return Ended::Unwanted;
+                        return PullEnd::NoViewers;
                     }
-                    self.look_for_viewers();
+                    self.update_linger();
                 }
-                () = at(self.linger) => return Ended::Unwanted,
-                () = kicked(self.client.as_ref()) => return Ended::Lost("kicked".to_owned()),
-                () = sleep_until(self.doubt), if survey.is_none() => {
-                    self.doubt = self.heard + IDLE;
-                    if self.heard.elapsed() >= IDLE {
-                        // An origin that is well answers at once; another one, as soon as it has the stream.
-                        survey = Some(relay.survey(key, WAIT, Until::Found).boxed());
+                () = at(self.linger) => return PullEnd::NoViewers,
+                () = kicked(self.client.as_ref()) => return PullEnd::Lost("kicked".to_owned()),
+                () = sleep_until(self.survey_due), if running.is_none() => {
+                    self.survey_due = self.last_received + self.timeouts.silence;
+                    if self.last_received.elapsed() >= self.timeouts.silence {
+                        // An origin with the publication replies immediately, the others as soon as they have it.
+                        let hold = self.timeouts.hold;
+                        running = Some(survey(context, key, hold, SurveyEnd::Found).boxed());
                     }
                 }
-                answers = done(survey.as_mut()) => {
-                    survey = None;
-                    self.doubt = Instant::now() + IDLE;
-                    if let Some(ended) = self.judge(&answers) {
-                        return ended;
+                survey = completed(running.as_mut()) => {
+                    running = None;
+                    self.survey_due = Instant::now() + self.timeouts.silence;
+                    if let Some(end) = self.evaluate(&survey) {
+                        return end;
                     }
                 }
             }
         }
     }
 
-    /// The origin has begun to answer.
-    fn entered(&mut self, answer: Response<Incoming>) -> Incoming {
-        let Answer { origin, node, .. } = self.answer;
-        let client = self
-            .relay
-            .enter(*origin, ClientRole::Publisher, self.stream.key(), node);
-        self.client = Some(client);
-        self.heard = Instant::now();
-        answer.into_body()
-    }
-
-    /// Puts what came into the log.
-    fn take(&mut self, reader: &mut RelayReader) -> Result<(), Ended> {
-        self.heard = Instant::now();
+    /// Appends the received messages to the log.
+    fn append(&mut self) -> Result<(), PullEnd> {
+        self.last_received = Instant::now();
         loop {
-            match reader.receive() {
-                Err(error) => return Err(Ended::Lost(error.to_string())),
-                Ok(None) => break,
-                Ok(Some(RelayItem::Epoch(epoch))) => self.begin(epoch)?,
-                Ok(Some(RelayItem::Message {
-                    sequence,
-                    kind,
-                    timestamp,
-                    payload,
-                })) => {
-                    let Some(publication) = &mut self.publication else {
-                        continue;
-                    };
-                    publication.append_at(sequence, timestamp, kind, payload);
-                    self.messages += 1;
-                }
+            match self.intake.append() {
+                Ok(None) => return Ok(()),
+                Ok(Some(epoch)) => self.publish(epoch)?,
+                Err(error) => return Err(PullEnd::Lost(error.to_string())),
             }
         }
-        self.seal();
-        Ok(())
     }
 
-    fn begin(&mut self, epoch: Epoch) -> Result<(), Ended> {
+    /// Publishes the copy here.
+    fn publish(&mut self, epoch: Epoch) -> Result<(), PullEnd> {
         let key = self.stream.key();
-        let begun = self.relay.0.registry.publish(
+        let published = self.context.registry.publish(
             key,
             epoch,
             PublicationSource::Pulled,
             DuplicatePolicy::Takeover,
             Instant::now().into_std(),
         );
-        match begun {
+        match published {
             Ok(publication) => {
-                info!(stream = %key, origin = %self.answer.origin, epoch = epoch.0, "pulling");
-                self.publication = Some(publication);
+                info!(stream = %key, origin = %self.status.origin, epoch = epoch.0, "pulling");
+                self.intake.append_to(publication);
                 if std::mem::take(&mut self.history.pulled) {
-                    self.relay.0.switches.fetch_add(1, Ordering::Relaxed);
+                    self.context.counters.count_switch();
                 }
                 Ok(())
             }
-            Err(PublishError::AlreadyPublished) => Err(Ended::Here),
-            Err(PublishError::Superseded { .. }) => Err(Ended::Outdated),
-            Err(error @ PublishError::TooManyStreams(_)) => Err(Ended::Lost(error.to_string())),
+            Err(PublishError::AlreadyPublished) => Err(PullEnd::PublishedHere),
+            Err(PublishError::Superseded { .. }) => Err(PullEnd::Outdated),
+            Err(error @ PublishError::TooManyStreams(_)) => Err(PullEnd::Lost(error.to_string())),
         }
     }
 
-    fn epoch(&self) -> Option<Epoch> {
-        self.publication.as_ref().map(Publication::epoch)
-    }
-
-    fn seal(&mut self) {
-        let now = Instant::now().into_std();
-        let due = self
-            .publication
-            .as_mut()
-            .and_then(|publication| publication.pulse(now));
-        self.pulse = due.map(Instant::from_std);
-    }
-
-    fn look_for_viewers(&mut self) {
+    fn update_linger(&mut self) {
         let viewers = self.states.borrow_and_update().viewers;
         if viewers > 0 {
             self.linger = None;
         } else if self.linger.is_none() {
-            self.linger = Some(Instant::now() + self.relay.0.config.stream.linger());
+            self.linger = Some(Instant::now() + self.context.settings.stream.linger());
         }
     }
 
-    /// What to do when the origin was silent and all were asked.
-    fn judge(&self, survey: &Survey) -> Option<Ended> {
-        let silence = self.heard.elapsed();
-        if silence < IDLE {
+    /// Returns why to end after a survey, if the origin is still silent.
+    fn evaluate(&self, survey: &Survey) -> Option<PullEnd> {
+        let silence = self.last_received.elapsed();
+        if silence < self.timeouts.silence {
             return None;
         }
-        let ours = survey.of(self.answer.origin);
-        let newest = survey.newest();
-        if let Some(other) = newest.filter(|answer| answer.origin != self.answer.origin) {
-            let there = (other.epoch(), other.known.sequence);
-            // The same publication, while this origin has not noticed that it lost it.
-            let ahead = Some(there) > self.stream.position();
-            let moved = self.epoch() == Some(other.epoch()) && !ours.is_some_and(|it| it.live);
+        let own = survey.reply_of(self.status.origin);
+        let others = |newest: &&OriginStatus| newest.origin != self.status.origin;
+        if let Some(other) = survey.newest().filter(others) {
+            let position = (other.epoch(), other.publication.sequence);
+            // This origin may not have noticed yet that it lost the publication.
+            let ahead = Some(position) > self.stream.position();
+            let epoch = self.intake.publication().map(Publication::epoch);
+            let moved = epoch == Some(other.epoch()) && !own.is_some_and(|own| own.live);
             if ahead || moved {
-                return Some(Ended::Elsewhere(Box::new(other.clone())));
+                return Some(PullEnd::Moved(Box::new(other.clone())));
             }
         }
-        match ours {
-            Some(ours) if ours.live => None,
-            Some(_) => Some(Ended::Over),
-            None if silence >= HUNG => Some(Ended::Lost(format!("silent for {silence:?}"))),
+        match own {
+            Some(own) if own.live => None,
+            Some(_) => Some(PullEnd::Unpublished),
+            None if silence >= self.timeouts.hung => {
+                Some(PullEnd::Lost(format!("silent for {silence:?}")))
+            }
             None => None,
         }
     }
@@ -285,14 +279,7 @@ async fn kicked(client: Option<&ClientGuard>) {
     }
 }
 
-async fn superseded(publication: Option<&Publication>) {
-    match publication {
-        Some(publication) => publication.superseded().await,
-        None => pending().await,
-    }
-}
-
-async fn done(survey: Option<&mut BoxFuture<'_, Survey>>) -> Survey {
+async fn completed(survey: Option<&mut BoxFuture<'_, Survey>>) -> Survey {
     match survey {
         Some(survey) => survey.await,
         None => pending().await,

@@ -1,12 +1,13 @@
-//! A way to a node that can hang, for a while.
+//! A proxy that makes a node hang for a while.
 
+use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Passes bytes on to a node until it is told to freeze; then connections stay, and nothing moves. Thawed, it passes on what
-/// comes over those that were made since it froze.
+/// A proxy in front of a node. Frozen, it keeps its connections open and passes nothing on. Thawed, it serves the
+/// connections that were made since it froze; the older ones stay frozen.
 pub(super) struct Freezer {
     pub(super) address: SocketAddr,
     frozen: watch::Sender<bool>,
@@ -17,10 +18,10 @@ impl Freezer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let frozen = watch::Sender::new(false);
-        let freezing = frozen.subscribe();
+        let states = frozen.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(client, to, freezing.clone()));
+                tokio::spawn(proxy(client, to, states.clone()));
             }
         });
         Self { address, frozen }
@@ -35,7 +36,7 @@ impl Freezer {
     }
 }
 
-async fn pass(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receiver<bool>) {
+async fn proxy(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receiver<bool>) {
     if frozen.wait_for(|frozen| !*frozen).await.is_err() {
         return;
     }
@@ -46,5 +47,5 @@ async fn pass(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receiver
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
         _ = frozen.wait_for(|frozen| *frozen) => {}
     }
-    std::future::pending().await
+    pending().await
 }

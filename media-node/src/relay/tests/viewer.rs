@@ -1,7 +1,6 @@
-//! A viewer that remembers what it saw, and when.
+//! Viewers without a protocol, which remember the frames that they got.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
 use media_engine::{Cursor, CursorEvent, Stream};
@@ -9,27 +8,27 @@ use media_wire::flv::{FlvItem, TagReader};
 use media_wire::{MediaKind, Message};
 use tokio::time::timeout;
 
-use super::support::{Encoder, LIMIT};
+use super::cluster::LIMIT;
+use super::encoder::RelayEncoder;
 
 /// One frame as a viewer got it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(super) struct ViewedFrame {
     pub(super) epoch: u64,
     pub(super) number: u32,
     pub(super) timestamp: u32,
     pub(super) keyframe: bool,
-    pub(super) at: tokio::time::Instant,
 }
 
-pub(super) struct Viewer {
+pub(super) struct RelayViewer {
     cursor: Cursor,
     pub(super) stream: Arc<Stream>,
     reader: TagReader,
     input: BytesMut,
-    pub(super) frames: Vec<Frame>,
+    pub(super) frames: Vec<ViewedFrame>,
 }
 
-impl Viewer {
+impl RelayViewer {
     pub(super) fn new(stream: Arc<Stream>, cursor: Cursor) -> Self {
         Self {
             cursor,
@@ -40,8 +39,8 @@ impl Viewer {
         }
     }
 
-    /// Watches until a frame of this publication with this number or a later one has come.
-    pub(super) async fn until(&mut self, epoch: u64, number: u32) {
+    /// Watches until it gets this frame of this publication, or a later one.
+    pub(super) async fn watch_until(&mut self, epoch: u64, number: u32) {
         let watched = timeout(LIMIT, async {
             while self
                 .frames
@@ -52,16 +51,14 @@ impl Viewer {
             }
         });
         if watched.await.is_err() {
-            panic!(
-                "frame {number} of {epoch} did not come; the last one: {:?}",
-                self.frames.last()
-            );
+            let last = self.frames.last();
+            panic!("frame {number} of {epoch} did not arrive; the last one: {last:?}");
         }
     }
 
-    /// Watches a running encoder for some more frames.
-    pub(super) async fn go_on(&mut self, encoder: &Encoder) {
-        self.until(encoder.epoch, encoder.sent() + 5).await;
+    /// Watches some more frames of a running encoder.
+    pub(super) async fn watch_on(&mut self, encoder: &RelayEncoder) {
+        self.watch_until(encoder.epoch, encoder.sent() + 5).await;
     }
 
     async fn read(&mut self) {
@@ -81,27 +78,24 @@ impl Viewer {
             if payload.len() > 20 {
                 let keyframe = payload[0] == 0x17;
                 payload.advance(5);
-                let (epoch, number) = (payload.get_u64(), payload.get_u32());
-                let at = tokio::time::Instant::now();
-                self.frames.push(Frame {
-                    epoch,
-                    number,
+                self.frames.push(ViewedFrame {
+                    epoch: payload.get_u64(),
+                    number: payload.get_u32(),
                     timestamp,
                     keyframe,
-                    at,
                 });
             }
         }
     }
 
-    /// Each frame of a publication once, none missing; time goes on, also from one publication to the next, which begins
-    /// at a keyframe.
-    pub(super) fn check(&self) {
+    /// Asserts that no frame of a publication is lost or repeated, that timestamps increase, also from one publication to
+    /// the next, and that each publication starts at a keyframe.
+    pub(super) fn assert_continuous(&self) {
         for pair in self.frames.windows(2) {
             let [before, after] = [pair[0], pair[1]];
             assert!(
                 after.timestamp > before.timestamp,
-                "time goes back: {before:?} {after:?}"
+                "timestamps decrease: {before:?} {after:?}"
             );
             if before.epoch == after.epoch {
                 assert_eq!(after.number, before.number + 1, "{before:?} {after:?}");
@@ -112,11 +106,5 @@ impl Viewer {
                 );
             }
         }
-    }
-
-    /// The longest time without a frame.
-    pub(super) fn longest_gap(&self) -> Duration {
-        let gaps = self.frames.windows(2).map(|pair| pair[1].at - pair[0].at);
-        gaps.max().unwrap_or_default()
     }
 }

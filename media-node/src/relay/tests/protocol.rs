@@ -1,4 +1,4 @@
-//! The internal port against requests that make no sense.
+//! The server of the relay protocol against invalid requests.
 
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -6,33 +6,37 @@ use media_wire::MediaKind;
 use media_wire::flv::{Tracks, file_header, tag_header};
 use tokio::time::timeout;
 
-use super::support::{Cluster, LIMIT, Node, key};
-use crate::relay::client::nothing;
+use super::cluster::{LIMIT, RelayCluster, RelayNode, key};
+use crate::relay::client::empty;
 use crate::relay::protocol;
 
-/// The answer to a push of these bytes.
-async fn push(node: &Node, body: Vec<u8>) -> StatusCode {
-    let mut connection = node.relay.connect(node.address).await.unwrap();
-    let uri = "/relay/v1/push?app=live&stream=hostile&epoch=7";
+/// Forwards these bytes, and returns the status of the response.
+async fn forward(node: &RelayNode, body: Vec<u8>) -> StatusCode {
+    let mut connection = node.relay.context.connect(node.address).await.unwrap();
+    let uri = "/relay/v1/forward?app=live&stream=hostile&epoch=7";
     let body = Full::new(body.into()).boxed_unsync();
-    let answer = timeout(LIMIT, connection.send(Method::POST, uri, body));
-    answer.await.unwrap().unwrap().status()
+    let response = timeout(LIMIT, connection.send(Method::POST, uri, body));
+    response.await.unwrap().unwrap().status()
 }
 
 #[tokio::test]
-async fn a_push_that_is_no_relay_stream_is_refused_and_leaves_nothing() {
-    let cluster = Cluster::new();
+async fn forwarded_body_that_is_no_relay_stream_is_refused_and_leaves_no_publication() {
+    let cluster = RelayCluster::new();
     let origin = cluster.origin("o").await;
-    let head = file_header(Tracks {
+    let header = file_header(Tracks {
         audio: true,
         video: true,
     })
     .to_vec();
     let tag = |kind, len| tag_header(kind, 0, len).to_vec();
-    let unmarked = [head.clone(), tag(MediaKind::Audio, 1), vec![1, 0, 0, 0, 12]];
-    let huge = [head.clone(), tag(MediaKind::Video, 0xFF_FFFF)];
+    let unmarked = [
+        header.clone(),
+        tag(MediaKind::Audio, 1),
+        vec![1, 0, 0, 0, 12],
+    ];
+    let huge = [header.clone(), tag(MediaKind::Video, 0xFF_FFFF)];
     let broken_mark = [
-        head.clone(),
+        header.clone(),
         tag(MediaKind::Data, 20),
         b"\x02\x00\x11onLiveClusterMark\0\0\0\x1f".to_vec(),
     ];
@@ -42,11 +46,11 @@ async fn a_push_that_is_no_relay_stream_is_refused_and_leaves_nothing() {
         (huge.concat(), 400),
         (broken_mark.concat(), 400),
         (vec![0xFF; 1 << 20], 400),
-        (head, 200),
+        (header, 200),
         (Vec::new(), 200),
     ] {
         assert_eq!(
-            push(&origin, body.clone()).await.as_u16(),
+            forward(&origin, body.clone()).await.as_u16(),
             status,
             "{:?}",
             body.get(..40)
@@ -56,19 +60,19 @@ async fn a_push_that_is_no_relay_stream_is_refused_and_leaves_nothing() {
     }
 }
 
-async fn ask(node: &Node, method: Method, uri: &str) -> StatusCode {
-    let mut connection = node.relay.connect(node.address).await.unwrap();
-    let answer = timeout(LIMIT, connection.send(method, uri, nothing()))
+async fn send(node: &RelayNode, method: Method, uri: &str) -> StatusCode {
+    let mut connection = node.relay.context.connect(node.address).await.unwrap();
+    let response = timeout(LIMIT, connection.send(method, uri, empty()))
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(answer.headers()[protocol::NODE], node.relay.0.node);
-    answer.status()
+    assert_eq!(response.headers()[protocol::NODE], node.relay.context.node);
+    response.status()
 }
 
 #[tokio::test]
-async fn requests_that_make_no_sense_get_a_status() {
-    let cluster = Cluster::new();
+async fn invalid_request_gets_a_status() {
+    let cluster = RelayCluster::new();
     let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
     let stream = "app=live&stream=a";
     for (node, method, uri, status) in [
@@ -105,13 +109,13 @@ async fn requests_that_make_no_sense_get_a_status() {
         (
             &origin,
             Method::POST,
-            format!("/relay/v1/push?{stream}"),
+            format!("/relay/v1/forward?{stream}"),
             400,
         ),
         (
             &edge,
             Method::POST,
-            format!("/relay/v1/push?{stream}&epoch=1"),
+            format!("/relay/v1/forward?{stream}&epoch=1"),
             403,
         ),
         (
@@ -128,6 +132,6 @@ async fn requests_that_make_no_sense_get_a_status() {
         ),
         (&origin, Method::GET, "/relay/v1/nothing".to_owned(), 404),
     ] {
-        assert_eq!(ask(node, method, &uri).await.as_u16(), status, "{uri}");
+        assert_eq!(send(node, method, &uri).await.as_u16(), status, "{uri}");
     }
 }

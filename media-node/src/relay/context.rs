@@ -1,0 +1,174 @@
+//! What all relays of a node share: its id and settings, its streams, its clients and the origins.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::BoxFuture;
+use http::HeaderValue;
+use media_engine::{PublicationSource, Registry, StreamState};
+use media_wire::StreamKey;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::client::{ClientError, NodeConnection};
+use super::counters::RelayCounters;
+use super::settings::{RelaySettings, RelayTimeouts};
+use crate::auth::Grant;
+use crate::discovery::Origins;
+use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
+
+/// Starts a task on one of the node's workers.
+pub(crate) type Spawner = Arc<dyn Fn(WorkerTask) + Send + Sync>;
+/// Returns the future of a task. The argument is the number of its worker.
+pub(crate) type WorkerTask = Box<dyn FnOnce(usize) -> BoxFuture<'static, ()> + Send>;
+
+/// The shared part of a node's relays.
+pub(super) struct RelayContext {
+    /// The node's id, in requests and responses.
+    pub(super) node: HeaderValue,
+    pub(super) settings: RelaySettings,
+    pub(super) registry: Registry,
+    /// `None`: the node is alone.
+    pub(super) origins: Option<Origins>,
+    pub(super) counters: RelayCounters,
+    clients: Arc<Clients>,
+    spawner: Spawner,
+    /// Origins that did not reply, and when. The other origins are tried first.
+    suspects: Mutex<HashMap<SocketAddr, Instant>>,
+    /// Changes when a publication starts here.
+    publications: watch::Sender<u64>,
+    draining: AtomicBool,
+}
+
+impl RelayContext {
+    pub(super) fn new(
+        settings: RelaySettings,
+        registry: Registry,
+        clients: Arc<Clients>,
+        origins: Option<Origins>,
+        spawner: Spawner,
+    ) -> Self {
+        let id = unique_id(&settings.name);
+        Self {
+            node: HeaderValue::from_str(&id).expect("an id is graphic ASCII"),
+            settings,
+            registry,
+            origins,
+            counters: RelayCounters::default(),
+            clients,
+            spawner,
+            suspects: Mutex::default(),
+            publications: watch::Sender::new(0),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn timeouts(&self) -> &RelayTimeouts {
+        &self.settings.timeouts
+    }
+
+    pub(super) fn backoff(&self) -> Backoff {
+        Backoff::new(self.timeouts().retry)
+    }
+
+    /// Connects to another node's internal port.
+    pub(super) async fn connect(&self, peer: SocketAddr) -> Result<NodeConnection, ClientError> {
+        NodeConnection::open(peer, self.node.clone()).await
+    }
+
+    /// Returns the origins in the order in which `key` is offered to them. Suspects are last.
+    pub(super) fn ranked_origins(&self, key: &StreamKey) -> Vec<SocketAddr> {
+        let origins = self.origins.as_ref();
+        let mut ranked = origins
+            .map(|origins| origins.ranked(key))
+            .unwrap_or_default();
+        let suspicion = self.timeouts().survey.suspicion;
+        let mut suspects = self.suspects();
+        suspects.retain(|_, since| since.elapsed() < suspicion);
+        ranked.sort_by_key(|origin| suspects.contains_key(origin));
+        ranked
+    }
+
+    /// Marks an origin that did not reply.
+    pub(super) fn suspect(&self, origin: SocketAddr) {
+        self.suspects().insert(origin, Instant::now());
+    }
+
+    /// Marks an origin that replied.
+    pub(super) fn trust(&self, origin: SocketAddr) {
+        self.suspects().remove(&origin);
+    }
+
+    /// Resolves the origins again: one failed, and there may be others.
+    pub(super) fn refresh_origins(&self) {
+        if let Some(origins) = &self.origins {
+            origins.refresh();
+        }
+    }
+
+    /// Adds a connection with another node to the clients.
+    pub(super) fn add_client(
+        &self,
+        peer: SocketAddr,
+        role: ClientRole,
+        stream: &StreamKey,
+        agent: &HeaderValue,
+    ) -> ClientGuard {
+        self.clients.enter(NewClient {
+            id: self.clients.next_id(),
+            grant: Grant::default(),
+            peer,
+            kind: ClientKind::Relay,
+            role,
+            stream: stream.clone(),
+            agent: String::from_utf8_lossy(agent.as_bytes()).into_owned(),
+        })
+    }
+
+    /// Starts a task on one of the workers, whose number it gets.
+    pub(super) fn spawn<F>(&self, task: impl FnOnce(usize) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        (self.spawner)(Box::new(|worker| Box::pin(task(worker))));
+    }
+
+    /// Wakes the requests that wait for a publication.
+    pub(super) fn notify_publication(&self) {
+        self.publications
+            .send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Returns what changes when a publication starts here.
+    pub(super) fn publications(&self) -> watch::Receiver<u64> {
+        self.publications.subscribe()
+    }
+
+    pub(super) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    fn suspects(&self) -> MutexGuard<'_, HashMap<SocketAddr, Instant>> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns whether other nodes may pull the stream from here. Copies are never relayed, so that there are no loops.
+pub(super) fn is_published(state: &StreamState) -> bool {
+    let publication = state.publication.as_ref();
+    publication.is_some_and(|publication| publication.source != PublicationSource::Pulled)
+}
+
+/// Returns the name with a random number: several nodes may have one name, and a node that restarts is another one.
+fn unique_id(name: &str) -> String {
+    let safe: String = name.chars().filter(char::is_ascii_graphic).collect();
+    format!("{safe}-{:016x}", RandomState::new().hash_one(name))
+}

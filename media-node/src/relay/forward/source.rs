@@ -1,0 +1,35 @@
+//! The publication that is forwarded.
+
+use std::sync::Arc;
+
+use media_engine::{Start, Stream};
+use media_wire::relay::Epoch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::super::context::RelayContext;
+
+/// A publication on an edge. Clones share it.
+#[derive(Clone)]
+pub(super) struct ForwardSource {
+    pub(super) context: Arc<RelayContext>,
+    pub(super) stream: Arc<Stream>,
+    pub(super) epoch: Epoch,
+    /// The worker that runs the task.
+    pub(super) worker: usize,
+    /// When the publication started.
+    pub(super) start: Instant,
+    /// The encoder disconnected.
+    pub(super) ended: CancellationToken,
+}
+
+impl ForwardSource {
+    /// Returns where an origin starts that has nothing of the publication: with all that the log has of it.
+    pub(super) fn first_message(&self) -> Start {
+        match self.start.elapsed() < self.context.settings.stream.window() {
+            true => Start::At(self.epoch, 0),
+            // Earlier publications have left the log.
+            false => Start::Oldest,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Why the cluster rejects an encoder's publication.
+
+/// The reason for which an encoder may not publish, or may not continue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PublishRejection {
+    /// The policy is `reject`, and the stream has a publication in the cluster.
+    #[error("the stream is already published")]
+    AlreadyPublished,
+    /// A newer publication of the stream started elsewhere.
+    #[error("a newer publication took over")]
+    Superseded,
+    /// An edge reaches no origin.
+    #[error("no origin can be reached")]
+    NoOrigin,
+}

@@ -1,0 +1,148 @@
+//! Receiving a publication that an edge forwards.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use media_config::{DuplicatePublish, Role};
+use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
+use media_wire::relay::Epoch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::info;
+
+use super::super::announce::start_announcing;
+use super::super::context::RelayContext;
+use super::super::intake::Intake;
+use super::super::protocol::{ConflictReason, Parameters};
+use super::request::{PeerNode, RequestError};
+use crate::response::{Body, json};
+use crate::state::clients::{ClientGuard, ClientRole, StopReason};
+
+/// Receives a forwarded publication until it ends, and responds.
+pub(super) async fn receive_forwarded(
+    context: &Arc<RelayContext>,
+    parameters: &Parameters,
+    peer: &PeerNode,
+    mut body: Incoming,
+) -> Result<Response<Body>, RequestError> {
+    let received = receive(context, parameters, peer, &mut body).await;
+    if received.is_err() {
+        let limit = context.timeouts().intake.lingering_close;
+        tokio::spawn(timeout(limit, async move {
+            while let Some(Ok(_)) = body.frame().await {}
+        }));
+    }
+    let messages = received?;
+    Ok(json(StatusCode::OK, &messages))
+}
+
+/// Returns the number of messages.
+async fn receive(
+    context: &Arc<RelayContext>,
+    parameters: &Parameters,
+    peer: &PeerNode,
+    body: &mut Incoming,
+) -> Result<u64, RequestError> {
+    let epoch = parameters.epoch.ok_or(RequestError::NoEpoch)?;
+    if context.settings.role != Role::Origin {
+        return Err(RequestError::NotAnOrigin);
+    }
+    let publication = publish(context, parameters, epoch)?;
+    let stream = publication.key().clone();
+    context.notify_publication();
+    let _announcing = start_announcing(context, &stream, epoch);
+    info!(%stream, epoch = epoch.0, "forwarded publish started");
+    let role = ClientRole::Publisher;
+    let client = context.add_client(peer.address, role, &stream, &peer.node);
+    let mut intake = Intake::new(context.settings.limits.max_message_bytes());
+    intake.append_to(publication);
+    let received = receive_body(context, epoch, &client, &mut intake, body).await;
+    let messages = intake.messages();
+    match received {
+        Ok(()) => {
+            info!(%stream, messages, "forwarded publish ended");
+            Ok(messages)
+        }
+        Err(error) => {
+            info!(%stream, messages, reason = %error, "forwarded publish lost");
+            Err(error)
+        }
+    }
+}
+
+fn publish(
+    context: &RelayContext,
+    parameters: &Parameters,
+    epoch: Epoch,
+) -> Result<Publication, RequestError> {
+    let reject = context.settings.stream.duplicate_publish == DuplicatePublish::Reject;
+    let policy = match reject || parameters.reject {
+        true => DuplicatePolicy::Reject,
+        false => DuplicatePolicy::Takeover,
+    };
+    let now = Instant::now().into_std();
+    let source = PublicationSource::Forwarded;
+    let published = context
+        .registry
+        .publish(&parameters.key, epoch, source, policy, now);
+    published.map_err(|error| match error {
+        PublishError::AlreadyPublished => RequestError::Conflict(ConflictReason::AlreadyPublished),
+        PublishError::Superseded { .. } => RequestError::Conflict(ConflictReason::Superseded),
+        PublishError::TooManyStreams(error) => RequestError::TooManyStreams(error.to_string()),
+    })
+}
+
+async fn receive_body(
+    context: &RelayContext,
+    epoch: Epoch,
+    client: &ClientGuard,
+    intake: &mut Intake,
+    body: &mut Incoming,
+) -> Result<(), RequestError> {
+    let settings = &context.settings;
+    let limit = settings.stream.publish_idle_timeout() + settings.timeouts.intake.edge;
+    let mut deadline = Instant::now() + limit;
+    loop {
+        tokio::select! {
+            frame = body.frame() => {
+                let data = match frame {
+                    None => return Ok(()),
+                    Some(Err(error)) => return Err(RequestError::InvalidBody(error.to_string())),
+                    Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                };
+                deadline = Instant::now() + limit;
+                client.received(data.len());
+                intake.feed(data);
+                append(epoch, intake)?;
+            }
+            () = intake.seal_due() => intake.seal(),
+            () = intake.superseded() => {
+                return Err(RequestError::Conflict(ConflictReason::Superseded));
+            }
+            () = disconnected(client) => return Err(RequestError::Disconnected),
+            () = sleep_until(deadline) => return Err(RequestError::Idle(limit)),
+        }
+    }
+}
+
+/// Appends the received messages to the publication of `epoch`.
+fn append(epoch: Epoch, intake: &mut Intake) -> Result<(), RequestError> {
+    loop {
+        match intake.append() {
+            Ok(None) => return Ok(()),
+            // The edge has a newer encoder, whose publication it forwards in another request.
+            Ok(Some(newer)) if newer > epoch => {
+                return Err(RequestError::Conflict(ConflictReason::Superseded));
+            }
+            // The edge's log may start with an earlier publication.
+            Ok(Some(other)) => intake.skip(other < epoch),
+            Err(error) => return Err(RequestError::InvalidBody(error.to_string())),
+        }
+    }
+}
+
+async fn disconnected(client: &ClientGuard) {
+    // A draining node tells the edge in its status, and receives the stream until the edge has moved.
+    while client.stopped().await == StopReason::Draining {}
+}

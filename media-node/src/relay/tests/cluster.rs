@@ -1,0 +1,256 @@
+//! Clusters of nodes that consist of a registry, relays and an internal port, all in one process.
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use media_config::{DuplicatePublish, Role};
+use media_engine::{DuplicatePolicy, EngineSettings, Format, PublicationSource, Registry, Start};
+use media_wire::StreamKey;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::encoder::RelayEncoder;
+use super::freezer::Freezer;
+use super::viewer::RelayViewer;
+use crate::discovery::Origins;
+use crate::relay::settings::{
+    ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
+    SurveyTimeouts,
+};
+use crate::relay::{PublishRejection, Relay, RelaySettings};
+use crate::state::clients::Clients;
+
+/// Time that no step of these tests takes.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// A time limit that does not expire during a test. What has to happen in spite of it happens because of an event.
+pub(super) const NEVER: Duration = Duration::from_secs(3600);
+
+pub(super) fn key(name: &str) -> StreamKey {
+    StreamKey::new(None, "live", name).unwrap()
+}
+
+/// Returns time limits under which retries are fast and nothing is given up. Tests set those that they are about.
+fn timeouts() -> RelayTimeouts {
+    RelayTimeouts {
+        survey: SurveyTimeouts {
+            status: NEVER,
+            fetch: NEVER,
+            suspicion: NEVER,
+            ..SurveyTimeouts::default()
+        },
+        conflict: ConflictTimeouts {
+            resolve: NEVER,
+            reach: NEVER,
+            announce: NEVER,
+        },
+        pull: PullTimeouts {
+            hold: Duration::from_millis(200),
+            response: NEVER,
+            silence: NEVER,
+            hung: NEVER,
+            from_start: NEVER,
+        },
+        forward: ForwardTimeouts {
+            poll: Duration::from_millis(20),
+            poll_unconfirmed: Duration::from_millis(5),
+            hung: NEVER,
+            hung_alone: NEVER,
+            confirm: NEVER,
+            predecessor: NEVER,
+            successor: Duration::from_millis(20),
+        },
+        intake: IntakeTimeouts {
+            edge: NEVER,
+            lingering_close: NEVER,
+        },
+        retry: RetryDelays {
+            first: Duration::from_millis(5),
+            longest: Duration::from_millis(20),
+        },
+    }
+}
+
+/// The nodes of a test, and the origins that they know.
+#[derive(Clone)]
+pub(super) struct RelayCluster {
+    origins: watch::Sender<Arc<[SocketAddr]>>,
+    pub(super) settings: RelaySettings,
+}
+
+impl RelayCluster {
+    pub(super) fn new() -> Self {
+        let mut settings = RelaySettings {
+            timeouts: timeouts(),
+            ..RelaySettings::default()
+        };
+        settings.stream.linger_seconds = 0;
+        Self {
+            origins: watch::Sender::new(Arc::from([])),
+            settings,
+        }
+    }
+
+    /// Returns a cluster with the policy `reject`.
+    pub(super) fn rejecting() -> Self {
+        let mut cluster = Self::new();
+        cluster.settings.stream.duplicate_publish = DuplicatePublish::Reject;
+        cluster
+    }
+
+    /// Returns a cluster whose surveys do not wait for an origin that hangs.
+    pub(super) fn with_short_surveys() -> Self {
+        let mut cluster = Self::new();
+        cluster.settings.timeouts.survey.status = Duration::from_millis(300);
+        cluster
+    }
+
+    /// Returns a cluster whose edges give up an origin that hangs.
+    pub(super) fn impatient() -> Self {
+        let mut cluster = Self::with_short_surveys();
+        cluster.settings.timeouts.pull.silence = Duration::from_millis(100);
+        cluster.settings.timeouts.forward.hung = Duration::from_millis(300);
+        cluster
+    }
+
+    pub(super) async fn origin(&self, name: &str) -> RelayNode {
+        let node = RelayNode::start(self, name, Role::Origin).await;
+        self.add(node.address);
+        node
+    }
+
+    /// Returns an origin that the other nodes reach through a freezer.
+    pub(super) async fn freezable_origin(&self, name: &str) -> (RelayNode, Freezer) {
+        let node = RelayNode::start(self, name, Role::Origin).await;
+        let freezer = Freezer::start(node.address).await;
+        self.add(freezer.address);
+        (node, freezer)
+    }
+
+    pub(super) async fn edge(&self, name: &str) -> RelayNode {
+        RelayNode::start(self, name, Role::Edge).await
+    }
+
+    pub(super) fn add(&self, origin: SocketAddr) {
+        self.origins
+            .send_modify(|set| *set = set.iter().copied().chain([origin]).collect());
+    }
+}
+
+pub(super) struct RelayNode {
+    pub(super) relay: Relay,
+    pub(super) registry: Registry,
+    pub(super) address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl RelayNode {
+    async fn start(cluster: &RelayCluster, name: &str, role: Role) -> Self {
+        let settings = RelaySettings {
+            role,
+            name: name.to_owned(),
+            ..cluster.settings.clone()
+        };
+        let registry = Registry::new(EngineSettings {
+            pulse_per_viewer: Duration::ZERO,
+            continuity: settings.stream.continuity(),
+            ..EngineSettings::default()
+        });
+        let origins = Origins::of(cluster.origins.subscribe());
+        let relay = Relay::new(
+            settings,
+            registry.clone(),
+            Clients::new(),
+            Some(origins),
+            Arc::new(|task| drop(tokio::spawn(task(0)))),
+        );
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(accept(listener, relay.clone()));
+        Self {
+            relay,
+            registry,
+            address,
+            server,
+        }
+    }
+
+    /// Closes the port and all connections, as if the process were killed.
+    pub(super) fn kill(&self) {
+        self.server.abort();
+    }
+
+    pub(super) async fn publish(&self, name: &str) -> Result<RelayEncoder, PublishRejection> {
+        let key = key(name);
+        let epoch = timeout(LIMIT, self.relay.resolve_conflict(&key)).await;
+        let epoch = epoch.expect("a result in time")?;
+        let now = std::time::Instant::now();
+        let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);
+        let publication = self
+            .registry
+            .publish(&key, epoch, source, policy, now)
+            .unwrap();
+        let forwarding = self
+            .relay
+            .forward(publication.stream(), publication.epoch());
+        Ok(RelayEncoder::start(publication, forwarding))
+    }
+
+    pub(super) fn watch(&self, name: &str) -> RelayViewer {
+        let stream = self.registry.open(&key(name)).unwrap();
+        let cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
+        self.relay.demand(&stream);
+        RelayViewer::new(stream, cursor)
+    }
+
+    /// Returns whether the stream has a forwarded publication here.
+    pub(super) fn is_forwarded_to(&self, name: &str) -> bool {
+        let stream = self.registry.find(&key(name));
+        let publication = stream.and_then(|stream| stream.state().publication);
+        publication.is_some_and(|publication| publication.source == PublicationSource::Forwarded)
+    }
+
+    /// Waits for a condition.
+    pub(super) async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        let reached = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let counts = self.relay.counts();
+        timeout(LIMIT, reached)
+            .await
+            .unwrap_or_else(|_| panic!("not reached from {counts:?}"));
+    }
+}
+
+impl Drop for RelayNode {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn accept(listener: TcpListener, relay: Relay) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
+        let relay = relay.clone();
+        let service = service_fn(move |request| {
+            let relay = relay.clone();
+            async move {
+                let mut response = relay.serve(request, 0).await;
+                relay.add_node_id(&mut response);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let http = hyper::server::conn::http1::Builder::new();
+        connections.spawn(async move {
+            drop(http.serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}

@@ -1,0 +1,192 @@
+//! Streams that are found, pulled and released.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::cluster::{LIMIT, RelayCluster, key};
+use super::encoder::GOP;
+use crate::relay::PublishRejection;
+
+#[tokio::test]
+async fn edge_pulls_once_for_all_viewers_until_the_last_one_leaves() {
+    let cluster = RelayCluster::new();
+    let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
+    let encoder = origin.publish("a").await.unwrap();
+    let mut viewers: Vec<_> = (0..8).map(|_| edge.watch("a")).collect();
+    for viewer in &mut viewers {
+        viewer.watch_on(&encoder).await;
+        viewer.assert_continuous();
+    }
+    assert_eq!(edge.relay.counts().pulls, 1);
+    let stream = origin.registry.find(&key("a")).unwrap();
+    assert_eq!(stream.state().relays, 1);
+    viewers.truncate(1);
+    viewers[0].watch_on(&encoder).await;
+    assert_eq!(stream.state().relays, 1);
+    drop(viewers);
+    edge.until(|node| node.relay.counts().pulls == 0).await;
+    let mut states = stream.watch();
+    timeout(LIMIT, states.wait_for(|state| state.relays == 0))
+        .await
+        .unwrap()
+        .unwrap();
+    // A later viewer gets a pull of its own.
+    let mut late = edge.watch("a");
+    late.watch_on(&encoder).await;
+    late.assert_continuous();
+}
+
+#[tokio::test]
+async fn pull_lingers_for_a_viewer_that_returns() {
+    let mut cluster = RelayCluster::new();
+    cluster.settings.stream.linger_seconds = 1;
+    let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
+    let encoder = origin.publish("a").await.unwrap();
+    let mut viewer = edge.watch("a");
+    viewer.watch_on(&encoder).await;
+    let left = Instant::now();
+    drop(viewer);
+    let mut returned = edge.watch("a");
+    returned.watch_on(&encoder).await;
+    assert_eq!(edge.relay.counts().switches, 0);
+    drop(returned);
+    edge.until(|node| node.relay.counts().pulls == 0).await;
+    assert!(left.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn stream_that_is_published_to_an_edge_plays_on_every_node() {
+    let cluster = RelayCluster::new();
+    let (one, two) = (cluster.origin("o1").await, cluster.origin("o2").await);
+    let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
+    let encoder = edge.publish("a").await.unwrap();
+    for node in [&edge, &other, &one, &two] {
+        let mut viewer = node.watch("a");
+        viewer.watch_on(&encoder).await;
+        viewer.assert_continuous();
+    }
+    assert_eq!(edge.relay.counts().pulls, 0, "it is published on the edge");
+}
+
+#[tokio::test]
+async fn every_stream_is_found_on_every_node() {
+    let cluster = RelayCluster::new();
+    let nodes = [
+        cluster.origin("o1").await,
+        cluster.origin("o2").await,
+        cluster.edge("e1").await,
+        cluster.edge("e2").await,
+    ];
+    let mut encoders = Vec::new();
+    for (index, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        encoders.push((
+            name,
+            nodes[index % nodes.len()].publish(name).await.unwrap(),
+        ));
+    }
+    for (name, encoder) in &encoders {
+        for node in &nodes {
+            let mut viewer = node.watch(name);
+            viewer.watch_on(encoder).await;
+            viewer.assert_continuous();
+        }
+    }
+}
+
+#[tokio::test]
+async fn edge_finds_an_origin_that_starts_later() {
+    let cluster = RelayCluster::new();
+    let edge = cluster.edge("e").await;
+    let mut viewer = edge.watch("a");
+    let stream = viewer.stream.clone();
+    timeout(LIMIT, edge.relay.not_found(&stream))
+        .await
+        .expect("no origin to wait for");
+    let origin = cluster.origin("o").await;
+    let encoder = origin.publish("a").await.unwrap();
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+}
+
+#[tokio::test]
+async fn viewer_that_waited_gets_all_of_a_publication_that_is_found_late() {
+    let cluster = RelayCluster::with_short_surveys();
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut early = edge.watch("a");
+    let not_found = edge.relay.not_found(&early.stream);
+    timeout(LIMIT, not_found)
+        .await
+        .expect("all origins replied");
+    freezer.freeze();
+    let mut encoder = origin.publish("a").await.unwrap();
+    encoder.until(3 * GOP).await;
+    freezer.thaw();
+    early.watch_on(&encoder).await;
+    early.assert_continuous();
+    assert_eq!(early.frames[0].number, 0);
+    let sent = encoder.sent();
+    let mut late = edge.watch("a");
+    late.watch_on(&encoder).await;
+    late.assert_continuous();
+    let first = late.frames[0];
+    assert!(first.keyframe && first.number + GOP > sent, "{first:?}");
+}
+
+#[tokio::test]
+async fn viewers_that_waited_get_all_of_a_publication_that_is_forwarded_late() {
+    let cluster = RelayCluster::with_short_surveys();
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
+    let mut viewers = [origin.watch("a"), edge.watch("a"), other.watch("a")];
+    let not_found = other.relay.not_found(&viewers[2].stream);
+    timeout(LIMIT, not_found)
+        .await
+        .expect("all origins replied");
+    freezer.freeze();
+    let mut encoder = edge.publish("a").await.unwrap();
+    encoder.until(3 * GOP).await;
+    freezer.thaw();
+    for viewer in &mut viewers {
+        viewer.watch_on(&encoder).await;
+        viewer.assert_continuous();
+        assert_eq!(viewer.frames[0].number, 0);
+    }
+}
+
+#[tokio::test]
+async fn edge_without_an_origin_rejects_encoders_unless_the_stream_has_viewers() {
+    let mut cluster = RelayCluster::new();
+    cluster.settings.timeouts.conflict.resolve = Duration::from_millis(10);
+    cluster.settings.timeouts.conflict.reach = Duration::from_millis(50);
+    let edge = cluster.edge("e").await;
+    let rejection = edge.publish("a").await.err();
+    assert_eq!(rejection, Some(PublishRejection::NoOrigin));
+    let mut local = edge.watch("a");
+    let encoder = edge.publish("a").await.unwrap();
+    local.watch_on(&encoder).await;
+    // The origin that starts late gets what was published before.
+    let origin = cluster.origin("o").await;
+    let mut viewer = origin.watch("a");
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+}
+
+#[tokio::test]
+async fn response_of_every_other_origin_is_fetched() {
+    let cluster = RelayCluster::new();
+    let (one, two) = (cluster.origin("o1").await, cluster.origin("o2").await);
+    let edge = cluster.edge("e").await;
+    let encoder = two.publish("a").await.unwrap();
+    let path = "/relay/v1/publication?app=live&stream=a";
+    let reports = edge.relay.fetch_from_origins(path).await;
+    assert_eq!(reports.len(), 1, "only responses with status 200");
+    assert!(String::from_utf8_lossy(&reports[0]).contains(&encoder.epoch.to_string()));
+    assert_eq!(one.relay.fetch_from_origins(path).await.len(), 1);
+    assert_eq!(
+        two.relay.fetch_from_origins(path).await.len(),
+        0,
+        "not its own"
+    );
+}
