@@ -1,7 +1,10 @@
-//! The Kubernetes API: clients, permissions and events.
+//! The Kubernetes API: clients, the layers that every request passes, permissions and events.
 
+pub mod call_error;
 pub mod client;
 pub mod event_recorder;
 #[cfg(test)]
 pub(crate) mod fake_api;
 pub mod permissions;
+pub mod request_layer;
+pub mod write_fence;

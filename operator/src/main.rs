@@ -7,21 +7,21 @@ use clap::{Parser, Subcommand};
 /// The operator of LiveCluster: live streaming clusters on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
-struct Arguments {
+struct OperatorArguments {
     #[command(subcommand)]
-    command: Command,
+    command: OperatorCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    /// Runs the LiveClusters of a Kubernetes cluster.
-    Run(operator::process::run::Options),
-    /// Proves that an operator is at work, by what it does to a LiveCluster without Pods.
-    SelfTest(operator::self_test::Options),
+enum OperatorCommand {
+    /// Runs the operator.
+    Run(operator::process::options::RunOptions),
+    /// Verifies that a running operator reconciles a LiveCluster without Pods.
+    SelfTest(operator::self_test::SelfTestOptions),
 }
 
 fn main() -> ExitCode {
-    match execute(Arguments::parse().command) {
+    match execute(OperatorArguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -30,12 +30,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> anyhow::Result<()> {
+fn execute(command: OperatorCommand) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     match command {
-        Command::Run(options) => Ok(runtime.block_on(operator::process::run::run(options))?),
-        Command::SelfTest(options) => Ok(runtime.block_on(operator::self_test::run(options))?),
+        OperatorCommand::Run(options) => {
+            Ok(runtime.block_on(operator::process::run::run(options))?)
+        }
+        OperatorCommand::SelfTest(options) => {
+            Ok(runtime.block_on(operator::self_test::run(options))?)
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! Reads the objects of a LiveCluster, and scrapes its Pods for their streams.
 
+pub mod live_object;
 pub mod observed;
+pub mod pod_failure;
+pub mod pods;
 pub mod read;
+pub mod references;
 pub mod stream_sample;
 pub mod stream_scraper;

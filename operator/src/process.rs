@@ -1,4 +1,8 @@
-//! The operator's process, from its start to its end.
+//! The operator's process: options, start, leader election, stop.
 
-pub mod leader_election;
+mod leader;
+mod leader_election;
+mod log;
+pub mod options;
 pub mod run;
+mod signals;

@@ -1,7 +1,11 @@
 //! Reconciles LiveClusters: makes the objects match the spec, and the status match the objects.
+//!
+//! [`controller`] decides which cluster is reconciled when, [`reconciler`] does it.
 
 pub mod apply;
 pub mod apply_cache;
 pub mod controller;
+mod ownership;
+mod prune;
 pub mod reconciler;
-pub mod rollout;
+mod rollout;

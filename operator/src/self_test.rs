@@ -1,4 +1,4 @@
-//! `operator self-test`: proves that an operator is at work, by what it does to a LiveCluster without nodes. `helm test` runs it.
+//! `operator self-test`: verifies that a running operator reconciles a LiveCluster without Pods. `helm test` runs it.
 
 use std::time::Duration;
 
@@ -9,76 +9,74 @@ use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::{LiveCluster, LiveClusterSpec};
 use tokio::time::{Instant, interval, timeout_at};
 
-/// What to test, and for how long.
+/// The options of `operator self-test`.
 #[derive(Args, Clone, Debug)]
-pub struct Options {
-    /// The namespace in which the LiveCluster is made: one that the operator watches.
+pub struct SelfTestOptions {
+    /// Namespace of the LiveCluster. The operator must watch it.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     namespace: String,
-    /// Seconds until the operator must have done its work.
+    /// Seconds until the test fails.
     #[arg(long, default_value_t = 120)]
     timeout_seconds: u64,
 }
 
-/// Why the test failed.
+/// The test failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfTestError {
-    /// The API server does not do what it is asked for.
-    #[error("{doing}")]
+    /// A call to the API server failed.
+    #[error("failed to {action}")]
     Api {
-        /// What was tried.
-        doing: &'static str,
-        /// What came back.
+        /// The attempted action.
+        action: &'static str,
+        /// The error of the call.
         source: kube::Error,
     },
-    /// The operator did not do its work in time.
-    #[error(
-        "not within {seconds} s: {expected} (is an operator running that watches this namespace?)"
-    )]
-    Late {
-        /// What was waited for.
+    /// An expected state was not reached in time.
+    #[error("not within {seconds} s: {expected} (does a running operator watch this namespace?)")]
+    TimedOut {
+        /// The expected state.
         expected: &'static str,
-        /// For how long.
+        /// The timeout.
         seconds: u64,
     },
 }
 
-/// Makes a LiveCluster, waits for its Deployments and its status, deletes it and waits until they are gone.
+/// Creates a LiveCluster, waits for its Deployments and its status, deletes it, and waits until they are deleted.
 ///
 /// # Errors
 /// See [`SelfTestError`]. The LiveCluster is deleted in any case.
-pub async fn run(options: Options) -> Result<(), SelfTestError> {
+pub async fn run(options: SelfTestOptions) -> Result<(), SelfTestError> {
     let client = Client::try_default()
         .await
         .map_err(api("reach the API server"))?;
     let clusters: Api<LiveCluster> = Api::namespaced(client.clone(), &options.namespace);
     let deployments: Api<Deployment> = Api::namespaced(client, &options.namespace);
 
-    let mut wanted = LiveCluster::new("", LiveClusterSpec::default());
-    wanted.metadata.name = None;
-    wanted.metadata.generate_name = Some("helm-test-".to_owned());
-    wanted.spec.origins.replicas = 0;
-    wanted.spec.edges.replicas = 0;
-    let made = clusters
-        .create(&PostParams::default(), &wanted)
+    let mut cluster = LiveCluster::new("", LiveClusterSpec::default());
+    cluster.metadata.name = None;
+    cluster.metadata.generate_name = Some("helm-test-".to_owned());
+    cluster.spec.origins.replicas = 0;
+    cluster.spec.edges.replicas = 0;
+    let created = clusters
+        .create(&PostParams::default(), &cluster)
         .await
         .map_err(api("create a LiveCluster"))?;
-    let name = made.name_any();
+    let name = created.name_any();
     println!(
-        "made LiveCluster {}/{name} without nodes",
+        "created LiveCluster {}/{name} without Pods",
         options.namespace
     );
 
-    let patience = Patience::of(options.timeout_seconds);
-    let came_alive = comes_alive(&patience, &clusters, &deployments, &made).await;
+    let deadline = Deadline::after(options.timeout_seconds);
+    let reconciled = wait_until_reconciled(&deadline, &clusters, &deployments, &created).await;
     let deleted = clusters
         .delete(&name, &DeleteParams::default())
         .await
         .map_err(api("delete the LiveCluster"));
-    came_alive?;
+    reconciled?;
     deleted?;
-    patience
-        .until("its Deployments are gone with it", || async {
+    deadline
+        .wait_until("its Deployments are deleted", || async {
             Ok(deployments
                 .get_opt(&format!("{name}-edge"))
                 .await?
@@ -91,51 +89,55 @@ pub async fn run(options: Options) -> Result<(), SelfTestError> {
         .await
 }
 
-async fn comes_alive(
-    patience: &Patience,
+async fn wait_until_reconciled(
+    deadline: &Deadline,
     clusters: &Api<LiveCluster>,
     deployments: &Api<Deployment>,
-    made: &LiveCluster,
+    created: &LiveCluster,
 ) -> Result<(), SelfTestError> {
-    let name = made.name_any();
+    let name = created.name_any();
     for role in ["origin", "edge"] {
         let deployment = format!("{name}-{role}");
-        patience
-            .until("the operator makes the Deployments", || async {
+        deadline
+            .wait_until("the operator has created the Deployments", || async {
                 let found = deployments.get_opt(&deployment).await?;
                 let owners = found.map(|it| it.metadata.owner_references.unwrap_or_default());
                 Ok(owners.is_some_and(|owners| {
                     owners
                         .iter()
-                        .any(|owner| Some(&owner.uid) == made.meta().uid.as_ref())
+                        .any(|owner| Some(&owner.uid) == created.meta().uid.as_ref())
                 }))
             })
             .await?;
     }
-    patience
-        .until("the operator writes the status", || async {
+    deadline
+        .wait_until("the operator has written the status", || async {
             let status = clusters.get(&name).await?.status;
             let observed = status.and_then(|status| status.observed_generation);
-            Ok(observed.is_some() && observed == made.metadata.generation)
+            Ok(observed.is_some() && observed == created.metadata.generation)
         })
         .await
 }
 
 /// One deadline for all steps.
-struct Patience {
+struct Deadline {
     seconds: u64,
-    deadline: Instant,
+    at: Instant,
 }
 
-impl Patience {
-    fn of(seconds: u64) -> Self {
+impl Deadline {
+    fn after(seconds: u64) -> Self {
         Self {
             seconds,
-            deadline: Instant::now() + Duration::from_secs(seconds),
+            at: Instant::now() + Duration::from_secs(seconds),
         }
     }
 
-    async fn until<P, F>(&self, expected: &'static str, mut probe: P) -> Result<(), SelfTestError>
+    async fn wait_until<P, F>(
+        &self,
+        expected: &'static str,
+        mut probe: P,
+    ) -> Result<(), SelfTestError>
     where
         P: FnMut() -> F,
         F: Future<Output = Result<bool, kube::Error>>,
@@ -146,22 +148,22 @@ impl Patience {
                 tick.tick().await;
                 if probe()
                     .await
-                    .map_err(api("look at what the operator made"))?
+                    .map_err(api("read the cluster and its Deployments"))?
                 {
                     return Ok(());
                 }
             }
         };
-        let late = |_| SelfTestError::Late {
+        let timed_out = |_| SelfTestError::TimedOut {
             expected,
             seconds: self.seconds,
         };
-        timeout_at(self.deadline, attempts).await.map_err(late)??;
+        timeout_at(self.at, attempts).await.map_err(timed_out)??;
         println!("{expected}");
         Ok(())
     }
 }
 
-fn api(doing: &'static str) -> impl Fn(kube::Error) -> SelfTestError {
-    move |source| SelfTestError::Api { doing, source }
+fn api(action: &'static str) -> impl Fn(kube::Error) -> SelfTestError {
+    move |source| SelfTestError::Api { action, source }
 }

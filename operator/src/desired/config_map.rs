@@ -1,4 +1,5 @@
-//! The nodes' configuration: one ConfigMap for each role, so that a role's file changes only when that role rolls.
+//! The configuration of the media nodes: one ConfigMap for each role, so that a rollout of one role leaves the other's
+//! file alone.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,16 +11,15 @@ use livecluster_api::node_config;
 use media_config::Role;
 use sha2::{Digest, Sha256};
 
-use super::SpecError;
+use super::spec_error::SpecError;
 
 /// The file's name in the ConfigMap and in the Pod.
 pub(super) const FILE: &str = "config.yaml";
 
-/// The ConfigMap of one role, and the hash of what a running node does not take over by itself.
+/// Returns the ConfigMap of a role, and the hash of its content.
 ///
-/// A node reads its file at its start and never again, so the hash is over the whole file. The file holds only what
-/// differs from the node's defaults: a new setting that nobody uses restarts no node, and an older image does not
-/// stumble over it.
+/// A media node reads its file only at its start, so the hash covers the whole file. The file contains only what differs
+/// from the defaults: a new setting that is not used restarts no Pod, and an older image accepts the file.
 pub(super) fn config_map(
     cluster: &LiveCluster,
     role: Role,
@@ -34,7 +34,7 @@ pub(super) fn config_map(
     Ok((config, hash))
 }
 
-/// The first 64 bits of a SHA-256, in hexadecimal: enough to tell two settings apart.
+/// Returns the first 64 bits of a SHA-256 in hexadecimal: enough to tell two configurations apart.
 pub(super) fn short_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()

@@ -1,4 +1,4 @@
-//! The nodes of a role. How many there are is not said here: only `/scale` says it.
+//! The Deployment of a role. It has no `replicas`: they are set through `/scale` only.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +11,25 @@ use livecluster_api::names;
 use media_config::Role;
 
 use super::config_map::short_hash;
-use super::{Image, SpecError, pod};
+use super::defaults::PodImage;
+use super::pod;
+use super::spec_error::SpecError;
 
-/// Seconds that a new node must be ready before an old one is asked to leave.
+/// Seconds that a new Pod must be ready before an old one is terminated.
 const MIN_READY_SECONDS: i32 = 5;
-/// Seconds without progress after which a rollout counts as stuck.
+/// Seconds without progress after which a rollout is stuck.
 const PROGRESS_DEADLINE_SECONDS: i32 = 600;
-/// Old ReplicaSets that are kept for `kubectl rollout undo`.
+/// Old ReplicaSets that are retained for `kubectl rollout undo`.
 const REVISIONS: i32 = 3;
 
-/// The Deployment of a role.
+/// Returns the Deployment of a role.
 ///
-/// A node is replaced only after its successor is ready: `maxUnavailable` is 0. The selector is frozen.
+/// A Pod is replaced only after its successor is ready: `maxUnavailable` is 0. The selector never changes: Kubernetes
+/// does not allow it.
 pub(super) fn deployment(
     cluster: &LiveCluster,
     role: Role,
-    image: &Image,
+    image: &PodImage,
     config_hash: &str,
 ) -> Result<Deployment, SpecError> {
     let template = pod::template(cluster, role, &image.name, config_hash)?;
@@ -55,7 +58,7 @@ pub(super) fn deployment(
     })
 }
 
-/// Origins one by one, as publishers have to move; edges a quarter at a time.
+/// Origins are replaced one by one, as their publishers have to reconnect; edges a quarter at a time.
 fn strategy(role: Role) -> DeploymentStrategy {
     let surge = match role {
         Role::Origin => IntOrString::Int(1),

@@ -1,4 +1,4 @@
-//! How many nodes may be taken away at one time when machines are drained.
+//! The Pods that may be unavailable during voluntary disruptions.
 
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -6,10 +6,10 @@ use livecluster_api::LiveCluster;
 use livecluster_api::names;
 use media_config::Role;
 
-/// The budget of a role, unless it wants none.
+/// Returns the PodDisruptionBudget of a role, unless it is disabled.
 ///
-/// `maxUnavailable`, never `minAvailable`: a single node must not block the drain of its machine for ever. For the
-/// same reason a node that is not ready may always be taken away.
+/// `maxUnavailable`, never `minAvailable`: a single Pod must not block the drain of its node. For the same reason, a Pod
+/// that is not ready may always be evicted.
 pub(super) fn disruption_budget(cluster: &LiveCluster, role: Role) -> Option<PodDisruptionBudget> {
     let settings = &cluster.spec.nodes(role).pod_disruption_budget;
     settings.enabled.then(|| PodDisruptionBudget {

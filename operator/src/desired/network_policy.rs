@@ -1,4 +1,5 @@
-//! Who may reach the nodes: everybody the public ports; the cluster's own nodes and the operator the internal one.
+//! The clients that may reach the Pods: the public ports are open to all, the internal port to the cluster's own Pods and
+//! the operator.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,14 @@ use livecluster_api::LiveCluster;
 use livecluster_api::names;
 use serde_json::Value;
 
-use super::{Defaults, SpecError, overlay};
+use super::defaults::Defaults;
+use super::overlay;
+use super::spec_error::SpecError;
 
-/// Label of the operator's own Pods.
+/// Label of the operator's Pods.
 const OPERATOR: (&str, &str) = ("livecluster.dev/component", "operator");
 
-/// The policy of all nodes of a cluster.
+/// Returns the NetworkPolicy of all Pods of a cluster.
 pub(super) fn network_policy(
     cluster: &LiveCluster,
     defaults: &Defaults,

@@ -1,50 +1,43 @@
-//! The raw parts of a spec, read as what Kubernetes takes, with nothing lost on the way.
+//! The raw parts of a spec, parsed as their Kubernetes types. Unknown fields are errors.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_ignored::Path;
 use serde_json::Value;
 
-use super::SpecError;
+use super::spec_error::SpecError;
 
-/// Reads a raw object as a Kubernetes type.
+/// Parses the raw object of `field` as a Kubernetes type.
 ///
 /// # Errors
-/// When a value has the wrong type, and for a field that the type does not have: it would be dropped in silence.
-pub(super) fn typed<T>(field: &str, raw: Value) -> Result<T, SpecError>
-where
-    T: DeserializeOwned + Serialize,
-{
+/// When a value has the wrong type, and when the type lacks a field: it would be dropped in silence.
+pub(super) fn typed<T: DeserializeOwned>(field: &str, raw: Value) -> Result<T, SpecError> {
     let malformed = |message: String| SpecError::Malformed {
         field: field.to_owned(),
         message,
     };
-    let object: T =
-        serde_json::from_value(raw.clone()).map_err(|error| malformed(error.to_string()))?;
-    match lost(&raw, &serde_json::to_value(&object)?) {
+    let mut unknown = None;
+    let object = serde_ignored::deserialize(raw, |path| {
+        unknown.get_or_insert_with(|| field_path(&path));
+    })
+    .map_err(|error: serde_json::Error| malformed(error.to_string()))?;
+    match unknown {
         Some(path) => Err(malformed(format!("unknown field {path}"))),
         None => Ok(object),
     }
 }
 
-/// Path of the first value of `raw` that is not in `kept`.
-fn lost(raw: &Value, kept: &Value) -> Option<String> {
-    match (raw, kept) {
-        (Value::Object(raw), Value::Object(kept)) => {
-            raw.iter().find_map(|(key, value)| match kept.get(key) {
-                None if value.is_null() => None,
-                None => Some(key.clone()),
-                Some(kept) => lost(value, kept).map(|path| format!("{key}.{path}")),
-            })
-        }
-        (Value::Array(raw), Value::Array(kept)) => {
-            raw.iter()
-                .zip(kept)
-                .enumerate()
-                .find_map(|(index, (raw, kept))| {
-                    lost(raw, kept).map(|path| format!("[{index}].{path}"))
-                })
-        }
-        _ => None,
+/// Returns a path as Kubernetes writes it, such as `spec.containers[0].env`. Optional values and newtypes add no part.
+fn field_path(path: &Path<'_>) -> String {
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", field_path(parent)),
+        Path::Map { parent, key } => match field_path(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => field_path(parent),
     }
 }
 
@@ -62,16 +55,16 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_field_is_named() {
+    fn misspelt_field_is_named() {
         let raw = json!({"spec": {"containers": [{"name": "media-node", "enf": []}]}});
         assert_eq!(
             message(raw),
-            "spec.edges.podTemplate: unknown field spec.containers.[0].enf"
+            "spec.edges.podTemplate: unknown field spec.containers[0].enf"
         );
     }
 
     #[test]
-    fn a_value_of_the_wrong_type_is_named() {
+    fn value_of_the_wrong_type_is_named() {
         let text = message(json!({"spec": {"hostNetwork": "yes"}}));
         assert!(
             text.contains("\"yes\"") && text.contains("boolean"),
@@ -80,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kubernetes_knows_is_taken() {
+    fn known_fields_are_accepted() {
         let raw = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"dnsPolicy": "None", "volumes": null}});
         let template: PodTemplateSpec = typed("", raw).unwrap();
         assert_eq!(template.spec.unwrap().dns_policy.as_deref(), Some("None"));

@@ -1,4 +1,4 @@
-//! The Pod of a node: the image's entry point with its configuration, under the rules of Pod Security `restricted`.
+//! The Pod template of a role: a media node with its configuration, within the Pod Security Standard `restricted`.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,17 @@ use livecluster_api::{LiveCluster, Nodes};
 use media_config::Role;
 use serde_json::Value;
 
-use super::{SpecError, config_map, overlay};
+use super::spec_error::SpecError;
+use super::{config_map, overlay};
 
-/// Where the configuration is mounted.
+/// Mount path of the configuration.
 const DIRECTORY: &str = "/etc/media-node";
-/// Seconds between the end of the drain and the end of the Pod: time to close what is left.
+/// Seconds between the end of the drain and the kill of the Pod: time to close the last connections.
 const GRACE_SECONDS: u32 = 15;
-/// The cluster autoscaler waits ten minutes at most for a Pod; an origin that drains longer asks not to be moved.
+/// The cluster autoscaler waits at most ten minutes for a Pod. An origin that drains longer asks not to be evicted.
 const AUTOSCALER_SECONDS: u32 = 600;
 
-/// The Pod template of a role, with the user's `podTemplate` laid over it.
+/// Returns the Pod template of a role, with the spec's `podTemplate` merged into it.
 pub(super) fn template(
     cluster: &LiveCluster,
     role: Role,
@@ -42,7 +43,7 @@ pub(super) fn template(
         }),
         spec: Some(PodSpec {
             affinity: affinity(nodes, &field("affinity"))?,
-            topology_spread_constraints: spread(
+            topology_spread_constraints: topology_spread(
                 cluster,
                 role,
                 &field("topologySpreadConstraints"),
@@ -54,12 +55,13 @@ pub(super) fn template(
         let raw = Value::Object(raw.clone());
         template.merge_from(overlay::typed(&field("podTemplate"), raw)?);
     }
-    keep_promises(&mut template, cluster, role, config_hash);
+    set_required_fields(&mut template, cluster, role, config_hash);
     Ok(template)
 }
 
-/// What neither `podLabels` nor `podTemplate` may change: without it the node would not be found or not be let drain.
-fn keep_promises(
+/// Sets the fields that neither `podLabels` nor `podTemplate` may change: without them the Pod would not be discovered,
+/// or would be killed before it has drained.
+fn set_required_fields(
     template: &mut PodTemplateSpec,
     cluster: &LiveCluster,
     role: Role,
@@ -107,8 +109,8 @@ fn affinity(nodes: &Nodes, field: &str) -> Result<Option<Affinity>, SpecError> {
         .transpose()
 }
 
-/// The user's constraints; else over machines and zones, as far as there is room.
-fn spread(
+/// Returns the spec's constraints; by default Pods spread over nodes and zones as far as possible.
+fn topology_spread(
     cluster: &LiveCluster,
     role: Role,
     field: &str,
@@ -128,7 +130,7 @@ fn spread(
         topology_key: topology.to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
         label_selector: Some(names::label_selector(names::selector(cluster, role))),
-        // Without it, the Pods of an old template that are about to go count as well.
+        // Without it, the Pods of the old template would count as well.
         match_label_keys: Some(vec!["pod-template-hash".to_owned()]),
         ..TopologySpreadConstraint::default()
     };
@@ -144,7 +146,7 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
     PodSpec {
         automount_service_account_token: Some(false),
         containers: vec![container(cluster, nodes, image)],
-        // The environment of every Service of the namespace is of no use to a node.
+        // A media node does not use the environment variables of the namespace's Services.
         enable_service_links: Some(false),
         image_pull_secrets: (!secrets.is_empty()).then(|| {
             secrets
@@ -195,7 +197,7 @@ fn container(cluster: &LiveCluster, nodes: &Nodes, image: &str) -> Container {
             format!("{DIRECTORY}/{}", config_map::FILE),
         ]),
         ports: Some(ports()),
-        // Ready within two seconds, and out of the Service within four: a status that lags shows the wrong picture.
+        // Ready within two seconds and out of the Service within four: clients must not reach a Pod that drains.
         readiness_probe: Some(probe("/readyz", 2, 2)),
         liveness_probe: Some(probe("/livez", 10, 3)),
         resources: (!resources.requests.is_empty() || !resources.limits.is_empty()).then(|| {

@@ -1,4 +1,4 @@
-//! How nodes are reached: a Service for each role, and a headless one by which nodes find the origins.
+//! The addresses of the Pods: a Service for each role, and a headless one by which media nodes discover the origins.
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -6,7 +6,7 @@ use livecluster_api::names;
 use livecluster_api::{LiveCluster, ServiceSettings, ServiceType};
 use media_config::Role;
 
-/// The Service of a role: its ready nodes only.
+/// Returns the Service of a role. It routes to ready Pods only.
 pub(super) fn service(cluster: &LiveCluster, role: Role) -> Service {
     let settings = &cluster.spec.nodes(role).service;
     let mut metadata = names::metadata(cluster, names::deployment(cluster, role), Some(role));
@@ -40,8 +40,9 @@ fn spec(cluster: &LiveCluster, role: Role, settings: &ServiceSettings) -> Servic
     }
 }
 
-/// The Service that lists every origin, also one that is draining: its publishers are still there, and a node that
-/// needs one of their streams must find it. `_internal._tcp` of its name is the origins' internal ports.
+/// Returns the Service whose DNS name lists every origin Pod, draining ones included: their publishers are still
+/// connected, and a media node that needs one of their streams must find it. The SRV record `_internal._tcp` of the name
+/// has the internal ports.
 pub(super) fn headless(cluster: &LiveCluster) -> Service {
     Service {
         metadata: names::metadata(

@@ -1,11 +1,11 @@
-//! What the nodes run as: an account without any permission and without a token.
+//! The identity of the Pods: a ServiceAccount without permissions and without a token.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use livecluster_api::LiveCluster;
 use livecluster_api::names;
 use media_config::Role;
 
-/// The nodes' ServiceAccount, unless both roles have one of the user's.
+/// Returns the ServiceAccount of the Pods, unless the spec names one for both roles.
 pub(super) fn service_account(cluster: &LiveCluster) -> Option<ServiceAccount> {
     let is_ours = |role| cluster.spec.nodes(role).service_account_name.is_none();
     if !is_ours(Role::Origin) && !is_ours(Role::Edge) {

@@ -1,8 +1,8 @@
-//! What clusters need, as values and as snapshots.
+//! The objects of clusters, as values and as snapshots.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use livecluster_api::LiveClusterSpec;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn make(spec: Value) -> Desired {
     desired(&cluster(spec), &defaults(), &[]).unwrap()
 }
 
-fn child<'a>(desired: &'a Desired, kind: Kind, name: &str) -> &'a Value {
+fn child<'a>(desired: &'a Desired, kind: ChildKind, name: &str) -> &'a Value {
     let found = desired
         .children
         .iter()
@@ -43,9 +43,9 @@ fn yaml(desired: &Desired) -> String {
         .join("---\n")
 }
 
-/// As the API server answers: the document with a name for it.
+/// Returns a Deployment as the API server stores it.
 fn live(desired: &Desired, name: &str) -> Deployment {
-    serde_json::from_value(child(desired, Kind::Deployment, name).clone()).unwrap()
+    serde_json::from_value(child(desired, ChildKind::Deployment, name).clone()).unwrap()
 }
 
 #[test]
@@ -110,14 +110,14 @@ fn equal_input_gives_equal_bytes() {
 }
 
 #[test]
-fn no_document_says_how_many_nodes_there_are() {
+fn no_document_contains_replicas() {
     for child in make(json!({"edges": {"replicas": 7}})).children {
         assert!(child.document["spec"].get("replicas").is_none());
     }
 }
 
 #[test]
-fn every_object_goes_with_its_cluster() {
+fn every_object_is_owned_by_its_cluster() {
     for child in make(json!({})).children {
         let owner = &child.document["metadata"]["ownerReferences"][0];
         assert_eq!(owner["uid"], "cluster-uid");
@@ -128,7 +128,7 @@ fn every_object_goes_with_its_cluster() {
 }
 
 #[test]
-fn what_is_switched_off_is_not_there() {
+fn disabled_objects_are_not_desired() {
     let desired = make(json!({
         "networkPolicy": {"enabled": false},
         "origins": {"podDisruptionBudget": {"enabled": false}, "serviceAccountName": "a"},
@@ -136,28 +136,28 @@ fn what_is_switched_off_is_not_there() {
     }));
     let kinds: Vec<_> = desired.children.iter().map(|child| child.kind).collect();
     for kind in [
-        Kind::NetworkPolicy,
-        Kind::PodDisruptionBudget,
-        Kind::ServiceAccount,
+        ChildKind::NetworkPolicy,
+        ChildKind::PodDisruptionBudget,
+        ChildKind::ServiceAccount,
     ] {
         assert!(!kinds.contains(&kind), "{kind:?}");
     }
 }
 
 #[test]
-fn a_setting_that_is_the_default_restarts_no_node() {
+fn explicit_default_restarts_no_pod() {
     let plain = make(json!({}));
-    let spelt_out = make(json!({"stream": {"lingerSeconds": 10}, "logs": {"level": "info"}}));
-    assert_eq!(plain, spelt_out);
+    let explicit = make(json!({"stream": {"lingerSeconds": 10}, "logs": {"level": "info"}}));
+    assert_eq!(plain, explicit);
 }
 
 #[test]
-fn a_setting_of_one_role_leaves_the_other_alone() {
+fn setting_of_one_role_does_not_roll_the_other() {
     let hash = |desired: &Desired, name| {
         let found = desired
             .children
             .iter()
-            .find(|child| child.kind == Kind::Deployment && child.name() == name);
+            .find(|child| child.kind == ChildKind::Deployment && child.name() == name);
         found.unwrap().template_hash().unwrap().to_owned()
     };
     let (before, after) = (
@@ -169,19 +169,19 @@ fn a_setting_of_one_role_leaves_the_other_alone() {
 }
 
 #[test]
-fn a_new_setting_of_the_nodes_rolls_both_roles() {
+fn stream_setting_rolls_both_roles() {
     let configured = make(json!({"stream": {"windowSeconds": 20}}));
     let plain = make(json!({}));
     for name in ["demo-edge", "demo-origin"] {
         assert_ne!(
-            child(&plain, Kind::Deployment, name)["metadata"]["annotations"],
-            child(&configured, Kind::Deployment, name)["metadata"]["annotations"],
+            child(&plain, ChildKind::Deployment, name)["metadata"]["annotations"],
+            child(&configured, ChildKind::Deployment, name)["metadata"]["annotations"],
         );
     }
 }
 
 #[test]
-fn a_running_cluster_keeps_the_default_image_it_was_started_with() {
+fn running_cluster_keeps_the_default_image_it_was_created_with() {
     let running = [live(&make(json!({})), "demo-edge")];
     let mut newer = defaults();
     newer.image = "livecluster.dev/media-node:0.2.0".to_owned();
@@ -199,7 +199,7 @@ fn a_running_cluster_keeps_the_default_image_it_was_started_with() {
 }
 
 #[test]
-fn an_image_that_the_spec_no_longer_names_is_not_kept() {
+fn image_removed_from_the_spec_is_not_kept() {
     let running = [live(&make(json!({"image": "mine:1"})), "demo-edge")];
     let image = desired(&cluster(json!({})), &defaults(), &running)
         .unwrap()
@@ -208,7 +208,7 @@ fn an_image_that_the_spec_no_longer_names_is_not_kept() {
 }
 
 #[test]
-fn a_misspelt_raw_part_is_named() {
+fn misspelt_field_of_a_raw_part_is_named() {
     let refused = desired(
         &cluster(json!({"edges": {"podTemplate": {"spec": {"contianers": []}}}})),
         &defaults(),

@@ -1,6 +1,6 @@
-//! An API server for tests: keeps objects, writes down every request, refuses what it is told to refuse.
+//! An API server for tests: it stores objects, records requests, and refuses requests on demand.
 //!
-//! A server-side apply is a deep merge here; who owns which field is the real server's business.
+//! A server-side apply is a deep merge without field ownership.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -9,25 +9,27 @@ use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
-use tower_test::mock::{self, Handle, SendResponse};
+use tower_test::mock::{self, Handle, Mock, SendResponse};
 
-/// The server's side of a client.
+/// A handle of the server. Clones share its state.
 #[derive(Clone, Default)]
 pub(crate) struct FakeApi {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FakeApiState>>,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeApiState {
     objects: BTreeMap<String, Value>,
-    requests: Vec<Call>,
-    refusals: Vec<Refusal>,
+    requests: Vec<FakeRequest>,
+    refusals: Vec<FakeRefusal>,
+    /// Requests without a response, while the server does not respond.
+    held: Option<Vec<(FakeRequest, SendResponse<Response<Body>>)>>,
     version: u64,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct FakeRequest {
     pub(crate) method: Method,
     /// Such as `deployments/demo-edge/scale`.
     pub(crate) path: String,
@@ -35,23 +37,29 @@ pub(crate) struct Call {
     pub(crate) body: Value,
 }
 
-/// What is refused, and how.
-struct Refusal {
+/// A kind of request that is refused, with the response.
+struct FakeRefusal {
     method: Method,
     path: String,
     status: Value,
 }
 
 impl FakeApi {
-    /// A client and the server that it talks to. It ends with the client.
+    /// Starts a server and returns a client of it. The server ends with the client.
     pub(crate) fn start() -> (Client, Self) {
-        let (service, handle) = mock::pair::<Request<Body>, Response<Body>>();
-        let api = Self::default();
-        tokio::spawn(api.clone().serve(handle));
+        let (service, api) = Self::service();
         (Client::new(service, "default"), api)
     }
 
-    /// Puts an object in.
+    /// Starts a server and returns its service, to put layers around it.
+    pub(crate) fn service() -> (Mock<Request<Body>, Response<Body>>, Self) {
+        let (service, handle) = mock::pair();
+        let api = Self::default();
+        tokio::spawn(api.clone().serve(handle));
+        (service, api)
+    }
+
+    /// Stores an object.
     pub(crate) fn put(&self, path: &str, mut object: Value) {
         let mut state = self.lock();
         state.version += 1;
@@ -62,29 +70,29 @@ impl FakeApi {
         state.objects.insert(path.to_owned(), object);
     }
 
-    /// An object as it is.
+    /// Returns a stored object.
     pub(crate) fn object(&self, path: &str) -> Option<Value> {
         self.lock().objects.get(path).cloned()
     }
 
-    /// Changes an object as somebody else would.
+    /// Changes an object as another client would.
     pub(crate) fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) {
         let mut object = self.object(path).unwrap();
         edit(&mut object);
         self.put(path, object);
     }
 
-    /// Every object's path.
+    /// Returns the paths of all objects.
     pub(crate) fn paths(&self) -> Vec<String> {
         self.lock().objects.keys().cloned().collect()
     }
 
-    /// The requests since the last time this was called.
-    pub(crate) fn requests(&self) -> Vec<Call> {
+    /// Returns the requests since the previous call of this method.
+    pub(crate) fn requests(&self) -> Vec<FakeRequest> {
         std::mem::take(&mut self.lock().requests)
     }
 
-    /// The requests that write, in the form `PATCH deployments/demo-edge`.
+    /// Returns the writes among [`Self::requests`], in the form `PATCH deployments/demo-edge`.
     pub(crate) fn writes(&self) -> Vec<String> {
         let mut requests = self.requests();
         requests.retain(|request| request.method != Method::GET);
@@ -94,7 +102,7 @@ impl FakeApi {
             .collect()
     }
 
-    /// Answers such requests with an error from now on.
+    /// Responds to such requests with an error from now on.
     pub(crate) fn refuse(
         &self,
         method: Method,
@@ -103,69 +111,88 @@ impl FakeApi {
         reason: &str,
         message: &str,
     ) {
-        self.lock().refusals.push(Refusal {
+        self.lock().refusals.push(FakeRefusal {
             method,
             path: path.to_owned(),
             status: failure(code, reason, message),
         });
     }
 
-    /// Takes all refusals back.
-    pub(crate) fn relent(&self) {
+    /// Refuses no request any more.
+    pub(crate) fn stop_refusing(&self) {
         self.lock().refusals.clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Leaves requests without a response from now on.
+    pub(crate) fn stop_responding(&self) {
+        self.lock().held.get_or_insert_default();
+    }
+
+    /// Responds to the held requests, and to all later ones.
+    pub(crate) fn respond_again(&self) {
+        let held = self.lock().held.take();
+        for (request, responder) in held.into_iter().flatten() {
+            self.respond(request, responder);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FakeApiState> {
         self.state.lock().unwrap()
     }
 
     async fn serve(self, mut handle: Handle<Request<Body>, Response<Body>>) {
-        while let Some((request, answer)) = handle.next_request().await {
-            let (head, body) = request.into_parts();
+        while let Some((request, responder)) = handle.next_request().await {
+            let (parts, body) = request.into_parts();
             let body = body.collect_bytes().await.unwrap();
-            let call = Call {
-                method: head.method,
-                path: short(head.uri.path()),
-                query: head.uri.query().unwrap_or("").to_owned(),
+            let request = FakeRequest {
+                method: parts.method,
+                path: short_path(parts.uri.path()),
+                query: parts.uri.query().unwrap_or("").to_owned(),
                 body: serde_json::from_slice(&body).unwrap_or_default(),
             };
-            self.answer(call, answer);
+            self.respond(request, responder);
         }
     }
 
-    fn answer(&self, call: Call, answer: SendResponse<Response<Body>>) {
+    fn respond(&self, request: FakeRequest, responder: SendResponse<Response<Body>>) {
         let mut state = self.lock();
-        let value = state.refusal(&call).unwrap_or_else(|| state.act(&call));
-        state.requests.push(call);
+        if let Some(held) = &mut state.held {
+            held.push((request, responder));
+            return;
+        }
+        let value = state
+            .refusal(&request)
+            .unwrap_or_else(|| state.handle(&request));
+        state.requests.push(request);
         let code = match value["kind"].as_str() {
             Some("Status") => u16::try_from(value["code"].as_u64().unwrap_or(200)).unwrap(),
             _ => 200,
         };
         let body = Body::from(serde_json::to_vec(&value).unwrap());
-        answer.send_response(Response::builder().status(code).body(body).unwrap());
+        responder.send_response(Response::builder().status(code).body(body).unwrap());
     }
 }
 
-impl State {
-    fn refusal(&self, call: &Call) -> Option<Value> {
+impl FakeApiState {
+    fn refusal(&self, request: &FakeRequest) -> Option<Value> {
         self.refusals
             .iter()
-            .find(|refusal| refusal.method == call.method && refusal.path == call.path)
+            .find(|refusal| refusal.method == request.method && refusal.path == request.path)
             .map(|refusal| refusal.status.clone())
     }
 
-    fn act(&mut self, call: &Call) -> Value {
-        let parts: Vec<_> = call.path.split('/').collect();
+    fn handle(&mut self, request: &FakeRequest) -> Value {
+        let parts: Vec<_> = request.path.split('/').collect();
         let object = parts.iter().take(2).copied().collect::<Vec<_>>().join("/");
-        match (call.method.as_str(), parts.as_slice()) {
-            ("GET", [plural]) => self.list(plural, &call.query),
-            ("GET", _) => self.objects.get(&object).cloned().unwrap_or_else(missing),
-            ("POST", _) => self.create(call),
-            ("PUT", _) => self.replace(&object, call),
-            ("DELETE", _) => self.delete(&object, call),
-            ("PATCH", [_, _, "scale"]) => self.scale(&object, call),
-            ("PATCH", [_, _, "status"]) => self.status(&object, call),
-            ("PATCH", _) => self.apply(&object, call),
+        match (request.method.as_str(), parts.as_slice()) {
+            ("GET", [plural]) => self.list(plural, &request.query),
+            ("GET", _) => self.objects.get(&object).cloned().unwrap_or_else(not_found),
+            ("POST", _) => self.create(request),
+            ("PUT", _) => self.replace(&object, request),
+            ("DELETE", _) => self.delete(&object, request),
+            ("PATCH", [_, _, "scale"]) => self.scale(&object, request),
+            ("PATCH", [_, _, "status"]) => self.status(&object, request),
+            ("PATCH", _) => self.apply(&object, request),
             other => panic!("unexpected request {other:?}"),
         }
     }
@@ -196,30 +223,32 @@ impl State {
         json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
     }
 
-    fn create(&mut self, call: &Call) -> Value {
-        let name = call.body["metadata"]["name"].as_str().unwrap_or("unnamed");
-        let path = format!("{}/{name}", call.path);
+    fn create(&mut self, request: &FakeRequest) -> Value {
+        let name = request.body["metadata"]["name"]
+            .as_str()
+            .unwrap_or("unnamed");
+        let path = format!("{}/{name}", request.path);
         if self.objects.contains_key(&path) {
-            return failure(409, "AlreadyExists", "it exists already");
+            return failure(409, "AlreadyExists", "the object already exists");
         }
-        self.store(&path, call.body.clone())
+        self.store(&path, request.body.clone())
     }
 
-    fn replace(&mut self, path: &str, call: &Call) -> Value {
+    fn replace(&mut self, path: &str, request: &FakeRequest) -> Value {
         let Some(old) = self.objects.get(path) else {
-            return missing();
+            return not_found();
         };
-        if old["metadata"]["resourceVersion"] != call.body["metadata"]["resourceVersion"] {
+        if old["metadata"]["resourceVersion"] != request.body["metadata"]["resourceVersion"] {
             return failure(409, "Conflict", "the object has been modified");
         }
-        self.store(path, call.body.clone())
+        self.store(path, request.body.clone())
     }
 
-    fn delete(&mut self, path: &str, call: &Call) -> Value {
+    fn delete(&mut self, path: &str, request: &FakeRequest) -> Value {
         let Some(old) = self.objects.get(path) else {
-            return missing();
+            return not_found();
         };
-        let wanted = &call.body["preconditions"]["uid"];
+        let wanted = &request.body["preconditions"]["uid"];
         if !wanted.is_null() && *wanted != old["metadata"]["uid"] {
             return failure(
                 409,
@@ -231,9 +260,9 @@ impl State {
         json!({"apiVersion": "v1", "kind": "Status", "status": "Success", "code": 200})
     }
 
-    fn scale(&mut self, path: &str, call: &Call) -> Value {
+    fn scale(&mut self, path: &str, request: &FakeRequest) -> Value {
         let mut object = self.objects[path].clone();
-        object["spec"]["replicas"] = call.body["spec"]["replicas"].clone();
+        object["spec"]["replicas"] = request.body["spec"]["replicas"].clone();
         let object = self.store(path, object);
         json!({
             "apiVersion": "autoscaling/v1", "kind": "Scale",
@@ -242,19 +271,19 @@ impl State {
         })
     }
 
-    fn status(&mut self, path: &str, call: &Call) -> Value {
+    fn status(&mut self, path: &str, request: &FakeRequest) -> Value {
         let mut object = self.objects[path].clone();
-        object["status"] = call.body["status"].clone();
+        object["status"] = request.body["status"].clone();
         self.store(path, object)
     }
 
-    fn apply(&mut self, path: &str, call: &Call) -> Value {
+    fn apply(&mut self, path: &str, request: &FakeRequest) -> Value {
         let mut object = self.objects.get(path).cloned().unwrap_or_else(|| json!({}));
-        merge(&mut object, &call.body);
+        merge(&mut object, &request.body);
         if object["kind"] == "Deployment" && object["spec"]["replicas"].is_null() {
             object["spec"]["replicas"] = 1.into();
         }
-        let manager = call
+        let manager = request
             .query
             .split('&')
             .find_map(|pair| pair.strip_prefix("fieldManager="));
@@ -262,7 +291,7 @@ impl State {
         self.store(path, object)
     }
 
-    /// A new version when something changed, a new generation when the spec did.
+    /// Stores an object: with a new version if it changed, and a new generation if its spec did.
     fn store(&mut self, path: &str, mut object: Value) -> Value {
         let old = self.objects.get(path).cloned().unwrap_or_default();
         if object == old {
@@ -294,16 +323,16 @@ fn merge(object: &mut Value, change: &Value) {
     }
 }
 
-/// `/apis/apps/v1/namespaces/media/deployments/demo-edge` is `deployments/demo-edge`.
-fn short(path: &str) -> String {
+/// Returns `deployments/demo-edge` for `/apis/apps/v1/namespaces/media/deployments/demo-edge`.
+fn short_path(path: &str) -> String {
     match path.split_once("/namespaces/") {
         Some((_, rest)) => rest.split_once('/').map_or("", |(_, rest)| rest).to_owned(),
         None => path.rsplit('/').next().unwrap_or("").to_owned(),
     }
 }
 
-fn missing() -> Value {
-    failure(404, "NotFound", "it does not exist")
+fn not_found() -> Value {
+    failure(404, "NotFound", "the object does not exist")
 }
 
 fn failure(code: u16, reason: &str, message: &str) -> Value {

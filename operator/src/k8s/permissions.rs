@@ -1,5 +1,5 @@
-//! What the operator may do, asked at its start: a missing permission is named, instead of a silence that looks like
-//! slowness.
+//! Verifies the operator's permissions at its start: a missing one is named then, instead of showing up later as a
+//! cluster that does not progress.
 
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
@@ -7,10 +7,13 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use crate::k8s::client::{CallError, Calls};
+use crate::k8s::call_error::CallError;
 
-/// Verbs, group and resource (with subresource) that a pass needs where clusters are.
-const NEEDED: &[(&[&str], &str, &str)] = &[
+/// Verbs, group and resource (with subresource).
+type Permission = (&'static [&'static str], &'static str, &'static str);
+
+/// Needed in the namespaces of the clusters.
+const NEEDED: &[Permission] = &[
     (&["get", "list", "watch"], "livecluster.dev", "liveclusters"),
     (&["patch"], "livecluster.dev", "liveclusters/status"),
     (CHILD, "apps", "deployments"),
@@ -23,44 +26,44 @@ const NEEDED: &[(&[&str], &str, &str)] = &[
     (&["list", "watch"], "", "pods"),
     (&["create", "patch"], "events.k8s.io", "events"),
 ];
-/// What is done with the objects of a cluster. A server-side apply needs both `create` and `patch`.
+/// Verbs for the objects of a cluster. A server-side apply needs both `create` and `patch`.
 const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
-/// Needed only where Secrets are looked for.
-const SECRETS: (&[&str], &str, &str) = (&["get"], "", "secrets");
+/// Needed only to verify references to Secrets.
+const SECRETS: Permission = (&["get"], "", "secrets");
 /// Needed in the operator's own namespace.
-const LEASES: (&[&str], &str, &str) = (
+const LEASES: Permission = (
     &["get", "create", "update"],
     "coordination.k8s.io",
     "leases",
 );
 
-/// Why the operator does not start.
+/// The permissions are missing, or cannot be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum PermissionError {
-    /// The API did not answer.
+    /// A request failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// Something is not allowed.
+    /// Permissions are missing.
     #[error("the operator lacks permissions: {}", .0.join("; "))]
     Missing(Vec<String>),
 }
 
-/// Where and how the operator works.
+/// The scope of the operator's work.
 #[derive(Clone, Debug)]
-pub struct Scope {
-    /// The namespaces whose clusters it runs; all when empty.
+pub struct PermissionScope {
+    /// Namespaces of the clusters; all namespaces when empty.
     pub watched: Vec<String>,
-    /// Its own namespace.
+    /// Namespace of the operator.
     pub own: String,
-    /// Whether it looks for Secrets.
+    /// Whether references to Secrets are verified.
     pub secrets: bool,
 }
 
-/// Asks for every permission that the operator needs.
+/// Verifies that the operator has all permissions it needs.
 ///
 /// # Errors
-/// [`PermissionError::Missing`] names all that are missing.
-pub async fn check(client: &Client, calls: &Calls, scope: &Scope) -> Result<(), PermissionError> {
+/// See [`PermissionError`]. [`PermissionError::Missing`] names all missing permissions.
+pub async fn verify(client: &Client, scope: &PermissionScope) -> Result<(), PermissionError> {
     let mut missing = Vec::new();
     let everywhere = [String::new()];
     let watched: &[String] = match scope.watched.as_slice() {
@@ -70,10 +73,10 @@ pub async fn check(client: &Client, calls: &Calls, scope: &Scope) -> Result<(), 
     let secrets = scope.secrets.then_some(&SECRETS);
     for namespace in watched {
         for needed in NEEDED.iter().chain(secrets) {
-            missing.extend(lacking(client, calls, namespace, *needed).await?);
+            missing.extend(missing_verbs(client, namespace, *needed).await?);
         }
     }
-    missing.extend(lacking(client, calls, &scope.own, LEASES).await?);
+    missing.extend(missing_verbs(client, &scope.own, LEASES).await?);
     if missing.is_empty() {
         Ok(())
     } else {
@@ -81,36 +84,34 @@ pub async fn check(client: &Client, calls: &Calls, scope: &Scope) -> Result<(), 
     }
 }
 
-/// The verbs that are missing, as one line.
-async fn lacking(
+/// Returns the missing verbs of a permission, as one line.
+async fn missing_verbs(
     client: &Client,
-    calls: &Calls,
     namespace: &str,
-    (verbs, group, resource): (&[&str], &str, &str),
+    (verbs, group, resource): Permission,
 ) -> Result<Option<String>, CallError> {
-    let mut lacking = Vec::new();
+    let mut missing = Vec::new();
     for verb in verbs {
-        if !is_allowed(client, calls, namespace, [verb, group, resource]).await? {
-            lacking.push(*verb);
+        if !is_allowed(client, namespace, [verb, group, resource]).await? {
+            missing.push(*verb);
         }
     }
-    if lacking.is_empty() {
+    if missing.is_empty() {
         return Ok(None);
     }
-    let place = match namespace {
+    let location = match namespace {
         "" => "in all namespaces".to_owned(),
         namespace => format!("in namespace {namespace}"),
     };
     let dot = if group.is_empty() { "" } else { "." };
     Ok(Some(format!(
-        "{} on {resource}{dot}{group} {place}",
-        lacking.join(",")
+        "{} on {resource}{dot}{group} {location}",
+        missing.join(",")
     )))
 }
 
 async fn is_allowed(
     client: &Client,
-    calls: &Calls,
     namespace: &str,
     [verb, group, resource]: [&str; 3],
 ) -> Result<bool, CallError> {
@@ -131,12 +132,11 @@ async fn is_allowed(
         ..SelfSubjectAccessReview::default()
     };
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let params = PostParams::default();
-    let call = api.create(&params, &review);
-    let answer = calls
-        .call("create", "SelfSubjectAccessReview", "", call)
-        .await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    let reviewed = api
+        .create(&PostParams::default(), &review)
+        .await
+        .map_err(CallError::on("create", "SelfSubjectAccessReview", ""))?;
+    Ok(reviewed.status.is_some_and(|status| status.allowed))
 }
 
 #[cfg(test)]
@@ -147,53 +147,51 @@ mod tests {
     use tower_test::mock;
 
     use super::*;
-    use crate::monitoring::metrics::Metrics;
 
-    /// An API that denies what `denies` says.
+    /// Returns a client of an API server that denies the reviews for which `denies` returns true.
     fn api(denies: fn(&Value) -> bool) -> Client {
         let (service, mut handle) = mock::pair::<Request<Body>, Response<Body>>();
         tokio::spawn(async move {
-            while let Some((request, answer)) = handle.next_request().await {
+            while let Some((request, responder)) = handle.next_request().await {
                 let body = request.into_body().collect_bytes().await.unwrap();
                 let mut review: Value = serde_json::from_slice(&body).unwrap();
                 let allowed = !denies(&review["spec"]["resourceAttributes"]);
                 review["status"] = json!({"allowed": allowed});
-                answer.send_response(Response::new(Body::from(review.to_string().into_bytes())));
+                responder.send_response(Response::new(Body::from(review.to_string().into_bytes())));
             }
         });
         Client::new(service, "default")
     }
 
-    fn scope(watched: &[&str]) -> Scope {
-        Scope {
+    fn scope(watched: &[&str]) -> PermissionScope {
+        PermissionScope {
             watched: watched.iter().map(|text| (*text).to_owned()).collect(),
             own: "system".to_owned(),
             secrets: true,
         }
     }
 
-    async fn verdict(denies: fn(&Value) -> bool, scope: &Scope) -> String {
-        let calls = Calls::new(Metrics::new().unwrap());
-        match check(&api(denies), &calls, scope).await {
-            Ok(()) => "all is well".to_owned(),
+    async fn result(denies: fn(&Value) -> bool, scope: &PermissionScope) -> String {
+        match verify(&api(denies), scope).await {
+            Ok(()) => "ok".to_owned(),
             Err(error) => error.to_string(),
         }
     }
 
     #[tokio::test]
-    async fn all_permissions_are_enough() {
-        assert_eq!(verdict(|_| false, &scope(&[])).await, "all is well");
+    async fn no_permission_is_missing() {
+        assert_eq!(result(|_| false, &scope(&[])).await, "ok");
     }
 
     #[tokio::test]
-    async fn what_is_missing_is_named() {
+    async fn all_missing_permissions_are_named() {
         let denies = |review: &Value| {
             (review["resource"] == "services" && review["verb"] == "delete")
                 || review["subresource"] == "scale"
                 || review["resource"] == "leases" && review["verb"] != "get"
         };
         assert_eq!(
-            verdict(denies, &scope(&[])).await,
+            result(denies, &scope(&[])).await,
             "the operator lacks permissions: patch on deployments/scale.apps in all namespaces; \
              delete on services in all namespaces; \
              create,update on leases.coordination.k8s.io in namespace system"
@@ -201,22 +199,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_namespace_is_named_where_only_some_are_watched() {
+    async fn namespace_of_missing_permission_is_named() {
         let denies = |review: &Value| {
             review["namespace"] == "b" && review["resource"] == "pods" && review["verb"] == "watch"
         };
         assert_eq!(
-            verdict(denies, &scope(&["a", "b"])).await,
+            result(denies, &scope(&["a", "b"])).await,
             "the operator lacks permissions: watch on pods in namespace b"
         );
     }
 
     #[tokio::test]
-    async fn secrets_are_no_matter_where_they_are_not_looked_for() {
+    async fn secrets_are_needed_only_to_verify_references() {
         let denies = |review: &Value| review["resource"] == "secrets";
         let mut scope = scope(&[]);
-        assert!(verdict(denies, &scope).await.contains("get on secrets"));
+        assert!(result(denies, &scope).await.contains("get on secrets"));
         scope.secrets = false;
-        assert_eq!(verdict(denies, &scope).await, "all is well");
+        assert_eq!(result(denies, &scope).await, "ok");
     }
 }

@@ -1,14 +1,15 @@
-//! Every number that `/metrics` shows, with its name and meaning.
+//! The operator's metrics, each with its name and help.
 
 use std::time::Duration;
 
+use livecluster_api::ClusterName;
 use prometheus::{
     Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-/// The operator's numbers. Labels have values from closed sets; `namespace` and `name` are those of a LiveCluster.
+/// The operator's metrics. Label values come from closed sets; `namespace` and `name` are those of a LiveCluster.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct OperatorMetrics {
     registry: Registry,
     api_requests: IntCounterVec,
     reconciles: IntCounterVec,
@@ -20,52 +21,56 @@ pub struct Metrics {
     viewers: IntGaugeVec,
 }
 
-impl Metrics {
-    /// All numbers at zero.
+impl OperatorMetrics {
+    /// Returns all metrics at zero.
     ///
     /// # Errors
-    /// When two of them had the same name, which a test rules out.
+    /// When two metrics have the same name. A test rules that out.
     pub fn new() -> Result<Self, prometheus::Error> {
         let cluster = &["namespace", "name"];
         let metrics = Self {
             registry: Registry::new(),
             api_requests: counter(
                 "live_operator_api_requests_total",
-                "Requests to the Kubernetes API, without watches, by verb, kind and answer",
-                &["verb", "kind", "code"],
+                "Requests to the Kubernetes API except watches, by verb, resource and status code",
+                &["verb", "resource", "code"],
             )?,
             reconciles: counter(
                 "live_operator_reconciles_total",
-                "Passes over a LiveCluster, by how they ended",
+                "Reconciliations of LiveClusters, by result",
                 &["result"],
             )?,
             reconcile_seconds: Histogram::with_opts(
                 HistogramOpts::new(
                     "live_operator_reconcile_seconds",
-                    "Time that a pass over a LiveCluster takes",
+                    "Duration of a reconciliation of a LiveCluster",
                 )
                 .buckets(vec![0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
             )?,
             scrapes: counter(
                 "live_operator_scrapes_total",
-                "Questions to the nodes for their streams and viewers, by result",
+                "Scrapes of the Pods for their streams and viewers, by result",
                 &["result"],
             )?,
             leader: IntGauge::new(
                 "live_operator_leader",
-                "1 while this operator is the one that acts",
+                "1 while this operator is the leader",
             )?,
             ready: gauge(
                 "live_cluster_ready",
-                "1 while a LiveCluster is Ready",
+                "1 while the LiveCluster is Ready",
                 cluster,
             )?,
             streams: gauge(
                 "live_cluster_streams",
-                "Streams that are published now",
+                "Published streams of the LiveCluster",
                 cluster,
             )?,
-            viewers: gauge("live_cluster_viewers", "Viewers on all nodes", cluster)?,
+            viewers: gauge(
+                "live_cluster_viewers",
+                "Viewers of all Pods of the LiveCluster",
+                cluster,
+            )?,
         };
         metrics.register()?;
         Ok(metrics)
@@ -87,60 +92,72 @@ impl Metrics {
     }
 
     /// Counts a request to the Kubernetes API; `code` is the HTTP status, `timeout` or `error`.
-    pub fn api_request(&self, verb: &str, kind: &str, code: &str) {
+    pub fn count_api_request(&self, verb: &str, resource: &str, code: &str) {
         self.api_requests
-            .with_label_values(&[verb, kind, code])
+            .with_label_values(&[verb, resource, code])
             .inc();
     }
 
-    /// Counts a pass over a cluster.
-    pub fn reconcile(&self, is_well: bool, took: Duration) {
-        let result = if is_well { "done" } else { "failed" };
-        self.reconciles.with_label_values(&[result]).inc();
-        self.reconcile_seconds.observe(took.as_secs_f64());
+    /// Counts a reconciliation and observes its duration.
+    pub fn count_reconciliation(&self, is_success: bool, duration: Duration) {
+        self.reconciles
+            .with_label_values(&[result_label(is_success)])
+            .inc();
+        self.reconcile_seconds.observe(duration.as_secs_f64());
     }
 
-    /// Counts a question to a node.
-    pub fn scrape(&self, is_answered: bool) {
-        let result = if is_answered { "answered" } else { "failed" };
-        self.scrapes.with_label_values(&[result]).inc();
+    /// Counts a scrape of a Pod.
+    pub fn count_scrape(&self, is_success: bool) {
+        self.scrapes
+            .with_label_values(&[result_label(is_success)])
+            .inc();
     }
 
-    /// Shows whether this operator acts.
-    pub fn leads(&self, leads: bool) {
-        self.leader.set(leads.into());
+    /// Sets whether this operator is the leader.
+    pub fn set_leader(&self, is_leader: bool) {
+        self.leader.set(is_leader.into());
     }
 
-    /// Shows whether a cluster is ready.
-    pub fn cluster_ready(&self, cluster: [&str; 2], is_ready: bool) {
-        self.ready.with_label_values(&cluster).set(is_ready.into());
+    /// Sets whether a cluster is ready.
+    pub fn set_ready(&self, cluster: &ClusterName, is_ready: bool) {
+        self.ready
+            .with_label_values(&labels(cluster))
+            .set(is_ready.into());
     }
 
-    /// Shows what is published and watched.
-    pub fn cluster_streams(&self, cluster: [&str; 2], streams: Option<i64>, viewers: Option<i64>) {
+    /// Sets the streams and viewers of a cluster. An unknown number is not exposed.
+    pub fn set_streams(&self, cluster: &ClusterName, streams: Option<i64>, viewers: Option<i64>) {
         for (gauge, value) in [(&self.streams, streams), (&self.viewers, viewers)] {
             match value {
-                Some(value) => gauge.with_label_values(&cluster).set(value),
-                None => drop(gauge.remove_label_values(&cluster)),
+                Some(value) => gauge.with_label_values(&labels(cluster)).set(value),
+                None => drop(gauge.remove_label_values(&labels(cluster))),
             }
         }
     }
 
-    /// Forgets a cluster that is gone.
-    pub fn forget(&self, cluster: [&str; 2]) {
+    /// Removes the metrics of a deleted cluster.
+    pub fn remove(&self, cluster: &ClusterName) {
         for gauge in [&self.ready, &self.streams, &self.viewers] {
-            // It may never have been shown.
-            drop(gauge.remove_label_values(&cluster));
+            // The label values do not exist when the metric was never set.
+            drop(gauge.remove_label_values(&labels(cluster)));
         }
     }
 
-    /// All numbers in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// When a number has no form in that format.
+    /// When a metric has no representation in that format.
     pub fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn result_label(is_success: bool) -> &'static str {
+    if is_success { "success" } else { "error" }
+}
+
+fn labels(cluster: &ClusterName) -> [&str; 2] {
+    [&cluster.namespace, &cluster.name]
 }
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
@@ -156,25 +173,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_has_its_own_name() {
-        let metrics = Metrics::new().unwrap();
-        metrics.leads(true);
-        metrics.api_request("get", "Lease", "200");
+    fn every_metric_has_its_own_name() {
+        let metrics = OperatorMetrics::new().unwrap();
+        metrics.set_leader(true);
+        metrics.count_api_request("get", "leases", "200");
         let text = metrics.render().unwrap();
         assert!(text.contains("live_operator_leader 1"), "{text}");
         assert!(
-            text.contains(r#"{code="200",kind="Lease",verb="get"} 1"#),
+            text.contains(r#"{code="200",resource="leases",verb="get"} 1"#),
             "{text}"
         );
     }
 
     #[test]
-    fn a_cluster_that_is_gone_is_not_shown() {
-        let metrics = Metrics::new().unwrap();
-        metrics.cluster_ready(["media", "demo"], true);
-        metrics.cluster_streams(["media", "demo"], Some(3), None);
+    fn metrics_of_deleted_cluster_are_removed() {
+        let metrics = OperatorMetrics::new().unwrap();
+        let demo = ClusterName::new("media", "demo");
+        metrics.set_ready(&demo, true);
+        metrics.set_streams(&demo, Some(3), None);
         assert!(metrics.render().unwrap().contains("demo"));
-        metrics.forget(["media", "demo"]);
+        metrics.remove(&demo);
         assert!(!metrics.render().unwrap().contains("demo"));
     }
 }

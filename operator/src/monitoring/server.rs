@@ -1,4 +1,4 @@
-//! The operator's own HTTP port: `/livez`, `/readyz`, `/metrics`.
+//! The operator's HTTP port: `/livez`, `/readyz` and `/metrics`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,31 +15,31 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::monitoring::metrics::Metrics;
+use crate::monitoring::metrics::OperatorMetrics;
 use crate::monitoring::watchdog::Watchdog;
 
-/// Connections at one time: probes and one or two Prometheus servers.
+/// Concurrent connections: probes and one or two Prometheus servers.
 const MAX_CONNECTIONS: usize = 64;
-/// Time for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for a connection, so that idle ones do not fill the port.
+/// Time to receive the headers of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lifetime of a connection: idle ones must not take all slots.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(60);
 
-/// What the port shows.
+/// The state that the port exposes.
 #[derive(Debug)]
 pub struct Health {
-    /// Behind `/livez`.
+    /// Answers `/livez`.
     pub watchdog: Arc<Watchdog>,
-    /// Behind `/metrics`.
-    pub metrics: Metrics,
-    /// Behind `/readyz`: the permissions are there. Operators that stand by are ready, too.
+    /// Answers `/metrics`.
+    pub metrics: OperatorMetrics,
+    /// Answers `/readyz`: whether the permissions are verified. A standby operator is ready, too.
     pub ready: AtomicBool,
 }
 
-/// Why the port cannot be opened.
+/// The port cannot be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}")]
-pub struct ListenError {
+#[error("failed to listen on {address}")]
+pub struct HealthPortError {
     address: SocketAddr,
     source: std::io::Error,
 }
@@ -47,14 +47,14 @@ pub struct ListenError {
 /// Opens the port.
 ///
 /// # Errors
-/// When the address is taken or not this machine's.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+/// When the address is in use, or is not an address of this host.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, HealthPortError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| ListenError { address, source })
+        .map_err(|source| HealthPortError { address, source })
 }
 
-/// Answers for ever.
+/// Serves the port until the task is aborted.
 pub async fn serve(listener: TcpListener, health: Arc<Health>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -65,44 +65,44 @@ pub async fn serve(listener: TcpListener, health: Arc<Health>) {
             Ok((socket, _)) => {
                 let health = health.clone();
                 tokio::spawn(async move {
-                    // A peer that goes away in the middle is no news.
-                    let served = answer_all(socket, &health);
-                    drop(tokio::time::timeout(CONNECTION_LIMIT, served).await);
+                    // A client that disconnects early is not an error.
+                    let connection = serve_connection(socket, &health);
+                    drop(tokio::time::timeout(CONNECTION_LIMIT, connection).await);
                     drop(slot);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn answer_all(socket: TcpStream, health: &Health) -> Result<(), hyper::Error> {
+async fn serve_connection(socket: TcpStream, health: &Health) -> Result<(), hyper::Error> {
     let service = service_fn(async |request: Request<Incoming>| {
-        Ok::<_, Infallible>(answer(request.uri().path(), health))
+        Ok::<_, Infallible>(respond(request.uri().path(), health))
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(socket), service)
         .await
 }
 
-fn answer(path: &str, health: &Health) -> Response<Full<Bytes>> {
+fn respond(path: &str, health: &Health) -> Response<Full<Bytes>> {
     let (status, text) = match path {
-        "/livez" => match health.watchdog.complaint() {
+        "/livez" => match health.watchdog.stalled() {
             None => (StatusCode::OK, "ok\n".to_owned()),
-            Some(complaint) => {
-                tracing::error!(complaint, "not alive");
-                (StatusCode::SERVICE_UNAVAILABLE, complaint + "\n")
+            Some(stalled) => {
+                tracing::error!(stalled, "not alive");
+                (StatusCode::SERVICE_UNAVAILABLE, stalled + "\n")
             }
         },
         "/readyz" if health.ready.load(Ordering::Relaxed) => (StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the permissions are not checked yet\n".to_owned(),
+            "permissions are not verified yet\n".to_owned(),
         ),
         "/metrics" => match health.metrics.render() {
             Ok(text) => (StatusCode::OK, text),
@@ -127,20 +127,20 @@ mod tests {
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut socket = TcpStream::connect(address).await.unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        socket.write_all(head.as_bytes()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         socket.read_to_string(&mut text).await.unwrap();
         text
     }
 
     #[tokio::test]
-    async fn the_probes_tell_what_is_so() {
+    async fn probes_follow_the_state_of_the_process() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let health = Arc::new(Health {
             watchdog: Arc::default(),
-            metrics: Metrics::new().unwrap(),
+            metrics: OperatorMetrics::new().unwrap(),
             ready: AtomicBool::new(false),
         });
         tokio::spawn(serve(listener, health.clone()));
@@ -148,10 +148,10 @@ mod tests {
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
         health.ready.store(true, Ordering::Relaxed);
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
-        health.watchdog.beat("lease", Duration::ZERO);
+        health.watchdog.heartbeat("lease", Duration::ZERO);
         let dead = get(address, "/livez").await;
         assert!(
-            dead.starts_with("HTTP/1.1 503") && dead.contains("lease is silent"),
+            dead.starts_with("HTTP/1.1 503") && dead.contains("no heartbeat of lease"),
             "{dead}"
         );
         assert!(
@@ -163,10 +163,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_is_named() {
+    async fn address_in_use_is_named() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let error = listen(address).await.unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot listen on {address}"));
+        assert_eq!(error.to_string(), format!("failed to listen on {address}"));
     }
 }

@@ -1,87 +1,86 @@
-//! Whether the operator still does its work: the truth behind `/livez`.
+//! Detects loops and reconciliations that stand still: the check behind `/livez`.
 //!
-//! Operators have been seen wedged for days while their process answered every probe. So the loops themselves report
-//! here, and the probe fails when one of them has not been round for too long.
+//! A process that answers its probes may still do no work. So the loops themselves report here, and the probe fails
+//! when one of them has not reported for too long.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use livecluster_api::ClusterName;
 use tokio::time::Instant;
 
-/// Time that a pass may take: each of its calls has a limit, so that all of them together have one, too.
-const LONGEST_PASS: Duration = Duration::from_secs(300);
+/// Time that a reconciliation may take. Each of its requests has a time limit, so all of them together have one.
+const RECONCILIATION_LIMIT: Duration = Duration::from_secs(300);
 
-/// Who is alive.
+/// The heartbeats of the loops, and the reconciliations in progress.
 #[derive(Debug, Default)]
 pub struct Watchdog {
-    state: Mutex<State>,
+    activity: Mutex<Activity>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    beats: HashMap<String, (Instant, Duration)>,
-    passes: HashMap<u64, (String, Instant)>,
-    last_pass: u64,
+struct Activity {
+    /// Time of each loop's last heartbeat, and the time until its next one.
+    heartbeats: HashMap<String, (Instant, Duration)>,
+    reconciliations: HashMap<u64, (ClusterName, Instant)>,
+    last_id: u64,
 }
 
 impl Watchdog {
-    /// A loop has been round; it is missed when it is not round again within `limit`.
-    pub fn beat(&self, name: &str, limit: Duration) {
-        let mut state = self.lock();
-        state.beats.insert(name.to_owned(), (Instant::now(), limit));
+    /// Records a heartbeat of a loop. The next one is due within `limit`.
+    pub fn heartbeat(&self, name: &str, limit: Duration) {
+        let heartbeat = (Instant::now(), limit);
+        self.lock().heartbeats.insert(name.to_owned(), heartbeat);
     }
 
-    /// A loop has ended on purpose.
-    pub fn ended(&self, name: &str) {
-        self.lock().beats.remove(name);
+    /// Expects no further heartbeat of a loop: it has ended on purpose.
+    pub fn remove(&self, name: &str) {
+        self.lock().heartbeats.remove(name);
     }
 
-    /// A pass over a cluster begins; it ends with the guard.
-    pub fn pass(&self, cluster: &str) -> PassGuard<'_> {
-        let mut state = self.lock();
-        state.last_pass += 1;
-        let number = state.last_pass;
-        state
-            .passes
-            .insert(number, (cluster.to_owned(), Instant::now()));
-        PassGuard {
-            watchdog: self,
-            number,
-        }
+    /// Records the start of a reconciliation. It ends when the guard is dropped.
+    pub fn start_reconciliation(&self, cluster: &ClusterName) -> ReconciliationGuard<'_> {
+        let mut activity = self.lock();
+        activity.last_id += 1;
+        let id = activity.last_id;
+        activity
+            .reconciliations
+            .insert(id, (cluster.clone(), Instant::now()));
+        ReconciliationGuard { watchdog: self, id }
     }
 
-    /// What does not go on any more; nothing when all is well.
-    pub fn complaint(&self) -> Option<String> {
-        let state = self.lock();
-        let late_beat = state.beats.iter().find_map(|(name, (at, limit))| {
-            let silent = at.elapsed();
-            (silent > *limit).then(|| format!("{name} is silent for {} s", silent.as_secs()))
+    /// Returns what stands still, if anything does.
+    pub fn stalled(&self) -> Option<String> {
+        let activity = self.lock();
+        let heartbeat = activity.heartbeats.iter().find_map(|(name, (at, limit))| {
+            let age = at.elapsed();
+            (age > *limit).then(|| format!("no heartbeat of {name} for {} s", age.as_secs()))
         });
-        late_beat.or_else(|| {
-            state.passes.values().find_map(|(cluster, at)| {
-                let takes = at.elapsed();
-                (takes > LONGEST_PASS)
-                    .then(|| format!("the pass over {cluster} takes {} s", takes.as_secs()))
+        heartbeat.or_else(|| {
+            activity.reconciliations.values().find_map(|(cluster, at)| {
+                let age = at.elapsed();
+                (age > RECONCILIATION_LIMIT)
+                    .then(|| format!("the reconciliation of {cluster} takes {} s", age.as_secs()))
             })
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A pass that goes on.
+/// A reconciliation in progress.
 #[derive(Debug)]
-pub struct PassGuard<'a> {
+pub struct ReconciliationGuard<'a> {
     watchdog: &'a Watchdog,
-    number: u64,
+    id: u64,
 }
 
-impl Drop for PassGuard<'_> {
+impl Drop for ReconciliationGuard<'_> {
     fn drop(&mut self) {
-        self.watchdog.lock().passes.remove(&self.number);
+        self.watchdog.lock().reconciliations.remove(&self.id);
     }
 }
 
@@ -90,34 +89,34 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_loop_that_stands_still_is_missed() {
+    async fn loop_without_heartbeat_is_stalled() {
         let watchdog = Watchdog::default();
-        assert_eq!(watchdog.complaint(), None);
-        watchdog.beat("lease", Duration::from_secs(10));
+        assert_eq!(watchdog.stalled(), None);
+        watchdog.heartbeat("lease", Duration::from_secs(10));
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert_eq!(watchdog.complaint(), None);
+        assert_eq!(watchdog.stalled(), None);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(
-            watchdog.complaint().as_deref(),
-            Some("lease is silent for 11 s")
+            watchdog.stalled().as_deref(),
+            Some("no heartbeat of lease for 11 s")
         );
-        watchdog.beat("lease", Duration::from_secs(10));
-        assert_eq!(watchdog.complaint(), None);
+        watchdog.heartbeat("lease", Duration::from_secs(10));
+        assert_eq!(watchdog.stalled(), None);
         tokio::time::advance(Duration::from_secs(11)).await;
-        watchdog.ended("lease");
-        assert_eq!(watchdog.complaint(), None);
+        watchdog.remove("lease");
+        assert_eq!(watchdog.stalled(), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pass_that_never_ends_is_missed() {
+    async fn reconciliation_that_never_ends_is_stalled() {
         let watchdog = Watchdog::default();
-        let pass = watchdog.pass("media/demo");
-        tokio::time::advance(LONGEST_PASS + Duration::from_secs(1)).await;
+        let guard = watchdog.start_reconciliation(&ClusterName::new("media", "demo"));
+        tokio::time::advance(RECONCILIATION_LIMIT + Duration::from_secs(1)).await;
         assert_eq!(
-            watchdog.complaint().as_deref(),
-            Some("the pass over media/demo takes 301 s")
+            watchdog.stalled().as_deref(),
+            Some("the reconciliation of media/demo takes 301 s")
         );
-        drop(pass);
-        assert_eq!(watchdog.complaint(), None);
+        drop(guard);
+        assert_eq!(watchdog.stalled(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One question to one node, with a limit on time and size: whoever has the address may answer.
+//! One scrape of one Pod, limited in time and size: the address may belong to another process by now.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,81 +10,81 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-/// Time for connection, question and answer.
-const LIMIT: Duration = Duration::from_secs(2);
-/// Size of an answer. The real one has 200 bytes.
+/// Time for connection, request and response.
+const SCRAPE_LIMIT: Duration = Duration::from_secs(2);
+/// Size of a response. A real one has 200 bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A node's answer to `/api/v1/summary`, as far as the operator reads it.
+/// The fields of a media node's `/api/v1/summary` that the operator uses.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-pub struct Sample {
-    /// Streams that are published to it.
+pub struct StreamSample {
+    /// Streams that are published to the Pod.
     pub publications: u64,
-    /// Viewers that it serves.
+    /// Viewers of the Pod.
     pub viewers: u64,
 }
 
-/// Why a node did not answer.
+/// A failed scrape.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// It does not take connections.
-    #[error("cannot connect")]
+pub enum ScrapeError {
+    /// The Pod does not accept connections.
+    #[error("failed to connect")]
     Connect(#[source] std::io::Error),
-    /// It does not speak HTTP.
-    #[error("no HTTP answer")]
+    /// The response is not HTTP.
+    #[error("no HTTP response")]
     Http(#[from] hyper::Error),
-    /// The question cannot be written.
-    #[error("no HTTP question")]
-    Question(#[from] http::Error),
-    /// It has nothing to say.
-    #[error("the answer is {0}")]
+    /// The request cannot be built.
+    #[error("invalid request")]
+    Request(#[from] http::Error),
+    /// The response is not 200.
+    #[error("the response is {0}")]
     Status(StatusCode),
-    /// It says too much, or stops in the middle.
-    #[error("the answer cannot be read: {0}")]
+    /// The response is too long or incomplete.
+    #[error("failed to read the response: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
-    /// It does not say what was asked.
-    #[error("the answer is no summary")]
+    /// The response is not a summary.
+    #[error("the response is not a summary")]
     Content(#[from] serde_json::Error),
-    /// It takes too long.
-    #[error("no answer within {} seconds", LIMIT.as_secs())]
+    /// There was no complete response in time.
+    #[error("no response within {} seconds", SCRAPE_LIMIT.as_secs())]
     TimedOut(#[from] tokio::time::error::Elapsed),
 }
 
-/// Asks a node for its summary.
+/// Requests the summary of a Pod.
 ///
 /// # Errors
-/// See [`FetchError`].
-pub async fn fetch(address: SocketAddr) -> Result<Sample, FetchError> {
-    tokio::time::timeout(LIMIT, ask(address)).await?
+/// See [`ScrapeError`].
+pub async fn scrape(address: SocketAddr) -> Result<StreamSample, ScrapeError> {
+    tokio::time::timeout(SCRAPE_LIMIT, request(address)).await?
 }
 
-async fn ask(address: SocketAddr) -> Result<Sample, FetchError> {
+async fn request(address: SocketAddr) -> Result<StreamSample, ScrapeError> {
     let socket = TcpStream::connect(address)
         .await
-        .map_err(FetchError::Connect)?;
+        .map_err(ScrapeError::Connect)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-    let question = Request::get("/api/v1/summary")
+    let request = Request::get("/api/v1/summary")
         .header(header::HOST, address.to_string())
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;
-    let answer = async {
-        let response = sender.send_request(question).await?;
+    let sample = async {
+        let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
+            return Err(ScrapeError::Status(response.status()));
         }
         let body = Limited::new(response.into_body(), MAX_BYTES);
-        let bytes = body.collect().await.map_err(FetchError::Body)?.to_bytes();
+        let bytes = body.collect().await.map_err(ScrapeError::Body)?.to_bytes();
         Ok(serde_json::from_slice(&bytes)?)
     };
-    // The connection is driven here and ends with the answer: no task is left behind.
-    tokio::pin!(connection, answer);
+    // The connection is polled here and ends with the response, so that no task outlives the scrape.
+    tokio::pin!(connection, sample);
     tokio::select! {
         biased;
-        answer = &mut answer => answer,
-        ended = &mut connection => {
-            ended?;
-            answer.await
+        sample = &mut sample => sample,
+        closed = &mut connection => {
+            closed?;
+            sample.await
         }
     }
 }
@@ -96,16 +96,16 @@ mod tests {
 
     use super::*;
 
-    /// A node that answers every question with `answer`.
-    async fn node(answer: String) -> SocketAddr {
+    /// Starts a media node that responds with `response`, and returns its address.
+    async fn node(response: String) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.unwrap();
-            let mut question = [0; 4096];
-            let length = socket.read(&mut question).await.unwrap();
-            assert!(question[..length].starts_with(b"GET /api/v1/summary HTTP/1.1\r\n"));
-            socket.write_all(answer.as_bytes()).await.unwrap();
+            let mut request = [0; 4096];
+            let length = socket.read(&mut request).await.unwrap();
+            assert!(request[..length].starts_with(b"GET /api/v1/summary HTTP/1.1\r\n"));
+            socket.write_all(response.as_bytes()).await.unwrap();
         });
         address
     }
@@ -116,31 +116,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_summary_is_read() {
+    async fn summary_is_parsed() {
         let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0}"#;
-        let sample = fetch(node(ok(body)).await).await.unwrap();
+        let sample = scrape(node(ok(body)).await).await.unwrap();
         assert_eq!((sample.publications, sample.viewers), (2, 31));
     }
 
     #[tokio::test]
-    async fn an_answer_that_makes_no_sense_is_none() {
+    async fn response_that_is_not_a_summary_is_an_error() {
         for body in [r#"{"publications":-1,"viewers":0}"#, "[]", ""] {
-            let error = fetch(node(ok(body)).await).await.unwrap_err();
-            assert!(matches!(error, FetchError::Content(_)), "{error}");
+            let error = scrape(node(ok(body)).await).await.unwrap_err();
+            assert!(matches!(error, ScrapeError::Content(_)), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn an_endless_answer_is_cut_off() {
+    async fn too_long_response_is_an_error() {
         let body = format!("{{\"name\":\"{}\"}}", "x".repeat(MAX_BYTES));
-        let error = fetch(node(ok(&body)).await).await.unwrap_err();
-        assert!(matches!(error, FetchError::Body(_)), "{error}");
+        let error = scrape(node(ok(&body)).await).await.unwrap_err();
+        assert!(matches!(error, ScrapeError::Body(_)), "{error}");
     }
 
     #[tokio::test]
-    async fn another_status_is_named() {
-        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        let error = fetch(node(answer.to_owned()).await).await.unwrap_err();
-        assert_eq!(error.to_string(), "the answer is 503 Service Unavailable");
+    async fn response_status_is_named() {
+        let response = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+        let error = scrape(node(response.to_owned()).await).await.unwrap_err();
+        assert_eq!(error.to_string(), "the response is 503 Service Unavailable");
     }
 }

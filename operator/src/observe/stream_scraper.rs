@@ -1,4 +1,4 @@
-//! Asks the nodes what is published and watched, and says it in numbers that do not flicker.
+//! Scrapes the Pods for their streams and viewers, and reports sums that change rarely.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -13,42 +13,43 @@ use livecluster_api::{ClusterName, LiveCluster, StreamsStatus};
 use media_config::Role;
 use tokio::time::Instant;
 
-use crate::observe::observed::{Observed, is_leaving, is_ready};
-use crate::observe::stream_sample::Sample;
+use super::observed::Observed;
+use super::pods::{is_ready, is_terminating};
+use super::stream_sample::StreamSample;
 
-/// Time between two questions to a node.
-pub const INTERVAL: Duration = Duration::from_secs(5);
-/// Time between two changes of a cluster's numbers: each is a write to the API's database.
+/// Time between two scrapes of a Pod.
+pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
+/// Time between two changes of a cluster's reported numbers: each change is a write to etcd.
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
-/// Time that a node's last answer counts when it does not answer again.
-const SAMPLE_LIFE: Duration = Duration::from_secs(30);
-/// Nodes that are asked at one time.
+/// Time that a Pod's last sample counts while further scrapes fail.
+const SAMPLE_LIFETIME: Duration = Duration::from_secs(30);
+/// Concurrent scrapes.
 const CONCURRENCY: usize = 32;
-/// The nodes' internal port.
-const PORT: u16 = 9090;
+/// The internal port of a media node.
+const INTERNAL_PORT: u16 = 9090;
 
-/// A node that is asked.
+/// A Pod to scrape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// UID of the Pod: its address may become another one's.
+pub struct ScrapeTarget {
+    /// UID of the Pod. Its address may be given to another Pod.
     pub uid: String,
-    /// Its internal port.
+    /// Address of its internal port.
     pub address: SocketAddr,
-    /// What its publications count for: those of origins only, or a stream that an edge forwards would count twice.
+    /// Role of the Pod. Publications count on origins only: an edge forwards its own to an origin.
     pub role: Role,
 }
 
-/// The nodes that can answer: ready ones, and leaving ones, which still have clients.
-pub fn targets(observed: &Observed) -> Vec<Target> {
+/// Returns the Pods to scrape: ready ones, and terminating ones, which may still have clients.
+pub fn targets(observed: &Observed) -> Vec<ScrapeTarget> {
     let mut targets = Vec::new();
     for role in [Role::Origin, Role::Edge] {
         let pods = observed
             .pods(role)
-            .filter(|pod| is_ready(pod) || is_leaving(pod));
+            .filter(|pod| is_ready(pod) || is_terminating(pod));
         targets.extend(pods.filter_map(|pod| {
-            Some(Target {
+            Some(ScrapeTarget {
                 uid: pod.uid()?,
-                address: SocketAddr::new(address(pod)?, PORT),
+                address: SocketAddr::new(address(pod)?, INTERNAL_PORT),
                 role,
             })
         }));
@@ -62,85 +63,92 @@ fn address(pod: &Pod) -> Option<IpAddr> {
     status.pod_ip.as_ref().filter(|_| is_running)?.parse().ok()
 }
 
-/// What the nodes of all clusters say.
+/// Scrapes the Pods of all clusters.
 #[derive(Debug, Default)]
-pub struct Streams {
-    clusters: Mutex<HashMap<ClusterName, Cluster>>,
+pub struct StreamScraper {
+    clusters: Mutex<HashMap<ClusterName, ScrapedStreams>>,
 }
 
+/// The streams of one cluster.
 #[derive(Debug, Default)]
-struct Cluster {
-    targets: Vec<Target>,
-    samples: HashMap<String, (Sample, Instant)>,
+struct ScrapedStreams {
+    targets: Vec<ScrapeTarget>,
+    /// The last sample of each Pod, by UID.
+    samples: HashMap<String, (StreamSample, Instant)>,
     reported: Option<(StreamsStatus, Instant)>,
 }
 
-impl Streams {
-    /// Says which nodes a cluster has now.
-    pub fn watch(&self, cluster: &LiveCluster, targets: Vec<Target>) {
+impl StreamScraper {
+    /// Sets the Pods of a cluster that are scraped.
+    pub fn set_targets(&self, cluster: &LiveCluster, targets: Vec<ScrapeTarget>) {
         self.lock()
             .entry(ClusterName::of(cluster))
             .or_default()
             .targets = targets;
     }
 
-    /// What the status of a cluster shows: it changes at most every 15 seconds.
+    /// Returns the streams for the status of a cluster. They change at most every 15 seconds.
     pub fn reported(&self, cluster: &LiveCluster) -> Option<StreamsStatus> {
         let clusters = self.lock();
         let (status, _) = clusters.get(&ClusterName::of(cluster))?.reported.as_ref()?;
         Some(status.clone())
     }
 
-    /// Forgets a cluster that is gone.
+    /// Drops the state of a deleted cluster.
     pub fn forget(&self, cluster: &ClusterName) {
         self.lock().remove(cluster);
     }
 
-    /// Asks every node once, by `ask`, and returns the clusters of which something else is reported now.
-    pub async fn round<F>(&self, now: Instant, ask: impl Fn(Target) -> F) -> Vec<ClusterName>
+    /// Scrapes every Pod once with `scrape`, and returns the clusters whose reported streams have changed.
+    pub async fn scrape_all<F>(
+        &self,
+        now: Instant,
+        scrape: impl Fn(ScrapeTarget) -> F,
+    ) -> Vec<ClusterName>
     where
-        F: Future<Output = Option<Sample>>,
+        F: Future<Output = Option<StreamSample>>,
     {
-        let targets: Vec<(ClusterName, Target)> = self
+        let targets: Vec<(ClusterName, ScrapeTarget)> = self
             .lock()
             .iter()
-            .flat_map(|(name, cluster)| {
-                let targets = cluster.targets.iter();
+            .flat_map(|(name, streams)| {
+                let targets = streams.targets.iter();
                 targets.map(|target| (name.clone(), target.clone()))
             })
             .collect();
-        let answers: Vec<_> = stream::iter(targets)
+        let samples: Vec<_> = stream::iter(targets)
             .map(|(name, target)| {
                 let uid = target.uid.clone();
-                let answer = ask(target);
-                async move { (name, uid, answer.await) }
+                let sample = scrape(target);
+                async move { (name, uid, sample.await) }
             })
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
         let mut clusters = self.lock();
-        for (name, uid, answer) in answers {
-            if let (Some(cluster), Some(sample)) = (clusters.get_mut(&name), answer) {
-                cluster.samples.insert(uid, (sample, now));
+        for (name, uid, sample) in samples {
+            if let (Some(streams), Some(sample)) = (clusters.get_mut(&name), sample) {
+                streams.samples.insert(uid, (sample, now));
             }
         }
         clusters
             .iter_mut()
-            .filter_map(|(name, cluster)| cluster.report(now).then(|| name.clone()))
+            .filter_map(|(name, streams)| streams.update_report(now).then(|| name.clone()))
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Cluster>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, ScrapedStreams>> {
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Cluster {
-    /// Takes over what the nodes say; whether it is something new.
-    fn report(&mut self, now: Instant) -> bool {
-        let known: HashSet<_> = self.targets.iter().map(|target| &target.uid).collect();
-        self.samples
-            .retain(|uid, (_, at)| known.contains(uid) && now.duration_since(*at) <= SAMPLE_LIFE);
+impl ScrapedStreams {
+    /// Updates the reported streams, and returns whether they have changed.
+    fn update_report(&mut self, now: Instant) -> bool {
+        let uids: HashSet<_> = self.targets.iter().map(|target| &target.uid).collect();
+        self.samples.retain(|uid, (_, at)| {
+            uids.contains(uid) && now.duration_since(*at) <= SAMPLE_LIFETIME
+        });
         let status = self.status();
         match &self.reported {
             Some((reported, _)) if *reported == status => false,
@@ -153,14 +161,14 @@ impl Cluster {
     }
 
     fn status(&self) -> StreamsStatus {
-        let sum = |role: Option<Role>, number: fn(&Sample) -> u64| {
-            let answers = self
+        let sum = |role: Option<Role>, number: fn(&StreamSample) -> u64| {
+            let numbers = self
                 .targets
                 .iter()
                 .filter(|target| role.is_none_or(|role| target.role == role))
                 .filter_map(|target| self.samples.get(&target.uid))
                 .map(|(sample, _)| number(sample));
-            answers.reduce(u64::saturating_add).map(two_digits)
+            numbers.reduce(u64::saturating_add).map(round_down)
         };
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         StreamsStatus {
@@ -172,8 +180,9 @@ impl Cluster {
     }
 }
 
-/// The number to two digits: 1,847 viewers are 1,800. A status that shows every viewer is written for every viewer.
-fn two_digits(number: u64) -> i64 {
+/// Returns the number with two significant digits: 1,847 viewers are 1,800. An exact number would cause a write of the
+/// status for every viewer.
+fn round_down(number: u64) -> i64 {
     let mut unit = 1;
     while number / unit >= 100 {
         unit *= 10;
@@ -187,8 +196,8 @@ mod tests {
 
     use super::*;
 
-    fn target(uid: &str, role: Role) -> Target {
-        Target {
+    fn target(uid: &str, role: Role) -> ScrapeTarget {
+        ScrapeTarget {
             uid: uid.to_owned(),
             address: "192.0.2.1:9090".parse().unwrap(),
             role,
@@ -199,15 +208,15 @@ mod tests {
         LiveCluster::new("demo", LiveClusterSpec::default())
     }
 
-    fn sample(publications: u64, viewers: u64) -> Option<Sample> {
-        Some(Sample {
+    fn sample(publications: u64, viewers: u64) -> Option<StreamSample> {
+        Some(StreamSample {
             publications,
             viewers,
         })
     }
 
     #[test]
-    fn numbers_have_two_digits() {
+    fn numbers_have_two_significant_digits() {
         for (number, shown) in [
             (0, 0),
             (9, 9),
@@ -216,19 +225,21 @@ mod tests {
             (1847, 1800),
             (99_999, 99_000),
         ] {
-            assert_eq!(two_digits(number), shown);
+            assert_eq!(round_down(number), shown);
         }
-        assert_eq!(two_digits(u64::MAX), i64::MAX);
+        assert_eq!(round_down(u64::MAX), i64::MAX);
     }
 
     #[tokio::test]
-    async fn publications_of_edges_are_forwarded_ones_and_count_once() {
-        let streams = Streams::default();
-        streams.watch(
+    async fn forwarded_publication_counts_once() {
+        let scraper = StreamScraper::default();
+        scraper.set_targets(
             &demo(),
             vec![target("o", Role::Origin), target("e", Role::Edge)],
         );
-        let changed = streams.round(Instant::now(), async |_| sample(2, 30)).await;
+        let changed = scraper
+            .scrape_all(Instant::now(), async |_| sample(2, 30))
+            .await;
         assert_eq!(changed.len(), 1);
         let expected = StreamsStatus {
             active: Some(2),
@@ -236,43 +247,46 @@ mod tests {
             scraped_pods: 2,
             expected_pods: 2,
         };
-        assert_eq!(streams.reported(&demo()), Some(expected));
+        assert_eq!(scraper.reported(&demo()), Some(expected));
     }
 
     #[tokio::test]
-    async fn an_unchanged_number_is_no_news_and_a_changed_one_waits() {
-        let streams = Streams::default();
+    async fn number_that_changes_often_is_reported_at_intervals() {
+        let scraper = StreamScraper::default();
         let start = Instant::now();
         let later = |seconds| start + Duration::from_secs(seconds);
-        streams.watch(&demo(), vec![target("e", Role::Edge)]);
+        scraper.set_targets(&demo(), vec![target("e", Role::Edge)]);
         assert_eq!(
-            streams.round(start, async |_| sample(0, 1000)).await.len(),
-            1
-        );
-        assert_eq!(
-            streams
-                .round(later(20), async |_| sample(0, 1040))
-                .await
-                .len(),
-            0
-        );
-        assert_eq!(
-            streams
-                .round(later(25), async |_| sample(0, 1100))
+            scraper
+                .scrape_all(start, async |_| sample(0, 1000))
                 .await
                 .len(),
             1
         );
         assert_eq!(
-            streams
-                .round(later(30), async |_| sample(0, 1200))
+            scraper
+                .scrape_all(later(20), async |_| sample(0, 1040))
                 .await
                 .len(),
             0
         );
         assert_eq!(
-            streams
-                .round(later(40), async |_| sample(0, 1200))
+            scraper
+                .scrape_all(later(25), async |_| sample(0, 1100))
+                .await
+                .len(),
+            1
+        );
+        assert_eq!(
+            scraper
+                .scrape_all(later(30), async |_| sample(0, 1200))
+                .await
+                .len(),
+            0
+        );
+        assert_eq!(
+            scraper
+                .scrape_all(later(40), async |_| sample(0, 1200))
                 .await
                 .len(),
             1
@@ -280,26 +294,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_that_is_silent_for_a_moment_still_counts() {
-        let streams = Streams::default();
+    async fn failed_scrape_keeps_the_last_sample_for_a_while() {
+        let scraper = StreamScraper::default();
         let start = Instant::now();
-        streams.watch(&demo(), vec![target("e", Role::Edge)]);
-        streams.round(start, async |_| sample(0, 7)).await;
-        let silent = async |_| None;
-        assert_eq!(streams.round(start + SAMPLE_LIFE, silent).await.len(), 0);
-        let gone = start + SAMPLE_LIFE + INTERVAL;
-        assert_eq!(streams.round(gone, silent).await.len(), 1);
-        let reported = streams.reported(&demo()).unwrap();
+        scraper.set_targets(&demo(), vec![target("e", Role::Edge)]);
+        scraper.scrape_all(start, async |_| sample(0, 7)).await;
+        let no_response = async |_| None;
+        assert_eq!(
+            scraper
+                .scrape_all(start + SAMPLE_LIFETIME, no_response)
+                .await
+                .len(),
+            0
+        );
+        let expired = start + SAMPLE_LIFETIME + SCRAPE_INTERVAL;
+        assert_eq!(scraper.scrape_all(expired, no_response).await.len(), 1);
+        let reported = scraper.reported(&demo()).unwrap();
         assert_eq!((reported.viewers, reported.scraped_pods), (None, 0));
     }
 
     #[test]
-    fn leaving_nodes_are_asked_and_starting_ones_are_not() {
-        let pod = |name: &str, ready: &str, leaves: bool| {
+    fn terminating_pods_are_scraped_and_starting_ones_are_not() {
+        let pod = |name: &str, ready: &str, terminating: bool| {
             serde_json::json!({
                 "metadata": {
                     "name": name, "uid": name, "labels": {"app.kubernetes.io/component": "edge"},
-                    "deletionTimestamp": leaves.then_some("2026-11-22T10:00:00Z")
+                    "deletionTimestamp": terminating.then_some("2026-11-22T10:00:00Z")
                 },
                 "status": {"phase": "Running", "podIP": "192.0.2.7", "conditions": [{"type": "Ready", "status": ready}]}
             })
@@ -307,7 +327,7 @@ mod tests {
         let pods = serde_json::json!([
             pod("ready", "True", false),
             pod("starting", "False", false),
-            pod("leaving", "False", true)
+            pod("terminating", "False", true)
         ]);
         let observed = Observed {
             pods: serde_json::from_value(pods).unwrap(),
@@ -317,6 +337,6 @@ mod tests {
             .into_iter()
             .map(|target| target.uid)
             .collect();
-        assert_eq!(uids, ["ready", "leaving"]);
+        assert_eq!(uids, ["ready", "terminating"]);
     }
 }

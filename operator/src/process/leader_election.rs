@@ -1,8 +1,8 @@
-//! Leader election: of several operators one acts, the others stand by.
+//! Leader election: of several operators one is the leader, the others stand by.
 //!
-//! The rules are those of client-go: a Lease is taken, renewed and released by replacing the very version that was
-//! read, so that of two candidates the API lets one through. Whether a Lease has run out is judged by this machine's
-//! own clock, from the moment at which the Lease last changed: the clocks of two machines are never compared.
+//! The rules are those of client-go: a Lease is acquired, renewed and released by replacing the very version that was
+//! read, so that the API server accepts only one of two candidates. Whether a Lease has expired is decided by the local
+//! clock, from the moment at which the Lease was last seen to change: the clocks of two hosts are never compared.
 
 use std::time::Duration;
 
@@ -14,165 +14,190 @@ use kube::api::PostParams;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::k8s::client::{CallError, Calls};
+use crate::k8s::call_error::CallError;
+use crate::k8s::write_fence::WriteFence;
 
-/// Time after which a Lease that nobody renews is free.
-const LEASE: Duration = Duration::from_secs(15);
-/// Time without a renewal after which a leader stops: earlier than anybody else may start.
+/// Time after which a Lease that is not renewed expires.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// Time without a renewal after which the leader stops: before the Lease expires for the others.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between two attempts.
-const RETRY: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Time for one attempt: several must fit into [`RENEW_DEADLINE`].
-const ATTEMPT: Duration = Duration::from_secs(4);
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(4);
 
-/// A candidate for the leadership.
-pub struct Candidate {
+/// Acquires, renews and releases a Lease.
+pub(super) struct LeaderElector {
     api: Api<Lease>,
-    calls: Calls,
     lease: String,
     identity: String,
-    observed: Option<Observed>,
-    /// The Lease as the API answered our last renewal: the next one needs no look at it first.
+    /// Closes [`RENEW_DEADLINE`] after the begin of the last successful attempt.
+    fence: WriteFence,
+    observed: Option<ObservedLease>,
+    /// The Lease as our last renewal left it: the next renewal need not read it first.
     held: Option<Lease>,
 }
 
-/// The Lease as it was last seen.
-struct Observed {
+/// The Lease of another holder, with the time since when it is unchanged.
+struct ObservedLease {
     spec: LeaseSpec,
     since: Instant,
 }
 
-/// What an attempt came to.
-enum Attempt {
-    /// The Lease is ours from the moment at which the attempt began.
-    Leads,
-    /// It is somebody else's.
-    Follows,
-    /// The Lease changed between our look and our writing: look again.
-    Raced,
+/// The result of an attempt to acquire or renew the Lease.
+enum LeaseAttempt {
+    /// The Lease is ours.
+    Held,
+    /// Another operator holds the Lease.
+    HeldByOther,
+    /// The Lease changed between our read and our write.
+    Conflict,
 }
 
-impl Candidate {
-    /// A candidate called `identity`, for the Lease of this name. Operators that compete have different identities.
-    pub fn new(api: Api<Lease>, calls: Calls, lease: String, identity: String) -> Self {
+/// An attempt that failed.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("no response within {} seconds", ATTEMPT_LIMIT.as_secs())]
+    TimedOut(#[from] tokio::time::error::Elapsed),
+}
+
+impl LeaderElector {
+    /// Returns an elector for the Lease of this name. Competing operators have different identities. `fence` is open
+    /// while this operator is the leader.
+    pub(super) fn new(api: Api<Lease>, lease: String, identity: String, fence: WriteFence) -> Self {
         Self {
             api,
-            calls,
             lease,
             identity,
+            fence,
             observed: None,
             held: None,
         }
     }
 
-    /// Waits until this operator leads. `alive` is called at every attempt.
-    pub async fn acquire(&mut self, alive: impl Fn()) {
+    /// Waits until this operator is the leader. Calls `heartbeat` at every attempt.
+    pub(super) async fn acquire(&mut self, heartbeat: impl Fn()) {
         loop {
-            alive();
-            let next = Instant::now() + RETRY;
+            heartbeat();
+            let next = Instant::now() + RETRY_INTERVAL;
             match self.attempt().await {
-                Ok(Attempt::Leads) => return,
-                Ok(Attempt::Follows | Attempt::Raced) => {}
-                Err(error) => tracing::warn!(%error, "no attempt at the leadership"),
+                Ok(LeaseAttempt::Held) => return,
+                Ok(LeaseAttempt::HeldByOther | LeaseAttempt::Conflict) => {}
+                Err(error) => tracing::warn!(%error, "failed to acquire the lease"),
             }
             sleep_until(next).await;
         }
     }
 
-    /// Renews the Lease until `stop`, then gives it up; returns early when it is lost.
+    /// Renews the Lease until `stop`, then releases it. Returns early when the leadership is lost.
     ///
     /// # Guarantees
-    /// Returns at most 10 seconds after the beginning of the last renewal that worked, 5 seconds before anybody else
-    /// can lead, whether or not the API answers.
+    /// The fence closes at most 10 seconds after the begin of the last successful renewal, 5 seconds before another
+    /// operator can become the leader, whether or not the API server responds. It is closed on return.
     ///
     /// # Errors
-    /// [`Lost`]: whoever acted as the leader must end at once.
-    pub async fn lead(&mut self, stop: &CancellationToken, alive: impl Fn()) -> Result<(), Lost> {
-        let mut renewed = Instant::now();
+    /// [`LeadershipLost`]: the work of the leader must end at once.
+    pub(super) async fn hold(
+        &mut self,
+        stop: &CancellationToken,
+        heartbeat: impl Fn(),
+    ) -> Result<(), LeadershipLost> {
+        let held = self.renew_until(stop, heartbeat).await;
+        self.fence.close();
+        held?;
+        self.release().await;
+        Ok(())
+    }
+
+    async fn renew_until(
+        &mut self,
+        stop: &CancellationToken,
+        heartbeat: impl Fn(),
+    ) -> Result<(), LeadershipLost> {
         loop {
-            alive();
-            let now = Instant::now();
-            let deadline = renewed + RENEW_DEADLINE;
-            match tokio::time::timeout_at(deadline, self.attempt()).await {
-                Ok(Ok(Attempt::Leads)) => renewed = now,
-                Ok(Ok(Attempt::Follows)) => return Err(Lost::Taken),
-                Ok(Ok(Attempt::Raced)) => continue,
-                Ok(Err(error)) => tracing::warn!(%error, "the lease is not renewed"),
-                Err(_) => return Err(Lost::Expired),
+            heartbeat();
+            let next = Instant::now() + RETRY_INTERVAL;
+            match tokio::time::timeout_at(self.fence.deadline(), self.attempt()).await {
+                Ok(Ok(LeaseAttempt::Held)) => {}
+                Ok(Ok(LeaseAttempt::HeldByOther)) => return Err(LeadershipLost::Taken),
+                Ok(Ok(LeaseAttempt::Conflict)) => continue,
+                Ok(Err(error)) => tracing::warn!(%error, "failed to renew the lease"),
+                Err(_) => return Err(LeadershipLost::Expired),
             }
-            let next = (now + RETRY).min(renewed + RENEW_DEADLINE);
+            let deadline = self.fence.deadline();
             tokio::select! {
-                () = sleep_until(next) => {}
-                () = stop.cancelled() => {
-                    self.release().await;
-                    return Ok(());
-                }
+                () = sleep_until(next.min(deadline)) => {}
+                () = stop.cancelled() => return Ok(()),
             }
-            if Instant::now() >= renewed + RENEW_DEADLINE {
-                return Err(Lost::Expired);
+            if Instant::now() >= deadline {
+                return Err(LeadershipLost::Expired);
             }
         }
     }
 
-    async fn attempt(&mut self) -> Result<Attempt, CallError> {
-        match tokio::time::timeout(ATTEMPT, self.try_lease()).await {
-            Ok(attempt) => attempt,
-            Err(_) => Err(CallError::TimedOut {
-                verb: "hold",
-                what: format!("Lease {}", self.lease),
-                limit: ATTEMPT,
-            }),
+    async fn attempt(&mut self) -> Result<LeaseAttempt, AttemptError> {
+        let began = Instant::now();
+        let attempt = tokio::time::timeout(ATTEMPT_LIMIT, self.try_lease()).await??;
+        if let LeaseAttempt::Held = attempt {
+            self.fence.open_until(began + RENEW_DEADLINE);
         }
+        Ok(attempt)
     }
 
-    /// One attempt to take or renew the Lease.
-    async fn try_lease(&mut self) -> Result<Attempt, CallError> {
-        // Whatever goes wrong, the next attempt looks first.
+    /// Makes one attempt to acquire or renew the Lease.
+    async fn try_lease(&mut self) -> Result<LeaseAttempt, CallError> {
+        // `held` stays empty after a failure, so that the next attempt reads the Lease first.
         if let Some(held) = self.held.take() {
             return self.replace(held).await;
         }
-        let call = self.api.get_opt(&self.lease);
-        let found = self.calls.call("get", "Lease", &self.lease, call).await?;
+        let found = self.api.get_opt(&self.lease).await.map_err(CallError::on(
+            "get",
+            "Lease",
+            &self.lease,
+        ))?;
         let Some(lease) = found else {
-            let lease = self.fresh();
-            let params = PostParams::default();
-            let call = self.api.create(&params, &lease);
-            let created = self.calls.call("create", "Lease", &self.lease, call).await;
-            return self.won(created);
+            let created = self
+                .api
+                .create(&PostParams::default(), &self.new_lease())
+                .await;
+            return self.written(created.map_err(CallError::on("create", "Lease", &self.lease)));
         };
         let old = lease.spec.clone().unwrap_or_default();
         let holder = old.holder_identity.as_deref().unwrap_or("");
-        if holder != self.identity && !holder.is_empty() && !self.has_run_out(&old) {
-            return Ok(Attempt::Follows);
+        if holder != self.identity && !holder.is_empty() && !self.is_expired(&old) {
+            return Ok(LeaseAttempt::HeldByOther);
         }
         self.replace(lease).await
     }
 
-    /// Writes our name and the time into the Lease that was read. Its resourceVersion goes back with it: whoever was
-    /// faster makes this a 409.
-    async fn replace(&mut self, mut lease: Lease) -> Result<Attempt, CallError> {
-        lease.spec = Some(self.taken(&lease.spec.unwrap_or_default()));
-        let params = PostParams::default();
-        let call = self.api.replace(&self.lease, &params, &lease);
-        let replaced = self.calls.call("replace", "Lease", &self.lease, call).await;
-        self.won(replaced)
+    /// Writes our identity and the time into the Lease that was read. The request contains its resourceVersion, so the
+    /// API server answers 409 if the Lease has changed.
+    async fn replace(&mut self, mut lease: Lease) -> Result<LeaseAttempt, CallError> {
+        lease.spec = Some(self.held_spec(&lease.spec.unwrap_or_default()));
+        let replaced = self
+            .api
+            .replace(&self.lease, &PostParams::default(), &lease)
+            .await;
+        self.written(replaced.map_err(CallError::on("replace", "Lease", &self.lease)))
     }
 
-    fn won(&mut self, answer: Result<Lease, CallError>) -> Result<Attempt, CallError> {
-        match answer {
+    fn written(&mut self, written: Result<Lease, CallError>) -> Result<LeaseAttempt, CallError> {
+        match written {
             Ok(lease) => {
                 self.held = Some(lease);
-                Ok(Attempt::Leads)
+                Ok(LeaseAttempt::Held)
             }
             Err(error) if error.status().is_some_and(|status| status.code == 409) => {
-                Ok(Attempt::Raced)
+                Ok(LeaseAttempt::Conflict)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Whether the Lease has not changed for as long as its holder has it.
-    fn has_run_out(&mut self, spec: &LeaseSpec) -> bool {
+    /// Returns whether the Lease is unchanged for longer than its duration.
+    fn is_expired(&mut self, spec: &LeaseSpec) -> bool {
         let now = Instant::now();
         match &self.observed {
             Some(observed) if observed.spec == *spec => {
@@ -184,7 +209,7 @@ impl Candidate {
                 now >= observed.since + Duration::from_secs(seconds.into())
             }
             _ => {
-                self.observed = Some(Observed {
+                self.observed = Some(ObservedLease {
                     spec: spec.clone(),
                     since: now,
                 });
@@ -193,23 +218,24 @@ impl Candidate {
         }
     }
 
-    fn fresh(&self) -> Lease {
+    fn new_lease(&self) -> Lease {
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.lease.clone()),
                 ..ObjectMeta::default()
             },
-            spec: Some(self.taken(&LeaseSpec::default())),
+            spec: Some(self.held_spec(&LeaseSpec::default())),
         }
     }
 
-    fn taken(&self, old: &LeaseSpec) -> LeaseSpec {
+    /// Returns `old` with this operator as the holder.
+    fn held_spec(&self, old: &LeaseSpec) -> LeaseSpec {
         let is_ours = old.holder_identity.as_deref() == Some(&self.identity);
         let now = MicroTime(Timestamp::now());
         let transitions = old.lease_transitions.unwrap_or(0);
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(LEASE.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: match (&old.acquire_time, is_ours) {
                 (Some(time), true) => Some(time.clone()),
                 _ => Some(now.clone()),
@@ -224,40 +250,43 @@ impl Candidate {
         }
     }
 
-    /// Lets go of the Lease, so that a successor need not wait for it to run out.
+    /// Releases the Lease, so that the next leader need not wait until it expires.
     async fn release(&self) {
-        let release = async {
-            let call = self.api.get(&self.lease);
-            let mut lease = self.calls.call("get", "Lease", &self.lease, call).await?;
-            let spec = lease.spec.get_or_insert_default();
-            if spec.holder_identity.as_deref() != Some(&self.identity) {
-                return Ok(());
-            }
-            spec.holder_identity = Some(String::new());
-            spec.lease_duration_seconds = Some(1);
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
-            let params = PostParams::default();
-            let call = self.api.replace(&self.lease, &params, &lease);
-            self.calls
-                .call("replace", "Lease", &self.lease, call)
-                .await
-                .map(drop)
-        };
-        match tokio::time::timeout(ATTEMPT, release).await {
-            Ok(Ok(())) => tracing::info!("leadership released"),
-            Ok(Err(error)) => tracing::warn!(%error, "the lease runs out by itself"),
-            Err(_) => tracing::warn!("the lease runs out by itself: no answer"),
+        match tokio::time::timeout(ATTEMPT_LIMIT, self.try_release()).await {
+            Ok(Ok(())) => tracing::info!("lease released"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to release the lease"),
+            Err(_) => tracing::warn!("failed to release the lease: no response"),
         }
+    }
+
+    async fn try_release(&self) -> Result<(), CallError> {
+        let mut lease =
+            self.api
+                .get(&self.lease)
+                .await
+                .map_err(CallError::on("get", "Lease", &self.lease))?;
+        let spec = lease.spec.get_or_insert_default();
+        if spec.holder_identity.as_deref() != Some(&self.identity) {
+            return Ok(());
+        }
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        self.api
+            .replace(&self.lease, &PostParams::default(), &lease)
+            .await
+            .map_err(CallError::on("replace", "Lease", &self.lease))?;
+        Ok(())
     }
 }
 
-/// Why the leadership ended against this operator's will.
+/// The leadership ended without a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
-    /// Another operator has the Lease.
-    #[error("another operator took the lease")]
+pub enum LeadershipLost {
+    /// Another operator holds the Lease.
+    #[error("another operator holds the lease")]
     Taken,
-    /// It could not be renewed in time.
+    /// The Lease was not renewed in time.
     #[error("the lease was not renewed for {} seconds", RENEW_DEADLINE.as_secs())]
     Expired,
 }

@@ -1,4 +1,4 @@
-//! What was applied and what the API made of it: the reason why a cluster that is left alone causes no writes.
+//! The documents that were applied, with the API server's answers: an unchanged cluster causes no writes.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,35 +9,37 @@ use kube::core::DynamicObject;
 use livecluster_api::{ClusterName, LiveCluster};
 use serde_json::{Map, Value};
 
-use crate::desired::{Child, Kind};
+use crate::desired::child::{Child, ChildKind};
 
-/// Remembers, for each object, the document that was applied and the part of the answer that the document speaks of.
+/// Holds, for each object, the document that was applied and the fields of the answer that the document contains.
 ///
-/// An object is as applied when the document is the same and that part of the object is, too. What the API makes of a
-/// document (`1000m` becomes `1`) is thus no difference, a hand edit of one of our fields is one, and a hand edit of
-/// any other field is none. Nothing is remembered over a restart: the operator then applies everything once more.
+/// An object is unchanged when the document and these fields are. So a value that the API server normalizes (`1000m`
+/// becomes `1`) is not a change, a manual edit of one of our fields is one, and a manual edit of any other field is not.
+/// The cache does not survive a restart: the operator then applies everything once more.
 #[derive(Debug, Default)]
-pub struct Memory {
-    applied: Mutex<HashMap<Key, Entry>>,
+pub struct ApplyCache {
+    applied: Mutex<HashMap<ChildKey, AppliedChild>>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct ChildKey {
     cluster: ClusterName,
-    kind: Kind,
+    kind: ChildKind,
     name: String,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct AppliedChild {
     cluster_uid: Option<String>,
+    /// Fingerprint of the document.
     document: u64,
+    /// The fields of the answer that the document contains.
     answer: Value,
 }
 
-impl Memory {
-    /// Whether `object` is what it was after the same document was applied.
-    pub fn is_as_applied(
+impl ApplyCache {
+    /// Returns whether `object` is what it was after the same document was applied.
+    pub(super) fn is_unchanged(
         &self,
         cluster: &LiveCluster,
         child: &Child,
@@ -47,45 +49,45 @@ impl Memory {
         applied.get(&key(cluster, child)).is_some_and(|entry| {
             entry.cluster_uid == cluster.uid()
                 && entry.document == fingerprint(&child.document)
-                && entry.answer == part(object, &child.document)
+                && entry.answer == applied_fields(object, &child.document)
         })
     }
 
-    /// Remembers what became of a document.
-    pub fn applied(&self, cluster: &LiveCluster, child: &Child, answer: &DynamicObject) {
-        let entry = Entry {
+    /// Stores the answer to a document.
+    pub(super) fn insert(&self, cluster: &LiveCluster, child: &Child, answer: &DynamicObject) {
+        let entry = AppliedChild {
             cluster_uid: cluster.uid(),
             document: fingerprint(&child.document),
-            answer: part(answer, &child.document),
+            answer: applied_fields(answer, &child.document),
         };
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         applied.insert(key(cluster, child), entry);
     }
 
-    /// Forgets a cluster that is gone.
+    /// Drops the entries of a deleted cluster.
     pub fn forget(&self, cluster: &ClusterName) {
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         applied.retain(|key, _| key.cluster != *cluster);
     }
 }
 
-fn key(cluster: &LiveCluster, child: &Child) -> Key {
-    Key {
+fn key(cluster: &LiveCluster, child: &Child) -> ChildKey {
+    ChildKey {
         cluster: ClusterName::of(cluster),
         kind: child.kind,
         name: child.name().to_owned(),
     }
 }
 
-/// The maps of a document are sorted, so equal documents have equal texts.
+/// Returns a hash of a document. Its maps are sorted, so equal documents have equal texts.
 fn fingerprint(document: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     document.to_string().hash(&mut hasher);
     hasher.finish()
 }
 
-/// The part of an object that a document speaks of. Lists are taken whole.
-fn part(object: &DynamicObject, document: &Value) -> Value {
+/// Returns the fields of an object that a document contains. Lists are compared whole.
+fn applied_fields(object: &DynamicObject, document: &Value) -> Value {
     let metadata = serde_json::to_value(&object.metadata).unwrap_or_default();
     let mut fields = match &object.data {
         Value::Object(fields) => fields.clone(),
@@ -133,7 +135,7 @@ mod tests {
 
     fn child(cpu: &str) -> Child {
         Child {
-            kind: Kind::ConfigMap,
+            kind: ChildKind::ConfigMap,
             role: None,
             document: json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": {"a": "b"}}, "data": {"cpu": cpu}}),
         }
@@ -146,23 +148,23 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_makes_of_a_document_is_no_difference() {
-        let (memory, cluster) = (Memory::default(), cluster());
+    fn normalized_value_is_not_a_change() {
+        let (cache, cluster) = (ApplyCache::default(), cluster());
         let answer = object(&json!({"a": "b"}), "1");
-        assert!(!memory.is_as_applied(&cluster, &child("1000m"), &answer));
-        memory.applied(&cluster, &child("1000m"), &answer);
-        assert!(memory.is_as_applied(&cluster, &child("1000m"), &answer));
-        assert!(!memory.is_as_applied(&cluster, &child("2"), &answer));
-        memory.forget(&ClusterName::of(&cluster));
-        assert!(!memory.is_as_applied(&cluster, &child("1000m"), &answer));
+        assert!(!cache.is_unchanged(&cluster, &child("1000m"), &answer));
+        cache.insert(&cluster, &child("1000m"), &answer);
+        assert!(cache.is_unchanged(&cluster, &child("1000m"), &answer));
+        assert!(!cache.is_unchanged(&cluster, &child("2"), &answer));
+        cache.forget(&ClusterName::of(&cluster));
+        assert!(!cache.is_unchanged(&cluster, &child("1000m"), &answer));
     }
 
     #[test]
-    fn an_edit_of_our_field_is_a_difference_and_of_another_is_none() {
-        let (memory, cluster) = (Memory::default(), cluster());
-        memory.applied(&cluster, &child("1"), &object(&json!({"a": "b"}), "1"));
+    fn edit_of_an_applied_field_is_a_change_and_of_another_is_not() {
+        let (cache, cluster) = (ApplyCache::default(), cluster());
+        cache.insert(&cluster, &child("1"), &object(&json!({"a": "b"}), "1"));
         let edited = |labels: Value, cpu: &str| {
-            !memory.is_as_applied(&cluster, &child("1"), &object(&labels, cpu))
+            !cache.is_unchanged(&cluster, &child("1"), &object(&labels, cpu))
         };
         assert!(!edited(json!({"a": "b", "theirs": "x"}), "1"));
         assert!(edited(json!({"a": "c"}), "1"));

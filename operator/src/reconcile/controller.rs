@@ -1,4 +1,4 @@
-//! Which changes lead to a pass over which cluster, and when a failed pass is tried again.
+//! The controller: which changes cause which reconciliation, and when a failed one is retried.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::events::{Event, EventType};
+use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -25,62 +25,65 @@ use tokio_util::sync::CancellationToken;
 
 use crate::monitoring::watchdog::Watchdog;
 use crate::reconcile::apply::ApplyError;
-use crate::reconcile::reconciler::{Next, Operator};
+use crate::reconcile::reconciler::Reconciler;
+use crate::status::transitions;
 
-/// A cluster as it is watched: its metadata only. The spec is read when its turn comes, so that one that cannot be
-/// read is its own trouble and nobody else's.
+/// A watched cluster: its metadata only. The spec is read by the reconciliation, so that a spec that does not parse
+/// affects no other cluster.
 type Watched = PartialObjectMeta<LiveCluster>;
 
-/// Seconds after which a watch is made anew, also if it was silent: load balancers drop silent ones without a word.
+/// Seconds after which a watch is renewed: load balancers drop idle connections without notice.
 const WATCH_SECONDS: u32 = 200;
-/// Passes at one time, those included that wait for their pace.
+/// Concurrent reconciliations, those included that wait for [`MIN_INTERVAL`].
 const CONCURRENCY: u16 = 32;
-/// Time between two passes over one cluster: the changes of a rollout come by the dozen, and are taken together. A
-/// debounce would do so as well, but while changes keep coming it never lets a pass begin.
-const PACE: Duration = Duration::from_millis(500);
-/// Time between two signs of life of the watches.
-const BEAT: Duration = Duration::from_secs(10);
-/// Time without a sign of life after which something is wrong. After failures the watches pause for 30 seconds.
-const BEAT_LIMIT: Duration = Duration::from_secs(120);
+/// Time between two reconciliations of one cluster: a rollout causes dozens of changes at a time. A debounce would batch
+/// them as well, but while changes keep coming it never lets a reconciliation begin.
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
+/// Time between two heartbeats of the watches.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Time without a heartbeat after which the controller is stalled. After failures the watches pause for 30 seconds.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
 
-/// Everything that the loop needs.
-pub struct Context {
-    /// Does the passes.
-    pub operator: Operator,
-    /// Hears the signs of life.
+/// The shared state of all controllers.
+pub struct ControllerContext {
+    /// Reconciles clusters.
+    pub reconciler: Reconciler,
+    /// Receives the heartbeats.
     pub watchdog: Arc<Watchdog>,
+    /// Consecutive failures of each cluster.
     failures: Mutex<HashMap<ClusterName, u32>>,
-    latest: Mutex<HashMap<ClusterName, Instant>>,
+    /// Start of each cluster's last reconciliation.
+    started: Mutex<HashMap<ClusterName, Instant>>,
 }
 
-impl Context {
-    /// A context without failures.
-    pub fn new(operator: Operator, watchdog: Arc<Watchdog>) -> Self {
+impl ControllerContext {
+    /// Returns a context without failures.
+    pub fn new(reconciler: Reconciler, watchdog: Arc<Watchdog>) -> Self {
         Self {
-            operator,
+            reconciler,
             watchdog,
             failures: Mutex::default(),
-            latest: Mutex::default(),
+            started: Mutex::default(),
         }
     }
 
-    /// Waits until the last pass over a cluster is long enough ago.
-    async fn pace(&self, cluster: &ClusterName) {
-        let latest = self.latest().get(cluster).copied();
-        if let Some(latest) = latest {
-            tokio::time::sleep_until(latest + PACE).await;
+    /// Waits until [`MIN_INTERVAL`] has passed since the start of the cluster's last reconciliation.
+    async fn wait_for_turn(&self, cluster: &ClusterName) {
+        let started = self.started().get(cluster).copied();
+        if let Some(started) = started {
+            tokio::time::sleep_until(started + MIN_INTERVAL).await;
         }
-        self.latest().insert(cluster.clone(), Instant::now());
+        self.started().insert(cluster.clone(), Instant::now());
     }
 
     fn forget(&self, cluster: &ClusterName) {
-        self.operator.forget(cluster);
+        self.reconciler.forget(cluster);
         self.failures().remove(cluster);
-        self.latest().remove(cluster);
+        self.started().remove(cluster);
     }
 
-    fn latest(&self) -> MutexGuard<'_, HashMap<ClusterName, Instant>> {
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn started(&self) -> MutexGuard<'_, HashMap<ClusterName, Instant>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failures(&self) -> MutexGuard<'_, HashMap<ClusterName, u32>> {
@@ -88,25 +91,25 @@ impl Context {
     }
 }
 
-/// Runs the clusters of one namespace, or of all, until `stop`; passes that have begun are finished.
+/// Reconciles the clusters of one namespace, or of all, until `stop`. Reconciliations in progress are completed.
 ///
-/// `changed` brings the clusters whose nodes say something new.
+/// `changed` yields the clusters whose reported streams have changed.
 pub async fn run(
-    context: Arc<Context>,
+    context: Arc<ControllerContext>,
     namespace: Option<String>,
     changed: mpsc::Receiver<ClusterName>,
     stop: CancellationToken,
 ) {
-    let client = context.operator.client.clone();
+    let client = context.reconciler.client.clone();
     let namespace = namespace.as_deref();
     let clusters = watch_config();
     let ours = watch_config().labels(names::MANAGED);
-    let beat_name = match namespace {
+    let name = match namespace {
         Some(namespace) => format!("the controller of namespace {namespace}"),
         None => "the controller".to_owned(),
     };
-    context.watchdog.beat(&beat_name, BEAT_LIMIT);
-    let beats = beats(context.watchdog.clone(), beat_name.clone());
+    context.watchdog.heartbeat(&name, HEARTBEAT_LIMIT);
+    let heartbeats = heartbeats(context.watchdog.clone(), name.clone());
     let stopped = stop.clone().cancelled_owned();
     Controller::new(api::<Watched>(&client, namespace), clusters)
         .with_config(Config::default().concurrency(CONCURRENCY))
@@ -121,16 +124,16 @@ pub async fn run(
             ours,
             cluster_of,
         )
-        .reconcile_on(stream::select(references(changed), beats))
+        .reconcile_on(stream::select(references(changed), heartbeats))
         .graceful_shutdown_on(stopped)
-        .run(pass, retry, context.clone())
+        .run(reconcile, retry, context.clone())
         .for_each(async |result| {
             if let Err(error) = result {
-                hear(&error, &context);
+                on_error(&error, &context);
             }
         })
         .await;
-    context.watchdog.ended(&beat_name);
+    context.watchdog.remove(&name);
 }
 
 fn watch_config() -> watcher::Config {
@@ -147,7 +150,7 @@ where
     }
 }
 
-/// The cluster that a Pod belongs to: its owner is a ReplicaSet, so that the label tells.
+/// Returns the cluster of a Pod. It is read from a label, as the owner of the Pod is a ReplicaSet.
 fn cluster_of(pod: PartialObjectMeta<Pod>) -> Option<ObjectRef<Watched>> {
     let name = pod.labels().get(names::INSTANCE)?;
     Some(ObjectRef::new(name).within(&pod.namespace()?))
@@ -160,73 +163,65 @@ fn references(
         .map(|cluster| ObjectRef::new(&cluster.name).within(&cluster.namespace))
 }
 
-/// Brings nothing, and is heard as long as the loop asks all its watches for news.
-fn beats(watchdog: Arc<Watchdog>, name: String) -> impl Stream<Item = ObjectRef<Watched>> + Send {
-    let mut timer = tokio::time::interval(BEAT);
+/// Returns a stream that yields nothing. The controller polls it with its watches, and each poll may be a heartbeat.
+fn heartbeats(
+    watchdog: Arc<Watchdog>,
+    name: String,
+) -> impl Stream<Item = ObjectRef<Watched>> + Send {
+    let mut timer = tokio::time::interval(HEARTBEAT);
     stream::poll_fn(move |context| {
         while timer.poll_tick(context).is_ready() {
-            watchdog.beat(&name, BEAT_LIMIT);
+            watchdog.heartbeat(&name, HEARTBEAT_LIMIT);
         }
         Poll::Pending
     })
 }
 
-async fn pass(watched: Arc<Watched>, context: Arc<Context>) -> Result<Action, ApplyError> {
+async fn reconcile(
+    watched: Arc<Watched>,
+    context: Arc<ControllerContext>,
+) -> Result<Action, ApplyError> {
     let cluster = ClusterName::of(&*watched);
-    context.pace(&cluster).await;
+    context.wait_for_turn(&cluster).await;
     let started = Instant::now();
-    let alive = context.watchdog.pass(&cluster.to_string());
-    let result = context.operator.pass(&cluster).await;
-    drop(alive);
+    let guard = context.watchdog.start_reconciliation(&cluster);
+    let result = context.reconciler.reconcile(&cluster).await;
+    drop(guard);
     context
-        .operator
+        .reconciler
         .metrics
-        .reconcile(result.is_ok(), started.elapsed());
-    match result {
-        Ok(next) => {
-            context.failures().remove(&cluster);
-            Ok(match next {
-                Next::Never => Action::await_change(),
-                Next::After(wait) => Action::requeue(wait),
-            })
-        }
-        Err(error) => {
-            tell_forbidden(&watched, &error, &context).await;
-            Err(error)
-        }
+        .count_reconciliation(result.is_ok(), started.elapsed());
+    match &result {
+        Ok(_) => drop(context.failures().remove(&cluster)),
+        Err(error) => emit_forbidden_event(&watched, error, &context).await,
     }
+    result
 }
 
-/// A pass that ends for want of a permission cannot show it in the status: perhaps it may not write that.
-async fn tell_forbidden(watched: &Watched, error: &ApplyError, context: &Context) {
+/// Records an event when a permission is missing: the operator may lack the permission to write the status as well.
+async fn emit_forbidden_event(watched: &Watched, error: &ApplyError, context: &ControllerContext) {
     if !is_forbidden(error) || context.failures().contains_key(&ClusterName::of(watched)) {
         return;
     }
-    let event = Event {
-        type_: EventType::Warning,
-        reason: "Forbidden".to_owned(),
-        note: Some(error.to_string().chars().take(250).collect()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
+    let event = transitions::event(EventType::Warning, "Forbidden", &error.to_string());
     let about = watched.object_ref(&());
-    context.operator.publisher.publish(&event, &about).await;
+    context.reconciler.events.record(&event, &about).await;
 }
 
 fn is_forbidden(error: &ApplyError) -> bool {
     match error {
         ApplyError::Call(call) => call.status().is_some_and(kube::core::Status::is_forbidden),
-        ApplyError::LeftOver { .. } | ApplyError::NamespaceEnds => false,
+        ApplyError::LeftOver { .. } | ApplyError::NamespaceTerminating => false,
     }
 }
 
-/// When a failed pass is tried again. Each cluster has its own patience.
+/// Returns when a failed reconciliation is retried. Each cluster has its own backoff.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<Context>) -> Action {
+fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<ControllerContext>) -> Action {
     let cluster = ClusterName::of(&*watched);
     let wait = match error {
         ApplyError::LeftOver { .. } => Duration::from_secs(2),
-        ApplyError::NamespaceEnds => Duration::from_secs(60),
+        ApplyError::NamespaceTerminating => Duration::from_secs(60),
         ApplyError::Call(call) => {
             let mut failures = context.failures();
             let count = failures.entry(cluster.clone()).or_insert(0);
@@ -238,7 +233,7 @@ fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<Context>) -> Ac
             }
         }
     };
-    if matches!(error, ApplyError::NamespaceEnds) {
+    if matches!(error, ApplyError::NamespaceTerminating) {
         return Action::requeue(wait);
     }
     tracing::warn!(
@@ -246,12 +241,12 @@ fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<Context>) -> Ac
         name = cluster.name,
         %error,
         retry_seconds = wait.as_secs(),
-        "the pass failed"
+        "reconciliation failed"
     );
     Action::requeue(wait)
 }
 
-/// 1, 2, 4 ... 256, 300 seconds.
+/// Returns 1, 2, 4 ... 256, 300 seconds.
 fn backoff(failures: u32) -> Duration {
     let seconds = 1_u64
         .checked_shl(failures.saturating_sub(1))
@@ -259,80 +254,66 @@ fn backoff(failures: u32) -> Duration {
     Duration::from_secs(seconds.clamp(1, 300))
 }
 
-/// What the loop itself has to say. A failed pass was logged by [`retry`], with its cluster.
-fn hear(error: &LoopError, context: &Context) {
+/// Handles an error of kube's controller. A failed reconciliation was logged by [`retry`], with its cluster.
+fn on_error(error: &ControllerError, context: &ControllerContext) {
     match error {
         controller::Error::ReconcilerFailed(..) => {}
-        controller::Error::ObjectNotFound(gone) => {
-            let namespace = gone.namespace.clone().unwrap_or_default();
-            let cluster = ClusterName::new(namespace, &gone.name);
+        controller::Error::ObjectNotFound(deleted) => {
+            let namespace = deleted.namespace.clone().unwrap_or_default();
+            let cluster = ClusterName::new(namespace, &deleted.name);
             context.forget(&cluster);
         }
         error => {
             let cause = error.source().map(ToString::to_string);
-            tracing::warn!(%error, cause, "a watch failed");
+            tracing::warn!(%error, cause, "watch failed");
         }
     }
 }
 
-/// What kube's loop ends a turn with.
-type LoopError = controller::Error<ApplyError, watcher::Error>;
+/// An error of kube's controller.
+type ControllerError = controller::Error<ApplyError, watcher::Error>;
 
 #[cfg(test)]
 mod tests {
     use kube::runtime::events::Reporter;
 
     use super::*;
-    use crate::desired::Defaults;
-    use crate::k8s::client::Calls;
-    use crate::k8s::event_recorder::Publisher;
+    use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
-    use crate::monitoring::metrics::Metrics;
-    use crate::observe::stream_scraper::Streams;
-    use crate::reconcile::apply_cache::Memory;
+    use crate::monitoring::metrics::OperatorMetrics;
 
     #[test]
-    fn patience_grows_and_has_an_end() {
+    fn backoff_grows_up_to_five_minutes() {
         let waits: Vec<_> = [1, 2, 3, 9, 10, 64, u32::MAX]
             .map(|count| backoff(count).as_secs())
             .to_vec();
         assert_eq!(waits, [1, 2, 4, 256, 300, 300, 300]);
     }
 
-    fn context() -> Context {
+    fn context() -> ControllerContext {
         let (client, _api) = FakeApi::start();
-        let metrics = Metrics::new().unwrap();
-        let calls = Calls::new(metrics.clone());
-        let publisher = Publisher::new(client.clone(), calls.clone(), Reporter::from("test"));
-        let operator = Operator {
-            client,
-            calls,
-            defaults: Defaults::default(),
-            check_secrets: true,
-            memory: Memory::default(),
-            streams: Streams::default(),
-            publisher,
-            metrics,
-        };
-        Context::new(operator, Arc::default())
+        let metrics = OperatorMetrics::new().unwrap();
+        let reporter = Reporter::from("test");
+        let reconciler = Reconciler::new(client, reporter, metrics, Defaults::default(), true);
+        ControllerContext::new(reconciler, Arc::default())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cluster_that_was_quiet_has_its_turn_at_once_and_the_next_one_waits() {
+    async fn second_reconciliation_of_a_cluster_waits() {
         let context = context();
         let [demo, other] = ["demo", "other"].map(|name| ClusterName::new("media", name));
         let start = Instant::now();
-        context.pace(&demo).await;
-        context.pace(&other).await;
+        context.wait_for_turn(&demo).await;
+        context.wait_for_turn(&other).await;
         assert_eq!(start.elapsed(), Duration::ZERO);
-        context.pace(&demo).await;
-        assert_eq!(start.elapsed(), PACE);
-        context.pace(&demo).await;
-        assert_eq!(start.elapsed(), PACE * 2);
+        context.wait_for_turn(&demo).await;
+        assert_eq!(start.elapsed(), MIN_INTERVAL);
+        context.wait_for_turn(&demo).await;
+        assert_eq!(start.elapsed(), MIN_INTERVAL * 2);
     }
 
     #[test]
-    fn a_pod_leads_to_its_cluster() {
+    fn pod_is_mapped_to_its_cluster() {
         let pod: PartialObjectMeta<Pod> = serde_json::from_value(serde_json::json!({
             "metadata": {"name": "demo-edge-1", "namespace": "media", "labels": {"app.kubernetes.io/instance": "demo"}}
         }))

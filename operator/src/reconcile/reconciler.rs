@@ -1,132 +1,140 @@
-//! One pass over one cluster: read, make it so, say so.
+//! One reconciliation of one cluster: observe, apply, update the status.
 
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::events::Reporter;
 use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::names::{CONTAINER, ROLES};
 use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus};
 use media_config::Role;
 use serde_json::json;
 
-use crate::desired::{Defaults, Desired, desired};
-use crate::k8s::client::{CallError, Calls, MANAGER};
-use crate::k8s::event_recorder::{Publisher, transitions};
-use crate::monitoring::metrics::Metrics;
+use super::apply::{Applied, Applier, ApplyError};
+use super::apply_cache::ApplyCache;
+use super::ownership::FIELD_MANAGER;
+use super::prune::prune;
+use super::rollout::hold;
+use crate::desired::defaults::Defaults;
+use crate::desired::{Desired, desired};
+use crate::k8s::call_error::CallError;
+use crate::k8s::event_recorder::EventRecorder;
+use crate::monitoring::metrics::OperatorMetrics;
+use crate::observe::live_object::LiveObject;
 use crate::observe::observed::Observed;
-use crate::observe::read::Reader;
-use crate::observe::stream_scraper::{self, Streams};
-use crate::reconcile::apply::{Applied, Applier, ApplyError, Live};
-use crate::reconcile::apply_cache::Memory;
-use crate::reconcile::rollout::{Hold, hold};
-use crate::status::reconcile_error::{Cause, Problem};
-use crate::status::{Facts, status};
+use crate::observe::read;
+use crate::observe::stream_scraper::{self, StreamScraper};
+use crate::status::input::{Reason, ReconcileError, RolloutHold, StatusInput};
+use crate::status::status;
+use crate::status::transitions::transitions;
 
-/// What every pass needs.
-pub struct Operator {
-    /// The way to the API.
+/// Reconciles clusters, and holds what outlives a reconciliation.
+pub struct Reconciler {
+    /// The leader's client.
     pub client: Client,
-    /// Limits and counts calls.
-    pub calls: Calls,
-    /// What shapes the objects beside the clusters.
-    pub defaults: Defaults,
-    /// Whether Secrets that a spec names are looked for.
-    pub check_secrets: bool,
-    /// What was applied before.
-    pub memory: Memory,
-    /// What the nodes say.
-    pub streams: Streams,
-    /// Publishes events.
-    pub publisher: Publisher,
-    /// The numbers.
-    pub metrics: Metrics,
+    /// The samples of the clusters' Pods.
+    pub scraper: StreamScraper,
+    /// Records events.
+    pub events: EventRecorder,
+    /// The operator's metrics.
+    pub metrics: OperatorMetrics,
+    defaults: Defaults,
+    check_secrets: bool,
+    cache: ApplyCache,
 }
 
-/// When to look at a cluster again, if nothing happens before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It is gone: when another one comes.
-    Never,
-    /// After this time.
-    After(Duration),
-}
+/// Time until a settled cluster is reconciled again, in case that a change was missed.
+const SETTLED_INTERVAL: Duration = Duration::from_secs(300);
+/// Time until a cluster whose Pods start or terminate is reconciled again.
+const PROGRESSING_INTERVAL: Duration = Duration::from_secs(10);
+/// Time until a cluster that waits for a foreign or missing object is reconciled again: these are not watched.
+const WAITING_INTERVAL: Duration = Duration::from_secs(15);
+/// Time until a cluster with a rejected object is reconciled again: only a change of the spec or of the API server helps.
+const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Nothing is expected to happen: look whether an event was lost.
-const IDLE: Duration = Duration::from_secs(300);
-/// Nodes come or go.
-const BUSY: Duration = Duration::from_secs(10);
-/// Somebody else's object is in the way, or something is missing: no watch tells when that ends.
-const WAITING: Duration = Duration::from_secs(15);
-/// The API refused something: only a change of the spec or of the API helps.
-const REFUSED: Duration = Duration::from_secs(60);
+impl Reconciler {
+    /// Returns a reconciler. It verifies references to Secrets if `check_secrets` is true.
+    pub fn new(
+        client: Client,
+        reporter: Reporter,
+        metrics: OperatorMetrics,
+        defaults: Defaults,
+        check_secrets: bool,
+    ) -> Self {
+        Self {
+            scraper: StreamScraper::default(),
+            events: EventRecorder::new(client.clone(), reporter),
+            client,
+            metrics,
+            defaults,
+            check_secrets,
+            cache: ApplyCache::default(),
+        }
+    }
 
-impl Operator {
-    /// Makes a cluster what its spec says, as far as that goes now, and its status what it is.
+    /// Makes the objects of a cluster match its spec, as far as possible now, and updates its status.
     ///
     /// # Guarantees
-    /// Nothing is written when nothing changed. A paused cluster gets a status and nothing else.
+    /// An unchanged cluster causes no write. Of a paused cluster only the status is written.
     ///
     /// # Errors
-    /// When the pass could not be finished and is worth another try.
-    pub async fn pass(&self, name: &ClusterName) -> Result<Next, ApplyError> {
-        let reader = self.reader();
-        let Some(cluster) = reader.cluster(&name.namespace, &name.name).await? else {
+    /// See [`ApplyError`]. The reconciliation is to be retried.
+    pub async fn reconcile(&self, name: &ClusterName) -> Result<Action, ApplyError> {
+        let Some(cluster) = read::cluster(&self.client, name).await? else {
             self.forget(name);
-            return Ok(Next::Never);
+            return Ok(Action::await_change());
         };
         if cluster.metadata.deletion_timestamp.is_some() {
-            // Its objects go with it. With foreground deletion it is still here while they go.
-            self.forget(&ClusterName::of(&cluster));
-            return Ok(Next::Never);
+            // The garbage collector deletes its objects. With foreground deletion the cluster exists meanwhile.
+            self.forget(name);
+            return Ok(Action::await_change());
         }
         let ((live, observed), references) = futures::try_join!(
-            reader.children(&cluster),
-            reader.references(&cluster, self.check_secrets)
+            read::children(&self.client, &cluster),
+            read::references(&self.client, &cluster, self.check_secrets)
         )?;
-        self.streams
-            .watch(&cluster, stream_scraper::targets(&observed));
-        let mut pass = Pass {
-            operator: self,
+        self.scraper
+            .set_targets(&cluster, stream_scraper::targets(&observed));
+        let mut reconciliation = Reconciliation {
+            reconciler: self,
             cluster: &cluster,
             live,
-            facts: Facts {
+            input: StatusInput {
                 observed,
                 references,
-                streams: self.streams.reported(&cluster),
-                ..Facts::default()
+                streams: self.scraper.reported(&cluster),
+                ..StatusInput::default()
             },
         };
-        pass.make_so().await?;
-        let facts = pass.facts;
-        self.say_so(&cluster, &facts).await?;
-        Ok(Next::After(next(&cluster, &facts)))
+        reconciliation.apply().await?;
+        let input = reconciliation.input;
+        self.update_status(&cluster, &input).await?;
+        Ok(Action::requeue(requeue_interval(&cluster, &input)))
     }
 
-    fn reader(&self) -> Reader<'_> {
-        Reader {
-            client: &self.client,
-            calls: &self.calls,
-        }
-    }
-
-    /// Forgets a cluster that is gone.
+    /// Drops the state of a deleted cluster.
     pub fn forget(&self, name: &ClusterName) {
-        self.streams.forget(name);
-        self.publisher.forget(name);
-        self.metrics.forget([&name.namespace, &name.name]);
-        self.memory.forget(name);
+        self.scraper.forget(name);
+        self.events.forget(name);
+        self.metrics.remove(name);
+        self.cache.forget(name);
     }
 
-    /// Writes the status when there is something new to say.
-    async fn say_so(&self, cluster: &LiveCluster, facts: &Facts) -> Result<(), CallError> {
-        let new = status(cluster, facts, &Time(now()));
-        self.show(cluster, &new);
+    /// Writes the status if it has changed, and records events for its transitions.
+    async fn update_status(
+        &self,
+        cluster: &LiveCluster,
+        input: &StatusInput,
+    ) -> Result<(), CallError> {
+        let new = status(cluster, input, &Time(now()));
+        self.update_metrics(cluster, &new);
         if cluster.status.as_ref() == Some(&new) {
             return Ok(());
         }
-        self.write(cluster, &new).await?;
+        self.write_status(cluster, &new).await?;
         let old = cluster
             .status
             .as_ref()
@@ -139,14 +147,12 @@ impl Operator {
                 note = event.note,
                 "transition"
             );
-            self.publisher
-                .publish(&event, &cluster.object_ref(&()))
-                .await;
+            self.events.record(&event, &cluster.object_ref(&())).await;
         }
         Ok(())
     }
 
-    async fn write(
+    async fn write_status(
         &self,
         cluster: &LiveCluster,
         status: &LiveClusterStatus,
@@ -159,107 +165,108 @@ impl Operator {
         let document = Patch::Apply(json!({
             "apiVersion": LiveCluster::api_version(&()),
             "kind": LiveCluster::kind(&()),
-            // Not the status of another cluster that has this name by now.
+            // The UID keeps the status from a new cluster of the same name.
             "metadata": {"name": name, "uid": cluster.uid()},
             "status": status
         }));
-        let params = PatchParams::apply(MANAGER).force().validation_strict();
-        let call = api.patch_status(&name, &params, &document);
-        self.calls
-            .call("apply", "LiveCluster/status", &name, call)
+        let params = PatchParams::apply(FIELD_MANAGER)
+            .force()
+            .validation_strict();
+        api.patch_status(&name, &params, &document)
             .await
-            .map(drop)
+            .map_err(CallError::on("apply", "LiveCluster/status", &name))?;
+        Ok(())
     }
 
-    fn show(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {
-        let ClusterName { namespace, name } = ClusterName::of(cluster);
+    fn update_metrics(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {
+        let name = ClusterName::of(cluster);
         let is_ready = status
             .conditions
             .iter()
             .any(|condition| condition.type_ == "Ready" && condition.status == "True");
-        self.metrics.cluster_ready([&namespace, &name], is_ready);
+        self.metrics.set_ready(&name, is_ready);
         if let Some(streams) = &status.streams {
             self.metrics
-                .cluster_streams([&namespace, &name], streams.active, streams.viewers);
+                .set_streams(&name, streams.active, streams.viewers);
         }
     }
 }
 
-/// A pass in the middle.
-struct Pass<'a> {
-    operator: &'a Operator,
+/// A reconciliation in progress.
+struct Reconciliation<'a> {
+    reconciler: &'a Reconciler,
     cluster: &'a LiveCluster,
-    live: Vec<Live>,
-    facts: Facts,
+    live: Vec<LiveObject>,
+    input: StatusInput,
 }
 
-impl Pass<'_> {
-    async fn make_so(&mut self) -> Result<(), ApplyError> {
+impl Reconciliation<'_> {
+    /// Applies, scales and prunes the objects of the cluster.
+    async fn apply(&mut self) -> Result<(), ApplyError> {
         if self.cluster.spec.paused {
-            self.facts.image = running_image(&self.facts.observed);
+            self.input.image = running_image(&self.input.observed);
             return Ok(());
         }
-        let defaults = &self.operator.defaults;
-        let wanted = match desired(self.cluster, defaults, &self.facts.observed.deployments) {
-            Ok(wanted) => wanted,
+        let defaults = &self.reconciler.defaults;
+        let desired = match desired(self.cluster, defaults, &self.input.observed.deployments) {
+            Ok(desired) => desired,
             Err(error) => {
-                self.facts.problems.push(Problem {
-                    cause: Cause::InvalidSpec,
+                self.input.errors.push(ReconcileError {
+                    reason: Reason::InvalidSpec,
                     message: error.to_string(),
                 });
                 return Ok(());
             }
         };
-        self.facts.image = Some(wanted.image.clone());
-        self.apply(&wanted).await?;
+        self.input.image = Some(desired.image.clone());
+        self.apply_children(&desired).await?;
         self.scale().await?;
-        self.applier().prune(&wanted, &self.live).await?;
-        self.facts.holds = ROLES
+        prune(&self.reconciler.client, self.cluster, &desired, &self.live).await?;
+        self.input.holds = ROLES
             .into_iter()
-            .filter_map(|role| Some((role, self.hold(&wanted, role)?)))
+            .filter_map(|role| Some((role, self.hold(&desired, role)?)))
             .collect();
         Ok(())
     }
 
     fn applier(&self) -> Applier<'_> {
         Applier {
-            client: &self.operator.client,
-            calls: &self.operator.calls,
-            memory: &self.operator.memory,
+            client: &self.reconciler.client,
+            cache: &self.reconciler.cache,
             cluster: self.cluster,
         }
     }
 
-    fn hold(&self, wanted: &Desired, role: Role) -> Option<Hold> {
-        hold(self.cluster, &self.facts.observed, wanted, role)
+    fn hold(&self, desired: &Desired, role: Role) -> Option<RolloutHold> {
+        hold(self.cluster, &self.input.observed, desired, role)
     }
 
-    /// Applies every document that may be applied now; a refused one does not keep the others from it.
-    async fn apply(&mut self, wanted: &Desired) -> Result<(), ApplyError> {
-        for child in &wanted.children {
+    /// Applies every child that is not on hold. A rejected child does not keep the others from being applied.
+    async fn apply_children(&mut self, desired: &Desired) -> Result<(), ApplyError> {
+        for child in &desired.children {
             let live = self
                 .live
                 .iter()
                 .find(|live| live.kind == child.kind && live.object.name_any() == child.name());
             let is_held = child
                 .role
-                .is_some_and(|role| live.is_some() && self.hold(wanted, role).is_some());
+                .is_some_and(|role| live.is_some() && self.hold(desired, role).is_some());
             if is_held {
                 continue;
             }
             match self.applier().apply(child, live).await? {
                 Applied::Unchanged => {}
-                Applied::Written(object) => self.facts.observed.take(child.kind, &object),
-                Applied::Refused(problem) => self.facts.problems.push(problem),
+                Applied::Changed(object) => self.input.observed.update(child.kind, &object),
+                Applied::Rejected(error) => self.input.errors.push(error),
             }
         }
         Ok(())
     }
 
-    /// Sets the number of nodes where it is another one.
+    /// Sets the replicas of each Deployment that has another number of them.
     async fn scale(&mut self) -> Result<(), ApplyError> {
         for role in ROLES {
-            let Some(deployment) = self.facts.observed.deployment(self.cluster, role) else {
+            let Some(deployment) = self.input.observed.deployment(self.cluster, role) else {
                 continue;
             };
             let name = deployment.name_any();
@@ -269,13 +276,13 @@ impl Pass<'_> {
                 continue;
             }
             self.applier().scale(&name, wanted).await?;
-            self.facts.observed.scaled(&name, wanted);
+            self.input.observed.update_scale(&name, wanted);
         }
         Ok(())
     }
 }
 
-/// The image that the nodes run, when the operator has no say.
+/// Returns the image in the first Deployment's template: a paused cluster keeps it.
 fn running_image(observed: &Observed) -> Option<String> {
     let deployment = observed.deployments.first()?;
     let template = deployment.spec.as_ref()?.template.spec.as_ref()?;
@@ -286,36 +293,36 @@ fn running_image(observed: &Observed) -> Option<String> {
     container.image.clone()
 }
 
-fn next(cluster: &LiveCluster, facts: &Facts) -> Duration {
-    let is_busy = ROLES.iter().any(|role| {
-        let nodes = facts.observed.nodes(cluster, *role);
-        !nodes.is_settled() || nodes.terminating > 0
+/// Returns the time until the cluster is reconciled again without a change.
+fn requeue_interval(cluster: &LiveCluster, input: &StatusInput) -> Duration {
+    let is_progressing = ROLES.iter().any(|role| {
+        let observed = input.observed.role(cluster, *role);
+        !observed.is_settled() || observed.terminating > 0
     });
-    let causes: Vec<_> = facts.problems.iter().map(|problem| problem.cause).collect();
-    if causes.contains(&Cause::NameConflict) || !facts.references.missing.is_empty() {
-        WAITING
-    } else if !causes.is_empty() {
-        REFUSED
-    } else if !cluster.spec.paused && (is_busy || !facts.holds.is_empty()) {
-        BUSY
+    let has_conflict = input
+        .errors
+        .iter()
+        .any(|error| error.reason == Reason::NameConflict);
+    if has_conflict || !input.references.missing.is_empty() {
+        WAITING_INTERVAL
+    } else if !input.errors.is_empty() {
+        REJECTED_INTERVAL
+    } else if !cluster.spec.paused && (is_progressing || !input.holds.is_empty()) {
+        PROGRESSING_INTERVAL
     } else {
-        IDLE + jitter(cluster)
+        SETTLED_INTERVAL + jitter(&cluster.uid().unwrap_or_default())
     }
 }
 
-/// Up to a minute, another one for each cluster, so that many of them are not looked at in one moment.
-fn jitter(cluster: &LiveCluster) -> Duration {
-    let sum: u64 = cluster
-        .uid()
-        .unwrap_or_default()
-        .bytes()
-        .fold(0, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(byte.into())
-        });
-    Duration::from_secs(sum % 60)
+/// Returns up to a minute that depends on the UID, so that many clusters are not reconciled in one moment.
+fn jitter(uid: &str) -> Duration {
+    let hash: u64 = uid.bytes().fold(0, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    Duration::from_secs(hash % 60)
 }
 
-/// Conditions have whole seconds.
+/// Returns the time in whole seconds, as conditions have it.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)

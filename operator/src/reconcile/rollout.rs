@@ -1,49 +1,42 @@
-//! Which role may get a new Pod template now: edges first, origins last, and never more drains than nodes.
+//! The order of a rollout: edges first, origins last, and never more terminating Pods than wanted ones.
 
 use kube::ResourceExt;
 use livecluster_api::LiveCluster;
 use livecluster_api::names;
 use media_config::Role;
 
-use crate::desired::{Desired, Kind};
+use crate::desired::Desired;
+use crate::desired::child::ChildKind;
 use crate::observe::observed::Observed;
+use crate::status::input::RolloutHold;
 
-/// Why a role keeps its present Pod template for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// Origins wait until every edge has the new template: readers learn a new format before writers use it.
-    EdgesFirst,
-    /// More nodes are leaving than there are: another rollout would pile up a further generation.
-    Draining,
-}
-
-/// Whether `role` keeps its present Pod template for now.
+/// Returns why `role` keeps its current Pod template for now, if it does.
 ///
-/// Held back are the role's Deployment and ConfigMap together: a node that restarts meanwhile reads the file that it
-/// was made for. A role that has no Deployment yet is never held back, nor is one whose template stays the same.
-pub fn hold(
+/// The hold applies to the role's Deployment and ConfigMap together: a container that restarts meanwhile reads the file
+/// that belongs to its template. A role without a Deployment is never on hold, nor is one whose template is unchanged.
+pub(super) fn hold(
     cluster: &LiveCluster,
     observed: &Observed,
     desired: &Desired,
     role: Role,
-) -> Option<Hold> {
+) -> Option<RolloutHold> {
     if !changes(cluster, observed, desired, role) {
         return None;
     }
     if role == Role::Origin {
-        let edges = observed.nodes(cluster, Role::Edge);
+        let edges = observed.role(cluster, Role::Edge);
         let is_new = !changes(cluster, observed, desired, Role::Edge);
         if !is_new || !edges.is_updated() {
-            return Some(Hold::EdgesFirst);
+            return Some(RolloutHold::EdgesFirst);
         }
     }
-    let nodes = observed.nodes(cluster, role);
-    // A template that does not come up is never kept: the change may be its cure.
-    let is_sound = nodes.is_settled() && !nodes.is_stuck;
-    (is_sound && nodes.terminating > nodes.wanted).then_some(Hold::Draining)
+    let current = observed.role(cluster, role);
+    // A template whose Pods do not become ready is never kept: the change may fix it.
+    let is_healthy = current.is_settled() && !current.is_stuck;
+    (is_healthy && current.terminating > current.wanted).then_some(RolloutHold::Draining)
 }
 
-/// Whether the role's Deployment exists and has another template than the wanted one.
+/// Returns whether the role's Deployment exists and its template differs from the desired one.
 fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: Role) -> bool {
     let Some(live) = observed.deployment(cluster, role) else {
         return false;
@@ -51,7 +44,7 @@ fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: 
     let wanted = desired
         .children
         .iter()
-        .filter(|child| child.kind == Kind::Deployment && child.role == Some(role))
+        .filter(|child| child.kind == ChildKind::Deployment && child.role == Some(role))
         .find_map(|child| child.template_hash());
     live.annotations()
         .get(names::TEMPLATE_HASH)
@@ -64,7 +57,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::desired::{Defaults, desired};
+    use crate::desired::defaults::Defaults;
+    use crate::desired::desired;
 
     fn cluster(spec: Value) -> LiveCluster {
         serde_json::from_value(json!({
@@ -78,11 +72,11 @@ mod tests {
         desired(cluster, &Defaults::default(), &[]).unwrap()
     }
 
-    /// What there is after `cluster` was rolled out.
+    /// Returns the observed state after `cluster` was rolled out.
     fn settled(cluster: &LiveCluster) -> Observed {
         let mut observed = Observed::default();
         for child in wanted(cluster).children {
-            if child.kind == Kind::Deployment {
+            if child.kind == ChildKind::Deployment {
                 let mut object = child.document;
                 object["metadata"]["generation"] = 1.into();
                 object["spec"]["replicas"] = 2.into();
@@ -98,7 +92,7 @@ mod tests {
         observed
     }
 
-    fn leaving(role: &str, count: usize) -> Value {
+    fn terminating(role: &str, count: usize) -> Value {
         let pod = json!({"metadata": {
             "labels": {"app.kubernetes.io/component": role},
             "deletionTimestamp": "2026-11-22T10:00:00Z"
@@ -106,35 +100,35 @@ mod tests {
         vec![pod; count].into()
     }
 
-    fn holds(spec: Value, observed: &Observed) -> [Option<Hold>; 2] {
+    fn holds(spec: Value, observed: &Observed) -> [Option<RolloutHold>; 2] {
         let cluster = cluster(spec);
         let wanted = wanted(&cluster);
         [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role))
     }
 
     #[test]
-    fn a_template_that_stays_is_never_held_back() {
+    fn unchanged_template_is_never_on_hold() {
         let mut observed = settled(&cluster(json!({})));
-        observed.pods = serde_json::from_value(leaving("edge", 9)).unwrap();
+        observed.pods = serde_json::from_value(terminating("edge", 9)).unwrap();
         assert_eq!(holds(json!({}), &observed), [None, None]);
     }
 
     #[test]
     fn origins_wait_for_edges() {
         let observed = settled(&cluster(json!({})));
-        let held = Some(Hold::EdgesFirst);
+        let held = Some(RolloutHold::EdgesFirst);
         assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, held]);
     }
 
     #[test]
-    fn origins_that_change_alone_wait_for_nobody() {
+    fn origins_that_change_alone_do_not_wait() {
         let observed = settled(&cluster(json!({})));
         let spec = json!({"origins": {"drainTimeoutSeconds": 1}});
         assert_eq!(holds(spec, &observed), [None, None]);
     }
 
     #[test]
-    fn edges_that_only_grow_keep_no_origin_waiting() {
+    fn origins_do_not_wait_for_edges_that_only_scale() {
         let mut observed = settled(&cluster(json!({})));
         let status = observed.deployments[0].status.as_mut().unwrap();
         (status.replicas, status.updated_replicas) = (Some(50), Some(50));
@@ -143,19 +137,19 @@ mod tests {
     }
 
     #[test]
-    fn a_further_rollout_waits_while_more_nodes_leave_than_there_are() {
+    fn rollout_waits_while_more_pods_terminate_than_are_wanted() {
         let mut observed = settled(&cluster(json!({})));
-        observed.pods = serde_json::from_value(leaving("edge", 2)).unwrap();
+        observed.pods = serde_json::from_value(terminating("edge", 2)).unwrap();
         assert_eq!(holds(json!({"image": "x:2"}), &observed)[0], None);
-        observed.pods = serde_json::from_value(leaving("edge", 3)).unwrap();
-        let held = Some(Hold::Draining);
+        observed.pods = serde_json::from_value(terminating("edge", 3)).unwrap();
+        let held = Some(RolloutHold::Draining);
         assert_eq!(holds(json!({"image": "x:2"}), &observed)[0], held);
     }
 
     #[test]
-    fn a_cure_does_not_wait() {
+    fn change_of_a_template_that_is_not_available_does_not_wait() {
         let mut observed = settled(&cluster(json!({})));
-        observed.pods = serde_json::from_value(leaving("edge", 3)).unwrap();
+        observed.pods = serde_json::from_value(terminating("edge", 3)).unwrap();
         observed.deployments[0]
             .status
             .as_mut()

@@ -1,55 +1,55 @@
-//! The five conditions, each with one reason and one sentence.
+//! The five conditions of a cluster, each with one reason and one message.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::LiveCluster;
 use livecluster_api::names::role_name;
 use media_config::Role;
 
-use super::{Facts, MissingReference};
-use crate::observe::observed::NodesObserved;
-use crate::reconcile::rollout::Hold;
+use super::input::{RolloutHold, StatusInput};
+use crate::observe::observed::ObservedRole;
+use crate::observe::references::MissingReference;
 
-/// A condition before it gets its generation and time.
-struct Verdict {
-    holds: bool,
+/// Status, reason and message of a condition.
+struct ConditionStatus {
+    is_true: bool,
     reason: &'static str,
     message: String,
 }
 
-impl Verdict {
-    fn new(holds: bool, reason: &'static str, message: impl Into<String>) -> Self {
+impl ConditionStatus {
+    fn new(is_true: bool, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
-            holds,
+            is_true,
             reason,
             message: message.into(),
         }
     }
 }
 
-/// `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing` and `ReferencesResolved`.
-pub(super) fn conditions(cluster: &LiveCluster, facts: &Facts, now: &Time) -> Vec<Condition> {
-    let origins = available(cluster, facts, Role::Origin);
-    let edges = available(cluster, facts, Role::Edge);
-    let references = references(facts);
-    let verdicts = [
+/// Returns `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing` and `ReferencesResolved`.
+pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> Vec<Condition> {
+    let origins = available(cluster, input, Role::Origin);
+    let edges = available(cluster, input, Role::Edge);
+    let references = references_resolved(input);
+    let statuses = [
         (
             "Ready",
-            ready(cluster, facts, &origins, &edges, &references),
+            ready(cluster, input, &origins, &edges, &references),
         ),
         ("OriginsAvailable", origins),
         ("EdgesAvailable", edges),
-        ("Progressing", progressing(cluster, facts)),
+        ("Progressing", progressing(cluster, input)),
         ("ReferencesResolved", references),
     ];
-    verdicts
+    statuses
         .into_iter()
-        .map(|(kind, verdict)| condition(cluster, kind, verdict, now))
+        .map(|(kind, status)| condition(cluster, kind, status, now))
         .collect()
 }
 
-/// `lastTransitionTime` changes only when the status flips.
-fn condition(cluster: &LiveCluster, kind: &str, verdict: Verdict, now: &Time) -> Condition {
-    let status = if verdict.holds { "True" } else { "False" };
+/// Returns a condition. Its `lastTransitionTime` changes only when its status does.
+fn condition(cluster: &LiveCluster, kind: &str, new: ConditionStatus, now: &Time) -> Condition {
+    let status = if new.is_true { "True" } else { "False" };
     let old = cluster
         .status
         .as_ref()
@@ -57,8 +57,8 @@ fn condition(cluster: &LiveCluster, kind: &str, verdict: Verdict, now: &Time) ->
     Condition {
         type_: kind.to_owned(),
         status: status.to_owned(),
-        reason: verdict.reason.to_owned(),
-        message: shorten(verdict.message),
+        reason: new.reason.to_owned(),
+        message: shorten(new.message),
         observed_generation: cluster.metadata.generation,
         last_transition_time: old
             .filter(|old| old.status == status)
@@ -68,29 +68,29 @@ fn condition(cluster: &LiveCluster, kind: &str, verdict: Verdict, now: &Time) ->
 
 fn ready(
     cluster: &LiveCluster,
-    facts: &Facts,
-    origins: &Verdict,
-    edges: &Verdict,
-    references: &Verdict,
-) -> Verdict {
-    if let Some(verdict) = problem(facts) {
-        return verdict;
+    input: &StatusInput,
+    origins: &ConditionStatus,
+    edges: &ConditionStatus,
+    references: &ConditionStatus,
+) -> ConditionStatus {
+    if let Some(failed) = failed(input) {
+        return failed;
     }
-    if !references.holds {
-        return Verdict::new(false, references.reason, references.message.clone());
+    if !references.is_true {
+        return ConditionStatus::new(false, references.reason, references.message.clone());
     }
-    for (role, verdict) in [(Role::Origin, origins), (Role::Edge, edges)] {
-        if !verdict.holds {
-            let reason = match (verdict.reason, role) {
+    for (role, available) in [(Role::Origin, origins), (Role::Edge, edges)] {
+        if !available.is_true {
+            let reason = match (available.reason, role) {
                 ("Stopped", _) => "Stopped",
                 (_, Role::Origin) => "OriginsUnavailable",
                 (_, Role::Edge) => "EdgesUnavailable",
             };
-            return Verdict::new(false, reason, verdict.message.clone());
+            return ConditionStatus::new(false, reason, available.message.clone());
         }
     }
     let count = |role| counted(cluster.spec.replicas(role), role);
-    Verdict::new(
+    ConditionStatus::new(
         true,
         "Available",
         format!(
@@ -101,161 +101,177 @@ fn ready(
     )
 }
 
-/// The first problem's reason and the messages of all.
-fn problem(facts: &Facts) -> Option<Verdict> {
-    let first = facts.problems.first()?;
-    let messages: Vec<_> = facts
-        .problems
+/// Returns the reason of the first reconcile error with the messages of all.
+fn failed(input: &StatusInput) -> Option<ConditionStatus> {
+    let first = input.errors.first()?;
+    let messages: Vec<_> = input
+        .errors
         .iter()
-        .map(|problem| problem.message.as_str())
+        .map(|error| error.message.as_str())
         .collect();
-    Some(Verdict::new(
+    Some(ConditionStatus::new(
         false,
-        first.cause.reason(),
+        first.reason.as_str(),
         messages.join("; "),
     ))
 }
 
-/// A role is available when as many nodes are as the spec says. No edges are a cluster of origins only, which is
-/// well; no origins are a cluster that nothing can be published to.
-fn available(cluster: &LiveCluster, facts: &Facts, role: Role) -> Verdict {
+/// A role is available when as many Pods are available as the spec wants. A cluster without edges is available: its
+/// origins serve viewers. A cluster without origins is not: nothing can be published to it.
+fn available(cluster: &LiveCluster, input: &StatusInput, role: Role) -> ConditionStatus {
     let wanted = cluster.spec.replicas(role);
-    let nodes = facts.observed.nodes(cluster, role);
+    let observed = input.observed.role(cluster, role);
     if wanted == 0 {
         let message = format!("spec.{}s.replicas is 0", role_name(role));
-        return Verdict::new(role == Role::Edge, "Stopped", message);
+        return ConditionStatus::new(role == Role::Edge, "Stopped", message);
     }
-    let message = format!("{} of {} available", nodes.available, counted(wanted, role));
-    if nodes.available >= i32::from(wanted) {
-        return Verdict::new(true, "Available", message);
+    let message = format!(
+        "{} of {} available",
+        observed.available,
+        counted(wanted, role)
+    );
+    if observed.available >= i32::from(wanted) {
+        return ConditionStatus::new(true, "Available", message);
     }
-    match nodes.trouble {
-        Some(trouble) => Verdict::new(
+    match observed.failure {
+        Some(failure) => ConditionStatus::new(
             false,
-            trouble.reason,
-            format!("{message}; {}", trouble.message),
+            failure.reason,
+            format!("{message}; {}", failure.message),
         ),
-        None if nodes.is_rolling() => Verdict::new(false, "Rolling", message),
-        None => Verdict::new(false, "Starting", message),
+        None if observed.is_rolling() => ConditionStatus::new(false, "Rolling", message),
+        None => ConditionStatus::new(false, "Starting", message),
     }
 }
 
-fn progressing(cluster: &LiveCluster, facts: &Facts) -> Verdict {
+fn progressing(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
     if cluster.spec.paused {
-        return Verdict::new(false, "Paused", "spec.paused is true: nothing is changed");
+        return ConditionStatus::new(false, "Paused", "spec.paused is true; no changes are made");
     }
     for role in [Role::Edge, Role::Origin] {
-        let nodes = facts.observed.nodes(cluster, role);
-        if !nodes.exists {
-            return problem(facts).unwrap_or_else(|| {
+        let observed = input.observed.role(cluster, role);
+        if !observed.exists {
+            return failed(input).unwrap_or_else(|| {
                 let message = format!("the {}s are being created", role_name(role));
-                Verdict::new(true, "Creating", message)
+                ConditionStatus::new(true, "Creating", message)
             });
         }
-        if let Some(verdict) = rolling(cluster, &nodes, role) {
-            return verdict;
+        if let Some(status) = rolling(cluster, &observed, role) {
+            return status;
         }
-        if let Some((_, hold)) = facts.holds.iter().find(|(held, _)| *held == role) {
-            return held(*hold, &nodes, role);
+        if let Some((_, hold)) = input.holds.iter().find(|(held, _)| *held == role) {
+            return on_hold(*hold, &observed, role);
         }
     }
-    problem(facts)
-        .unwrap_or_else(|| Verdict::new(false, "RolloutComplete", "all nodes are as the spec says"))
+    failed(input).unwrap_or_else(|| {
+        ConditionStatus::new(false, "RolloutComplete", "all Pods match the spec")
+    })
 }
 
-/// What a role is busy with; nothing when it is settled.
-fn rolling(cluster: &LiveCluster, nodes: &NodesObserved, role: Role) -> Option<Verdict> {
+/// Returns the progress of a role, or `None` when it is settled.
+fn rolling(cluster: &LiveCluster, observed: &ObservedRole, role: Role) -> Option<ConditionStatus> {
     let wanted = i32::from(cluster.spec.replicas(role));
-    if nodes.is_settled() && nodes.wanted == wanted {
+    if observed.is_settled() && observed.wanted == wanted {
         return None;
     }
-    let trouble = nodes
-        .trouble
+    let failure = observed
+        .failure
         .as_ref()
-        .map(|trouble| format!("; {}: {}", trouble.reason, trouble.message))
+        .map(|failure| format!("; {}: {}", failure.reason, failure.message))
         .unwrap_or_default();
-    if nodes.is_stuck {
-        let message = format!("the {}s make no progress{trouble}", role_name(role));
-        return Some(Verdict::new(false, "ProgressDeadlineExceeded", message));
+    if observed.is_stuck {
+        let message = format!(
+            "the rollout of the {}s exceeded its progress deadline{failure}",
+            role_name(role)
+        );
+        return Some(ConditionStatus::new(
+            false,
+            "ProgressDeadlineExceeded",
+            message,
+        ));
     }
     let of = counted(cluster.spec.replicas(role), role);
     let is_edge = role == Role::Edge;
-    let (reason, message) = if nodes.is_rolling() && nodes.replicas > 0 {
+    let (reason, message) = if observed.is_rolling() && observed.replicas > 0 {
         let reason = if is_edge {
             "RollingEdges"
         } else {
             "RollingOrigins"
         };
-        let updated = if nodes.is_current { nodes.updated } else { 0 };
+        let updated = if observed.is_current {
+            observed.updated
+        } else {
+            0
+        };
         (reason, format!("{updated} of {of} updated"))
-    } else if nodes.replicas != wanted {
+    } else if observed.replicas != wanted {
         let reason = if is_edge {
             "ScalingEdges"
         } else {
             "ScalingOrigins"
         };
-        (reason, format!("{} of {of} exist", nodes.replicas))
+        (reason, format!("{} of {of} exist", observed.replicas))
     } else {
         let reason = if is_edge {
             "StartingEdges"
         } else {
             "StartingOrigins"
         };
-        (reason, format!("{} of {of} available", nodes.available))
+        (reason, format!("{} of {of} available", observed.available))
     };
-    Some(Verdict::new(true, reason, message + &trouble))
+    Some(ConditionStatus::new(true, reason, message + &failure))
 }
 
-fn held(hold: Hold, nodes: &NodesObserved, role: Role) -> Verdict {
+fn on_hold(hold: RolloutHold, observed: &ObservedRole, role: Role) -> ConditionStatus {
     match hold {
-        Hold::EdgesFirst => Verdict::new(
+        RolloutHold::EdgesFirst => ConditionStatus::new(
             true,
             "RollingEdges",
-            "origins roll when every edge has the new template",
+            "origins roll out after all edges are updated",
         ),
-        Hold::Draining => Verdict::new(
+        RolloutHold::Draining => ConditionStatus::new(
             true,
             "Draining",
             format!(
-                "{} {}s are still leaving; the next rollout waits for them",
-                nodes.terminating,
+                "the next rollout waits until {} {} Pods have terminated",
+                observed.terminating,
                 role_name(role)
             ),
         ),
     }
 }
 
-fn references(facts: &Facts) -> Verdict {
-    let missing = &facts.references.missing;
+fn references_resolved(input: &StatusInput) -> ConditionStatus {
+    let missing = &input.references.missing;
     if let Some(first) = missing.first() {
-        let texts: Vec<_> = missing.iter().map(missing_text).collect();
-        return Verdict::new(false, first.kind.reason(), texts.join("; "));
+        let messages: Vec<_> = missing.iter().map(missing_message).collect();
+        return ConditionStatus::new(false, first.kind.reason(), messages.join("; "));
     }
-    if facts.references.secrets_unchecked {
-        return Verdict::new(
+    if input.references.secrets_unchecked {
+        return ConditionStatus::new(
             true,
             "SecretsNotChecked",
-            "the operator may not read Secrets; a missing one shows at the Pods",
+            "the operator may not read Secrets; references to them are not verified",
         );
     }
-    Verdict::new(true, "Resolved", "all that the spec names is there")
+    ConditionStatus::new(true, "Resolved", "all referenced objects exist")
 }
 
-fn missing_text(missing: &MissingReference) -> String {
+fn missing_message(missing: &MissingReference) -> String {
     let MissingReference { kind, name, field } = missing;
     format!("{field}: {} \"{name}\" does not exist", kind.name())
 }
 
-/// "1 origin", "2 edges".
+/// Returns "1 origin" or "2 edges".
 fn counted(count: u16, role: Role) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {}{plural}", role_name(role))
 }
 
-/// Kubernetes takes at most 32,768 characters; a reader far fewer.
+/// Kubernetes accepts messages of up to 32,768 characters; a reader wants far fewer.
 fn shorten(mut message: String) -> String {
-    const LONGEST: usize = 2000;
-    if let Some((end, _)) = message.char_indices().nth(LONGEST) {
+    const MAX_CHARS: usize = 2000;
+    if let Some((end, _)) = message.char_indices().nth(MAX_CHARS) {
         message.truncate(end);
     }
     message

@@ -1,4 +1,4 @@
-//! Where a cluster is reached, as far as its Services say.
+//! The URLs of a cluster, derived from its Services.
 
 use std::net::Ipv6Addr;
 
@@ -10,14 +10,15 @@ use media_config::Role;
 
 use crate::observe::observed::Observed;
 
-/// Stands for any machine of the Kubernetes cluster: to list them would need a permission just for this.
-const MACHINE: &str = "<machine>";
+/// Placeholder for the address of any node: listing nodes would need a permission for this alone.
+const NODE_PLACEHOLDER: &str = "<node>";
 
-/// Where encoders publish, origins first, and where viewers watch, edges first. Addresses for the outside come first.
+/// Returns the URLs for encoders, origins first, and for viewers, edges first. External addresses are first within a
+/// role.
 pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints {
     let publish = [Role::Origin, Role::Edge]
         .into_iter()
-        .flat_map(|role| urls(cluster, observed, role, &[Protocol::Rtmp]))
+        .flat_map(|role| urls(cluster, observed, role, &[UrlProtocol::Rtmp]))
         .collect();
     let play = [Role::Edge, Role::Origin]
         .into_iter()
@@ -26,7 +27,7 @@ pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints
                 cluster,
                 observed,
                 role,
-                &[Protocol::HttpFlv, Protocol::Rtmp, Protocol::Player],
+                &[UrlProtocol::HttpFlv, UrlProtocol::Rtmp, UrlProtocol::Player],
             )
         })
         .collect();
@@ -34,13 +35,13 @@ pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints
 }
 
 #[derive(Clone, Copy)]
-enum Protocol {
+enum UrlProtocol {
     Rtmp,
     HttpFlv,
     Player,
 }
 
-impl Protocol {
+impl UrlProtocol {
     fn name(self) -> &'static str {
         match self {
             Self::Rtmp => "rtmp",
@@ -49,8 +50,8 @@ impl Protocol {
         }
     }
 
-    fn url(self, address: &Address) -> String {
-        let Address {
+    fn url(self, address: &ServiceAddress) -> String {
+        let ServiceAddress {
             host, rtmp, http, ..
         } = address;
         match self {
@@ -61,8 +62,8 @@ impl Protocol {
     }
 }
 
-/// One host with its two ports.
-struct Address {
+/// A host with its two ports.
+struct ServiceAddress {
     suffix: &'static str,
     host: String,
     rtmp: i32,
@@ -73,7 +74,7 @@ fn urls(
     cluster: &LiveCluster,
     observed: &Observed,
     role: Role,
-    protocols: &[Protocol],
+    protocols: &[UrlProtocol],
 ) -> Vec<Endpoint> {
     let Some(service) = observed
         .service(cluster, role)
@@ -91,11 +92,11 @@ fn urls(
     endpoints
 }
 
-fn addresses(cluster: &LiveCluster, service: &Service, role: Role) -> Vec<Address> {
+fn addresses(cluster: &LiveCluster, service: &Service, role: Role) -> Vec<ServiceAddress> {
     let mut addresses = Vec::new();
     let mut add = |suffix, hosts: Vec<String>, ports: Option<(i32, i32)>| {
         let Some((rtmp, http)) = ports else { return };
-        addresses.extend(hosts.into_iter().map(|host| Address {
+        addresses.extend(hosts.into_iter().map(|host| ServiceAddress {
             suffix,
             host,
             rtmp,
@@ -108,7 +109,7 @@ fn addresses(cluster: &LiveCluster, service: &Service, role: Role) -> Vec<Addres
         ServiceType::ClusterIp => {}
         ServiceType::NodePort => add(
             "",
-            vec![hostname.unwrap_or_else(|| MACHINE.to_owned())],
+            vec![hostname.unwrap_or_else(|| NODE_PLACEHOLDER.to_owned())],
             ports(service, |port| port.node_port),
         ),
         ServiceType::LoadBalancer => {
@@ -130,7 +131,7 @@ fn addresses(cluster: &LiveCluster, service: &Service, role: Role) -> Vec<Addres
     addresses
 }
 
-/// The RTMP and the HTTP port, once the Service has both.
+/// Returns the RTMP and the HTTP port, if the Service has both.
 fn ports(service: &Service, number: impl Fn(&ServicePort) -> Option<i32>) -> Option<(i32, i32)> {
     let ports = service.spec.as_ref()?.ports.as_ref()?;
     let find = |name: &str| {

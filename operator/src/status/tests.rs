@@ -1,10 +1,11 @@
-//! Statuses out of what there is.
+//! Statuses of observed clusters.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::status::reconcile_error::Cause;
+use crate::observe::references::{MissingReference, ReferenceKind};
+use input::{Reason, ReconcileError, RolloutHold};
 
 fn cluster(spec: Value) -> LiveCluster {
     serde_json::from_value(json!({
@@ -46,12 +47,12 @@ fn ports(node_ports: [Option<i32>; 2]) -> Value {
     ]})
 }
 
-fn pod(role: &str, name: &str, status: Value, leaves: bool) -> Value {
+fn pod(role: &str, name: &str, status: Value, terminating: bool) -> Value {
     json!({
         "metadata": {
             "name": name,
             "labels": {"app.kubernetes.io/component": role},
-            "deletionTimestamp": leaves.then_some("2026-11-22T10:00:00Z")
+            "deletionTimestamp": terminating.then_some("2026-11-22T10:00:00Z")
         },
         "status": status
     })
@@ -79,16 +80,16 @@ fn settled() -> Observed {
     )
 }
 
-fn facts(observed: Observed) -> Facts {
-    Facts {
+fn input(observed: Observed) -> StatusInput {
+    StatusInput {
         image: Some("media-node:1".to_owned()),
         observed,
-        ..Facts::default()
+        ..StatusInput::default()
     }
 }
 
 /// "True Available: message" of a condition.
-fn said(status: &LiveClusterStatus, kind: &str) -> String {
+fn condition(status: &LiveClusterStatus, kind: &str) -> String {
     let found = status
         .conditions
         .iter()
@@ -97,42 +98,42 @@ fn said(status: &LiveClusterStatus, kind: &str) -> String {
     format!("{} {}: {}", found.status, found.reason, found.message)
 }
 
-fn say(spec: Value, facts: &Facts, kind: &str) -> String {
-    said(&status(&cluster(spec), facts, &at(0)), kind)
+fn condition_of(spec: Value, input: &StatusInput, kind: &str) -> String {
+    condition(&status(&cluster(spec), input, &at(0)), kind)
 }
 
 #[test]
 fn a_settled_cluster() {
-    insta::assert_yaml_snapshot!(status(&cluster(json!({})), &facts(settled()), &at(0)));
+    insta::assert_yaml_snapshot!(status(&cluster(json!({})), &input(settled()), &at(0)));
 }
 
 #[test]
-fn a_cluster_of_which_nothing_is_there_yet() {
-    insta::assert_yaml_snapshot!(status(&cluster(json!({})), &Facts::default(), &at(0)));
+fn a_cluster_without_objects() {
+    insta::assert_yaml_snapshot!(status(&cluster(json!({})), &StatusInput::default(), &at(0)));
 }
 
 #[test]
-fn a_second_look_says_the_same() {
+fn unchanged_cluster_has_an_equal_status() {
     let mut cluster = cluster(json!({}));
-    let facts = facts(settled());
-    let first = status(&cluster, &facts, &at(0));
+    let input = input(settled());
+    let first = status(&cluster, &input, &at(0));
     cluster.status = Some(first.clone());
-    assert_eq!(status(&cluster, &facts, &at(60)), first);
+    assert_eq!(status(&cluster, &input, &at(60)), first);
 }
 
 #[test]
-fn a_condition_has_the_time_of_its_last_flip() {
+fn last_transition_time_changes_with_the_status_of_the_condition() {
     let mut cluster = cluster(json!({}));
-    cluster.status = Some(status(&cluster, &facts(settled()), &at(0)));
+    cluster.status = Some(status(&cluster, &input(settled()), &at(0)));
     let mut broken = settled();
     broken.deployments.remove(1);
-    let after = status(&cluster, &facts(broken), &at(60));
+    let after = status(&cluster, &input(broken), &at(60));
     for condition in after.conditions {
-        let flipped =
+        let has_changed =
             ["Ready", "EdgesAvailable", "Progressing"].contains(&condition.type_.as_str());
         assert_eq!(
             condition.last_transition_time,
-            at(if flipped { 60 } else { 0 }),
+            at(if has_changed { 60 } else { 0 }),
             "{}",
             condition.type_
         );
@@ -140,52 +141,52 @@ fn a_condition_has_the_time_of_its_last_flip() {
 }
 
 #[test]
-fn a_missing_edge_is_not_ready() {
-    let mut facts = facts(settled());
-    facts.observed.deployments = serde_json::from_value(json!([
+fn cluster_with_too_few_edges_is_not_ready() {
+    let mut input = input(settled());
+    input.observed.deployments = serde_json::from_value(json!([
         deployment("origin", [1, 1, 1, 1, 1]),
         deployment("edge", [2, 2, 2, 1, 1])
     ]))
     .unwrap();
     assert_eq!(
-        say(json!({}), &facts, "Ready"),
+        condition_of(json!({}), &input, "Ready"),
         "False EdgesUnavailable: 1 of 2 edges available"
     );
     assert_eq!(
-        say(json!({}), &facts, "Progressing"),
+        condition_of(json!({}), &input, "Progressing"),
         "True StartingEdges: 1 of 2 edges available"
     );
 }
 
 #[test]
-fn while_edges_roll_the_cluster_stays_ready() {
-    let mut facts = facts(settled());
-    facts.observed.deployments[1] =
+fn cluster_stays_ready_while_edges_roll() {
+    let mut input = input(settled());
+    input.observed.deployments[1] =
         serde_json::from_value(deployment("edge", [2, 3, 1, 2, 2])).unwrap();
-    facts.holds = vec![(Role::Origin, Hold::EdgesFirst)];
-    assert!(say(json!({}), &facts, "Ready").starts_with("True"));
+    input.holds = vec![(Role::Origin, RolloutHold::EdgesFirst)];
+    assert!(condition_of(json!({}), &input, "Ready").starts_with("True"));
     assert_eq!(
-        say(json!({}), &facts, "Progressing"),
+        condition_of(json!({}), &input, "Progressing"),
         "True RollingEdges: 1 of 2 edges updated"
     );
-    facts.observed = settled();
+    input.observed = settled();
     assert_eq!(
-        say(json!({}), &facts, "Progressing"),
-        "True RollingEdges: origins roll when every edge has the new template"
+        condition_of(json!({}), &input, "Progressing"),
+        "True RollingEdges: origins roll out after all edges are updated"
     );
 }
 
 #[test]
-fn a_deployment_that_was_not_looked_at_yet_is_not_complete() {
-    let mut facts = facts(settled());
-    facts.observed.deployments[0].metadata.generation = Some(3);
-    assert!(say(json!({}), &facts, "Progressing").starts_with("True RollingOrigins"));
+fn deployment_with_an_outdated_status_is_rolling() {
+    let mut input = input(settled());
+    input.observed.deployments[0].metadata.generation = Some(3);
+    assert!(condition_of(json!({}), &input, "Progressing").starts_with("True RollingOrigins"));
 }
 
 #[test]
-fn a_bad_image_is_named_while_the_old_nodes_serve() {
-    let mut facts = facts(settled());
-    facts.observed.deployments[1] =
+fn unavailable_image_is_named_while_old_pods_serve() {
+    let mut input = input(settled());
+    input.observed.deployments[1] =
         serde_json::from_value(deployment("edge", [2, 3, 1, 2, 2])).unwrap();
     let waiting = |reason: &str| {
         json!({"containerStatuses": [{
@@ -195,35 +196,35 @@ fn a_bad_image_is_named_while_the_old_nodes_serve() {
     };
     let mut texts = Vec::new();
     for reason in ["ErrImagePull", "ImagePullBackOff"] {
-        facts.observed.pods =
+        input.observed.pods =
             serde_json::from_value(json!([pod("edge", "demo-edge-1", waiting(reason), false)]))
                 .unwrap();
-        texts.push(say(json!({}), &facts, "Progressing"));
+        texts.push(condition_of(json!({}), &input, "Progressing"));
     }
     assert_eq!(
         texts[0],
-        "True RollingEdges: 1 of 2 edges updated; ImageUnavailable: Pod demo-edge-1 cannot get the image nowhere/x:1"
+        "True RollingEdges: 1 of 2 edges updated; ImageUnavailable: Pod demo-edge-1 cannot pull image nowhere/x:1"
     );
     assert_eq!(texts[0], texts[1]);
-    assert!(say(json!({}), &facts, "Ready").starts_with("True"));
+    assert!(condition_of(json!({}), &input, "Ready").starts_with("True"));
 }
 
 #[test]
-fn a_rollout_that_kubernetes_gave_up_is_no_progress() {
-    let mut facts = facts(settled());
+fn stuck_rollout_is_not_progressing() {
+    let mut input = input(settled());
     let mut stuck = deployment("edge", [2, 3, 1, 2, 2]);
     stuck["status"]["conditions"] = json!([
         {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
     ]);
-    facts.observed.deployments[1] = serde_json::from_value(stuck).unwrap();
+    input.observed.deployments[1] = serde_json::from_value(stuck).unwrap();
     assert_eq!(
-        say(json!({}), &facts, "Progressing"),
-        "False ProgressDeadlineExceeded: the edges make no progress"
+        condition_of(json!({}), &input, "Progressing"),
+        "False ProgressDeadlineExceeded: the rollout of the edges exceeded its progress deadline"
     );
 }
 
 #[test]
-fn what_keeps_nodes_from_starting_is_named() {
+fn failure_of_pods_is_named() {
     let crash = json!({"containerStatuses": [{
         "name": "media-node", "image": "", "imageID": "", "ready": false, "restartCount": 2,
         "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}
@@ -234,103 +235,106 @@ fn what_keeps_nodes_from_starting_is_named() {
     for (pod_status, expected) in [
         (
             crash,
-            "False CrashLooping: 0 of 1 origin available; Pod demo-origin-1 exits with code 1",
+            "False CrashLooping: 0 of 1 origin available; Pod demo-origin-1 exited with code 1",
         ),
         (
             unschedulable,
             "False Unschedulable: 0 of 1 origin available; 0/3 nodes are available",
         ),
     ] {
-        let mut facts = facts(settled());
-        facts.observed.deployments[0] =
+        let mut input = input(settled());
+        input.observed.deployments[0] =
             serde_json::from_value(deployment("origin", [1, 1, 1, 0, 0])).unwrap();
-        facts.observed.pods =
+        input.observed.pods =
             serde_json::from_value(json!([pod("origin", "demo-origin-1", pod_status, false)]))
                 .unwrap();
-        assert_eq!(say(json!({}), &facts, "OriginsAvailable"), expected);
+        assert_eq!(
+            condition_of(json!({}), &input, "OriginsAvailable"),
+            expected
+        );
     }
 }
 
 #[test]
-fn a_quota_is_told_from_other_failures() {
+fn exceeded_quota_has_its_own_reason() {
     let mut failed = deployment("origin", [1, 0, 0, 0, 0]);
     failed["status"]["conditions"] = json!([
         {"type": "ReplicaFailure", "status": "True", "message": "pods \"x\" is forbidden: exceeded quota: q"}
     ]);
-    let mut facts = facts(settled());
-    facts.observed.deployments[0] = serde_json::from_value(failed).unwrap();
-    assert!(say(json!({}), &facts, "OriginsAvailable").starts_with("False QuotaExceeded"));
+    let mut input = input(settled());
+    input.observed.deployments[0] = serde_json::from_value(failed).unwrap();
+    assert!(condition_of(json!({}), &input, "OriginsAvailable").starts_with("False QuotaExceeded"));
 }
 
 #[test]
-fn leaving_nodes_are_counted() {
-    let mut facts = facts(settled());
-    facts.observed.pods = serde_json::from_value(json!([
+fn terminating_pods_are_counted() {
+    let mut input = input(settled());
+    input.observed.pods = serde_json::from_value(json!([
         pod("edge", "a", json!({}), true),
         pod("edge", "b", json!({}), true),
         pod("edge", "c", json!({}), false)
     ]))
     .unwrap();
-    let status = status(&cluster(json!({})), &facts, &at(0));
+    let status = status(&cluster(json!({})), &input, &at(0));
     assert_eq!(status.edges.terminating_replicas, 2);
     assert_eq!(status.origins.terminating_replicas, 0);
 }
 
 #[test]
-fn a_problem_is_shown_before_anything_else() {
-    let mut facts = facts(settled());
-    facts.problems = vec![Problem {
-        cause: Cause::NameConflict,
-        message: "Deployment demo-edge belongs to somebody else".to_owned(),
+fn reconcile_error_takes_precedence() {
+    let mut input = input(settled());
+    input.errors = vec![ReconcileError {
+        reason: Reason::NameConflict,
+        message: "Deployment demo-edge is owned by another".to_owned(),
     }];
-    let text = "False NameConflict: Deployment demo-edge belongs to somebody else";
-    assert_eq!(say(json!({}), &facts, "Ready"), text);
-    assert_eq!(say(json!({}), &facts, "Progressing"), text);
-    assert!(say(json!({}), &facts, "EdgesAvailable").starts_with("True"));
+    let text = "False NameConflict: Deployment demo-edge is owned by another";
+    assert_eq!(condition_of(json!({}), &input, "Ready"), text);
+    assert_eq!(condition_of(json!({}), &input, "Progressing"), text);
+    assert!(condition_of(json!({}), &input, "EdgesAvailable").starts_with("True"));
 }
 
 #[test]
-fn a_missing_secret_is_named_with_its_field() {
-    let mut facts = facts(settled());
-    facts.references.missing = vec![MissingReference {
+fn missing_secret_is_named_with_its_field() {
+    let mut input = input(settled());
+    input.references.missing = vec![MissingReference {
         kind: ReferenceKind::Secret,
         name: "registry".to_owned(),
         field: "spec.imagePullSecrets[0]".to_owned(),
     }];
     let text = "False SecretNotFound: spec.imagePullSecrets[0]: Secret \"registry\" does not exist";
-    assert_eq!(say(json!({}), &facts, "ReferencesResolved"), text);
-    assert_eq!(say(json!({}), &facts, "Ready"), text);
+    assert_eq!(condition_of(json!({}), &input, "ReferencesResolved"), text);
+    assert_eq!(condition_of(json!({}), &input, "Ready"), text);
 }
 
 #[test]
-fn no_edges_are_well_and_no_origins_are_not() {
-    let mut facts = facts(settled());
+fn cluster_without_edges_is_ready_and_without_origins_is_not() {
+    let mut input = input(settled());
     let stopped = |role| serde_json::from_value(deployment(role, [0, 0, 0, 0, 0])).unwrap();
-    facts.observed.deployments[1] = stopped("edge");
-    let text = say(json!({"edges": {"replicas": 0}}), &facts, "Ready");
+    input.observed.deployments[1] = stopped("edge");
+    let text = condition_of(json!({"edges": {"replicas": 0}}), &input, "Ready");
     assert_eq!(text, "True Available: 1 origin and 0 edges are available");
-    facts.observed.deployments[0] = stopped("origin");
-    let text = say(
+    input.observed.deployments[0] = stopped("origin");
+    let text = condition_of(
         json!({"edges": {"replicas": 0}, "origins": {"replicas": 0}}),
-        &facts,
+        &input,
         "Ready",
     );
     assert_eq!(text, "False Stopped: spec.origins.replicas is 0");
 }
 
 #[test]
-fn a_paused_cluster_says_so() {
-    let text = say(json!({"paused": true}), &facts(settled()), "Progressing");
+fn paused_cluster_is_not_progressing() {
+    let text = condition_of(json!({"paused": true}), &input(settled()), "Progressing");
     assert_eq!(
         text,
-        "False Paused: spec.paused is true: nothing is changed"
+        "False Paused: spec.paused is true; no changes are made"
     );
 }
 
 fn urls(spec: Value, services: Vec<Value>) -> Vec<String> {
-    let mut facts = facts(settled());
-    facts.observed.services = serde_json::from_value(services.into()).unwrap();
-    let endpoints = status(&cluster(spec), &facts, &at(0)).endpoints;
+    let mut input = input(settled());
+    input.observed.services = serde_json::from_value(services.into()).unwrap();
+    let endpoints = status(&cluster(spec), &input, &at(0)).endpoints;
     endpoints
         .publish
         .into_iter()
@@ -339,7 +343,7 @@ fn urls(spec: Value, services: Vec<Value>) -> Vec<String> {
 }
 
 #[test]
-fn urls_follow_the_type_of_the_service() {
+fn urls_depend_on_the_type_of_the_service() {
     let internal = "origin-rtmp-internal rtmp://demo-origin.media.svc:1935/live/{stream}";
     let node_port = json!({"origins": {"service": {"type": "NodePort"}}});
     let service_of = |node_ports, status| vec![service("origin", ports(node_ports), status)];
@@ -349,7 +353,7 @@ fn urls_follow_the_type_of_the_service() {
     );
     assert_eq!(
         urls(node_port, service_of([Some(30001), Some(30002)], json!({}))),
-        ["origin-rtmp rtmp://<machine>:30001/live/{stream}", internal]
+        ["origin-rtmp rtmp://<node>:30001/live/{stream}", internal]
     );
     let balanced = json!({"origins": {"service": {"type": "LoadBalancer"}}});
     assert_eq!(

@@ -1,47 +1,37 @@
-//! Passes over a cluster, against a scripted API.
+//! Reconciliations against a fake API server.
 
 use http::Method;
-use kube::runtime::events::Reporter;
 use serde_json::Value;
 
 use super::*;
 use crate::k8s::fake_api::FakeApi;
 
-mod owners;
-mod refusals;
+mod ownership;
+mod rejections;
 
 const CLUSTER: &str = "liveclusters/demo";
 const EDGE: &str = "deployments/demo-edge";
 const ORIGIN: &str = "deployments/demo-origin";
 
-struct Scene {
-    api: FakeApi,
-    operator: Operator,
+fn new_reconciler(client: Client) -> Reconciler {
+    let defaults = Defaults {
+        image: "media-node:1".to_owned(),
+        ..Defaults::default()
+    };
+    let metrics = OperatorMetrics::new().unwrap();
+    Reconciler::new(client, Reporter::from("test"), metrics, defaults, true)
 }
 
-impl Scene {
-    /// An operator and a cluster with this spec.
+struct ReconcilerFixture {
+    api: FakeApi,
+    reconciler: Reconciler,
+}
+
+impl ReconcilerFixture {
+    /// Starts an API server with a cluster with this spec.
     fn new(spec: Value) -> Self {
         let (client, api) = FakeApi::start();
-        let metrics = Metrics::new().unwrap();
-        let calls = Calls::new(metrics.clone());
-        let reporter = Reporter {
-            controller: "livecluster-operator".to_owned(),
-            instance: Some("test".to_owned()),
-        };
-        let operator = Operator {
-            client: client.clone(),
-            calls: calls.clone(),
-            publisher: Publisher::new(client, calls, reporter),
-            defaults: Defaults {
-                image: "media-node:1".to_owned(),
-                ..Defaults::default()
-            },
-            check_secrets: true,
-            memory: Memory::default(),
-            streams: Streams::default(),
-            metrics,
-        };
+        let reconciler = new_reconciler(client);
         api.put(
             CLUSTER,
             json!({
@@ -50,20 +40,19 @@ impl Scene {
                 "spec": spec
             }),
         );
-        Self { api, operator }
+        Self { api, reconciler }
     }
 
-    async fn try_pass(&self) -> Result<Next, ApplyError> {
-        self.operator
-            .pass(&livecluster_api::ClusterName::new("media", "demo"))
-            .await
+    async fn try_reconcile(&self) -> Result<Action, ApplyError> {
+        let name = ClusterName::new("media", "demo");
+        self.reconciler.reconcile(&name).await
     }
 
-    async fn pass(&self) -> Next {
-        self.try_pass().await.unwrap()
+    async fn reconcile(&self) -> Action {
+        self.try_reconcile().await.unwrap()
     }
 
-    /// What the deployment controller does: every node is there, new and ready.
+    /// Acts as the Deployment controller: all Pods exist, are updated and ready.
     fn settle(&self) {
         for path in [EDGE, ORIGIN] {
             self.settle_one(path);
@@ -80,17 +69,17 @@ impl Scene {
         });
     }
 
-    /// A cluster that is as it should be, with an empty list of requests.
+    /// Returns a settled cluster, with an empty list of requests.
     async fn settled(spec: Value) -> Self {
-        let scene = Self::new(spec);
-        scene.pass().await;
-        scene.settle();
-        scene.pass().await;
-        scene.api.requests();
-        scene
+        let fixture = Self::new(spec);
+        fixture.reconcile().await;
+        fixture.settle();
+        fixture.reconcile().await;
+        fixture.api.requests();
+        fixture
     }
 
-    fn spec(&self, edit: impl FnOnce(&mut Value)) {
+    fn edit_spec(&self, edit: impl FnOnce(&mut Value)) {
         self.api.edit(CLUSTER, |object| {
             edit(&mut object["spec"]);
             let generation = object["metadata"]["generation"].as_i64().unwrap();
@@ -98,8 +87,8 @@ impl Scene {
         });
     }
 
-    /// "False NameConflict: message" of a condition in the status.
-    fn says(&self, kind: &str) -> String {
+    /// Returns a condition of the status as "False NameConflict: message".
+    fn condition(&self, kind: &str) -> String {
         let cluster = self.api.object(CLUSTER).unwrap();
         let conditions = cluster["status"]["conditions"].as_array().unwrap();
         let found = conditions
@@ -118,11 +107,14 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn everything_is_applied_in_order_edges_before_origins() {
-    let scene = Scene::new(json!({}));
-    assert_eq!(scene.pass().await, Next::After(BUSY));
+async fn objects_are_applied_in_order_edges_before_origins() {
+    let fixture = ReconcilerFixture::new(json!({}));
     assert_eq!(
-        scene.api.writes(),
+        fixture.reconcile().await,
+        Action::requeue(PROGRESSING_INTERVAL)
+    );
+    assert_eq!(
+        fixture.api.writes(),
         [
             "PATCH serviceaccounts/demo-media-node",
             "PATCH configmaps/demo-edge-config",
@@ -139,31 +131,41 @@ async fn everything_is_applied_in_order_edges_before_origins() {
             "PATCH liveclusters/demo/status",
         ]
     );
-    assert_eq!(scene.api.object(EDGE).unwrap()["spec"]["replicas"], 2);
+    assert_eq!(fixture.api.object(EDGE).unwrap()["spec"]["replicas"], 2);
 }
 
 #[tokio::test]
-async fn every_apply_is_strict_forced_by_one_manager_and_says_no_replicas() {
-    let scene = Scene::new(json!({"edges": {"replicas": 5}}));
-    scene.pass().await;
-    let requests = scene.api.requests();
-    let patches = requests.iter().filter(|call| call.method == Method::PATCH);
-    for call in patches.filter(|call| !call.path.ends_with("/scale")) {
+async fn every_apply_is_strict_and_forced_with_one_field_manager_and_without_replicas() {
+    let fixture = ReconcilerFixture::new(json!({"edges": {"replicas": 5}}));
+    fixture.reconcile().await;
+    let requests = fixture.api.requests();
+    let patches: Vec<_> = requests
+        .iter()
+        .filter(|request| request.method == Method::PATCH && !request.path.ends_with("/scale"))
+        .collect();
+    assert_eq!(patches.len(), 12);
+    for request in patches {
         for part in [
             "force=true",
             "fieldValidation=Strict",
             "fieldManager=livecluster-operator",
         ] {
-            assert!(call.query.split('&').any(|pair| pair == part), "{call:?}");
+            assert!(
+                request.query.split('&').any(|pair| pair == part),
+                "{request:?}"
+            );
         }
-        assert!(call.body["spec"].get("replicas").is_none(), "{call:?}");
+        assert!(
+            request.body["spec"].get("replicas").is_none(),
+            "{request:?}"
+        );
         for field in ["managedFields", "resourceVersion"] {
-            assert!(call.body["metadata"].get(field).is_none(), "{call:?}");
+            assert!(request.body["metadata"].get(field).is_none(), "{request:?}");
         }
     }
     let scale = requests
         .iter()
-        .find(|call| call.path.ends_with("/scale"))
+        .find(|request| request.path.ends_with("/scale"))
         .unwrap();
     assert!(
         scale
@@ -174,77 +176,75 @@ async fn every_apply_is_strict_forced_by_one_manager_and_says_no_replicas() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_left_alone_causes_no_writes() {
-    let scene = Scene::settled(json!({})).await;
+async fn unchanged_cluster_causes_no_writes() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
     assert_eq!(
-        scene.says("Ready"),
+        fixture.condition("Ready"),
         "True Available: 1 origin and 2 edges are available"
     );
-    let next = scene.pass().await;
-    assert_eq!(scene.api.writes(), Vec::<String>::new());
-    assert!(
-        matches!(next, Next::After(wait) if wait >= IDLE),
-        "{next:?}"
-    );
+    let action = fixture.reconcile().await;
+    assert_eq!(fixture.api.writes(), Vec::<String>::new());
+    let wait = SETTLED_INTERVAL + jitter("demo-uid");
+    assert_eq!(action, Action::requeue(wait));
 }
 
 #[tokio::test]
-async fn after_a_restart_everything_is_applied_once_and_nothing_changes() {
-    let mut scene = Scene::settled(json!({})).await;
-    scene.operator.memory = Memory::default();
-    let before = scene
+async fn restarted_operator_applies_each_object_once_and_changes_none() {
+    let mut fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.reconciler.cache = ApplyCache::default();
+    let before = fixture
         .api
         .paths()
         .into_iter()
-        .map(|path| scene.api.object(&path));
+        .map(|path| fixture.api.object(&path));
     let before: Vec<_> = before.collect();
-    scene.pass().await;
-    let after = scene
+    fixture.reconcile().await;
+    let after = fixture
         .api
         .paths()
         .into_iter()
-        .map(|path| scene.api.object(&path));
+        .map(|path| fixture.api.object(&path));
     assert_eq!(before, after.collect::<Vec<_>>());
-    assert_eq!(scene.api.writes().len(), 11);
-    scene.pass().await;
-    assert_eq!(scene.api.writes(), Vec::<String>::new());
+    assert_eq!(fixture.api.writes().len(), 11);
+    fixture.reconcile().await;
+    assert_eq!(fixture.api.writes(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_hand_edit_of_our_field_is_reverted_and_of_another_is_kept() {
-    let scene = Scene::settled(json!({})).await;
-    scene.api.edit("services/demo-edge", |service| {
+async fn manual_edit_of_an_applied_field_is_reverted_and_of_another_is_kept() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.api.edit("services/demo-edge", |service| {
         service["spec"]["ports"][0]["port"] = 1.into();
         service["metadata"]["labels"]["theirs"] = "x".into();
     });
-    scene.pass().await;
-    assert_eq!(scene.api.writes(), ["PATCH services/demo-edge"]);
-    let service = scene.api.object("services/demo-edge").unwrap();
+    fixture.reconcile().await;
+    assert_eq!(fixture.api.writes(), ["PATCH services/demo-edge"]);
+    let service = fixture.api.object("services/demo-edge").unwrap();
     assert_eq!(service["spec"]["ports"][0]["port"], 1935);
     assert_eq!(service["metadata"]["labels"]["theirs"], "x");
-    scene.api.edit("services/demo-edge", |service| {
+    fixture.api.edit("services/demo-edge", |service| {
         service["metadata"]["labels"]["theirs"] = "y".into();
     });
-    scene.pass().await;
-    assert_eq!(scene.api.writes(), Vec::<String>::new());
+    fixture.reconcile().await;
+    assert_eq!(fixture.api.writes(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_label_that_was_taken_away_comes_back() {
-    let scene = Scene::settled(json!({})).await;
-    scene.api.edit("configmaps/demo-edge-config", |config| {
+async fn removed_label_is_restored() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.api.edit("configmaps/demo-edge-config", |config| {
         config["metadata"]["labels"] = json!({});
     });
-    scene.pass().await;
-    assert_eq!(scene.api.writes(), ["PATCH configmaps/demo-edge-config"]);
+    fixture.reconcile().await;
+    assert_eq!(fixture.api.writes(), ["PATCH configmaps/demo-edge-config"]);
 }
 
 #[tokio::test]
-async fn the_number_of_nodes_is_set_where_it_is_another() {
-    let scene = Scene::settled(json!({})).await;
-    scene.spec(|spec| spec["edges"] = json!({"replicas": 3}));
-    scene.pass().await;
-    let writes = scene.api.writes();
+async fn replicas_are_set_where_they_differ() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.edit_spec(|spec| spec["edges"] = json!({"replicas": 3}));
+    fixture.reconcile().await;
+    let writes = fixture.api.writes();
     assert_eq!(
         writes[..2],
         [
@@ -253,68 +253,80 @@ async fn the_number_of_nodes_is_set_where_it_is_another() {
         ]
     );
     assert_eq!(
-        scene.says("Progressing"),
+        fixture.condition("Progressing"),
         "True ScalingEdges: 2 of 3 edges exist"
     );
-    assert!(scene.says("Ready").starts_with("False EdgesUnavailable"));
+    assert!(
+        fixture
+            .condition("Ready")
+            .starts_with("False EdgesUnavailable")
+    );
 }
 
 #[tokio::test]
-async fn origins_roll_when_the_edges_have_rolled() {
-    let scene = Scene::settled(json!({})).await;
-    scene.spec(|spec| spec["image"] = "media-node:2".into());
-    scene.pass().await;
+async fn origins_roll_after_the_edges() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.edit_spec(|spec| spec["image"] = "media-node:2".into());
+    fixture.reconcile().await;
     assert_eq!(
-        scene.api.writes(),
+        fixture.api.writes(),
         [
             "PATCH deployments/demo-edge",
             "PATCH liveclusters/demo/status",
             "POST events"
         ]
     );
-    assert!(scene.says("Progressing").starts_with("True RollingEdges"));
-    assert!(scene.says("Ready").starts_with("True"));
-    assert_eq!(scene.image(ORIGIN), "media-node:1");
-    scene.settle_one(EDGE);
-    scene.pass().await;
-    assert_eq!(scene.image(ORIGIN), "media-node:2");
-    assert!(scene.says("Progressing").starts_with("True RollingOrigins"));
-    scene.settle_one(ORIGIN);
-    scene.pass().await;
     assert!(
-        scene
-            .says("Progressing")
+        fixture
+            .condition("Progressing")
+            .starts_with("True RollingEdges")
+    );
+    assert!(fixture.condition("Ready").starts_with("True"));
+    assert_eq!(fixture.image(ORIGIN), "media-node:1");
+    fixture.settle_one(EDGE);
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(ORIGIN), "media-node:2");
+    assert!(
+        fixture
+            .condition("Progressing")
+            .starts_with("True RollingOrigins")
+    );
+    fixture.settle_one(ORIGIN);
+    fixture.reconcile().await;
+    assert!(
+        fixture
+            .condition("Progressing")
             .starts_with("False RolloutComplete")
     );
 }
 
 #[tokio::test]
-async fn a_new_file_of_the_origins_waits_like_their_template() {
-    let scene = Scene::settled(json!({})).await;
-    scene.spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
-    scene.pass().await;
-    let config = |name: &str| scene.api.object(name).unwrap()["data"]["config.yaml"].to_string();
+async fn configuration_of_the_origins_waits_like_their_template() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
+    fixture.reconcile().await;
+    let config = |name: &str| fixture.api.object(name).unwrap()["data"]["config.yaml"].to_string();
     assert!(config("configmaps/demo-edge-config").contains("lingerSeconds"));
     assert!(!config("configmaps/demo-origin-config").contains("lingerSeconds"));
-    scene.settle_one(EDGE);
-    scene.pass().await;
+    fixture.settle_one(EDGE);
+    fixture.reconcile().await;
     assert!(config("configmaps/demo-origin-config").contains("lingerSeconds"));
 }
 
 #[tokio::test]
-async fn a_paused_cluster_gets_a_status_and_nothing_else() {
-    let scene = Scene::settled(json!({})).await;
-    scene.spec(|spec| {
+async fn of_a_paused_cluster_only_the_status_is_written() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.edit_spec(|spec| {
         spec["paused"] = true.into();
         spec["image"] = "media-node:2".into();
     });
-    scene.pass().await;
+    fixture.reconcile().await;
     assert_eq!(
-        scene.api.writes(),
+        fixture.api.writes(),
         ["PATCH liveclusters/demo/status", "POST events"]
     );
-    assert!(scene.says("Progressing").starts_with("False Paused"));
-    let cluster = scene.api.object(CLUSTER).unwrap();
+    assert!(fixture.condition("Progressing").starts_with("False Paused"));
+    let cluster = fixture.api.object(CLUSTER).unwrap();
     assert_eq!(cluster["status"]["image"], "media-node:1");
     assert_eq!(cluster["status"]["observedGeneration"], 2);
 }

@@ -1,0 +1,97 @@
+//! The work of the leader: one controller for each watched namespace, and the scrapes of all Pods.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use livecluster_api::ClusterName;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::observe::stream_sample;
+use crate::observe::stream_scraper::{SCRAPE_INTERVAL, ScrapeTarget};
+use crate::reconcile::controller::{self, ControllerContext};
+
+/// Time for reconciliations in progress to complete when the process stops.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Time without a round of scrapes after which the scraper is stalled.
+const SCRAPE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
+/// Changed clusters that may wait for their reconciliation. Nothing is lost when the queue is full: the next
+/// reconciliation reads the streams anyway.
+const QUEUE: usize = 1024;
+
+/// A controller's namespace, or `None` for all, with the queue of its clusters whose streams have changed.
+type ControllerQueue = (Option<String>, mpsc::Sender<ClusterName>);
+
+/// A task ended that runs until the process stops.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} ended unexpectedly")]
+pub struct TaskEnded(pub(super) &'static str);
+
+/// Reconciles the clusters of the watched namespaces until `stop`.
+///
+/// # Errors
+/// [`TaskEnded`] when a controller or the scraper ends.
+pub(super) async fn run(
+    context: Arc<ControllerContext>,
+    watched_namespaces: Vec<String>,
+    stop: &CancellationToken,
+) -> Result<(), TaskEnded> {
+    let namespaces: Vec<Option<String>> = if watched_namespaces.is_empty() {
+        vec![None]
+    } else {
+        watched_namespaces.into_iter().map(Some).collect()
+    };
+    let mut queues = Vec::new();
+    let mut controllers = JoinSet::new();
+    for namespace in namespaces {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        queues.push((namespace.clone(), sender));
+        let stop = stop.clone();
+        controllers.spawn(controller::run(context.clone(), namespace, receiver, stop));
+    }
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        _ = controllers.join_next() => return Err(TaskEnded("a controller")),
+        () = scrape_pods(&context, &queues) => return Err(TaskEnded("the scraper")),
+    }
+    let all = async { while controllers.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
+        tracing::warn!("a reconciliation is not completed in time");
+    }
+    Ok(())
+}
+
+/// Scrapes the Pods of all clusters at intervals, and queues the clusters whose streams have changed.
+async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
+    let reconciler = &context.reconciler;
+    let mut timer = tokio::time::interval(SCRAPE_INTERVAL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let scrape = async |target: ScrapeTarget| {
+        let sample = stream_sample::scrape(target.address).await;
+        reconciler.metrics.count_scrape(sample.is_ok());
+        sample
+            .inspect_err(
+                |error| tracing::debug!(address = %target.address, %error, "scrape failed"),
+            )
+            .ok()
+    };
+    loop {
+        timer.tick().await;
+        context
+            .watchdog
+            .heartbeat("the scraper", SCRAPE_HEARTBEAT_LIMIT);
+        for cluster in reconciler.scraper.scrape_all(Instant::now(), scrape).await {
+            let queue = queues.iter().find(|(namespace, _)| {
+                namespace
+                    .as_ref()
+                    .is_none_or(|namespace| *namespace == cluster.namespace)
+            });
+            if let Some((_, sender)) = queue {
+                drop(sender.try_send(cluster));
+            }
+        }
+    }
+}

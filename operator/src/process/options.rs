@@ -1,0 +1,93 @@
+//! The options of `operator run`.
+
+use std::net::SocketAddr;
+
+use clap::{Args, ValueEnum};
+
+use crate::desired::defaults::Defaults;
+
+/// The options of `operator run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunOptions {
+    /// Image of the Pods of clusters whose spec has no image.
+    #[arg(long, env = "LIVECLUSTER_MEDIA_NODE_IMAGE", value_name = "IMAGE")]
+    pub(super) media_node_image: String,
+    /// Whether clusters whose spec has no image roll out a new default image at once, instead of keeping theirs.
+    #[arg(long, env = "LIVECLUSTER_ROLL_DEFAULT_IMAGE", value_name = "BOOL", num_args = 0..=1,
+          default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) roll_default_image: bool,
+    /// Namespaces whose clusters are reconciled; all namespaces when none is given.
+    #[arg(
+        long,
+        env = "LIVECLUSTER_WATCH_NAMESPACES",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    watch_namespace: Vec<String>,
+    /// Whether to verify that the Secrets in a spec exist. Needs the permission to get Secrets.
+    #[arg(long, env = "LIVECLUSTER_CHECK_SECRETS", value_name = "BOOL", num_args = 0..=1,
+          default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) check_secrets: bool,
+    /// Namespace of the operator and its Lease; that of the kubeconfig when absent.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub(super) namespace: Option<String>,
+    /// Name of the operator as the holder of the Lease; host name and process ID when absent. Must be unique.
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// Name of the Lease. Of all operators with the same Lease, one is the leader.
+    #[arg(
+        long,
+        env = "LIVECLUSTER_LEASE_NAME",
+        default_value = "livecluster-operator"
+    )]
+    pub(super) lease_name: String,
+    /// Address of /livez, /readyz and /metrics.
+    #[arg(long, env = "LIVECLUSTER_LISTEN", default_value = "[::]:8080")]
+    pub(super) listen: SocketAddr,
+    /// Format of log lines.
+    #[arg(long, env = "LIVECLUSTER_LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: OperatorLogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,operator=debug`.
+    #[arg(long, env = "LIVECLUSTER_LOG_LEVEL", default_value = "info")]
+    pub(super) log_level: String,
+}
+
+/// Format of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum OperatorLogFormat {
+    /// For people.
+    Text,
+    /// For log collectors.
+    Json,
+}
+
+impl RunOptions {
+    /// Returns the operator's name as the holder of the Lease.
+    ///
+    /// A Pod keeps its name when its container restarts: the new process is the leader again at once. Outside of a
+    /// cluster several operators may run on one host.
+    pub(super) fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            format!("{}-{}", host.trim(), std::process::id())
+        })
+    }
+
+    /// Returns the watched namespaces; all when empty.
+    pub(super) fn watched_namespaces(&self) -> Vec<String> {
+        let mut watched = self.watch_namespace.clone();
+        watched.retain(|namespace| !namespace.is_empty());
+        watched.sort();
+        watched.dedup();
+        watched
+    }
+
+    /// Returns the options that shape the objects of clusters.
+    pub(super) fn defaults(&self) -> Defaults {
+        Defaults {
+            image: self.media_node_image.clone(),
+            roll_image: self.roll_default_image,
+            operator_namespace: self.namespace.clone(),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The input of a status.
+
+use livecluster_api::StreamsStatus;
+use media_config::Role;
+
+use crate::observe::observed::Observed;
+use crate::observe::references::References;
+
+/// The input of a status.
+#[derive(Clone, Debug, Default)]
+pub struct StatusInput {
+    /// The image that the Pods should run; unknown while the spec is invalid.
+    pub image: Option<String>,
+    /// The observed state.
+    pub observed: Observed,
+    /// The errors of the reconciliation.
+    pub errors: Vec<ReconcileError>,
+    /// The roles whose rollout is on hold.
+    pub holds: Vec<(Role, RolloutHold)>,
+    /// The references of the spec that cannot be resolved.
+    pub references: References,
+    /// The streams that the Pods report.
+    pub streams: Option<StreamsStatus>,
+}
+
+/// Why a role keeps its current Pod template for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutHold {
+    /// Origins wait until every edge has the new template: readers of a new format are updated before its writers.
+    EdgesFirst,
+    /// More Pods are terminating than are wanted: another rollout would add a further generation of them.
+    Draining,
+}
+
+/// An error that keeps a cluster from matching its spec until the spec or something outside of the cluster changes. It is
+/// shown as a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReconcileError {
+    /// The reason for the condition.
+    pub reason: Reason,
+    /// The details.
+    pub message: String,
+}
+
+/// The reasons of reconcile errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The spec cannot be turned into objects, or the API server rejects one of them.
+    InvalidSpec,
+    /// An object with a name that the cluster needs has another owner.
+    NameConflict,
+    /// The operator lacks a permission, or a quota is exceeded.
+    Forbidden,
+}
+
+impl Reason {
+    /// Returns the reason of the condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidSpec => "InvalidSpec",
+            Self::NameConflict => "NameConflict",
+            Self::Forbidden => "Forbidden",
+        }
+    }
+}
