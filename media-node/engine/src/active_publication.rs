@@ -40,15 +40,11 @@ impl PublicationToken {
         self.notify.notify_waiters();
     }
 
-    pub(crate) fn is_superseded(&self) -> bool {
-        self.superseded.load(Ordering::Acquire)
-    }
-
     /// Completes when the publication is superseded.
     pub(crate) async fn superseded(&self) {
         loop {
             let notified = self.notify.notified();
-            if self.is_superseded() {
+            if self.superseded.load(Ordering::Acquire) {
                 return;
             }
             notified.await;

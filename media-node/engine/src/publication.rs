@@ -23,7 +23,6 @@ pub struct Publication {
     stream: Arc<Stream>,
     token: Arc<PublicationToken>,
     epoch: Epoch,
-    source: PublicationSource,
 }
 
 impl Publication {
@@ -47,7 +46,6 @@ impl Publication {
             stream: Arc::clone(stream),
             token,
             epoch,
-            source,
         }
     }
 
@@ -55,11 +53,6 @@ impl Publication {
     /// its stream on this media node, even if the clocks differ.
     pub fn epoch(&self) -> Epoch {
         self.epoch
-    }
-
-    /// Returns the origin of the messages.
-    pub fn source(&self) -> PublicationSource {
-        self.source
     }
 
     /// Returns the name of the stream.
@@ -109,11 +102,6 @@ impl Publication {
         state.last_seal = Some(now);
         self.stream.flush(&mut state);
         None
-    }
-
-    /// Returns whether another publication has the stream.
-    pub fn is_superseded(&self) -> bool {
-        self.token.is_superseded()
     }
 
     /// Completes when another publication has the stream. Cancel safe.

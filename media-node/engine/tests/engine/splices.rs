@@ -25,7 +25,7 @@ fn same_epoch_from_two_upstreams_is_spliced_exactly_once() {
     let mut exact = upstream(&a, Start::At(epoch, sequence));
     let mut second = pull(&b);
     assert_eq!(second.take(&mut exact), [Appended::New; 2]);
-    assert!(first.publication.as_ref().unwrap().is_superseded());
+    assert!(is_superseded(first.publication.as_ref().unwrap()));
     assert_eq!(first.take(&mut former), [Appended::Superseded; 2]);
     let mut newest = upstream(&a, Start::Newest);
     let mut third = pull(&b);

@@ -1,6 +1,8 @@
 //! Test streams, and readers that parse a cursor's bytes as a player does.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -46,6 +48,13 @@ pub(crate) fn message(kind: MediaKind, timestamp: u32, payload: Vec<u8>) -> Mess
         timestamp,
         payload: Bytes::from(payload),
     }
+}
+
+/// Returns whether another publication has the stream.
+pub(crate) fn is_superseded(publication: &Publication) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    let superseded = pin!(publication.superseded());
+    superseded.poll(&mut context).is_ready()
 }
 
 /// Returns a frame with a unique payload.
