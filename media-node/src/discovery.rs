@@ -5,7 +5,7 @@
 //! * An answer is used for its TTL, but at least 1 s and at most 30 s.
 //! * An answer without records means that there are no origins: addresses of Pods are reused, so that an old one may
 //!   belong to another Pod. An error (a timeout, SERVFAIL) keeps the last known addresses.
-//! * [`Origins::refresh`] resolves again immediately, but at most once a second.
+//! * [`OriginSet::refresh`] resolves again immediately, but at most once a second.
 //!
 //! The node itself may be among the origins. The relays recognize it by the id in its responses, never by its address.
 
@@ -38,7 +38,7 @@ const MAX_ORIGINS: usize = 256;
 
 /// The set of origins. Clones share it. The background task ends with the last clone.
 #[derive(Clone)]
-pub(crate) struct Origins {
+pub(crate) struct OriginSet {
     set: watch::Receiver<Arc<[SocketAddr]>>,
     refresh: Arc<Notify>,
 }
@@ -54,7 +54,7 @@ pub(crate) enum DiscoveryError {
     Resolver(#[from] ResolverError),
 }
 
-impl Origins {
+impl OriginSet {
     /// Starts to follow the configured origins on the current runtime.
     ///
     /// # Errors

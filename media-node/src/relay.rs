@@ -47,7 +47,7 @@ use media_engine::{Registry, Stream};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 
-use crate::discovery::Origins;
+use crate::discovery::OriginSet;
 use crate::response::Body;
 use crate::state::clients::Clients;
 use context::RelayContext;
@@ -73,7 +73,7 @@ impl Relay {
         settings: RelaySettings,
         registry: Registry,
         clients: Arc<Clients>,
-        origins: Option<Origins>,
+        origins: Option<OriginSet>,
         spawner: Spawner,
     ) -> Self {
         let context = RelayContext::new(settings, registry, clients, origins, spawner);
@@ -140,7 +140,7 @@ impl Relay {
     /// Returns whether this node can find what is published elsewhere: false on an edge that never knew an origin.
     pub(crate) fn found_origins(&self) -> bool {
         let origins = self.context.origins.as_ref();
-        self.context.settings.role == Role::Origin || origins.is_none_or(Origins::ever_known)
+        self.context.settings.role == Role::Origin || origins.is_none_or(OriginSet::ever_known)
     }
 
     /// Asks the edges that forward to this node to move to another origin.

@@ -11,7 +11,7 @@ use hickory_resolver::proto::rr::{Name, RData};
 use super::*;
 use dns_server::{DnsReply, DnsServer, FAST, LIMIT};
 
-async fn until(origins: &Origins, expected: &[&str]) {
+async fn until(origins: &OriginSet, expected: &[&str]) {
     let expected: Vec<SocketAddr> = expected.iter().map(|a| a.parse().unwrap()).collect();
     let mut set = origins.set.clone();
     let reached = timeout(LIMIT, set.wait_for(|set| **set == *expected)).await;
@@ -164,7 +164,7 @@ async fn list_may_mix_names_and_addresses() {
         addresses,
         ..Discovery::default()
     };
-    let origins = Origins::follow(
+    let origins = OriginSet::follow(
         OriginEntry::parse(&discovery).unwrap(),
         Some(dns.resolver()),
         FAST,
@@ -188,7 +188,7 @@ async fn list_may_mix_names_and_addresses() {
 #[tokio::test]
 async fn list_of_addresses_needs_no_name_server() {
     let addresses = vec!["127.0.0.1:9090".to_owned(), "127.0.0.1:9090".to_owned()];
-    let origins = Origins::start(&Discovery {
+    let origins = OriginSet::start(&Discovery {
         addresses,
         ..Discovery::default()
     })

@@ -24,7 +24,7 @@ const RANDOM_BITS: u32 = 12;
 /// encoder.
 ///
 /// An origin accepts the encoder even if no other origin replies. An edge that reaches no origin rejects it, because
-/// nobody else could watch the stream and the encoder would not notice. If the stream has viewers on the edge, the
+/// no other node could serve the stream and the encoder would not notice. If the stream has viewers on the edge, the
 /// encoder is accepted for them, and the stream is forwarded as soon as there is an origin.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use super::client::{ClientError, NodeConnection};
 use super::counters::RelayCounters;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::Grant;
-use crate::discovery::Origins;
+use crate::discovery::OriginSet;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 
 /// Starts a task on one of the node's workers.
@@ -33,7 +33,7 @@ pub(super) struct RelayContext {
     pub(super) settings: RelaySettings,
     pub(super) registry: Registry,
     /// `None`: the node is alone.
-    pub(super) origins: Option<Origins>,
+    pub(super) origins: Option<OriginSet>,
     pub(super) counters: RelayCounters,
     clients: Arc<Clients>,
     spawner: Spawner,
@@ -49,7 +49,7 @@ impl RelayContext {
         settings: RelaySettings,
         registry: Registry,
         clients: Arc<Clients>,
-        origins: Option<Origins>,
+        origins: Option<OriginSet>,
         spawner: Spawner,
     ) -> Self {
         let id = unique_id(&settings.name);

@@ -24,7 +24,7 @@ use super::announce::start_announcing;
 use super::context::RelayContext;
 use super::rejection::PublishRejection;
 use source::ForwardSource;
-use upstream::{Upstream, UpstreamEnd, UpstreamState};
+use upstream::{ForwardUpstream, UpstreamEnd, UpstreamState};
 
 /// Makes a publication known in the cluster while this lives.
 pub(crate) struct Forwarding {
@@ -160,7 +160,7 @@ impl ForwardTask {
     }
 
     /// Tries the origins until one accepts the stream.
-    async fn reach_origin(&self) -> Result<Upstream, NoUpstream> {
+    async fn reach_origin(&self) -> Result<ForwardUpstream, NoUpstream> {
         let key = self.source.stream.key();
         let mut backoff = self.source.context.backoff();
         let mut warned = false;
@@ -192,7 +192,7 @@ impl ForwardTask {
     }
 
     /// Stays with an origin until it is lost, and moves to another one while it drains.
-    async fn stay(&self, mut upstream: Upstream) -> UpstreamEnd {
+    async fn stay(&self, mut upstream: ForwardUpstream) -> UpstreamEnd {
         let retry = self.source.context.timeouts().forward.successor;
         loop {
             tokio::select! {
@@ -216,7 +216,7 @@ impl ForwardTask {
     }
 
     /// Returns another origin that accepts the stream and does not drain.
-    async fn successor(&self, upstream: &Upstream) -> Option<Upstream> {
+    async fn successor(&self, upstream: &ForwardUpstream) -> Option<ForwardUpstream> {
         let origins = self.source.context.ranked_origins(self.source.stream.key());
         let others = origins
             .into_iter()
@@ -230,7 +230,7 @@ impl ForwardTask {
         None
     }
 
-    fn open(&self, origin: SocketAddr) -> Upstream {
-        Upstream::open(self.source.clone(), origin)
+    fn open(&self, origin: SocketAddr) -> ForwardUpstream {
+        ForwardUpstream::open(self.source.clone(), origin)
     }
 }

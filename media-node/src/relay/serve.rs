@@ -19,7 +19,7 @@ use super::protocol::{
 use crate::response::{Body, json, text};
 use crate::state::clients::ClientRole;
 use forward::receive_forwarded;
-use request::{PeerNode, RequestError};
+use request::{PeerNode, RelayRequestError};
 
 /// Responds to a request of another node. `worker` is the one that runs the connection.
 pub(super) async fn serve(
@@ -30,7 +30,9 @@ pub(super) async fn serve(
     let path = request.uri().path().to_owned();
     match respond(context, request, worker).await {
         Ok(response) => response,
-        Err(RequestError::Conflict(reason)) => json(StatusCode::CONFLICT, &ConflictBody { reason }),
+        Err(RelayRequestError::Conflict(reason)) => {
+            json(StatusCode::CONFLICT, &ConflictBody { reason })
+        }
         Err(error) => {
             debug!(path, %error, "relay request refused");
             text(error.status(), &error.to_string())
@@ -42,7 +44,7 @@ async fn respond(
     context: &Arc<RelayContext>,
     request: Request<Incoming>,
     worker: usize,
-) -> Result<Response<Body>, RequestError> {
+) -> Result<Response<Body>, RelayRequestError> {
     let peer = PeerNode::of(&request);
     let parse = || Parameters::parse(request.uri().query().unwrap_or_default());
     match (request.uri().path(), request.method()) {
@@ -53,8 +55,8 @@ async fn respond(
             let parameters = parse()?;
             receive_forwarded(context, &parameters, &peer, request.into_body()).await
         }
-        (PUBLICATION | PULL | SUPERSEDE | FORWARD, _) => Err(RequestError::Method),
-        _ => Err(RequestError::NoPath),
+        (PUBLICATION | PULL | SUPERSEDE | FORWARD, _) => Err(RelayRequestError::Method),
+        _ => Err(RelayRequestError::NoPath),
     }
 }
 
@@ -102,11 +104,11 @@ fn pull(
     parameters: &Parameters,
     peer: &PeerNode,
     worker: usize,
-) -> Result<Response<Body>, RequestError> {
+) -> Result<Response<Body>, RelayRequestError> {
     let stream = context.registry.find(&parameters.key);
-    let stream = stream.ok_or(RequestError::NotPublished)?;
+    let stream = stream.ok_or(RelayRequestError::NotPublished)?;
     if !is_published(&stream.state()) {
-        return Err(RequestError::NotPublished);
+        return Err(RelayRequestError::NotPublished);
     }
     let start = match (parameters.epoch, parameters.sequence) {
         (Some(epoch), Some(sequence)) => Start::At(epoch, sequence),
@@ -130,8 +132,8 @@ fn pull(
 fn supersede(
     context: &RelayContext,
     parameters: &Parameters,
-) -> Result<Response<Body>, RequestError> {
-    let by = parameters.epoch.ok_or(RequestError::NoEpoch)?;
+) -> Result<Response<Body>, RelayRequestError> {
+    let by = parameters.epoch.ok_or(RelayRequestError::NoEpoch)?;
     let superseded = context.registry.supersede(&parameters.key, by);
     Ok(json(StatusCode::OK, &superseded))
 }

@@ -11,7 +11,7 @@ use super::timings::Timings;
 use super::workers::WorkerHandles;
 use crate::auth::{Auth, AuthError};
 use crate::delivery::finder::StreamFinder;
-use crate::discovery::Origins;
+use crate::discovery::OriginSet;
 use crate::http::{HttpContext, StreamList};
 use crate::internal::InternalContext;
 use crate::relay::{Relay, RelaySettings, Spawner};
@@ -48,7 +48,7 @@ impl NodeContext {
         config: NodeConfig,
         timings: Timings,
         workers: WorkerHandles,
-        origins: Option<Origins>,
+        origins: Option<OriginSet>,
     ) -> Result<Self, AuthError> {
         let config = Arc::new(config);
         let registry = Registry::new(engine_settings(&config, workers.count()));

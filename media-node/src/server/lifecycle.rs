@@ -18,7 +18,7 @@ use super::listener::{self, BindError};
 use super::timings::Timings;
 use super::workers::Workers;
 use super::{drain, open_files};
-use crate::discovery::Origins;
+use crate::discovery::OriginSet;
 use crate::state::clients::StopReason;
 
 /// Interval of the search for streams that have ended.
@@ -82,7 +82,7 @@ impl Node {
         let handles = workers.handles();
         let origins = match config.origins.is_empty() {
             true => None,
-            false => Some(handles.enter(|| Origins::start(&config.origins)))
+            false => Some(handles.enter(|| OriginSet::start(&config.origins)))
                 .transpose()
                 .map_err(BindError::origins)?,
         };

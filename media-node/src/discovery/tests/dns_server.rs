@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::super::Origins;
+use super::super::OriginSet;
 use super::super::entry::{OriginEntry, QueryInterval};
 use super::super::resolver::DnsResolver;
 
@@ -84,18 +84,18 @@ impl DnsServer {
     }
 
     /// Returns the origins of a Service.
-    pub(super) fn origins(&self, service: &str) -> Origins {
+    pub(super) fn origins(&self, service: &str) -> OriginSet {
         self.origins_every(FAST, service)
     }
 
     /// Returns the origins of a Service, resolved at this interval.
-    pub(super) fn origins_every(&self, interval: QueryInterval, service: &str) -> Origins {
+    pub(super) fn origins_every(&self, interval: QueryInterval, service: &str) -> OriginSet {
         let discovery = Discovery {
             service: Some(service.to_owned()),
             ..Discovery::default()
         };
         let entries = OriginEntry::parse(&discovery).unwrap();
-        Origins::follow(entries, Some(self.resolver()), interval)
+        OriginSet::follow(entries, Some(self.resolver()), interval)
     }
 
     /// Returns how many queries there were, given as record type and name.

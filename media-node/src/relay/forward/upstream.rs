@@ -26,7 +26,7 @@ use super::source::ForwardSource;
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
 /// One origin that gets the publication. Dropping it aborts the request.
-pub(super) struct Upstream {
+pub(super) struct ForwardUpstream {
     origin: SocketAddr,
     state: watch::Receiver<UpstreamState>,
     task: Option<JoinHandle<()>>,
@@ -54,7 +54,7 @@ pub(super) enum UpstreamEnd {
     Lost(String),
 }
 
-impl Upstream {
+impl ForwardUpstream {
     pub(super) fn open(source: ForwardSource, origin: SocketAddr) -> Self {
         let (sender, state) = watch::channel(UpstreamState::Opening);
         let finish = source.ended.child_token();
@@ -115,7 +115,7 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
+impl Drop for ForwardUpstream {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();

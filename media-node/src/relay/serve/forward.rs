@@ -15,7 +15,7 @@ use super::super::announce::start_announcing;
 use super::super::context::RelayContext;
 use super::super::intake::Intake;
 use super::super::protocol::{ConflictReason, Parameters};
-use super::request::{PeerNode, RequestError};
+use super::request::{PeerNode, RelayRequestError};
 use crate::response::{Body, json};
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
@@ -25,7 +25,7 @@ pub(super) async fn receive_forwarded(
     parameters: &Parameters,
     peer: &PeerNode,
     mut body: Incoming,
-) -> Result<Response<Body>, RequestError> {
+) -> Result<Response<Body>, RelayRequestError> {
     let received = receive(context, parameters, peer, &mut body).await;
     if received.is_err() {
         let limit = context.timeouts().intake.lingering_close;
@@ -43,10 +43,10 @@ async fn receive(
     parameters: &Parameters,
     peer: &PeerNode,
     body: &mut Incoming,
-) -> Result<u64, RequestError> {
-    let epoch = parameters.epoch.ok_or(RequestError::NoEpoch)?;
+) -> Result<u64, RelayRequestError> {
+    let epoch = parameters.epoch.ok_or(RelayRequestError::NoEpoch)?;
     if context.settings.role != Role::Origin {
-        return Err(RequestError::NotAnOrigin);
+        return Err(RelayRequestError::NotAnOrigin);
     }
     let publication = publish(context, parameters, epoch)?;
     let stream = publication.key().clone();
@@ -75,7 +75,7 @@ fn publish(
     context: &RelayContext,
     parameters: &Parameters,
     epoch: Epoch,
-) -> Result<Publication, RequestError> {
+) -> Result<Publication, RelayRequestError> {
     let reject = context.settings.stream.duplicate_publish == DuplicatePublish::Reject;
     let policy = match reject || parameters.reject {
         true => DuplicatePolicy::Reject,
@@ -87,9 +87,11 @@ fn publish(
         .registry
         .publish(&parameters.key, epoch, source, policy, now);
     published.map_err(|error| match error {
-        PublishError::AlreadyPublished => RequestError::Conflict(ConflictReason::AlreadyPublished),
-        PublishError::Superseded { .. } => RequestError::Conflict(ConflictReason::Superseded),
-        PublishError::TooManyStreams(error) => RequestError::TooManyStreams(error.to_string()),
+        PublishError::AlreadyPublished => {
+            RelayRequestError::Conflict(ConflictReason::AlreadyPublished)
+        }
+        PublishError::Superseded { .. } => RelayRequestError::Conflict(ConflictReason::Superseded),
+        PublishError::TooManyStreams(error) => RelayRequestError::TooManyStreams(error.to_string()),
     })
 }
 
@@ -99,7 +101,7 @@ async fn receive_body(
     client: &ClientGuard,
     intake: &mut Intake,
     body: &mut Incoming,
-) -> Result<(), RequestError> {
+) -> Result<(), RelayRequestError> {
     let settings = &context.settings;
     let limit = settings.stream.publish_idle_timeout() + settings.timeouts.intake.edge;
     let mut deadline = Instant::now() + limit;
@@ -108,7 +110,7 @@ async fn receive_body(
             frame = body.frame() => {
                 let data = match frame {
                     None => return Ok(()),
-                    Some(Err(error)) => return Err(RequestError::InvalidBody(error.to_string())),
+                    Some(Err(error)) => return Err(RelayRequestError::InvalidBody(error.to_string())),
                     Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 };
                 deadline = Instant::now() + limit;
@@ -118,26 +120,26 @@ async fn receive_body(
             }
             () = intake.seal_due() => intake.seal(),
             () = intake.superseded() => {
-                return Err(RequestError::Conflict(ConflictReason::Superseded));
+                return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
             }
-            () = disconnected(client) => return Err(RequestError::Disconnected),
-            () = sleep_until(deadline) => return Err(RequestError::Idle(limit)),
+            () = disconnected(client) => return Err(RelayRequestError::Disconnected),
+            () = sleep_until(deadline) => return Err(RelayRequestError::Idle(limit)),
         }
     }
 }
 
 /// Appends the received messages to the publication of `epoch`.
-fn append(epoch: Epoch, intake: &mut Intake) -> Result<(), RequestError> {
+fn append(epoch: Epoch, intake: &mut Intake) -> Result<(), RelayRequestError> {
     loop {
         match intake.append() {
             Ok(None) => return Ok(()),
             // The edge has a newer encoder, whose publication it forwards in another request.
             Ok(Some(newer)) if newer > epoch => {
-                return Err(RequestError::Conflict(ConflictReason::Superseded));
+                return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
             }
             // The edge's log may start with an earlier publication.
             Ok(Some(other)) => intake.skip(other < epoch),
-            Err(error) => return Err(RequestError::InvalidBody(error.to_string())),
+            Err(error) => return Err(RelayRequestError::InvalidBody(error.to_string())),
         }
     }
 }

@@ -27,7 +27,7 @@ impl PeerNode {
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
+pub(super) enum RelayRequestError {
     #[error(transparent)]
     Parameters(#[from] ParametersError),
     #[error("`epoch` is missing")]
@@ -52,7 +52,7 @@ pub(super) enum RequestError {
     Conflict(ConflictReason),
 }
 
-impl RequestError {
+impl RelayRequestError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Parameters(_) | Self::NoEpoch | Self::InvalidBody(_) => StatusCode::BAD_REQUEST,

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::encoder::RelayEncoder;
 use super::freezer::Freezer;
 use super::viewer::RelayViewer;
-use crate::discovery::Origins;
+use crate::discovery::OriginSet;
 use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
     SurveyTimeouts,
@@ -161,7 +161,7 @@ impl RelayNode {
             continuity: settings.stream.continuity(),
             ..EngineSettings::default()
         });
-        let origins = Origins::of(cluster.origins.subscribe());
+        let origins = OriginSet::of(cluster.origins.subscribe());
         let relay = Relay::new(
             settings,
             registry.clone(),

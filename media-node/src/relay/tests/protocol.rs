@@ -75,63 +75,22 @@ async fn invalid_request_gets_a_status() {
     let cluster = RelayCluster::new();
     let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
     let stream = "app=live&stream=a";
-    for (node, method, uri, status) in [
-        (
-            &origin,
-            Method::GET,
-            "/relay/v1/publication".to_owned(),
-            400,
-        ),
-        (
-            &origin,
-            Method::GET,
-            format!("/relay/v1/publication?{stream}&wait=x"),
-            400,
-        ),
-        (
-            &origin,
-            Method::GET,
-            format!("/relay/v1/publication?{stream}"),
-            404,
-        ),
-        (
-            &origin,
-            Method::GET,
-            format!("/relay/v1/pull?{stream}"),
-            404,
-        ),
-        (
-            &origin,
-            Method::POST,
-            format!("/relay/v1/pull?{stream}"),
-            405,
-        ),
-        (
-            &origin,
-            Method::POST,
-            format!("/relay/v1/forward?{stream}"),
-            400,
-        ),
-        (
-            &edge,
-            Method::POST,
-            format!("/relay/v1/forward?{stream}&epoch=1"),
-            403,
-        ),
-        (
-            &origin,
-            Method::POST,
-            format!("/relay/v1/supersede?{stream}"),
-            400,
-        ),
-        (
-            &origin,
-            Method::POST,
-            format!("/relay/v1/supersede?{stream}&epoch=1"),
-            200,
-        ),
-        (&origin, Method::GET, "/relay/v1/nothing".to_owned(), 404),
+    let of_stream = |path: &str| format!("{path}?{stream}");
+    let (get, post) = (Method::GET, Method::POST);
+    for (node, method, request, status) in [
+        (&origin, &get, "publication".to_owned(), 400),
+        (&origin, &get, of_stream("publication") + "&wait=x", 400),
+        (&origin, &get, of_stream("publication"), 404),
+        (&origin, &get, of_stream("pull"), 404),
+        (&origin, &post, of_stream("pull"), 405),
+        (&origin, &post, of_stream("forward"), 400),
+        (&edge, &post, of_stream("forward") + "&epoch=1", 403),
+        (&origin, &post, of_stream("supersede"), 400),
+        (&origin, &post, of_stream("supersede") + "&epoch=1", 200),
+        (&origin, &get, "nothing".to_owned(), 404),
     ] {
-        assert_eq!(send(node, method, &uri).await.as_u16(), status, "{uri}");
+        let uri = format!("/relay/v1/{request}");
+        let response = send(node, method.clone(), &uri).await;
+        assert_eq!(response.as_u16(), status, "{uri}");
     }
 }
