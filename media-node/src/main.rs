@@ -1,4 +1,4 @@
-//! `media-node --config FILE`: reads the configuration, opens the ports, serves until a signal, drains, exits 0.
+//! `media-node --config FILE`: reads the configuration, opens the ports, serves until a signal, drains, and exits with 0.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -12,25 +12,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Many threads allocate and free messages of very different sizes; musl's allocator, which the images have, is slow
-/// at that.
+/// Many threads allocate and free messages of very different sizes, which the allocator of musl in the images is slow at.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// An RTMP and HTTP-FLV streaming node.
+/// A live streaming server for RTMP, HTTP-FLV and WebSocket-FLV.
 ///
-/// Encoders publish to it and viewers play from it: rtmp://NODE:1935/live/livestream,
-/// http://NODE:8080/live/livestream.flv, ws://NODE:8080/live/livestream.flv, and a player page at http://NODE:8080/.
-/// An edge (role: edge) fetches what it lacks from its origins and forwards to them what is published to it.
+/// Encoders publish to it and viewers play from it: rtmp://HOST:1935/live/livestream,
+/// http://HOST:8080/live/livestream.flv, ws://HOST:8080/live/livestream.flv. The player page is at http://HOST:8080/.
+/// An edge (role: edge) pulls streams that it lacks from its origins, and forwards streams that are published to it.
 ///
-/// SIGTERM or SIGINT: drains (see `drain` in the configuration), then exits 0. A second one: exits at once.
+/// SIGTERM or SIGINT drains it (see `drain` in the configuration), then it exits with 0. A second one ends it immediately.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The configuration, a YAML file. Without it the node is an origin with all defaults.
+    /// Configuration, a YAML file. Without it the media node is an origin with all defaults.
     #[arg(long, value_name = "FILE", env = "MEDIA_NODE_CONFIG")]
     config: Option<PathBuf>,
-    /// Checks the configuration, prints it with all defaults filled in, and exits.
+    /// Validate the configuration, print it with all defaults, and exit.
     #[arg(long)]
     check: bool,
 }
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, whatever the causes are made of.
+            // One line, even where a cause has several.
             eprintln!("media-node: {}", format!("{error:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
@@ -56,7 +55,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     log_to_standard_error(&config.log)?;
-    // The workers have threads of their own; this one accepts and watches over them.
+    // The workers have their own threads. This one accepts connections.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -66,8 +65,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let node = Node::bind(config).await?;
     let signals = async {
         for token in [&drain, &stop] {
@@ -85,7 +84,7 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
 
 fn log_to_standard_error(settings: &LogSettings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.level).map_err(|error| {
-        // Its source says the same again.
+        // Without its source, which repeats the message.
         anyhow::anyhow!("log.level: {error}")
     })?;
     let log = tracing_subscriber::fmt()

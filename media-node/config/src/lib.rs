@@ -1,8 +1,8 @@
-//! The configuration file of a media node: one YAML document, every field with a default.
+//! Configuration file of a media node: one YAML document in which every field has a default.
 //!
-//! The operator writes it (into a ConfigMap, or for `livecluster local` straight into the node), the node reads it.
-//! [`StreamSettings`] and [`Limits`] are also part of the `LiveCluster` resource, so that a setting has one name, one
-//! default and one range wherever it is written.
+//! The operator writes it into a ConfigMap, and the media node reads it. `livecluster local` passes it in memory.
+//! [`StreamSettings`], [`Limits`] and [`LogSettings`] are also part of the `LiveCluster` resource, so that a setting has one
+//! name, one default and one range everywhere.
 
 mod auth;
 mod load;

@@ -1,4 +1,4 @@
-//! Reading, checking and writing the configuration: the only place that knows it is YAML.
+//! Reads, validates and writes the configuration. Only this module uses the YAML library.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 
 use crate::{AccessSettings, NodeConfig, StreamSettings};
 
-/// Why a configuration is not usable.
+/// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -21,9 +21,9 @@ pub enum ConfigError {
     OutOfRange {
         /// Path of the field, such as `stream.lingerSeconds`.
         field: &'static str,
-        /// What was written.
+        /// Its value.
         value: u32,
-        /// What may be written.
+        /// Allowed values.
         allowed: RangeInclusive<u32>,
     },
     /// A field of `auth` is wrong.
@@ -36,19 +36,19 @@ pub enum ConfigError {
         /// What may be written.
         reason: &'static str,
     },
-    /// Two fields contradict each other.
+    /// Fields contradict each other.
     #[error("{0}")]
     Contradiction(&'static str),
 }
 
 impl From<serde_yaml::Error> for ConfigError {
-    /// As text: the library's errors say all there is to say at once, and as a source it would be said twice.
+    /// Keeps only the text, which includes the library's own causes. As a source it would be printed twice.
     fn from(error: serde_yaml::Error) -> Self {
         Self::Parse(error.to_string())
     }
 }
 
-/// Reads and checks a configuration file.
+/// Reads and validates a configuration file.
 ///
 /// # Errors
 /// See [`ConfigError`]; the message names the field, but not the file.
@@ -56,7 +56,7 @@ pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
     parse(&std::fs::read_to_string(path)?)
 }
 
-/// Reads and checks a configuration.
+/// Reads and validates a configuration.
 ///
 /// # Errors
 /// See [`ConfigError`]; the message names the field.
@@ -66,22 +66,22 @@ pub fn parse(text: &str) -> Result<NodeConfig, ConfigError> {
     } else {
         serde_yaml::from_str(text)?
     };
-    check(&config)?;
+    validate(&config)?;
     Ok(config)
 }
 
 /// Writes a configuration as the YAML that [`parse`] reads.
 ///
 /// # Errors
-/// Only if the YAML library fails, which it does not for these types.
+/// When the YAML library fails, which it does not for these types.
 pub fn render(config: &NodeConfig) -> Result<String, ConfigError> {
     Ok(serde_yaml::to_string(config)?)
 }
 
-/// Writes what differs from the default configuration, as YAML that [`parse`] reads.
+/// Writes the fields that differ from the default configuration, as the YAML that [`parse`] reads.
 ///
-/// The file stays the same when a later version has more settings, and an earlier version reads it as long as nobody
-/// uses them.
+/// The file stays the same when a later version has more settings, and an earlier version reads it as long as none of them
+/// is set.
 ///
 /// # Errors
 /// As [`render`].
@@ -91,7 +91,7 @@ pub fn render_changes(config: &NodeConfig) -> Result<String, ConfigError> {
     Ok(serde_yaml::to_string(&changes)?)
 }
 
-/// The entries of `value` that `defaults` does not have.
+/// Returns the entries of `value` that differ from `defaults`.
 fn changes(value: Value, defaults: &Value) -> Value {
     let (Value::Mapping(entries), Value::Mapping(defaults)) = (&value, defaults) else {
         return value;
@@ -111,10 +111,10 @@ fn changes(value: Value, defaults: &Value) -> Value {
         .into()
 }
 
-fn check(config: &NodeConfig) -> Result<(), ConfigError> {
-    let ranges = of_streams(&config.stream)
+fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
+    let ranges = stream_ranges(&config.stream)
         .into_iter()
-        .chain(of_nodes(config));
+        .chain(node_ranges(config));
     for (field, value, allowed) in ranges {
         if !allowed.contains(&value) {
             return Err(ConfigError::OutOfRange {
@@ -126,20 +126,20 @@ fn check(config: &NodeConfig) -> Result<(), ConfigError> {
     }
     if config.origins.service.is_some() && !config.origins.addresses.is_empty() {
         return Err(ConfigError::Contradiction(
-            "origins: give either service or addresses, not both",
+            "origins: set either service or addresses, not both",
         ));
     }
     if config.role == crate::Role::Edge && config.origins.is_empty() {
         return Err(ConfigError::Contradiction(
-            "origins: an edge needs its origins, by service or by addresses",
+            "origins: an edge needs origins, set service or addresses",
         ));
     }
-    check_access("publish", &config.auth.publish)?;
-    check_access("play", &config.auth.play)
+    validate_access("publish", &config.auth.publish)?;
+    validate_access("play", &config.auth.play)
 }
 
 /// Checks what the types do not: the media node checks addresses and files when it opens them.
-fn check_access(action: &'static str, access: &AccessSettings) -> Result<(), ConfigError> {
+fn validate_access(action: &'static str, access: &AccessSettings) -> Result<(), ConfigError> {
     let invalid = |field, reason| ConfigError::Access {
         action,
         field,
@@ -172,7 +172,7 @@ fn check_access(action: &'static str, access: &AccessSettings) -> Result<(), Con
 /// A field, its value and its range.
 type Ranged = (&'static str, u32, RangeInclusive<u32>);
 
-fn of_streams(stream: &StreamSettings) -> [Ranged; 8] {
+fn stream_ranges(stream: &StreamSettings) -> [Ranged; 8] {
     [
         (
             "stream.publishIdleTimeoutSeconds",
@@ -205,7 +205,7 @@ fn of_streams(stream: &StreamSettings) -> [Ranged; 8] {
     ]
 }
 
-fn of_nodes(config: &NodeConfig) -> [Ranged; 8] {
+fn node_ranges(config: &NodeConfig) -> [Ranged; 8] {
     let limits = &config.limits;
     let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
     [
@@ -245,12 +245,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_file_is_an_origin_that_is_alone() {
+    fn empty_file_is_the_default_configuration() {
         assert_eq!(parse("").unwrap(), NodeConfig::default());
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn rendered_configuration_is_read_back() {
         let mut config = NodeConfig {
             role: crate::Role::Edge,
             ..NodeConfig::default()
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_are_written_and_read_back() {
+    fn only_changes_are_rendered_and_read_back() {
         let mut config = NodeConfig {
             vhosts: vec!["a.example".to_owned()],
             ..NodeConfig::default()
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_field_is_named() {
+    fn unknown_field_is_named() {
         let error = parse("stream: {lingerSecond: 3}").unwrap_err().to_string();
         assert!(
             error.contains("lingerSecond") && error.contains("lingerSeconds"),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_out_of_range_is_named_with_its_range() {
+    fn number_out_of_range_is_named_with_its_range() {
         let error = parse("limits: {maxStreams: 0}").unwrap_err().to_string();
         assert_eq!(
             error,
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edge_without_origins_is_refused() {
+    fn edge_without_origins_is_refused() {
         let error = parse("role: edge").unwrap_err().to_string();
         assert!(error.starts_with("origins:"), "{error}");
     }

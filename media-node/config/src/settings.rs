@@ -1,4 +1,6 @@
-//! The fields of the configuration, their defaults and their ranges.
+//! Fields of the configuration, their defaults and their ranges.
+//!
+//! The docs of the types with `JsonSchema` are descriptions of the `LiveCluster` resource. There, a running media node is a Pod.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,29 +10,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::AuthSettings;
 
-/// Everything a media node is told at its start.
+/// Configuration of a media node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct NodeConfig {
-    /// What the node does with a stream that is published to it.
+    /// What the media node does with a stream that is published to it.
     pub role: Role,
-    /// The node's name in logs, metrics and the API; the host's name when empty.
+    /// Instance name in logs and the API. Empty: the host's name.
     pub name: String,
-    /// Threads that serve viewers; 0 is one for each core.
+    /// Worker threads. 0: one for each core.
     pub workers: usize,
-    /// The addresses that the node listens on.
+    /// Addresses that the media node listens on.
     pub listen: Listen,
-    /// Where the origins are. Empty: the node is alone and serves what is published to it.
+    /// Discovery of the origins. Empty: the media node serves only what is published to it.
     pub origins: Discovery,
-    /// Host names that have streams of their own. Any other host name, and none, means the default virtual host.
+    /// Virtual hosts: host names with streams of their own. Any other host name, or none, is the default virtual host.
     pub vhosts: Vec<String>,
-    /// How streams behave.
+    /// Behaviour of streams.
     pub stream: StreamSettings,
-    /// What the node refuses.
+    /// Limits that protect the media node.
     pub limits: Limits,
-    /// How the node goes away.
+    /// Drain after SIGTERM.
     pub drain: DrainSettings,
-    /// What the node writes to standard error.
+    /// Log on standard error.
     pub log: LogSettings,
     /// The HTTP port.
     pub http: HttpSettings,
@@ -38,18 +40,18 @@ pub struct NodeConfig {
     pub auth: AuthSettings,
 }
 
-/// What a node does with a stream that is published to it.
+/// What a media node does with a stream that is published to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
-    /// Keeps it, and answers for it to the other nodes.
+    /// Serves it to other media nodes.
     #[default]
     Origin,
     /// Forwards it to an origin.
     Edge,
 }
 
-/// The three ports of a node.
+/// Addresses of the three ports of a media node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Listen {
@@ -57,7 +59,7 @@ pub struct Listen {
     pub rtmp: SocketAddr,
     /// HTTP-FLV, WebSocket-FLV and the player page.
     pub http: SocketAddr,
-    /// Metrics, probes, API and the other nodes' relays: never for the public.
+    /// Metrics, probes, API and relays. Must not be public.
     pub internal: SocketAddr,
 }
 
@@ -72,62 +74,62 @@ impl Default for Listen {
     }
 }
 
-/// How the origins are found: by a Service's DNS name, or by a list.
+/// Discovery of the origins: by the DNS name of a Service, or by a list of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Discovery {
-    /// DNS name of the origins' headless Service: SRV records of its port `internal` where there are any, else all of
-    /// its A and AAAA records.
+    /// DNS name of the origins' headless Service. The SRV records of its port `internal` are used if there are any, else all
+    /// of its A and AAAA records.
     pub service: Option<String>,
-    /// The origins' internal port, for names without SRV records; 9090 when absent.
+    /// Internal port of the origins, for names without SRV records. Default: 9090.
     pub port: Option<u16>,
     /// Addresses of the origins' internal ports, `HOST:PORT`, instead of a Service.
     pub addresses: Vec<String>,
 }
 
 impl Discovery {
-    /// Whether any origin is configured.
+    /// Returns whether no origin is configured.
     pub fn is_empty(&self) -> bool {
         self.service.is_none() && self.addresses.is_empty()
     }
 
-    /// The internal port of an origin that is known by its address only.
+    /// Returns the internal port of an origin whose name has no SRV records.
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(9090)
     }
 }
 
-/// How streams behave.
+/// Behaviour of streams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct StreamSettings {
-    /// What happens to a second publisher of a stream: `takeover` closes the first one, `reject` refuses the second
-    /// with `NetStream.Publish.BadName`.
+    /// Policy for a second publisher of a stream: `takeover` disconnects the first one, `reject` refuses the second one with
+    /// `NetStream.Publish.BadName`.
     pub duplicate_publish: DuplicatePublish,
-    /// Seconds without a message after which a publisher is closed.
+    /// Seconds without a message after which a publisher is disconnected.
     #[schemars(range(min = 1, max = 3600))]
     pub publish_idle_timeout_seconds: u32,
-    /// Seconds that a viewer waits for a stream that is not there, before it gets a 404 or
+    /// Seconds that a viewer waits for a stream that does not exist before it gets a 404 or
     /// `NetStream.Play.StreamNotFound`.
     #[schemars(range(min = 0, max = 60))]
     pub play_wait_seconds: u32,
-    /// Seconds that viewers stay connected after their stream's publisher is gone, waiting for it to come back.
+    /// Seconds that viewers stay connected after the stream's publisher has disconnected, in case it reconnects.
     #[schemars(range(min = 0, max = 3600))]
     pub continuity_seconds: u32,
-    /// Seconds that a relayed stream is kept after its last viewer left.
+    /// Seconds that a stream continues to be pulled from another Pod after its last viewer has disconnected.
     #[schemars(range(min = 0, max = 3600))]
     pub linger_seconds: u32,
-    /// Seconds of media that a stream keeps for viewers that fall behind, beside the newest group of pictures.
+    /// Seconds of media that a stream buffers for viewers that lag, in addition to the newest group of pictures (GOP).
     #[schemars(range(min = 1, max = 60))]
     pub window_seconds: u32,
-    /// Mebibytes of media that a stream keeps at most.
+    /// Maximum amount of media that a stream buffers, in mebibytes.
     #[schemars(range(min = 1, max = 1024))]
     pub window_max_mebibytes: u32,
-    /// Microseconds by which each viewer of the node lengthens the pulse, the time over which messages are collected
-    /// into one write for each viewer. 0 writes every message at once.
+    /// Microseconds by which each viewer of a Pod lengthens the pulse, the interval over which messages are collected into
+    /// one write for each viewer. 0 writes every message immediately.
     #[schemars(range(min = 0, max = 1000))]
     pub pulse_microseconds_per_viewer: u32,
-    /// Milliseconds that the pulse never exceeds.
+    /// Maximum length of the pulse, in milliseconds.
     #[schemars(range(min = 0, max = 1000))]
     pub pulse_max_milliseconds: u32,
 }
@@ -149,75 +151,76 @@ impl Default for StreamSettings {
 }
 
 impl StreamSettings {
-    /// Time without a message after which a publisher is closed.
+    /// Returns the time without a message after which a publisher is disconnected.
     pub fn publish_idle_timeout(&self) -> Duration {
         Duration::from_secs(self.publish_idle_timeout_seconds.into())
     }
 
-    /// Time that a viewer waits for a stream that is not there.
+    /// Returns the time that a viewer waits for a stream that does not exist.
     pub fn play_wait(&self) -> Duration {
         Duration::from_secs(self.play_wait_seconds.into())
     }
 
-    /// Time that viewers stay after their publisher is gone.
+    /// Returns the time that viewers stay connected without a publisher.
     pub fn continuity(&self) -> Duration {
         Duration::from_secs(self.continuity_seconds.into())
     }
 
-    /// Time that a relayed stream is kept without viewers.
+    /// Returns the time that a stream continues to be pulled without viewers.
     pub fn linger(&self) -> Duration {
         Duration::from_secs(self.linger_seconds.into())
     }
 
-    /// Span of media that a stream keeps.
+    /// Returns the span of media that a stream buffers.
     pub fn window(&self) -> Duration {
         Duration::from_secs(self.window_seconds.into())
     }
 
-    /// Bytes of media that a stream keeps at most.
+    /// Returns the maximum amount of media that a stream buffers, in bytes.
     pub fn window_max_bytes(&self) -> usize {
         usize::try_from(self.window_max_mebibytes).map_or(usize::MAX, |n| n.saturating_mul(1 << 20))
     }
 
-    /// Time that each viewer adds to the pulse.
+    /// Returns the time that each viewer adds to the pulse.
     pub fn pulse_per_viewer(&self) -> Duration {
         Duration::from_micros(self.pulse_microseconds_per_viewer.into())
     }
 
-    /// The longest pulse.
+    /// Returns the maximum length of the pulse.
     pub fn pulse_max(&self) -> Duration {
         Duration::from_millis(self.pulse_max_milliseconds.into())
     }
 }
 
-/// What happens to a second publisher of a stream.
+/// Policy for a second publisher of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum DuplicatePublish {
-    /// The first one is closed: it is most likely dead without knowing.
+    /// Disconnects the first publisher, whose connection is most likely dead.
     #[default]
     Takeover,
-    /// The second one is refused.
+    /// Refuses the second publisher.
     Reject,
 }
 
-/// What a node refuses.
+/// Limits that protect a media node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Limits {
-    /// Connections on the RTMP and HTTP ports together; a further one is refused with HTTP 503 or an RTMP error.
+    /// Maximum number of connections on the RTMP and HTTP ports of a Pod together. Further ones are refused with HTTP status 503 or
+    /// an RTMP error.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
-    /// Streams that a node knows at one time.
+    /// Maximum number of streams on a Pod.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_streams: u32,
-    /// Mebibytes of the largest RTMP message.
+    /// Maximum size of an RTMP message, in mebibytes.
     #[schemars(range(min = 1, max = 16))]
     pub max_message_mebibytes: u32,
-    /// Seconds that a connection has for its handshake and its first command or request.
+    /// Seconds that a connection may take for its handshake and its first command or request.
     #[schemars(range(min = 1, max = 60))]
     pub handshake_timeout_seconds: u32,
-    /// Seconds that a viewer may take no byte at all before it is closed.
+    /// Seconds that a viewer may accept no byte before it is disconnected.
     #[schemars(range(min = 1, max = 600))]
     pub stall_timeout_seconds: u32,
 }
@@ -235,30 +238,30 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of the largest RTMP message.
+    /// Returns the maximum size of an RTMP message, in bytes.
     pub fn max_message_bytes(&self) -> usize {
         usize::try_from(self.max_message_mebibytes)
             .map_or(usize::MAX, |n| n.saturating_mul(1 << 20))
     }
 
-    /// Time for handshake and first command.
+    /// Returns the time for the handshake and the first command or request.
     pub fn handshake_timeout(&self) -> Duration {
         Duration::from_secs(self.handshake_timeout_seconds.into())
     }
 
-    /// Time that a viewer may take no byte.
+    /// Returns the time that a viewer may accept no byte.
     pub fn stall_timeout(&self) -> Duration {
         Duration::from_secs(self.stall_timeout_seconds.into())
     }
 }
 
-/// How a node goes away after SIGTERM.
+/// Drain of a media node after SIGTERM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct DrainSettings {
-    /// Seconds that new connections are still accepted, until every client knows that the node is leaving.
+    /// Seconds that new connections are still accepted, until load balancers send no more of them.
     pub accept_seconds: u32,
-    /// Seconds from the signal to the exit at the latest; before that the node leaves as soon as it is idle.
+    /// Maximum number of seconds from the signal to the exit. The media node exits earlier when no client is left.
     pub timeout_seconds: u32,
 }
 
@@ -272,12 +275,12 @@ impl Default for DrainSettings {
 }
 
 impl DrainSettings {
-    /// Time that new connections are still accepted.
+    /// Returns the time that new connections are still accepted.
     pub fn accept(&self) -> Duration {
         Duration::from_secs(self.accept_seconds.into())
     }
 
-    /// Time from the signal to the exit at the latest.
+    /// Returns the maximum time from the signal to the exit.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.into())
     }
@@ -318,11 +321,11 @@ impl Default for CorsSettings {
     }
 }
 
-/// What a node writes to standard error.
+/// Log of a media node on standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct LogSettings {
-    /// One line of text or one JSON object for each event.
+    /// Format of a log line: `text`, or `json` with one object for each line.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,media_node::relay=debug`.
     #[schemars(length(min = 1, max = 1024))]
@@ -338,13 +341,13 @@ impl Default for LogSettings {
     }
 }
 
-/// The form of log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// For log collectors.
+    /// JSON for log collectors.
     Json,
 }
