@@ -20,7 +20,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, Wire, request, soon, until};
+use crate::support::{
+    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, request, within_deadline,
+};
 
 const FAST: Duration = Duration::from_millis(50);
 
@@ -29,7 +31,7 @@ async fn start(change: impl FnOnce(&mut NodeConfig)) -> TestNode {
         key_poll: FAST,
         ..Timings::default()
     };
-    TestNode::with_timings(change, timings).await
+    TestNode::with_timings(timings, change).await
 }
 
 fn keys(folder: &Path) -> AccessSettings {
@@ -111,7 +113,7 @@ async fn rotated_key_counts_and_the_removed_one_disconnects() {
     let mut old = publish(&node, "live/a?key=old").await;
     let mut other = publish(&node, "live/b?key=stays").await;
     fs::write(folder.path().join("live.a"), "old\nnew").unwrap();
-    until("the new key", || async {
+    eventually("the new key", || async {
         let started = Publisher::try_start(node.addresses.rtmp, "live/a?key=new").await;
         started.is_ok()
     })
@@ -120,7 +122,7 @@ async fn rotated_key_counts_and_the_removed_one_disconnects() {
     old.0.closed_with().await;
     let mut old = publish(&node, "live/a?key=old").await;
     fs::write(folder.path().join("live.a"), "new").unwrap();
-    let error = soon("the end of the old key", old.0.closed_with()).await;
+    let error = within_deadline("the end of the old key", old.0.closed_with()).await;
     assert_eq!(error.unwrap().code, "NetStream.Publish.Failed");
     let refused = publish_error(&node, "live/a?key=old").await;
     assert_eq!(refused.0, "NetStream.Publish.Denied");
@@ -144,19 +146,20 @@ async fn protected_playing_needs_a_key_in_every_protocol() {
     );
     let refused = RtmpViewer::try_start(node.addresses.rtmp, "live/a").await;
     assert_eq!(refused.err().unwrap().code, "NetStream.Play.Failed");
-    let mut wire = Wire::connect(node.addresses.http).await;
-    wire.send(
-        "GET /live/a.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    let mut connection = RawConnection::connect(node.addresses.http).await;
+    connection
+        .send(
+            "GET /live/a.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-    )
-    .await;
-    assert_eq!(wire.answer(true).await.status, 401);
+        )
+        .await;
+    assert_eq!(connection.response(true).await.status, 401);
 
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv?key=viewers").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a?key=viewers").await;
     assert!(flv.numbered().await.is_some() && rtmp.numbered().await.is_some());
     fs::write(folder.path().join("live"), "others").unwrap();
-    soon("the end of the key's viewers", async {
+    within_deadline("the end of the key's viewers", async {
         while rtmp.next().await.is_some() {}
         while flv.next().await.is_some() {}
     })
@@ -175,7 +178,7 @@ async fn list_and_page_need_a_credential_and_show_what_it_opens() {
     for (key, streams) in [("one", vec!["a"]), ("all", vec!["a", "b"])] {
         assert_eq!(play_status(&node, &format!("/?key={key}")).await.0, 200);
         let path = format!("/streams.json?key={key}");
-        until("all streams of the list", || async {
+        eventually("all streams of the list", || async {
             let answer = request(node.addresses.http, "GET", &path).await;
             let list: Value = serde_json::from_slice(&answer.body).unwrap();
             let entries = list["streams"].as_array().unwrap();
@@ -274,13 +277,14 @@ async fn token_publishes_and_plays_what_its_claim_lists() {
     let none = publish_error(&node, &format!("live/a?token={}", token("none", claims))).await;
     assert_eq!(none.1, "the token is not valid");
 
-    let mut wire = Wire::connect(node.addresses.http).await;
+    let mut connection = RawConnection::connect(node.addresses.http).await;
     let authorization = format!("Authorization: Bearer {good}\r\n");
-    wire.send(format!(
-        "GET /live/a.flv HTTP/1.1\r\nHost: h\r\n{authorization}\r\n"
-    ))
-    .await;
-    assert_eq!(wire.head().await.status, 200);
+    connection
+        .send(format!(
+            "GET /live/a.flv HTTP/1.1\r\nHost: h\r\n{authorization}\r\n"
+        ))
+        .await;
+    assert_eq!(connection.response_header().await.status, 200);
     let claim = play_status(&node, &format!("/other/a.flv?token={good}")).await;
     assert_eq!(claim, (403, "claim".into()));
 }
@@ -346,7 +350,7 @@ async fn hook_is_asked_before_the_start_and_told_of_every_end() {
     publisher.finish().await;
     let _until_the_end = publish(&node, "live/b?pass=1").await;
     node.stop.cancel();
-    node.gone().await;
+    node.ended().await;
 
     let mut callbacks = Vec::new();
     while let Ok(Some(callback)) = tokio::time::timeout(FAST, received.recv()).await {
@@ -423,12 +427,13 @@ async fn pages_of_sites_that_are_not_listed_get_no_access() {
     })
     .await;
     let ask = async |method: &str, origin: &str, more: &str| {
-        let mut wire = Wire::connect(node.addresses.http).await;
-        wire.send(format!(
-            "{method} /live/a.flv HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{more}\r\n"
-        ))
-        .await;
-        let answer = wire.answer(method != "OPTIONS").await;
+        let mut connection = RawConnection::connect(node.addresses.http).await;
+        connection
+            .send(format!(
+                "{method} /live/a.flv HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{more}\r\n"
+            ))
+            .await;
+        let answer = connection.response(method != "OPTIONS").await;
         let allowed = answer.header("access-control-allow-origin");
         let private = answer.header("access-control-allow-private-network");
         (answer.status, allowed.map(str::to_owned), private.is_some())

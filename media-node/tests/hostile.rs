@@ -1,8 +1,8 @@
-//! Bytes that are no protocol of ours harm nobody else.
+//! Invalid bytes on every port do not affect other clients.
 
-use crate::support::{FlvViewer, Publisher, TestNode, Wire};
+use crate::support::{FlvViewer, Publisher, RawConnection, TestNode};
 
-/// Not random, so that a failure comes again.
+/// Returns pseudo-random bytes, the same in every run, so that a failure is reproducible.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed | 1;
     let bytes = std::iter::repeat_with(|| {
@@ -15,7 +15,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn garbage_on_every_port_ends_in_a_closed_connection_and_others_go_on() {
+async fn garbage_on_every_port_closes_its_connection_only() {
     let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 1).await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
@@ -30,10 +30,10 @@ async fn garbage_on_every_port_ends_in_a_closed_connection_and_others_go_on() {
     ] {
         for seed in 0..20 {
             attacks.spawn(async move {
-                let mut wire = Wire::connect(port).await;
+                let mut connection = RawConnection::connect(port).await;
                 let mut bytes = noise(seed * 7919 + 1, 20_000);
                 match seed % 4 {
-                    // A handshake that is one, and garbage after it.
+                    // A valid handshake version, and garbage after it.
                     0 => bytes[0] = 3,
                     1 => bytes
                         .splice(0..0, *b"GET /live/a.flv HTTP/1.1\r\n")
@@ -43,20 +43,17 @@ async fn garbage_on_every_port_ends_in_a_closed_connection_and_others_go_on() {
                         .for_each(drop),
                     _ => {}
                 }
-                wire.send(&bytes).await;
-                wire.rest().await;
+                connection.send(&bytes).await;
+                connection.rest().await;
             });
         }
     }
     publisher.send_group(10).await;
-    while attacks
-        .join_next()
-        .await
-        .is_some_and(|attack| attack.is_ok())
-    {}
+    while let Some(attack) = attacks.join_next().await {
+        attack.expect("a closed connection");
+    }
     publisher.send_group(20).await;
     for number in 0..30 {
         assert_eq!(viewer.numbered().await.unwrap().0, number);
     }
-    assert!(attacks.is_empty());
 }

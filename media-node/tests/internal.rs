@@ -1,9 +1,9 @@
 //! The internal port.
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, request, until};
+use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, eventually, request};
 
 #[tokio::test]
-async fn clients_and_streams_are_listed_with_what_they_do() {
+async fn api_lists_clients_and_streams() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a?token=secret").await;
     publisher.send_headers().await;
@@ -68,7 +68,7 @@ async fn clients_and_streams_are_listed_with_what_they_do() {
 }
 
 #[tokio::test]
-async fn a_client_is_let_go_by_its_number() {
+async fn client_is_disconnected_through_the_api() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
@@ -86,7 +86,7 @@ async fn a_client_is_let_go_by_its_number() {
     }
     while viewer.next().await.is_some() {}
     assert!(publisher.0.closed_with().await.is_some());
-    until("no clients", || async {
+    eventually("no clients", || async {
         node.api("/api/v1/clients").await == serde_json::json!([])
     })
     .await;
@@ -99,7 +99,7 @@ async fn a_client_is_let_go_by_its_number() {
 }
 
 #[tokio::test]
-async fn an_edge_without_origins_lives_and_is_not_ready() {
+async fn edge_without_origins_is_alive_and_not_ready() {
     let edge = TestNode::with(|config| {
         config.role = media_config::Role::Edge;
         // An invalid name is never queried, so that the test needs no name server.
@@ -116,7 +116,7 @@ async fn an_edge_without_origins_lives_and_is_not_ready() {
 }
 
 #[tokio::test]
-async fn probes_metrics_and_what_is_not_there() {
+async fn internal_port_serves_probes_and_metrics_only() {
     let node = TestNode::start().await;
     let ask = async |method, path| request(node.addresses.internal, method, path).await;
     assert_eq!(ask("GET", "/livez").await.status, 200);
@@ -124,7 +124,7 @@ async fn probes_metrics_and_what_is_not_there() {
     assert_eq!(ask("POST", "/readyz").await.status, 405);
     assert_eq!(ask("GET", "/api/v1/clients/1").await.status, 405);
     assert_eq!(ask("GET", "/live/a.flv").await.status, 404);
-    let metrics = ask("GET", "/metrics").await;
+    let metrics = node.metrics().await;
     for name in [
         "live_connections 0",
         "live_streams 0",
@@ -132,6 +132,6 @@ async fn probes_metrics_and_what_is_not_there() {
         "live_build_info{",
         "process_resident_memory_bytes",
     ] {
-        assert!(metrics.text().contains(name), "{name}: {}", metrics.text());
+        assert!(metrics.contains(name), "{name}: {metrics}");
     }
 }

@@ -1,18 +1,18 @@
-//! Whoever comes late sees something at once.
+//! Viewers that join a running stream.
 
 use media_wire::MediaKind;
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, number, picture};
+use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, interframe, number};
 
 #[tokio::test]
-async fn a_late_viewer_gets_the_headers_and_then_the_newest_group() {
+async fn late_viewer_starts_at_the_newest_keyframe_after_the_init_data() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
     for group in 0..3 {
         publisher.send_group(group * 10).await;
     }
-    // All of it is in the log once the last picture is seen.
+    // The log is complete once a viewer has the last frame.
     let mut witness = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     while witness.numbered().await.unwrap().0 < 29 {}
 
@@ -47,7 +47,7 @@ async fn a_late_viewer_gets_the_headers_and_then_the_newest_group() {
     }
     let tracks = flv.tracks.unwrap();
     assert_eq!((tracks.audio, tracks.video), (true, true));
-    publisher.send([picture(30, 1200, 10)]).await;
+    publisher.send([interframe(30, 1200, 10)]).await;
     while flv.numbered().await.unwrap().0 < 30 {}
     while rtmp.numbered().await.unwrap().0 < 30 {}
 }

@@ -1,11 +1,16 @@
-//! What is too much, too long or too slow is refused with a reason.
+//! Limits: too many connections and streams, too large and too slow requests.
+
+use std::time::Duration;
+
+use media_node::Timings;
 
 use crate::support::{
-    FlvViewer, Publisher, RtmpViewer, TestNode, Wire, keyframe, request, soon, until,
+    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, keyframe, request,
+    within_deadline,
 };
 
 #[tokio::test]
-async fn a_connection_over_the_limit_is_told_so() {
+async fn connection_over_the_limit_is_refused_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_connections = 2).await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
@@ -27,25 +32,23 @@ async fn a_connection_over_the_limit_is_told_so() {
     );
 
     drop(viewer);
-    until("a free place", || async {
+    eventually("a free connection", || async {
         request(node.addresses.http, "HEAD", "/live/a.flv")
             .await
             .status
             == 200
     })
     .await;
-    let metrics = request(node.addresses.internal, "GET", "/metrics").await;
-    assert!(
-        metrics
-            .text()
-            .contains("live_connections_refused_total{reason=\"limit\"}"),
-        "{}",
-        metrics.text()
-    );
+    let metrics = node.metrics().await;
+    let refused = "live_connections_refused_total{reason=\"limit\"} ";
+    let refused = metrics.lines().find_map(|line| line.strip_prefix(refused));
+    // Both of the refused ones, and those that were refused before the viewer's connection ended.
+    let refused: u64 = refused.expect("the metric").parse().unwrap();
+    assert!(refused >= 2, "{metrics}");
 }
 
 #[tokio::test]
-async fn a_stream_over_the_limit_is_told_so() {
+async fn stream_over_the_limit_is_refused_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_streams = 1).await;
     let _first = Publisher::start(node.addresses.rtmp, "live/a").await;
     let refused = Publisher::try_start(node.addresses.rtmp, "live/b")
@@ -56,7 +59,7 @@ async fn a_stream_over_the_limit_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_silent_encoder_is_closed() {
+async fn silent_encoder_is_disconnected() {
     let node = TestNode::with(|config| config.stream.publish_idle_timeout_seconds = 1).await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
@@ -69,13 +72,13 @@ async fn a_silent_encoder_is_closed() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_takes_nothing_is_closed() {
+async fn stalled_viewer_is_disconnected() {
     let node = TestNode::with(|config| config.limits.stall_timeout_seconds = 1).await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
     publisher.send_group(0).await;
     let _viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
-    soon("the end of the viewer", async {
+    within_deadline("the end of the viewer", async {
         for number in 10.. {
             publisher
                 .send([keyframe(number, number * 40, 1_000_000)])
@@ -86,43 +89,53 @@ async fn a_viewer_that_takes_nothing_is_closed() {
         }
     })
     .await;
-    let metrics = request(node.addresses.internal, "GET", "/metrics").await;
+    let metrics = node.metrics().await;
     assert!(
-        metrics.text().contains("live_viewers_stalled_total 1"),
-        "{}",
-        metrics.text()
+        metrics.contains("live_viewers_stalled_total 1"),
+        "{metrics}"
     );
 }
 
 #[tokio::test]
-async fn who_says_nothing_or_half_of_it_is_closed() {
-    let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 1).await;
-    let mut silent_rtmp = Wire::connect(node.addresses.rtmp).await;
-    let mut half_rtmp = Wire::connect(node.addresses.rtmp).await;
+async fn silent_and_incomplete_requests_are_closed() {
+    let timings = Timings {
+        internal_header_timeout: Duration::from_secs(1),
+        ..Timings::default()
+    };
+    let node = TestNode::with_timings(timings, |config| {
+        config.limits.handshake_timeout_seconds = 1;
+    })
+    .await;
+    let mut silent_rtmp = RawConnection::connect(node.addresses.rtmp).await;
+    let mut half_rtmp = RawConnection::connect(node.addresses.rtmp).await;
     half_rtmp.send([3; 100]).await;
-    let mut silent_http = Wire::connect(node.addresses.http).await;
-    let mut half_http = Wire::connect(node.addresses.http).await;
+    let mut silent_http = RawConnection::connect(node.addresses.http).await;
+    let mut half_http = RawConnection::connect(node.addresses.http).await;
     half_http.send("GET /live/a.flv HTTP/1.1\r\nHost:").await;
-    let mut half_internal = Wire::connect(node.addresses.internal).await;
+    let mut silent_internal = RawConnection::connect(node.addresses.internal).await;
+    let mut half_internal = RawConnection::connect(node.addresses.internal).await;
     half_internal.send("GET /liv").await;
 
     assert!(silent_rtmp.rest().await.is_empty());
     assert!(half_rtmp.rest().await.is_empty());
     assert!(silent_http.rest().await.is_empty());
-    assert_eq!(half_http.answer(true).await.status, 408);
+    assert_eq!(half_http.response(true).await.status, 408);
     assert!(half_http.rest().await.is_empty());
+    assert!(silent_internal.rest().await.is_empty());
+    assert!(half_internal.rest().await.is_empty());
 }
 
 #[tokio::test]
-async fn heads_have_limits() {
+async fn header_sections_have_limits() {
     let node = TestNode::start().await;
     let long = format!("/{}.flv", "a".repeat(10_000));
     assert_eq!(request(node.addresses.http, "GET", &long).await.status, 414);
-    let mut wire = Wire::connect(node.addresses.http).await;
-    wire.send(format!(
-        "GET / HTTP/1.1\r\nCookie: {}\r\n\r\n",
-        "a".repeat(10_000)
-    ))
-    .await;
-    assert_eq!(wire.answer(true).await.status, 431);
+    let mut connection = RawConnection::connect(node.addresses.http).await;
+    connection
+        .send(format!(
+            "GET / HTTP/1.1\r\nCookie: {}\r\n\r\n",
+            "a".repeat(10_000)
+        ))
+        .await;
+    assert_eq!(connection.response(true).await.status, 431);
 }

@@ -1,23 +1,20 @@
-//! The node behind real sockets, spoken to by our own client.
+//! Media nodes behind real sockets, used by our own clients.
 
-#[cfg(test)]
 mod auth;
+mod cluster_takeover;
 mod drain;
 mod hostile;
 mod http;
 mod internal;
 mod late_join;
 mod limits;
-#[cfg(test)]
-mod origin_lost;
+mod log;
+mod origin_loss;
 mod publish_play;
-#[cfg(test)]
+mod publisher_restart;
 mod relay;
 mod restart;
 mod slow_viewer;
-#[cfg(test)]
 mod support;
 mod takeover;
-#[cfg(test)]
-mod takeover_cluster;
 mod websocket;

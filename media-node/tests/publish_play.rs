@@ -1,14 +1,14 @@
-//! What is published is played: by RTMP and by HTTP-FLV, every message once and in order.
+//! A published stream is played by RTMP and HTTP-FLV, every message once and in order.
 
 use media_wire::MediaKind;
 
 use crate::support::{
-    FlvViewer, Publisher, RtmpViewer, TestNode, audio_header, keyframe, picture, sound,
+    FlvViewer, Publisher, RtmpViewer, TestNode, audio_frame, audio_header, interframe, keyframe,
     video_header,
 };
 
 #[tokio::test]
-async fn every_message_reaches_viewers_of_both_protocols_once_and_in_order() {
+async fn viewers_of_both_protocols_receive_every_message_once_and_in_order() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
@@ -30,18 +30,18 @@ async fn every_message_reaches_viewers_of_both_protocols_once_and_in_order() {
 }
 
 #[tokio::test]
-async fn pictures_and_sound_keep_their_payload_whatever_their_size() {
+async fn payloads_of_every_size_arrive_unchanged() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
-    // Around the chunk sizes of both sides, and far above.
+    // Around the chunk sizes of both sides, and far above them.
     let sizes = [
         10, 127, 128, 129, 59_999, 60_000, 60_001, 180_000, 1_000_000,
     ];
     let mut sent = vec![keyframe(0, 0, 9)];
     for (number, size) in (1..).zip(sizes) {
-        sent.push(picture(number, number * 40, size));
-        sent.push(sound(100 + number, number * 40));
+        sent.push(interframe(number, number * 40, size));
+        sent.push(audio_frame(100 + number, number * 40));
     }
     publisher.send(sent.iter().take(1).cloned()).await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
@@ -65,12 +65,12 @@ async fn pictures_and_sound_keep_their_payload_whatever_their_size() {
 }
 
 #[tokio::test]
-async fn a_stream_of_sound_alone_says_so_in_its_header() {
+async fn header_of_an_audio_stream_has_no_video_flag() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/radio").await;
     publisher.send([audio_header()]).await;
     publisher
-        .send((0..50).map(|number| sound(number, number * 23)))
+        .send((0..50).map(|number| audio_frame(number, number * 23)))
         .await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/radio.flv").await;
     assert!(viewer.numbered().await.is_some());
@@ -79,7 +79,7 @@ async fn a_stream_of_sound_alone_says_so_in_its_header() {
 }
 
 #[tokio::test]
-async fn a_viewer_waits_for_a_stream_that_is_about_to_begin() {
+async fn viewer_waits_for_a_stream_that_starts_later() {
     let node = TestNode::with(|config| config.stream.play_wait_seconds = 10).await;
     let viewer = tokio::spawn(RtmpViewer::start(node.addresses.rtmp, "live/a"));
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
@@ -90,14 +90,14 @@ async fn a_viewer_waits_for_a_stream_that_is_about_to_begin() {
 }
 
 #[tokio::test]
-async fn a_missing_stream_is_said_to_be_missing() {
+async fn missing_stream_is_refused_as_not_found() {
     let node = TestNode::with(|config| config.stream.play_wait_seconds = 0).await;
     let refused = RtmpViewer::try_start(node.addresses.rtmp, "live/none").await;
     assert_eq!(refused.err().unwrap().code, "NetStream.Play.StreamNotFound");
 }
 
 #[tokio::test]
-async fn one_connection_publishes_one_stream_after_another() {
+async fn connection_publishes_one_stream_after_another() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
@@ -111,7 +111,7 @@ async fn one_connection_publishes_one_stream_after_another() {
 }
 
 #[tokio::test]
-async fn a_pause_ends_at_the_newest_keyframe() {
+async fn paused_viewer_resumes_at_the_newest_keyframe() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;

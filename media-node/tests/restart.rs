@@ -1,59 +1,37 @@
-//! An encoder that comes back is one continuous picture for who stayed.
+//! A media node that is stopped and started again in the same process.
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, number};
+use media_node::{NodeConfig, Timings};
+
+use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode};
 
 #[tokio::test]
-async fn viewers_stay_while_the_encoder_restarts_and_time_only_goes_on() {
-    let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
-    let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
-    let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
-    for run in 1..6 {
-        // One run ends as it should, the next one with its connection.
-        if run % 2 == 0 {
-            publisher.finish().await;
-        } else {
-            drop(publisher);
-        }
-        publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+async fn stopped_media_node_starts_again_on_its_ports_without_its_streams() {
+    let mut node = TestNode::start().await;
+    let addresses = node.addresses;
+    let mut config = NodeConfig {
+        workers: 2,
+        name: "test".to_owned(),
+        ..NodeConfig::default()
+    };
+    config.listen.rtmp = addresses.rtmp;
+    config.listen.http = addresses.http;
+    config.listen.internal = addresses.internal;
+    for _ in 0..3 {
+        let mut publisher = Publisher::start(addresses.rtmp, "live/a").await;
         publisher.send_headers().await;
         publisher.send_group(0).await;
-    }
-    for protocol in ["FLV", "RTMP"] {
-        let mut last = None;
-        for expected in (0..6).flat_map(|_| 0..10) {
-            let (message, timestamp) = loop {
-                let message = if protocol == "FLV" {
-                    flv.next().await
-                } else {
-                    rtmp.next().await
-                }
-                .unwrap();
-                if number(&message).is_some() {
-                    break (number(&message).unwrap(), message.timestamp);
-                }
-            };
-            assert_eq!(message, expected, "{protocol}");
-            assert!(
-                last < Some(timestamp),
-                "{protocol}: {timestamp} after {last:?}"
-            );
-            last = Some(timestamp);
+        let mut flv = FlvViewer::open(addresses.http, "/live/a.flv").await;
+        let mut rtmp = RtmpViewer::start(addresses.rtmp, "live/a").await;
+        assert_eq!(flv.numbered().await, Some((0, 0)));
+        assert_eq!(rtmp.numbered().await, Some((0, 0)));
+
+        node.stop.cancel();
+        node.ended().await;
+        node = TestNode::run(config.clone(), Timings::default()).await;
+        assert_eq!(node.addresses, addresses);
+        let summary = node.api("/api/v1/summary").await;
+        for count in ["streams", "viewers", "connections", "egressBytes"] {
+            assert_eq!(summary[count], 0, "{count}");
         }
     }
-}
-
-#[tokio::test]
-async fn viewers_are_told_the_end_when_no_encoder_comes_back() {
-    let node = TestNode::with(|config| config.stream.continuity_seconds = 0).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
-    let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
-    let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
-    publisher.finish().await;
-    while flv.next().await.is_some() {}
-    while rtmp.next().await.is_some() {}
 }

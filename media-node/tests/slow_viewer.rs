@@ -1,12 +1,12 @@
-//! A viewer that does not read costs the others nothing, and goes on at a keyframe when it reads again.
+//! A viewer that does not read does not affect others, and continues at a keyframe when it reads again.
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, keyframe, number, picture};
+use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, interframe, keyframe, number};
 
-/// A group of 1 MB.
-const PICTURE: usize = 100_000;
+/// Bytes of a frame, for groups of 1 MB.
+const FRAME: usize = 100_000;
 
 #[tokio::test]
-async fn a_slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
+async fn slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
     let node = TestNode::with(|config| {
         config.stream.window_seconds = 1;
         config.stream.window_max_mebibytes = 4;
@@ -14,16 +14,16 @@ async fn a_slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
     .await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
-    publisher.send([keyframe(0, 0, PICTURE)]).await;
+    publisher.send([keyframe(0, 0, FRAME)]).await;
     let mut slow_flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut slow_rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     let mut quick = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
 
-    // More than all socket buffers of this machine hold.
+    // More than the socket buffers hold.
     for number in 1..200_u32 {
         let message = match number % 10 {
-            0 => keyframe(number, number * 40, PICTURE),
-            _ => picture(number, number * 40, PICTURE),
+            0 => keyframe(number, number * 40, FRAME),
+            _ => interframe(number, number * 40, FRAME),
         };
         publisher.send([message]).await;
         let last = loop {

@@ -1,8 +1,9 @@
-//! What the socket tests share: a node on free ports, an encoder, viewers, and pictures that can be told apart.
+//! Support of the socket tests: media nodes on free ports, an encoder, viewers, and numbered messages.
 
 mod cluster;
 mod flv;
 mod http;
+pub(crate) mod log;
 mod media;
 mod node;
 mod rtmp;
@@ -11,25 +12,27 @@ use std::time::Duration;
 
 pub(crate) use cluster::{edge, origins};
 pub(crate) use flv::FlvViewer;
-pub(crate) use http::{Answer, Wire, request};
-pub(crate) use media::{audio_header, keyframe, metadata, number, picture, sound, video_header};
+pub(crate) use http::{RawConnection, Response, request};
+pub(crate) use media::{
+    audio_frame, audio_header, interframe, keyframe, metadata, number, video_header,
+};
 pub(crate) use node::TestNode;
 pub(crate) use rtmp::{Publisher, RtmpViewer};
 
-/// Longer than anything here takes on a busy machine.
+/// Limit of every wait. Nothing here takes this long on a loaded host.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
-/// Waits for something that must come.
-pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
+/// Waits for an event, and fails when it does not occur.
+pub(crate) async fn within_deadline<T>(what: &str, event: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, event).await {
         Ok(value) => value,
-        Err(_) => panic!("{what} did not come in {DEADLINE:?}"),
+        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
     }
 }
 
 /// Waits until a condition holds.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    soon(what, async {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    within_deadline(what, async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -1,11 +1,11 @@
-//! Two encoders of one stream.
+//! Two encoders of one stream at one media node.
 
 use media_config::DuplicatePublish;
 
 use crate::support::{FlvViewer, Publisher, TestNode};
 
 #[tokio::test]
-async fn the_second_encoder_takes_over_and_the_first_is_told() {
+async fn second_encoder_takes_over_and_the_first_gets_an_error() {
     let node = TestNode::start().await;
     let mut first = Publisher::start(node.addresses.rtmp, "live/a").await;
     first.send_headers().await;
@@ -29,7 +29,7 @@ async fn the_second_encoder_takes_over_and_the_first_is_told() {
 }
 
 #[tokio::test]
-async fn the_second_encoder_is_refused_where_that_is_wanted() {
+async fn second_encoder_is_refused_by_policy_reject() {
     let node = TestNode::with(|config| {
         config.stream.duplicate_publish = DuplicatePublish::Reject;
     })

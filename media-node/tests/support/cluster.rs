@@ -1,4 +1,4 @@
-//! Nodes that know each other.
+//! Clusters of media nodes.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,7 +7,7 @@ use media_node::NodeConfig;
 
 use super::TestNode;
 
-/// Origins of one cluster. Each one's list has all of them, itself too.
+/// Starts the origins of one cluster. Each is configured with all of them, including itself.
 pub(crate) async fn origins<const COUNT: usize>(
     change: impl Fn(&mut NodeConfig),
 ) -> [TestNode; COUNT] {
@@ -25,10 +25,10 @@ pub(crate) async fn origins<const COUNT: usize>(
     origins
         .try_into()
         .ok()
-        .expect("as many as there are addresses")
+        .expect("one origin for each address")
 }
 
-/// An edge of these origins.
+/// Starts an edge of these origins.
 pub(crate) async fn edge(origins: &[TestNode], change: impl Fn(&mut NodeConfig)) -> TestNode {
     let addresses = origins
         .iter()
@@ -42,7 +42,7 @@ pub(crate) async fn edge(origins: &[TestNode], change: impl Fn(&mut NodeConfig))
     .await
 }
 
-/// A free port on a loopback address that nothing else uses, so that it is still free when the node opens it.
+/// Returns a free port on a loopback address that nothing else uses, so that it is still free when the media node opens it.
 fn reserve() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();

@@ -1,4 +1,4 @@
-//! A viewer by HTTP-FLV, whose answer comes in chunks.
+//! An HTTP-FLV viewer, whose response body is chunked.
 
 use std::net::SocketAddr;
 
@@ -7,36 +7,37 @@ use media_wire::Message;
 use media_wire::flv::{FlvItem, TagReader, Tracks};
 use media_wire::relay::Mark;
 
-use super::{Wire, number};
+use super::{RawConnection, number};
 
-/// Larger than any message of the tests.
+/// Larger than every message of the tests.
 const MAX_TAG: usize = 4 << 20;
 
-/// A viewer, its answer's head read.
+/// A viewer that has read the response's header section.
 pub(crate) struct FlvViewer {
-    pub(crate) wire: Wire,
-    /// What was in the chunks.
+    pub(crate) connection: RawConnection,
+    /// Content of the chunks.
     body: BytesMut,
-    /// The chunk of no bytes has come.
+    /// Whether the last chunk was received.
     complete: bool,
     reader: TagReader,
-    /// The flags of the file header.
+    /// Flags of the file header.
     pub(crate) tracks: Option<Tracks>,
 }
 
 impl FlvViewer {
-    /// Asks for a stream and gets it.
+    /// Requests a stream.
     pub(crate) async fn open(address: SocketAddr, path: &str) -> Self {
-        let mut wire = Wire::connect(address).await;
-        wire.send(format!(
-            "GET {path} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\n\r\n"
-        ))
-        .await;
-        let answer = wire.head().await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+        let mut connection = RawConnection::connect(address).await;
+        connection
+            .send(format!(
+                "GET {path} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\n\r\n"
+            ))
+            .await;
+        let response = connection.response_header().await;
+        assert_eq!(response.status, 200);
+        assert_eq!(response.header("transfer-encoding"), Some("chunked"));
         Self {
-            wire,
+            connection,
             body: BytesMut::new(),
             complete: false,
             reader: TagReader::new(MAX_TAG),
@@ -44,19 +45,22 @@ impl FlvViewer {
         }
     }
 
-    /// The next message; `None` at a clean end.
+    /// Returns the next message, or `None` at a clean end.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             match self.reader.receive(&mut self.body).unwrap() {
                 Some(FlvItem::Header(tracks)) => self.tracks = Some(tracks),
                 Some(FlvItem::Tag(message)) => {
-                    assert!(!Mark::is_named(&message.payload), "a viewer got a mark");
+                    assert!(
+                        !Mark::is_named(&message.payload),
+                        "a viewer received a mark"
+                    );
                     return Some(message);
                 }
                 None if self.take_chunk() => {}
-                None if !self.wire.read().await => {
-                    assert!(self.body.is_empty(), "a tag is cut off");
-                    assert!(self.complete, "the end is missing");
+                None if !self.connection.read().await => {
+                    assert!(self.body.is_empty(), "a tag is truncated");
+                    assert!(self.complete, "the last chunk is missing");
                     return None;
                 }
                 None => {}
@@ -64,27 +68,27 @@ impl FlvViewer {
         }
     }
 
-    /// Takes a chunk that has come whole.
+    /// Takes one complete chunk from the input.
     fn take_chunk(&mut self) -> bool {
-        let input = &mut self.wire.input;
-        let Some(head) = input.windows(2).position(|end| end == b"\r\n") else {
+        let input = &mut self.connection.input;
+        let Some(header) = input.windows(2).position(|end| end == b"\r\n") else {
             return false;
         };
-        let digits = std::str::from_utf8(&input[..head]).unwrap();
+        let digits = std::str::from_utf8(&input[..header]).unwrap();
         let length = usize::from_str_radix(digits, 16).unwrap();
-        let end = head + 2 + length;
+        let end = header + 2 + length;
         if input.len() < end + 2 {
             return false;
         }
-        assert!(!self.complete, "a chunk behind the end");
+        assert!(!self.complete, "a chunk after the last one");
         self.complete = length == 0;
-        input.advance(head + 2);
+        input.advance(header + 2);
         self.body.extend_from_slice(&input.split_to(length));
         assert_eq!(&input.split_to(2)[..], b"\r\n");
         true
     }
 
-    /// The next picture or piece of sound: its number and its timestamp.
+    /// Returns the number and timestamp of the next video or audio frame.
     pub(crate) async fn numbered(&mut self) -> Option<(u32, u32)> {
         loop {
             let message = self.next().await?;

@@ -1,4 +1,4 @@
-//! HTTP as a test writes it: every byte is seen.
+//! HTTP, byte by byte.
 
 use std::net::SocketAddr;
 
@@ -6,37 +6,37 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::soon;
+use super::within_deadline;
 
-/// A connection, and what was read from it.
-pub(crate) struct Wire {
+/// A connection and the bytes that were read from it.
+pub(crate) struct RawConnection {
     pub(crate) socket: TcpStream,
     pub(crate) input: BytesMut,
 }
 
-/// An answer to a request.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// The value of a header.
+impl Response {
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(header, _)| header == name)?;
         Some(&found.1)
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
 
-impl Wire {
+impl RawConnection {
     /// Connects.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
@@ -46,14 +46,14 @@ impl Wire {
         }
     }
 
-    /// Sends bytes; whether the node still takes them is not asked.
+    /// Sends bytes. Ignores whether the media node still accepts them.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.socket.write_all(bytes.as_ref()).await);
     }
 
-    /// Reads more; false at the end.
+    /// Reads more bytes. Returns false at the end of the connection.
     pub(crate) async fn read(&mut self) -> bool {
-        let read = soon("more bytes", self.socket.read_buf(&mut self.input)).await;
+        let read = within_deadline("more bytes", self.socket.read_buf(&mut self.input)).await;
         read.is_ok_and(|read| read > 0)
     }
 
@@ -63,16 +63,19 @@ impl Wire {
         self.input.split()
     }
 
-    /// Reads the head of an answer.
-    pub(crate) async fn head(&mut self) -> Answer {
+    /// Reads the header section of a response.
+    pub(crate) async fn response_header(&mut self) -> Response {
         let length = loop {
             if let Some(end) = self.input.windows(4).position(|end| end == b"\r\n\r\n") {
                 break end + 4;
             }
-            assert!(self.read().await, "no answer, only {:?}", self.input);
+            assert!(self.read().await, "no response, only {:?}", self.input);
         };
-        let head = self.input.split_to(length);
-        let mut lines = std::str::from_utf8(&head).unwrap().trim_end().split("\r\n");
+        let section = self.input.split_to(length);
+        let mut lines = std::str::from_utf8(&section)
+            .unwrap()
+            .trim_end()
+            .split("\r\n");
         let status = lines
             .next()
             .unwrap()
@@ -85,29 +88,29 @@ impl Wire {
             let (name, value) = line.split_once(": ").unwrap();
             (name.to_ascii_lowercase(), value.to_owned())
         });
-        Answer {
+        Response {
             status,
             headers: headers.collect(),
             body: Vec::new(),
         }
     }
 
-    /// Reads a whole answer.
-    pub(crate) async fn answer(&mut self, has_body: bool) -> Answer {
-        let mut answer = self.head().await;
-        let length = answer
+    /// Reads a whole response.
+    pub(crate) async fn response(&mut self, has_body: bool) -> Response {
+        let mut response = self.response_header().await;
+        let length = response
             .header("content-length")
             .map_or(0, |length| length.parse().unwrap());
         if has_body {
             while self.input.len() < length {
-                assert!(self.read().await, "the body is cut off");
+                assert!(self.read().await, "the body is truncated");
             }
-            answer.body = self.input.split_to(length).to_vec();
+            response.body = self.input.split_to(length).to_vec();
         }
-        answer
+        response
     }
 
-    /// Takes bytes off the front when they are there.
+    /// Reads this many bytes.
     pub(crate) async fn take(&mut self, length: usize) -> BytesMut {
         while self.input.remaining() < length {
             assert!(self.read().await, "the connection ended");
@@ -116,12 +119,13 @@ impl Wire {
     }
 }
 
-/// Asks once.
-pub(crate) async fn request(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let mut wire = Wire::connect(address).await;
-    wire.send(format!(
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
-    ))
-    .await;
-    wire.answer(method != "HEAD").await
+/// Sends one request.
+pub(crate) async fn request(address: SocketAddr, method: &str, path: &str) -> Response {
+    let mut connection = RawConnection::connect(address).await;
+    connection
+        .send(format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+    connection.response(method != "HEAD").await
 }

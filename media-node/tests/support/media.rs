@@ -1,11 +1,11 @@
-//! Messages with a number in them, so that each one can be told from the others.
+//! Messages that contain a number, so that tests can distinguish them.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use media_wire::amf0::{self, Value};
 use media_wire::{MediaKind, Message};
 
-fn message(kind: MediaKind, timestamp: u32, head: &[u8], number: u32, size: usize) -> Message {
-    let mut payload = BytesMut::from(head);
+fn message(kind: MediaKind, timestamp: u32, header: &[u8], number: u32, size: usize) -> Message {
+    let mut payload = BytesMut::from(header);
     payload.put_u32(number);
     payload.resize(size.max(payload.len()), 0x55);
     let payload = payload.freeze();
@@ -16,7 +16,7 @@ fn message(kind: MediaKind, timestamp: u32, head: &[u8], number: u32, size: usiz
     }
 }
 
-/// The decoder's configuration, as H.264 has it.
+/// Returns an H.264 sequence header.
 pub(crate) fn video_header() -> Message {
     let payload = Bytes::from_static(b"\x17\0\0\0\0\x01\x64\0\x1e\xff\xe1\0\0\x01\0\0");
     Message {
@@ -26,7 +26,7 @@ pub(crate) fn video_header() -> Message {
     }
 }
 
-/// The decoder's configuration, as AAC has it.
+/// Returns an AAC sequence header.
 pub(crate) fn audio_header() -> Message {
     let payload = Bytes::from_static(b"\xaf\0\x12\x10");
     Message {
@@ -36,7 +36,7 @@ pub(crate) fn audio_header() -> Message {
     }
 }
 
-/// `onMetaData`.
+/// Returns `onMetaData`.
 pub(crate) fn metadata() -> Message {
     let properties = vec![("encoder".to_owned(), Value::from("test"))];
     let payload = amf0::encode_all(&[Value::from("onMetaData"), Value::EcmaArray(properties)]);
@@ -47,24 +47,24 @@ pub(crate) fn metadata() -> Message {
     }
 }
 
-/// A picture that decodes alone.
+/// Returns a keyframe.
 pub(crate) fn keyframe(number: u32, timestamp: u32, size: usize) -> Message {
     message(MediaKind::Video, timestamp, b"\x17\x01\0\0\0", number, size)
 }
 
-/// A picture that needs those before it.
-pub(crate) fn picture(number: u32, timestamp: u32, size: usize) -> Message {
+/// Returns an interframe.
+pub(crate) fn interframe(number: u32, timestamp: u32, size: usize) -> Message {
     message(MediaKind::Video, timestamp, b"\x27\x01\0\0\0", number, size)
 }
 
-/// A piece of sound.
-pub(crate) fn sound(number: u32, timestamp: u32) -> Message {
+/// Returns an audio frame.
+pub(crate) fn audio_frame(number: u32, timestamp: u32) -> Message {
     message(MediaKind::Audio, timestamp, b"\xaf\x01", number, 0)
 }
 
-/// The number of a picture or a piece of sound; `None` for metadata and configurations.
+/// Returns the number of a video or audio frame; `None` for metadata and sequence headers.
 pub(crate) fn number(message: &Message) -> Option<u32> {
-    let head = match message.kind {
+    let header = match message.kind {
         MediaKind::Data => return None,
         MediaKind::Video => 5,
         MediaKind::Audio => 2,
@@ -72,6 +72,6 @@ pub(crate) fn number(message: &Message) -> Option<u32> {
     if message.is_sequence_header() {
         return None;
     }
-    let number = message.payload.get(head..head + 4)?;
+    let number = message.payload.get(header..header + 4)?;
     Some(u32::from_be_bytes(number.try_into().ok()?))
 }

@@ -1,16 +1,15 @@
-//! A node on free ports.
+//! A media node on free ports.
 
 use std::net::SocketAddr;
-use std::sync::Once;
 
 use media_node::{Addresses, Node, NodeConfig, Timings};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{request, soon};
+use super::{log, request, within_deadline};
 
-/// A node that runs until it is told to leave, or until the test is over.
+/// A media node that runs until it is drained or stopped, or until it is dropped.
 pub(crate) struct TestNode {
     pub(crate) addresses: Addresses,
     pub(crate) drain: CancellationToken,
@@ -19,22 +18,21 @@ pub(crate) struct TestNode {
 }
 
 impl TestNode {
-    /// A node with defaults.
+    /// Starts a media node with defaults.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    /// A node whose configuration is changed.
+    /// Starts a media node with a changed configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut NodeConfig)) -> Self {
-        Self::with_timings(change, Timings::default()).await
+        Self::with_timings(Timings::default(), change).await
     }
 
-    /// A node whose configuration and waits are changed.
+    /// Starts a media node with other waits and a changed configuration.
     pub(crate) async fn with_timings(
-        change: impl FnOnce(&mut NodeConfig),
         timings: Timings,
+        change: impl FnOnce(&mut NodeConfig),
     ) -> Self {
-        log();
         let mut config = NodeConfig {
             workers: 2,
             name: "test".to_owned(),
@@ -49,6 +47,12 @@ impl TestNode {
         config.drain.accept_seconds = 0;
         config.drain.timeout_seconds = 5;
         change(&mut config);
+        Self::run(config, timings).await
+    }
+
+    /// Starts a media node with this configuration.
+    pub(crate) async fn run(config: NodeConfig, timings: Timings) -> Self {
+        log::capture();
         let node = Node::bind_with(config, timings).await.unwrap();
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         Self {
@@ -59,16 +63,24 @@ impl TestNode {
         }
     }
 
-    /// Waits until the node is gone.
-    pub(crate) async fn gone(&mut self) {
-        soon("the end of the node", &mut self.task).await.unwrap();
+    /// Waits until the media node has ended.
+    pub(crate) async fn ended(&mut self) {
+        within_deadline("the end of the media node", &mut self.task)
+            .await
+            .unwrap();
     }
 
-    /// What the API of the internal port answers.
+    /// Returns a response of the API.
     pub(crate) async fn api(&self, path: &str) -> Value {
-        let answer = request(self.addresses.internal, "GET", path).await;
-        assert_eq!(answer.status, 200, "{path}");
-        serde_json::from_slice(&answer.body).unwrap()
+        let response = request(self.addresses.internal, "GET", path).await;
+        assert_eq!(response.status, 200, "{path}");
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    /// Returns the metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let response = request(self.addresses.internal, "GET", "/metrics").await;
+        response.text().to_owned()
     }
 }
 
@@ -76,18 +88,4 @@ impl Drop for TestNode {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// With `RUST_LOG` set, a failing test can be read.
-fn log() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        if std::env::var_os("RUST_LOG").is_some() {
-            let filter = tracing_subscriber::EnvFilter::from_default_env();
-            tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_test_writer()
-                .init();
-        }
-    });
 }

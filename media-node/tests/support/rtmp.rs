@@ -1,4 +1,4 @@
-//! An encoder and a viewer by RTMP.
+//! An encoder and a viewer that use RTMP.
 
 use std::net::SocketAddr;
 
@@ -11,16 +11,16 @@ use media_wire::rtmp::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{audio_header, keyframe, metadata, number, picture, soon, video_header};
+use super::{audio_header, interframe, keyframe, metadata, number, video_header, within_deadline};
 
-/// A client's connection and its socket.
-pub(crate) struct Rtmp {
+/// An RTMP client and its socket.
+pub(crate) struct RtmpClient {
     pub(crate) socket: TcpStream,
     pub(crate) connection: ClientConnection,
     input: BytesMut,
 }
 
-impl Rtmp {
+impl RtmpClient {
     async fn new(address: SocketAddr, stream: &str, plays: bool) -> Self {
         let url = RtmpUrl::parse(&format!("rtmp://{address}/{stream}")).unwrap();
         let settings = ClientSettings::default();
@@ -36,7 +36,7 @@ impl Rtmp {
         }
     }
 
-    /// The next event; `None` when the node closed the connection.
+    /// Returns the next event, or `None` when the media node has closed the connection.
     pub(crate) async fn event(&mut self) -> Option<ClientEvent> {
         loop {
             let event = self.connection.receive(&mut self.input).unwrap();
@@ -44,27 +44,28 @@ impl Rtmp {
             if event.is_some() {
                 return event;
             }
-            let read = soon("more of RTMP", self.socket.read_buf(&mut self.input)).await;
+            let read =
+                within_deadline("more bytes of RTMP", self.socket.read_buf(&mut self.input)).await;
             if !read.is_ok_and(|read| read > 0) {
                 return None;
             }
         }
     }
 
-    /// Sends what the connection has to say; whether the node still takes it is not asked.
+    /// Sends pending bytes. Ignores whether the media node still accepts them.
     pub(crate) async fn flush(&mut self) {
         while let Some(bytes) = self.connection.output() {
             drop(self.socket.write_all(&bytes).await);
         }
     }
 
-    /// Waits for the start, or for why there is none.
+    /// Waits for the start of the stream, or the error.
     async fn ready(&mut self) -> Result<(), RtmpStatus> {
         loop {
             match self
                 .event()
                 .await
-                .expect("the node says yes or no before it closes")
+                .expect("the media node answers before it closes")
             {
                 ClientEvent::Ready => return Ok(()),
                 ClientEvent::Status(status) if status.is_error() => return Err(status),
@@ -73,7 +74,7 @@ impl Rtmp {
         }
     }
 
-    /// The next error, and then the end of the connection.
+    /// Reads to the end of the connection. Returns the last error.
     pub(crate) async fn closed_with(&mut self) -> Option<RtmpStatus> {
         let mut error = None;
         while let Some(event) = self.event().await {
@@ -88,7 +89,7 @@ impl Rtmp {
 }
 
 /// An encoder.
-pub(crate) struct Publisher(pub(crate) Rtmp);
+pub(crate) struct Publisher(pub(crate) RtmpClient);
 
 impl Publisher {
     /// Publishes.
@@ -96,9 +97,9 @@ impl Publisher {
         Self::try_start(address, stream).await.unwrap()
     }
 
-    /// Publishes, or is told why not.
+    /// Publishes, or returns the error.
     pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, RtmpStatus> {
-        let mut rtmp = Rtmp::new(address, stream, false).await;
+        let mut rtmp = RtmpClient::new(address, stream, false).await;
         rtmp.ready().await.map(|()| Self(rtmp))
     }
 
@@ -110,20 +111,20 @@ impl Publisher {
         }
     }
 
-    /// Sends what an encoder sends first.
+    /// Sends metadata and sequence headers.
     pub(crate) async fn send_headers(&mut self) {
         self.send([metadata(), video_header(), audio_header()])
             .await;
     }
 
-    /// Sends a group of ten small pictures, 40 ms apart, whose numbers and timestamps follow from the first one's.
+    /// Sends a group of ten small frames, 40 ms apart. Numbers and timestamps follow from the first number.
     pub(crate) async fn send_group(&mut self, first: u32) {
         self.send([keyframe(first, first * 40, 100)]).await;
-        self.send((first + 1..first + 10).map(|number| picture(number, number * 40, 100)))
+        self.send((first + 1..first + 10).map(|number| interframe(number, number * 40, 100)))
             .await;
     }
 
-    /// Ends the stream, and publishes one on the same connection, as Flash and some hardware do.
+    /// Ends the stream and publishes another one on the same connection, as Flash and some hardware encoders do.
     pub(crate) async fn publish_again(&mut self, stream: &str) {
         self.0.connection.finish();
         self.0.flush().await;
@@ -138,10 +139,10 @@ impl Publisher {
         for (values, message_stream) in [(&create[..], 0), (&publish[..], 1)] {
             let body = amf0::encode_all(values);
             let length = u8::try_from(body.len()).expect("a short command");
-            let head = [3, 0, 0, 0, 0, 0, length, 20, message_stream, 0, 0, 0];
+            let header = [3, 0, 0, 0, 0, 0, length, 20, message_stream, 0, 0, 0];
             self.0
                 .socket
-                .write_all(&[&head[..], &body].concat())
+                .write_all(&[&header[..], &body].concat())
                 .await
                 .expect("an open connection");
         }
@@ -154,12 +155,12 @@ impl Publisher {
         }
     }
 
-    /// Sends messages of at most a chunk past the state of the connection.
+    /// Sends messages of at most one chunk, which bypass the state of the client.
     pub(crate) async fn send_raw(&mut self, messages: impl IntoIterator<Item = Message>) {
         for message in messages {
             let length = u32::try_from(message.payload.len()).expect("a short message");
-            let head = message_header(message.kind, message.timestamp, length);
-            let bytes = [&head[..], &message.payload].concat();
+            let header = message_header(message.kind, message.timestamp, length);
+            let bytes = [&header[..], &message.payload].concat();
             self.0
                 .socket
                 .write_all(&bytes)
@@ -176,7 +177,7 @@ impl Publisher {
 }
 
 /// A viewer.
-pub(crate) struct RtmpViewer(pub(crate) Rtmp);
+pub(crate) struct RtmpViewer(pub(crate) RtmpClient);
 
 impl RtmpViewer {
     /// Plays.
@@ -184,13 +185,13 @@ impl RtmpViewer {
         Self::try_start(address, stream).await.unwrap()
     }
 
-    /// Plays, or is told why not.
+    /// Plays, or returns the error.
     pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, RtmpStatus> {
-        let mut rtmp = Rtmp::new(address, stream, true).await;
+        let mut rtmp = RtmpClient::new(address, stream, true).await;
         rtmp.ready().await.map(|()| Self(rtmp))
     }
 
-    /// Stops the picture, or lets it go on; the node has heard it when this returns.
+    /// Pauses or resumes, and waits for the answer.
     pub(crate) async fn pause(&mut self, paused: bool) {
         self.0.connection.pause(paused);
         self.0.flush().await;
@@ -207,14 +208,14 @@ impl RtmpViewer {
         }
     }
 
-    /// The next message; `None` when the stream has ended, which must be said.
+    /// Returns the next message, or `None` at the end of the stream, which must be announced.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         loop {
             match self
                 .0
                 .event()
                 .await
-                .expect("a stream's end is said before it is closed")
+                .expect("the end is announced before the connection is closed")
             {
                 ClientEvent::Media(message) => return Some(message),
                 ClientEvent::Ended => return None,
@@ -223,7 +224,7 @@ impl RtmpViewer {
         }
     }
 
-    /// The next picture or piece of sound: its number and its timestamp.
+    /// Returns the number and timestamp of the next video or audio frame.
     pub(crate) async fn numbered(&mut self) -> Option<(u32, u32)> {
         loop {
             let message = self.next().await?;

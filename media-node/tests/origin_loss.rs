@@ -1,9 +1,9 @@
-//! An origin goes away while somebody publishes and watches through edges.
+//! Loss of an origin while a stream is published and played through edges.
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, edge, origins, until};
+use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, edge, eventually, origins};
 
-/// Whether the stream is forwarded to this node.
-async fn is_home(node: &TestNode) -> bool {
+/// Returns whether the stream is forwarded to this media node.
+async fn is_target(node: &TestNode) -> bool {
     let streams = node.api("/api/v1/streams").await;
     let sources = streams.as_array().unwrap().iter();
     sources
@@ -11,25 +11,26 @@ async fn is_home(node: &TestNode) -> bool {
         .any(|source| source == Some("forwarded"))
 }
 
-struct Scene {
+struct Cluster {
     origins: [TestNode; 2],
     _edges: [TestNode; 2],
     publisher: Publisher,
     flv: FlvViewer,
     rtmp: RtmpViewer,
+    /// Viewer at the encoder's edge.
     local: FlvViewer,
     next: u32,
 }
 
-impl Scene {
-    /// Published to one edge, watched on both.
+impl Cluster {
+    /// Starts two origins and two edges, a publisher at one edge, and viewers at both.
     async fn new() -> Self {
         let origins = origins::<2>(|_| {}).await;
         let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
         let mut publisher = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
         publisher.send_headers().await;
         publisher.send_group(0).await;
-        let mut scene = Self {
+        let mut cluster = Self {
             flv: FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await,
             rtmp: RtmpViewer::start(edges[1].addresses.rtmp, "live/a").await,
             local: FlvViewer::open(edges[0].addresses.http, "/live/a.flv").await,
@@ -38,24 +39,24 @@ impl Scene {
             publisher,
             next: 10,
         };
-        scene.see(0).await;
-        scene
+        cluster.assert_group(0).await;
+        cluster
     }
 
-    /// The number of the origin that the stream is forwarded to.
-    async fn home(&self) -> usize {
-        usize::from(!is_home(&self.origins[0]).await)
+    /// Returns the index of the origin that the stream is forwarded to.
+    async fn target(&self) -> usize {
+        usize::from(!is_target(&self.origins[0]).await)
     }
 
-    /// Sends the next pictures, and sees each of them once on every node.
-    async fn go_on(&mut self) {
+    /// Sends the next frames, and asserts that every viewer receives each of them once.
+    async fn assert_continues(&mut self) {
         let first = self.next;
         self.publisher.send_group(first).await;
         self.next += 10;
-        self.see(first).await;
+        self.assert_group(first).await;
     }
 
-    async fn see(&mut self, first: u32) {
+    async fn assert_group(&mut self, first: u32) {
         for expected in first..first + 10 {
             let expected = (expected, expected * 40);
             assert_eq!(self.flv.numbered().await.unwrap(), expected);
@@ -66,29 +67,29 @@ impl Scene {
 }
 
 #[tokio::test]
-async fn viewers_and_the_encoder_of_a_lost_origin_notice_nothing() {
-    let mut scene = Scene::new().await;
-    let home = scene.home().await;
-    scene.origins[home].stop.cancel();
+async fn loss_of_an_origin_does_not_interrupt_viewers_and_encoder() {
+    let mut cluster = Cluster::new().await;
+    let target = cluster.target().await;
+    cluster.origins[target].stop.cancel();
     for _ in 0..3 {
-        scene.go_on().await;
+        cluster.assert_continues().await;
     }
-    assert!(is_home(&scene.origins[1 - home]).await);
+    assert!(is_target(&cluster.origins[1 - target]).await);
 }
 
 #[tokio::test]
-async fn an_origin_that_drains_is_gone_as_soon_as_another_one_has_its_streams() {
-    let mut scene = Scene::new().await;
-    let home = scene.home().await;
-    scene.origins[home].drain.cancel();
-    scene.origins[home].gone().await;
+async fn draining_origin_ends_once_another_one_has_its_streams() {
+    let mut cluster = Cluster::new().await;
+    let target = cluster.target().await;
+    cluster.origins[target].drain.cancel();
+    cluster.origins[target].ended().await;
     for _ in 0..3 {
-        scene.go_on().await;
+        cluster.assert_continues().await;
     }
 }
 
 #[tokio::test]
-async fn an_origin_that_comes_back_is_used_again() {
+async fn restarted_origin_is_used_again() {
     let origins = origins::<1>(|_| {}).await;
     let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
     let mut publisher = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
@@ -101,10 +102,13 @@ async fn an_origin_that_comes_back_is_used_again() {
     let internal = origins[0].addresses.internal;
     let [mut lost] = origins;
     lost.stop.cancel();
-    lost.gone().await;
+    lost.ended().await;
     publisher.send_group(10).await;
-    let again = TestNode::with(|config| config.listen.internal = internal).await;
-    until("the stream at the new origin", || is_home(&again)).await;
+    let restarted = TestNode::with(|config| config.listen.internal = internal).await;
+    eventually("the stream at the restarted origin", || {
+        is_target(&restarted)
+    })
+    .await;
     publisher.send_group(20).await;
     for expected in 10..30 {
         assert_eq!(viewer.numbered().await.unwrap(), (expected, expected * 40));

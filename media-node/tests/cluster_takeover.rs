@@ -1,13 +1,13 @@
-//! Two encoders of one stream at two nodes of a cluster.
+//! Two encoders of one stream at two media nodes of a cluster.
 
 use media_config::DuplicatePublish;
 
-use crate::support::{FlvViewer, Publisher, TestNode, edge, origins, until};
+use crate::support::{FlvViewer, Publisher, TestNode, edge, eventually, origins};
 
 const BAD_NAME: &str = "NetStream.Publish.BadName";
 
-/// The first encoder is at one node, the second one comes to the other; viewers of both see the second one.
-async fn moves(stream: &str, from: &TestNode, to: &TestNode) {
+/// Asserts that a second encoder takes the stream over, and that viewers of both media nodes receive it.
+async fn assert_takeover(stream: &str, from: &TestNode, to: &TestNode) {
     let path = format!("/{stream}.flv");
     let mut first = Publisher::start(from.addresses.rtmp, stream).await;
     first.send_headers().await;
@@ -37,17 +37,17 @@ async fn moves(stream: &str, from: &TestNode, to: &TestNode) {
 }
 
 #[tokio::test]
-async fn an_encoder_that_moves_takes_its_stream_along() {
+async fn stream_follows_an_encoder_to_another_media_node() {
     let origins = origins::<2>(|_| {}).await;
     let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
-    moves("live/a", &edges[0], &edges[1]).await;
-    moves("live/b", &origins[0], &origins[1]).await;
-    moves("live/c", &edges[0], &origins[1]).await;
-    moves("live/d", &origins[0], &edges[1]).await;
+    assert_takeover("live/a", &edges[0], &edges[1]).await;
+    assert_takeover("live/b", &origins[0], &origins[1]).await;
+    assert_takeover("live/c", &edges[0], &origins[1]).await;
+    assert_takeover("live/d", &origins[0], &edges[1]).await;
 }
 
 #[tokio::test]
-async fn the_second_encoder_is_refused_on_every_node_where_that_is_wanted() {
+async fn second_encoder_is_refused_on_every_media_node_by_policy_reject() {
     let reject = |config: &mut media_node::NodeConfig| {
         config.stream.duplicate_publish = DuplicatePublish::Reject;
     };
@@ -66,7 +66,7 @@ async fn the_second_encoder_is_refused_on_every_node_where_that_is_wanted() {
         assert_eq!(viewer.numbered().await.unwrap().0, expected);
     }
     first.finish().await;
-    until("the end of the first encoder", async || {
+    eventually("the end of the first encoder", async || {
         let second = Publisher::try_start(edges[1].addresses.rtmp, "live/a").await;
         second.is_ok()
     })
@@ -74,7 +74,7 @@ async fn the_second_encoder_is_refused_on_every_node_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn an_edge_that_reaches_no_origin_says_so() {
+async fn edge_without_a_reachable_origin_refuses_an_encoder() {
     let [origin] = origins::<1>(|_| {}).await;
     let lost = [origin];
     let edge = edge(&lost, |_| {}).await;
