@@ -10,7 +10,7 @@ use tokio::runtime::{self, Handle};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use super::jwt::{REFRESH, RemoteKeySet};
 use super::mounted::Source;
@@ -37,7 +37,7 @@ pub(super) struct Background {
 }
 
 impl Background {
-    /// Starts the thread, which reads files again every `poll`.
+    /// Starts the thread, which reads files again every `poll`. Its log lines carry the current span.
     pub(super) fn start(
         sources: Vec<Refreshed>,
         poll: Duration,
@@ -48,10 +48,10 @@ impl Background {
             .build()?;
         let handle = runtime.handle().clone();
         let stop = CancellationToken::new();
-        let stopped = stop.clone();
+        let (stopped, span) = (stop.clone(), Span::current());
         thread::Builder::new()
             .name("auth".to_owned())
-            .spawn(move || runtime.block_on(stopped.cancelled()))?;
+            .spawn(move || span.in_scope(|| runtime.block_on(stopped.cancelled())))?;
         let mut files = Vec::new();
         for source in sources {
             match source {
@@ -117,7 +117,10 @@ async fn keep_reading(files: Vec<Arc<dyn Source>>, poll: Duration) {
     loop {
         sleep(poll).await;
         let files = files.clone();
-        let read = tokio::task::spawn_blocking(move || files.iter().for_each(|f| f.reload()));
+        let span = Span::current();
+        let read = tokio::task::spawn_blocking(move || {
+            span.in_scope(|| files.iter().for_each(|f| f.reload()));
+        });
         // A panic was printed by its thread; the next round tries again.
         drop(read.await);
     }

@@ -86,8 +86,9 @@ impl Node {
                 .transpose()
                 .map_err(BindError::origins)?,
         };
-        let context =
-            NodeContext::new(name, config, timings, handles, origins).map_err(BindError::auth)?;
+        let context = span
+            .in_scope(|| NodeContext::new(name, config, timings, handles, origins))
+            .map_err(BindError::auth)?;
         Ok(Self {
             context: Arc::new(context),
             workers,
