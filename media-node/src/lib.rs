@@ -1,5 +1,5 @@
-//! A media node: encoders publish to it by RTMP, viewers play from it by RTMP, HTTP-FLV and WebSocket-FLV, and nodes
-//! relay streams to each other.
+//! A media node: encoders publish to it by RTMP, viewers play from it by RTMP, HTTP-FLV and WebSocket-FLV, and
+//! media nodes relay streams to each other.
 //!
 //! ```text
 //!   server                  lifecycle, worker threads, admission, drain

@@ -4,6 +4,7 @@ mod connection;
 mod context;
 mod play;
 mod publish;
+mod request;
 mod session;
 
 pub(crate) use context::RtmpContext;

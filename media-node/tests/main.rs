@@ -1,6 +1,10 @@
 //! Media nodes behind real sockets, used by our own clients.
+//!
+//! The modules are marked as tests for clippy, which then allows `unwrap` in their helpers.
 
+#[cfg(test)]
 mod auth;
+#[cfg(test)]
 mod cluster_takeover;
 mod drain;
 mod hostile;
@@ -9,12 +13,15 @@ mod internal;
 mod late_join;
 mod limits;
 mod log;
+#[cfg(test)]
 mod origin_loss;
 mod publish_play;
 mod publisher_restart;
+#[cfg(test)]
 mod relay;
 mod restart;
 mod slow_viewer;
+#[cfg(test)]
 mod support;
 mod takeover;
 mod websocket;

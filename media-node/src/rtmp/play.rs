@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
-use super::session::StreamRequest;
+use super::request::StreamRequest;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::socket;
 use crate::delivery::viewer::{FrameHeader, Framing, Viewer, ViewerEnd, ViewerEvent, record_end};

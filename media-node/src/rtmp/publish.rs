@@ -13,7 +13,7 @@ use tracing::{debug, info};
 
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
-use super::session::StreamRequest;
+use super::request::StreamRequest;
 use crate::auth::{Action, Request};
 use crate::relay::{Forwarding, PublishRejection};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient, StopReason};

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use media_config::Limits;
 use media_wire::rtmp::server::ServerEvent;
-use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span};
 
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
+use super::request::{RtmpRequest, StreamRequest};
 use super::{play, publish};
-use crate::auth::Credential;
 use crate::delivery::socket;
 
 /// Time to refuse a connection over the limit: handshake and `connect` take two round trips.
@@ -56,30 +55,6 @@ pub(crate) async fn refuse(stream: std::net::TcpStream, peer: SocketAddr, limits
     drop(timeout(REFUSAL_TIMEOUT, refused).await);
 }
 
-/// A client's request.
-enum Request {
-    Publish(StreamRequest),
-    Play(StreamRequest),
-}
-
-/// The stream that a client requests, and what it presents for it.
-pub(super) struct StreamRequest {
-    pub(super) key: Result<StreamKey, InvalidKey>,
-    pub(super) credential: Credential,
-    /// As the client sent it, for hooks.
-    pub(super) tc_url: String,
-}
-
-impl StreamRequest {
-    fn new(tc_url: String, app: &str, stream: &str, vhosts: &[String]) -> Self {
-        Self {
-            key: StreamKey::from_rtmp(&tc_url, app, stream, vhosts),
-            credential: Credential::of_rtmp(&tc_url, app, stream),
-            tc_url,
-        }
-    }
-}
-
 async fn run(mut connection: RtmpConnection, context: &RtmpContext, worker: usize) {
     match serve_requests(&mut connection, context, worker).await {
         Ok(()) => socket::lingering_close(&mut connection.socket).await,
@@ -106,10 +81,10 @@ async fn serve_requests(
         let request = Box::pin(next_request(connection, &context.config.vhosts));
         let request = timeout(limit, request).await;
         let after = match request.map_err(|_| ConnectionLost::Timeout)?? {
-            Request::Publish(request) => {
+            RtmpRequest::Publish(request) => {
                 Box::pin(publish::serve(connection, context, request)).await?
             }
-            Request::Play(request) => play::serve(connection, context, worker, request).await?,
+            RtmpRequest::Play(request) => play::serve(connection, context, worker, request).await?,
         };
         if after == AfterStream::Close {
             return Ok(());
@@ -122,7 +97,7 @@ async fn serve_requests(
 async fn next_request(
     connection: &mut RtmpConnection,
     vhosts: &[String],
-) -> Result<Request, ConnectionLost> {
+) -> Result<RtmpRequest, ConnectionLost> {
     loop {
         match connection.event().await? {
             ServerEvent::Connected { agent, .. } => {
@@ -135,7 +110,7 @@ async fn next_request(
                 stream,
             } => {
                 let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
-                return Ok(Request::Publish(request));
+                return Ok(RtmpRequest::Publish(request));
             }
             ServerEvent::Play {
                 tc_url,
@@ -144,7 +119,7 @@ async fn next_request(
                 ..
             } => {
                 let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
-                return Ok(Request::Play(request));
+                return Ok(RtmpRequest::Play(request));
             }
             _ => {}
         }

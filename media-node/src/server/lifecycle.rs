@@ -145,7 +145,7 @@ impl Node {
         }
         ports.shutdown().await;
         self.workers.stop().await;
-        // All clients are gone now: their hooks are told.
+        // All clients have disconnected, and their hooks are being called.
         auth.close().await;
     }
 }

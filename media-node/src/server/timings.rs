@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Waits of a media node that its configuration does not set. Tests choose others, so that their outcome does not depend on
-/// the speed of the machine.
+/// the speed of the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timings {
     /// Last part of `drain.timeoutSeconds`, in which clients are disconnected one after another. All at once would overload
