@@ -12,9 +12,8 @@
 //!            │
 //!        discovery          addresses of the origins
 //!
-//!   auth                    who may publish and play: asked by rtmp and delivery
-//!
-//!   state, response         clients, metrics and phase of life; HTTP responses: used by all rooms above
+//!   state, response         clients, metrics and phase of life; HTTP responses: used by the rooms above
+//!   auth                    who may publish and play: decides for rtmp and delivery
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
 //!   media-wire              RTMP, FLV, AMF0, the relay's format
