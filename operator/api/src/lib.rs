@@ -1,23 +1,39 @@
-//! The `LiveCluster` resource: what a user writes, what the operator answers, how everything that belongs to it is
-//! named, and the CustomResourceDefinition. No client.
+//! The LiveCluster resource: its types, the names of its objects, and its CustomResourceDefinition. No client.
 //!
-//! [`spec`] holds the resource, [`pods`] what origins and edges have in common, [`service`] how they are reached,
-//! [`status`] the answer, [`names`] names and labels, [`mod@node_config`] what a media node is told,
-//! [`mod@definition`] the way from these types to `crds/livecluster.yaml`.
+//! Read in this order: [`spec`] (what a user writes), [`pods`] and [`service`] (what origins and edges have in common),
+//! `status` (what the operator answers), [`mod@node_config`] (what a media node is told).
+//!
+//! The feature `kube` adds what needs the types of Kubernetes: `LiveCluster` itself, its status, its conditions, the names
+//! and labels of its objects, and `definition`, which makes `crds/livecluster.yaml`.
 
+pub mod cluster_name;
+#[cfg(feature = "kube")]
+pub mod conditions;
+#[cfg(feature = "kube")]
 pub mod definition;
+pub mod kubernetes;
+#[cfg(feature = "kube")]
 pub mod names;
 pub mod node_config;
 pub mod pods;
+pub mod role;
+pub mod rules;
+mod schema;
 pub mod service;
 pub mod spec;
+#[cfg(feature = "kube")]
 pub mod status;
 
-pub use definition::{DefinitionError, definition, manifest, schema, violations};
+pub use cluster_name::ClusterName;
+#[cfg(feature = "kube")]
+pub use definition::{DefinitionError, manifest};
+pub use kubernetes::{Quantity, Toleration};
 pub use media_config::Role;
-pub use names::ClusterName;
 pub use node_config::node_config;
-pub use pods::{DisruptionBudget, Edges, Nodes, Origins, Resources};
+pub use pods::{DisruptionBudget, Edges, Origins, PodSettings, Resources};
 pub use service::{NodePorts, Ports, ServiceSettings, ServiceType, TrafficPolicy};
-pub use spec::{ImagePullPolicy, LiveCluster, LiveClusterSpec, NetworkPolicySettings, SecretName};
+#[cfg(feature = "kube")]
+pub use spec::LiveCluster;
+pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretName};
+#[cfg(feature = "kube")]
 pub use status::{Endpoint, Endpoints, LiveClusterStatus, RoleStatus, StreamsStatus};

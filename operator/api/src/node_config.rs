@@ -1,16 +1,14 @@
-//! From a `LiveCluster` to the configuration of its nodes: the one function that pods and `livecluster local` share.
+//! From a LiveCluster to the configuration of its media nodes: the one function that Pods and `livecluster local` share.
 
-use kube::ResourceExt;
 use media_config::{Discovery, DrainSettings, NodeConfig, Role};
 
-use crate::{LiveCluster, names};
+use crate::{ClusterName, LiveClusterSpec};
 
-/// The configuration of every node of `role`.
+/// Returns the configuration of every media node of `role`.
 ///
-/// Origins have the same `origins` as edges: every node pulls what it lacks from the others.
-/// The name is left empty (the host's name, which is the Pod's), the ports are the node's own defaults.
-pub fn node_config(cluster: &LiveCluster, role: Role) -> NodeConfig {
-    let spec = &cluster.spec;
+/// Origins have the same `origins` as edges: each pulls the streams that it lacks from the others.
+/// The name is empty, so that a node takes its host's name, which is the Pod's; the ports are the node's own defaults.
+pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) -> NodeConfig {
     NodeConfig {
         role,
         origins: Discovery {
@@ -21,7 +19,7 @@ pub fn node_config(cluster: &LiveCluster, role: Role) -> NodeConfig {
         stream: spec.stream.clone(),
         limits: spec.limits.clone(),
         drain: DrainSettings {
-            timeout_seconds: spec.nodes(role).drain_timeout_seconds,
+            timeout_seconds: spec.pods(role).drain_timeout_seconds,
             ..DrainSettings::default()
         },
         log: spec.logs.clone(),
@@ -29,23 +27,24 @@ pub fn node_config(cluster: &LiveCluster, role: Role) -> NodeConfig {
     }
 }
 
-/// DNS name of the headless Service that lists every origin, without the cluster's domain: that one is not always `cluster.local`.
-fn origins_host(cluster: &LiveCluster) -> String {
-    let namespace = cluster.namespace().unwrap_or_else(|| "default".to_owned());
-    format!("{}.{namespace}.svc", names::headless_service(cluster))
+/// Returns the DNS name of the headless Service, without the domain of the Kubernetes cluster, which is not always `cluster.local`.
+fn origins_host(cluster: &ClusterName) -> String {
+    let namespace = match cluster.namespace.as_str() {
+        "" => "default",
+        namespace => namespace,
+    };
+    format!("{}.{namespace}.svc", cluster.headless_service())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LiveClusterSpec;
 
     #[test]
-    fn every_default_is_a_configuration_that_a_node_accepts() {
-        let mut cluster = LiveCluster::new("demo", LiveClusterSpec::default());
-        cluster.metadata.namespace = Some("live".to_owned());
+    fn every_default_is_a_configuration_that_a_media_node_accepts() {
+        let name = ClusterName::new("live", "demo");
         for role in [Role::Origin, Role::Edge] {
-            let config = node_config(&cluster, role);
+            let config = node_config(&name, &LiveClusterSpec::default(), role);
             let read = media_config::parse(&media_config::render(&config).unwrap()).unwrap();
             assert_eq!(read, config);
             assert_eq!(
@@ -56,13 +55,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_drains_as_long_as_its_role_says() {
-        let mut cluster = LiveCluster::new("demo", LiveClusterSpec::default());
-        cluster.spec.origins.nodes.drain_timeout_seconds = 3600;
-        assert_eq!(
-            node_config(&cluster, Role::Origin).drain.timeout_seconds,
-            3600
-        );
-        assert_eq!(node_config(&cluster, Role::Edge).drain.timeout_seconds, 300);
+    fn media_node_drains_as_long_as_its_role_says() {
+        let name = ClusterName::new("live", "demo");
+        let mut spec = LiveClusterSpec::default();
+        spec.origins.pods.drain_timeout_seconds = 3600;
+        let drain = |role| node_config(&name, &spec, role).drain.timeout_seconds;
+        assert_eq!(drain(Role::Origin), 3600);
+        assert_eq!(drain(Role::Edge), 300);
     }
 }

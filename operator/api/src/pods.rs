@@ -1,110 +1,109 @@
-//! What is said about origins and about edges.
+//! Settings of the origin Pods and the edge Pods.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::definition::{annotations, labels, quantities, raw_list, raw_object};
+use crate::kubernetes::{Quantity, Toleration};
+use crate::schema::{annotations, labels, quantities, raw_list, raw_object};
 use crate::service::ServiceSettings;
 
-/// The nodes that keep published streams.
+/// Pods that hold the published streams.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Origins {
-    /// How many origins there are. 0 stops them.
+    /// Desired number of origin Pods. 0 stops them.
     #[schemars(range(max = 64))]
     pub replicas: u16,
-    /// What origins and edges have in common.
+    /// Settings that both roles have.
     #[serde(flatten)]
-    pub nodes: Nodes,
+    pub pods: PodSettings,
 }
 
 impl Default for Origins {
     fn default() -> Self {
         Self {
             replicas: 1,
-            nodes: Nodes::default(),
+            pods: PodSettings::default(),
         }
     }
 }
 
-/// The nodes that viewers are served by.
+/// Pods that serve viewers.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Edges {
-    /// How many edges there are; `kubectl scale` changes this number. 0 stops them.
+    /// Desired number of edge Pods, which `kubectl scale` changes. 0 stops them.
     #[schemars(range(max = 1000))]
     pub replicas: u16,
-    /// What origins and edges have in common.
+    /// Settings that both roles have.
     #[serde(flatten)]
-    pub nodes: Nodes,
+    pub pods: PodSettings,
 }
 
 impl Default for Edges {
     fn default() -> Self {
         Self {
             replicas: 2,
-            nodes: Nodes::default(),
+            pods: PodSettings::default(),
         }
     }
 }
 
-/// What origins and edges have in common.
+/// Settings of the Pods of one role.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct Nodes {
-    /// Seconds that a node goes on serving after it was asked to leave, until the last client is gone or this time is
-    /// over. A change rolls the nodes.
+pub struct PodSettings {
+    /// Seconds that a terminating Pod keeps serving the clients that it has. It exits earlier when the last client has
+    /// disconnected. Changing it triggers a rolling update.
     #[schemars(range(max = 86_400))]
     pub drain_timeout_seconds: u32,
-    /// How the nodes are reached.
+    /// Service of the Pods.
     pub service: ServiceSettings,
-    /// What a node asks for and what it gets at most. A change rolls the nodes.
+    /// Compute resources of each Pod. Changing them triggers a rolling update.
     pub resources: Resources,
-    /// Labels of the machines that may run a node.
+    /// Node labels the Pods must match.
     #[schemars(schema_with = "labels")]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints of machines that a node tolerates.
+    /// Node taints the Pods tolerate.
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// Where nodes are wanted, as in a Pod's `spec.affinity`.
+    /// Scheduling constraints, as in a Pod's `spec.affinity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "raw_object")]
     pub affinity: Option<Map<String, Value>>,
-    /// How nodes are spread, as in a Pod's `spec.topologySpreadConstraints`. When absent, over machines and zones as
-    /// evenly as there is room; an empty list spreads nothing.
+    /// How the Pods are spread over nodes and zones, as in a Pod's `spec.topologySpreadConstraints`. When absent, evenly
+    /// where the nodes have room; an empty list does not spread them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "raw_list")]
     pub topology_spread_constraints: Option<Vec<Map<String, Value>>>,
-    /// The Pods' PriorityClass.
+    /// PriorityClass of the Pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// The Pods' ServiceAccount instead of the one that the operator makes. Nodes never get its token.
+    /// ServiceAccount of the Pods, instead of the one that the operator creates. Its token is never mounted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// More labels for the Pods.
+    /// Additional labels of the Pods.
     #[schemars(schema_with = "labels")]
     pub pod_labels: BTreeMap<String, String>,
-    /// More annotations for the Pods.
+    /// Additional annotations of the Pods.
     #[schemars(schema_with = "annotations")]
     pub pod_annotations: BTreeMap<String, String>,
-    /// How many nodes may be taken away at one time when machines are drained.
+    /// PodDisruptionBudget of the Pods.
     pub pod_disruption_budget: DisruptionBudget,
-    /// A PodTemplateSpec that is laid over the operator's own, for what no other field says: lists with names are
-    /// merged by name (the node's container is `media-node`), anything else is replaced. The selector's labels, the
-    /// node's ports and the termination grace period cannot be changed here.
+    /// PodTemplateSpec that is merged into the operator's own, for settings that have no other field. Lists whose items
+    /// have names are merged by name (the media node's container is `media-node`); everything else is replaced. The
+    /// selector's labels, the media node's ports and the termination grace period cannot be changed here.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "raw_object")]
     pub pod_template: Option<Map<String, Value>>,
 }
 
-impl Default for Nodes {
+impl Default for PodSettings {
     fn default() -> Self {
         Self {
             drain_timeout_seconds: 300,
@@ -124,25 +123,25 @@ impl Default for Nodes {
     }
 }
 
-/// What a node asks for and what it gets at most.
+/// Compute resources of each Pod.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Resources {
-    /// What is set aside for a node, for example `{cpu: 500m, memory: 256Mi}`.
+    /// Resources that are reserved for each Pod, for example `{cpu: 500m, memory: 256Mi}`.
     #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, Quantity>,
-    /// What a node gets at most. A CPU limit makes streams stutter where it bites.
+    /// Maximum resources of each Pod. Streams stutter in a Pod that reaches its CPU limit.
     #[schemars(schema_with = "quantities")]
     pub limits: BTreeMap<String, Quantity>,
 }
 
-/// How many nodes may be taken away at one time when machines are drained.
+/// PodDisruptionBudget of the Pods.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct DisruptionBudget {
-    /// Whether there is a PodDisruptionBudget.
+    /// Whether a PodDisruptionBudget exists.
     pub enabled: bool,
-    /// Nodes that may be away at one time.
+    /// Pods that may be unavailable during voluntary disruptions.
     #[schemars(range(min = 1, max = 1000))]
     pub max_unavailable: u16,
 }

@@ -1,84 +1,85 @@
-//! What the operator says about a cluster.
+//! The status of a LiveCluster, which the operator writes.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::definition::conditions;
+use crate::schema;
 
-/// What the cluster is now.
+/// Observed state of a LiveCluster.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(transform = schema::structural)]
 pub struct LiveClusterStatus {
-    /// The generation of the spec that this status is about.
+    /// Generation of the spec that this status was computed from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The nodes' image.
+    /// Container image of the Pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The origins.
+    /// Origin Pods.
     pub origins: RoleStatus,
-    /// The edges.
+    /// Edge Pods.
     pub edges: RoleStatus,
-    /// What is published and watched.
+    /// Streams and viewers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<StreamsStatus>,
-    /// Where the cluster is reached.
+    /// URLs of the LiveCluster.
     pub endpoints: Endpoints,
-    /// `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing` and `ReferencesResolved`.
-    #[schemars(schema_with = "conditions")]
+    /// Conditions: `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing` and `ReferencesResolved`.
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
 
-/// The nodes of one role.
+/// Pods of one role.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RoleStatus {
-    /// Nodes that exist and are not leaving.
+    /// Pods that are not terminating.
     pub replicas: i32,
-    /// Nodes that are ready.
+    /// Pods that are ready.
     pub ready_replicas: i32,
-    /// Nodes of the newest template.
+    /// Pods of the current Pod template.
     pub updated_replicas: i32,
-    /// Nodes that are leaving: they serve the clients they have until those are gone or the drain time is over.
+    /// Pods that are terminating. They serve the clients that they have until the drain timeout.
     pub terminating_replicas: i32,
-    /// Label selector of the nodes' Pods, for autoscalers.
+    /// Label selector of the Pods, for autoscalers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
 }
 
-/// What is published and watched, as the nodes say.
+/// Streams and viewers, as reported by the Pods.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct StreamsStatus {
-    /// Streams that are published now, to two digits; unknown while no origin answers.
+    /// Streams that are published, rounded to two digits. Absent while no origin Pod responds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<i64>,
-    /// Viewers on all nodes, to two digits; unknown while no node answers.
+    /// Viewers of all Pods, rounded to two digits. Absent while no Pod responds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewers: Option<i64>,
-    /// Nodes that answered.
+    /// Pods that responded.
     pub scraped_pods: i32,
-    /// Nodes that were asked.
+    /// Pods that were queried.
     pub expected_pods: i32,
 }
 
-/// Where the cluster is reached. `{stream}` stands for a stream's name.
+/// URLs of a LiveCluster. `{stream}` is a placeholder of a stream's name.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Endpoints {
-    /// Where encoders publish.
+    /// URLs that encoders publish to.
     pub publish: Vec<Endpoint>,
-    /// Where viewers watch.
+    /// URLs that viewers play.
     pub play: Vec<Endpoint>,
 }
 
-/// One way to reach the cluster.
+/// URL of a LiveCluster.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Endpoint {
-    /// The role and the protocol, such as `edge-http-flv`.
+    /// Role and protocol, such as `edge-http-flv`.
     pub name: String,
-    /// The address. `<machine>` stands for any machine of the Kubernetes cluster.
+    /// The URL. `<node>` is a placeholder of the address of any node.
     pub url: String,
 }

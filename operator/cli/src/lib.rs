@@ -1,3 +1,5 @@
-//! LiveCluster on the command line: [`local`] runs a cluster without Kubernetes.
+//! LiveCluster on the command line: [`local`] runs a LiveCluster without Kubernetes, [`check`] validates manifests.
 
+pub mod check;
 pub mod local;
+pub mod manifest;

@@ -1,229 +1,144 @@
-//! `livecluster local`: the origins and edges of a manifest on this machine, without Kubernetes.
+//! `livecluster local`: the origins and edges of a LiveCluster on this machine, without Kubernetes.
 //!
 //! ```text
-//! manifest (what the API server accepts) ── plan (ports; what a Pod is told) ── media_node::Node, one each
-//!                                                                        demo ──┘ by RTMP
+//! manifest ── plan (names, ports, configurations) ── instances (media nodes) ── table (their URLs)
+//!                                                        │
+//!                                 demo (publishes a clip), control (stop and start from a second terminal)
 //! ```
 
+mod control;
 mod demo;
-pub mod manifest;
+mod instances;
 mod plan;
-mod schema;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use media_config::{LogFormat, LogSettings, Role};
-use media_node::{BindError, Node};
+use livecluster_api::{ClusterName, LiveClusterSpec};
+use media_config::{LogFormat, LogSettings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, error_span};
 use tracing_subscriber::EnvFilter;
 
-use livecluster_api::LiveCluster;
-use manifest::ManifestError;
-use plan::{Planned, Ports};
-use table::Row;
+use crate::manifest::{self, Manifest, ManifestError};
+use control::{Command, ControlError};
+use instances::{Instances, StartError};
+use plan::{PlanError, Ports};
 
-pub use plan::PlanError;
-
-/// How long the demo waits before it tries an origin again.
-const DEMO_RETRY: Duration = Duration::from_secs(2);
-
-/// What `livecluster local` is asked for.
+/// Options of `livecluster local`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Options {
-    /// The LiveCluster manifest
-    pub file: PathBuf,
-    /// Publishes a built-in clip as live/livestream, again and again
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// LiveCluster manifest; without it, one origin and two edges run, as with `spec: {}`
+    file: Option<PathBuf>,
+    /// Publish a built-in clip as live/livestream, in a loop
     #[arg(long)]
-    pub demo: bool,
-    /// Where the nodes listen.
+    demo: bool,
     #[command(flatten)]
-    pub ports: Ports,
+    ports: Ports,
 }
 
-/// Why the nodes do not run.
+/// Why the instances do not run.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// The manifest is not one.
+    /// The manifest is refused.
     #[error("{}", file.display())]
     Manifest {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: ManifestError,
     },
-    /// There are not enough ports.
-    #[error("{}", file.display())]
-    Plan {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        source: PlanError,
-    },
-    /// Somebody else has a port.
-    #[error("{node}: port {} of {} is in use by another program: stop that one, or choose with {option}",
-        address.port(), address.ip())]
-    InUse {
-        /// `edge 1`.
-        node: String,
-        /// What is taken.
-        address: SocketAddr,
-        /// What moves it.
-        option: &'static str,
-    },
-    /// A node does not start for another reason.
-    #[error("{node} cannot start")]
-    Bind {
-        /// `edge 1`.
-        node: String,
-        /// Why.
-        source: BindError,
-    },
-    /// `spec.logs.level` is no filter.
+    /// The instances cannot be assigned ports.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An instance cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Instances cannot be stopped and started from a second terminal.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// `spec.logs.level` is not a filter.
     #[error("spec.logs.level")]
     Log(#[from] tracing_subscriber::filter::ParseError),
-    /// Signals cannot be waited for, or nothing can be printed.
-    #[error("the system refuses")]
+    /// Signals cannot be received, or standard output is closed.
+    #[error("the operating system refuses")]
     System(#[from] std::io::Error),
-    /// A node ended without being asked to: a fault of this program.
-    #[error("a node has failed")]
+    /// An instance ended by itself: a fault of this program.
+    #[error("an instance has failed")]
     Failed,
 }
 
-/// Starts the nodes and waits until they have drained after Ctrl-C or SIGTERM. A second signal ends at once.
+/// Starts the instances and waits until they have drained after Ctrl-C or SIGTERM; or tells a running `livecluster local`
+/// to stop or start one of them.
 ///
 /// # Errors
-/// See [`LocalError`]: nothing runs then.
+/// See [`LocalError`].
 pub async fn run(options: Options) -> Result<(), LocalError> {
-    let file = options.file;
-    let cluster = manifest::read(&file).map_err(|source| LocalError::Manifest {
-        file: file.clone(),
-        source,
-    })?;
-    let planned =
-        plan::plan(&cluster, &options.ports).map_err(|source| LocalError::Plan { file, source })?;
+    if let Some(command) = options.command {
+        println!("{}", control::execute(command)?.trim_end());
+        return Ok(());
+    }
+    let cluster = read(options.file.as_deref())?;
+    let planned = plan::plan(&cluster, &options.ports)?;
     log_to_standard_error(&cluster.spec.logs)?;
     let mut signals = Signals::new()?;
-    let nodes = bind(planned).await?;
-    say_where(&cluster, &nodes, options.demo)?;
+    let instances = Arc::new(Instances::start(planned).await?);
+    let control = control::Listener::bind(options.ports.rtmp_port)?;
+    print_table(&cluster, &instances, options.demo)?;
 
-    let demo = options
-        .demo
-        .then(|| nodes.first().map(|(_, node)| node.addresses().rtmp));
-    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-    let mut running = JoinSet::new();
-    for (_, node) in nodes {
-        running.spawn(node.run(drain.clone(), stop.clone()));
-    }
-    let demo = demo
-        .flatten()
-        .map(|origin| tokio::spawn(keep_publishing(reachable(origin))));
+    let origins = Arc::clone(&instances);
+    let demo = async move {
+        if options.demo {
+            demo::keep_publishing(|| origins.first_origin()).await;
+        }
+    };
+    let demo = tokio::spawn(demo.instrument(error_span!("demo")));
+    let control = tokio::spawn(control.serve(Arc::clone(&instances)));
     tokio::select! {
         () = signals.next() => {}
-        _ = running.join_next() => return Err(LocalError::Failed),
+        () = instances.failed() => return Err(LocalError::Failed),
     }
     eprintln!("stopping; Ctrl-C again stops at once");
-    if let Some(demo) = demo {
-        demo.abort();
-    }
-    drain.cancel();
+    demo.abort();
+    control.abort();
     tokio::select! {
-        () = signals.next() => stop.cancel(),
-        () = async { while running.join_next().await.is_some() {} } => {}
+        () = signals.next() => instances.abort(),
+        () = instances.stop_all() => {}
     }
     Ok(())
 }
 
-/// Opens the ports of all nodes before any of them runs.
-async fn bind(planned: Vec<Planned>) -> Result<Vec<(String, Node)>, LocalError> {
-    let mut nodes = Vec::new();
-    for Planned { label, config } in planned {
-        let option = |field: &str| match (field, config.role) {
-            ("listen.rtmp", Role::Origin) => "--rtmp-port",
-            ("listen.rtmp", Role::Edge) => "--edge-rtmp-port",
-            ("listen.http", Role::Origin) => "--http-port",
-            ("listen.http", Role::Edge) => "--edge-http-port",
-            _ => "--internal-port",
-        };
-        match Node::bind(config.clone()).await {
-            Ok(node) => nodes.push((label, node)),
-            Err(BindError::InUse { field, address }) => {
-                return Err(LocalError::InUse {
-                    node: label,
-                    address,
-                    option: option(field),
-                });
-            }
-            Err(source) => {
-                return Err(LocalError::Bind {
-                    node: label,
-                    source,
-                });
-            }
-        }
-    }
-    Ok(nodes)
+fn read(file: Option<&Path>) -> Result<Manifest, LocalError> {
+    let Some(file) = file else {
+        return Ok(Manifest {
+            name: ClusterName::new("", "local"),
+            spec: LiveClusterSpec::default(),
+        });
+    };
+    manifest::read(file).map_err(|source| LocalError::Manifest {
+        file: file.to_owned(),
+        source,
+    })
 }
 
-fn say_where(
-    cluster: &LiveCluster,
-    nodes: &[(String, Node)],
-    demo: bool,
-) -> Result<(), std::io::Error> {
-    let rows: Vec<Row> = nodes
-        .iter()
-        .map(|(label, node)| {
-            let addresses = node.addresses();
-            Row {
-                label: label.clone(),
-                rtmp: addresses.rtmp,
-                http: addresses.http,
-                internal: addresses.internal,
-            }
+fn print_table(cluster: &Manifest, instances: &Instances, demo: bool) -> std::io::Result<()> {
+    let rows: Vec<_> = instances
+        .addresses()
+        .map(|(name, addresses)| table::Row {
+            name,
+            rtmp: addresses.rtmp,
+            http: addresses.http,
+            internal: addresses.internal,
         })
         .collect();
-    let name = cluster.metadata.name.as_deref().unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    out.write_all(table::table(name, &rows, demo).as_bytes())?;
+    out.write_all(table::table(&cluster.name.name, &rows, demo).as_bytes())?;
     out.flush()
-}
-
-/// An address that can be dialled: "every address" is none.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-/// Publishes the demo clip until somebody else publishes its stream.
-async fn keep_publishing(origin: SocketAddr) {
-    loop {
-        let Err(error) = demo::publish(origin).await else {
-            continue;
-        };
-        if error.is_final() {
-            info!(
-                stream = demo::STREAM,
-                reason = %error,
-                "the demo clip has ended"
-            );
-            return;
-        }
-        warn!(
-            error = &error as &dyn std::error::Error,
-            "the demo clip is not published"
-        );
-        tokio::time::sleep(DEMO_RETRY).await;
-    }
 }
 
 /// SIGINT and SIGTERM, which mean the same here.
@@ -253,7 +168,7 @@ fn log_to_standard_error(settings: &LogSettings) -> Result<(), LocalError> {
         .with_env_filter(EnvFilter::try_new(&settings.level)?)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    // A program that has a log already keeps it.
+    // A process that has a subscriber already keeps it.
     let _ = match settings.format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().try_init(),

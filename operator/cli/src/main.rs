@@ -1,10 +1,11 @@
-//! The command line: `livecluster local FILE`, `livecluster crd`.
+//! The command line: `livecluster local`, `livecluster check`, `livecluster crd`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use livecluster::{check, local, manifest};
 
-/// Live streaming clusters on this machine, and their manifests.
+/// Live streaming clusters without Kubernetes, and their manifests.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 struct Arguments {
@@ -14,9 +15,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the origins and edges of a LiveCluster manifest on this machine, without Kubernetes.
-    Local(livecluster::local::Options),
-    /// Prints the CustomResourceDefinition of LiveCluster.
+    /// Runs the origins and edges of a LiveCluster on this machine, without Kubernetes
+    Local(local::Options),
+    /// Validates LiveCluster manifests as the API server does, without a Kubernetes cluster
+    Check(check::Options),
+    /// Prints the CustomResourceDefinition of LiveCluster
     Crd,
 }
 
@@ -36,10 +39,11 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?;
-            Ok(runtime.block_on(livecluster::local::run(options))?)
+            Ok(runtime.block_on(local::run(options))?)
         }
+        Command::Check(options) => Ok(check::run(options)?),
         Command::Crd => {
-            print!("{}", livecluster_api::manifest()?);
+            print!("{}", manifest::DEFINITION);
             Ok(())
         }
     }

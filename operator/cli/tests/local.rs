@@ -1,4 +1,4 @@
-//! `livecluster local` as a user meets it: the program, its sockets, its signals, its exit codes.
+//! `livecluster local` as its users meet it: the program, its sockets, its signals, its exit codes.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -13,10 +13,12 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const MANIFEST: &str =
     "apiVersion: livecluster.dev/v1alpha1\nkind: LiveCluster\nmetadata: {name: test}\n";
 
-/// A running `livecluster local` of one origin and one edge; killed when dropped.
+/// A running `livecluster local`; killed when dropped.
 struct Local {
     child: Child,
     ports: Ports,
+    /// Where its control socket is.
+    runtime: tempfile::TempDir,
 }
 
 #[derive(Clone, Copy)]
@@ -29,7 +31,7 @@ struct Ports {
 }
 
 impl Ports {
-    /// Ports that were free a moment ago; the internal one with the next one, which the edge takes.
+    /// Returns ports that are free now; the internal one with the next one, which the edge has.
     fn free() -> Self {
         let open = |port| TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
@@ -57,18 +59,19 @@ impl Ports {
         ]
         .iter()
         .flat_map(|(option, port)| [(*option).to_owned(), port.to_string()])
-        .chain(["--listen".to_owned(), "127.0.0.1".to_owned()])
         .collect()
     }
 }
 
 impl Local {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it is ready.
     fn start(spec: &str) -> Self {
         let (ports, file) = (Ports::free(), manifest(spec));
+        let runtime = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_livecluster"))
             .args(["local", file.path().to_str().unwrap(), "--demo"])
             .args(ports.options())
+            .env("XDG_RUNTIME_DIR", runtime.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -82,11 +85,29 @@ impl Local {
                 }
             }
         });
-        let local = Self { child, ports };
+        let local = Self {
+            child,
+            ports,
+            runtime,
+        };
         is_ready
             .recv_timeout(DEADLINE)
             .expect("it is ready in time");
         local
+    }
+
+    /// Runs `livecluster local COMMAND`, as from a second terminal, and returns what it prints.
+    fn command(&self, command: &[&str]) -> Result<String, String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_livecluster"))
+            .arg("local")
+            .args(command)
+            .env("XDG_RUNTIME_DIR", self.runtime.path())
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout).unwrap()),
+            false => Err(String::from_utf8(output.stderr).unwrap()),
+        }
     }
 
     /// Sends a signal and waits for the exit code.
@@ -127,7 +148,7 @@ fn manifest(spec: &str) -> tempfile::NamedTempFile {
     file
 }
 
-/// What a program that fails says.
+/// Returns the error of `livecluster local` with arguments that it refuses.
 fn failure(arguments: &[String]) -> String {
     let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_livecluster"))
         .arg("local")
@@ -138,40 +159,58 @@ fn failure(arguments: &[String]) -> String {
     String::from_utf8(stderr).unwrap()
 }
 
-/// The first bytes of the demo's FLV, behind the answer's head.
-fn watch(port: u16, bytes: usize) -> Vec<u8> {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    socket
-        .write_all(b"GET /live/livestream.flv HTTP/1.0\r\n\r\n")
-        .unwrap();
-    let mut answer = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        let head = answer.windows(4).position(|four| four == b"\r\n\r\n");
-        if let Some(body) = head.map(|at| answer[at + 4..].to_vec())
-            && body.len() >= bytes
-        {
-            assert!(answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200"));
-            return body;
+/// A viewer of the demo by HTTP-FLV.
+struct Viewer {
+    socket: TcpStream,
+    /// Bytes behind the header of the response.
+    flv: Vec<u8>,
+}
+
+impl Viewer {
+    fn connect(port: u16) -> Self {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket
+            .write_all(b"GET /live/livestream.flv HTTP/1.0\r\n\r\n")
+            .unwrap();
+        let mut viewer = Self {
+            socket,
+            flv: Vec::new(),
+        };
+        while !viewer.flv.windows(4).any(|four| four == b"\r\n\r\n") {
+            viewer.read();
         }
-        let read = socket.read(&mut piece).unwrap();
-        assert!(
-            read > 0,
-            "the stream ends: {}",
-            String::from_utf8_lossy(&answer)
-        );
-        answer.extend_from_slice(&piece[..read]);
+        let response = std::mem::take(&mut viewer.flv);
+        assert!(response.starts_with(b"HTTP/1.0 200") || response.starts_with(b"HTTP/1.1 200"));
+        let end = response.windows(4).position(|four| four == b"\r\n\r\n");
+        viewer.flv = response[end.unwrap() + 4..].to_vec();
+        viewer
+    }
+
+    fn read(&mut self) {
+        let mut piece = [0; 4096];
+        let read = self.socket.read(&mut piece).unwrap();
+        assert!(read > 0, "the stream ends after {} bytes", self.flv.len());
+        self.flv.extend_from_slice(&piece[..read]);
+    }
+
+    /// Reads on the same connection until there are `bytes` more.
+    fn read_more(&mut self, bytes: usize) {
+        let enough = self.flv.len() + bytes;
+        while self.flv.len() < enough {
+            self.read();
+        }
     }
 }
 
 #[test]
-fn the_demo_plays_and_ctrl_c_ends_it_with_code_0() {
+fn demo_plays_and_ctrl_c_ends_it_with_code_0() {
     let local = Local::start("{origins: {replicas: 1}, edges: {replicas: 1}}");
-    let flv = watch(local.ports.http, 50_000);
+    let mut viewer = Viewer::connect(local.ports.http);
+    viewer.read_more(50_000);
     assert!(
-        flv.starts_with(b"FLV\x01\x05"),
-        "a header that announces picture and sound"
+        viewer.flv.starts_with(b"FLV\x01\x05"),
+        "the header announces video and audio"
     );
     let (code, took) = local.signal("INT");
     assert_eq!(code, Some(0));
@@ -179,13 +218,13 @@ fn the_demo_plays_and_ctrl_c_ends_it_with_code_0() {
 }
 
 #[test]
-fn sigterm_ends_it_as_well() {
+fn sigterm_ends_it_with_code_0() {
     let local = Local::start("{edges: {replicas: 0}}");
     assert_eq!(local.signal("TERM").0, Some(0));
 }
 
 #[test]
-fn a_busy_port_is_named_with_the_option_that_moves_it() {
+fn port_in_use_is_named_with_the_option_that_changes_it() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let mut ports = Ports::free();
     ports.edge_http = taken.local_addr().unwrap().port();
@@ -195,7 +234,7 @@ fn a_busy_port_is_named_with_the_option_that_moves_it() {
     let error = failure(&arguments);
     assert!(
         error.starts_with(&format!(
-            "error: edge 1: port {} of 127.0.0.1 is in use",
+            "error: edge-1: port {} of 127.0.0.1 is in use",
             ports.edge_http
         )) && error.contains("--edge-http-port"),
         "{error}"
@@ -203,7 +242,7 @@ fn a_busy_port_is_named_with_the_option_that_moves_it() {
 }
 
 #[test]
-fn a_wrong_manifest_is_one_clear_error() {
+fn invalid_manifest_is_one_clear_error() {
     let file = manifest("{edges: {replicas: -1}}");
     let path = file.path().to_str().unwrap().to_owned();
     assert_eq!(
@@ -216,5 +255,61 @@ fn a_wrong_manifest_is_one_clear_error() {
     assert_eq!(
         failure(&["nowhere.yaml".to_owned()]),
         "error: nowhere.yaml: cannot be read: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn viewer_of_an_edge_survives_stop_and_start_of_the_origin() {
+    let local = Local::start("{origins: {replicas: 1}, edges: {replicas: 1}}");
+    let mut viewer = Viewer::connect(local.ports.edge_http);
+    viewer.read_more(50_000);
+    for stop in [
+        ["stop", "origin-1"].as_slice(),
+        &["stop", "origin-1", "--now"],
+    ] {
+        assert_eq!(local.command(stop), Ok("origin-1 stopped\n".to_owned()));
+        let list = local.command(&["list"]).unwrap();
+        let states: Vec<_> = list.split_whitespace().collect();
+        assert_eq!(states, ["origin-1", "stopped", "edge-1", "running"]);
+        assert!(TcpStream::connect(("127.0.0.1", local.ports.rtmp)).is_err());
+
+        let started = local.command(&["start", "origin-1"]);
+        assert_eq!(started, Ok("origin-1 started\n".to_owned()));
+        // More than the edge had before the origin was stopped.
+        viewer.read_more(150_000);
+    }
+    assert_eq!(local.signal("INT").0, Some(0));
+}
+
+#[test]
+fn command_for_an_instance_that_does_not_exist_names_those_that_do() {
+    let local = Local::start("{edges: {replicas: 1}}");
+    let error = |command: &[&str]| local.command(command).unwrap_err();
+    assert_eq!(
+        error(&["stop", "edge-2"]),
+        "error: edge-2 is no instance, choose one of origin-1, edge-1\n"
+    );
+    assert_eq!(
+        error(&["start", "edge-1"]),
+        "error: edge-1 is already running\n"
+    );
+    assert_eq!(
+        error(&["stop", "edge-1", "--rtmp-port", "1"]),
+        "error: no `livecluster local` with RTMP port 1 is running\n"
+    );
+}
+
+#[test]
+fn command_without_a_running_cluster_is_one_clear_error() {
+    let runtime = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_livecluster"))
+        .args(["local", "stop", "origin-1"])
+        .env("XDG_RUNTIME_DIR", runtime.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: no `livecluster local` is running\n"
     );
 }

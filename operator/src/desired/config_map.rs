@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use livecluster_api::LiveCluster;
 use livecluster_api::names;
 use livecluster_api::node_config;
+use livecluster_api::{ClusterName, LiveCluster};
 use media_config::Role;
 use sha2::{Digest, Sha256};
 
@@ -24,7 +24,8 @@ pub(super) fn config_map(
     cluster: &LiveCluster,
     role: Role,
 ) -> Result<(ConfigMap, String), SpecError> {
-    let file = media_config::render_changes(&node_config(cluster, role))?;
+    let file =
+        media_config::render_changes(&node_config(&ClusterName::of(cluster), &cluster.spec, role))?;
     let hash = short_hash(file.as_bytes());
     let config = ConfigMap {
         metadata: names::metadata(cluster, names::config_map(cluster, role), Some(role)),

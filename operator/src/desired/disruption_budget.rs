@@ -11,7 +11,7 @@ use media_config::Role;
 /// `maxUnavailable`, never `minAvailable`: a single Pod must not block the drain of its node. For the same reason, a Pod
 /// that is not ready may always be evicted.
 pub(super) fn disruption_budget(cluster: &LiveCluster, role: Role) -> Option<PodDisruptionBudget> {
-    let settings = &cluster.spec.nodes(role).pod_disruption_budget;
+    let settings = &cluster.spec.pods(role).pod_disruption_budget;
     settings.enabled.then(|| PodDisruptionBudget {
         metadata: names::metadata(cluster, names::deployment(cluster, role), Some(role)),
         spec: Some(PodDisruptionBudgetSpec {

@@ -24,7 +24,7 @@ pub(super) fn network_policy(
     cluster: &LiveCluster,
     defaults: &Defaults,
 ) -> Result<NetworkPolicy, SpecError> {
-    let nodes = names::label_selector(names::nodes_selector(cluster));
+    let nodes = names::label_selector(names::pods_selector(cluster));
     Ok(NetworkPolicy {
         metadata: names::metadata(cluster, names::network_policy(cluster), None),
         spec: Some(NetworkPolicySpec {
@@ -47,7 +47,7 @@ pub(super) fn network_policy(
 
 fn peers(cluster: &LiveCluster, defaults: &Defaults) -> Result<Vec<NetworkPolicyPeer>, SpecError> {
     let mut peers = vec![NetworkPolicyPeer {
-        pod_selector: Some(names::label_selector(names::nodes_selector(cluster))),
+        pod_selector: Some(names::label_selector(names::pods_selector(cluster))),
         ..NetworkPolicyPeer::default()
     }];
     if let Some(namespace) = &defaults.operator_namespace {

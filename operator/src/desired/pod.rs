@@ -9,10 +9,11 @@ use k8s_openapi::api::core::v1::{
     ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume,
     VolumeMount,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use livecluster_api::names;
-use livecluster_api::{LiveCluster, Nodes};
+use livecluster_api::{LiveCluster, PodSettings};
 use media_config::Role;
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ pub(super) fn template(
     image: &str,
     config_hash: &str,
 ) -> Result<PodTemplateSpec, SpecError> {
-    let nodes = cluster.spec.nodes(role);
+    let nodes = cluster.spec.pods(role);
     let field = |name: &str| format!("spec.{}s.{name}", names::role_name(role));
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -77,7 +78,7 @@ fn set_required_fields(
         .get_or_insert_default()
         .insert(names::CONFIG_HASH.to_owned(), config_hash.to_owned());
     let spec = template.spec.get_or_insert_default();
-    spec.termination_grace_period_seconds = Some(grace_seconds(cluster.spec.nodes(role)));
+    spec.termination_grace_period_seconds = Some(grace_seconds(cluster.spec.pods(role)));
     for container in &mut spec.containers {
         if container.name == names::CONTAINER {
             container.ports = Some(ports());
@@ -85,11 +86,11 @@ fn set_required_fields(
     }
 }
 
-fn grace_seconds(nodes: &Nodes) -> i64 {
+fn grace_seconds(nodes: &PodSettings) -> i64 {
     i64::from(nodes.drain_timeout_seconds) + i64::from(GRACE_SECONDS)
 }
 
-fn annotations(nodes: &Nodes, role: Role) -> BTreeMap<String, String> {
+fn annotations(nodes: &PodSettings, role: Role) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::new();
     if role == Role::Origin && nodes.drain_timeout_seconds > AUTOSCALER_SECONDS {
         annotations.insert(
@@ -101,7 +102,7 @@ fn annotations(nodes: &Nodes, role: Role) -> BTreeMap<String, String> {
     annotations
 }
 
-fn affinity(nodes: &Nodes, field: &str) -> Result<Option<Affinity>, SpecError> {
+fn affinity(nodes: &PodSettings, field: &str) -> Result<Option<Affinity>, SpecError> {
     nodes
         .affinity
         .as_ref()
@@ -115,7 +116,7 @@ fn topology_spread(
     role: Role,
     field: &str,
 ) -> Result<Option<Vec<TopologySpreadConstraint>>, SpecError> {
-    if let Some(raw) = &cluster.spec.nodes(role).topology_spread_constraints {
+    if let Some(raw) = &cluster.spec.pods(role).topology_spread_constraints {
         let typed = raw
             .iter()
             .enumerate()
@@ -141,7 +142,7 @@ fn topology_spread(
 }
 
 fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
-    let nodes = cluster.spec.nodes(role);
+    let nodes = cluster.spec.pods(role);
     let secrets = &cluster.spec.image_pull_secrets;
     PodSpec {
         automount_service_account_token: Some(false),
@@ -173,7 +174,8 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
                 .unwrap_or_else(|| names::service_account(cluster)),
         ),
         termination_grace_period_seconds: Some(grace_seconds(nodes)),
-        tolerations: (!nodes.tolerations.is_empty()).then(|| nodes.tolerations.clone()),
+        tolerations: (!nodes.tolerations.is_empty())
+            .then(|| nodes.tolerations.iter().map(Into::into).collect()),
         volumes: Some(vec![Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource {
@@ -186,7 +188,7 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
     }
 }
 
-fn container(cluster: &LiveCluster, nodes: &Nodes, image: &str) -> Container {
+fn container(cluster: &LiveCluster, nodes: &PodSettings, image: &str) -> Container {
     let resources = &nodes.resources;
     Container {
         name: names::CONTAINER.to_owned(),
@@ -202,8 +204,8 @@ fn container(cluster: &LiveCluster, nodes: &Nodes, image: &str) -> Container {
         liveness_probe: Some(probe("/livez", 10, 3)),
         resources: (!resources.requests.is_empty() || !resources.limits.is_empty()).then(|| {
             ResourceRequirements {
-                requests: (!resources.requests.is_empty()).then(|| resources.requests.clone()),
-                limits: (!resources.limits.is_empty()).then(|| resources.limits.clone()),
+                requests: quantities(&resources.requests),
+                limits: quantities(&resources.limits),
                 claims: None,
             }
         }),
@@ -225,6 +227,16 @@ fn container(cluster: &LiveCluster, nodes: &Nodes, image: &str) -> Container {
         }]),
         ..Container::default()
     }
+}
+
+fn quantities(
+    amounts: &BTreeMap<String, livecluster_api::Quantity>,
+) -> Option<BTreeMap<String, Quantity>> {
+    let amounts = amounts.iter();
+    let amounts: BTreeMap<_, _> = amounts
+        .map(|(resource, amount)| (resource.clone(), amount.into()))
+        .collect();
+    (!amounts.is_empty()).then_some(amounts)
 }
 
 fn ports() -> Vec<ContainerPort> {

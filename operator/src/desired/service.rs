@@ -8,7 +8,7 @@ use media_config::Role;
 
 /// Returns the Service of a role. It routes to ready Pods only.
 pub(super) fn service(cluster: &LiveCluster, role: Role) -> Service {
-    let settings = &cluster.spec.nodes(role).service;
+    let settings = &cluster.spec.pods(role).service;
     let mut metadata = names::metadata(cluster, names::deployment(cluster, role), Some(role));
     let mut labels = settings.labels.clone();
     labels.extend(metadata.labels.take().unwrap_or_default());

@@ -7,7 +7,7 @@ use media_config::Role;
 
 /// Returns the ServiceAccount of the Pods, unless the spec names one for both roles.
 pub(super) fn service_account(cluster: &LiveCluster) -> Option<ServiceAccount> {
-    let is_ours = |role| cluster.spec.nodes(role).service_account_name.is_none();
+    let is_ours = |role| cluster.spec.pods(role).service_account_name.is_none();
     if !is_ours(Role::Origin) && !is_ours(Role::Edge) {
         return None;
     }

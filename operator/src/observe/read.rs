@@ -107,7 +107,7 @@ pub async fn references(
         references.missing.extend(missing);
     }
     for role in [Role::Origin, Role::Edge] {
-        if let Some(name) = &cluster.spec.nodes(role).service_account_name {
+        if let Some(name) = &cluster.spec.pods(role).service_account_name {
             let reference = MissingReference {
                 kind: ReferenceKind::ServiceAccount,
                 name: name.clone(),

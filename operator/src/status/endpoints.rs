@@ -103,7 +103,7 @@ fn addresses(cluster: &LiveCluster, service: &Service, role: Role) -> Vec<Servic
             http,
         }));
     };
-    let settings = &cluster.spec.nodes(role).service;
+    let settings = &cluster.spec.pods(role).service;
     let hostname = settings.external_hostname.clone();
     match settings.kind {
         ServiceType::ClusterIp => {}

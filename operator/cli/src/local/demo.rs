@@ -1,4 +1,4 @@
-//! `--demo`: a clip of our own, published in a loop over RTMP as any encoder would.
+//! `--demo`: a built-in clip that is published in a loop over RTMP, as any encoder publishes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,19 +12,22 @@ use media_wire::rtmp::{
 use media_wire::{MediaKind, Message};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
 
-/// What the clip is published as.
+/// Stream that the clip is published as.
 pub(super) const STREAM: &str = "live/livestream";
 
-/// Made by `operator/demo/make-clip`: H.264 and AAC, 640x360, 25 pictures a second, a keyframe each second.
+/// Made by `operator/cli/demo/make-clip`: H.264 and AAC, 640x360, 25 frames a second, a keyframe each second.
 const CLIP: &[u8] = include_bytes!("../../demo/clip.flv");
-/// One round of the clip: 400 pictures, and exactly 750 AAC frames.
+/// Time between two attempts to publish.
+const RETRY: Duration = Duration::from_secs(2);
+/// Length of the clip: 400 video frames, and exactly 750 AAC frames.
 const ROUND: Duration = Duration::from_secs(16);
-/// No tag of the clip is longer.
+/// Limit of a tag's length that no tag of the clip exceeds.
 const MAX_TAG: usize = 64 * 1024;
 
-/// Why the clip is not published (any more).
+/// Why the clip is not published, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
     #[error("the clip is broken")]
@@ -33,43 +36,66 @@ pub(super) enum DemoError {
     Url(#[from] InvalidUrl),
     #[error("the connection to the origin failed")]
     Socket(#[from] io::Error),
-    #[error("the origin does not speak RTMP")]
+    #[error("the origin's answer is not RTMP")]
     Protocol(#[from] RtmpError),
-    #[error("the origin refused: {0}")]
+    #[error("the origin refused the stream: {0}")]
     Refused(String),
-    /// After a start that went well, the usual reason is somebody who publishes the same stream.
-    #[error("the origin ended it: {0}")]
+    /// After a successful start, the usual reason is an encoder that publishes the same stream.
+    #[error("the origin ended the stream: {0}")]
     Ended(String),
 }
 
 impl DemoError {
     fn after_start(self) -> Self {
         match self {
-            Self::Refused(words) => Self::Ended(words),
+            Self::Refused(reason) => Self::Ended(reason),
             other => other,
         }
     }
 
-    /// Whether the stream is somebody else's now: a demo does not fight for it.
+    /// Returns whether another encoder may have the stream now: the demo does not take it back.
     pub(super) fn is_final(&self) -> bool {
         matches!(self, Self::Ended(_) | Self::Clip(_) | Self::Url(_))
     }
 }
 
-/// Publishes the clip to an origin, round after round in real time. Only ends with an error.
-pub(super) async fn publish(origin: SocketAddr) -> Result<(), DemoError> {
+/// Publishes the clip until an encoder publishes the same stream. `origin` returns the address of an origin that is
+/// running: another one when the first one has been stopped.
+pub(super) async fn keep_publishing(origin: impl Fn() -> Option<SocketAddr>) {
+    loop {
+        let Some(address) = origin() else {
+            sleep(RETRY).await;
+            continue;
+        };
+        let Err(error) = publish(address).await else {
+            continue;
+        };
+        if error.is_final() && origin() == Some(address) {
+            info!(stream = STREAM, reason = %error, "the demo clip has ended");
+            return;
+        }
+        warn!(
+            error = &error as &dyn std::error::Error,
+            "the demo clip is not published"
+        );
+        sleep(RETRY).await;
+    }
+}
+
+/// Publishes the clip to an origin in real time. It only returns an error.
+async fn publish(origin: SocketAddr) -> Result<(), DemoError> {
     let clip = clip()?;
     let mut publisher = Publisher::dial(origin).await?;
     let start = Instant::now();
     for (due, message) in rounds(&clip) {
-        publisher.until(start + due).await?;
+        publisher.wait_until(start + due).await?;
         publisher.connection.send(&message);
         publisher.flush().await?;
     }
     Ok(())
 }
 
-/// The clip's messages in their order.
+/// Returns the messages of the clip in their order.
 fn clip() -> Result<Vec<Message>, FlvError> {
     let mut reader = TagReader::new(MAX_TAG);
     let mut bytes = BytesMut::from(CLIP);
@@ -82,8 +108,8 @@ fn clip() -> Result<Vec<Message>, FlvError> {
     Ok(messages)
 }
 
-/// The clip for ever: when each message is due, and the message with a timestamp that goes on. What describes the
-/// stream comes once.
+/// Returns the clip in an endless loop: the time at which each message is due, and the message with a timestamp that
+/// continues over all rounds. Metadata and sequence headers are sent once.
 fn rounds(clip: &[Message]) -> impl Iterator<Item = (Duration, Message)> {
     (0u32..).flat_map(move |round| {
         let begin = ROUND * round;
@@ -103,7 +129,7 @@ fn rounds(clip: &[Message]) -> impl Iterator<Item = (Duration, Message)> {
     })
 }
 
-/// A connection that publishes, with its socket.
+/// RTMP connection that publishes.
 struct Publisher {
     socket: TcpStream,
     connection: ClientConnection,
@@ -111,7 +137,7 @@ struct Publisher {
 }
 
 impl Publisher {
-    /// Connects, and publishes as soon as the origin is ready for it.
+    /// Connects and waits until the origin accepts the stream.
     async fn dial(origin: SocketAddr) -> Result<Self, DemoError> {
         let url = RtmpUrl::parse(&format!("rtmp://{origin}/{STREAM}"))?;
         let socket = TcpStream::connect(origin).await?;
@@ -121,7 +147,7 @@ impl Publisher {
             connection: ClientConnection::publish(url, ClientSettings::default()),
             input: BytesMut::new(),
         };
-        while !publisher.heard()? {
+        while !publisher.process_input()? {
             publisher.flush().await?;
             publisher.read().await?;
         }
@@ -129,8 +155,8 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Waits, and answers what the origin asks meanwhile.
-    async fn until(&mut self, due: Instant) -> Result<(), DemoError> {
+    /// Waits until `due`, and answers requests of the origin meanwhile.
+    async fn wait_until(&mut self, due: Instant) -> Result<(), DemoError> {
         loop {
             tokio::select! {
                 () = sleep_until(due) => return Ok(()),
@@ -140,13 +166,13 @@ impl Publisher {
                     }
                 }
             }
-            self.heard().map_err(DemoError::after_start)?;
+            self.process_input().map_err(DemoError::after_start)?;
             self.flush().await?;
         }
     }
 
-    /// Whether the origin says that publishing may start.
-    fn heard(&mut self) -> Result<bool, DemoError> {
+    /// Processes messages of the origin. Returns whether it has accepted the stream.
+    fn process_input(&mut self) -> Result<bool, DemoError> {
         let mut ready = false;
         while let Some(event) = self.connection.receive(&mut self.input)? {
             match event {
@@ -183,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clip_is_h264_and_aac_and_small() {
+    fn clip_is_h264_and_aac_and_small() {
         let clip = clip().unwrap();
         let codecs: Vec<String> = clip
             .iter()
@@ -196,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_follow_each_other_without_a_seam() {
+    fn timestamps_continue_from_round_to_round() {
         let clip = clip().unwrap();
         for (kind, count, step) in [
             (MediaKind::Video, 400, 40..=40),
@@ -220,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_in_the_order_of_their_time_and_described_once() {
+    fn messages_are_in_order_and_sequence_headers_are_sent_once() {
         let clip = clip().unwrap();
         let messages: Vec<(Duration, Message)> = rounds(&clip).take(clip.len() * 2).collect();
         assert!(messages.is_sorted_by_key(|(due, _)| *due));

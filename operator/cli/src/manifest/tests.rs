@@ -54,10 +54,7 @@ fn an_exported_resource_is_accepted_with_its_status() {
         "{HEAD}metadata: {{name: demo, namespace: live, uid: u, resourceVersion: \"7\", generation: 2, \
          creationTimestamp: \"2026-11-22T06:00:00Z\", annotations: {{a.b/c: d}}}}\nspec: {{}}\nstatus: {{nonsense: 1}}\n"
     );
-    assert_eq!(
-        parse(&text).unwrap().metadata.namespace.as_deref(),
-        Some("live")
-    );
+    assert_eq!(parse(&text).unwrap().name.to_string(), "live/demo");
 }
 
 #[test]

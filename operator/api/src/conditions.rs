@@ -1,0 +1,12 @@
+//! Types and reasons of the conditions in the status of a LiveCluster.
+
+/// Type of a condition: all origin and edge Pods are available.
+pub const READY: &str = "Ready";
+/// Type of a condition: all origin Pods are available.
+pub const ORIGINS_AVAILABLE: &str = "OriginsAvailable";
+/// Type of a condition: all edge Pods are available.
+pub const EDGES_AVAILABLE: &str = "EdgesAvailable";
+/// Type of a condition: a rollout or a change of the number of Pods is under way.
+pub const PROGRESSING: &str = "Progressing";
+/// Type of a condition: every object that the spec refers to exists.
+pub const REFERENCES_RESOLVED: &str = "ReferencesResolved";
