@@ -115,6 +115,7 @@ impl RelayCluster {
         let mut cluster = Self::with_short_surveys();
         cluster.settings.timeouts.pull.silence = Duration::from_millis(100);
         cluster.settings.timeouts.forward.hung = Duration::from_millis(300);
+        cluster.settings.timeouts.forward.hung_alone = Duration::from_millis(300);
         cluster
     }
 
