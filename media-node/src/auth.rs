@@ -39,6 +39,7 @@ pub(crate) use request::{Action, Denial, ListRequest, Request};
 use access::Access;
 use background::Background;
 use grant::Grants;
+use hook::Instance;
 
 /// The decisions of one node.
 pub(crate) struct Auth {
@@ -95,12 +96,14 @@ impl Auth {
     /// # Errors
     /// See [`AuthError`].
     pub(crate) fn start(
+        name: &str,
         settings: &AuthSettings,
         metrics: AuthMetrics,
         poll: Duration,
     ) -> Result<Self, AuthError> {
-        let publish = Access::new(Action::Publish, &settings.publish)?;
-        let play = Access::new(Action::Play, &settings.play)?;
+        let instance = Instance::new(name);
+        let publish = Access::new(Action::Publish, &settings.publish, &instance)?;
+        let play = Access::new(Action::Play, &settings.play, &instance)?;
         let sources = [publish.sources(), play.sources()].concat();
         let background =
             match settings.publish.needs_credential() || settings.play.needs_credential() {

@@ -10,7 +10,7 @@ use media_wire::StreamKey;
 use super::background::Refreshed;
 use super::cidr::Cidrs;
 use super::fetch::Client;
-use super::hook::Hook;
+use super::hook::{Hook, Instance};
 use super::jwt::{KeySet, KeySetSource, RemoteKeySet, TokenProof, Tokens};
 use super::keys::{KeyProof, Keys};
 use super::mounted::{MountError, Mounted};
@@ -72,7 +72,11 @@ impl Listing<'_> {
 }
 
 impl Access {
-    pub(super) fn new(action: Action, settings: &AccessSettings) -> Result<Self, AuthError> {
+    pub(super) fn new(
+        action: Action,
+        settings: &AccessSettings,
+        instance: &Instance,
+    ) -> Result<Self, AuthError> {
         let cidrs = Cidrs::new(&settings.cidrs).map_err(|error| AuthError::Cidr {
             action,
             field: error.field,
@@ -92,7 +96,7 @@ impl Access {
         });
         let tokens = settings.jwt.as_ref().map(|jwt| tokens(action, jwt));
         let hook = settings.hook.as_ref().map(|hook| {
-            Hook::new(action, hook).map_err(|reason| AuthError::Invalid {
+            Hook::new(action, hook, instance).map_err(|reason| AuthError::Invalid {
                 action,
                 field: "hook.url",
                 reason,

@@ -3,6 +3,7 @@
 //! `on_publish` and `on_play` ask: yes is a status 2xx with the body `0` or `{"code": 0}`. `on_unpublish` and `on_stop` tell
 //! that a client has left that was allowed before, in every case and once.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,25 @@ const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The hook of one action.
-pub(super) struct Hook(Arc<Server>);
+pub(super) struct Hook(Arc<Server>, Instance);
+
+/// The media node, as hooks see it.
+#[derive(Clone)]
+pub(super) struct Instance {
+    name: Arc<str>,
+    /// Random, so that the ids of two runs differ.
+    run: u32,
+}
+
+impl Instance {
+    pub(super) fn new(name: &str) -> Self {
+        let random = RandomState::new().hash_one(name);
+        Self {
+            name: name.into(),
+            run: u32::try_from(random >> 32).unwrap_or_default(),
+        }
+    }
+}
 
 struct Server {
     action: Action,
@@ -55,7 +74,10 @@ pub(super) struct HookSession {
 
 /// A client, as callbacks describe it.
 struct Event {
-    client: u64,
+    /// Instance of the client, which is a Pod's name.
+    instance: Arc<str>,
+    /// Unique among all media nodes, also after a restart.
+    client: String,
     ip: String,
     vhost: String,
     app: String,
@@ -69,7 +91,8 @@ struct Event {
 #[derive(Serialize)]
 struct Callback<'a> {
     action: &'static str,
-    client_id: String,
+    server_id: &'a str,
+    client_id: &'a str,
     ip: &'a str,
     vhost: &'a str,
     app: &'a str,
@@ -82,15 +105,20 @@ struct Callback<'a> {
 }
 
 impl Hook {
-    pub(super) fn new(action: Action, settings: &HookSettings) -> Result<Self, String> {
-        Ok(Self(Arc::new(Server {
+    pub(super) fn new(
+        action: Action,
+        settings: &HookSettings,
+        instance: &Instance,
+    ) -> Result<Self, String> {
+        let server = Arc::new(Server {
             action,
             client: Client::new(&settings.url, None)?,
             timeout: settings.timeout(),
             policy: settings.failure_policy,
             questions: Semaphore::new(MAX_QUESTIONS),
             notices: Semaphore::new(MAX_NOTICES),
-        })))
+        });
+        Ok(Self(server, instance.clone()))
     }
 
     /// Asks on the background thread.
@@ -101,7 +129,7 @@ impl Hook {
     ) -> Result<HookSession, Denial> {
         let (answer, answered) = oneshot::channel();
         let (server, calls) = (Arc::clone(&self.0), background.calls());
-        let event = Arc::new(Event::new(request));
+        let event = Arc::new(Event::new(request, &self.1));
         background.calls().spawn(async move {
             let allowed = server.ask(&event).await;
             let session = allowed.map(|()| HookSession {
@@ -172,7 +200,7 @@ impl Server {
                 _ => {}
             }
         }
-        let client = event.client;
+        let client = &event.client;
         warn!(
             host = self.client.host(),
             client, action, "hook not reached"
@@ -182,11 +210,12 @@ impl Server {
 }
 
 impl Event {
-    fn new(request: &Request<'_>) -> Self {
+    fn new(request: &Request<'_>, instance: &Instance) -> Self {
         let stream = request.stream;
         let query = request.credential.query();
         Self {
-            client: request.client,
+            instance: Arc::clone(&instance.name),
+            client: format!("{:08x}-{}", instance.run, request.client),
             ip: request.peer.to_canonical().to_string(),
             vhost: stream.vhost().unwrap_or(DEFAULT_VHOST).to_owned(),
             app: stream.app().to_owned(),
@@ -203,7 +232,8 @@ impl Event {
     fn body(&self, action: &'static str) -> Bytes {
         let callback = Callback {
             action,
-            client_id: self.client.to_string(),
+            server_id: &self.instance,
+            client_id: &self.client,
             ip: &self.ip,
             vhost: &self.vhost,
             app: &self.app,

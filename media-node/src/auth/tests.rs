@@ -30,7 +30,7 @@ fn start(settings: AuthSettings) -> Auth {
         decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
         lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
     };
-    Auth::start(&settings, metrics, Duration::from_secs(60)).unwrap()
+    Auth::start("test", &settings, metrics, Duration::from_secs(60)).unwrap()
 }
 
 fn publish(access: AccessSettings) -> Auth {
@@ -239,9 +239,11 @@ async fn hook_is_asked_and_told_when_the_client_leaves() {
     let (port, mut received) = hook_server("200 OK", "{\"code\":0}").await;
     let auth = publish(hook(port, FailurePolicy::Deny));
     let grant = decide(&auth, Action::Publish, "token=t&x=1").await.unwrap();
-    let asked = next(&mut received).await;
+    let mut asked = next(&mut received).await;
+    let client_id = asked["client_id"].take();
+    assert!(client_id.as_str().unwrap().ends_with("-7"), "{client_id}");
     let expected = serde_json::json!({
-        "action": "on_publish", "client_id": "7", "ip": "192.0.2.1", "vhost": "__defaultVhost__", "app": "live",
+        "action": "on_publish", "server_id": "test", "client_id": null, "ip": "192.0.2.1", "vhost": "__defaultVhost__", "app": "live",
         "stream": "cam", "param": "?token=t&x=1", "tcUrl": "rtmp://host/live", "pageUrl": "",
     });
     assert_eq!(asked, expected);
@@ -249,7 +251,7 @@ async fn hook_is_asked_and_told_when_the_client_leaves() {
     let told = next(&mut received).await;
     assert_eq!(
         (&told["action"], &told["client_id"]),
-        (&"on_unpublish".into(), &"7".into())
+        (&"on_unpublish".into(), &client_id)
     );
     auth.close().await;
     assert!(received.try_recv().is_err());
@@ -323,7 +325,7 @@ fn folder_that_is_not_there_is_named_with_its_field() {
         decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
         lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
     };
-    let error = Auth::start(&settings, metrics, Duration::from_secs(60))
+    let error = Auth::start("test", &settings, metrics, Duration::from_secs(60))
         .err()
         .unwrap()
         .to_string();

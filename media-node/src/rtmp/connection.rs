@@ -24,6 +24,8 @@ pub(super) struct RtmpConnection {
     pub(super) input: BytesMut,
     /// `flashVer` of the client.
     pub(super) agent: String,
+    /// `pageUrl` of the client.
+    pub(super) page_url: String,
     write_timeout: Duration,
 }
 
@@ -61,6 +63,7 @@ impl RtmpConnection {
             protocol: Box::new(ServerConnection::new(settings)),
             input: BytesMut::new(),
             agent: String::new(),
+            page_url: String::new(),
             write_timeout: limits.stall_timeout(),
         }
     }

@@ -68,7 +68,7 @@ async fn find(
         agent: connection.agent.clone(),
         credential: request.credential,
         tc_url: request.tc_url,
-        page_url: String::new(),
+        page_url: connection.page_url.clone(),
         worker,
     };
     context.finder.play(request).await

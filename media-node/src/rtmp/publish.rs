@@ -141,7 +141,7 @@ async fn start(
         peer: connection.peer.ip(),
         client: id,
         tc_url: &request.tc_url,
-        page_url: "",
+        page_url: &connection.page_url,
     });
     let grant = grant
         .await

@@ -100,8 +100,11 @@ async fn next_request(
 ) -> Result<RtmpRequest, ConnectionLost> {
     loop {
         match connection.event().await? {
-            ServerEvent::Connected { agent, .. } => {
+            ServerEvent::Connected {
+                agent, page_url, ..
+            } => {
                 connection.agent = agent;
+                connection.page_url = page_url;
                 connection.protocol.accept_connect();
             }
             ServerEvent::Publish {

@@ -55,7 +55,7 @@ impl NodeContext {
         let clients = Clients::new();
         let metrics = Arc::new(Metrics::new());
         let polling = timings.key_poll;
-        let auth = Auth::start(&config.auth, metrics.auth.clone(), polling).map(Arc::new)?;
+        let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), polling).map(Arc::new)?;
         let phase = watch::Sender::new(Phase::Running);
         let connections = Connections::new(config.limits.max_connections);
         let relay = Relay::new(

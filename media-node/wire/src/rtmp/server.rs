@@ -97,6 +97,8 @@ pub enum ServerEvent {
         tc_url: String,
         /// The client's name (`flashVer`) without control characters. It can be empty.
         agent: String,
+        /// URL of the page that embeds the client (`pageUrl`), which most clients do not send.
+        page_url: String,
     },
     /// The client requests to publish. Answer with [`ServerConnection::accept_publish`] or
     /// [`reject_publish`](ServerConnection::reject_publish).

@@ -8,6 +8,9 @@ use crate::rtmp::message;
 /// The capability bit of Enhanced RTMP's reconnect requests.
 const CAPS_RECONNECT: u8 = 0x01;
 
+/// Bytes of a page's URL. A longer one is left out, because the connection keeps it.
+const MAX_PAGE_URL: usize = 1024;
+
 /// The server's capabilities: reconnect requests, multitrack, modifiers, timestamps in nanoseconds. Media passes through
 /// unchanged.
 const CAPS: f64 = 15.0;
@@ -40,6 +43,9 @@ impl ServerConnection {
             app: self.app.clone(),
             tc_url: self.tc_url.clone(),
             agent: printable(&text("flashVer")),
+            page_url: Some(text("pageUrl"))
+                .filter(|url| url.len() <= MAX_PAGE_URL)
+                .unwrap_or_default(),
         }
     }
 

@@ -10,10 +10,19 @@ fn connect_is_answered_in_order_that_obs_needs() {
         ("app", "live".into()),
         ("tcUrl", "rtmp://h/live".into()),
         ("flashVer", "FMLE\n/3.0".into()),
+        ("pageUrl", "http://page/".into()),
     ]);
     let (app, tc_url) = ("live".to_owned(), "rtmp://h/live".to_owned());
     let agent = "FMLE/3.0".to_owned();
-    assert_eq!(events, [ServerEvent::Connected { app, tc_url, agent }]);
+    assert_eq!(
+        events,
+        [ServerEvent::Connected {
+            app,
+            tc_url,
+            agent,
+            page_url: "http://page/".to_owned(),
+        }]
+    );
     assert!(
         script.server.output().is_none(),
         "no response before the driver has decided"

@@ -107,6 +107,7 @@ fn requests() -> (ServerEvent, ServerEvent) {
         app: app.clone(),
         tc_url: tc_url.clone(),
         agent,
+        page_url: String::new(),
     };
     (
         connected,
