@@ -29,12 +29,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The name of a cluster-scoped object: two releases of one name in two namespaces have different ones. */}}
+{{/* Name of a cluster-scoped object. It contains the namespace, because two releases may have the same name. */}}
 {{- define "livecluster.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "livecluster.fullname" .) -}}
 {{- end -}}
 
-{{/* An image reference out of {repository, tag, digest}. */}}
+{{/* Image reference from {repository, tag, digest}. */}}
 {{- define "livecluster.image" -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" .image.repository .image.digest -}}
@@ -57,7 +57,7 @@ fsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
-{{/* The namespace in which `helm test` makes its LiveCluster: one that the operator watches. */}}
+{{/* Namespace in which `helm test` creates its LiveCluster: one that the operator watches. */}}
 {{- define "livecluster.testNamespace" -}}
 {{- if or (not .Values.watchNamespaces) (has .Release.Namespace .Values.watchNamespaces) -}}
 {{- .Release.Namespace -}}

@@ -1,4 +1,4 @@
-//! The name that tells one LiveCluster from all others.
+//! Namespace and name: what identifies a LiveCluster.
 
 use std::fmt;
 

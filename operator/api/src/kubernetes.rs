@@ -44,7 +44,7 @@ pub struct Toleration {
     /// `Equal` compares the taint's value with `value`, `Exists` accepts every value. `Equal` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
-    /// Seconds that a Pod tolerates a `NoExecute` taint before it is evicted. For ever when absent.
+    /// Seconds that a Pod tolerates a `NoExecute` taint before it is evicted. Forever when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub toleration_seconds: Option<i64>,
     /// Value of the taint, with the operator `Equal`.

@@ -1,7 +1,7 @@
 //! The LiveCluster resource: its types, the names of its objects, and its CustomResourceDefinition. No client.
 //!
 //! Read in this order: [`spec`] (what a user writes), [`pods`] and [`service`] (what origins and edges have in common),
-//! `status` (what the operator answers), [`mod@node_config`] (what a media node is told).
+//! `status` (what the operator reports), [`mod@node_config`] (the configuration of a media node).
 //!
 //! The feature `kube` adds what needs the types of Kubernetes: `LiveCluster` itself, its status, its conditions, the names
 //! and labels of its objects, and `definition`, which makes `crds/livecluster.yaml`.

@@ -122,7 +122,7 @@ impl Local {
                 .success()
         );
         let (done, is_done) = mpsc::channel();
-        // The thread takes the child over, so that waiting has a limit; `kill` ends it whatever happens.
+        // A thread waits for the child, so that the test has a time limit; `kill` ends the child in any case.
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         thread::spawn(move || done.send(child.wait().unwrap().code()));
         match is_done.recv_timeout(DEADLINE) {

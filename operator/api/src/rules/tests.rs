@@ -49,7 +49,7 @@ fn refused(cluster: &LiveCluster) -> String {
 }
 
 #[test]
-fn a_name_that_no_pod_could_have_is_refused() {
+fn name_that_no_pod_can_have_is_refused() {
     assert!(refused(&cluster(&"a".repeat(39))).contains("at most 38"));
     for name in ["9lives", "dotted.name", "dash-"] {
         assert!(refused(&cluster(name)).contains("metadata.name must be lower case"));
@@ -58,7 +58,7 @@ fn a_name_that_no_pod_could_have_is_refused() {
 }
 
 #[test]
-fn node_ports_need_a_service_that_has_them() {
+fn node_ports_need_type_node_port_or_load_balancer() {
     let mut demo = cluster("demo");
     let service = &mut demo.spec.edges.pods.service;
     service.node_ports = Some(NodePorts {
@@ -93,7 +93,7 @@ fn settings_of_load_balancers_need_a_load_balancer() {
 }
 
 #[test]
-fn the_class_of_a_load_balancer_stays() {
+fn class_of_a_load_balancer_cannot_change() {
     let mut old = cluster("demo");
     old.spec.edges.pods.service.kind = ServiceType::LoadBalancer;
     let mut new = old.clone();
@@ -104,7 +104,7 @@ fn the_class_of_a_load_balancer_stays() {
 }
 
 #[test]
-fn one_port_cannot_be_two() {
+fn ports_must_differ() {
     let mut demo = cluster("demo");
     let service = &mut demo.spec.edges.pods.service;
     service.ports.http = 1935;

@@ -1,4 +1,4 @@
-//! What is accepted, and what the one error says about what is not.
+//! Manifests that are accepted, and the error for each that is not.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_spec_is_one_origin_and_two_edges() {
+fn empty_spec_is_one_origin_and_two_edges() {
     let cluster = parse(&with_spec("{}")).unwrap();
     assert_eq!(
         (cluster.spec.origins.replicas, cluster.spec.edges.replicas),
@@ -26,7 +26,7 @@ fn an_empty_spec_is_one_origin_and_two_edges() {
 }
 
 #[test]
-fn a_field_with_nothing_behind_it_has_its_default() {
+fn field_without_a_value_has_its_default() {
     let text = format!(
         "---\n# a comment\n{HEAD}metadata:\n  name: demo\n  labels:\nspec:\n  edges:\n  origins: {{replicas: 3}}\n---\n"
     );
@@ -38,7 +38,7 @@ fn a_field_with_nothing_behind_it_has_its_default() {
 }
 
 #[test]
-fn a_whole_number_may_have_a_point() {
+fn whole_number_may_have_a_decimal_point() {
     let cluster = parse(&with_spec("{edges: {replicas: 2.0}}")).unwrap();
     assert_eq!(cluster.spec.edges.replicas, 2);
     let error = refusal(&with_spec("{edges: {replicas: 2.5}}"));
@@ -49,7 +49,7 @@ fn a_whole_number_may_have_a_point() {
 }
 
 #[test]
-fn an_exported_resource_is_accepted_with_its_status() {
+fn exported_resource_is_accepted_with_its_status() {
     let text = format!(
         "{HEAD}metadata: {{name: demo, namespace: live, uid: u, resourceVersion: \"7\", generation: 2, \
          creationTimestamp: \"2026-11-22T06:00:00Z\", annotations: {{a.b/c: d}}}}\nspec: {{}}\nstatus: {{nonsense: 1}}\n"
@@ -58,7 +58,7 @@ fn an_exported_resource_is_accepted_with_its_status() {
 }
 
 #[test]
-fn an_unknown_field_is_named_with_the_fields_that_are_known() {
+fn unknown_field_is_named_with_the_fields_that_exist() {
     assert_eq!(
         refusal(&with_spec("{stream: {lingerSecond: 3}}")),
         "not a valid LiveCluster: spec.stream.lingerSecond: unknown field, the fields here are continuitySeconds, \
@@ -79,7 +79,7 @@ fn an_unknown_field_is_named_with_the_fields_that_are_known() {
 }
 
 #[test]
-fn a_number_out_of_range_is_named_with_its_range() {
+fn number_out_of_range_is_named_with_its_range() {
     assert_eq!(
         refusal(&with_spec("{edges: {replicas: -1}}")),
         "not a valid LiveCluster: spec.edges.replicas: -1 is not allowed, must be a whole number: 0 to 1000"
@@ -91,7 +91,7 @@ fn a_number_out_of_range_is_named_with_its_range() {
 }
 
 #[test]
-fn a_choice_is_named_with_what_there_is_to_choose() {
+fn value_that_is_no_choice_is_named_with_all_choices() {
     assert_eq!(
         refusal(&with_spec("{edges: {service: {type: Nodeport}}}")),
         "not a valid LiveCluster: spec.edges.service.type: \"Nodeport\" is not allowed, must be one of ClusterIP, \
@@ -100,7 +100,7 @@ fn a_choice_is_named_with_what_there_is_to_choose() {
 }
 
 #[test]
-fn an_item_of_a_list_is_named_by_its_place() {
+fn item_of_a_list_is_named_by_its_index() {
     assert_eq!(
         refusal(&with_spec("{imagePullSecrets: [{name: a}, {}]}")),
         "not a valid LiveCluster: spec.imagePullSecrets[1].name: missing"
@@ -113,7 +113,7 @@ fn an_item_of_a_list_is_named_by_its_place() {
 }
 
 #[test]
-fn several_faults_are_listed_one_a_line() {
+fn several_errors_are_listed_one_on_each_line() {
     let error = refusal(&with_spec(
         "{edges: {replicas: -1, sevice: {}}, paused: maybe}",
     ));
@@ -121,7 +121,7 @@ fn several_faults_are_listed_one_a_line() {
 }
 
 #[test]
-fn the_rules_of_the_api_server_hold_here() {
+fn rules_of_the_api_server_are_applied() {
     let error = refusal(&with_spec("{edges: {service: {nodePorts: {http: 30080}}}}"));
     assert!(error.contains("nodePorts needs type NodePort"), "{error}");
     let error = refusal(&format!("{HEAD}metadata: {{name: Demo}}\nspec: {{}}"));
@@ -132,7 +132,7 @@ fn the_rules_of_the_api_server_hold_here() {
 }
 
 #[test]
-fn a_name_and_a_spec_must_be_there() {
+fn name_and_spec_are_required() {
     assert_eq!(
         refusal(&format!("{HEAD}spec: {{}}")),
         "not a valid LiveCluster: metadata.name: missing, must be a name such as http-flv"
@@ -144,7 +144,7 @@ fn a_name_and_a_spec_must_be_there() {
 }
 
 #[test]
-fn another_resource_is_named() {
+fn other_resource_is_named() {
     assert_eq!(
         refusal("apiVersion: v1\nkind: Pod\n"),
         "apiVersion: \"v1\", must be livecluster.dev/v1alpha1"
@@ -160,7 +160,7 @@ fn another_resource_is_named() {
 }
 
 #[test]
-fn exactly_one_document_is_taken() {
+fn exactly_one_document_is_accepted() {
     let one = with_spec("{}");
     assert_eq!(
         refusal(&format!("{one}---\n{one}")),
@@ -173,7 +173,7 @@ fn exactly_one_document_is_taken() {
 }
 
 #[test]
-fn what_is_not_yaml_is_refused_with_its_place() {
+fn text_that_is_not_yaml_is_refused_with_its_line() {
     let error = refusal("apiVersion: [\n");
     assert!(
         error.starts_with("not YAML: ") && error.contains("line"),
