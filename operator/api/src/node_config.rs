@@ -27,7 +27,8 @@ pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) ->
     }
 }
 
-/// Returns the DNS name of the headless Service, without the domain of the Kubernetes cluster, which is not always `cluster.local`.
+/// Returns the DNS name of the headless Service, without the domain of the Kubernetes cluster: it is not always
+/// `cluster.local`.
 fn origins_host(cluster: &ClusterName) -> String {
     let namespace = match cluster.namespace.as_str() {
         "" => "default",

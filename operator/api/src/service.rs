@@ -34,7 +34,8 @@ pub struct ServiceSettings {
     /// Client addresses that the load balancer admits, such as `203.0.113.0/24`. Every address when empty.
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     pub load_balancer_source_ranges: Vec<String>,
-    /// Routing of traffic from outside: `Cluster` routes to the Pods of all nodes, `Local` only to those of the node that received it, which preserves the client's address.
+    /// Routing of traffic from outside: `Cluster` routes to the Pods of all nodes, `Local` only to those of the node that
+    /// received it, which preserves the client's address.
     pub external_traffic_policy: TrafficPolicy,
     /// Host name in the URLs of the status, such as the DNS name of the load balancer.
     #[serde(skip_serializing_if = "Option::is_none")]

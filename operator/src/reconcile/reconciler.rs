@@ -180,10 +180,9 @@ impl Reconciler {
 
     fn update_metrics(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {
         let name = ClusterName::of(cluster);
-        let is_ready = status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        let is_ready = status.conditions.iter().any(|condition| {
+            condition.type_ == livecluster_api::conditions::READY && condition.status == "True"
+        });
         self.metrics.set_ready(&name, is_ready);
         if let Some(streams) = &status.streams {
             self.metrics

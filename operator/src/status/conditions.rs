@@ -2,6 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::LiveCluster;
+use livecluster_api::conditions::{
+    EDGES_AVAILABLE, ORIGINS_AVAILABLE, PROGRESSING, READY, REFERENCES_RESOLVED,
+};
 use livecluster_api::names::role_name;
 use media_config::Role;
 
@@ -32,14 +35,11 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
     let edges = available(cluster, input, Role::Edge);
     let references = references_resolved(input);
     let statuses = [
-        (
-            "Ready",
-            ready(cluster, input, &origins, &edges, &references),
-        ),
-        ("OriginsAvailable", origins),
-        ("EdgesAvailable", edges),
-        ("Progressing", progressing(cluster, input)),
-        ("ReferencesResolved", references),
+        (READY, ready(cluster, input, &origins, &edges, &references)),
+        (ORIGINS_AVAILABLE, origins),
+        (EDGES_AVAILABLE, edges),
+        (PROGRESSING, progressing(cluster, input)),
+        (REFERENCES_RESOLVED, references),
     ];
     statuses
         .into_iter()

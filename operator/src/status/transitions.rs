@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
+use livecluster_api::conditions::{PROGRESSING, READY};
 
 /// Reasons that need attention.
 const WARNING_REASONS: [&str; 11] = [
@@ -67,11 +68,11 @@ fn transition<'a>(
         return is_new.then_some((EventType::Warning, reason));
     }
     match (now.type_.as_str(), now.status.as_str()) {
-        ("Ready", "True") if flips => Some((EventType::Normal, "Ready")),
-        ("Ready", _) if flips && is_scaling => Some((EventType::Normal, reason)),
-        ("Ready", _) if flips => Some((EventType::Warning, reason)),
+        (READY, "True") if flips => Some((EventType::Normal, "Ready")),
+        (READY, _) if flips && is_scaling => Some((EventType::Normal, reason)),
+        (READY, _) if flips => Some((EventType::Warning, reason)),
         // The first status of a cluster is not a transition.
-        ("Progressing", _) if is_new && before.is_some() => Some((EventType::Normal, reason)),
+        (PROGRESSING, _) if is_new && before.is_some() => Some((EventType::Normal, reason)),
         _ => None,
     }
 }
