@@ -222,6 +222,9 @@ impl ReaderState {
                 return None;
             }
         }
+        if start == Start::Newest && !self.started && !window.may_join(self.joined_at) {
+            return None;
+        }
         let number = match (start, self.format) {
             (Start::Oldest, _) => window.oldest_start()?,
             (_, Format::Relay) => window.newest_relay_start()?,

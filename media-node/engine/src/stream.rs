@@ -12,7 +12,7 @@ use crate::active_publication::ActivePublication;
 use crate::notifier::Notifiers;
 use crate::pulse::pulse;
 use crate::settings::EngineSettings;
-use crate::stream_state::{StreamState, StreamStats};
+use crate::stream_state::{PublicationInfo, PublicationSource, StreamState, StreamStats};
 use crate::subscription::Format;
 use crate::window::Window;
 use crate::writer::Writer;
@@ -183,8 +183,34 @@ impl Stream {
             former.token.supersede();
         }
         state.idle_since = None;
-        self.state
-            .send_modify(|state| state.publication = publication);
+        if let Some(PublicationInfo { epoch, source }) = publication {
+            state.playable = self.put_on_air(|on_air| match source {
+                PublicationSource::Encoder | PublicationSource::Forwarded => epoch,
+                // The rest of a publication that is over can precede the one that an origin has.
+                PublicationSource::Pulled => on_air.max(epoch),
+            });
+        }
+        let playable = state.playable;
+        self.state.send_modify(|state| {
+            state.publication = publication;
+            state.playable = playable;
+        });
+    }
+
+    /// Names the epoch that an origin has on air, before a pull from it. Who joins gets no message of an earlier one.
+    pub fn expect_epoch(&self, epoch: Epoch) {
+        let mut state = self.write_state();
+        let playable = self.put_on_air(|_| epoch);
+        state.playable = playable;
+        self.state.send_modify(|state| state.playable = playable);
+    }
+
+    /// Changes the epoch on air. Returns whether a viewer could start now.
+    fn put_on_air(&self, epoch: impl FnOnce(Epoch) -> Epoch) -> bool {
+        let mut window = self.window();
+        let epoch = epoch(window.on_air());
+        window.set_on_air(epoch);
+        window.playable()
     }
 
     /// Ends the stream. Readers get the segments that are left.

@@ -26,6 +26,8 @@ pub(crate) struct Window {
     epoch_is_whole: bool,
     /// The tracks of the newest epoch, once decided.
     tracks: Option<Tracks>,
+    /// The epoch on air. Earlier ones are over, and who joins gets nothing of them.
+    on_air: Epoch,
     max_bytes: usize,
     span_ms: i32,
     ended: bool,
@@ -59,6 +61,7 @@ impl Window {
             epoch_start: 0,
             epoch_is_whole: false,
             tracks: None,
+            on_air: Epoch(0),
             max_bytes,
             span_ms: i32::try_from(span.as_millis()).unwrap_or(i32::MAX),
             ended: false,
@@ -156,7 +159,27 @@ impl Window {
 
     /// Returns whether a viewer could start now.
     pub(crate) fn playable(&self) -> bool {
-        self.newest_start.is_some() && self.tracks.is_some()
+        self.newest_start.is_some() && self.tracks.is_some() && !self.is_over()
+    }
+
+    pub(crate) fn on_air(&self) -> Epoch {
+        self.on_air
+    }
+
+    pub(crate) fn set_on_air(&mut self, epoch: Epoch) {
+        self.on_air = epoch;
+    }
+
+    /// Returns whether the log has no message of the epoch on air yet.
+    fn is_over(&self) -> bool {
+        self.newest_epoch()
+            .is_some_and(|newest| newest < self.on_air)
+    }
+
+    /// Returns whether a reader may start that joined when the next segment had the number `joined_at`: the newest epoch is
+    /// on air, or began after that.
+    pub(crate) fn may_join(&self, joined_at: u64) -> bool {
+        !self.is_over() || self.epoch_start >= joined_at
     }
 
     /// Returns the epoch of the last message.

@@ -1,12 +1,13 @@
 //! Publishers that start, stop and return.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media_engine::{
-    Appended, DuplicatePolicy, EngineSettings, Epoch, Format, PublishError, Registry,
+    Appended, DuplicatePolicy, EngineSettings, Epoch, Format, Publication, PublishError, Registry,
 };
 use media_engine::{PublicationSource, Start};
-use media_wire::MediaKind;
+use media_wire::{MediaKind, Message};
 
 use crate::support::*;
 
@@ -149,11 +150,13 @@ fn viewers_join_only_newest_epoch() {
     let mut first = encoder(&registry, "a", 1);
     send(&mut first, headers());
     send(&mut first, [keyframe(0, 0), interframe(40, 1)]);
+    let mut stayed = viewer(&registry);
+    assert_eq!(stayed.taken().len(), 5);
     let mut second = encoder(&registry, "a", 2);
     let mut before = viewer(&registry);
-    assert_eq!(
-        before.taken().len(),
-        5,
+    assert!(!second.stream().state().playable);
+    assert!(
+        before.taken().is_empty(),
         "the new publisher has sent no message"
     );
     send(&mut second, [audio_header(9)]);
@@ -167,6 +170,38 @@ fn viewers_join_only_newest_epoch() {
     assert_ne!(messages[0], audio);
     assert_ne!(messages[1], video);
     assert_eq!(messages[2], keyframe(80, 2));
+    assert_eq!(before.taken(), messages);
+    assert_eq!(stayed.taken().len(), 3);
+}
+
+#[test]
+fn joining_viewers_get_nothing_of_pulled_rest_of_former_publication() {
+    let registry = Registry::new(settings());
+    let mut first = publish(&registry, "a", 7, PublicationSource::Pulled);
+    let append = |publication: &mut Publication, sequence, message: Message| {
+        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
+    };
+    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 0)])) {
+        append(&mut first, sequence, message);
+    }
+    let mut stayed = viewer(&registry);
+    assert_eq!(stayed.taken().len(), 4);
+    let stream = Arc::clone(first.stream());
+    drop(first);
+    let mut joining = viewer(&registry);
+    stream.expect_epoch(Epoch(8));
+    let mut rest = publish(&registry, "a", 7, PublicationSource::Pulled);
+    append(&mut rest, 4, keyframe(40, 1));
+    assert!(!stream.state().playable);
+    assert!(joining.taken().is_empty());
+    assert_eq!(stayed.taken(), [keyframe(40, 1)]);
+    let mut second = publish(&registry, "a", 8, PublicationSource::Pulled);
+    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 2)])) {
+        append(&mut second, sequence, message);
+    }
+    assert!(stream.state().playable);
+    assert_eq!(joining.taken()[3].payload, keyframe(0, 2).payload);
 }
 
 #[test]

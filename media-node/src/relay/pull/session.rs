@@ -102,6 +102,7 @@ impl<'a> PullSession<'a> {
             Ok(connection) => connection,
             Err(error) => return PullEnd::Lost(error.to_string()),
         };
+        self.stream.expect_epoch(self.status.epoch());
         let uri = self.request_uri();
         let limit = self.timeouts.response;
         let response = timeout(limit, connection.send(Method::GET, &uri, empty())).await;
