@@ -33,6 +33,7 @@ mod pull;
 mod rejection;
 mod serve;
 mod settings;
+mod silence;
 mod survey;
 #[cfg(test)]
 mod tests;

@@ -138,6 +138,8 @@ impl Default for ForwardTimeouts {
 pub(crate) struct IntakeTimeouts {
     /// Time for the edge to close its encoder, besides the time that an encoder may be idle.
     pub(crate) edge: Duration,
+    /// Silence after which the other origins are surveyed: the edge may have lost this one and moved.
+    pub(crate) silence: Duration,
     /// Time for which the rest of a refused body is read. A connection that is closed with unread bytes is reset, and
     /// the edge may lose the response.
     pub(crate) lingering_close: Duration,
@@ -147,6 +149,7 @@ impl Default for IntakeTimeouts {
     fn default() -> Self {
         Self {
             edge: Duration::from_secs(5),
+            silence: Duration::from_millis(400),
             lingering_close: Duration::from_secs(1),
         }
     }
@@ -179,11 +182,16 @@ mod tests {
             survey,
             pull,
             forward,
+            intake,
+            retry,
             ..
         } = RelayTimeouts::default();
         let second = Duration::from_secs(1);
         assert!(forward.hung < second);
         assert!(pull.silence + survey.grace < second);
         assert!(pull.hung < second);
+        // The origin that the edge left surveys already when the edge moves, and once more when the other one is ahead.
+        assert!(intake.silence < forward.hung);
+        assert!(forward.hung + 2 * survey.grace + retry.first < second);
     }
 }

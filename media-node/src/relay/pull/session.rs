@@ -3,8 +3,6 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,7 +19,8 @@ use super::super::context::RelayContext;
 use super::super::intake::Intake;
 use super::super::protocol::{PULL, Parameters};
 use super::super::settings::PullTimeouts;
-use super::super::survey::{OriginStatus, Survey, SurveyEnd, survey};
+use super::super::silence::Silence;
+use super::super::survey::{OriginStatus, Survey};
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
 /// Why a pull ended.
@@ -60,10 +59,7 @@ pub(super) struct PullSession<'a> {
     timeouts: PullTimeouts,
     client: Option<ClientGuard>,
     intake: Intake,
-    /// When the origin last sent something.
-    last_received: Instant,
-    /// When to survey the origins, unless this one sends something.
-    survey_due: Instant,
+    silence: Silence<'a>,
     /// When to end, unless a viewer joins.
     linger: Option<Instant>,
 }
@@ -75,7 +71,6 @@ impl<'a> PullSession<'a> {
         status: &'a OriginStatus,
         history: PullHistory,
     ) -> Self {
-        let now = Instant::now();
         let timeouts = context.timeouts().pull;
         Self {
             context,
@@ -86,8 +81,7 @@ impl<'a> PullSession<'a> {
             timeouts,
             client: None,
             intake: Intake::new(context.settings.limits.max_message_bytes()),
-            last_received: now,
-            survey_due: now + timeouts.silence,
+            silence: Silence::new(context, stream.key(), timeouts.silence, timeouts.silence),
             linger: None,
         }
     }
@@ -139,13 +133,11 @@ impl<'a> PullSession<'a> {
             self.context
                 .add_client(*origin, ClientRole::Publisher, key, node),
         );
-        self.last_received = Instant::now();
+        self.silence.end();
         response.into_body()
     }
 
     async fn receive(&mut self, mut body: Incoming) -> PullEnd {
-        let mut running: Option<BoxFuture<'_, Survey>> = None;
-        let (context, key) = (self.context, self.stream.key());
         loop {
             tokio::select! {
                 frame = body.frame() => {
@@ -172,17 +164,7 @@ impl<'a> PullSession<'a> {
                 }
                 () = at(self.linger) => return PullEnd::NoViewers,
                 () = kicked(self.client.as_ref()) => return PullEnd::Lost("kicked".to_owned()),
-                () = sleep_until(self.survey_due), if running.is_none() => {
-                    self.survey_due = self.last_received + self.timeouts.silence;
-                    if self.last_received.elapsed() >= self.timeouts.silence {
-                        // An origin with the publication replies immediately, the others as soon as they have it.
-                        let hold = self.timeouts.hold;
-                        running = Some(survey(context, key, hold, SurveyEnd::Found).boxed());
-                    }
-                }
-                survey = completed(running.as_mut()) => {
-                    running = None;
-                    self.survey_due = Instant::now() + self.timeouts.silence;
+                survey = self.silence.surveyed() => {
                     if let Some(end) = self.evaluate(&survey) {
                         return end;
                     }
@@ -193,7 +175,7 @@ impl<'a> PullSession<'a> {
 
     /// Appends the received messages to the log.
     fn append(&mut self) -> Result<(), PullEnd> {
-        self.last_received = Instant::now();
+        self.silence.end();
         loop {
             match self.intake.append() {
                 Ok(None) => return Ok(()),
@@ -237,12 +219,9 @@ impl<'a> PullSession<'a> {
         }
     }
 
-    /// Returns why to end after a survey, if the origin is still silent.
+    /// Returns why to end after a survey while the origin is silent.
     fn evaluate(&self, survey: &Survey) -> Option<PullEnd> {
-        let silence = self.last_received.elapsed();
-        if silence < self.timeouts.silence {
-            return None;
-        }
+        let silence = self.silence.elapsed();
         let own = survey.reply_of(self.status.origin);
         let others = |newest: &&OriginStatus| newest.origin != self.status.origin;
         if let Some(other) = survey.newest().filter(others) {
@@ -276,13 +255,6 @@ async fn at(time: Option<Instant>) {
 async fn kicked(client: Option<&ClientGuard>) {
     match client {
         Some(client) => while client.stopped().await != StopReason::Kicked {},
-        None => pending().await,
-    }
-}
-
-async fn completed(survey: Option<&mut BoxFuture<'_, Survey>>) -> Survey {
-    match survey {
-        Some(survey) => survey.await,
         None => pending().await,
     }
 }

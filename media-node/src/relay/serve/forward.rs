@@ -15,6 +15,8 @@ use super::super::announce::start_announcing;
 use super::super::context::RelayContext;
 use super::super::intake::Intake;
 use super::super::protocol::{ConflictReason, Parameters};
+use super::super::silence::Silence;
+use super::super::survey::Survey;
 use super::request::{PeerNode, RelayRequestError};
 use crate::response::{Body, json};
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
@@ -57,7 +59,7 @@ async fn receive(
     let client = context.add_client(peer.address, role, &stream, &peer.node);
     let mut intake = Intake::new(context.settings.limits.max_message_bytes());
     intake.append_to(publication);
-    let received = receive_body(context, epoch, &client, &mut intake, body).await;
+    let received = receive_body(context, parameters, epoch, &client, &mut intake, body).await;
     let messages = intake.messages();
     match received {
         Ok(()) => {
@@ -97,13 +99,15 @@ fn publish(
 
 async fn receive_body(
     context: &RelayContext,
+    Parameters { key, .. }: &Parameters,
     epoch: Epoch,
     client: &ClientGuard,
     intake: &mut Intake,
     body: &mut Incoming,
 ) -> Result<(), RelayRequestError> {
-    let settings = &context.settings;
-    let limit = settings.stream.publish_idle_timeout() + settings.timeouts.intake.edge;
+    let (settings, timeouts) = (&context.settings, context.timeouts());
+    let limit = settings.stream.publish_idle_timeout() + timeouts.intake.edge;
+    let mut silence = Silence::new(context, key, timeouts.intake.silence, timeouts.retry.first);
     let mut deadline = Instant::now() + limit;
     loop {
         tokio::select! {
@@ -114,6 +118,7 @@ async fn receive_body(
                     Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 };
                 deadline = Instant::now() + limit;
+                silence.end();
                 client.received(data.len());
                 intake.feed(data);
                 append(epoch, intake)?;
@@ -122,6 +127,7 @@ async fn receive_body(
             () = intake.superseded() => {
                 return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
             }
+            survey = silence.surveyed() => give_way(epoch, intake, &survey)?,
             () = disconnected(client) => return Err(RelayRequestError::Disconnected),
             () = sleep_until(deadline) => return Err(RelayRequestError::Idle(limit)),
         }
@@ -141,6 +147,26 @@ fn append(epoch: Epoch, intake: &mut Intake) -> Result<(), RelayRequestError> {
             Ok(Some(other)) => intake.skip(other < epoch),
             Err(error) => return Err(RelayRequestError::InvalidBody(error.to_string())),
         }
+    }
+}
+
+/// Ends a silent publication if another origin has more of it, or a later one: the edge lost this origin and moved. This
+/// origin does not notice that itself, because the connection to the edge stays open.
+fn give_way(epoch: Epoch, intake: &Intake, survey: &Survey) -> Result<(), RelayRequestError> {
+    let Some(other) = survey.newest() else {
+        return Ok(());
+    };
+    let stream = intake.publication().map(Publication::stream);
+    let received = match stream.and_then(|stream| stream.position()) {
+        Some((last, sequence)) if last == epoch => sequence,
+        _ => 0,
+    };
+    if other.epoch() > epoch {
+        return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
+    }
+    match (other.epoch(), other.publication.sequence) > (epoch, received) {
+        true => Err(RelayRequestError::Moved),
+        false => Ok(()),
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) enum RelayRequestError {
     Idle(Duration),
     #[error("this node disconnects the stream")]
     Disconnected,
+    #[error("the publication moved to another origin")]
+    Moved,
     #[error("publication conflict: {0:?}")]
     Conflict(ConflictReason),
 }
@@ -59,7 +61,9 @@ impl RelayRequestError {
             Self::NoPath | Self::NotPublished => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAnOrigin => StatusCode::FORBIDDEN,
-            Self::TooManyStreams(_) | Self::Disconnected => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyStreams(_) | Self::Disconnected | Self::Moved => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
         }

@@ -67,6 +67,7 @@ fn timeouts() -> RelayTimeouts {
         },
         intake: IntakeTimeouts {
             edge: NEVER,
+            silence: NEVER,
             lingering_close: NEVER,
         },
         retry: RetryDelays {

@@ -1,5 +1,7 @@
 //! Origins that fail or drain while streams have viewers.
 
+use std::time::Duration;
+
 use tokio::time::timeout;
 
 use super::cluster::{LIMIT, NEVER, RelayCluster, key};
@@ -91,6 +93,33 @@ async fn viewers_leave_an_origin_that_has_not_noticed_that_it_lost_the_stream() 
     viewer.assert_continuous();
     assert!(origin.is_forwarded_to("a"));
     assert!(other.relay.counts().switches >= 1);
+}
+
+/// The connection between the edge and its origin stays open, and no time limit ends it.
+#[tokio::test]
+async fn origin_that_lost_the_stream_without_notice_gives_way_to_the_one_that_has_it() {
+    let mut far = RelayCluster::with_short_surveys();
+    far.settings.timeouts.forward.hung = Duration::from_millis(300);
+    far.settings.timeouts.forward.hung_alone = Duration::from_millis(300);
+    far.settings.timeouts.intake.silence = Duration::from_millis(100);
+    let near = RelayCluster::with_short_surveys();
+    let (origin, freezer) = far.freezable_origin("o1").await;
+    near.add(origin.address);
+    let (edge, other) = (far.edge("e1").await, near.edge("e2").await);
+    let encoder = edge.publish("a").await.unwrap();
+    let mut viewers = [origin.watch("a"), other.watch("a")];
+    for viewer in &mut viewers {
+        viewer.watch_on(&encoder).await;
+    }
+    let second = near.origin("o2").await;
+    far.add(second.address);
+    freezer.freeze();
+    origin.until(|node| !node.is_forwarded_to("a")).await;
+    assert!(second.is_forwarded_to("a"));
+    for viewer in &mut viewers {
+        viewer.watch_on(&encoder).await;
+        viewer.assert_continuous();
+    }
 }
 
 /// The stream is at the other origin before it leaves the draining one, so no node loses its upstream.

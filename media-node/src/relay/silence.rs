@@ -1,0 +1,76 @@
+//! The surveys while an upstream is silent: it may have lost the stream, and another origin may have it.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use media_wire::StreamKey;
+use tokio::time::{Instant, sleep_until};
+
+use super::context::RelayContext;
+use super::survey::{Survey, SurveyEnd, survey};
+
+/// The silence of one upstream. A live publisher sends all the time, so silence is suspicious.
+pub(super) struct Silence<'a> {
+    context: &'a RelayContext,
+    key: &'a StreamKey,
+    /// Silence after which the origins are surveyed.
+    limit: Duration,
+    /// Time from a survey to the next one.
+    pause: Duration,
+    last_received: Instant,
+    survey_due: Instant,
+    running: Option<BoxFuture<'a, Survey>>,
+}
+
+impl<'a> Silence<'a> {
+    pub(super) fn new(
+        context: &'a RelayContext,
+        key: &'a StreamKey,
+        limit: Duration,
+        pause: Duration,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            context,
+            key,
+            limit,
+            pause,
+            last_received: now,
+            survey_due: now + limit,
+            running: None,
+        }
+    }
+
+    /// Ends the silence: the upstream sent something.
+    pub(super) fn end(&mut self) {
+        self.last_received = Instant::now();
+    }
+
+    /// Returns the time since the upstream last sent something.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.last_received.elapsed()
+    }
+
+    /// Waits for the next survey that completes while the upstream is silent. Cancel safe.
+    pub(super) async fn surveyed(&mut self) -> Survey {
+        loop {
+            if let Some(running) = &mut self.running {
+                let survey = running.await;
+                self.running = None;
+                self.survey_due = Instant::now() + self.pause;
+                if self.elapsed() >= self.limit {
+                    return survey;
+                }
+            }
+            sleep_until(self.survey_due).await;
+            self.survey_due = self.last_received + self.limit;
+            if self.elapsed() >= self.limit {
+                // An origin with the publication replies immediately, the others as soon as they have it.
+                let hold = self.context.timeouts().pull.hold;
+                let survey = survey(self.context, self.key, hold, SurveyEnd::Found);
+                self.running = Some(survey.boxed());
+            }
+        }
+    }
+}
