@@ -6,6 +6,7 @@ use media_wire::flv::{Tracks, file_header};
 use media_wire::relay::Mark;
 
 use crate::batch::{Batch, SegmentRun};
+use crate::init_data::InitData;
 use crate::segment::Segment;
 use crate::stream::Stream;
 use crate::subscription::{Format, Start};
@@ -53,12 +54,15 @@ struct ReaderState {
 }
 
 /// The init data that a reader has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum SentInitData {
     Nothing,
-    /// The init data in force at its starting position, from another upstream.
+    /// A relay's receiver has the init data in force at its starting position, from another upstream.
     InForceAtStart,
+    /// A relay's receiver has this version.
     Version(u64),
+    /// A viewer has these messages, of all epochs.
+    Known(Arc<InitData>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -176,13 +180,24 @@ impl ReaderState {
             self.lag(window);
             stream.reader_lagged();
         }
-        let (start, tracks) = match self.position {
+        let (mut start, tracks) = match self.position {
             CursorPosition::At(number) => (LogPosition::from(number), Tracks::default()),
             CursorPosition::Seeking(start) => self.seek(start, stream, window)?,
         };
+        let is_viewer = self.format != Format::Relay;
+        let skips = |segment: &Segment| is_viewer && segment.init_only;
+        while window.get(start.segment).is_some_and(|next| skips(next)) {
+            start.segment += 1;
+        }
+        if let CursorPosition::At(number) = &mut self.position {
+            *number = start.segment;
+        }
         let mut run = SegmentRun::new(Arc::clone(window.get(start.segment)?));
         let mut next = start.segment + 1;
-        while window.get(next).is_some_and(|segment| run.push(segment)) {
+        while window
+            .get(next)
+            .is_some_and(|segment| !skips(segment) && run.push(segment))
+        {
             next += 1;
         }
         self.position = CursorPosition::At(next);
@@ -249,15 +264,17 @@ impl ReaderState {
             preamble.extend_from_slice(&file_header(tracks));
         }
         let init_data = &segment.init_data;
-        let init_is_new = match self.sent_init {
+        let init_is_new = match &self.sent_init {
             SentInitData::Nothing => true,
             SentInitData::InForceAtStart => false,
-            SentInitData::Version(sent) => sent != init_data.version(),
+            SentInitData::Version(sent) => *sent != init_data.version(),
+            SentInitData::Known(known) => known.version() != init_data.version(),
         };
         let timestamp = segment.first_timestamp;
         match self.format {
-            Format::Flv if init_is_new => init_data.write_flv(&mut preamble, timestamp),
-            Format::Rtmp if init_is_new => init_data.write_rtmp(&mut preamble, timestamp),
+            Format::Flv | Format::Rtmp if init_is_new => {
+                self.write_changed_init(init_data, timestamp, &mut preamble);
+            }
             Format::Relay if init_is_new => {
                 init_data.write_relay(&mut preamble, segment.mark, timestamp);
                 self.expected = None;
@@ -268,14 +285,27 @@ impl ReaderState {
         if self.format == Format::Relay {
             offset = self.write_mark(segment, sequence, &mut preamble);
             self.expected = Some(run.last().end());
+            self.sent_init = SentInitData::Version(run.last().init_version_after);
         }
-        self.sent_init = SentInitData::Version(run.last().init_version_after);
         self.started = true;
         let lagged = std::mem::take(&mut self.lagged);
         match self.format {
             Format::Flv | Format::Relay => Batch::flv(preamble.into(), run, offset, lagged),
             Format::Rtmp => Batch::rtmp(preamble.into(), run, lagged),
         }
+    }
+
+    /// Writes the messages that a viewer lacks.
+    fn write_changed_init(&mut self, init_data: &Arc<InitData>, next: u32, out: &mut Vec<u8>) {
+        let known = match &self.sent_init {
+            SentInitData::Known(known) => Arc::clone(known),
+            _ => Arc::default(),
+        };
+        match self.format {
+            Format::Rtmp => init_data.write_rtmp(&known, out, next),
+            Format::Flv | Format::Relay => init_data.write_flv(&known, out, next),
+        }
+        self.sent_init = SentInitData::Known(init_data.merged_over(&known));
     }
 
     /// Writes a mark if the receiver does not expect this position. Returns the offset in the segment to start at.

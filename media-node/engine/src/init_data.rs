@@ -1,5 +1,7 @@
 //! The messages that a viewer needs before its first frame: the latest metadata and sequence headers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use media_wire::flv::{Tracks, write_tag};
 use media_wire::relay::Mark;
@@ -74,12 +76,11 @@ impl InitData {
         message: &Message,
         sequence: u64,
     ) -> Option<Self> {
-        let found = self.messages.binary_search_by_key(&slot, |init| init.slot);
-        let unchanged = found
-            .ok()
-            .and_then(|at| self.messages.get(at))
-            .is_some_and(|init| init.payload == message.payload);
-        if unchanged || (found.is_err() && self.messages.len() >= MAX_MESSAGES) {
+        if self.contains(slot, &message.payload) {
+            return None;
+        }
+        let found = self.find(slot);
+        if found.is_err() && self.messages.len() >= MAX_MESSAGES {
             return None;
         }
         let mut next = Self {
@@ -99,18 +100,57 @@ impl InitData {
         Some(next)
     }
 
-    /// Appends the messages for an FLV viewer. Sequence headers get the timestamp of the next message.
-    pub(crate) fn write_flv(&self, out: &mut Vec<u8>, next: u32) {
-        for init in &self.messages {
+    /// Returns whether this is the message of the slot.
+    pub(crate) fn contains(&self, slot: InitSlot, payload: &[u8]) -> bool {
+        let found = self.find(slot).ok().and_then(|at| self.messages.get(at));
+        found.is_some_and(|init| init.payload == payload)
+    }
+
+    /// Returns the index of the slot's message, or where it belongs.
+    fn find(&self, slot: InitSlot) -> Result<usize, usize> {
+        self.messages.binary_search_by_key(&slot, |init| init.slot)
+    }
+
+    /// Appends the messages that an FLV viewer with the init data `known` lacks. Sequence headers get the timestamp of the
+    /// next message.
+    pub(crate) fn write_flv(&self, known: &Self, out: &mut Vec<u8>, next: u32) {
+        for init in self.missing_in(known) {
             init.write_flv(out, next);
         }
     }
 
-    /// Appends the messages for an RTMP viewer.
-    pub(crate) fn write_rtmp(&self, out: &mut Vec<u8>, next: u32) {
-        for InitMessage { slot, payload, .. } in &self.messages {
+    /// Appends the messages that an RTMP viewer with the init data `known` lacks.
+    pub(crate) fn write_rtmp(&self, known: &Self, out: &mut Vec<u8>, next: u32) {
+        for InitMessage { slot, payload, .. } in self.missing_in(known) {
             write_media_message(out, slot.kind(), slot.timestamp(next), payload);
         }
+    }
+
+    /// Returns the messages that are not in `known`. Some players freeze when they get the same sequence header again.
+    fn missing_in(&self, known: &Self) -> impl Iterator<Item = &InitMessage> {
+        let is_missing = |init: &&InitMessage| !known.contains(init.slot, &init.payload);
+        self.messages.iter().filter(is_missing)
+    }
+
+    /// Returns what a viewer has that got `known` before this: all messages of this, and those of `known` in other slots.
+    /// A publication that starts has few messages at first, and then repeats those of the former one.
+    pub(crate) fn merged_over(self: &Arc<Self>, known: &Self) -> Arc<Self> {
+        let others = known.messages.iter();
+        let mut others = others
+            .filter(|init| self.find(init.slot).is_err())
+            .peekable();
+        if others.peek().is_none() {
+            return Arc::clone(self);
+        }
+        let mut messages: Vec<_> = others.chain(&self.messages).cloned().collect();
+        if messages.len() > MAX_MESSAGES {
+            return Arc::clone(self);
+        }
+        messages.sort_by_key(|init| init.slot);
+        Arc::new(Self {
+            version: self.version,
+            messages,
+        })
     }
 
     /// Appends the messages for a relay, ordered by their original sequences and each with a mark.

@@ -30,6 +30,8 @@ pub(crate) struct Segment {
     pub(crate) last_timestamp: u32,
     /// Whether the first message is a keyframe.
     pub(crate) keyframe: bool,
+    /// Whether all messages are init data. Only relays read them; viewers get those that changed before the next segment.
+    pub(crate) init_only: bool,
     /// The init data of a viewer that starts here.
     pub(crate) init_data: Arc<InitData>,
     /// The version of the init data after the last message.
@@ -84,6 +86,7 @@ pub(crate) struct SegmentStart {
     /// The log's time.
     pub(crate) timestamp: u32,
     pub(crate) keyframe: bool,
+    pub(crate) init_only: bool,
     pub(crate) init_data: Arc<InitData>,
 }
 
@@ -101,14 +104,17 @@ impl OpenSegment {
         self.start.as_ref().is_some_and(|start| start.keyframe)
     }
 
-    /// Returns whether a message with this mark follows the last one.
-    pub(crate) fn continues(&self, next: Mark) -> bool {
+    /// Returns whether a message with this mark follows the last one and belongs to the same segment. Init data has
+    /// segments of its own.
+    pub(crate) fn continues(&self, next: Mark, is_init: bool) -> bool {
         self.start.as_ref().is_none_or(|start| {
             let messages = self.messages.len() as u64;
-            next == Mark {
-                sequence: start.mark.sequence.saturating_add(messages),
-                ..start.mark
-            }
+            let follows = next
+                == Mark {
+                    sequence: start.mark.sequence.saturating_add(messages),
+                    ..start.mark
+                };
+            follows && start.init_only == is_init
         })
     }
 
@@ -138,6 +144,7 @@ impl OpenSegment {
             first_timestamp: start.timestamp,
             last_timestamp: self.last_timestamp,
             keyframe: start.keyframe,
+            init_only: start.init_only,
             init_data: start.init_data,
             init_version_after,
             flv: flv.into_boxed_slice(),

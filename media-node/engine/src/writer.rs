@@ -22,6 +22,8 @@ pub enum Appended {
     AfterGap(u64),
     /// The message was in the log before.
     Duplicate,
+    /// The message is init data that the stream has already. It is not in the log.
+    Unchanged,
     /// The message is video that cannot be decoded, because no keyframe precedes it. It is not in the log.
     BeforeKeyframe,
     /// The payload is empty, too long for FLV, or a media node's mark. The message is not in the log.
@@ -91,6 +93,12 @@ impl Writer {
         let class = MessageClass::of(&message, header);
         if let Err(refused) = self.check(&message, class) {
             return refused;
+        }
+        if class
+            .init_slot()
+            .is_some_and(|slot| self.init_data.contains(slot, &message.payload))
+        {
+            return Appended::Unchanged;
         }
         let message = Message {
             timestamp: self.source.place(class.timing(), message.timestamp),
@@ -258,19 +266,21 @@ impl Writer {
             shift: self.timeline.shift(),
         };
         let keyframe = class == MessageClass::Keyframe;
-        if keyframe || !self.open.continues(mark) || self.open.is_full() {
+        let slot = class.init_slot();
+        let changed = slot.and_then(|slot| self.init_data.changed_by(slot, &message, sequence));
+        let init_only = changed.is_some()
+            || slot.is_some_and(|slot| self.init_data.contains(slot, &message.payload));
+        if keyframe || !self.open.continues(mark, init_only) || self.open.is_full() {
             self.seal();
         }
         self.has_frames |= matches!(timing, Timing::Audio | Timing::Video);
         self.observe(&message, codec);
-        let changed = class
-            .init_slot()
-            .and_then(|slot| self.init_data.changed_by(slot, &message, sequence));
         let before = &self.init_data;
         self.open.push(message, timestamp, || SegmentStart {
             mark,
             timestamp,
             keyframe,
+            init_only,
             init_data: Arc::clone(before),
         });
         if let Some(changed) = changed {

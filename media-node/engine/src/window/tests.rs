@@ -25,6 +25,7 @@ fn segment(sequence: u64, time: u32, keyframe: bool) -> Segment {
         },
         timestamp: time,
         keyframe,
+        init_only: false,
         init_data: Arc::default(),
     });
     open.seal(0).unwrap()

@@ -54,7 +54,7 @@ fn upstream_that_returns_to_former_epoch_repeats_nothing() {
     assert_eq!(viewer.taken().len(), 5);
     pass(8, &[keyframe(0, 2), interframe(40, 3)]);
     at_b.take(&mut first);
-    assert_eq!(viewer.taken().len(), 5);
+    assert_eq!(viewer.taken().len(), 2, "unchanged headers are left out");
     drop(at_b);
     let mut again = upstream(&a, Start::At(Epoch(7), 0));
     let mut at_b = pull(&b);
@@ -69,18 +69,8 @@ fn upstream_that_returns_to_former_epoch_repeats_nothing() {
     };
     append(7, 5, keyframe(5_000, 4));
     append(8, 5, keyframe(80, 5));
-    let [metadata, audio, video] = headers();
-    let expected = [
-        metadata.clone(),
-        at(160, audio.clone()),
-        at(160, video.clone()),
-        keyframe(160, 4),
-        metadata,
-        at(200, audio),
-        at(200, video),
-        keyframe(200, 5),
-    ];
-    assert_eq!(viewer.taken(), expected, "with what its decoder needs");
+    let expected = [keyframe(160, 4), keyframe(200, 5)];
+    assert_eq!(viewer.taken(), expected, "its decoder has what it needs");
 }
 
 /// A step in the life of a receiver with two upstreams.
