@@ -19,6 +19,9 @@ impl StreamKey {
     /// | `rtmp://host/live/_definst_` | `cam` | `live/cam` |
     /// | `rtmp://host/live/cam` | (empty) | `live/cam` |
     /// | `rtmp://host/cam` | (empty) | `__defaultApp__/cam` |
+    /// | `rtmp://host/live` | `cam.flv`, `flv:cam`, `mp4:cam` | `live/cam` |
+    ///
+    /// SRS edges ask for `NAME.flv`, and the prefixes are Flash's for file formats.
     ///
     /// # Errors
     /// When the address has no valid key.
@@ -38,9 +41,14 @@ impl StreamKey {
         let vhost = query.vhost.as_deref().unwrap_or(url.host);
 
         let mut path: Vec<String> = segments(app).map(percent_decoded).collect();
-        path.extend(segments(stream).map(percent_decoded));
+        path.extend(segments(without_format(stream)).map(percent_decoded));
         if segments_are_empty(stream) {
             path.extend(segments(&query.path_after_vhost).map(percent_decoded));
+        }
+        if let Some(name) = path.last_mut()
+            && let Some(stem) = name.strip_suffix(".flv")
+        {
+            *name = stem.to_owned();
         }
         key_of_path(vhost, path, vhosts)
     }
@@ -79,6 +87,13 @@ impl StreamKey {
         };
         key_of_path(&vhost, path, vhosts)
     }
+}
+
+/// Returns the name without the file format that Flash puts before it.
+fn without_format(stream: &str) -> &str {
+    let mut prefixes = ["flv:", "mp4:"].iter();
+    let name = prefixes.find_map(|prefix| stream.strip_prefix(prefix));
+    name.unwrap_or(stream)
 }
 
 /// The application of a stream whose address has none, as in SRS.

@@ -111,6 +111,23 @@ fn path_after_virtual_host_names_stream_if_no_other_part_does() {
 }
 
 #[test]
+fn file_formats_of_rtmp_names_are_dropped() {
+    let name = |stream| rtmp("rtmp://h/live", "live", stream);
+    for stream in ["cam.flv", "flv:cam", "mp4:cam", "cam.flv?token=t"] {
+        assert_eq!(name(stream), "live/cam", "{stream}");
+    }
+    assert_eq!(
+        rtmp("rtmp://h/live/cam.flv", "live/cam.flv", ""),
+        "live/cam"
+    );
+    assert_eq!(name("flv:room/cam.flv"), "live/room/cam");
+    assert_eq!(name("mp4:cam.mp4"), "live/cam.mp4");
+    assert_eq!(name("a.flv/cam"), "live/a.flv/cam");
+    let refused = StreamKey::from_rtmp("rtmp://h/live", "live", ".flv", &[]);
+    assert_eq!(refused.unwrap_err(), InvalidKey::Empty(Part::Name));
+}
+
+#[test]
 fn default_instance_is_dropped() {
     assert_eq!(
         rtmp("rtmp://h/live/_definst_", "live/_definst_", "cam"),
