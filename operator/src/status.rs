@@ -4,6 +4,7 @@ mod conditions;
 mod endpoints;
 pub mod input;
 pub mod transitions;
+pub mod unreadable;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use livecluster_api::names;

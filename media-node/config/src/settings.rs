@@ -327,8 +327,13 @@ impl Default for CorsSettings {
 pub struct LogSettings {
     /// Format of a log line: `text`, or `json` with one object for each line.
     pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,media_node::relay=debug`.
-    #[schemars(length(min = 1, max = 1024))]
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,media_node::relay=debug`.
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(
+            pattern = "^([A-Za-z0-9_:]+=)?(off|error|warn|info|debug|trace)(,([A-Za-z0-9_:]+=)?(off|error|warn|info|debug|trace))*$"
+        )
+    )]
     pub level: String,
 }
 

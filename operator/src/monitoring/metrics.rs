@@ -17,6 +17,7 @@ pub struct OperatorMetrics {
     scrapes: IntCounterVec,
     leader: IntGauge,
     ready: IntGaugeVec,
+    unreadable: IntGaugeVec,
     streams: IntGaugeVec,
     viewers: IntGaugeVec,
 }
@@ -61,6 +62,11 @@ impl OperatorMetrics {
                 "1 while the LiveCluster is Ready",
                 cluster,
             )?,
+            unreadable: gauge(
+                "live_cluster_unreadable",
+                "1 while the LiveCluster has a value that this version of the operator cannot read",
+                cluster,
+            )?,
             streams: gauge(
                 "live_cluster_streams",
                 "Published streams of the LiveCluster",
@@ -84,6 +90,7 @@ impl OperatorMetrics {
         registry.register(Box::new(self.scrapes.clone()))?;
         registry.register(Box::new(self.leader.clone()))?;
         registry.register(Box::new(self.ready.clone()))?;
+        registry.register(Box::new(self.unreadable.clone()))?;
         registry.register(Box::new(self.streams.clone()))?;
         registry.register(Box::new(self.viewers.clone()))?;
         registry.register(Box::new(
@@ -125,6 +132,13 @@ impl OperatorMetrics {
             .set(is_ready.into());
     }
 
+    /// Sets whether a cluster has a value that this version cannot read.
+    pub fn set_unreadable(&self, cluster: &ClusterName, is_unreadable: bool) {
+        self.unreadable
+            .with_label_values(&labels(cluster))
+            .set(is_unreadable.into());
+    }
+
     /// Sets the streams and viewers of a cluster. An unknown number is not exposed.
     pub fn set_streams(&self, cluster: &ClusterName, streams: Option<i64>, viewers: Option<i64>) {
         for (gauge, value) in [(&self.streams, streams), (&self.viewers, viewers)] {
@@ -137,7 +151,7 @@ impl OperatorMetrics {
 
     /// Removes the metrics of a deleted cluster.
     pub fn remove(&self, cluster: &ClusterName) {
-        for gauge in [&self.ready, &self.streams, &self.viewers] {
+        for gauge in [&self.ready, &self.unreadable, &self.streams, &self.viewers] {
             // The label values do not exist when the metric was never set.
             drop(gauge.remove_label_values(&labels(cluster)));
         }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use kube::api::ListParams;
-use kube::core::{DynamicObject, NamespaceResourceScope, PartialObjectMeta};
+use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::names::{self, role_name};
 use livecluster_api::{ClusterName, LiveCluster};
@@ -14,15 +14,17 @@ use super::references::{MissingReference, ReferenceKind, References};
 use crate::desired::child::ChildKind;
 use crate::k8s::call_error::CallError;
 
-/// Reads a cluster. Returns `None` when it is deleted.
+/// Reads a cluster as it is stored. Returns `None` when it is deleted.
 ///
 /// # Errors
 /// See [`CallError`].
 pub async fn cluster(
     client: &Client,
     cluster: &ClusterName,
-) -> Result<Option<LiveCluster>, CallError> {
-    let api: Api<LiveCluster> = Api::namespaced(client.clone(), &cluster.namespace);
+) -> Result<Option<DynamicObject>, CallError> {
+    let resource = ApiResource::erase::<LiveCluster>(&());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &cluster.namespace, &resource);
     api.get_opt(&cluster.name)
         .await
         .map_err(CallError::on("get", "LiveCluster", &cluster.name))

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
 use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::names::{CONTAINER, ROLES};
 use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus};
 use media_config::Role;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::apply::{Applied, Applier, ApplyError};
 use super::apply_cache::ApplyCache;
@@ -23,6 +25,7 @@ use crate::desired::{Desired, desired};
 use crate::k8s::call_error::CallError;
 use crate::k8s::event_recorder::EventRecorder;
 use crate::monitoring::metrics::OperatorMetrics;
+use crate::observe::cluster::{UnreadableCluster, parse};
 use crate::observe::live_object::LiveObject;
 use crate::observe::observed::Observed;
 use crate::observe::read;
@@ -30,6 +33,7 @@ use crate::observe::stream_scraper::{self, StreamScraper};
 use crate::status::input::{Reason, ReconcileError, RolloutHold, StatusInput};
 use crate::status::status;
 use crate::status::transitions::transitions;
+use crate::status::unreadable::{present_conditions, unreadable_conditions, unreadable_status};
 
 /// Reconciles clusters, and holds what outlives a reconciliation.
 pub struct Reconciler {
@@ -83,15 +87,22 @@ impl Reconciler {
     /// # Errors
     /// See [`ApplyError`]. The reconciliation is to be retried.
     pub async fn reconcile(&self, name: &ClusterName) -> Result<Action, ApplyError> {
-        let Some(cluster) = read::cluster(&self.client, name).await? else {
+        let object = read::cluster(&self.client, name).await?;
+        // The garbage collector deletes the objects of a cluster. With foreground deletion the cluster exists meanwhile.
+        let Some(object) = object.filter(|object| object.metadata.deletion_timestamp.is_none())
+        else {
             self.forget(name);
             return Ok(Action::await_change());
         };
-        if cluster.metadata.deletion_timestamp.is_some() {
-            // The garbage collector deletes its objects. With foreground deletion the cluster exists meanwhile.
-            self.forget(name);
-            return Ok(Action::await_change());
-        }
+        let parsed = parse(object);
+        self.metrics.set_unreadable(name, parsed.is_err());
+        let cluster = match parsed {
+            Ok(cluster) => cluster,
+            Err(unreadable) => {
+                self.report_unreadable(&unreadable).await?;
+                return Ok(Action::requeue(REJECTED_INTERVAL));
+            }
+        };
         let ((live, observed), references) = futures::try_join!(
             read::children(&self.client, &cluster),
             read::references(&self.client, &cluster, self.check_secrets)
@@ -134,47 +145,77 @@ impl Reconciler {
         if cluster.status.as_ref() == Some(&new) {
             return Ok(());
         }
-        self.write_status(cluster, &new).await?;
-        let old = cluster
-            .status
-            .as_ref()
-            .map_or(&[][..], |old| &old.conditions);
-        for event in transitions(old, &new.conditions) {
+        self.write_status(&cluster.metadata, json!(new)).await?;
+        let old = cluster.status.as_ref();
+        let old = old.map_or(&[][..], |status| &status.conditions);
+        let about = cluster.object_ref(&());
+        self.record_transitions(&about, old, &new.conditions).await;
+        Ok(())
+    }
+
+    /// Reports a cluster that cannot be read. Its objects stay as they are.
+    async fn report_unreadable(&self, cluster: &UnreadableCluster) -> Result<(), CallError> {
+        let metadata = &cluster.object.metadata;
+        tracing::warn!(
+            namespace = metadata.namespace,
+            name = metadata.name,
+            field = cluster.field,
+            "this version cannot read the LiveCluster"
+        );
+        self.metrics
+            .set_ready(&ClusterName::of(&cluster.object), false);
+        let old = present_conditions(cluster);
+        let new = unreadable_conditions(cluster, &Time(now()));
+        if old == new {
+            return Ok(());
+        }
+        let status = unreadable_status(cluster, &new);
+        self.write_status(metadata, status).await?;
+        let about = cluster
+            .object
+            .object_ref(&ApiResource::erase::<LiveCluster>(&()));
+        self.record_transitions(&about, &old, &new).await;
+        Ok(())
+    }
+
+    async fn record_transitions(
+        &self,
+        about: &ObjectReference,
+        old: &[Condition],
+        new: &[Condition],
+    ) {
+        for event in transitions(old, new) {
             tracing::info!(
-                namespace = cluster.namespace(),
-                name = cluster.name_any(),
+                namespace = about.namespace,
+                name = about.name,
                 reason = event.reason,
                 note = event.note,
                 "transition"
             );
-            self.events.record(&event, &cluster.object_ref(&())).await;
+            self.events.record(&event, about).await;
         }
-        Ok(())
     }
 
-    async fn write_status(
-        &self,
-        cluster: &LiveCluster,
-        status: &LiveClusterStatus,
-    ) -> Result<(), CallError> {
-        let name = cluster.name_any();
-        let api: Api<LiveCluster> = Api::namespaced(
-            self.client.clone(),
-            &cluster.namespace().unwrap_or_default(),
-        );
+    async fn write_status(&self, cluster: &ObjectMeta, status: Value) -> Result<(), CallError> {
+        let name = cluster.name.as_deref().unwrap_or_default();
+        let namespace = cluster.namespace.as_deref().unwrap_or_default();
+        // The answer is the whole resource, which may have values that this version cannot read.
+        let resource = ApiResource::erase::<LiveCluster>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource);
         let document = Patch::Apply(json!({
             "apiVersion": LiveCluster::api_version(&()),
             "kind": LiveCluster::kind(&()),
             // The UID keeps the status from a new cluster of the same name.
-            "metadata": {"name": name, "uid": cluster.uid()},
+            "metadata": {"name": name, "uid": cluster.uid},
             "status": status
         }));
         let params = PatchParams::apply(FIELD_MANAGER)
             .force()
             .validation_strict();
-        api.patch_status(&name, &params, &document)
+        api.patch_status(name, &params, &document)
             .await
-            .map_err(CallError::on("apply", "LiveCluster/status", &name))?;
+            .map_err(CallError::on("apply", "LiveCluster/status", name))?;
         Ok(())
     }
 

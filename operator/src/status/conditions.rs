@@ -13,14 +13,14 @@ use crate::observe::observed::ObservedRole;
 use crate::observe::references::MissingReference;
 
 /// Status, reason and message of a condition.
-struct ConditionStatus {
+pub(super) struct ConditionStatus {
     is_true: bool,
     reason: &'static str,
     message: String,
 }
 
 impl ConditionStatus {
-    fn new(is_true: bool, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(is_true: bool, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
             is_true,
             reason,
@@ -41,25 +41,32 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
         (PROGRESSING, progressing(cluster, input)),
         (REFERENCES_RESOLVED, references),
     ];
+    let old = cluster.status.as_ref();
+    let old = old.map_or(&[][..], |status| &status.conditions);
     statuses
         .into_iter()
-        .map(|(kind, status)| condition(cluster, kind, status, now))
+        .map(|(kind, status)| {
+            let old = old.iter().find(|old| old.type_ == kind);
+            condition(old, cluster.metadata.generation, kind, status, now)
+        })
         .collect()
 }
 
 /// Returns a condition. Its `lastTransitionTime` changes only when its status does.
-fn condition(cluster: &LiveCluster, kind: &str, new: ConditionStatus, now: &Time) -> Condition {
+pub(super) fn condition(
+    old: Option<&Condition>,
+    generation: Option<i64>,
+    kind: &str,
+    new: ConditionStatus,
+    now: &Time,
+) -> Condition {
     let status = if new.is_true { "True" } else { "False" };
-    let old = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.iter().find(|old| old.type_ == kind));
     Condition {
         type_: kind.to_owned(),
         status: status.to_owned(),
         reason: new.reason.to_owned(),
         message: shorten(new.message),
-        observed_generation: cluster.metadata.generation,
+        observed_generation: generation,
         last_transition_time: old
             .filter(|old| old.status == status)
             .map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),

@@ -5,7 +5,7 @@ use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{PROGRESSING, READY};
 
 /// Reasons that need attention.
-const WARNING_REASONS: [&str; 11] = [
+const WARNING_REASONS: [&str; 12] = [
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",
@@ -17,6 +17,7 @@ const WARNING_REASONS: [&str; 11] = [
     "ReplicaFailure",
     "SecretNotFound",
     "ServiceAccountNotFound",
+    "UnreadableSpec",
 ];
 
 /// Returns the events for the transitions between the conditions of two statuses.

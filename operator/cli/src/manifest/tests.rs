@@ -194,3 +194,22 @@ fn every_example_is_valid() {
     }
     assert!(found >= 2);
 }
+
+#[test]
+fn a_log_level_is_a_level_or_a_filter() {
+    for level in [
+        "info",
+        "off",
+        "info,media_node::relay=debug",
+        "media_node=trace,warn",
+    ] {
+        parse(&with_spec(&format!("{{logs: {{level: \"{level}\"}}}}"))).unwrap();
+    }
+    for level in ["LOUD", "info,", "info,media_node=LOUD", "media_node"] {
+        let error = refusal(&with_spec(&format!("{{logs: {{level: \"{level}\"}}}}")));
+        assert!(
+            error.contains("spec.logs.level") && error.contains("is not allowed"),
+            "{error}"
+        );
+    }
+}

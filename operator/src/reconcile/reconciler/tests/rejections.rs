@@ -95,3 +95,49 @@ async fn missing_secret_is_reported_until_it_exists() {
     assert!(fixture.condition("ReferencesResolved").starts_with("True"));
     assert!(fixture.condition("Ready").starts_with("True"));
 }
+
+#[tokio::test]
+async fn unknown_field_of_a_newer_definition_is_ignored() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.edit_spec(|spec| spec["stream"] = json!({"later": true, "lingerSeconds": 3}));
+    fixture.reconcile().await;
+    let config = fixture.api.object("configmaps/demo-edge-config").unwrap();
+    let config = config["data"]["config.yaml"].as_str().unwrap().to_owned();
+    assert!(
+        config.contains("lingerSeconds: 3") && !config.contains("later"),
+        "{config}"
+    );
+    assert!(fixture.condition("Ready").starts_with("True"));
+}
+
+#[tokio::test]
+async fn unreadable_cluster_is_reported_once_and_its_objects_stay() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let others = fixture.condition("EdgesAvailable");
+    let readable = fixture.api.object(CLUSTER).unwrap()["spec"].clone();
+    fixture.edit_spec(|spec| spec["stream"] = json!({"duplicatePublish": "merge"}));
+    let action = fixture.reconcile().await;
+    assert_eq!(action, Action::requeue(REJECTED_INTERVAL));
+    assert_eq!(
+        fixture.api.writes(),
+        ["PATCH liveclusters/demo/status", "POST events"]
+    );
+    let condition = "False UnreadableSpec: spec.stream.duplicatePublish: this version of the operator cannot read \
+                     the value; the objects of the cluster are not changed";
+    assert_eq!(fixture.condition("Ready"), condition);
+    assert_eq!(fixture.condition("Progressing"), condition);
+    assert_eq!(fixture.condition("EdgesAvailable"), others);
+    let metrics = fixture.reconciler.metrics.render().unwrap();
+    for gauge in ["live_cluster_unreadable", "live_cluster_ready"] {
+        let value = u8::from(gauge == "live_cluster_unreadable");
+        let line = format!("{gauge}{{name=\"demo\",namespace=\"media\"}} {value}");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    fixture.reconcile().await;
+    assert_eq!(fixture.api.writes(), Vec::<String>::new());
+    fixture.edit_spec(|spec| *spec = readable);
+    fixture.reconcile().await;
+    assert!(fixture.condition("Ready").starts_with("True"));
+    let metrics = fixture.reconciler.metrics.render().unwrap();
+    assert!(metrics.contains("live_cluster_unreadable{name=\"demo\",namespace=\"media\"} 0"));
+}

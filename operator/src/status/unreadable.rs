@@ -1,0 +1,54 @@
+//! The status of a cluster whose spec cannot be read: a pure function.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use livecluster_api::conditions;
+use serde_json::{Value, json};
+
+use super::conditions::{ConditionStatus, condition};
+use crate::observe::cluster::UnreadableCluster;
+
+/// Returns the conditions of the status that the cluster has. One that cannot be read is left out.
+pub fn present_conditions(cluster: &UnreadableCluster) -> Vec<Condition> {
+    let conditions = cluster.object.data["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .filter_map(|condition| serde_json::from_value(condition.clone()).ok())
+        .collect()
+}
+
+/// Returns the conditions of the cluster: it is neither ready nor progressing. The others stay.
+pub fn unreadable_conditions(cluster: &UnreadableCluster, now: &Time) -> Vec<Condition> {
+    let mut found = present_conditions(cluster);
+    for kind in [conditions::READY, conditions::PROGRESSING] {
+        let status = ConditionStatus::new(
+            false,
+            "UnreadableSpec",
+            format!(
+                "{}: this version of the operator cannot read the value; the objects of the cluster are not changed",
+                cluster.field
+            ),
+        );
+        let generation = cluster.object.metadata.generation;
+        let position = found.iter().position(|old| old.type_ == kind);
+        let old = position.and_then(|position| found.get(position));
+        let new = condition(old, generation, kind, status, now);
+        match position.and_then(|position| found.get_mut(position)) {
+            Some(old) => *old = new,
+            None => found.push(new),
+        }
+    }
+    found
+}
+
+/// Returns the status that the cluster has, with these conditions.
+pub fn unreadable_status(cluster: &UnreadableCluster, conditions: &[Condition]) -> Value {
+    let mut status = match &cluster.object.data["status"] {
+        Value::Object(status) => status.clone(),
+        _ => serde_json::Map::new(),
+    };
+    status.insert("conditions".to_owned(), json!(conditions));
+    let generation = cluster.object.metadata.generation;
+    status.insert("observedGeneration".to_owned(), json!(generation));
+    Value::Object(status)
+}
