@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use media_node::Timings;
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, keyframe, request,
@@ -56,6 +57,26 @@ async fn stream_over_the_limit_is_refused_with_a_reason() {
         .err()
         .unwrap();
     assert_eq!(refused.code, "NetStream.Publish.Failed");
+}
+
+#[tokio::test]
+async fn viewer_that_sends_a_large_message_is_disconnected_with_a_reason() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
+    // The header of a video message of 100,000 bytes.
+    let header = [6, 0, 0, 0, 0x01, 0x86, 0xA0, 9, 1, 0, 0, 0];
+    viewer.0.socket.write_all(&header).await.unwrap();
+    let status = viewer.0.closed_with().await.unwrap();
+    assert_eq!(status.code, "NetConnection.Connect.Closed");
+    assert_eq!(
+        status.description,
+        "a message of 100000 bytes is above the limit of 65536"
+    );
+    let exceeded = "live_limits_exceeded_total{limit=\"message\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
 }
 
 #[tokio::test]

@@ -214,9 +214,12 @@ pub struct Limits {
     /// Maximum number of streams on a Pod.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_streams: u32,
-    /// Maximum size of an RTMP message, in mebibytes.
+    /// Maximum size of an RTMP message of a publisher, in mebibytes. Incomplete messages of a connection are not larger together.
     #[schemars(range(min = 1, max = 16))]
     pub max_message_mebibytes: u32,
+    /// Maximum size of an RTMP message of a client that does not publish, in kibibytes. It sends commands only.
+    #[schemars(range(min = 4, max = 64))]
+    pub max_command_kibibytes: u32,
     /// Seconds that a connection may take for its handshake and its first command or request.
     #[schemars(range(min = 1, max = 60))]
     pub handshake_timeout_seconds: u32,
@@ -231,6 +234,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_streams: 1_000,
             max_message_mebibytes: 8,
+            max_command_kibibytes: 64,
             handshake_timeout_seconds: 10,
             stall_timeout_seconds: 30,
         }
@@ -242,6 +246,12 @@ impl Limits {
     pub fn max_message_bytes(&self) -> usize {
         usize::try_from(self.max_message_mebibytes)
             .map_or(usize::MAX, |n| n.saturating_mul(1 << 20))
+    }
+
+    /// Returns the maximum size of an RTMP message of a client that does not publish, in bytes.
+    pub fn max_command_bytes(&self) -> usize {
+        usize::try_from(self.max_command_kibibytes)
+            .map_or(usize::MAX, |n| n.saturating_mul(1 << 10))
     }
 
     /// Returns the time for the handshake and the first command or request.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use media_config::Limits;
-use media_wire::rtmp::RtmpError;
+use media_wire::rtmp::chunk_reader::ChunkError;
 use media_wire::rtmp::server::{ServerConnection, ServerEvent, ServerSettings};
+use media_wire::rtmp::{CommandError, RtmpError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -42,6 +43,26 @@ pub(super) enum ConnectionLost {
     Timeout,
 }
 
+/// Returns the label of the limit that a client has exceeded, if the error is that.
+pub(super) fn exceeded_limit(error: &RtmpError) -> Option<&'static str> {
+    Some(match error {
+        RtmpError::Chunk(ChunkError::TooLong { .. }) => "message",
+        RtmpError::Chunk(ChunkError::TooMuchPartial(_)) => "incomplete_messages",
+        RtmpError::Chunk(ChunkError::TooManyStreams) => "chunk_streams",
+        RtmpError::Command(CommandError::TooLong(_)) => "command",
+        RtmpError::Unsent(_) => "responses",
+        _ => return None,
+    })
+}
+
+/// Returns the text of an error for the client.
+pub(super) fn reason(error: &RtmpError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => source.to_string(),
+        None => error.to_string(),
+    }
+}
+
 /// What a connection does after a publish or play has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterStream {
@@ -55,6 +76,7 @@ impl RtmpConnection {
     pub(super) fn new(socket: TcpStream, peer: SocketAddr, limits: &Limits) -> Self {
         let settings = ServerSettings {
             max_message_bytes: limits.max_message_bytes(),
+            max_command_bytes: limits.max_command_bytes(),
             ..ServerSettings::default()
         };
         Self {

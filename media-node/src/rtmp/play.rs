@@ -7,13 +7,14 @@ use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
 use tokio::time::timeout;
 
-use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
+use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::socket;
 use crate::delivery::viewer::{FrameHeader, Framing, Viewer, ViewerEnd, ViewerEvent, record_end};
 use crate::state::clients::{Client, ClientKind, StopReason};
+use crate::state::metrics::Metrics;
 
 /// The longest pause. A viewer that pauses longer is most likely forgotten.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
@@ -41,8 +42,7 @@ pub(super) async fn serve(
     connection.protocol.accept_play();
     connection.flush().await?;
     socket::prepare_viewer(&connection.socket);
-    let stall_timeout = context.config.limits.stall_timeout();
-    let end = deliver(connection, &client, opened, stall_timeout).await;
+    let end = deliver(connection, context, &client, opened).await;
     record_end(&context.metrics, &client, end);
     match end {
         end if end.is_abrupt() => Err(ConnectionLost::Closed),
@@ -77,9 +77,9 @@ async fn find(
 /// Sends the stream. After each pause it continues at the newest keyframe.
 async fn deliver(
     connection: &mut RtmpConnection,
+    context: &RtmpContext,
     client: &Client,
     opened: OpenedStream,
-    stall_timeout: Duration,
 ) -> ViewerEnd {
     let OpenedStream {
         stream,
@@ -92,10 +92,13 @@ async fn deliver(
             socket: &mut connection.socket,
             client,
             stream: &stream,
-            stall_timeout,
+            stall_timeout: context.config.limits.stall_timeout(),
             draining: false,
         };
-        let mut framing = RtmpFraming(&mut connection.protocol);
+        let mut framing = RtmpFraming {
+            protocol: &mut connection.protocol,
+            metrics: &context.metrics,
+        };
         let sent = match first.take() {
             Some(first) => viewer.send_batch(&mut framing, first).await,
             None => Ok(()),
@@ -110,7 +113,7 @@ async fn deliver(
         if end != ViewerEnd::Paused {
             return end;
         }
-        if let Err(end) = Box::pin(wait_for_resume(connection, client)).await {
+        if let Err(end) = Box::pin(wait_for_resume(connection, context, client)).await {
             return end;
         }
         cursor.catch_up();
@@ -120,6 +123,7 @@ async fn deliver(
 /// Waits until a paused viewer resumes.
 async fn wait_for_resume(
     connection: &mut RtmpConnection,
+    context: &RtmpContext,
     client: &Client,
 ) -> Result<(), ViewerEnd> {
     let resumed = async {
@@ -128,7 +132,12 @@ async fn wait_for_resume(
                 Ok(ServerEvent::Pause(false)) => return Ok(()),
                 Ok(ServerEvent::StopPlay) => return Err(ViewerEnd::Stopped),
                 Ok(_) => {}
-                Err(ConnectionLost::Protocol(_)) => return Err(ViewerEnd::ProtocolError),
+                Err(ConnectionLost::Protocol(error)) => {
+                    if let Some(limit) = connection::exceeded_limit(&error) {
+                        context.metrics.exceeded(limit);
+                    }
+                    return Err(ViewerEnd::ProtocolError);
+                }
                 Err(_) => return Err(ViewerEnd::Closed),
             }
         }
@@ -142,7 +151,10 @@ async fn wait_for_resume(
 }
 
 /// RTMP needs no bytes around a batch. Its viewers send commands and acknowledgements.
-struct RtmpFraming<'a>(&'a mut ServerConnection);
+struct RtmpFraming<'a> {
+    protocol: &'a mut ServerConnection,
+    metrics: &'a Metrics,
+}
 
 impl Framing for RtmpFraming<'_> {
     type Error = RtmpError;
@@ -152,7 +164,12 @@ impl Framing for RtmpFraming<'_> {
     }
 
     fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, RtmpError> {
-        let event = self.0.receive(input)?;
+        let event = self.protocol.receive(input).inspect_err(|error| {
+            if let Some(limit) = connection::exceeded_limit(error) {
+                self.metrics.exceeded(limit);
+                self.protocol.close(&connection::reason(error));
+            }
+        })?;
         Ok(event.map(|event| match event {
             ServerEvent::Pause(true) => ViewerEvent::Pause,
             ServerEvent::StopPlay => ViewerEvent::Stop,
@@ -161,6 +178,6 @@ impl Framing for RtmpFraming<'_> {
     }
 
     fn reply(&mut self) -> Option<Bytes> {
-        self.0.output()
+        self.protocol.output()
     }
 }

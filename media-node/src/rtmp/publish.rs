@@ -1,17 +1,19 @@
 //! An RTMP encoder: its publish command, its messages into the log, and the end of its stream.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use media_config::DuplicatePublish;
 use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
+use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PublishRefusal, ServerConnection, ServerEvent};
 use media_wire::{Message, StreamKey};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
 use tracing::{debug, info};
 
-use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
+use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
 use crate::auth::{Action, Request};
@@ -52,8 +54,8 @@ enum PublishEnd {
     Superseded,
     /// No origin accepts the stream.
     NoOrigin,
-    /// The encoder violated the protocol.
-    ProtocolError,
+    /// The encoder violated the protocol or a limit.
+    ProtocolError(RtmpError),
     /// The media node disconnects the encoder.
     Disconnected,
 }
@@ -67,23 +69,26 @@ impl PublishEnd {
             Self::Idle => "idle",
             Self::Superseded => "superseded",
             Self::NoOrigin => "no_origin",
-            Self::ProtocolError => "protocol_error",
+            Self::ProtocolError(_) => "protocol_error",
             Self::Disconnected => "disconnected",
         }
     }
 
     /// Returns the error that the encoder gets; `None` where it ended the stream itself.
-    fn refusal(self) -> Option<(PublishRefusal, &'static str)> {
-        let failed = |reason| Some((PublishRefusal::Failed, reason));
+    fn refusal(self) -> Option<(PublishRefusal, Cow<'static, str>)> {
+        let failed = |reason| Some((PublishRefusal::Failed, Cow::Borrowed(reason)));
         match self {
             Self::Unpublished | Self::Closed => None,
             Self::Idle => failed("no message was received for too long"),
             Self::Superseded => Some((
                 PublishRefusal::BadName,
-                "another encoder has taken over this stream",
+                Cow::Borrowed("another encoder has taken over this stream"),
             )),
             Self::NoOrigin => failed("no origin accepts the stream"),
-            Self::ProtocolError => failed("the stream violates the protocol"),
+            Self::ProtocolError(error) => Some((
+                PublishRefusal::Failed,
+                Cow::Owned(connection::reason(&error)),
+            )),
             Self::Disconnected => failed("this media node disconnects the stream, connect again"),
         }
     }
@@ -124,6 +129,11 @@ pub(super) async fn serve(
     info!(%stream, client, ?end, received, "publish ended");
     drop(publishing);
     count(end.label());
+    if let PublishEnd::ProtocolError(error) = &end
+        && let Some(limit) = connection::exceeded_limit(error)
+    {
+        context.metrics.exceeded(limit);
+    }
     finish(connection, end).await
 }
 
@@ -260,7 +270,7 @@ impl Publishing {
                 Ok(None) => return None,
                 Err(error) => {
                     debug!(%error, "encoder violated the protocol");
-                    return Some(PublishEnd::ProtocolError);
+                    return Some(PublishEnd::ProtocolError(error));
                 }
             }
         }
@@ -295,7 +305,7 @@ async fn finish(
         connection.flush().await?;
         return Ok(AfterStream::Continue);
     };
-    connection.protocol.end_publish(refusal, reason);
+    connection.protocol.end_publish(refusal, &reason);
     connection.flush().await?;
     Ok(AfterStream::Close)
 }

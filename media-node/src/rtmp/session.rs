@@ -9,7 +9,7 @@ use media_wire::rtmp::server::ServerEvent;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span};
 
-use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
+use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::{RtmpRequest, StreamRequest};
 use super::{play, publish};
@@ -64,6 +64,15 @@ async fn run(mut connection: RtmpConnection, context: &RtmpContext, worker: usiz
                 ConnectionLost::Protocol(_) => "protocol",
                 ConnectionLost::Closed | ConnectionLost::Socket(_) => return,
             };
+            if let ConnectionLost::Protocol(error) = &error
+                && let Some(limit) = connection::exceeded_limit(error)
+            {
+                context.metrics.exceeded(limit);
+                connection.protocol.close(&connection::reason(error));
+                if connection.flush().await.is_ok() {
+                    socket::lingering_close(&mut connection.socket).await;
+                }
+            }
             context.metrics.refused.with_label_values(&[reason]).inc();
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             debug!(%error, cause, "connection lost");

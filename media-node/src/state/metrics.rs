@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     registry: prometheus::Registry,
     /// Label `reason`: `limit`, `timeout`, `protocol`, `request`, `origin`.
     pub(crate) refused: IntCounterVec,
+    /// Label `limit`; see [`Metrics::exceeded`].
+    limits: IntCounterVec,
     /// Label `event`: `started`, `refused`, or how the publish ended.
     pub(crate) publishes: IntCounterVec,
     /// Labels `kind`, and `result`: `started`, `not_found`, `full`, `denied`.
@@ -73,6 +75,11 @@ impl Metrics {
                 "Connections refused.",
                 &["reason"],
             ),
+            limits: new.counters(
+                "live_limits_exceeded_total",
+                "Requests refused and clients disconnected because they exceeded a limit.",
+                &["limit"],
+            ),
             publishes: new.counters(
                 "live_publishes_total",
                 "Publishes by encoders: started, refused, and how they ended.",
@@ -97,6 +104,11 @@ impl Metrics {
             scraped: Mutex::new(ScrapedMetrics::new(&new)),
             registry: new.0,
         }
+    }
+
+    /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`.
+    pub(crate) fn exceeded(&self, limit: &'static str) {
+        self.limits.with_label_values(&[limit]).inc();
     }
 
     /// Returns all metrics in the text format of Prometheus.

@@ -62,9 +62,6 @@ pub enum ChunkError {
 /// The maximum number of chunk streams of one connection. Clients use 3 to 8. The protocol would allow 65,597.
 pub const MAX_CHUNK_STREAMS: usize = 64;
 
-/// The number of messages of the largest size that can be incomplete at one time: a keyframe and a message that interrupts it.
-const PARTIAL_MESSAGES: usize = 2;
-
 /// The maximum chunk size. No message is longer (5.4.1).
 const MAX_CHUNK_SIZE: u32 = 0xFF_FFFF;
 
@@ -118,6 +115,18 @@ impl ChunkReader {
         }
     }
 
+    /// Changes the maximum length of a message, which is also that of all incomplete messages together. Incomplete messages
+    /// above a lower limit are an error of the next call of [`receive`](Self::receive).
+    pub fn limit_messages(&mut self, max_message_bytes: usize) {
+        self.max_message = max_message_bytes;
+    }
+
+    /// Returns the bytes of memory that the incomplete messages occupy.
+    pub fn reserved(&self) -> usize {
+        let capacities = self.streams.iter().map(|stream| stream.payload.capacity());
+        capacities.sum()
+    }
+
     /// Takes the next message off the front of `input`. Returns `None` when more bytes are needed.
     ///
     /// # Guarantees
@@ -127,6 +136,7 @@ impl ChunkReader {
     /// # Errors
     /// When the bytes are not chunks or exceed a limit. The reader must not be used afterwards.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<RawMessage>, ChunkError> {
+        self.check_partial()?;
         loop {
             let Some(open) = self.open else {
                 if !self.open_chunk(input)? {
@@ -204,6 +214,7 @@ impl ChunkReader {
         open: OpenChunk,
         input: &mut BytesMut,
     ) -> Result<Option<RawMessage>, ChunkError> {
+        let room = self.room();
         let Some(stream) = self.streams.get_mut(open.stream) else {
             return Ok(None);
         };
@@ -221,9 +232,8 @@ impl ChunkReader {
             return Ok(Some(stream.message(input.split_to(available).freeze())));
         }
         if stream.payload.is_empty() {
-            stream
-                .payload
-                .reserve(stream.len.min(available.saturating_mul(FIRST_ROOM)));
+            let first = available.saturating_mul(FIRST_ROOM).min(room);
+            stream.payload.reserve(stream.len.min(first));
         }
         stream
             .payload
@@ -231,16 +241,27 @@ impl ChunkReader {
         input.advance(available);
         self.partial += available;
         if stream.payload.len() < stream.len {
-            let limit = self.max_message.saturating_mul(PARTIAL_MESSAGES);
-            if self.partial > limit {
-                return Err(ChunkError::TooMuchPartial(limit));
-            }
+            self.check_partial()?;
             return Ok(None);
         }
         self.partial -= stream.payload.len();
         stream.partial = false;
         let payload = std::mem::take(&mut stream.payload).freeze();
         Ok(Some(stream.message(payload)))
+    }
+
+    /// Checks that the incomplete messages together are no larger than one message.
+    fn check_partial(&self) -> Result<(), ChunkError> {
+        match self.partial > self.max_message {
+            true => Err(ChunkError::TooMuchPartial(self.max_message)),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns the bytes that can be reserved in advance. Without this limit, many chunk streams that each begin a message
+    /// reserve a multiple of the limit of incomplete messages.
+    fn room(&self) -> usize {
+        self.max_message.saturating_sub(self.reserved())
     }
 
     fn set_chunk_size(&mut self, payload: &[u8]) -> Result<(), ChunkError> {

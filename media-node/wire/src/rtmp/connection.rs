@@ -76,6 +76,11 @@ impl ChunkConnection {
         }
     }
 
+    /// Changes the maximum length of a message, and of all incomplete messages together.
+    pub(crate) fn limit_messages(&mut self, max_message_bytes: usize) {
+        self.reader.limit_messages(max_message_bytes);
+    }
+
     /// Takes the output that waits to be sent.
     pub(crate) fn output(&mut self) -> Option<Bytes> {
         self.unsent = 0;

@@ -17,8 +17,10 @@ use crate::{MediaKind, Message};
 /// The limits and announcements of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerSettings {
-    /// Maximum bytes of a message.
+    /// Maximum bytes of a message of a client that publishes, and of its incomplete messages together.
     pub max_message_bytes: usize,
+    /// The same maximum while the client does not publish. It needs commands only then.
+    pub max_command_bytes: usize,
     /// The acknowledgement window, and the bandwidth that the client is granted.
     pub window_ack: u32,
 }
@@ -27,6 +29,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             max_message_bytes: 8 << 20,
+            max_command_bytes: command::MAX_COMMAND,
             window_ack: 2_500_000,
         }
     }
@@ -156,7 +159,7 @@ impl ServerConnection {
         Self {
             settings,
             handshake: Some(ServerHandshake::new()),
-            connection: ChunkConnection::new(settings.max_message_bytes),
+            connection: ChunkConnection::new(settings.max_command_bytes),
             state: ServerState::New,
             next: None,
             tc_url: String::new(),
@@ -239,7 +242,8 @@ impl ServerConnection {
         match &event {
             ServerEvent::Publish { .. } => self.state = ServerState::PublishRequested,
             ServerEvent::Play { .. } => self.state = ServerState::PlayRequested,
-            ServerEvent::Unpublish | ServerEvent::StopPlay => self.state = ServerState::Idle,
+            ServerEvent::Unpublish => self.stop_publishing(),
+            ServerEvent::StopPlay => self.state = ServerState::Idle,
             ServerEvent::Connected { .. } | ServerEvent::Media(_) | ServerEvent::Pause(_) => {}
         }
         event
@@ -251,6 +255,8 @@ impl ServerConnection {
             return;
         }
         self.state = ServerState::Publishing;
+        self.connection
+            .limit_messages(self.settings.max_message_bytes);
         if std::mem::take(&mut self.fc_publish) {
             let status = command::status("status", PUBLISH_START, "Started publishing stream.");
             self.send_on_stream("onFCPublish", &[Value::Null, status]);
@@ -263,7 +269,7 @@ impl ServerConnection {
         if self.state != ServerState::PublishRequested {
             return;
         }
-        self.state = ServerState::Idle;
+        self.stop_publishing();
         self.fc_publish = false;
         let code = match refusal {
             PublishRefusal::BadName => "NetStream.Publish.BadName",
@@ -279,6 +285,12 @@ impl ServerConnection {
             self.state = ServerState::PublishRequested;
             self.reject_publish(refusal, description);
         }
+    }
+
+    fn stop_publishing(&mut self) {
+        self.state = ServerState::Idle;
+        self.connection
+            .limit_messages(self.settings.max_command_bytes);
     }
 
     /// Accepts the viewer. From then on the driver sends the stream's messages, with headers of
@@ -329,6 +341,13 @@ impl ServerConnection {
             "NetStream.Play.UnpublishNotify",
             "The stream has ended.",
         );
+    }
+
+    /// Sends the reason for which the driver closes the connection.
+    pub fn close(&mut self, description: &str) {
+        let status = command::status("error", "NetConnection.Connect.Closed", description);
+        self.connection
+            .command("onStatus", 0.0, &[Value::Null, status]);
     }
 
     fn stream_event(&mut self, event: u16) {

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 
+use super::scripted_client::ScriptedClient;
 use super::*;
+use crate::rtmp::chunk_reader::ChunkError;
 use crate::rtmp::chunk_writer::write_message;
 
 fn feed(bytes: &[u8], step: usize) {
@@ -57,6 +59,52 @@ fn any_command() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let arguments = prop::collection::vec(argument, 0..4);
     (name, arguments)
         .prop_map(|(name, values)| (message::COMMAND, command::encode(name, 1.0, &values)))
+}
+
+#[test]
+fn client_that_does_not_publish_has_the_limit_of_commands() {
+    let too_long = |limit| {
+        let len = limit + 1;
+        Err(RtmpError::Chunk(ChunkError::TooLong { len, limit }))
+    };
+    let settings = ServerSettings::default();
+    let media = vec![0; settings.max_command_bytes + 1];
+    for mut client in [
+        ScriptedClient::new(),
+        ScriptedClient::connected(),
+        ScriptedClient::playing(),
+    ] {
+        let sent = client.try_send_message(message::VIDEO, &media);
+        assert_eq!(sent, too_long(settings.max_command_bytes));
+    }
+    let mut publisher = ScriptedClient::publishing();
+    assert_eq!(publisher.send_message(message::VIDEO, &media).len(), 1);
+    publisher.send_command("deleteStream", 0.0, &[]);
+    let sent = publisher.try_send_message(message::VIDEO, &media);
+    assert_eq!(sent, too_long(settings.max_command_bytes));
+}
+
+#[test]
+fn client_that_ends_its_stream_keeps_no_incomplete_message() {
+    let mut client = ScriptedClient::publishing();
+    let mut video = BytesMut::new();
+    write_message(&mut video, (6, message::VIDEO, 1), 0, &[0; 200_000], 128);
+    client.input.extend_from_slice(&video[..150_000]);
+    // The rest of the chunk that was cut.
+    while client.server.receive(&mut client.input).unwrap().is_some() {}
+    let rest = video[150_000..].iter().position(|byte| *byte == 0xC6);
+    client
+        .input
+        .extend_from_slice(&video[150_000..150_000 + rest.unwrap()]);
+    assert_eq!(
+        client.try_send_message(
+            message::COMMAND,
+            &command::encode("deleteStream", 0.0, &[Value::Null])
+        ),
+        Err(RtmpError::Chunk(ChunkError::TooMuchPartial(
+            ServerSettings::default().max_command_bytes
+        )))
+    );
 }
 
 proptest! {
