@@ -6,11 +6,14 @@
 //! * An answer without records means that there are no origins: addresses of Pods are reused, so that an old one may
 //!   belong to another Pod. An error (a timeout, SERVFAIL) keeps the last known addresses.
 //! * [`OriginSet::refresh`] resolves again immediately, but at most once a second.
+//! * [`OriginSet::search`] resolves every 200 ms for a while: viewers wait for an origin, and a Pod that replaces a lost one
+//!   has a new address.
 //!
 //! The node itself may be among the origins. The relays recognize it by the id in its responses, never by its address.
 
 mod entry;
 mod rendezvous;
+mod requests;
 mod resolver;
 #[cfg(test)]
 mod tests;
@@ -22,16 +25,19 @@ use std::time::Duration;
 use futures::future::join_all;
 use media_config::Discovery;
 use media_wire::StreamKey;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use tracing::info;
 
 use entry::{InvalidAddress, OriginEntry, QueryInterval};
+use requests::QueryRequests;
 use resolver::{DnsResolver, ResolverError};
 
 const QUERY_INTERVAL: QueryInterval = QueryInterval {
     min: Duration::from_secs(1),
     max: Duration::from_secs(30),
+    search: Duration::from_millis(200),
+    search_lasts: Duration::from_secs(3),
 };
 /// The maximum number of origins: every survey goes to all of them.
 const MAX_ORIGINS: usize = 256;
@@ -40,7 +46,7 @@ const MAX_ORIGINS: usize = 256;
 #[derive(Clone)]
 pub(crate) struct OriginSet {
     set: watch::Receiver<Arc<[SocketAddr]>>,
-    refresh: Arc<Notify>,
+    requests: Arc<QueryRequests>,
 }
 
 /// An error in the configuration of the origins.
@@ -74,14 +80,14 @@ impl OriginSet {
         interval: QueryInterval,
     ) -> Self {
         let (sender, set) = watch::channel(merge(&entries));
-        let refresh = Arc::new(Notify::new());
+        let requests = Arc::new(QueryRequests::default());
         if let Some(resolver) = resolver {
-            let refresh = Arc::clone(&refresh);
-            tokio::spawn(resolve(entries, resolver, interval, sender, refresh));
+            let requests = Arc::clone(&requests);
+            tokio::spawn(resolve(entries, resolver, interval, sender, requests));
         } else {
             tokio::spawn(async move { sender.closed().await });
         }
-        Self { set, refresh }
+        Self { set, requests }
     }
 
     /// Returns origins that the test changes.
@@ -89,7 +95,7 @@ impl OriginSet {
     pub(crate) fn of(set: watch::Receiver<Arc<[SocketAddr]>>) -> Self {
         Self {
             set,
-            refresh: Arc::default(),
+            requests: Arc::default(),
         }
     }
 
@@ -98,9 +104,12 @@ impl OriginSet {
         Arc::clone(&self.set.borrow())
     }
 
-    /// Returns the origins. While none is known, waits up to `limit`.
+    /// Returns the origins. While none is known, searches for up to `limit`.
     pub(crate) async fn known(&self, limit: Duration) -> Arc<[SocketAddr]> {
         let mut set = self.set.clone();
+        if set.borrow().is_empty() {
+            self.search();
+        }
         let found = timeout(limit, set.wait_for(|set| !set.is_empty())).await;
         match found {
             Ok(Ok(set)) => Arc::clone(&set),
@@ -124,9 +133,14 @@ impl OriginSet {
         self.set.clone()
     }
 
-    /// Resolves the origins again, because one failed.
+    /// Resolves the origins again: there may be others.
     pub(crate) fn refresh(&self) {
-        self.refresh.notify_one();
+        self.requests.refresh();
+    }
+
+    /// Resolves the origins often for a while, because one failed or there is none.
+    pub(crate) fn search(&self) {
+        self.requests.search();
     }
 }
 
@@ -136,7 +150,7 @@ async fn resolve(
     resolver: DnsResolver,
     interval: QueryInterval,
     set: watch::Sender<Arc<[SocketAddr]>>,
-    refresh: Arc<Notify>,
+    requests: Arc<QueryRequests>,
 ) {
     let mut logged_empty = false;
     loop {
@@ -162,9 +176,9 @@ async fn resolve(
             changed
         });
         let lifetime = lifetimes.into_iter().flatten().min();
+        let expires = start + lifetime.unwrap_or(interval.max);
         tokio::select! {
-            () = sleep_until(start + lifetime.unwrap_or(interval.max)) => {}
-            () = refresh.notified() => sleep_until(start + interval.min).await,
+            () = requests.query_due(start, expires, interval) => {}
             () = set.closed() => return,
         }
     }

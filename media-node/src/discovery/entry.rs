@@ -12,10 +12,14 @@ use super::resolver::{DnsResolver, LookupError};
 /// How often a name is resolved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QueryInterval {
-    /// The shortest time between two queries, also after errors, empty answers and refreshes.
+    /// The shortest time between two queries, also after errors, empty answers and refreshes, except during a search.
     pub(super) min: Duration,
     /// The longest time that an answer is used, whatever its TTL.
     pub(super) max: Duration,
+    /// The time between two queries during a search.
+    pub(super) search: Duration,
+    /// The time that a search lasts. A relay that still lacks an origin requests another one before.
+    pub(super) search_lasts: Duration,
 }
 
 /// An entry of `origins.addresses` without a host or a port.

@@ -87,6 +87,20 @@ async fn refresh_does_not_wait_for_the_ttl() {
 }
 
 #[tokio::test]
+async fn search_queries_until_there_is_another_address() {
+    let dns = DnsServer::start().await;
+    dns.set_addresses(FULL, 3600, &["10.0.0.1"]);
+    let (min, max) = (Duration::from_secs(3600), Duration::from_secs(3600));
+    let origins = dns.origins_every(QueryInterval { min, max, ..FAST }, SERVICE);
+    until(&origins, &["10.0.0.1:9090"]).await;
+    origins.search();
+    let query = format!("A {FULL}");
+    dns.queried(&query, dns.count(&query) + 3).await;
+    dns.set_addresses(FULL, 3600, &["10.0.0.2"]);
+    until(&origins, &["10.0.0.2:9090"]).await;
+}
+
+#[tokio::test]
 async fn service_without_endpoints_has_no_origins() {
     let dns = DnsServer::start().await;
     dns.set_addresses(FULL, 0, &["10.0.0.1"]);

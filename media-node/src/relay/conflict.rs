@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use media_config::{DuplicatePublish, Role};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::context::{RelayContext, is_published};
 use super::rejection::PublishRejection;
@@ -79,6 +79,7 @@ async fn reach_origins(
     }
     let mut backoff = context.backoff();
     loop {
+        let origins = context.current_origins();
         let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
         if !survey.replies.is_empty() || context.settings.role == Role::Origin {
             return Ok(survey);
@@ -89,7 +90,8 @@ async fn reach_origins(
         if start.elapsed() >= timeouts.reach {
             return Err(PublishRejection::NoOrigin);
         }
-        sleep(backoff.next()).await;
+        let due = Instant::now() + backoff.next();
+        context.attempt_due(due, &origins).await;
     }
 }
 

@@ -11,7 +11,7 @@ use http::HeaderValue;
 use media_engine::{PublicationSource, Registry, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection};
@@ -103,10 +103,31 @@ impl RelayContext {
         self.suspects().remove(&origin);
     }
 
-    /// Resolves the origins again: one failed, and there may be others.
-    pub(super) fn refresh_origins(&self) {
+    /// Resolves the origins often for a while: one failed or there is none, and there may be others soon.
+    pub(super) fn search_origins(&self) {
         if let Some(origins) = &self.origins {
-            origins.refresh();
+            origins.search();
+        }
+    }
+
+    /// Returns the origins that are known now.
+    pub(super) fn current_origins(&self) -> Arc<[SocketAddr]> {
+        let origins = self.origins.as_ref();
+        origins.map(OriginSet::current).unwrap_or_default()
+    }
+
+    /// Waits before the next attempt: until it is due, or until the origins are others than `previous`.
+    pub(super) async fn attempt_due(&self, due: Instant, previous: &[SocketAddr]) {
+        let changed = async {
+            let Some(origins) = &self.origins else {
+                return false;
+            };
+            let mut origins = origins.changes();
+            origins.wait_for(|set| **set != *previous).await.is_ok()
+        };
+        tokio::select! {
+            () = sleep_until(due) => {}
+            true = changed => {}
         }
     }
 

@@ -162,10 +162,12 @@ impl ForwardTask {
     /// Tries the origins until one accepts the stream.
     async fn reach_origin(&self) -> Result<ForwardUpstream, NoUpstream> {
         let key = self.source.stream.key();
-        let mut backoff = self.source.context.backoff();
+        let context = &self.source.context;
+        let mut backoff = context.backoff();
         let mut warned = false;
         loop {
-            for origin in self.source.context.ranked_origins(key) {
+            let origins = context.current_origins();
+            for origin in context.ranked_origins(key) {
                 let upstream = self.open(origin);
                 match upstream.opened().await {
                     UpstreamState::Ended(UpstreamEnd::Rejected(rejection)) => {
@@ -184,8 +186,10 @@ impl ForwardTask {
             if !std::mem::replace(&mut warned, true) {
                 warn!(stream = %key, "no origin accepts the stream");
             }
+            context.search_origins();
+            let due = Instant::now() + backoff.next();
             tokio::select! {
-                () = sleep(backoff.next()) => {}
+                () = context.attempt_due(due, &origins) => {}
                 () = self.source.ended.cancelled() => return Err(NoUpstream::Ended),
             }
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use media_engine::{Stream, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::context::{RelayContext, is_published};
@@ -152,7 +152,11 @@ impl PullTask {
                 }
                 PullNeed::Pull => {}
             }
-            let start = Instant::now();
+            let (start, origins) = (Instant::now(), context.current_origins());
+            if self.pulled {
+                // Viewers wait for the stream, which may return at an origin that is new.
+                context.search_origins();
+            }
             let survey = tokio::select! {
                 survey = survey(&context, &key, hold, SurveyEnd::Found) => survey,
                 () = self.no_pull_needed() => continue,
@@ -171,7 +175,7 @@ impl PullTask {
                 self.search.send_replace(SearchState::NotFound);
             }
             tokio::select! {
-                () = sleep_until(start + backoff.next()) => {}
+                () = context.attempt_due(start + backoff.next(), &origins) => {}
                 () = self.no_pull_needed() => {}
             }
         }

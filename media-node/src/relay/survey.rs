@@ -1,12 +1,12 @@
 //! Surveys: all origins are asked in parallel which of them have a publication of a stream. The newest one wins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream;
+use futures::stream::{self, FuturesUnordered};
 use http::{HeaderValue, Method, StatusCode};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
@@ -19,7 +19,7 @@ use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus};
 
 /// Bytes of a response from each origin: some thousand streams.
 const MAX_FETCHED: usize = 4 << 20;
-/// Requests that run in parallel.
+/// Requests of a fetch that run in parallel.
 const MAX_PARALLEL: usize = 32;
 
 /// The status of a stream at one origin.
@@ -89,15 +89,25 @@ pub(super) async fn survey(
     let Some(origins) = &context.origins else {
         return survey;
     };
-    let current = origins.current().to_vec();
-    let requests = current
-        .into_iter()
-        .map(async |origin| (origin, status_of(context, origin, key, hold).await));
-    let mut replies = stream::iter(requests).buffer_unordered(MAX_PARALLEL);
+    let mut changes = origins.changes();
+    let mut surveyed = HashSet::new();
+    let mut replies = FuturesUnordered::new();
     let mut deadline = None;
+    if origins.current().is_empty() {
+        origins.search();
+    }
     loop {
+        // Those that appear during the survey are surveyed as well: the publication may be at the Pod that replaces one
+        // that does not reply.
+        for origin in changes.borrow_and_update().iter().copied() {
+            if surveyed.insert(origin) {
+                let status = status_of(context, origin, key, hold);
+                replies.push(async move { (origin, status.await) });
+            }
+        }
         let reply = tokio::select! {
             reply = replies.next() => reply,
+            Ok(()) = changes.changed() => continue,
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => None,
         };
         let Some((origin, reply)) = reply else {
@@ -117,11 +127,12 @@ pub(super) async fn survey(
                 debug!(%origin, %error, "origin did not reply");
                 survey.silent += 1;
                 context.suspect(origin);
+                origins.search();
             }
         }
     }
     // The publication may be at an origin that DNS did not return yet.
-    if survey.silent > 0 || survey.newest().is_none() {
+    if survey.newest().is_none() {
         origins.refresh();
     }
     survey

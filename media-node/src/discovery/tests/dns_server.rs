@@ -21,6 +21,8 @@ use super::super::resolver::DnsResolver;
 pub(super) const FAST: QueryInterval = QueryInterval {
     min: Duration::from_millis(100),
     max: Duration::from_secs(3),
+    search: Duration::from_millis(20),
+    search_lasts: Duration::from_secs(3600),
 };
 /// Time that no step of these tests takes.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);

@@ -139,7 +139,7 @@ impl UpstreamTask {
             UpstreamEnd::Lost(reason) => {
                 self.source.context.counters.count_failure();
                 self.source.context.suspect(origin);
-                self.source.context.refresh_origins();
+                self.source.context.search_origins();
                 info!(%stream, %origin, reason, "forwarding lost");
             }
             end => info!(%stream, %origin, ?end, "forwarding ended"),

@@ -1,10 +1,12 @@
 //! Streams that are found, pulled and released.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
-use super::cluster::{LIMIT, RelayCluster, key};
+use super::cluster::{LIMIT, NEVER, RelayCluster, key};
 use super::encoder::GOP;
 use crate::relay::PublishRejection;
 
@@ -107,6 +109,41 @@ async fn edge_finds_an_origin_that_starts_later() {
     let encoder = origin.publish("a").await.unwrap();
     viewer.watch_on(&encoder).await;
     viewer.assert_continuous();
+}
+
+/// Neither the time limit of the survey nor the delay before the next one ends.
+#[tokio::test]
+async fn origin_that_appears_during_a_survey_is_surveyed() {
+    let (cluster, others) = (RelayCluster::new(), RelayCluster::new());
+    let hung = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    cluster.add(hung.local_addr().unwrap());
+    let origin = others.origin("o").await;
+    let encoder = origin.publish("a").await.unwrap();
+    let edge = cluster.edge("e").await;
+    let mut viewer = edge.watch("a");
+    let _request = timeout(LIMIT, hung.accept()).await.unwrap();
+    cluster.add(origin.address);
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+}
+
+#[tokio::test]
+async fn origin_that_appears_is_reached_before_the_next_attempt_is_due() {
+    let (mut cluster, others) = (RelayCluster::new(), RelayCluster::new());
+    cluster.settings.timeouts.retry.first = NEVER;
+    let origin = others.origin("o").await;
+    let encoder = origin.publish("a").await.unwrap();
+    let edge = cluster.edge("e").await;
+    let (mut viewer, mut local) = (edge.watch("a"), edge.watch("b"));
+    timeout(LIMIT, edge.relay.not_found(&viewer.stream))
+        .await
+        .expect("no origin to wait for");
+    let forwarded = edge.publish("b").await.unwrap();
+    local.watch_on(&forwarded).await;
+    cluster.add(origin.address);
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+    origin.until(|node| node.is_forwarded_to("b")).await;
 }
 
 #[tokio::test]
