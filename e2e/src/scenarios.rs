@@ -62,7 +62,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ),
     Scenario::beside(
         "rolling-upgrade",
-        "T11: a new image while twenty people watch: edges first, nobody is cut off early",
+        "T11: a new image while twenty people watch: both roles roll, nobody is cut off early",
         |stage| Box::pin(rolling_upgrade::run(stage)),
     )
     .needs_kind("it loads a second image into the cluster"),

@@ -2,7 +2,7 @@
 
 use media_config::Role;
 
-/// The roles in the order in which they roll: edges read what origins write, so a new release reaches them first.
+/// The roles in the order in which their objects are applied. They roll out independently.
 pub const ROLES: [Role; 2] = [Role::Edge, Role::Origin];
 
 /// Returns the role as it stands in names, labels and messages.

@@ -278,7 +278,13 @@ impl Reconciliation<'_> {
     }
 
     fn hold(&self, desired: &Desired, role: Role) -> Option<RolloutHold> {
-        hold(self.cluster, &self.input.observed, desired, role)
+        hold(
+            self.cluster,
+            &self.input.observed,
+            desired,
+            role,
+            &Time(now()),
+        )
     }
 
     /// Applies every child that is not on hold. A rejected child does not keep the others from being applied.

@@ -1,5 +1,9 @@
-//! The order of a rollout: edges first, origins last, and never more terminating Pods than wanted ones.
+//! Limits a rollout: never more terminating Pods than wanted ones.
+//!
+//! Origins and edges roll independently: relays of release N and N-1 understand each other.
 
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use livecluster_api::LiveCluster;
 use livecluster_api::names;
@@ -13,27 +17,33 @@ use crate::status::input::RolloutHold;
 /// Returns why `role` keeps its current Pod template for now, if it does.
 ///
 /// The hold applies to the role's Deployment and ConfigMap together: a container that restarts meanwhile reads the file
-/// that belongs to its template. A role without a Deployment is never on hold, nor is one whose template is unchanged.
+/// that belongs to its template. A role without a Deployment is never on hold, nor is one whose template is unchanged, nor
+/// one whose Pods are not all available: the change may fix them.
 pub(super) fn hold(
     cluster: &LiveCluster,
     observed: &Observed,
     desired: &Desired,
     role: Role,
+    now: &Time,
 ) -> Option<RolloutHold> {
     if !changes(cluster, observed, desired, role) {
         return None;
     }
-    if role == Role::Origin {
-        let edges = observed.role(cluster, Role::Edge);
-        let is_new = !changes(cluster, observed, desired, Role::Edge);
-        if !is_new || !edges.is_updated() {
-            return Some(RolloutHold::EdgesFirst);
-        }
-    }
     let current = observed.role(cluster, role);
-    // A template whose Pods do not become ready is never kept: the change may fix it.
-    let is_healthy = current.is_settled() && !current.is_stuck;
-    (is_healthy && current.terminating > current.wanted).then_some(RolloutHold::Draining)
+    if !current.is_settled() || current.is_stuck {
+        return None;
+    }
+    let draining = observed.pods(role).filter(|pod| is_draining(pod, now));
+    let terminating = i32::try_from(draining.count()).unwrap_or(i32::MAX);
+    (terminating > current.wanted).then_some(RolloutHold { terminating })
+}
+
+/// Returns whether the Pod is terminating within its grace period. After it, the Pod is on a node that does not respond, and
+/// may exist for ever.
+fn is_draining(pod: &Pod, now: &Time) -> bool {
+    // The API server adds the grace period to the time of the request.
+    let deadline = pod.metadata.deletion_timestamp.as_ref();
+    deadline.is_some_and(|deadline| deadline.0 > now.0)
 }
 
 /// Returns whether the role's Deployment exists and its template differs from the desired one.
@@ -54,6 +64,7 @@ fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: 
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::*;
@@ -92,18 +103,24 @@ mod tests {
         observed
     }
 
+    /// Terminating Pods whose grace period ends at the second 100.
     fn terminating(role: &str, count: usize) -> Value {
         let pod = json!({"metadata": {
             "labels": {"app.kubernetes.io/component": role},
-            "deletionTimestamp": "2026-11-22T10:00:00Z"
+            "deletionTimestamp": "1970-01-01T00:01:40Z"
         }});
         vec![pod; count].into()
     }
 
-    fn holds(spec: Value, observed: &Observed) -> [Option<RolloutHold>; 2] {
+    fn holds_at(second: i64, spec: Value, observed: &Observed) -> [Option<RolloutHold>; 2] {
         let cluster = cluster(spec);
         let wanted = wanted(&cluster);
-        [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role))
+        let now = Time(Timestamp::from_second(second).unwrap());
+        [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role, &now))
+    }
+
+    fn holds(spec: Value, observed: &Observed) -> [Option<RolloutHold>; 2] {
+        holds_at(0, spec, observed)
     }
 
     #[test]
@@ -114,25 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn origins_wait_for_edges() {
-        let observed = settled(&cluster(json!({})));
-        let held = Some(RolloutHold::EdgesFirst);
-        assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, held]);
-    }
-
-    #[test]
-    fn origins_that_change_alone_do_not_wait() {
-        let observed = settled(&cluster(json!({})));
-        let spec = json!({"origins": {"drainTimeoutSeconds": 1}});
-        assert_eq!(holds(spec, &observed), [None, None]);
-    }
-
-    #[test]
-    fn origins_do_not_wait_for_edges_that_only_scale() {
+    fn roles_roll_independently() {
         let mut observed = settled(&cluster(json!({})));
+        assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, None]);
         let status = observed.deployments[0].status.as_mut().unwrap();
-        (status.replicas, status.updated_replicas) = (Some(50), Some(50));
-        let spec = json!({"origins": {"drainTimeoutSeconds": 1}, "edges": {"replicas": 50}});
+        (status.updated_replicas, status.available_replicas) = (Some(1), Some(0));
+        assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, None]);
+        let spec = json!({"origins": {"drainTimeoutSeconds": 1}});
         assert_eq!(holds(spec, &observed), [None, None]);
     }
 
@@ -140,10 +145,19 @@ mod tests {
     fn rollout_waits_while_more_pods_terminate_than_are_wanted() {
         let mut observed = settled(&cluster(json!({})));
         observed.pods = serde_json::from_value(terminating("edge", 2)).unwrap();
-        assert_eq!(holds(json!({"image": "x:2"}), &observed)[0], None);
+        assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, None]);
         observed.pods = serde_json::from_value(terminating("edge", 3)).unwrap();
-        let held = Some(RolloutHold::Draining);
-        assert_eq!(holds(json!({"image": "x:2"}), &observed)[0], held);
+        let held = Some(RolloutHold { terminating: 3 });
+        assert_eq!(holds(json!({"image": "x:2"}), &observed), [held, None]);
+    }
+
+    #[test]
+    fn pod_on_a_dead_node_holds_no_rollout_after_its_grace_period() {
+        let mut observed = settled(&cluster(json!({})));
+        observed.pods = serde_json::from_value(terminating("edge", 3)).unwrap();
+        let held = |second| holds_at(second, json!({"image": "x:2"}), &observed)[0].is_some();
+        assert!(held(99));
+        assert!(!held(100));
     }
 
     #[test]

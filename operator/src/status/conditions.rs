@@ -155,6 +155,7 @@ fn progressing(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
     if cluster.spec.paused {
         return ConditionStatus::new(false, "Paused", "spec.paused is true; no changes are made");
     }
+    let mut roles = Vec::new();
     for role in [Role::Edge, Role::Origin] {
         let observed = input.observed.role(cluster, role);
         if !observed.exists {
@@ -163,16 +164,25 @@ fn progressing(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
                 ConditionStatus::new(true, "Creating", message)
             });
         }
-        if let Some(status) = rolling(cluster, &observed, role) {
-            return status;
-        }
-        if let Some((_, hold)) = input.holds.iter().find(|(held, _)| *held == role) {
-            return on_hold(*hold, &observed, role);
-        }
+        roles.extend(rolling(cluster, &observed, role));
+        let hold = input.holds.iter().find(|(held, _)| *held == role);
+        roles.extend(hold.map(|(_, hold)| on_hold(*hold, role)));
     }
-    failed(input).unwrap_or_else(|| {
+    joined(roles).or_else(|| failed(input)).unwrap_or_else(|| {
         ConditionStatus::new(false, "RolloutComplete", "all Pods match the spec")
     })
+}
+
+/// Returns one status for several: that of the first stuck rollout, else the first one, with the messages of all.
+fn joined(statuses: Vec<ConditionStatus>) -> Option<ConditionStatus> {
+    let stuck = statuses.iter().find(|status| !status.is_true);
+    let first = stuck.or(statuses.first())?;
+    let messages: Vec<_> = statuses.iter().map(|status| &*status.message).collect();
+    Some(ConditionStatus::new(
+        first.is_true,
+        first.reason,
+        messages.join("; "),
+    ))
 }
 
 /// Returns the progress of a role, or `None` when it is settled.
@@ -229,23 +239,13 @@ fn rolling(cluster: &LiveCluster, observed: &ObservedRole, role: Role) -> Option
     Some(ConditionStatus::new(true, reason, message + &failure))
 }
 
-fn on_hold(hold: RolloutHold, observed: &ObservedRole, role: Role) -> ConditionStatus {
-    match hold {
-        RolloutHold::EdgesFirst => ConditionStatus::new(
-            true,
-            "RollingEdges",
-            "origins roll out after all edges are updated",
-        ),
-        RolloutHold::Draining => ConditionStatus::new(
-            true,
-            "Draining",
-            format!(
-                "the next rollout waits until {} {} Pods have terminated",
-                observed.terminating,
-                role_name(role)
-            ),
-        ),
-    }
+fn on_hold(hold: RolloutHold, role: Role) -> ConditionStatus {
+    let message = format!(
+        "the next rollout of the {role}s waits until {} terminating {role} Pods are gone, at most for their drain",
+        hold.terminating,
+        role = role_name(role)
+    );
+    ConditionStatus::new(true, "Draining", message)
 }
 
 fn references_resolved(input: &StatusInput) -> ConditionStatus {

@@ -23,13 +23,12 @@ pub struct StatusInput {
     pub streams: Option<StreamsStatus>,
 }
 
-/// Why a role keeps its current Pod template for now.
+/// A role keeps its current Pod template for now, because more Pods are terminating than are wanted: another rollout would
+/// add a further generation of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RolloutHold {
-    /// Origins wait until every edge has the new template: readers of a new format are updated before its writers.
-    EdgesFirst,
-    /// More Pods are terminating than are wanted: another rollout would add a further generation of them.
-    Draining,
+pub struct RolloutHold {
+    /// Terminating Pods within their grace period.
+    pub terminating: i32,
 }
 
 /// An error that keeps a cluster from matching its spec until the spec or something outside of the cluster changes. It is

@@ -163,16 +163,48 @@ fn cluster_stays_ready_while_edges_roll() {
     let mut input = input(settled());
     input.observed.deployments[1] =
         serde_json::from_value(deployment("edge", [2, 3, 1, 2, 2])).unwrap();
-    input.holds = vec![(Role::Origin, RolloutHold::EdgesFirst)];
     assert!(condition_of(json!({}), &input, "Ready").starts_with("True"));
     assert_eq!(
         condition_of(json!({}), &input, "Progressing"),
         "True RollingEdges: 1 of 2 edges updated"
     );
-    input.observed = settled();
+}
+
+#[test]
+fn rollouts_and_holds_of_both_roles_are_named() {
+    let mut input = input(settled());
+    input.observed.deployments[1] =
+        serde_json::from_value(deployment("edge", [2, 3, 1, 2, 2])).unwrap();
+    input.holds = vec![(Role::Origin, RolloutHold { terminating: 2 })];
     assert_eq!(
         condition_of(json!({}), &input, "Progressing"),
-        "True RollingEdges: origins roll out after all edges are updated"
+        "True RollingEdges: 1 of 2 edges updated; the next rollout of the origins waits until 2 terminating origin \
+         Pods are gone, at most for their drain"
+    );
+    let deployments = json!([
+        deployment("origin", [1, 2, 1, 1, 1]),
+        deployment("edge", [2, 3, 1, 2, 2])
+    ]);
+    input.observed.deployments = serde_json::from_value(deployments).unwrap();
+    input.holds.clear();
+    assert_eq!(
+        condition_of(json!({}), &input, "Progressing"),
+        "True RollingEdges: 1 of 2 edges updated; 1 of 1 origin updated"
+    );
+}
+
+#[test]
+fn stuck_rollout_of_one_role_takes_precedence() {
+    let mut stuck = deployment("origin", [1, 2, 1, 1, 1]);
+    stuck["status"]["conditions"] = json!([
+        {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    ]);
+    let mut input = input(settled());
+    input.observed.deployments =
+        serde_json::from_value(json!([stuck, deployment("edge", [2, 3, 1, 2, 2])])).unwrap();
+    assert_eq!(
+        condition_of(json!({}), &input, "Progressing"),
+        "False ProgressDeadlineExceeded: 1 of 2 edges updated; the rollout of the origins exceeded its progress deadline"
     );
 }
 

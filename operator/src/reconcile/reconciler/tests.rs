@@ -264,7 +264,7 @@ async fn replicas_are_set_where_they_differ() {
 }
 
 #[tokio::test]
-async fn origins_roll_after_the_edges() {
+async fn origins_and_edges_roll_independently() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
     fixture.edit_spec(|spec| spec["image"] = "media-node:2".into());
     fixture.reconcile().await;
@@ -272,20 +272,18 @@ async fn origins_roll_after_the_edges() {
         fixture.api.writes(),
         [
             "PATCH deployments/demo-edge",
+            "PATCH deployments/demo-origin",
             "PATCH liveclusters/demo/status",
             "POST events"
         ]
     );
-    assert!(
-        fixture
-            .condition("Progressing")
-            .starts_with("True RollingEdges")
+    assert_eq!(
+        fixture.condition("Progressing"),
+        "True RollingEdges: 0 of 2 edges updated; 0 of 1 origin updated"
     );
     assert!(fixture.condition("Ready").starts_with("True"));
-    assert_eq!(fixture.image(ORIGIN), "media-node:1");
     fixture.settle_one(EDGE);
     fixture.reconcile().await;
-    assert_eq!(fixture.image(ORIGIN), "media-node:2");
     assert!(
         fixture
             .condition("Progressing")
@@ -300,17 +298,58 @@ async fn origins_roll_after_the_edges() {
     );
 }
 
+/// Origins that never became ready leave the edges unready as well, and then both change.
 #[tokio::test]
-async fn configuration_of_the_origins_waits_like_their_template() {
+async fn cure_of_broken_origins_does_not_wait_for_edges() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
+    for path in [ORIGIN, EDGE] {
+        fixture.api.edit(path, |object| {
+            object["status"]["availableReplicas"] = 0.into();
+            object["status"]["readyReplicas"] = 0.into();
+        });
+    }
     fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
     fixture.reconcile().await;
-    let config = |name: &str| fixture.api.object(name).unwrap()["data"]["config.yaml"].to_string();
-    assert!(config("configmaps/demo-edge-config").contains("lingerSeconds"));
-    assert!(!config("configmaps/demo-origin-config").contains("lingerSeconds"));
-    fixture.settle_one(EDGE);
+    for role in ["edge", "origin"] {
+        let config = fixture
+            .api
+            .object(&format!("configmaps/demo-{role}-config"));
+        let config = config.unwrap()["data"]["config.yaml"].to_string();
+        assert!(config.contains("lingerSeconds"), "{role}: {config}");
+    }
+    fixture.edit_spec(|spec| spec["image"] = "media-node:2".into());
     fixture.reconcile().await;
-    assert!(config("configmaps/demo-origin-config").contains("lingerSeconds"));
+    assert_eq!(fixture.image(ORIGIN), "media-node:2");
+}
+
+#[tokio::test]
+async fn held_rollout_is_named_and_ends_with_the_drain() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let labels = fixture.api.object(ORIGIN).unwrap()["metadata"]["labels"].clone();
+    let terminating = |end: &str| {
+        for number in 0..2 {
+            let name = format!("demo-origin-{number}");
+            let pod = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": "media", "labels": labels, "deletionTimestamp": end}
+            });
+            fixture.api.put(&format!("pods/{name}"), pod);
+        }
+    };
+    terminating("2100-01-01T00:00:00Z");
+    fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
+    fixture.reconcile().await;
+    let config = || {
+        let config = fixture.api.object("configmaps/demo-origin-config").unwrap();
+        config["data"]["config.yaml"].to_string()
+    };
+    assert!(!config().contains("lingerSeconds"));
+    assert!(fixture.condition("Progressing").contains(
+        "the next rollout of the origins waits until 2 terminating origin Pods are gone"
+    ));
+    terminating("2020-01-01T00:00:00Z");
+    fixture.reconcile().await;
+    assert!(config().contains("lingerSeconds"));
 }
 
 #[tokio::test]
