@@ -1,6 +1,6 @@
 //! Log lines of several media nodes in one process.
 
-use crate::support::{FlvViewer, Publisher, TestNode, eventually, log};
+use crate::support::{FlvViewer, Publisher, TestNode, edge, eventually, log, origins};
 
 #[tokio::test]
 async fn every_log_line_names_its_instance() {
@@ -42,4 +42,30 @@ async fn every_log_line_names_its_instance() {
     for line in log::lines() {
         assert!(line.contains(" instance{name=\""), "{line}");
     }
+}
+
+#[tokio::test]
+async fn edge_logs_the_loss_of_its_only_origin_once() {
+    let [mut origin] = origins::<1>(|_| {}).await;
+    let edge = edge(std::slice::from_ref(&origin), |_| {}).await;
+    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/outage").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let count = |message: &str| {
+        let line = format!("{message} stream=live/outage ");
+        let lines = log::lines();
+        lines.iter().filter(|logged| logged.contains(&line)).count()
+    };
+    eventually("forwarding", async || count(": forwarding") == 1).await;
+    let internal = origin.addresses.internal;
+    origin.stop.cancel();
+    origin.ended().await;
+    eventually("several attempts", async || {
+        count("the origin does not accept the stream") >= 4
+    })
+    .await;
+    let _restarted = TestNode::with(|config| config.listen.internal = internal).await;
+    eventually("recovery", async || count(": forwarding") == 2).await;
+    assert_eq!(count("forwarding lost"), 1);
+    assert_eq!(count("no origin accepts the stream"), 1);
 }

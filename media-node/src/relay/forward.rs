@@ -148,6 +148,7 @@ impl ForwardTask {
             if !std::mem::replace(&mut first, false) {
                 counters.count_switch();
             }
+            info!(stream = %self.source.stream.key(), origin = %upstream.origin(), "forwarding");
             match self.stay(upstream).await {
                 UpstreamEnd::Finished => return None,
                 UpstreamEnd::Rejected(rejection) => {
@@ -165,6 +166,7 @@ impl ForwardTask {
         let context = &self.source.context;
         let mut backoff = context.backoff();
         let mut warned = false;
+        let mut reason = "no origin is known".to_owned();
         loop {
             let origins = context.current_origins();
             for origin in context.ranked_origins(key) {
@@ -174,7 +176,7 @@ impl ForwardTask {
                         return Err(NoUpstream::Rejected(rejection));
                     }
                     UpstreamState::Ended(UpstreamEnd::Finished) => return Err(NoUpstream::Ended),
-                    UpstreamState::Ended(UpstreamEnd::Lost(_)) => {}
+                    UpstreamState::Ended(UpstreamEnd::Lost(lost)) => reason = lost,
                     UpstreamState::Opening | UpstreamState::Forwarding { .. } => {
                         return Ok(upstream);
                     }
@@ -184,7 +186,7 @@ impl ForwardTask {
                 }
             }
             if !std::mem::replace(&mut warned, true) {
-                warn!(stream = %key, "no origin accepts the stream");
+                warn!(stream = %key, reason, "no origin accepts the stream");
             }
             context.search_origins();
             let due = Instant::now() + backoff.next();

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::super::body::{EndCondition, RelayBody};
 use super::super::client::{ClientError, NodeConnection, json};
@@ -140,7 +140,13 @@ impl UpstreamTask {
                 self.source.context.counters.count_failure();
                 self.source.context.suspect(origin);
                 self.source.context.search_origins();
-                info!(%stream, %origin, reason, "forwarding lost");
+                // Attempts are repeated until an origin accepts the stream, and the task logs the outage once.
+                match *self.state.borrow() {
+                    UpstreamState::Opening => {
+                        debug!(%stream, %origin, reason, "the origin does not accept the stream");
+                    }
+                    _ => info!(%stream, %origin, reason, "forwarding lost"),
+                }
             }
             end => info!(%stream, %origin, ?end, "forwarding ended"),
         }
