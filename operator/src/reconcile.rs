@@ -8,4 +8,5 @@ pub mod controller;
 mod ownership;
 mod prune;
 pub mod reconciler;
+mod requeue;
 mod rollout;

@@ -1,7 +1,8 @@
 //! The operator's HTTP port: `/livez`, `/readyz` and `/metrics`.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,17 +42,36 @@ pub struct Health {
 #[error("failed to listen on {address}")]
 pub struct HealthPortError {
     address: SocketAddr,
-    source: std::io::Error,
+    source: io::Error,
 }
 
-/// Opens the port.
+/// Opens the port. Where there is no IPv6, `[::]` is `0.0.0.0`.
 ///
 /// # Errors
 /// When the address is in use, or is not an address of this host.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, HealthPortError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| HealthPortError { address, source })
+    bind(address, TcpListener::bind).await
+}
+
+async fn bind<T, F>(
+    address: SocketAddr,
+    bind: impl Fn(SocketAddr) -> F,
+) -> Result<T, HealthPortError>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let bound = match bind(address).await {
+        // The kernel reports a missing IPv6 as one of several errors.
+        Err(error)
+            if address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED)
+                && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            bind(any).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| HealthPortError { address, source })
 }
 
 /// Serves the port until the task is aborted.
@@ -160,6 +180,19 @@ mod tests {
                 .contains("live_operator_leader 0")
         );
         assert!(get(address, "/else").await.starts_with("HTTP/1.1 404"));
+    }
+
+    #[tokio::test]
+    async fn port_is_an_ipv4_one_where_there_is_no_ipv6() {
+        let without_ipv6 = async |address: SocketAddr| match address {
+            SocketAddr::V6(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
+            SocketAddr::V4(_) => Ok(address),
+        };
+        let any = "[::]:8080".parse().unwrap();
+        let bound = bind(any, without_ipv6).await.unwrap();
+        assert_eq!(bound, "0.0.0.0:8080".parse().unwrap());
+        let one = "[::1]:8080".parse().unwrap();
+        assert!(bind(one, without_ipv6).await.is_err());
     }
 
     #[tokio::test]

@@ -15,7 +15,8 @@ use crate::reconcile::controller::{self, ControllerContext};
 
 /// Time for reconciliations in progress to complete when the process stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// Time without a round of scrapes after which the scraper is stalled.
+/// Time without a scrape after which the scraper is stalled. Every scrape ends within two seconds, with or without a
+/// response; a round of many scrapes may take longer than this limit.
 const SCRAPE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
 /// Changed clusters that may wait for their reconciliation. Nothing is lost when the queue is full: the next
 /// reconciliation reads the streams anyway.
@@ -69,8 +70,14 @@ async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
     let reconciler = &context.reconciler;
     let mut timer = tokio::time::interval(SCRAPE_INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let heartbeat = || {
+        context
+            .watchdog
+            .heartbeat("the scraper", SCRAPE_HEARTBEAT_LIMIT);
+    };
     let scrape = async |target: ScrapeTarget| {
         let sample = stream_sample::scrape(target.address).await;
+        heartbeat();
         reconciler.metrics.count_scrape(sample.is_ok());
         sample
             .inspect_err(
@@ -80,9 +87,7 @@ async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
     };
     loop {
         timer.tick().await;
-        context
-            .watchdog
-            .heartbeat("the scraper", SCRAPE_HEARTBEAT_LIMIT);
+        heartbeat();
         for cluster in reconciler.scraper.scrape_all(Instant::now(), scrape).await {
             let queue = queues.iter().find(|(namespace, _)| {
                 namespace
@@ -92,6 +97,49 @@ async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
             if let Some((_, sender)) = queue {
                 drop(sender.try_send(cluster));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::events::Reporter;
+    use livecluster_api::{LiveCluster, LiveClusterSpec};
+    use media_config::Role;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::desired::defaults::Defaults;
+    use crate::k8s::fake_api::FakeApi;
+    use crate::monitoring::metrics::OperatorMetrics;
+    use crate::reconcile::reconciler::Reconciler;
+
+    /// A round of 2,000 scrapes without a response takes longer than the limit of the heartbeat.
+    #[tokio::test(start_paused = true)]
+    async fn operator_is_alive_while_no_pod_responds() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (client, _api) = FakeApi::start();
+        let metrics = OperatorMetrics::new().unwrap();
+        let reporter = Reporter::from("test");
+        let reconciler = Reconciler::new(client, reporter, metrics, Defaults::default(), true);
+        let targets = (0..2000).map(|number| ScrapeTarget {
+            uid: number.to_string(),
+            address: silent.local_addr().unwrap(),
+            role: Role::Edge,
+        });
+        let demo = LiveCluster::new("demo", LiveClusterSpec::default());
+        reconciler.scraper.set_targets(&demo, targets.collect());
+        let context = ControllerContext::new(reconciler, Arc::default());
+        let start = Instant::now();
+        let watch = async {
+            while start.elapsed() < SCRAPE_HEARTBEAT_LIMIT * 2 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert_eq!(context.watchdog.stalled(), None);
+            }
+        };
+        tokio::select! {
+            () = scrape_pods(&context, &[]) => {}
+            () = watch => {}
         }
     }
 }

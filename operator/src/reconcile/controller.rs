@@ -44,6 +44,9 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Time without a heartbeat after which the controller is stalled. After failures the watches pause for 30 seconds.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
 
+/// Time until a cluster is retried that the operator itself cannot help.
+const ONE_MINUTE: Duration = Duration::from_secs(60);
+
 /// The shared state of all controllers.
 pub struct ControllerContext {
     /// Reconciles clusters.
@@ -219,19 +222,21 @@ fn is_forbidden(error: &ApplyError) -> bool {
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<ControllerContext>) -> Action {
     let cluster = ClusterName::of(&*watched);
+    let count = {
+        let mut failures = context.failures();
+        let count = failures.entry(cluster.clone()).or_insert(0);
+        *count = count.saturating_add(1);
+        *count
+    };
     let wait = match error {
-        ApplyError::LeftOver { .. } => Duration::from_secs(2),
-        ApplyError::NamespaceTerminating => Duration::from_secs(60),
-        ApplyError::Call(call) => {
-            let mut failures = context.failures();
-            let count = failures.entry(cluster.clone()).or_insert(0);
-            *count = count.saturating_add(1);
-            match call.status() {
-                Some(status) if status.is_forbidden() => Duration::from_secs(60),
-                Some(status) if status.is_conflict() && *count < 4 => Duration::from_secs(1),
-                _ => backoff(*count),
-            }
-        }
+        // The garbage collector needs seconds, unless a finalizer keeps the object.
+        ApplyError::LeftOver { .. } => backoff(count.saturating_add(1)).min(ONE_MINUTE),
+        ApplyError::NamespaceTerminating => ONE_MINUTE,
+        ApplyError::Call(call) => match call.status() {
+            Some(status) if status.is_forbidden() => ONE_MINUTE,
+            Some(status) if status.is_conflict() && count < 4 => Duration::from_secs(1),
+            _ => backoff(count),
+        },
     };
     if matches!(error, ApplyError::NamespaceTerminating) {
         return Action::requeue(wait);
@@ -278,6 +283,7 @@ mod tests {
     use kube::runtime::events::Reporter;
 
     use super::*;
+    use crate::desired::child::ChildKind;
     use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
     use crate::monitoring::metrics::OperatorMetrics;
@@ -296,6 +302,23 @@ mod tests {
         let reporter = Reporter::from("test");
         let reconciler = Reconciler::new(client, reporter, metrics, Defaults::default(), true);
         ControllerContext::new(reconciler, Arc::default())
+    }
+
+    #[tokio::test]
+    async fn object_of_a_deleted_cluster_is_waited_for_at_growing_intervals() {
+        let context = Arc::new(context());
+        let watched: Watched = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "demo", "namespace": "media"}
+        }))
+        .unwrap();
+        let error = ApplyError::LeftOver {
+            kind: ChildKind::Service,
+            name: "demo-edge".to_owned(),
+        };
+        for seconds in [2, 4, 8, 16, 32, 60, 60] {
+            let action = retry(Arc::new(watched.clone()), &error, context.clone());
+            assert_eq!(action, Action::requeue(Duration::from_secs(seconds)));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,5 @@
 //! One reconciliation of one cluster: observe, apply, update the status.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -19,6 +17,7 @@ use super::apply::{Applied, Applier, ApplyError};
 use super::apply_cache::ApplyCache;
 use super::ownership::FIELD_MANAGER;
 use super::prune::prune;
+use super::requeue::{REJECTED_INTERVAL, RequeueBackoff};
 use super::rollout::hold;
 use crate::desired::defaults::Defaults;
 use crate::desired::{Desired, desired};
@@ -48,16 +47,8 @@ pub struct Reconciler {
     defaults: Defaults,
     check_secrets: bool,
     cache: ApplyCache,
+    backoff: RequeueBackoff,
 }
-
-/// Time until a settled cluster is reconciled again, in case that a change was missed.
-const SETTLED_INTERVAL: Duration = Duration::from_secs(300);
-/// Time until a cluster whose Pods start or terminate is reconciled again.
-const PROGRESSING_INTERVAL: Duration = Duration::from_secs(10);
-/// Time until a cluster that waits for a foreign or missing object is reconciled again: these are not watched.
-const WAITING_INTERVAL: Duration = Duration::from_secs(15);
-/// Time until a cluster with a rejected object is reconciled again: only a change of the spec or of the API server helps.
-const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Reconciler {
     /// Returns a reconciler. It verifies references to Secrets if `check_secrets` is true.
@@ -76,6 +67,7 @@ impl Reconciler {
             defaults,
             check_secrets,
             cache: ApplyCache::default(),
+            backoff: RequeueBackoff::default(),
         }
     }
 
@@ -122,8 +114,9 @@ impl Reconciler {
         };
         reconciliation.apply().await?;
         let input = reconciliation.input;
-        self.update_status(&cluster, &input).await?;
-        Ok(Action::requeue(requeue_interval(&cluster, &input)))
+        let has_changed = self.update_status(&cluster, &input).await?;
+        let interval = self.backoff.interval(&cluster, &input, has_changed);
+        Ok(Action::requeue(interval))
     }
 
     /// Drops the state of a deleted cluster.
@@ -132,25 +125,29 @@ impl Reconciler {
         self.events.forget(name);
         self.metrics.remove(name);
         self.cache.forget(name);
+        self.backoff.forget(name);
     }
 
-    /// Writes the status if it has changed, and records events for its transitions.
+    /// Writes the status if it has changed, and records events for its transitions. Returns whether anything but the numbers
+    /// of streams and viewers has changed.
     async fn update_status(
         &self,
         cluster: &LiveCluster,
         input: &StatusInput,
-    ) -> Result<(), CallError> {
+    ) -> Result<bool, CallError> {
         let new = status(cluster, input, &Time(now()));
         self.update_metrics(cluster, &new);
         if cluster.status.as_ref() == Some(&new) {
-            return Ok(());
+            return Ok(false);
         }
         self.write_status(&cluster.metadata, json!(new)).await?;
         let old = cluster.status.as_ref();
         let old = old.map_or(&[][..], |status| &status.conditions);
         let about = cluster.object_ref(&());
         self.record_transitions(&about, old, &new.conditions).await;
-        Ok(())
+        let old = cluster.status.clone().unwrap_or_default();
+        let streams = new.streams.clone();
+        Ok(LiveClusterStatus { streams, ..old } != new)
     }
 
     /// Reports a cluster that cannot be read. Its objects stay as they are.
@@ -337,35 +334,6 @@ fn running_image(observed: &Observed) -> Option<String> {
         .iter()
         .find(|container| container.name == CONTAINER)?;
     container.image.clone()
-}
-
-/// Returns the time until the cluster is reconciled again without a change.
-fn requeue_interval(cluster: &LiveCluster, input: &StatusInput) -> Duration {
-    let is_progressing = ROLES.iter().any(|role| {
-        let observed = input.observed.role(cluster, *role);
-        !observed.is_settled() || observed.terminating > 0
-    });
-    let has_conflict = input
-        .errors
-        .iter()
-        .any(|error| error.reason == Reason::NameConflict);
-    if has_conflict || !input.references.missing.is_empty() {
-        WAITING_INTERVAL
-    } else if !input.errors.is_empty() {
-        REJECTED_INTERVAL
-    } else if !cluster.spec.paused && (is_progressing || !input.holds.is_empty()) {
-        PROGRESSING_INTERVAL
-    } else {
-        SETTLED_INTERVAL + jitter(&cluster.uid().unwrap_or_default())
-    }
-}
-
-/// Returns up to a minute that depends on the UID, so that many clusters are not reconciled in one moment.
-fn jitter(uid: &str) -> Duration {
-    let hash: u64 = uid.bytes().fold(0, |hash, byte| {
-        hash.wrapping_mul(31).wrapping_add(byte.into())
-    });
-    Duration::from_secs(hash % 60)
 }
 
 /// Returns the time in whole seconds, as conditions have it.

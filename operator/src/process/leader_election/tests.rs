@@ -182,6 +182,22 @@ async fn leader_stops_when_the_api_server_does_not_respond() {
     assert_eq!(start.elapsed(), RENEW_DEADLINE);
 }
 
+#[tokio::test(start_paused = true)]
+async fn writes_are_allowed_from_the_begin_of_the_attempt_not_from_its_response() {
+    let (client, api) = FakeApi::start();
+    let fence = WriteFence::closed();
+    let mut a = fenced_elector(&client, "a", &fence);
+    api.stop_responding();
+    let start = Instant::now();
+    let respond = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        api.respond_again();
+    };
+    tokio::join!(a.acquire(|| {}), respond);
+    assert!(start.elapsed() >= Duration::from_secs(3));
+    assert_eq!(fence.deadline(), start + RENEW_DEADLINE);
+}
+
 /// A future that is not polled is like a frozen process: its clock goes on, its tasks do not.
 #[tokio::test(start_paused = true)]
 async fn leader_that_was_frozen_past_its_lease_writes_nothing() {

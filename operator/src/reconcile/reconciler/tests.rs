@@ -1,10 +1,13 @@
 //! Reconciliations against a fake API server.
 
+use std::time::Duration;
+
 use http::Method;
 use serde_json::Value;
 
 use super::*;
 use crate::k8s::fake_api::FakeApi;
+use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_INTERVAL, jitter};
 
 mod ownership;
 mod rejections;
@@ -186,6 +189,23 @@ async fn unchanged_cluster_causes_no_writes() {
     assert_eq!(fixture.api.writes(), Vec::<String>::new());
     let wait = SETTLED_INTERVAL + jitter("demo-uid");
     assert_eq!(action, Action::requeue(wait));
+}
+
+#[tokio::test]
+async fn cluster_that_cannot_settle_is_reconciled_once_a_minute() {
+    let fixture = ReconcilerFixture::new(json!({}));
+    for seconds in [10, 20, 40, 60, 60] {
+        let wait = Duration::from_secs(seconds);
+        assert_eq!(fixture.reconcile().await, Action::requeue(wait));
+    }
+    fixture.settle_one(EDGE);
+    assert_eq!(
+        fixture.reconcile().await,
+        Action::requeue(PROGRESSING_INTERVAL)
+    );
+    fixture.settle();
+    let wait = SETTLED_INTERVAL + jitter("demo-uid");
+    assert_eq!(fixture.reconcile().await, Action::requeue(wait));
 }
 
 #[tokio::test]

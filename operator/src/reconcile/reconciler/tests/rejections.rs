@@ -88,7 +88,10 @@ async fn missing_secret_is_reported_until_it_exists() {
             .condition("ReferencesResolved")
             .starts_with("False SecretNotFound")
     );
-    assert_eq!(fixture.reconcile().await, Action::requeue(WAITING_INTERVAL));
+    for seconds in [30, 60, 60] {
+        let wait = Duration::from_secs(seconds);
+        assert_eq!(fixture.reconcile().await, Action::requeue(wait));
+    }
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry"}});
     fixture.api.put("secrets/registry", secret);
     fixture.reconcile().await;

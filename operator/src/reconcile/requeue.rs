@@ -1,0 +1,95 @@
+//! When a cluster is reconciled again without a change.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::ResourceExt;
+use livecluster_api::names::ROLES;
+use livecluster_api::{ClusterName, LiveCluster};
+
+use crate::status::input::{Reason, StatusInput};
+
+/// Time until a settled cluster is reconciled again, in case that a change was missed.
+pub(super) const SETTLED_INTERVAL: Duration = Duration::from_secs(300);
+/// First time until a cluster whose Pods start or terminate is reconciled again.
+pub(super) const PROGRESSING_INTERVAL: Duration = Duration::from_secs(10);
+/// First time until a cluster that waits for a foreign or missing object is reconciled again: these are not watched.
+pub(super) const WAITING_INTERVAL: Duration = Duration::from_secs(15);
+/// Time until a cluster with a rejected object is reconciled again: only a change of the spec or of the API server helps.
+pub(super) const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest time until a cluster that is not settled is reconciled again. The watches report everything else.
+const MAX_UNSETTLED_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Chooses the time until the next reconciliation. It grows while a cluster neither settles nor changes: many clusters that
+/// cannot settle would otherwise load the API server.
+#[derive(Debug, Default)]
+pub(super) struct RequeueBackoff {
+    /// Consecutive reconciliations of each unsettled cluster that changed nothing.
+    unchanged: Mutex<HashMap<ClusterName, u32>>,
+}
+
+impl RequeueBackoff {
+    /// Returns the time until the next reconciliation. `has_changed` is whether this one found anything new.
+    pub(super) fn interval(
+        &self,
+        cluster: &LiveCluster,
+        input: &StatusInput,
+        has_changed: bool,
+    ) -> Duration {
+        let name = ClusterName::of(cluster);
+        let Some(first) = first_interval(cluster, input) else {
+            self.forget(&name);
+            return SETTLED_INTERVAL + jitter(&cluster.uid().unwrap_or_default());
+        };
+        let mut unchanged = self.lock();
+        let count = unchanged.entry(name).or_insert(0);
+        *count = if has_changed {
+            0
+        } else {
+            count.saturating_add(1)
+        };
+        let factor = 2_u32.saturating_pow(*count);
+        first.saturating_mul(factor).min(MAX_UNSETTLED_INTERVAL)
+    }
+
+    /// Drops the state of a cluster.
+    pub(super) fn forget(&self, cluster: &ClusterName) {
+        self.lock().remove(cluster);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, u32>> {
+        self.unchanged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the first interval of a cluster that is not settled.
+fn first_interval(cluster: &LiveCluster, input: &StatusInput) -> Option<Duration> {
+    let is_progressing = ROLES.iter().any(|role| {
+        let observed = input.observed.role(cluster, *role);
+        !observed.is_settled() || observed.terminating > 0
+    });
+    let has_conflict = input
+        .errors
+        .iter()
+        .any(|error| error.reason == Reason::NameConflict);
+    if has_conflict || !input.references.missing.is_empty() {
+        Some(WAITING_INTERVAL)
+    } else if !input.errors.is_empty() {
+        Some(REJECTED_INTERVAL)
+    } else if !cluster.spec.paused && (is_progressing || !input.holds.is_empty()) {
+        Some(PROGRESSING_INTERVAL)
+    } else {
+        None
+    }
+}
+
+/// Returns up to a minute that depends on the UID, so that many clusters are not reconciled in one moment.
+pub(super) fn jitter(uid: &str) -> Duration {
+    let hash: u64 = uid.bytes().fold(0, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    Duration::from_secs(hash % 60)
+}
