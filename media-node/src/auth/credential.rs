@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use media_wire::stream_key::join_parameters;
+
 /// Parameters that are read; security does not rest on the others.
 const MAX_PARAMETERS: usize = 32;
 
@@ -38,6 +40,10 @@ impl Credential {
 
     /// Reads the parameters of an RTMP client, which may stand behind the stream, the application or the URL.
     pub(crate) fn of_rtmp(tc_url: &str, app: &str, stream: &str) -> Self {
+        if let Some((app, stream)) = join_parameters(app, stream) {
+            // The URL has the same part of the parameters as the application.
+            return Self::of_rtmp("", app, &stream);
+        }
         let parts =
             [stream, app, tc_url].map(|part| part.split_once(['?', '#']).unwrap_or_default().1);
         let mut query = String::new();
@@ -112,6 +118,14 @@ mod tests {
             Credential::of_rtmp("rtmp://h/live", "live", "cam").query(),
             ""
         );
+    }
+
+    #[test]
+    fn parameters_that_ffmpeg_split_at_a_slash_are_joined() {
+        let url = "rtmp://h/live/vf?x=1&secret=a";
+        let credential = Credential::of_rtmp(url, "live/vf?x=1&secret=a", "b==&y=2");
+        assert_eq!(credential.query(), "x=1&secret=a/b==&y=2");
+        assert_eq!(credential.parameter("secret"), Some("a/b=="));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod address;
 
+pub use address::join_parameters;
+
 use std::fmt;
 use std::sync::Arc;
 

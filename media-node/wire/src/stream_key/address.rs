@@ -6,7 +6,7 @@ impl StreamKey {
     /// Returns the stream of an RTMP `connect` (`tc_url`, `app`) and `publish` or `play` (`stream`).
     ///
     /// A virtual host counts only if it is one of `vhosts`. Any other host means the default virtual host. The first of
-    /// these wins: `vhost=` or `domain=` in the parameters of the stream, of the application, of the URL;
+    /// these wins: the first folder, as in [`StreamKey::from_http`]; `vhost=` or `domain=` in the parameters of the stream, of the application, of the URL;
     /// `app...vhost...NAME`; the host of the URL. Other parameters are ignored. The forms are those of SRS:
     ///
     /// | `tc_url` | `stream` | key |
@@ -16,6 +16,8 @@ impl StreamKey {
     /// | `rtmp://host/live...vhost...v` | `cam` | `v/live/cam` |
     /// | `rtmp://host/live?vhost=v/cam` | (empty) | `v/live/cam` |
     /// | `rtmp://host/live#vhost=v` | `cam` | `v/live/cam` |
+    /// | `rtmp://host/v/live` | `cam` | `v/live/cam` |
+    /// | `rtmp://host/live/cam?key=a` | `b` | `live/cam`, see [`join_parameters`] |
     /// | `rtmp://host/live/_definst_` | `cam` | `live/cam` |
     /// | `rtmp://host/live/cam` | (empty) | `live/cam` |
     /// | `rtmp://host/cam` | (empty) | `__defaultApp__/cam` |
@@ -31,6 +33,10 @@ impl StreamKey {
         stream: &str,
         vhosts: &[String],
     ) -> Result<Self, InvalidKey> {
+        let joined = join_parameters(app, stream);
+        let (app, stream) = joined
+            .as_ref()
+            .map_or((app, stream), |(app, stream)| (*app, stream.as_str()));
         let url = Url::parse(tc_url);
         let mut query = Query::default();
         let stream = query.cut_from(stream);
@@ -50,7 +56,8 @@ impl StreamKey {
         {
             *name = stem.to_owned();
         }
-        key_of_path(vhost, path, vhosts)
+        let in_path = take_vhost(&mut path, vhosts);
+        key_of_path(in_path.as_deref().unwrap_or(vhost), path, vhosts)
     }
 
     /// Returns the stream of an HTTP request: `/APP/STREAM.flv`, `/APP/STREAM.flv?vhost=NAME`, `/VHOST/APP/STREAM.flv`.
@@ -72,21 +79,35 @@ impl StreamKey {
             return Err(InvalidKey::Empty(Part::Name));
         }
         let mut path: Vec<String> = segments(path).map(percent_decoded).collect();
-        let in_path = path.first().filter(|first| {
-            path.len() > 2 && (*first == DEFAULT_VHOST || configured(first, vhosts).is_some())
-        });
-        let vhost = match in_path.cloned() {
-            Some(first) => {
-                path.remove(0);
-                first
-            }
-            None => match query.vhost {
-                Some(vhost) => vhost,
-                None => without_port(host.unwrap_or_default()).to_owned(),
-            },
-        };
-        key_of_path(&vhost, path, vhosts)
+        let in_path = take_vhost(&mut path, vhosts);
+        let vhost = in_path.or(query.vhost);
+        let host = || without_port(host.unwrap_or_default()).to_owned();
+        key_of_path(&vhost.unwrap_or_else(host), path, vhosts)
     }
+}
+
+/// Returns the application and the stream of an RTMP client that split its URL inside the parameters.
+///
+/// FFmpeg splits a URL at the second `/`, wherever that is: `live/cam?key=a/b` becomes the application `live/cam?key=a` and
+/// the stream `b`. The parameters are the application's own when it has one folder, when they end with a virtual host, which
+/// has no `/`, and when the stream has parameters too.
+pub fn join_parameters<'a>(app: &'a str, stream: &str) -> Option<(&'a str, String)> {
+    let (path, query) = app.split_once('?')?;
+    let last = query.rsplit('&').next().unwrap_or_default();
+    let (name, _) = last.split_once('=')?;
+    let (folder, cut) = path.rsplit_once('/')?;
+    let is_own = matches!(name, "vhost" | "domain") || stream.contains('?');
+    if is_own || stream.is_empty() || segments_are_empty(folder) || segments_are_empty(cut) {
+        return None;
+    }
+    Some((folder, format!("{cut}?{query}/{stream}")))
+}
+
+/// Takes the virtual host from the beginning of a path.
+fn take_vhost(path: &mut Vec<String>, vhosts: &[String]) -> Option<String> {
+    let first = path.first()?;
+    let is_vhost = first == DEFAULT_VHOST || configured(first, vhosts).is_some();
+    (path.len() > 2 && is_vhost).then(|| path.remove(0))
 }
 
 /// Returns the name without the file format that Flash puts before it.

@@ -128,6 +128,48 @@ fn file_formats_of_rtmp_names_are_dropped() {
 }
 
 #[test]
+fn first_folder_is_virtual_host_in_rtmp_and_http() {
+    let expected = "tv.example/live/cam";
+    assert_eq!(http(None, "/tv.example/live/cam.flv"), expected);
+    let url = "rtmp://h/tv.example/live";
+    assert_eq!(rtmp(url, "tv.example/live", "cam"), expected);
+    assert_eq!(
+        rtmp("rtmp://h/tv.example", "tv.example", "live/cam"),
+        expected
+    );
+    assert_eq!(
+        rtmp("rtmp://radio.example/x", "TV.example/live", "cam"),
+        expected
+    );
+    assert_eq!(rtmp(url, "__defaultVhost__/live", "cam"), "live/cam");
+    assert_eq!(
+        rtmp(url, "tv.example", "cam"),
+        "tv.example/cam",
+        "an application"
+    );
+}
+
+#[test]
+fn parameters_that_ffmpeg_split_at_a_slash_are_not_the_name() {
+    let name = |app, stream| rtmp("rtmp://h/live/vf?secret=a", app, stream);
+    assert_eq!(name("live/vf?secret=a", "b"), "live/vf");
+    assert_eq!(
+        name("live/vf?x=1&secret=a", "b/c&vhost=tv.example"),
+        "tv.example/live/vf"
+    );
+    assert_eq!(name("live/room/vf?secret=a", ""), "live/room/vf");
+    // Parameters of the application.
+    assert_eq!(name("live/room?secret=a", "b?x=1"), "live/room/b");
+    assert_eq!(name("live?secret=a", "b"), "live/b");
+    assert_eq!(
+        name("live/room?vhost=tv.example", "b"),
+        "tv.example/live/room/b"
+    );
+    let joined = join_parameters("live/vf?x=1&secret=a", "b=");
+    assert_eq!(joined, Some(("live", "vf?x=1&secret=a/b=".to_owned())));
+}
+
+#[test]
 fn default_instance_is_dropped() {
     assert_eq!(
         rtmp("rtmp://h/live/_definst_", "live/_definst_", "cam"),
