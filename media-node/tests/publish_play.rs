@@ -1,10 +1,11 @@
 //! A published stream is played by RTMP and HTTP-FLV, every message once and in order.
 
-use media_wire::MediaKind;
+use bytes::Bytes;
+use media_wire::{MediaKind, Message};
 
 use crate::support::{
     FlvViewer, Publisher, RtmpViewer, TestNode, audio_frame, audio_header, interframe, keyframe,
-    video_header,
+    log, metadata, video_header,
 };
 
 #[tokio::test]
@@ -134,4 +135,52 @@ async fn paused_viewer_resumes_at_the_newest_keyframe() {
         assert_eq!(number, last + 1);
         last = number;
     }
+}
+
+/// SRS edges ask an origin for `NAME.flv` by RTMP.
+#[tokio::test]
+async fn rtmp_name_with_suffix_is_the_same_stream() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/flv:a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
+    let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a.flv").await;
+    assert_eq!(flv.numbered().await, Some((0, 0)));
+    assert_eq!(rtmp.numbered().await, Some((0, 0)));
+}
+
+#[tokio::test]
+async fn video_without_keyframe_flags_is_played_and_reported_once() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/unflagged").await;
+    let frame = |timestamp, payload: &'static [u8]| Message {
+        kind: MediaKind::Video,
+        timestamp,
+        payload: Bytes::from_static(payload),
+    };
+    // HEVC with the frame type 0: a slice, and two keyframes with a slice after each.
+    let (keyframe, slice) = (b"\x83hvc1\0\0\0\x02\x26\x01", b"\x83hvc1\0\0\0\x02\x02\x01");
+    let frames = [frame(0, slice), frame(40, keyframe), frame(80, slice)];
+    publisher.send([metadata(), audio_header()]).await;
+    publisher.send(frames).await;
+    publisher.send([audio_frame(0, 80)]).await;
+    let mut viewer = FlvViewer::open(node.addresses.http, "/live/unflagged.flv").await;
+    publisher
+        .send([frame(120, keyframe), frame(160, slice)])
+        .await;
+    let mut played = Vec::new();
+    while played.len() < 4 {
+        let message = viewer.next().await.unwrap();
+        if message.kind == MediaKind::Video {
+            played.push((message.timestamp, message.is_keyframe()));
+        }
+    }
+    assert_eq!(played, [(40, true), (80, false), (120, true), (160, false)]);
+    let lines = log::lines();
+    let reported = lines
+        .iter()
+        .filter(|line| line.contains("encoder does not flag keyframes"));
+    let reported = reported.filter(|line| line.contains("stream=live/unflagged"));
+    assert_eq!(reported.count(), 1);
 }

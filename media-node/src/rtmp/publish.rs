@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use media_config::DuplicatePublish;
 use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
+use media_wire::media::KeyframeFlags;
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PublishRefusal, ServerConnection, ServerEvent};
 use media_wire::{Message, StreamKey};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep_until;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
@@ -32,6 +33,7 @@ struct Publishing {
     publication: Publication,
     forwarding: Forwarding,
     client: ClientGuard,
+    keyframe_flags: KeyframeFlags,
     /// Time at which the log seals its next segment.
     pulse: Option<Instant>,
     last_message: Instant,
@@ -196,6 +198,7 @@ async fn start(
             stream: key.clone(),
             agent: connection.agent.clone(),
         }),
+        keyframe_flags: KeyframeFlags::default(),
         pulse: None,
         last_message: now,
         drain_deadline: None,
@@ -258,8 +261,13 @@ impl Publishing {
     fn append_messages(&mut self, connection: &mut RtmpConnection) -> Option<PublishEnd> {
         loop {
             match connection.protocol.receive(&mut connection.input) {
-                Ok(Some(ServerEvent::Media(message))) => {
+                Ok(Some(ServerEvent::Media(mut message))) => {
                     self.last_message = Instant::now();
+                    if self.keyframe_flags.add_missing(&mut message) {
+                        let (stream, agent) = (self.publication.key(), &connection.agent);
+                        let codec = message.header().codec.map(tracing::field::debug);
+                        warn!(%stream, client = self.client.id, agent, codec, "encoder does not flag keyframes, so they are found by their content");
+                    }
                     if self.ends_before(&message) {
                         return Some(PublishEnd::Disconnected);
                     }

@@ -5,11 +5,13 @@
 
 mod codec;
 mod header;
+mod keyframe;
 
 use bytes::Bytes;
 
 pub use codec::Codec;
 pub use header::{MediaHeader, MediaKind, PacketType};
+pub use keyframe::KeyframeFlags;
 
 /// One message of a stream: the body of an RTMP message or FLV tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
