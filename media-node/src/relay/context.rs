@@ -1,6 +1,7 @@
 //! What all relays of a node share: its id and settings, its streams, its clients and the origins.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,17 +119,21 @@ impl RelayContext {
 
     /// Waits before the next attempt: until it is due, or until the origins are others than `previous`.
     pub(super) async fn attempt_due(&self, due: Instant, previous: &[SocketAddr]) {
-        let changed = async {
-            let Some(origins) = &self.origins else {
-                return false;
-            };
-            let mut origins = origins.changes();
-            origins.wait_for(|set| **set != *previous).await.is_ok()
-        };
         tokio::select! {
             () = sleep_until(due) => {}
-            true = changed => {}
+            () = self.origins_changed(previous) => {}
         }
+    }
+
+    /// Waits until the origins are others than `previous`.
+    pub(super) async fn origins_changed(&self, previous: &[SocketAddr]) {
+        if let Some(origins) = &self.origins {
+            let mut origins = origins.changes();
+            if origins.wait_for(|set| **set != *previous).await.is_ok() {
+                return;
+            }
+        }
+        pending().await
     }
 
     /// Adds a connection with another node to the clients.

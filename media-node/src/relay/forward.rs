@@ -126,33 +126,27 @@ struct ForwardTask {
     source: ForwardSource,
 }
 
-/// Why there is no upstream.
-enum NoUpstream {
-    /// The encoder disconnected.
-    Ended,
-    Rejected(PublishRejection),
-}
-
 impl ForwardTask {
     /// Forwards until the encoder disconnects, or until the cluster rejects the publication.
     async fn run(self) -> Option<PublishRejection> {
-        let counters = &self.source.context.counters;
+        let (counters, stream) = (&self.source.context.counters, self.source.stream.key());
         let _active = counters.forward();
         let mut first = true;
         loop {
-            let upstream = match self.reach_origin().await {
-                Ok(upstream) => upstream,
-                Err(NoUpstream::Ended) => return None,
-                Err(NoUpstream::Rejected(rejection)) => return Some(rejection),
+            let end = match self.reach_origin().await {
+                Ok(upstream) => {
+                    if !std::mem::replace(&mut first, false) {
+                        counters.count_switch();
+                    }
+                    info!(%stream, origin = %upstream.origin(), "forwarding");
+                    self.stay(upstream).await
+                }
+                Err(end) => end,
             };
-            if !std::mem::replace(&mut first, false) {
-                counters.count_switch();
-            }
-            info!(stream = %self.source.stream.key(), origin = %upstream.origin(), "forwarding");
-            match self.stay(upstream).await {
+            match end {
                 UpstreamEnd::Finished => return None,
                 UpstreamEnd::Rejected(rejection) => {
-                    info!(stream = %self.source.stream.key(), %rejection, "forwarding rejected");
+                    info!(%stream, %rejection, "forwarding rejected");
                     return Some(rejection);
                 }
                 UpstreamEnd::Lost(_) => {}
@@ -160,41 +154,55 @@ impl ForwardTask {
         }
     }
 
-    /// Tries the origins until one accepts the stream.
-    async fn reach_origin(&self) -> Result<ForwardUpstream, NoUpstream> {
-        let key = self.source.stream.key();
-        let context = &self.source.context;
+    /// Tries the origins until one accepts the stream, or until the publication ends.
+    async fn reach_origin(&self) -> Result<ForwardUpstream, UpstreamEnd> {
+        let (context, stream) = (&self.source.context, self.source.stream.key());
         let mut backoff = context.backoff();
         let mut warned = false;
-        let mut reason = "no origin is known".to_owned();
+        let mut previous: Arc<[SocketAddr]> = Arc::default();
         loop {
             let origins = context.current_origins();
-            for origin in context.ranked_origins(key) {
-                let upstream = self.open(origin);
-                match upstream.opened().await {
-                    UpstreamState::Ended(UpstreamEnd::Rejected(rejection)) => {
-                        return Err(NoUpstream::Rejected(rejection));
-                    }
-                    UpstreamState::Ended(UpstreamEnd::Finished) => return Err(NoUpstream::Ended),
-                    UpstreamState::Ended(UpstreamEnd::Lost(lost)) => reason = lost,
-                    UpstreamState::Opening | UpstreamState::Forwarding { .. } => {
-                        return Ok(upstream);
-                    }
+            let accepted = tokio::select! {
+                accepted = self.try_origins(&previous) => accepted,
+                // A new origin does not wait for one that hangs.
+                () = context.origins_changed(&origins) => {
+                    previous = origins;
+                    continue;
                 }
-                if self.source.ended.is_cancelled() {
-                    return Err(NoUpstream::Ended);
-                }
-            }
+            };
+            let Err(UpstreamEnd::Lost(reason)) = accepted else {
+                return accepted;
+            };
             if !std::mem::replace(&mut warned, true) {
-                warn!(stream = %key, reason, "no origin accepts the stream");
+                warn!(%stream, reason, "no origin accepts the stream");
             }
             context.search_origins();
             let due = Instant::now() + backoff.next();
             tokio::select! {
                 () = context.attempt_due(due, &origins) => {}
-                () = self.source.ended.cancelled() => return Err(NoUpstream::Ended),
+                () = self.source.ended.cancelled() => return Err(UpstreamEnd::Finished),
             }
         }
+    }
+
+    /// Tries each origin once, those of `previous` last. Returns the first one that accepts the stream, or why the last one
+    /// does not.
+    async fn try_origins(&self, previous: &[SocketAddr]) -> Result<ForwardUpstream, UpstreamEnd> {
+        let mut end = UpstreamEnd::Lost("no origin is known".to_owned());
+        let mut origins = self.source.context.ranked_origins(self.source.stream.key());
+        origins.sort_by_key(|origin| previous.contains(origin));
+        for origin in origins {
+            let upstream = self.open(origin);
+            match upstream.opened().await {
+                UpstreamState::Ended(lost @ UpstreamEnd::Lost(_)) => end = lost,
+                UpstreamState::Ended(end) => return Err(end),
+                UpstreamState::Opening | UpstreamState::Forwarding { .. } => return Ok(upstream),
+            }
+            if self.source.ended.is_cancelled() {
+                return Err(UpstreamEnd::Finished);
+            }
+        }
+        Err(end)
     }
 
     /// Stays with an origin until it is lost, and moves to another one while it drains.

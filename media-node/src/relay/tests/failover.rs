@@ -1,7 +1,9 @@
 //! Origins that fail or drain while streams have viewers.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::cluster::{LIMIT, NEVER, RelayCluster, key};
@@ -71,6 +73,23 @@ async fn only_origin_is_not_given_up_while_it_is_slow_at_first() {
     let published = states.wait_for(|state| state.publication.is_some());
     timeout(LIMIT, published).await.unwrap().unwrap();
     assert_eq!(edge.relay.counts().failures, 0);
+    origin.watch("a").watch_on(&encoder).await;
+}
+
+#[tokio::test]
+async fn new_origin_gets_the_stream_although_another_one_hangs() {
+    let (mut cluster, others) = (RelayCluster::new(), RelayCluster::new());
+    cluster.settings.timeouts.survey.status = Duration::from_millis(10);
+    cluster.settings.timeouts.survey.suspicion = Duration::ZERO;
+    let hung = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    cluster.add(hung.local_addr().unwrap());
+    let edge = cluster.edge("e").await;
+    let mut local = edge.watch("a");
+    let encoder = edge.publish("a").await.unwrap();
+    local.watch_on(&encoder).await;
+    let origin = others.origin("o").await;
+    cluster.add(origin.address);
+    origin.until(|node| node.is_forwarded_to("a")).await;
     origin.watch("a").watch_on(&encoder).await;
 }
 
