@@ -6,6 +6,7 @@
 //! The feature `kube` adds what needs the types of Kubernetes: `LiveCluster` itself, its status, its conditions, the names
 //! and labels of its objects, and `definition`, which makes `crds/livecluster.yaml`.
 
+pub mod auth;
 pub mod cluster_name;
 #[cfg(feature = "kube")]
 pub mod conditions;
@@ -24,6 +25,7 @@ pub mod spec;
 #[cfg(feature = "kube")]
 pub mod status;
 
+pub use auth::{AccessSpec, AuthMount, AuthSpec, MountSource};
 pub use cluster_name::ClusterName;
 #[cfg(feature = "kube")]
 pub use definition::{DefinitionError, manifest};

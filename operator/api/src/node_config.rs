@@ -1,7 +1,10 @@
 //! From a LiveCluster to the configuration of its media nodes: the one function that Pods and `livecluster local` share.
 
+use std::path::Path;
+
 use media_config::{Discovery, DrainSettings, NodeConfig, Role};
 
+use crate::auth::AUTH_DIRECTORY;
 use crate::{ClusterName, LiveClusterSpec};
 
 /// Returns the configuration of every media node of `role`.
@@ -23,6 +26,8 @@ pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) ->
             ..DrainSettings::default()
         },
         log: spec.logs.clone(),
+        http: spec.http.clone(),
+        auth: spec.auth.settings(Path::new(AUTH_DIRECTORY)),
         ..NodeConfig::default()
     }
 }

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::auth::JwksSpec;
 use crate::{ClusterName, LiveClusterSpec, NodePorts, Ports, Role, ServiceSettings, role};
 use crate::{ServiceType, TrafficPolicy};
 
@@ -84,6 +85,20 @@ pub const NODE_PORTS: [Rule<NodePorts>; 1] = [Rule {
     holds: Some(|ports| ports.rtmp.is_none() || ports.rtmp != ports.http),
 }];
 
+/// Rule of a JSON Web Key Set.
+pub const JWKS: [Rule<JwksSpec>; 1] = [Rule {
+    rule: "[has(self.secretName), has(self.configMapName), has(self.url)].filter(given, given).size() == 1",
+    message: "jwks needs exactly one of secretName, configMapName and url",
+    holds: Some(|jwks| {
+        let given = [
+            jwks.secret_name.is_some(),
+            jwks.config_map_name.is_some(),
+            jwks.url.is_some(),
+        ];
+        given.into_iter().filter(|given| *given).count() == 1
+    }),
+}];
+
 /// Returns the message of each rule that a new LiveCluster breaks, behind the field that it is about.
 pub fn violations(name: &ClusterName, spec: &LiveClusterSpec) -> Vec<String> {
     let mut broken = messages("metadata", &NAME, name.name.as_str());
@@ -94,6 +109,12 @@ pub fn violations(name: &ClusterName, spec: &LiveClusterSpec) -> Vec<String> {
         broken.extend(messages(&format!("{path}.ports"), &PORTS, &service.ports));
         if let Some(ports) = &service.node_ports {
             broken.extend(messages(&format!("{path}.nodePorts"), &NODE_PORTS, ports));
+        }
+    }
+    for (action, access) in [("publish", &spec.auth.publish), ("play", &spec.auth.play)] {
+        if let Some(jwt) = &access.jwt {
+            let path = format!("spec.auth.{action}.jwt.jwks");
+            broken.extend(messages(&path, &JWKS, &jwt.jwks));
         }
     }
     broken

@@ -1,10 +1,11 @@
 //! The spec of a LiveCluster, and with the feature `kube` the resource itself.
 
-use media_config::{Limits, LogSettings, Role, StreamSettings};
+use media_config::{HttpSettings, Limits, LogSettings, Role, StreamSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::auth::AuthSpec;
 use crate::pods::{Edges, Origins, PodSettings};
 use crate::schema;
 
@@ -113,6 +114,11 @@ pub struct LiveClusterSpec {
     pub stream: StreamSettings,
     /// Limits that protect a media node. Changing one triggers a rolling update.
     pub limits: Limits,
+    /// Who may publish and who may play. Changing it triggers a rolling update; changing a Secret or ConfigMap that it names
+    /// does not, and takes effect within about a minute.
+    pub auth: AuthSpec,
+    /// HTTP port of the Pods. Changing it triggers a rolling update.
+    pub http: HttpSettings,
     /// Host names with streams of their own. Every other host name is the default virtual host. Changing them triggers a
     /// rolling update.
     #[schemars(
