@@ -9,6 +9,7 @@
 mod control;
 mod demo;
 mod instances;
+mod mounts;
 mod plan;
 mod table;
 
@@ -25,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use crate::manifest::{self, Manifest, ManifestError};
 use control::{Command, ControlError};
 use instances::{Instances, StartError};
+use mounts::{MountError, Mounts};
 use plan::{PlanError, Ports};
 
 /// Options of `livecluster local`.
@@ -53,6 +55,9 @@ pub enum LocalError {
         /// The reason.
         source: ManifestError,
     },
+    /// The Secrets and ConfigMaps that the spec names are not there.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// The instances cannot be assigned ports.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -84,7 +89,8 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
         return Ok(());
     }
     let cluster = read(options.file.as_deref())?;
-    let planned = plan::plan(&cluster, &options.ports)?;
+    let mounts = Mounts::new(&cluster)?;
+    let planned = plan::plan(&cluster, &options.ports, mounts.root())?;
     log_to_standard_error(&cluster.spec.logs)?;
     let mut signals = Signals::new()?;
     let instances = Arc::new(Instances::start(planned).await?);
@@ -99,8 +105,16 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     };
     let demo = tokio::spawn(demo.instrument(error_span!("demo")));
     let control = tokio::spawn(control.serve(Arc::clone(&instances)));
+    let file = options.file;
+    let follow = async {
+        match file {
+            Some(file) => mounts.follow(file).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = signals.next() => {}
+        () = follow => {}
         () = instances.failed() => return Err(LocalError::Failed),
     }
     eprintln!("stopping; Ctrl-C again stops at once");
@@ -118,6 +132,7 @@ fn read(file: Option<&Path>) -> Result<Manifest, LocalError> {
         return Ok(Manifest {
             name: ClusterName::new("", "local"),
             spec: LiveClusterSpec::default(),
+            resources: Vec::new(),
         });
     };
     manifest::read(file).map_err(|source| LocalError::Manifest {

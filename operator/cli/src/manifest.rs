@@ -27,6 +27,8 @@ pub struct Manifest {
     pub name: ClusterName,
     /// Its spec, with all defaults.
     pub spec: LiveClusterSpec,
+    /// Resources of other API groups in the same file, such as the Secrets that the spec names.
+    pub resources: Vec<Value>,
 }
 
 /// Why a manifest is refused.
@@ -38,7 +40,7 @@ pub enum ManifestError {
     /// The text is not YAML.
     #[error("not YAML")]
     Yaml(#[from] serde_yaml::Error),
-    /// The file does not have exactly one document.
+    /// The file does not have exactly one LiveCluster.
     #[error("{0} documents found, exactly one LiveCluster is allowed")]
     Documents(usize),
     /// The document is another kind of resource, or none.
@@ -84,9 +86,18 @@ pub fn read(path: &Path) -> Result<Manifest, ManifestError> {
 /// # Errors
 /// As [`read`].
 pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
-    let mut documents = documents(text)?;
-    match (documents.pop(), documents.len()) {
-        (Some(document), 0) => validate(document),
+    let is_other = |document: &Value| other_resource(document).is_some();
+    let (resources, mut clusters): (Vec<_>, Vec<_>) =
+        documents(text)?.into_iter().partition(is_other);
+    match (clusters.pop(), clusters.len()) {
+        // Nothing else in the file: its error says what the document is.
+        (None, _) if resources.len() == 1 => {
+            validate(resources.into_iter().next().unwrap_or_default())
+        }
+        (Some(document), 0) => Ok(Manifest {
+            resources,
+            ..validate(document)?
+        }),
         (Some(_), others) => Err(ManifestError::Documents(others + 1)),
         (None, _) => Err(ManifestError::Documents(0)),
     }
@@ -146,7 +157,11 @@ pub fn validate(mut document: Value) -> Result<Manifest, ManifestError> {
     let spec = LiveClusterSpec::deserialize(&document["spec"])
         .map_err(|error| ManifestError::Invalid(vec![error.to_string()]))?;
     match rules::violations(&name, &spec) {
-        none if none.is_empty() => Ok(Manifest { name, spec }),
+        none if none.is_empty() => Ok(Manifest {
+            name,
+            spec,
+            resources: Vec::new(),
+        }),
         violations => Err(ManifestError::Invalid(violations)),
     }
 }

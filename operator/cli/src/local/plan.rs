@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use clap::Args;
 use media_config::{Discovery, DrainSettings, Listen, NodeConfig, Role};
@@ -100,8 +101,12 @@ impl Planned {
     }
 }
 
-/// Plans the instances of a LiveCluster: its origins, then its edges.
-pub(super) fn plan(cluster: &Manifest, ports: &Ports) -> Result<Vec<Planned>, PlanError> {
+/// Plans the instances of a LiveCluster: its origins, then its edges. Its Secrets and ConfigMaps are folders of `mounts`.
+pub(super) fn plan(
+    cluster: &Manifest,
+    ports: &Ports,
+    mounts: &Path,
+) -> Result<Vec<Planned>, PlanError> {
     let count = |role| usize::from(cluster.spec.replicas(role));
     if count(Role::Origin) == 0 {
         return Err(PlanError::Stopped);
@@ -114,6 +119,7 @@ pub(super) fn plan(cluster: &Manifest, ports: &Ports) -> Result<Vec<Planned>, Pl
             let config = NodeConfig {
                 listen: listen(ports, role, index, instances.len(), &name, &mut taken)?,
                 name,
+                auth: cluster.spec.auth.settings(mounts),
                 drain: DRAIN,
                 ..node_config(&cluster.name, &cluster.spec, role)
             };
@@ -225,6 +231,7 @@ mod tests {
 
     fn cluster(origins: u16, edges: u16) -> Manifest {
         let mut cluster = Manifest {
+            resources: Vec::new(),
             name: ClusterName::new("", "demo"),
             spec: LiveClusterSpec::default(),
         };
@@ -249,7 +256,7 @@ mod tests {
 
     #[test]
     fn default_ports_are_those_of_the_srs_guide() {
-        let instances = plan(&cluster(1, 2), &ports(&[])).unwrap();
+        let instances = plan(&cluster(1, 2), &ports(&[]), Path::new("/mounts")).unwrap();
         assert_eq!(
             addresses(&instances),
             [
@@ -262,7 +269,12 @@ mod tests {
 
     #[test]
     fn further_origins_are_100_ports_above() {
-        let instances = plan(&cluster(3, 1), &ports(&["--listen", "::1"])).unwrap();
+        let instances = plan(
+            &cluster(3, 1),
+            &ports(&["--listen", "::1"]),
+            Path::new("/mounts"),
+        )
+        .unwrap();
         assert_eq!(
             addresses(&instances),
             [
@@ -279,7 +291,7 @@ mod tests {
         let mut cluster = cluster(2, 1);
         cluster.spec.stream.linger_seconds = 3;
         cluster.spec.vhosts = vec!["a.example".to_owned()];
-        for instance in plan(&cluster, &ports(&[])).unwrap() {
+        for instance in plan(&cluster, &ports(&[]), Path::new("/mounts")).unwrap() {
             let pod = node_config(&cluster.name, &cluster.spec, instance.config.role);
             assert_eq!(
                 instance.config.origins.addresses,
@@ -298,7 +310,7 @@ mod tests {
 
     #[test]
     fn every_configuration_is_accepted_by_a_media_node() {
-        for instance in plan(&cluster(2, 2), &ports(&[])).unwrap() {
+        for instance in plan(&cluster(2, 2), &ports(&[]), Path::new("/mounts")).unwrap() {
             let text = media_config::render(&instance.config).unwrap();
             assert_eq!(media_config::parse(&text).unwrap(), instance.config);
         }
@@ -306,7 +318,12 @@ mod tests {
 
     #[test]
     fn ports_that_collide_are_named_with_the_option_that_changes_them() {
-        let error = plan(&cluster(1, 2), &ports(&["--edge-http-port", "9089"])).unwrap_err();
+        let error = plan(
+            &cluster(1, 2),
+            &ports(&["--edge-http-port", "9089"]),
+            Path::new("/mounts"),
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "port 9090 would be used by both origin-1 (internal) and edge-2 (HTTP), move one with --edge-http-port"
@@ -315,7 +332,12 @@ mod tests {
 
     #[test]
     fn port_above_65535_is_refused() {
-        let error = plan(&cluster(1, 2), &ports(&["--edge-rtmp-port", "65535"])).unwrap_err();
+        let error = plan(
+            &cluster(1, 2),
+            &ports(&["--edge-rtmp-port", "65535"]),
+            Path::new("/mounts"),
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "edge-2: there is no port 65535 + 1, choose a lower --edge-rtmp-port"
@@ -325,7 +347,7 @@ mod tests {
     #[test]
     fn stopped_cluster_is_refused() {
         assert!(matches!(
-            plan(&cluster(0, 2), &ports(&[])),
+            plan(&cluster(0, 2), &ports(&[]), Path::new("/mounts")),
             Err(PlanError::Stopped)
         ));
     }
