@@ -3,6 +3,7 @@
 mod conditions;
 mod endpoints;
 pub mod input;
+mod protection;
 pub mod transitions;
 pub mod unreadable;
 

@@ -10,3 +10,7 @@ pub const EDGES_AVAILABLE: &str = "EdgesAvailable";
 pub const PROGRESSING: &str = "Progressing";
 /// Type of a condition: every object that the spec refers to exists.
 pub const REFERENCES_RESOLVED: &str = "ReferencesResolved";
+/// Type of a condition: clients need a credential or an allowed address to publish.
+pub const PUBLISH_PROTECTED: &str = "PublishProtected";
+/// Type of a condition: clients need a credential or an allowed address to play.
+pub const PLAY_PROTECTED: &str = "PlayProtected";

@@ -1,8 +1,6 @@
 //! Volumes of the Secrets and ConfigMaps that `spec.auth` names. The kubelet mounts them: the operator reads none of them.
 
-use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount,
-};
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount};
 use livecluster_api::auth::AUTH_DIRECTORY;
 use livecluster_api::{AuthMount, AuthSpec, MountSource};
 
@@ -63,6 +61,9 @@ mod tests {
         assert_eq!(secret.optional, None);
         let mounts = volume_mounts(&auth);
         assert_eq!(mounts[0].name, volumes[0].name);
-        assert_eq!(mounts[0].mount_path, "/etc/media-node-auth/auth-publish-keys");
+        assert_eq!(
+            mounts[0].mount_path,
+            "/etc/media-node-auth/auth-publish-keys"
+        );
     }
 }

@@ -18,7 +18,7 @@ use media_config::Role;
 use serde_json::Value;
 
 use super::spec_error::SpecError;
-use super::{config_map, overlay};
+use super::{auth_volumes, config_map, overlay};
 
 /// Mount path of the configuration.
 const DIRECTORY: &str = "/etc/media-node";
@@ -176,16 +176,35 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
         termination_grace_period_seconds: Some(grace_seconds(nodes)),
         tolerations: (!nodes.tolerations.is_empty())
             .then(|| nodes.tolerations.iter().map(Into::into).collect()),
-        volumes: Some(vec![Volume {
-            name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: names::config_map(cluster, role),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        }]),
+        volumes: Some(volumes(cluster, role)),
         ..PodSpec::default()
     }
+}
+
+fn volumes(cluster: &LiveCluster, role: Role) -> Vec<Volume> {
+    let config = Volume {
+        name: "config".to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: names::config_map(cluster, role),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let mut volumes = vec![config];
+    volumes.extend(auth_volumes::volumes(&cluster.spec.auth));
+    volumes
+}
+
+fn volume_mounts(cluster: &LiveCluster) -> Vec<VolumeMount> {
+    let config = VolumeMount {
+        name: "config".to_owned(),
+        mount_path: DIRECTORY.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![config];
+    mounts.extend(auth_volumes::volume_mounts(&cluster.spec.auth));
+    mounts
 }
 
 fn container(cluster: &LiveCluster, nodes: &PodSettings, image: &str) -> Container {
@@ -219,12 +238,7 @@ fn container(cluster: &LiveCluster, nodes: &PodSettings, image: &str) -> Contain
             run_as_non_root: Some(true),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![VolumeMount {
-            name: "config".to_owned(),
-            mount_path: DIRECTORY.to_owned(),
-            read_only: Some(true),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(volume_mounts(cluster)),
         ..Container::default()
     }
 }

@@ -1,14 +1,16 @@
-//! The five conditions of a cluster, each with one reason and one message.
+//! The conditions of a cluster, each with one reason and one message.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use livecluster_api::LiveCluster;
 use livecluster_api::conditions::{
-    EDGES_AVAILABLE, ORIGINS_AVAILABLE, PROGRESSING, READY, REFERENCES_RESOLVED,
+    EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING, PUBLISH_PROTECTED, READY,
+    REFERENCES_RESOLVED,
 };
 use livecluster_api::names::role_name;
+use livecluster_api::{AccessSpec, LiveCluster};
 use media_config::Role;
 
 use super::input::{RolloutHold, StatusInput};
+use super::protection::protection;
 use crate::observe::observed::ObservedRole;
 use crate::observe::references::MissingReference;
 
@@ -29,7 +31,8 @@ impl ConditionStatus {
     }
 }
 
-/// Returns `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing` and `ReferencesResolved`.
+/// Returns `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`, `PublishProtected` and
+/// `PlayProtected`.
 pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> Vec<Condition> {
     let origins = available(cluster, input, Role::Origin);
     let edges = available(cluster, input, Role::Edge);
@@ -40,6 +43,11 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
         (EDGES_AVAILABLE, edges),
         (PROGRESSING, progressing(cluster, input)),
         (REFERENCES_RESOLVED, references),
+        (
+            PUBLISH_PROTECTED,
+            protected("publish", &cluster.spec.auth.publish),
+        ),
+        (PLAY_PROTECTED, protected("play", &cluster.spec.auth.play)),
     ];
     let old = cluster.status.as_ref();
     let old = old.map_or(&[][..], |status| &status.conditions);
@@ -71,6 +79,15 @@ pub(super) fn condition(
             .filter(|old| old.status == status)
             .map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
     }
+}
+
+fn protected(action: &str, access: &AccessSpec) -> ConditionStatus {
+    let protection = protection(action, access);
+    ConditionStatus::new(
+        protection.is_protected,
+        protection.reason,
+        protection.message,
+    )
 }
 
 fn ready(

@@ -54,7 +54,10 @@ mod tests {
 
     #[test]
     fn reason_tells_what_protects() {
-        assert_eq!((of(serde_json::json!({})).0, of(serde_json::json!({})).1), (false, "Open"));
+        assert_eq!(
+            (of(serde_json::json!({})).0, of(serde_json::json!({})).1),
+            (false, "Open")
+        );
         let addresses = of(serde_json::json!({"allowCidrs": ["10.0.0.0/8"]}));
         assert_eq!((addresses.0, addresses.1), (true, "Addresses"));
         let both = of(serde_json::json!({

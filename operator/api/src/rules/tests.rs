@@ -151,3 +151,19 @@ fn both_forms_of_the_rules_agree() {
         refused(&cluster(name));
     }
 }
+
+#[test]
+fn key_set_has_exactly_one_source() {
+    let mut demo = cluster("demo");
+    demo.spec.auth = serde_json::from_value(serde_json::json!({
+        "play": {"jwt": {"jwks": {}, "audiences": ["a"]}},
+    }))
+    .unwrap();
+    assert!(refused(&demo).contains("spec.auth.play.jwt.jwks: jwks needs exactly one"));
+    let jwks = &mut demo.spec.auth.play.jwt.as_mut().unwrap().jwks;
+    jwks.url = Some("https://issuer.example/jwks".to_owned());
+    assert_eq!(refused(&demo), "");
+    let jwks = &mut demo.spec.auth.play.jwt.as_mut().unwrap().jwks;
+    jwks.secret_name = Some("keys".to_owned());
+    assert!(refused(&demo).contains("exactly one"));
+}
