@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, keyframe, request,
-    within_deadline,
+    video_header, within_deadline,
 };
 
 #[tokio::test]
@@ -159,4 +159,22 @@ async fn header_sections_have_limits() {
         ))
         .await;
     assert_eq!(connection.response(true).await.status, 431);
+}
+
+#[tokio::test]
+async fn encoder_with_too_much_init_data_is_disconnected_with_a_reason() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    let mut header = video_header();
+    header.payload = [&header.payload[..], &[0; 64 << 10]].concat().into();
+    publisher.send([header]).await;
+    let status = publisher.0.closed_with().await.unwrap();
+    assert_eq!(status.code, "NetStream.Publish.Failed");
+    assert!(
+        status.description.contains("above the limit of 65536"),
+        "{}",
+        status.description
+    );
+    let exceeded = "live_limits_exceeded_total{limit=\"init_data\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
 }

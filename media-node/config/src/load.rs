@@ -205,7 +205,7 @@ fn stream_ranges(stream: &StreamSettings) -> [Ranged; 8] {
     ]
 }
 
-fn node_ranges(config: &NodeConfig) -> [Ranged; 9] {
+fn node_ranges(config: &NodeConfig) -> [Ranged; 10] {
     let limits = &config.limits;
     let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
     [
@@ -220,6 +220,11 @@ fn node_ranges(config: &NodeConfig) -> [Ranged; 9] {
             "limits.maxMessageMebibytes",
             limits.max_message_mebibytes,
             1..=16,
+        ),
+        (
+            "limits.maxInitDataKibibytes",
+            limits.max_init_data_kibibytes,
+            4..=1024,
         ),
         (
             "limits.maxCommandKibibytes",

@@ -217,6 +217,10 @@ pub struct Limits {
     /// Maximum size of an RTMP message of a publisher, in mebibytes. Incomplete messages of a connection are not larger together.
     #[schemars(range(min = 1, max = 16))]
     pub max_message_mebibytes: u32,
+    /// Maximum size of a sequence header or metadata message, in kibibytes. A publication has 16 of them at most. An encoder that
+    /// sends a larger one is disconnected.
+    #[schemars(range(min = 4, max = 1024))]
+    pub max_init_data_kibibytes: u32,
     /// Maximum size of an RTMP message of a client that does not publish, in kibibytes. It sends commands only.
     #[schemars(range(min = 4, max = 64))]
     pub max_command_kibibytes: u32,
@@ -234,6 +238,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_streams: 1_000,
             max_message_mebibytes: 8,
+            max_init_data_kibibytes: 64,
             max_command_kibibytes: 64,
             handshake_timeout_seconds: 10,
             stall_timeout_seconds: 30,
@@ -246,6 +251,12 @@ impl Limits {
     pub fn max_message_bytes(&self) -> usize {
         usize::try_from(self.max_message_mebibytes)
             .map_or(usize::MAX, |n| n.saturating_mul(1 << 20))
+    }
+
+    /// Returns the maximum size of a sequence header or metadata message, in bytes.
+    pub fn max_init_data_bytes(&self) -> usize {
+        usize::try_from(self.max_init_data_kibibytes)
+            .map_or(usize::MAX, |n| n.saturating_mul(1 << 10))
     }
 
     /// Returns the maximum size of an RTMP message of a client that does not publish, in bytes.

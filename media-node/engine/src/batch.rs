@@ -3,8 +3,9 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
+use crate::preamble::Preamble;
 use crate::segment::Segment;
 
 /// The maximum number of segments in a batch. A reader that is up to date has one. A reader that joins or lags takes small
@@ -17,7 +18,7 @@ const MAX_BYTES: usize = 64 << 10;
 /// Whole messages to send: a preamble for this reader alone, if it needs one, and segments that all readers share.
 #[derive(Debug)]
 pub struct Batch {
-    preamble: Bytes,
+    preamble: Preamble,
     run: SegmentRun,
     /// The index of the segment with the next byte.
     segment: usize,
@@ -94,7 +95,7 @@ impl SegmentRun {
 }
 
 impl Batch {
-    pub(crate) fn flv(preamble: Bytes, run: SegmentRun, offset: usize, lagged: bool) -> Self {
+    pub(crate) fn flv(preamble: Preamble, run: SegmentRun, offset: usize, lagged: bool) -> Self {
         Self {
             preamble,
             segment: 0,
@@ -106,7 +107,7 @@ impl Batch {
         }
     }
 
-    pub(crate) fn rtmp(preamble: Bytes, run: SegmentRun, lagged: bool) -> Self {
+    pub(crate) fn rtmp(preamble: Preamble, run: SegmentRun, lagged: bool) -> Self {
         Self {
             preamble,
             segment: 0,
@@ -144,15 +145,12 @@ impl Buf for Batch {
     }
 
     fn chunk(&self) -> &[u8] {
-        if !self.preamble.is_empty() {
-            return &self.preamble;
-        }
-        self.slices().next().unwrap_or_default()
+        let mut all = self.preamble.slices().chain(self.slices());
+        all.next().unwrap_or_default()
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let preamble = Some(&self.preamble[..]).filter(|preamble| !preamble.is_empty());
-        let all = preamble.into_iter().chain(self.slices());
+        let all = self.preamble.slices().chain(self.slices());
         slices
             .iter_mut()
             .zip(all)

@@ -7,6 +7,7 @@ use media_wire::relay::Mark;
 
 use crate::batch::{Batch, SegmentRun};
 use crate::init_data::InitData;
+use crate::preamble::PreambleWriter;
 use crate::segment::Segment;
 use crate::stream::Stream;
 use crate::subscription::{Format, Start};
@@ -259,9 +260,9 @@ impl ReaderState {
             tracks,
         } = selection;
         let segment = &run.first;
-        let mut preamble = Vec::new();
+        let mut preamble = PreambleWriter::default();
         if !self.started && self.format != Format::Rtmp {
-            preamble.extend_from_slice(&file_header(tracks));
+            preamble.copy(&file_header(tracks));
         }
         let init_data = &segment.init_data;
         let init_is_new = match &self.sent_init {
@@ -289,14 +290,20 @@ impl ReaderState {
         }
         self.started = true;
         let lagged = std::mem::take(&mut self.lagged);
+        let preamble = preamble.finish();
         match self.format {
-            Format::Flv | Format::Relay => Batch::flv(preamble.into(), run, offset, lagged),
-            Format::Rtmp => Batch::rtmp(preamble.into(), run, lagged),
+            Format::Flv | Format::Relay => Batch::flv(preamble, run, offset, lagged),
+            Format::Rtmp => Batch::rtmp(preamble, run, lagged),
         }
     }
 
     /// Writes the messages that a viewer lacks.
-    fn write_changed_init(&mut self, init_data: &Arc<InitData>, next: u32, out: &mut Vec<u8>) {
+    fn write_changed_init(
+        &mut self,
+        init_data: &Arc<InitData>,
+        next: u32,
+        out: &mut PreambleWriter,
+    ) {
         let known = match &self.sent_init {
             SentInitData::Known(known) => Arc::clone(known),
             _ => Arc::default(),
@@ -309,13 +316,18 @@ impl ReaderState {
     }
 
     /// Writes a mark if the receiver does not expect this position. Returns the offset in the segment to start at.
-    fn write_mark(&self, segment: &Segment, sequence: Option<u64>, out: &mut Vec<u8>) -> usize {
+    fn write_mark(
+        &self,
+        segment: &Segment,
+        sequence: Option<u64>,
+        out: &mut PreambleWriter,
+    ) -> usize {
         let mark = Mark {
             sequence: sequence.unwrap_or(segment.mark.sequence),
             ..segment.mark
         };
         if self.expected != Some(mark) {
-            out.extend_from_slice(&mark.encode());
+            out.copy(&mark.encode());
         }
         sequence.map_or(0, |sequence| segment.offset_of(sequence))
     }

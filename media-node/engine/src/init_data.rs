@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use media_wire::flv::{Tracks, write_tag};
+use media_wire::flv::{Tracks, previous_tag_size, tag_header};
 use media_wire::relay::Mark;
-use media_wire::rtmp::write_media_message;
+use media_wire::rtmp::{CHUNK_SIZE, continuation_header, message_header};
 use media_wire::{MediaKind, Message};
 
+use crate::preamble::PreambleWriter;
 use crate::timeline::NEVER;
 
 /// The maximum number of messages: a sequence header for each track of Enhanced RTMP's multitrack. Without a limit a
@@ -113,16 +114,16 @@ impl InitData {
 
     /// Appends the messages that an FLV viewer with the init data `known` lacks. Sequence headers get the timestamp of the
     /// next message.
-    pub(crate) fn write_flv(&self, known: &Self, out: &mut Vec<u8>, next: u32) {
+    pub(crate) fn write_flv(&self, known: &Self, out: &mut PreambleWriter, next: u32) {
         for init in self.missing_in(known) {
             init.write_flv(out, next);
         }
     }
 
     /// Appends the messages that an RTMP viewer with the init data `known` lacks.
-    pub(crate) fn write_rtmp(&self, known: &Self, out: &mut Vec<u8>, next: u32) {
-        for InitMessage { slot, payload, .. } in self.missing_in(known) {
-            write_media_message(out, slot.kind(), slot.timestamp(next), payload);
+    pub(crate) fn write_rtmp(&self, known: &Self, out: &mut PreambleWriter, next: u32) {
+        for init in self.missing_in(known) {
+            init.write_rtmp(out, next);
         }
     }
 
@@ -154,7 +155,7 @@ impl InitData {
     }
 
     /// Appends the messages for a relay, ordered by their original sequences and each with a mark.
-    pub(crate) fn write_relay(&self, out: &mut Vec<u8>, next_mark: Mark, next: u32) {
+    pub(crate) fn write_relay(&self, out: &mut PreambleWriter, next_mark: Mark, next: u32) {
         let mut messages: Vec<_> = self.messages.iter().collect();
         messages.sort_by_key(|init| init.sequence);
         for init in messages {
@@ -162,7 +163,7 @@ impl InitData {
                 sequence: init.sequence,
                 ..next_mark
             };
-            out.extend_from_slice(&mark.encode());
+            out.copy(&mark.encode());
             init.write_flv(out, next);
         }
     }
@@ -178,8 +179,25 @@ impl InitData {
 }
 
 impl InitMessage {
-    fn write_flv(&self, out: &mut Vec<u8>, next: u32) {
+    fn write_flv(&self, out: &mut PreambleWriter, next: u32) {
         let timestamp = self.slot.timestamp(next);
-        write_tag(out, self.slot.kind(), timestamp, &self.payload);
+        out.copy(&tag_header(self.slot.kind(), timestamp, self.len()));
+        out.share(self.payload.clone());
+        out.copy(&previous_tag_size(self.len()));
+    }
+
+    fn write_rtmp(&self, out: &mut PreambleWriter, next: u32) {
+        let (kind, timestamp) = (self.slot.kind(), self.slot.timestamp(next));
+        out.copy(&message_header(kind, timestamp, self.len()));
+        let mut rest = self.payload.clone();
+        out.share(rest.split_to(rest.len().min(CHUNK_SIZE)));
+        while !rest.is_empty() {
+            out.copy(&continuation_header(kind, timestamp));
+            out.share(rest.split_to(rest.len().min(CHUNK_SIZE)));
+        }
+    }
+
+    fn len(&self) -> u32 {
+        u32::try_from(self.payload.len()).unwrap_or(u32::MAX)
     }
 }

@@ -49,6 +49,7 @@ mod cursor;
 mod init_data;
 mod message_class;
 mod notifier;
+mod preamble;
 mod publication;
 mod pulse;
 mod registry;

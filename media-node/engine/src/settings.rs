@@ -17,6 +17,8 @@ pub struct EngineSettings {
     pub pulse_max: Duration,
     /// Maximum number of streams with a publisher, and of streams with readers only.
     pub max_streams: usize,
+    /// Maximum bytes of a sequence header or metadata message.
+    pub max_init_message_bytes: usize,
     /// Threads that serve viewers. Each has its own notifier in each stream.
     pub workers: usize,
 }
@@ -30,6 +32,7 @@ impl Default for EngineSettings {
             pulse_per_viewer: Duration::from_micros(20),
             pulse_max: Duration::from_millis(100),
             max_streams: 1_000,
+            max_init_message_bytes: 64 << 10,
             workers: 1,
         }
     }

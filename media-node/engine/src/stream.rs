@@ -68,12 +68,15 @@ impl Stream {
             key,
             window: Mutex::new(Window::new(settings.window, settings.window_max_bytes)),
             notifiers: Notifiers::new(settings.workers),
-            context,
-            write_state: Mutex::default(),
+            write_state: Mutex::new(WriteState {
+                writer: Writer::new(settings.max_init_message_bytes),
+                ..WriteState::default()
+            }),
             viewers: AtomicUsize::new(0),
             relays: AtomicUsize::new(0),
             lags: AtomicU64::new(0),
             state: watch::Sender::default(),
+            context,
         }
     }
 

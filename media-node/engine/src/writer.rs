@@ -28,6 +28,13 @@ pub enum Appended {
     BeforeKeyframe,
     /// The payload is empty, too long for FLV, or a media node's mark. The message is not in the log.
     Invalid,
+    /// The message is init data above the limit. It is not in the log.
+    InitDataTooLong {
+        /// The length of the message.
+        len: usize,
+        /// The maximum.
+        limit: usize,
+    },
     /// Another publisher has the stream. The message is not in the log.
     Superseded,
 }
@@ -59,6 +66,7 @@ pub(crate) struct Writer {
     source: SourceTimeline,
     timeline: LogTimeline,
     init_data: Arc<InitData>,
+    max_init_message_bytes: usize,
     tracks: TrackDecision,
     /// Interframes are refused until the next keyframe.
     waits_for_keyframe: bool,
@@ -86,6 +94,14 @@ struct FormerEpoch {
 const MAX_FORMER: usize = 8;
 
 impl Writer {
+    /// Returns the writer of an empty log that refuses longer sequence headers and metadata.
+    pub(crate) fn new(max_init_message_bytes: usize) -> Self {
+        Self {
+            max_init_message_bytes,
+            ..Self::default()
+        }
+    }
+
     /// Appends an encoder's message. It gets the next sequence, and its timestamp can jump.
     pub(crate) fn append(&mut self, epoch: Epoch, message: Message) -> Appended {
         self.enter(epoch);
@@ -237,6 +253,10 @@ impl Writer {
         let is_mark = message.kind == MediaKind::Data && Mark::is_named(payload);
         if payload.is_empty() || payload.len() > MAX_PAYLOAD || is_mark {
             return Err(Appended::Invalid);
+        }
+        let (len, limit) = (payload.len(), self.max_init_message_bytes);
+        if class.init_slot().is_some() && len > limit {
+            return Err(Appended::InitDataTooLong { len, limit });
         }
         if class == MessageClass::Interframe && self.waits_for_keyframe {
             return Err(Appended::BeforeKeyframe);

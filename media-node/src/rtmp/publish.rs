@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use media_config::DuplicatePublish;
-use media_engine::{DuplicatePolicy, Publication, PublicationSource, PublishError};
+use media_engine::{Appended, DuplicatePolicy, Publication, PublicationSource, PublishError};
 use media_wire::media::KeyframeFlags;
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PublishRefusal, ServerConnection, ServerEvent};
@@ -58,6 +58,8 @@ enum PublishEnd {
     NoOrigin,
     /// The encoder violated the protocol or a limit.
     ProtocolError(RtmpError),
+    /// A sequence header or metadata of the encoder is too long.
+    InitDataTooLong { len: usize, limit: usize },
     /// The media node disconnects the encoder.
     Disconnected,
 }
@@ -72,7 +74,17 @@ impl PublishEnd {
             Self::Superseded => "superseded",
             Self::NoOrigin => "no_origin",
             Self::ProtocolError(_) => "protocol_error",
+            Self::InitDataTooLong { .. } => "init_data_too_long",
             Self::Disconnected => "disconnected",
+        }
+    }
+
+    /// Returns the label of the limit that the encoder has exceeded.
+    fn exceeded_limit(&self) -> Option<&'static str> {
+        match self {
+            Self::ProtocolError(error) => connection::exceeded_limit(error),
+            Self::InitDataTooLong { .. } => Some("init_data"),
+            _ => None,
         }
     }
 
@@ -90,6 +102,12 @@ impl PublishEnd {
             Self::ProtocolError(error) => Some((
                 PublishRefusal::Failed,
                 Cow::Owned(connection::reason(&error)),
+            )),
+            Self::InitDataTooLong { len, limit } => Some((
+                PublishRefusal::Failed,
+                Cow::Owned(format!(
+                    "a sequence header or metadata of {len} bytes is above the limit of {limit}"
+                )),
             )),
             Self::Disconnected => failed("this media node disconnects the stream, connect again"),
         }
@@ -131,9 +149,7 @@ pub(super) async fn serve(
     info!(%stream, client, ?end, received, "publish ended");
     drop(publishing);
     count(end.label());
-    if let PublishEnd::ProtocolError(error) = &end
-        && let Some(limit) = connection::exceeded_limit(error)
-    {
+    if let Some(limit) = end.exceeded_limit() {
         context.metrics.exceeded(limit);
     }
     finish(connection, end).await
@@ -271,7 +287,10 @@ impl Publishing {
                     if self.ends_before(&message) {
                         return Some(PublishEnd::Disconnected);
                     }
-                    self.publication.append(message);
+                    let appended = self.publication.append(message);
+                    if let Appended::InitDataTooLong { len, limit } = appended {
+                        return Some(PublishEnd::InitDataTooLong { len, limit });
+                    }
                 }
                 Ok(Some(ServerEvent::Unpublish)) => return Some(PublishEnd::Unpublished),
                 Ok(Some(_)) => {}

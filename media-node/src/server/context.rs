@@ -133,6 +133,7 @@ fn engine_settings(config: &NodeConfig, workers: usize) -> EngineSettings {
         pulse_per_viewer: stream.pulse_per_viewer(),
         pulse_max: stream.pulse_max(),
         max_streams: usize::try_from(config.limits.max_streams).unwrap_or(usize::MAX),
+        max_init_message_bytes: config.limits.max_init_data_bytes(),
         workers,
     }
 }

@@ -60,7 +60,7 @@ pub fn tag_header(kind: MediaKind, timestamp: u32, len: u32) -> [u8; TAG_HEADER_
 }
 
 /// Returns the `PreviousTagSize` after a payload of `len` bytes: the size of header and payload.
-fn previous_tag_size(len: u32) -> [u8; PREVIOUS_TAG_SIZE_LEN] {
+pub fn previous_tag_size(len: u32) -> [u8; PREVIOUS_TAG_SIZE_LEN] {
     len.saturating_add(11).to_be_bytes()
 }
 

@@ -446,3 +446,39 @@ fn readers_are_counted() {
     assert_eq!((state.viewers, state.relays), (0, 0));
     assert_eq!(registry.viewers(), 0);
 }
+
+#[test]
+fn init_data_above_limit_is_refused() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    let mut header = |len: usize| {
+        let mut payload = vec![0x17, 0, 0, 0, 0];
+        payload.resize(len, 0);
+        publication.append(message(MediaKind::Video, 0, payload))
+    };
+    let limit = settings().max_init_message_bytes;
+    assert_eq!(header(limit), Appended::New);
+    let len = limit + 1;
+    assert_eq!(header(len), Appended::InitDataTooLong { len, limit });
+}
+
+#[test]
+fn large_init_data_reaches_every_format_unchanged() {
+    let registry = Registry::new(settings());
+    let mut viewer = viewer(&registry);
+    let mut rtmp = RtmpReader::of(&registry, "a");
+    let mut publication = encoder(&registry, "a", 1);
+    let mut payload = vec![0x17, 0, 0, 0, 0];
+    payload.resize(64 << 10, 0x55);
+    let header = message(MediaKind::Video, 0, payload);
+    let [metadata, audio, _] = headers();
+    let frames = [keyframe(0, 0), audio_frame(10, 1)];
+    send(&mut publication, [metadata, audio, header.clone()]);
+    send(&mut publication, frames);
+    let mut joining = self::viewer(&registry);
+    let mut rtmp_joining = RtmpReader::of(&registry, "a");
+    assert_eq!(viewer.taken()[2], header);
+    assert_eq!(rtmp.taken()[2], header);
+    assert_eq!(joining.taken()[2], header);
+    assert_eq!(rtmp_joining.taken()[2], header);
+}
