@@ -178,3 +178,21 @@ async fn encoder_with_too_much_init_data_is_disconnected_with_a_reason() {
     let exceeded = "live_limits_exceeded_total{limit=\"init_data\"} 1";
     assert!(node.metrics().await.contains(exceeded));
 }
+
+#[tokio::test]
+async fn address_with_too_many_parameters_is_refused_with_a_reason() {
+    let node = TestNode::start().await;
+    let parameters = "a=b&".repeat(15_000);
+    let refused = Publisher::try_start(node.addresses.rtmp, &format!("live/cam?{parameters}"))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(refused.code, "NetStream.Publish.BadName");
+    assert!(
+        refused.description.contains("more than 4096"),
+        "{}",
+        refused.description
+    );
+    let exceeded = "live_limits_exceeded_total{limit=\"parameters\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
+}

@@ -10,6 +10,14 @@ pub(super) enum RtmpRequest {
     Play(StreamRequest),
 }
 
+impl RtmpRequest {
+    pub(super) fn stream(&self) -> &StreamRequest {
+        match self {
+            Self::Publish(request) | Self::Play(request) => request,
+        }
+    }
+}
+
 /// The stream that a client requests, and what it presents for it.
 pub(super) struct StreamRequest {
     pub(super) key: Result<StreamKey, InvalidKey>,
@@ -20,10 +28,25 @@ pub(super) struct StreamRequest {
 
 impl StreamRequest {
     pub(super) fn new(tc_url: String, app: &str, stream: &str, vhosts: &[String]) -> Self {
+        let key = StreamKey::from_rtmp(&tc_url, app, stream, vhosts);
+        let credential = match &key {
+            // The parameters are within their limits.
+            Ok(_) => Credential::of_rtmp(&tc_url, app, stream),
+            Err(_) => Credential::default(),
+        };
         Self {
-            key: StreamKey::from_rtmp(&tc_url, app, stream, vhosts),
-            credential: Credential::of_rtmp(&tc_url, app, stream),
+            key,
+            credential,
             tc_url,
         }
+    }
+}
+
+/// Returns the label of the limit that an address exceeds, if the error is that.
+pub(super) fn exceeded_limit(error: &InvalidKey) -> Option<&'static str> {
+    match error {
+        InvalidKey::LongNames(_) | InvalidKey::TooLong { .. } => Some("names"),
+        InvalidKey::LongParameters(_) | InvalidKey::TooManyParameters(_) => Some("parameters"),
+        InvalidKey::Empty(_) | InvalidKey::ControlCharacter(_) | InvalidKey::NotAnFlvPath => None,
     }
 }

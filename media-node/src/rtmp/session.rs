@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media_config::Limits;
+use media_wire::StreamKey;
 use media_wire::rtmp::server::ServerEvent;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, debug_span};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
-use super::request::{RtmpRequest, StreamRequest};
+use super::request::{self, RtmpRequest, StreamRequest};
 use super::{play, publish};
 use crate::delivery::socket;
 
@@ -89,7 +90,19 @@ async fn serve_requests(
     loop {
         let request = Box::pin(next_request(connection, &context.config.vhosts));
         let request = timeout(limit, request).await;
-        let after = match request.map_err(|_| ConnectionLost::Timeout)?? {
+        let request = match request.map_err(|_| ConnectionLost::Timeout)?? {
+            Ok(request) => request,
+            Err(limit) => {
+                context.metrics.exceeded(limit);
+                return Ok(());
+            }
+        };
+        if let Err(error) = &request.stream().key
+            && let Some(limit) = request::exceeded_limit(error)
+        {
+            context.metrics.exceeded(limit);
+        }
+        let after = match request {
             RtmpRequest::Publish(request) => {
                 Box::pin(publish::serve(connection, context, request)).await?
             }
@@ -103,15 +116,24 @@ async fn serve_requests(
     }
 }
 
+/// Returns the next request, or the limit that the client's `connect` has exceeded.
 async fn next_request(
     connection: &mut RtmpConnection,
     vhosts: &[String],
-) -> Result<RtmpRequest, ConnectionLost> {
+) -> Result<Result<RtmpRequest, &'static str>, ConnectionLost> {
     loop {
         match connection.event().await? {
             ServerEvent::Connected {
-                agent, page_url, ..
+                app,
+                tc_url,
+                agent,
+                page_url,
             } => {
+                if let Err(error) = StreamKey::check_rtmp_lengths(&tc_url, &app, "") {
+                    connection.protocol.reject_connect(&error.to_string());
+                    connection.flush().await?;
+                    return Ok(Err(request::exceeded_limit(&error).unwrap_or("names")));
+                }
                 connection.agent = agent;
                 connection.page_url = page_url;
                 connection.protocol.accept_connect();
@@ -122,7 +144,7 @@ async fn next_request(
                 stream,
             } => {
                 let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
-                return Ok(RtmpRequest::Publish(request));
+                return Ok(Ok(RtmpRequest::Publish(request)));
             }
             ServerEvent::Play {
                 tc_url,
@@ -131,7 +153,7 @@ async fn next_request(
                 ..
             } => {
                 let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
-                return Ok(RtmpRequest::Play(request));
+                return Ok(Ok(RtmpRequest::Play(request)));
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! The name of a stream: virtual host, application and name.
 
 mod address;
+mod limits;
 
 pub use address::join_parameters;
 
@@ -8,6 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
+
+pub use limits::{MAX_NAME_BYTES, MAX_PARAMETER_BYTES, MAX_PARAMETERS};
 
 /// The name of a stream in the whole cluster.
 ///
@@ -86,6 +89,17 @@ pub enum InvalidKey {
         /// Its length in bytes.
         length: usize,
     },
+    /// Application and stream, or the URL, are too long before their parameters.
+    #[error(
+        "the names have {0} bytes, too many: {MAX_NAME_BYTES} are allowed, and 512 without escapes"
+    )]
+    LongNames(usize),
+    /// The parameters are too long.
+    #[error("the parameters have {0} bytes, more than {MAX_PARAMETER_BYTES}")]
+    LongParameters(usize),
+    /// There are too many parameters.
+    #[error("there are {0} parameters, more than {MAX_PARAMETERS}")]
+    TooManyParameters(usize),
     /// A part contains a character that would break logs and headers.
     #[error("the {0} contains a control character")]
     ControlCharacter(Part),

@@ -33,6 +33,7 @@ impl StreamKey {
         stream: &str,
         vhosts: &[String],
     ) -> Result<Self, InvalidKey> {
+        Self::check_rtmp_lengths(tc_url, app, stream)?;
         let joined = join_parameters(app, stream);
         let (app, stream) = joined
             .as_ref()

@@ -287,3 +287,37 @@ fn key_displays_its_parts() {
         (None, "live/cam")
     );
 }
+
+#[test]
+fn long_rtmp_addresses_are_refused_before_they_are_read() {
+    let of = |tc_url: &str, app: &str, stream: &str| StreamKey::from_rtmp(tc_url, app, stream, &[]);
+    let parameters = |count: usize| format!("?{}", "a=b&".repeat(count));
+    let url = format!("rtmp://h/live{}", parameters(31));
+    let app = format!("live{}", parameters(31));
+    assert!(
+        of(&url, &app, "cam?key=x").is_ok(),
+        "repeated parameters count once"
+    );
+    assert_eq!(
+        of(&url, &app, "cam?key=x&token=y"),
+        Err(InvalidKey::TooManyParameters(33))
+    );
+    let long = format!("cam?{}", "a".repeat(4096));
+    assert_eq!(
+        of("rtmp://h/live", "live", &long),
+        Err(InvalidKey::LongParameters(4097))
+    );
+    let huge = format!("rtmp://h/live{}", parameters(16_000));
+    assert_eq!(
+        of(&huge, "live", "cam"),
+        Err(InvalidKey::LongParameters(64_001))
+    );
+    assert_eq!(
+        of("rtmp://h/live", "live", &"a/".repeat(32_000)),
+        Err(InvalidKey::LongNames(64_004))
+    );
+    assert_eq!(
+        of(&"a/".repeat(32_000), "", "cam"),
+        Err(InvalidKey::LongNames(64_000))
+    );
+}
