@@ -6,6 +6,7 @@ mod play;
 mod publish;
 mod request;
 mod session;
+mod stream_rate;
 
 pub(crate) use context::RtmpContext;
 pub(crate) use session::{refuse, serve};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use media_node::Timings;
+use media_wire::amf0::{self, Value};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
@@ -194,5 +195,33 @@ async fn address_with_too_many_parameters_is_refused_with_a_reason() {
         refused.description
     );
     let exceeded = "live_limits_exceeded_total{limit=\"parameters\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
+}
+
+#[tokio::test]
+async fn connection_begins_a_limited_number_of_streams_in_a_minute() {
+    let node = TestNode::with(|config| config.limits.max_stream_starts_per_minute = 2).await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.publish_again("b").await;
+    publisher.0.connection.finish();
+    publisher.0.flush().await;
+    let publish = ["publish".into(), 0.0.into(), Value::Null, "c".into()];
+    let body = amf0::encode_all(&publish);
+    let length = u8::try_from(body.len()).unwrap();
+    let header = [3, 0, 0, 0, 0, 0, length, 20, 1, 0, 0, 0];
+    publisher
+        .0
+        .socket
+        .write_all(&[&header[..], &body].concat())
+        .await
+        .unwrap();
+    let refused = publisher.0.closed_with().await.unwrap();
+    assert_eq!(refused.code, "NetStream.Publish.Failed");
+    assert!(
+        refused.description.contains("more than 2 streams"),
+        "{}",
+        refused.description
+    );
+    let exceeded = "live_limits_exceeded_total{limit=\"stream_starts\"} 1";
     assert!(node.metrics().await.contains(exceeded));
 }

@@ -205,7 +205,7 @@ fn stream_ranges(stream: &StreamSettings) -> [Ranged; 8] {
     ]
 }
 
-fn node_ranges(config: &NodeConfig) -> [Ranged; 10] {
+fn node_ranges(config: &NodeConfig) -> [Ranged; 11] {
     let limits = &config.limits;
     let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
     [
@@ -230,6 +230,11 @@ fn node_ranges(config: &NodeConfig) -> [Ranged; 10] {
             "limits.maxCommandKibibytes",
             limits.max_command_kibibytes,
             4..=64,
+        ),
+        (
+            "limits.maxStreamStartsPerMinute",
+            limits.max_stream_starts_per_minute,
+            1..=6_000,
         ),
         (
             "limits.handshakeTimeoutSeconds",

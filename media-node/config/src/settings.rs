@@ -224,6 +224,9 @@ pub struct Limits {
     /// Maximum size of an RTMP message of a client that does not publish, in kibibytes. It sends commands only.
     #[schemars(range(min = 4, max = 64))]
     pub max_command_kibibytes: u32,
+    /// Maximum number of streams that one RTMP connection may begin to publish or play in a minute. It has one stream at a time.
+    #[schemars(range(min = 1, max = 6_000))]
+    pub max_stream_starts_per_minute: u32,
     /// Seconds that a connection may take for its handshake and its first command or request.
     #[schemars(range(min = 1, max = 60))]
     pub handshake_timeout_seconds: u32,
@@ -240,6 +243,7 @@ impl Default for Limits {
             max_message_mebibytes: 8,
             max_init_data_kibibytes: 64,
             max_command_kibibytes: 64,
+            max_stream_starts_per_minute: 60,
             handshake_timeout_seconds: 10,
             stall_timeout_seconds: 30,
         }

@@ -159,6 +159,7 @@ impl Registry {
     pub fn sweep(&self, now: Instant) {
         let continuity = self.context.settings.continuity;
         let mut streams = lock(&self.streams);
+        streams.forget_unused();
         let mut ended = 0;
         streams.by_key.retain(|_, registered| {
             if !registered.published {
@@ -189,6 +190,9 @@ impl StreamTable {
         context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
         let limit = context.settings.max_streams;
+        if self.published >= limit {
+            self.forget_unused();
+        }
         let full = self.published >= limit;
         let registered = match self.by_key.entry(key.clone()) {
             Entry::Occupied(occupied) => occupied.into_mut(),
@@ -203,6 +207,15 @@ impl StreamTable {
             self.published += 1;
         }
         Ok(Arc::clone(&registered.stream))
+    }
+
+    /// Removes streams whose publication ended without a message and that no reader has. They would else keep other
+    /// publishers out for the continuity window.
+    fn forget_unused(&mut self) {
+        let before = self.by_key.len();
+        self.by_key
+            .retain(|_, registered| !registered.published || !registered.is_unused());
+        self.published -= before - self.by_key.len();
     }
 
     fn for_reader(
@@ -228,6 +241,16 @@ impl RegisteredStream {
             stream: Arc::new(Stream::new(key.clone(), Arc::clone(context))),
             published: false,
         }
+    }
+
+    /// Returns whether the stream has neither a publication nor a message nor a reader.
+    fn is_unused(&self) -> bool {
+        // A count of 1 means that only the map holds it. The map is locked, so the count cannot grow.
+        if Arc::strong_count(&self.stream) > 1 {
+            return false;
+        }
+        let state = self.stream.write_state();
+        state.publication.is_none() && state.writer.position().is_none()
     }
 }
 

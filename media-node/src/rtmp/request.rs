@@ -1,5 +1,6 @@
 //! Requests of an RTMP client: to publish or to play a stream.
 
+use media_wire::rtmp::server::{PlayRefusal, PublishRefusal, ServerConnection};
 use media_wire::{InvalidKey, StreamKey};
 
 use crate::auth::Credential;
@@ -14,6 +15,14 @@ impl RtmpRequest {
     pub(super) fn stream(&self) -> &StreamRequest {
         match self {
             Self::Publish(request) | Self::Play(request) => request,
+        }
+    }
+
+    /// Refuses the request.
+    pub(super) fn reject(&self, protocol: &mut ServerConnection, reason: &str) {
+        match self {
+            Self::Publish(_) => protocol.reject_publish(PublishRefusal::Failed, reason),
+            Self::Play(_) => protocol.reject_play(PlayRefusal::Failed, reason),
         }
     }
 }

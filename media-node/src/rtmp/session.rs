@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media_config::Limits;
 use media_wire::StreamKey;
@@ -13,6 +13,7 @@ use tracing::{Instrument, debug, debug_span};
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::{self, RtmpRequest, StreamRequest};
+use super::stream_rate::StreamRate;
 use super::{play, publish};
 use crate::delivery::socket;
 
@@ -87,6 +88,8 @@ async fn serve_requests(
     worker: usize,
 ) -> Result<(), ConnectionLost> {
     let mut limit = context.config.limits.handshake_timeout();
+    let per_minute = context.config.limits.max_stream_starts_per_minute;
+    let mut rate = StreamRate::new(per_minute);
     loop {
         let request = Box::pin(next_request(connection, &context.config.vhosts));
         let request = timeout(limit, request).await;
@@ -101,6 +104,13 @@ async fn serve_requests(
             && let Some(limit) = request::exceeded_limit(error)
         {
             context.metrics.exceeded(limit);
+        }
+        if !rate.begin(Instant::now()) {
+            context.metrics.exceeded("stream_starts");
+            let reason = format!("more than {per_minute} streams in a minute on one connection");
+            request.reject(&mut connection.protocol, &reason);
+            connection.flush().await?;
+            return Ok(());
         }
         let after = match request {
             RtmpRequest::Publish(request) => {

@@ -107,7 +107,7 @@ impl Metrics {
     }
 
     /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`,
-    /// `init_data`, `names`, `parameters`.
+    /// `init_data`, `names`, `parameters`, `stream_starts`.
     pub(crate) fn exceeded(&self, limit: &'static str) {
         self.limits.with_label_values(&[limit]).inc();
     }

@@ -482,3 +482,22 @@ fn large_init_data_reaches_every_format_unchanged() {
     assert_eq!(joining.taken()[2], header);
     assert_eq!(rtmp_joining.taken()[2], header);
 }
+
+#[test]
+fn publication_without_message_and_reader_keeps_no_stream() {
+    let registry = Registry::new(EngineSettings {
+        max_streams: 1,
+        ..settings()
+    });
+    for name in ["a", "b", "c"] {
+        drop(encoder(&registry, name, 1));
+    }
+    registry.sweep(Instant::now());
+    assert!(registry.streams().is_empty());
+
+    let mut with_message = encoder(&registry, "d", 1);
+    send(&mut with_message, [keyframe(0, 0)]);
+    drop(with_message);
+    registry.sweep(Instant::now());
+    assert_eq!(registry.streams().len(), 1, "viewers can wait for it");
+}
