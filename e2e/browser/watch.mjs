@@ -1,4 +1,4 @@
-// Opens the player page in Debian's Chromium, does what a viewer does, and prints what there was to be seen, as JSON.
+// Opens the player page in Debian's Chromium, plays a stream, and prints what the page showed, as JSON.
 //   usage: node watch.mjs CHROMIUM URL SCREENSHOT [CLICK]      CLICK is the path of the stream to click: /live/livestream.flv
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -31,15 +31,15 @@ try {
     seen.listed = await page.locator("#streams button").evaluateAll((all) => all.map(({ dataset }) => dataset.path));
     await button.click();
   }
-  // The picture moves: the same spot of the video, drawn twice, differs; and time goes on.
+  // The video moves when its pixels, drawn twice, differ and its time goes on.
   const look = () => page.evaluate(() => {
     const video = document.getElementById("video");
     const canvas = document.createElement("canvas");
     canvas.width = 160;
     canvas.height = 90;
-    const paper = canvas.getContext("2d");
-    paper.drawImage(video, 0, 0, 160, 90);
-    const pixels = paper.getImageData(0, 0, 160, 90).data;
+    const context2d = canvas.getContext("2d");
+    context2d.drawImage(video, 0, 0, 160, 90);
+    const pixels = context2d.getImageData(0, 0, 160, 90).data;
     let hash = 0;
     let bright = 0;
     for (let i = 0; i < pixels.length; i += 1) {

@@ -1,54 +1,63 @@
 //! The Kubernetes cluster under test.
 //!
-//! [`Cluster`] is what all scenarios share: the API, the machines, the operator's release. A [`Stage`] is one scenario's own
-//! namespace with everything that it does there. [`runner`] runs scenarios: those that disturb nobody beside one another,
-//! those that do alone.
+//! [`Cluster`] is what all scenarios share: the API, the nodes, the operator's release. A [`Namespace`] is one scenario's own, with
+//! everything that the scenario does there.
 
-mod audience;
 mod audit;
-mod breakage;
-mod command;
 mod diagnosis;
+mod faults;
+mod livecluster;
+mod namespace;
 mod reach;
 mod release;
-mod runner;
-mod scenario;
-mod stage;
-mod wait;
 
-use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::Context;
-use k8s_openapi::api::core::v1::Node;
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-pub use audit::{ObjectRef, Request, ResponseStatus, User};
-pub use command::{Finished, beginning, command};
-pub use reach::Reach;
-pub use release::{Release, SYSTEM_NAMESPACE};
-pub use runner::{Options, run};
-pub use scenario::{Scenario, Steps};
-pub use stage::{Stage, conditions, describe, is_ready};
-pub use wait::{eventually, holds};
+use crate::process;
+use crate::wait::eventually;
 
-/// What all scenarios share.
+pub use audit::Request;
+pub(crate) use diagnosis::diagnose;
+pub use faults::container;
+pub use livecluster::{condition, conditions, describe};
+pub use namespace::{Namespace, is_ready};
+pub use reach::Reach;
+pub use release::{Release, set};
+
+/// Which cluster, and the images under test.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Target {
+    /// The kind cluster's name, if this is one that may be broken.
+    #[arg(long, env = "LIVECLUSTER_KIND")]
+    pub kind: Option<String>,
+    /// The operator's image; the chart's when absent.
+    #[arg(long, env = "LIVECLUSTER_OPERATOR_IMAGE")]
+    operator_image: Option<String>,
+    /// The media node's image; the chart's when absent.
+    #[arg(long, env = "LIVECLUSTER_MEDIA_NODE_IMAGE")]
+    media_node_image: Option<String>,
+}
+
+/// What all scenarios on a cluster share.
 pub struct Cluster {
     /// The API, as the user of KUBECONFIG.
     pub client: Client,
-    /// The machines.
-    pub machines: Vec<Machine>,
+    /// The cluster's nodes.
+    pub nodes: Vec<ClusterNode>,
     /// The kind cluster's name, if this is one that may be broken.
     pub kind: Option<String>,
     /// The operator's Helm release.
     pub release: Release,
-    /// Where the story of a failure goes.
-    pub out: PathBuf,
 }
 
-/// A machine of the cluster.
+/// A node of the cluster.
 #[derive(Clone, Debug)]
-pub struct Machine {
+pub struct ClusterNode {
     /// Its name, which is also that of its container if this is a kind cluster.
     pub name: String,
     /// An address that this host reaches.
@@ -58,63 +67,68 @@ pub struct Machine {
 }
 
 impl Cluster {
-    async fn connect(options: &Options) -> anyhow::Result<Self> {
-        let client = Client::try_default()
-            .await
-            .context("no Kubernetes cluster; KUBECONFIG names one")?;
-        let nodes = Api::<Node>::all(client.clone())
-            .list(&ListParams::default())
-            .await
-            .context("cannot list the cluster's nodes")?;
-        let machines: Vec<Machine> = nodes.items.iter().filter_map(machine).collect();
-        anyhow::ensure!(!machines.is_empty(), "the cluster has no nodes");
-        Ok(Self {
+    /// Connects to the cluster of KUBECONFIG, and installs the operator there.
+    pub(crate) async fn prepare(target: &Target) -> Result<Self> {
+        let client = Client::try_default().await;
+        let client = client.context("no Kubernetes cluster; KUBECONFIG names one")?;
+        let (api, every) = (Api::<Node>::all(client.clone()), ListParams::default());
+        let nodes = api.list(&every).await.context("list the cluster's nodes")?;
+        let nodes: Vec<ClusterNode> = nodes.items.iter().filter_map(cluster_node).collect();
+        ensure!(!nodes.is_empty(), "the cluster has no nodes");
+        let cluster = Self {
             client,
-            machines,
-            kind: options.kind.clone(),
-            release: Release::of(options),
-            out: options.out.clone(),
+            nodes,
+            kind: target.kind.clone(),
+            release: Release::of(target),
+        };
+        cluster.release.install(&[]).await?;
+        // The API server accepts the definition a moment before it serves the resource.
+        let limit = Duration::from_secs(60);
+        let list = || process::run("kubectl get lc -A");
+        eventually("kubectl lists LiveClusters", limit, list).await?;
+        Ok(cluster)
+    }
+
+    /// The node through which scenarios reach Services: the one that no scenario breaks.
+    pub fn front(&self) -> &ClusterNode {
+        let control_plane = self.nodes.iter().find(|node| node.control_plane);
+        control_plane.unwrap_or(&self.nodes[0])
+    }
+
+    /// The nodes that run Pods and may be broken.
+    pub fn workers(&self) -> impl DoubleEndedIterator<Item = &ClusterNode> {
+        self.nodes.iter().filter(|node| !node.control_plane)
+    }
+
+    /// Waits until no namespace of any scenario is left.
+    pub(crate) async fn namespaces_are_gone(&self) -> Result<()> {
+        let api: Api<NamespaceObject> = Api::all(self.client.clone());
+        let own = ListParams::default().labels(namespace::LABEL);
+        let limit = Duration::from_secs(400);
+        eventually("no namespace of a scenario", limit, || async {
+            let left = api.list(&own).await?.items;
+            let names: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
+            ensure!(names.is_empty(), "{names:?} are left");
+            Ok(())
         })
-    }
-
-    /// The machine through which scenarios reach Services: the one that no scenario takes away.
-    pub fn front(&self) -> &Machine {
-        self.machines
-            .iter()
-            .find(|machine| machine.control_plane)
-            .unwrap_or(&self.machines[0])
-    }
-
-    /// The machines that run pods and may be taken away.
-    pub fn workers(&self) -> impl Iterator<Item = &Machine> {
-        self.machines
-            .iter()
-            .filter(|machine| !machine.control_plane)
-    }
-
-    /// The container of a machine, for scenarios that break it.
-    ///
-    /// # Errors
-    /// When the cluster is not one of kind.
-    pub fn container(&self, machine: &str) -> anyhow::Result<String> {
-        anyhow::ensure!(
-            self.kind.is_some(),
-            "this scenario breaks machines, so it needs a kind cluster"
-        );
-        Ok(machine.to_owned())
+        .await
     }
 }
 
-fn machine(node: &Node) -> Option<Machine> {
+fn cluster_node(node: &Node) -> Option<ClusterNode> {
     let addresses = node.status.as_ref()?.addresses.as_ref()?;
     let address = ["ExternalIP", "InternalIP"]
         .iter()
         .find_map(|kind| addresses.iter().find(|address| address.type_ == *kind))?;
-    Some(Machine {
+    let control_plane = "node-role.kubernetes.io/control-plane";
+    Some(ClusterNode {
         name: node.name_any(),
         address: address.address.clone(),
-        control_plane: node
-            .labels()
-            .contains_key("node-role.kubernetes.io/control-plane"),
+        control_plane: node.labels().contains_key(control_plane),
     })
+}
+
+/// The name of the node that a Pod runs on.
+pub fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
 }

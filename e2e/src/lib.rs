@@ -1,13 +1,18 @@
-//! Proof of LiveCluster from outside: real clusters, real encoders and players.
+//! Proof of LiveCluster from outside: real encoders and players, and real clusters. `e2e/run` is the command.
 //!
-//! [`cluster`] is the Kubernetes cluster under test and what a scenario does with it, [`live`] an encoder and viewers that
-//! number every message, [`interop`] holds real encoders, players and a browser against `livecluster local`, [`media`] what they
-//! need, `scenarios` holds one file for each thing to prove, named by it. `e2e/run` is the command that
-//! brings the cluster and calls this crate.
+//! A [`scenario`] proves one thing and is one file, named by it: [`interop`] holds those with real programs against
+//! `livecluster local`, [`kubernetes`] those on a cluster. The [`runner`] runs them. They share [`media`] (encoders, viewers and the
+//! judge of what was received), [`instances`] (of `livecluster local`) and [`cluster`] (the Kubernetes cluster).
 
 pub mod cluster;
+pub mod instances;
 pub mod interop;
-pub mod live;
+pub mod kubernetes;
 pub mod media;
-mod retry;
-pub(crate) mod scenarios;
+pub mod process;
+pub mod runner;
+pub mod scenario;
+pub mod stage;
+pub mod wait;
+
+pub use runner::{Options, run};

@@ -1,32 +1,20 @@
-//! The command line of the proofs; `e2e/run` calls it.
+//! The command line of the scenarios; `e2e/run` calls it.
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
 /// Proves LiveCluster from outside.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Runs scenarios on the Kubernetes cluster that KUBECONFIG names.
-    Cluster(e2e::cluster::Options),
-    /// Runs real encoders, players and a browser against the nodes of `livecluster local`.
-    Interop(e2e::interop::Arguments),
+    #[command(flatten)]
+    options: e2e::Options,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Cluster(options) => e2e::cluster::run(options).await,
-        Command::Interop(arguments) => e2e::interop::run(arguments).await,
-    };
-    match result {
+    match e2e::run(Arguments::parse().options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -1,9 +1,19 @@
-//! Encoders and viewers, real ones and our own, and what they sent and received.
+//! Encoders and viewers, real ones and our own, and the judge of what they sent and received.
+//!
+//! An [`Encoder`] sends frames that are all different, a [`Viewer`] keeps a [`Recording`] of what it receives, and [`judge`]
+//! compares the two. [`ffmpeg`] does the same with real codecs, out of a [`Clip`].
 
-pub mod clip;
-pub mod comparison;
+mod clip;
+mod encoder;
 pub mod ffmpeg;
-pub mod process;
-pub mod recording;
-pub mod rtmp;
-pub mod viewer;
+mod frames;
+pub mod judge;
+mod recording;
+mod rtmp;
+mod viewer;
+
+pub use clip::{Clip, Ffmpegs};
+pub use encoder::Encoder;
+pub use judge::Start;
+pub use recording::{Packet, Recording};
+pub use viewer::{Seen, Viewer};

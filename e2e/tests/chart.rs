@@ -1,7 +1,7 @@
 //! The chart agrees with the rest of the repository.
 
 #[test]
-fn the_chart_carries_the_definition_that_is_in_crds() {
+fn chart_carries_the_definition_of_crds() {
     assert!(
         read("charts/livecluster/files/crd.yaml") == read("crds/livecluster.yaml"),
         "stale: cp crds/livecluster.yaml charts/livecluster/files/crd.yaml"
@@ -9,28 +9,24 @@ fn the_chart_carries_the_definition_that_is_in_crds() {
 }
 
 #[test]
-fn the_chart_is_of_the_version_of_the_workspace() {
+fn chart_has_the_version_of_the_workspace() {
     let version = env!("CARGO_PKG_VERSION");
     let chart = read("charts/livecluster/Chart.yaml");
-    for line in [
-        format!("version: {version}"),
-        format!("appVersion: {version}"),
-    ] {
-        assert!(
-            chart.lines().any(|found| found == line),
-            "Chart.yaml has no line `{line}`"
-        );
+    for name in ["version", "appVersion"] {
+        let line = format!("{name}: {version}");
+        let found = chart.lines().any(|found| found == line);
+        assert!(found, "Chart.yaml has no line `{line}`");
     }
 }
 
 #[test]
 fn no_rule_of_the_chart_has_a_wildcard() {
     let rules = read("charts/livecluster/templates/rbac.yaml");
-    let wild = rules
+    let wildcard = rules
         .lines()
         .filter(|line| !line.trim_start().starts_with(['#', '{']))
         .find(|line| line.contains('*'));
-    assert_eq!(wild, None);
+    assert_eq!(wildcard, None);
 }
 
 fn read(path: &str) -> String {

@@ -6,10 +6,13 @@
 mod auth;
 #[cfg(test)]
 mod cluster_takeover;
+mod crowd;
 mod drain;
 mod hostile;
+mod hostile_bytes;
 mod http;
 mod internal;
+mod large_frames;
 mod late_join;
 mod limits;
 mod log;
@@ -21,7 +24,10 @@ mod publisher_restart;
 mod relay;
 mod restart;
 mod slow_viewer;
+mod slow_viewer_on_edge;
 #[cfg(test)]
 mod support;
 mod takeover;
+mod takeover_rounds;
+mod timestamps;
 mod websocket;

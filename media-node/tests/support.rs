@@ -1,5 +1,6 @@
 //! Support of the socket tests: media nodes on free ports, an encoder, viewers, and numbered messages.
 
+mod audience;
 mod cluster;
 mod flv;
 mod http;
@@ -10,6 +11,10 @@ mod rtmp;
 
 use std::time::Duration;
 
+pub(crate) use audience::{
+    Clip, Protocol, Received, Start, assert_complete, cluster, ended, finish, frames, publish,
+    wait_everywhere, watch, watch_at, watch_everywhere,
+};
 pub(crate) use cluster::{edge, origins};
 pub(crate) use flv::FlvViewer;
 pub(crate) use http::{RawConnection, Response, request};

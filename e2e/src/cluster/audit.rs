@@ -1,6 +1,10 @@
-//! What the operator asked of the API server, from the API server's own audit log.
+//! What the operator asked of the API server, from the API server's audit log.
 
-use anyhow::Context;
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::Deserialize;
 
 use super::Cluster;
@@ -14,26 +18,23 @@ pub struct Request {
     /// The path and its parameters.
     #[serde(rename = "requestURI")]
     pub uri: String,
-    /// Who asked.
-    pub user: User,
-    /// What for.
+    user: User,
+    /// The object of the request.
     #[serde(default)]
     pub object_ref: ObjectRef,
-    /// What was answered.
     #[serde(default)]
-    pub response_status: ResponseStatus,
-    /// When it came.
-    pub request_received_timestamp: k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime,
+    response_status: ResponseStatus,
+    request_received_timestamp: MicroTime,
 }
 
-/// Who asked.
 #[derive(Clone, Debug, Deserialize)]
-pub struct User {
-    /// `system:serviceaccount:NAMESPACE:NAME`.
-    pub username: String,
+struct User {
+    username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
 }
 
-/// What a request is about.
+/// The object of a request.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ObjectRef {
@@ -45,43 +46,48 @@ pub struct ObjectRef {
     pub name: String,
 }
 
-/// What was answered.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ResponseStatus {
-    /// The HTTP status.
-    pub code: u16,
+struct ResponseStatus {
+    code: u16,
 }
 
 impl Request {
-    /// Whether it may change something.
+    /// Whether it may change something. An access review is created, but asks only what is permitted.
     pub fn writes(&self) -> bool {
-        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+        let reads = matches!(self.verb.as_str(), "get" | "list" | "watch");
+        !reads && self.object_ref.resource != "selfsubjectaccessreviews"
+    }
+
+    /// The HTTP status of the response.
+    pub fn status(&self) -> u16 {
+        self.response_status.code
+    }
+
+    /// When the API server received it.
+    pub fn at(&self) -> Timestamp {
+        self.request_received_timestamp.0
+    }
+
+    /// The Pod that sent it, which its token names.
+    pub fn pod(&self) -> Option<&str> {
+        let names = self.user.extra.get("authentication.kubernetes.io/pod-name");
+        names?.first().map(String::as_str)
     }
 }
 
 impl Cluster {
-    /// Everything that the operator asked for so far.
-    ///
-    /// # Errors
-    /// When there is no audit log: the cluster is not the one that `e2e/run` makes.
-    pub async fn requests(&self) -> anyhow::Result<Vec<Request>> {
-        let log = self
-            .on(
-                &self.front().name,
-                &["cat", "/var/log/kubernetes/audit.log"],
-            )
-            .await
-            .context("the API server's audit log")?;
-        let account = format!(
-            "system:serviceaccount:{}:{}",
-            self.release.namespace,
-            self.release.deployment()
-        );
+    /// Returns every request of the operator since a time. Only the cluster that `e2e/run` creates has an audit log.
+    pub async fn requests(&self, since: Timestamp) -> Result<Vec<Request>> {
+        let cat = "cat /var/log/kubernetes/audit.log";
+        let log = self.on(&self.front().name, cat).await;
+        let log = log.context("the API server's audit log")?;
+        let (namespace, name) = (&self.release.namespace, self.release.deployment());
+        let account = format!("system:serviceaccount:{namespace}:{name}");
         let mut requests = Vec::new();
         for line in log.lines().filter(|line| line.contains(&account)) {
             let request: Request = serde_json::from_str(line).with_context(|| line.to_owned())?;
-            if request.user.username == account {
+            if request.user.username == account && request.at() > since {
                 requests.push(request);
             }
         }

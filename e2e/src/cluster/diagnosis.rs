@@ -1,136 +1,110 @@
-//! What is needed to understand a failure, in one folder: the LiveClusters, all objects around them, events, logs of now and
-//! of the containers before, the operator's log.
+//! What is needed to understand a failure, in the scenario's folder: the LiveClusters, all objects around them, events, logs of
+//! the containers and of those before them, the operator's log.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::{Stage, command};
+use anyhow::Result;
 
-/// Collects it all, and returns the folder and the few lines that tell most.
-pub(super) async fn diagnose(
-    stage: &Stage,
+use super::Namespace;
+use crate::process;
+
+/// Objects that are printed.
+const OBJECTS: &str = "liveclusters,deployments,replicasets,pods,services,endpointslices,configmaps,poddisruptionbudgets,\
+                       networkpolicies,horizontalpodautoscalers,serviceaccounts,leases";
+
+/// Collects all of it. Returns the lines that tell most.
+pub(crate) async fn diagnose(
+    namespace: &Namespace,
     error: &anyhow::Error,
     since: Duration,
-) -> (PathBuf, String) {
-    let folder = stage.cluster.out.join(stage.scenario);
-    let mut tail = String::new();
-    if let Err(unwritable) = tokio::fs::create_dir_all(&folder).await {
-        return (folder, format!("cannot write the folder: {unwritable}"));
-    }
-    keep(&folder, "error.txt", &format!("{error:#}\n")).await;
-
-    let namespace = stage.namespace.as_str();
-    let release = &stage.cluster.release;
-    let since = format!("--since={}s", since.as_secs() + 5);
-    let operator = format!("deployment/{}", release.deployment());
-    let objects = "liveclusters,deployments,replicasets,pods,services,endpointslices,configmaps,poddisruptionbudgets,\
-                   networkpolicies,horizontalpodautoscalers,serviceaccounts,leases";
-    // What, where and how to get it, and how many of its last lines tell most.
-    let system = release.namespace.as_str();
+) -> String {
+    let folder = namespace.stage.folder();
+    write(folder, "error.txt", &format!("{error:#}\n")).await;
+    let (own, release) = (namespace.name.as_str(), &namespace.cluster.release);
+    let (system, operator) = (release.namespace.as_str(), release.deployment());
+    let since = since.as_secs() + 5;
+    // The file, the namespace, how to get it, and how many of its last lines tell most.
+    #[rustfmt::skip]
     let collected = [
-        ("state.txt", namespace, "get lc,deployments,pods", 16),
-        (
-            "objects.txt",
-            namespace,
-            &format!("get {objects} -o wide"),
-            0,
-        ),
-        (
-            "objects.yaml",
-            namespace,
-            &format!("get {objects} -o yaml"),
-            0,
-        ),
-        ("pods.txt", namespace, "describe pods", 0),
-        (
-            "events.txt",
-            namespace,
-            "get events --sort-by=.metadata.creationTimestamp",
-            12,
-        ),
-        ("nodes.txt", namespace, "describe nodes", 0),
+        ("state.txt", own, "get lc,deployments,pods", 16),
+        ("objects.txt", own, &format!("get {OBJECTS} -o wide"), 0),
+        ("objects.yaml", own, &format!("get {OBJECTS} -o yaml"), 0),
+        ("pods.txt", own, "describe pods", 0),
+        ("events.txt", own, "get events --sort-by=.metadata.creationTimestamp", 12),
+        ("nodes.txt", own, "describe nodes", 0),
         ("operators.txt", system, "get pods,deployments,leases", 8),
-        (
-            "operator.log",
-            system,
-            &format!("logs {operator} --all-pods --prefix {since}"),
-            6,
-        ),
+        ("operator.log", system, &format!("logs deployment/{operator} --all-pods --prefix --since={since}s"), 6),
     ];
-    for (file, place, command, lines) in collected {
-        let arguments: Vec<&str> = ["-n", place]
-            .into_iter()
-            .chain(command.split(' '))
-            .collect();
-        let text = kubectl(&arguments).await;
-        keep(&folder, file, &text).await;
+    let mut tail = String::new();
+    for (file, place, line, lines) in collected {
+        let text = kubectl(&format!("-n {place} {line}")).await;
+        write(folder, file, &text).await;
         if lines > 0 {
             let _infallible = write!(tail, "--- {file}\n{}\n", last(&text, lines));
         }
     }
-    logs(&folder, namespace).await;
-    if let Some(kind) = &stage.cluster.kind
-        && let Err(error) = machines(&folder.join("machines"), kind, namespace).await
+    logs(folder, own).await;
+    if let Some(kind) = &namespace.cluster.kind
+        && let Err(error) = nodes(&folder.join("nodes"), kind, own).await
     {
-        keep(&folder, "machines.txt", &format!("{error:#}\n")).await;
+        write(folder, "nodes-error.txt", &format!("{error:#}\n")).await;
     }
-    (folder, tail)
+    tail
 }
 
-/// The machines' own logs. Of the API server's audit log, which holds all that any scenario did, only what names this one's
-/// namespace; of the journals not the binary files, which have 8 MB each and say what `journal.log` says.
-async fn machines(into: &Path, kind: &str, namespace: &str) -> anyhow::Result<()> {
-    let path = into.to_string_lossy();
-    let line = ["kind", "export", "logs", &path, "--name", kind];
-    let exported = command(&line, "").await?;
-    let mut machines = tokio::fs::read_dir(into).await?;
-    while let Some(machine) = machines.next_entry().await? {
-        let _absent = tokio::fs::remove_dir_all(machine.path().join("journal")).await;
-        let audit = machine.path().join("kubernetes/audit.log");
+/// Collects the nodes' own logs. Of the API server's audit log, which holds what all scenarios did, only what names this namespace;
+/// of the journals not the binary files, which have 8 MB each and hold what `journal.log` holds.
+async fn nodes(into: &Path, kind: &str, namespace: &str) -> Result<()> {
+    let into_path = into.display();
+    let exported = process::run(&format!("kind export logs {into_path} --name {kind}")).await;
+    let mut nodes = tokio::fs::read_dir(into).await?;
+    while let Some(node) = nodes.next_entry().await? {
+        let _absent = tokio::fs::remove_dir_all(node.path().join("journal")).await;
+        let audit = node.path().join("kubernetes/audit.log");
         if let Ok(whole) = tokio::fs::read_to_string(&audit).await {
             let own = whole.lines().filter(|line| line.contains(namespace));
             let own: String = own.flat_map(|line| [line, "\n"]).collect();
             tokio::fs::write(&audit, own).await?;
         }
     }
-    exported.success().map(drop)
+    exported.map(drop)
 }
 
+/// Collects the logs of all containers, and of those before them.
 async fn logs(folder: &Path, namespace: &str) {
-    let names = kubectl(&["-n", namespace, "get", "pods", "-o", "name"]).await;
+    let names = kubectl(&format!("-n {namespace} get pods -o name")).await;
     for pod in names.lines().filter(|line| line.starts_with("pod/")) {
         let file = pod.replace('/', "-");
-        for (suffix, option) in [("log", "--previous=false"), ("before.log", "--previous")] {
-            let text = kubectl(&["-n", namespace, "logs", pod, "--all-containers", option]).await;
+        for (suffix, previous) in [("log", false), ("before.log", true)] {
+            let line = format!("-n {namespace} logs {pod} --all-containers --previous={previous}");
+            let text = kubectl(&line).await;
             if !text.contains("previous terminated container") {
-                keep(folder, &format!("{file}.{suffix}"), &text).await;
+                write(folder, &format!("{file}.{suffix}"), &text).await;
             }
         }
     }
 }
 
-async fn kubectl(arguments: &[&str]) -> String {
-    let mut line = vec!["kubectl", "--request-timeout=10s"];
-    line.extend(arguments);
-    match command(&line, "").await {
+async fn kubectl(line: &str) -> String {
+    let mut command = process::command(&format!("kubectl --request-timeout=10s {line}"));
+    match process::finish(&mut command, "").await {
         Ok(finished) => format!("{}{}", finished.stdout, finished.stderr),
         Err(error) => format!("{error:#}\n"),
     }
 }
 
-async fn keep(folder: &Path, file: &str, text: &str) {
+async fn write(folder: &Path, file: &str, text: &str) {
     if let Err(error) = tokio::fs::write(folder.join(file), text).await {
         eprintln!("cannot write {file}: {error}");
     }
 }
 
+/// The last lines of a text, each shortened: the file has them whole.
 fn last(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
-    let short = |line: &&str| line.chars().take(LINE).collect::<String>();
+    let short = |line: &&str| line.chars().take(240).collect::<String>();
     let last = all.iter().skip(all.len().saturating_sub(lines)).map(short);
     last.collect::<Vec<_>>().join("\n")
 }
-
-/// What of a line is shown; the file has it whole.
-const LINE: usize = 240;

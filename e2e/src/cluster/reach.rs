@@ -1,20 +1,21 @@
-//! How this host reaches nodes that are inside the cluster: a NodePort Service of the scenario's own, on the front machine.
+//! How this host reaches Pods: a NodePort Service of the scenario's own, on the front node.
 //!
-//! It works for any LiveCluster, whatever the type of its own Services, and for a single pod as well as for a role.
+//! It works for any LiveCluster, whatever the type of its own Services, and for a single Pod as well as for a role.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context;
-use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::api::{ObjectMeta, PostParams};
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
+use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::{Stage, eventually};
+use super::Namespace;
+use crate::wait::eventually;
 
-/// Where a role or a pod is reached from this host.
+/// Where a role or a Pod is reached from this host.
 #[derive(Clone, Debug)]
 pub struct Reach {
     /// `ADDRESS:PORT` of RTMP.
@@ -30,78 +31,93 @@ impl Reach {
     }
 
     /// The HTTP-FLV URL of a stream.
-    pub fn flv(&self, stream: &str) -> String {
+    pub fn http(&self, stream: &str) -> String {
         format!("http://{}/{stream}.flv", self.http)
     }
 }
 
-pub(super) async fn expose(
-    stage: &Stage,
-    name: &str,
-    selector: BTreeMap<String, String>,
-) -> anyhow::Result<Reach> {
-    let service = Service {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            ..ObjectMeta::default()
-        },
-        spec: Some(ServiceSpec {
-            type_: Some("NodePort".to_owned()),
-            selector: Some(selector),
-            ports: Some(vec![port("rtmp", 1935), port("http", 8080)]),
-            ..ServiceSpec::default()
-        }),
-        ..Service::default()
-    };
-    let services: Api<Service> = stage.api();
-    let service = match services.create(&PostParams::default(), &service).await {
-        Err(kube::Error::Api(status)) if status.is_already_exists() => services.get(name).await?,
-        created => created.with_context(|| format!("cannot expose {name}"))?,
-    };
-    let reach = of_service(stage, &service)?;
-    known(&reach).await?;
-    Ok(reach)
-}
+impl Namespace {
+    /// Makes a role of a LiveCluster reachable from this host, all of its Pods behind one address.
+    pub async fn reach_role(&self, cluster: &str, role: &str) -> Result<Reach> {
+        let name = format!("reach-{cluster}-{role}");
+        self.expose(&name, labels(cluster, role)).await
+    }
 
-/// Waits until the machines know the node ports: until then they refuse every connection.
-async fn known(reach: &Reach) -> anyhow::Result<()> {
-    for address in [&reach.rtmp, &reach.http] {
-        let expected = format!("{address} takes connections");
-        eventually(&expected, PATIENCE, || async {
-            TcpStream::connect(address).await?;
-            Ok(())
+    /// Makes one Pod reachable from this host.
+    pub async fn reach_pod(&self, pod: &Pod) -> Result<Reach> {
+        let name = pod.name_any();
+        let label = Patch::Merge(json!({"metadata": {"labels": {REACHED: name}}}));
+        let parameters = PatchParams::default();
+        self.api::<Pod>().patch(&name, &parameters, &label).await?;
+        let selector = BTreeMap::from([(REACHED.to_owned(), name.clone())]);
+        self.expose(&format!("pod-{name}"), selector).await
+    }
+
+    /// Makes each Pod of a LiveCluster's role reachable from this host, in the order of [`Namespace::pods`].
+    pub async fn reach_pods(&self, cluster: &str, role: &str) -> Result<Vec<Reach>> {
+        let mut reached = Vec::new();
+        for pod in self.pods(cluster, role).await? {
+            reached.push(self.reach_pod(&pod).await?);
+        }
+        Ok(reached)
+    }
+
+    /// Returns where a Service with node ports is reached from this host.
+    pub async fn reach_service(&self, name: &str) -> Result<Reach> {
+        self.node_ports(&self.get(name).await?)
+    }
+
+    async fn expose(&self, name: &str, selector: BTreeMap<String, String>) -> Result<Reach> {
+        let service: Service = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "spec": {
+                "type": "NodePort",
+                "selector": selector,
+                "ports": [{"name": "rtmp", "port": 1935}, {"name": "http", "port": 8080}],
+            },
+        }))?;
+        let services: Api<Service> = self.api();
+        let service = match services.create(&PostParams::default(), &service).await {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => self.get(name).await?,
+            created => created.with_context(|| format!("expose {name}"))?,
+        };
+        let reach = self.node_ports(&service)?;
+        // Until the nodes have programmed the new Service, they refuse every connection.
+        for address in [&reach.rtmp, &reach.http] {
+            let expected = format!("{address} accepts connections");
+            let connect = || async { Ok(TcpStream::connect(address).await?) };
+            eventually(&expected, Duration::from_secs(30), connect).await?;
+        }
+        Ok(reach)
+    }
+
+    fn node_ports(&self, service: &Service) -> Result<Reach> {
+        let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref());
+        let address = |name: &str| {
+            let mut ports = ports.unwrap_or_default().iter();
+            let port = ports.find(|port| port.name.as_deref() == Some(name));
+            let port = port.and_then(|port| port.node_port);
+            let service = service.name_any();
+            let port = port.with_context(|| format!("Service {service} has no node port {name}"));
+            anyhow::Ok(format!("{}:{}", self.cluster.front().address, port?))
+        };
+        Ok(Reach {
+            rtmp: address("rtmp")?,
+            http: address("http")?,
         })
-        .await?;
-    }
-    Ok(())
-}
-
-/// Where a Service of type NodePort or LoadBalancer is reached.
-pub(super) fn of_service(stage: &Stage, service: &Service) -> anyhow::Result<Reach> {
-    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref());
-    let address = |name: &str| {
-        let port = ports
-            .unwrap_or_default()
-            .iter()
-            .find(|port| port.name.as_deref() == Some(name))
-            .and_then(|port| port.node_port)
-            .with_context(|| format!("Service {} has no node port {name}", service.name_any()))?;
-        anyhow::Ok(format!("{}:{port}", stage.cluster.front().address))
-    };
-    Ok(Reach {
-        rtmp: address("rtmp")?,
-        http: address("http")?,
-    })
-}
-
-fn port(name: &str, port: i32) -> ServicePort {
-    ServicePort {
-        name: Some(name.to_owned()),
-        port,
-        target_port: Some(IntOrString::Int(port)),
-        ..ServicePort::default()
     }
 }
 
-/// For the machines to hear of a new Service.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The labels of a role's Pods.
+pub(super) fn labels(cluster: &str, role: &str) -> BTreeMap<String, String> {
+    [
+        ("name", "media-node"),
+        ("instance", cluster),
+        ("component", role),
+    ]
+    .map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()))
+    .into()
+}
+
+/// The label by which a scenario's Service selects one Pod.
+const REACHED: &str = "e2e.livecluster.dev/pod";

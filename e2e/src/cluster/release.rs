@@ -1,11 +1,9 @@
 //! The operator's Helm release.
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 
-use super::{Options, command};
-
-/// The namespace of the operator.
-pub const SYSTEM_NAMESPACE: &str = "livecluster-system";
+use super::Target;
+use crate::process;
 
 /// How the operator is installed.
 #[derive(Clone, Debug)]
@@ -21,11 +19,11 @@ pub struct Release {
 }
 
 impl Release {
-    pub(super) fn of(options: &Options) -> Self {
+    pub(super) fn of(target: &Target) -> Self {
         let mut values = Vec::new();
         for (prefix, image) in [
-            ("image", &options.operator_image),
-            ("mediaNode.image", &options.media_node_image),
+            ("image", &target.operator_image),
+            ("mediaNode.image", &target.media_node_image),
         ] {
             if let Some((repository, tag)) = image.as_deref().and_then(|name| name.rsplit_once(':'))
             {
@@ -36,46 +34,36 @@ impl Release {
         Self {
             name: "livecluster".to_owned(),
             chart: "charts/livecluster".to_owned(),
-            namespace: SYSTEM_NAMESPACE.to_owned(),
+            namespace: "livecluster-system".to_owned(),
             values,
         }
     }
 
-    /// The name of the operator's Deployment.
+    /// The name of the operator's Deployment, Lease and ServiceAccount.
     pub fn deployment(&self) -> String {
         format!("{}-operator", self.name)
     }
 
-    /// `helm upgrade --install` with further values, waiting until the operator is ready; what Helm said.
-    ///
-    /// # Errors
-    /// When Helm fails.
-    pub async fn install(&self, further: &[&str]) -> anyhow::Result<String> {
-        let mut line = vec!["helm", "upgrade", "--install", &self.name, &self.chart];
-        line.extend(["--namespace", &self.namespace, "--create-namespace"]);
-        line.extend(["--wait", "--timeout", "180s"]);
-        for value in self
-            .values
-            .iter()
-            .map(String::as_str)
-            .chain(further.iter().copied())
-        {
-            line.extend(["--set", value]);
-        }
-        command(&line, "")
-            .await?
-            .success()
-            .context("helm upgrade --install")
+    /// Runs `helm upgrade --install` with the images and further values, and waits until the operator is ready. Returns Helm's
+    /// output.
+    pub async fn install(&self, further: &[&str]) -> Result<String> {
+        let (name, chart) = (&self.name, &self.chart);
+        let values = self.values.iter().map(String::as_str);
+        let values = set(values.chain(further.iter().copied()));
+        self.helm(&format!(
+            "upgrade --install {name} {chart} --create-namespace --wait --timeout 180s {values}"
+        ))
+        .await
     }
 
-    /// Any other Helm command on this release: `helm ARGUMENTS -n NAMESPACE`.
-    ///
-    /// # Errors
-    /// When Helm fails.
-    pub async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut line = vec!["helm"];
-        line.extend(arguments);
-        line.extend(["--namespace", &self.namespace]);
-        command(&line, "").await?.success()
+    /// Runs Helm in the release's namespace. Returns its output.
+    pub async fn helm(&self, line: &str) -> Result<String> {
+        let line = format!("helm --namespace {} {line}", self.namespace);
+        process::run(&line).await.context("helm")
     }
+}
+
+/// The options that set these values.
+pub fn set<'a>(values: impl Iterator<Item = &'a str>) -> String {
+    values.map(|value| format!("--set {value} ")).collect()
 }

@@ -1,60 +1,52 @@
-//! Viewers of one stream on every node, by RTMP and by HTTP-FLV at the same time.
+//! Viewers of one stream on every instance, by RTMP and by HTTP-FLV at the same time.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use tokio::time::Instant;
 
-use super::nodes::Nodes;
-use crate::media::comparison::{From, compare_within};
-use crate::media::recording::Recording;
-use crate::media::viewer::{Seen, Viewer};
+use crate::instances::Instances;
+use crate::media::judge::assert_complete_within;
+use crate::media::{Recording, Seen, Start, Viewer};
 
-/// One viewer on each node by each protocol.
+/// One viewer on each instance by each protocol.
 #[derive(Debug)]
 pub(super) struct Audience {
-    viewers: Vec<(Viewer, From)>,
+    viewers: Vec<(Viewer, Start)>,
 }
 
-/// A node that is not published to has to find the stream first.
-const FOUND_WITHIN: u32 = 5_000;
-
-/// In this time a viewer's node has asked the origins.
-const ASKED: Duration = Duration::from_secs(1);
-
 impl Audience {
-    /// Viewers who are there before the encoder, which publishes to the node of this number.
-    pub(super) fn early(nodes: &Nodes, stream: &str, home: usize) -> Self {
-        Self::of(nodes, stream, |node| {
-            if node == home {
-                From::Start
-            } else {
-                From::Within(FOUND_WITHIN)
-            }
-        })
+    /// Starts viewers before the encoder, which publishes to the instance of this number.
+    pub(super) fn early(instances: &Instances, stream: &str, home: usize) -> Self {
+        // Any other instance has to find the stream first.
+        let start = |number| match number == home {
+            true => Start::Beginning,
+            false => Start::Within(5_000),
+        };
+        Self::start(instances, stream, start)
     }
 
-    /// Viewers who have asked every node for the stream long before the encoder comes: they get all of it, wherever it is
-    /// published and wherever they are.
-    pub(super) async fn waiting(nodes: &Nodes, stream: &str) -> Self {
-        let audience = Self::of(nodes, stream, |_| From::Start);
-        tokio::time::sleep(ASKED).await;
+    /// Starts viewers whose instances have all asked the origins before the encoder publishes: they receive all of it, wherever
+    /// it is published and wherever they are.
+    pub(super) async fn waiting(instances: &Instances, stream: &str) -> Self {
+        let audience = Self::start(instances, stream, |_| Start::Beginning);
+        tokio::time::sleep(Duration::from_secs(1)).await;
         audience
     }
 
-    /// Viewers who come when the stream is there.
-    pub(super) fn late(nodes: &Nodes, stream: &str) -> Self {
-        Self::of(nodes, stream, |_| From::Keyframe)
+    /// Starts viewers of a stream that is there.
+    pub(super) fn late(instances: &Instances, stream: &str) -> Self {
+        Self::start(instances, stream, |_| Start::Keyframe)
     }
 
-    fn of(nodes: &Nodes, stream: &str, from: impl Fn(usize) -> From) -> Self {
-        let numbered = || nodes.all.iter().enumerate();
-        let http =
-            numbered().map(|(number, node)| (Viewer::http(&node.http(stream)), from(number)));
-        let rtmp =
-            numbered().map(|(number, node)| (Viewer::rtmp(&node.rtmp(stream)), from(number)));
-        Self {
-            viewers: http.chain(rtmp).collect(),
+    fn start(instances: &Instances, stream: &str, start: impl Fn(usize) -> Start) -> Self {
+        let mut viewers = Vec::new();
+        for (number, instance) in instances.all.iter().enumerate() {
+            for url in [instance.http(stream), instance.rtmp(stream)] {
+                viewers.push((Viewer::start(&url), start(number)));
+            }
         }
+        Self { viewers }
     }
 
     /// How many they are.
@@ -62,62 +54,61 @@ impl Audience {
         self.viewers.len()
     }
 
-    /// Each of them.
-    pub(super) fn viewers(&mut self) -> impl Iterator<Item = &mut Viewer> {
-        self.viewers.iter_mut().map(|(viewer, _)| viewer)
+    /// What each of them has received.
+    pub(super) fn recordings(&self) -> impl Iterator<Item = (String, Recording)> {
+        let viewers = self.viewers.iter();
+        viewers.map(|(viewer, _)| (viewer.url().to_owned(), viewer.recording()))
     }
 
-    /// Waits until each of them has seen what is wanted.
+    /// Waits until what each of them has seen satisfies a condition.
     pub(super) async fn until(
         &mut self,
-        what: &str,
-        within: Duration,
-        wanted: impl Fn(&Seen) -> bool,
+        expected: &str,
+        limit: Duration,
+        condition: impl Fn(&Seen) -> bool,
     ) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + within;
-        for viewer in self.viewers() {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            viewer.until(what, left, &wanted).await?;
+        let deadline = Instant::now() + limit;
+        for (viewer, _) in &mut self.viewers {
+            let left = deadline.saturating_duration_since(Instant::now());
+            viewer.until(expected, left, &condition).await?;
         }
         Ok(())
     }
 
-    /// Fails when one of them was let go.
-    pub(super) fn is_connected(&self) -> Result<()> {
-        self.viewers
-            .iter()
-            .try_for_each(|(viewer, _)| viewer.is_connected())
+    /// Fails when one of them was disconnected.
+    pub(super) fn assert_connected(&self) -> Result<()> {
+        let mut viewers = self.viewers.iter();
+        viewers.try_for_each(|(viewer, _)| viewer.assert_connected())
     }
 
-    /// Fails unless all are told of the end in time, and have got what was sent; how many packets were compared.
-    pub(super) async fn got(&mut self, sent: &Recording, within: Duration) -> Result<usize> {
-        self.got_about(0, sent, within).await
+    /// Fails unless the stream ends for all of them in time, and they have received what was sent. Returns the number of packets
+    /// that were compared.
+    pub(super) async fn received(&mut self, sent: &Recording, limit: Duration) -> Result<usize> {
+        self.received_within(0, sent, limit).await
     }
 
-    /// As [`Self::got`], where time may be off by so many milliseconds.
-    pub(super) async fn got_about(
+    /// As [`Self::received`], with timestamps that may be off by so many milliseconds.
+    pub(super) async fn received_within(
         &mut self,
         tolerance: u32,
         sent: &Recording,
-        within: Duration,
+        limit: Duration,
     ) -> Result<usize> {
-        self.ended(within).await?;
+        self.ended(limit).await?;
         let mut packets = 0;
-        for (viewer, from) in &self.viewers {
-            let compared = compare_within(tolerance, sent, &viewer.recording(), *from);
-            packets += compared.with_context(|| viewer.name().to_owned())?;
+        for (viewer, start) in &self.viewers {
+            let compared = assert_complete_within(tolerance, sent, &viewer.recording(), *start);
+            packets += compared.with_context(|| viewer.url().to_owned())?;
         }
         Ok(packets)
     }
 
-    /// Waits until all are told of the end, each of them well.
-    pub(super) async fn ended(&mut self, within: Duration) -> Result<()> {
-        ensure!(!self.viewers.is_empty(), "nobody watches");
-        let deadline = tokio::time::Instant::now() + within;
-        for viewer in self.viewers() {
-            viewer
-                .end(deadline.saturating_duration_since(tokio::time::Instant::now()))
-                .await?;
+    /// Fails unless the server ends the stream for all of them in time.
+    pub(super) async fn ended(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        for (viewer, _) in &mut self.viewers {
+            let left = deadline.saturating_duration_since(Instant::now());
+            viewer.ends(left).await?;
         }
         Ok(())
     }

@@ -1,73 +1,71 @@
-//! An encoder that freezes: for a moment, and nothing is lost; for good, and it is closed in time, its viewers are told of the
-//! end, and the stream's name is free again.
+//! An encoder that freezes: for a moment, and nothing is lost; for good, and it is closed in time, the stream ends for its viewers,
+//! and its name is free again.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::audience::Audience;
-use super::stage::Stage;
-use crate::media::ffmpeg;
-use crate::media::process::Signal;
-use crate::media::viewer::Seen;
+use crate::instances::Instances;
+use crate::media::{Seen, ffmpeg};
+use crate::process::Signal;
+use crate::stage::Stage;
 
 const IDLE: Duration = Duration::from_secs(5);
 const CONTINUITY: Duration = Duration::from_secs(3);
 const STARTED: Duration = Duration::from_secs(15);
 const END: Duration = Duration::from_secs(15);
+const PUBLISHED: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(stage: Stage) -> Result<String> {
+pub(super) async fn run(stage: Stage) -> Result<()> {
     let settings = format!(
         "playWaitSeconds: 20, publishIdleTimeoutSeconds: {}, continuitySeconds: {}",
         IDLE.as_secs(),
         CONTINUITY.as_secs()
     );
-    let nodes = stage.nodes(&settings).await?;
+    let instances = Instances::start(&stage, &settings).await?;
     let clip = stage.clip("h264-bframes-aac").await?;
-    let sent = ffmpeg::published(&clip, stage.folder()).await?;
-    let url = nodes.all[1].rtmp("live/frozen");
-    let mut audience = Audience::early(&nodes, "live/frozen", 1);
-    let mut encoder = ffmpeg::publish("for-a-moment", &clip, &url, stage.folder())?;
-    audience.until("100 packets", STARTED, has_begun).await?;
+    let sent = ffmpeg::published("", &clip, stage.folder()).await?;
+    let url = instances.all[1].rtmp("live/frozen");
+    let audience = || Audience::early(&instances, "live/frozen", 1);
+    let publish = |name| ffmpeg::publish(name, &clip, &url, stage.folder());
+
+    let mut viewers = audience();
+    let mut encoder = publish("for-a-moment")?;
+    viewers.until("100 packets", STARTED, has_started).await?;
     encoder.signal(Signal::Stop)?;
     tokio::time::sleep(IDLE.mul_f32(0.6)).await;
     encoder.signal(Signal::Continue)?;
-    encoder.success(Duration::from_secs(30)).await?;
-    audience
-        .got(&sent, END)
-        .await
-        .context("frozen for a moment")?;
+    encoder.success(PUBLISHED).await?;
+    let received = viewers.received(&sent, END).await;
+    received.context("frozen for a moment")?;
 
-    let mut audience = Audience::early(&nodes, "live/frozen", 1);
-    let frozen = ffmpeg::publish("for-good", &clip, &url, stage.folder())?;
-    audience.until("100 packets", STARTED, has_begun).await?;
+    let mut viewers = audience();
+    let frozen = publish("for-good")?;
+    viewers.until("100 packets", STARTED, has_started).await?;
     frozen.signal(Signal::Stop)?;
-    let began = Instant::now();
-    audience
-        .ended(IDLE + CONTINUITY + Duration::from_secs(5))
-        .await?;
-    let told = began.elapsed();
+    let start = Instant::now();
+    let limit = IDLE + CONTINUITY + Duration::from_secs(5);
+    viewers.ended(limit).await?;
+    let ended = start.elapsed();
     ensure!(
-        told >= IDLE,
-        "the viewers were let go after {told:?}, limit {IDLE:?}"
+        ended >= IDLE,
+        "the stream ended after {ended:?}, before {IDLE:?}"
     );
 
-    let mut audience = Audience::early(&nodes, "live/frozen", 1);
-    let mut encoder = ffmpeg::publish("after", &clip, &url, stage.folder())?;
-    encoder
-        .success(Duration::from_secs(30))
-        .await
-        .context("a new encoder after the frozen one")?;
-    audience
-        .got(&sent, END)
-        .await
-        .context("after the frozen one")?;
-    nodes.stop().await?;
-    Ok(format!(
-        "a frozen encoder's viewers were told of the end after {told:?} ({IDLE:?} + {CONTINUITY:?})"
-    ))
+    let mut viewers = audience();
+    let mut encoder = publish("after")?;
+    let published = encoder.success(PUBLISHED).await;
+    published.context("an encoder after the frozen one")?;
+    let received = viewers.received(&sent, END).await;
+    received.context("after the frozen one")?;
+    instances.stop().await?;
+    stage.say(format_args!(
+        "a frozen encoder's stream ended after {ended:?} ({IDLE:?} + {CONTINUITY:?})"
+    ));
+    Ok(())
 }
 
-fn has_begun(seen: &Seen) -> bool {
+fn has_started(seen: &Seen) -> bool {
     seen.recording.packets.len() > 100
 }

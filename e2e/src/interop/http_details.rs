@@ -1,164 +1,142 @@
-//! HTTP as curl, proxies and browsers speak it: versions, HEAD, CORS with preflight, and an answer in time where there is no
-//! stream.
+//! HTTP as curl, proxies and browsers use it: versions, HEAD, CORS with preflight, and an answer in time where there is no stream.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tokio::process::Command;
 
-use super::nodes::Node;
-use super::stage::Stage;
-use crate::media::ffmpeg;
-use crate::media::process;
-use crate::media::viewer::Viewer;
+use crate::instances::{Instance, Instances};
+use crate::media::{Viewer, ffmpeg};
+use crate::process::{self, Finished};
+use crate::stage::Stage;
 
-pub(super) async fn run(stage: Stage) -> Result<String> {
-    let nodes = stage
-        .nodes("playWaitSeconds: 2, continuitySeconds: 5")
-        .await?;
+pub(super) async fn run(stage: Stage) -> Result<()> {
+    let settings = "playWaitSeconds: 2, continuitySeconds: 5";
+    let instances = Instances::start(&stage, settings).await?;
     let clip = stage.clip("h264-aac").await?;
-    let url = nodes.origin().rtmp("live/livestream");
-    let options = ["-re", "-stream_loop", "-1"];
-    let _encoder = ffmpeg::publish_with("publish", &clip, &options, &url, stage.folder())?;
-    let mut viewer = Viewer::http(&nodes.origin().http("live/livestream"));
-    viewer
-        .until("a packet", Duration::from_secs(10), |seen| {
-            seen.first.is_some()
-        })
-        .await?;
+    let (origin, folder) = (instances.origin(), stage.folder());
+    let url = origin.rtmp("live/livestream");
+    let _encoder = ffmpeg::publish_with("-stream_loop -1", "publish", &clip, &url, folder)?;
+    let mut viewer = Viewer::start(&origin.http("live/livestream"));
+    viewer.sees_more(1, Duration::from_secs(10)).await?;
     let mut slowest = Duration::ZERO;
-    for node in &nodes.all {
-        answers(&stage, node)
-            .await
-            .with_context(|| node.name.clone())?;
-        slowest = slowest.max(missing(node).await.with_context(|| node.name.clone())?);
+    for instance in &instances.all {
+        let answers = async {
+            headers(instance).await?;
+            body(&stage, instance).await?;
+            missing(instance).await
+        };
+        slowest = slowest.max(answers.await.context(instance.name)?);
     }
-    nodes.stop().await?;
-    Ok(format!(
-        "missing streams were refused within {slowest:?}, limit 2 s"
-    ))
+    instances.stop().await?;
+    stage.say(format_args!("404 came within {slowest:?}, limit 2 s"));
+    Ok(())
 }
 
-/// What curl printed: the head of the answer, and the body's first bytes in a file.
-async fn curl(arguments: &[&str]) -> Result<String> {
-    let mut command = Command::new("curl");
-    command
-        .args(["--silent", "--show-error", "--max-time", "10"])
-        .args(arguments);
-    let head = process::run(&mut command, Duration::from_secs(15)).await?;
-    Ok(head.to_ascii_lowercase())
+/// Runs curl with a line that is split at spaces, and further headers.
+async fn curl(line: &str, headers: &[&str]) -> Result<Finished> {
+    let mut command = process::command(&format!("curl --silent --show-error {line}"));
+    for header in headers {
+        command.args(["-H", header]);
+    }
+    process::finish(&mut command, "").await
 }
 
-fn has(head: &str, lines: &[&str]) -> Result<()> {
-    for line in lines {
-        ensure!(
-            head.lines().any(|found| found.trim_end().starts_with(line)),
-            "no {line:?} in\n{head}"
-        );
+/// Returns the response headers that curl prints, in lower case.
+async fn headers_of(line: &str, headers: &[&str]) -> Result<String> {
+    let printed = curl(&format!("--max-time 10 {line}"), headers).await?;
+    Ok(printed
+        .success()
+        .context(line.to_owned())?
+        .to_ascii_lowercase())
+}
+
+fn assert_has(headers: &str, expected: &[&str]) -> Result<()> {
+    for line in expected {
+        let mut lines = headers.lines();
+        let found = lines.any(|found| found.trim_end().starts_with(line));
+        ensure!(found, "no {line:?} in\n{headers}");
     }
     Ok(())
 }
 
-async fn answers(stage: &Stage, node: &Node) -> Result<()> {
-    let url = node.http("live/livestream");
-    let head = curl(&["--head", &url]).await.context("HEAD")?;
-    has(
-        &head,
-        &[
-            "http/1.1 200",
-            "content-type: video/x-flv",
-            "cache-control: no",
-        ],
-    )?;
+async fn headers(instance: &Instance) -> Result<()> {
+    let url = instance.http("live/livestream");
+    let head = headers_of(&format!("--head {url}"), &[]).await?;
+    let flv = [
+        "http/1.1 200",
+        "content-type: video/x-flv",
+        "cache-control: no",
+    ];
+    assert_has(&head, &flv)?;
 
     let origin = "Origin: https://example.org";
-    let head = curl(&["--head", "-H", origin, &url])
-        .await
-        .context("CORS")?;
-    has(&head, &["http/1.1 200", "access-control-allow-origin: "])?;
+    let cors = headers_of(&format!("--head {url}"), &[origin]).await?;
+    assert_has(&cors, &["http/1.1 200", "access-control-allow-origin: "])?;
 
-    let wish = [
-        "-H",
+    let requested = [
+        origin,
         "Access-Control-Request-Method: GET",
-        "-H",
         "Access-Control-Request-Headers: range",
     ];
-    let head = curl(&[&["-i", "-X", "OPTIONS", "-H", origin][..], &wish, &[&url]].concat())
-        .await
-        .context("preflight")?;
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    ensure!(
-        ["200", "204"].contains(&status),
-        "preflight answered {head}"
-    );
-    has(
-        &head,
-        &[
-            "access-control-allow-origin: ",
-            "access-control-allow-methods: ",
-        ],
-    )?;
+    let preflight = headers_of(&format!("-i -X OPTIONS {url}"), &requested).await?;
+    let status = preflight.split(' ').nth(1).unwrap_or_default();
+    ensure!(["200", "204"].contains(&status), "preflight: {preflight}");
+    let allowed = [
+        "access-control-allow-origin: ",
+        "access-control-allow-methods: ",
+    ];
+    assert_has(&preflight, &allowed)
+}
 
+async fn body(stage: &Stage, instance: &Instance) -> Result<()> {
+    let url = instance.http("live/livestream");
     for version in ["--http1.0", "--http1.1"] {
-        let file = stage.folder().join(format!("{}{version}.flv", node.name));
-        let file = file.to_str().context("a name")?;
+        let file = stage
+            .folder()
+            .join(format!("{}{version}.flv", instance.name));
+        let shown = file.display();
+        let line = format!("{version} --max-time 2 --dump-header - --output {shown} {url}");
+        let ended = curl(&line, &[]).await?;
+        let headers = ended.stdout.to_ascii_lowercase();
         // curl ends at --max-time with exit code 28: the stream does not end.
-        let mut command = Command::new("curl");
-        command.args([
-            "--silent",
-            "--max-time",
-            "2",
-            version,
-            "--dump-header",
-            "-",
-            "--output",
-            file,
-            &url,
-        ]);
-        let output = command.output().await.context("run curl")?;
-        let head = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
+        let status = ended.status;
         ensure!(
-            output.status.code() == Some(28),
-            "{version}: curl ended with {} and {head}",
-            output.status
+            status.code() == Some(28),
+            "{version}: curl ended with {status} and {headers}"
         );
-        has(&head, &["http/1.", "content-type: video/x-flv"])?;
+        assert_has(&headers, &["http/1.", "content-type: video/x-flv"])?;
+        let length = headers.contains("content-length");
+        ensure!(!length, "a live stream has no length: {headers}");
+        let chunked = headers.contains("transfer-encoding: chunked");
+        let expected = version == "--http1.1";
+        ensure!(chunked == expected, "only HTTP/1.1 has chunks: {headers}");
+        let body = std::fs::read(&file).context("read the body")?;
+        let starts = body.starts_with(b"FLV\x01\x05\0\0\0\x09\0\0\0\0\x12");
         ensure!(
-            !head.contains("content-length"),
-            "a live stream has no length: {head}"
-        );
-        let chunked = head.contains("transfer-encoding: chunked");
-        ensure!(
-            chunked == (version == "--http1.1"),
-            "HTTP/1.1 gets chunks, HTTP/1.0 knows none: {head}"
-        );
-        let body = std::fs::read(file).context("read the body")?;
-        ensure!(
-            body.starts_with(b"FLV\x01\x05\0\0\0\x09\0\0\0\0\x12"),
+            starts,
             "{version}: no FLV header with both tracks and metadata"
         );
     }
     Ok(())
 }
 
-/// How long the slowest answer took for a stream that is not there.
-async fn missing(node: &Node) -> Result<Duration> {
+/// Asks for what is not there. Returns how long the slowest answer for a missing stream took.
+async fn missing(instance: &Instance) -> Result<Duration> {
     let mut slowest = Duration::ZERO;
-    for method in [&["-i"][..], &["--head"]] {
-        let began = Instant::now();
-        let url = node.http("live/nobody");
-        let head = curl(&[method, &[&url]].concat()).await?;
-        has(&head, &["http/1.1 404"])?;
-        ensure!(
-            began.elapsed() < Duration::from_secs(4),
-            "404 came after {:?}",
-            began.elapsed()
-        );
-        slowest = slowest.max(began.elapsed());
+    let url = instance.http("live/nobody");
+    for method in ["-i", "--head"] {
+        let start = Instant::now();
+        let headers = headers_of(&format!("{method} {url}"), &[]).await?;
+        assert_has(&headers, &["http/1.1 404"])?;
+        let took = start.elapsed();
+        ensure!(took < Duration::from_secs(4), "404 came after {took:?}");
+        slowest = slowest.max(took);
     }
-    let head = curl(&["-i", &format!("{}live/livestream.mp4", node.page())]).await?;
-    has(&head, &["http/1.1 404"])?;
-    let head = curl(&["-i", "-X", "DELETE", &node.http("live/livestream")]).await?;
-    has(&head, &["http/1.1 405", "allow: "])?;
+    let page = instance.page();
+    let headers = headers_of(&format!("-i {page}live/livestream.mp4"), &[]).await?;
+    assert_has(&headers, &["http/1.1 404"])?;
+    let url = instance.http("live/livestream");
+    let headers = headers_of(&format!("-i -X DELETE {url}"), &[]).await?;
+    assert_has(&headers, &["http/1.1 405", "allow: "])?;
     Ok(slowest)
 }

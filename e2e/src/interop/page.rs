@@ -1,42 +1,41 @@
-//! The player page in a real browser, on every node: the live stream is listed, a click plays it, `?stream=` plays at once,
-//! time goes on, the picture moves, codecs and latency are shown, and nothing is asked of another host.
+//! The player page in a real browser, on every instance: the live stream is listed, a click plays it, `?stream=` plays immediately,
+//! time goes on, the video moves, codecs and latency are shown, and no other host is asked for anything.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::nodes::Node;
-use super::stage::Stage;
+use crate::instances::{Instance, Instances};
 use crate::media::ffmpeg;
+use crate::process::finish;
+use crate::stage::Stage;
 
-pub(super) async fn run(stage: Stage) -> Result<String> {
-    let nodes = stage.nodes("continuitySeconds: 5").await?;
+pub(super) async fn run(stage: Stage) -> Result<()> {
+    let instances = Instances::start(&stage, "continuitySeconds: 5").await?;
     let clip = stage.clip("h264-aac").await?;
-    let options = ["-re", "-stream_loop", "-1"];
-    let home = nodes.all.last().context("an edge")?.rtmp("live/livestream");
-    let _encoder = ffmpeg::publish_with("publish", &clip, &options, &home, stage.folder())?;
+    let [.., edge] = &instances.all;
+    let (url, folder) = (edge.rtmp("live/livestream"), stage.folder());
+    let _encoder = ffmpeg::publish_with("-stream_loop -1", "publish", &clip, &url, folder)?;
     let mut slowest = 0;
-    for node in &nodes.all {
+    for instance in &instances.all {
         for way in [Way::Click, Way::Address("http"), Way::Address("ws")] {
-            let about = format!("{} {way:?}", node.name);
-            let seen = open(&stage, node, way)
-                .await
-                .with_context(|| about.clone())?;
-            check(&seen, node, way).with_context(|| format!("{about}: {seen:?}"))?;
+            let about = || format!("{} {way:?}", instance.name);
+            let seen = open(&stage, instance, way).await.with_context(about)?;
+            let checked = check(&seen, instance, way);
+            checked.with_context(|| format!("{}: {seen:?}", about()))?;
             slowest = slowest.max(seen.started_after);
         }
     }
-    nodes.stop().await?;
-    Ok(format!(
-        "played on {} nodes by click, by address and by WebSocket, started within {slowest} ms",
-        3
-    ))
+    instances.stop().await?;
+    stage.say(format_args!(
+        "every way to play started within {slowest} ms"
+    ));
+    Ok(())
 }
 
-/// How a viewer comes to a stream.
+/// How a viewer plays a stream.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Click,
@@ -72,84 +71,64 @@ struct Look {
     message: Option<String>,
 }
 
-async fn open(stage: &Stage, node: &Node, way: Way) -> Result<Seen> {
+async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<Seen> {
+    let page = instance.page();
     let (name, url) = match way {
-        Way::Click => ("click", node.page()),
-        Way::Address(transport) => (
-            transport,
-            format!(
-                "{}?stream=live/livestream&transport={transport}",
-                node.page()
-            ),
-        ),
+        Way::Click => ("click", page),
+        Way::Address(transport) => {
+            let query = format!("?stream=live/livestream&transport={transport}");
+            (transport, page + &query)
+        }
     };
-    let picture = stage.folder().join(format!("{}-{name}.png", node.name));
+    let screenshot = format!("{}-{name}.png", instance.name);
+    let screenshot = stage.folder().canonicalize()?.join(screenshot);
     let mut command = Command::new("node");
     command
-        .arg("watch.mjs")
-        .args(["/usr/bin/chromium", &url])
-        .arg(Path::new(&picture));
+        .args(["watch.mjs", "/usr/bin/chromium", &url])
+        .arg(screenshot);
     if matches!(way, Way::Click) {
         command.arg("/live/livestream.flv");
     }
-    command.current_dir(&stage.tools.browser).kill_on_drop(true);
-    let output = tokio::time::timeout(Duration::from_secs(90), command.output()).await;
-    let output = output
-        .context("the browser is still at it")?
+    command.current_dir(&stage.tools.browser);
+    let limit = Duration::from_secs(90);
+    let ended = tokio::time::timeout(limit, finish(&mut command, "")).await;
+    let ended = ended
+        .context("the browser is not done")?
         .context("run node")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_str(&said)
-        .with_context(|| format!("the browser's driver said {said:?} {errors:?}"))
+    serde_json::from_str(&ended.stdout)
+        .with_context(|| format!("the browser's driver printed {ended:?}"))
 }
 
-fn check(seen: &Seen, node: &Node, way: Way) -> Result<()> {
+fn check(seen: &Seen, instance: &Instance, way: Way) -> Result<()> {
     ensure!(seen.failure.is_none(), "failed");
-    if matches!(way, Way::Click) {
-        ensure!(
-            seen.listed == ["/live/livestream.flv"],
-            "the list is not that of the live streams"
-        );
-    }
-    let (first, second) = (
-        seen.first.as_ref().context("a look")?,
-        seen.second.as_ref().context("a second look")?,
-    );
+    let listed = seen.listed == ["/live/livestream.flv"];
+    let click = matches!(way, Way::Click);
+    ensure!(listed || !click, "the list is not that of the live streams");
+    let first = seen.first.as_ref().context("a look")?;
+    let second = seen.second.as_ref().context("a second look")?;
     ensure!(second.time >= first.time + 3.0, "time does not go on");
-    ensure!(first.hash != second.hash, "the picture does not move");
-    ensure!(second.bright > 1000, "the picture is dark");
-    ensure!(
-        (second.width, second.height) == (320, 180),
-        "the picture has another size"
-    );
+    ensure!(first.hash != second.hash, "the video does not move");
+    ensure!(second.bright > 1000, "the video is dark");
+    let size = (second.width, second.height);
+    ensure!(size == (320, 180), "the video has another size");
     let codecs = second.codecs.as_deref().unwrap_or_default();
-    ensure!(
-        codecs.contains("H.264") && codecs.contains("AAC"),
-        "the codecs are not shown"
-    );
-    let latency = second
-        .latency
-        .as_deref()
-        .unwrap_or_default()
-        .trim_end_matches(" s")
-        .parse::<f64>();
-    ensure!(
-        latency.is_ok_and(|seconds| seconds < 3.0),
-        "the latency is not shown or too high"
-    );
+    let shown = codecs.contains("H.264") && codecs.contains("AAC");
+    ensure!(shown, "the codecs are not shown");
+    let latency = second.latency.as_deref().unwrap_or_default();
+    let latency = latency.trim_end_matches(" s").parse::<f64>();
+    let low = latency.is_ok_and(|seconds| seconds < 3.0);
+    ensure!(low, "the latency is not shown or too high");
     ensure!(second.message.as_deref() == Some(""), "there is a message");
-    let foreign = |url: &&String| {
-        !["http:", "ws:"].iter().any(|scheme| {
-            url.starts_with(&node.page().replace("http:", scheme)) || url.starts_with("blob:")
-        })
-    };
+    let own = [
+        "blob:".to_owned(),
+        instance.page(),
+        instance.page().replace("http:", "ws:"),
+    ];
+    let foreign = |url: &&String| !own.iter().any(|own| url.starts_with(own));
     let foreign: Vec<_> = seen.requests.iter().filter(foreign).collect();
     ensure!(foreign.is_empty(), "other hosts are asked: {foreign:?}");
-    let errors: Vec<_> = seen
-        .console
-        .iter()
-        .filter(|line| line.starts_with("error") || line.starts_with("uncaught"))
-        .collect();
+    let is_error = |line: &&String| line.starts_with("error") || line.starts_with("uncaught");
+    let errors: Vec<_> = seen.console.iter().filter(is_error).collect();
     ensure!(errors.is_empty(), "the console has errors: {errors:?}");
     ensure!(seen.text.is_some(), "no text");
     Ok(())

@@ -1,84 +1,78 @@
-//! WebSocket-FLV by a client that is not ours: the same bytes as by HTTP, whole messages of binary, a clean close.
+//! WebSocket-FLV by a client that is not ours: the same bytes as by HTTP, complete binary messages, a normal close.
 
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::nodes::Node;
-use super::stage::Stage;
-use crate::media::comparison::{From, compare};
-use crate::media::ffmpeg;
-use crate::media::process;
-use crate::media::recording::Recording;
+use crate::instances::{Instance, Instances};
+use crate::media::judge::assert_complete;
+use crate::media::{Recording, Start, ffmpeg};
+use crate::process;
+use crate::stage::Stage;
 
+/// What `websocket.py` prints.
 #[derive(Debug, Deserialize)]
-struct Said {
+struct Watched {
     messages: u64,
     text: u64,
     bytes: u64,
     end: Value,
 }
 
-pub(super) async fn run(stage: Stage) -> Result<String> {
-    let nodes = stage
-        .nodes("playWaitSeconds: 3, continuitySeconds: 2")
-        .await?;
-    let clip = stage.clip("h264-aac").await?;
-    let sent = ffmpeg::published(&clip, stage.folder()).await?;
-    let refused = watch(&stage, nodes.origin(), "live/nobody").await?;
+pub(super) async fn run(stage: Stage) -> Result<()> {
+    let settings = "playWaitSeconds: 3, continuitySeconds: 2";
+    let instances = Instances::start(&stage, settings).await?;
+    let (clip, folder) = (stage.clip("h264-aac").await?, stage.folder());
+    let sent = ffmpeg::published("", &clip, folder).await?;
+    let (refused, _) = watch(&stage, instances.origin(), "missing").await?;
     ensure!(
         refused.end == serde_json::json!(["status", 404]),
-        "a missing stream was answered by {refused:?}"
+        "a missing stream is answered by {refused:?}"
     );
 
-    let mut encoder = ffmpeg::publish(
-        "publish",
-        &clip,
-        &nodes.all[1].rtmp("live/socket"),
-        stage.folder(),
-    )?;
-    let watching = nodes
-        .all
-        .iter()
-        .map(|node| watch(&stage, node, "live/socket"));
-    let ends = futures::future::try_join_all(watching).await?;
-    encoder.success(Duration::from_secs(5)).await?;
+    let url = instances.all[1].rtmp("live/socket");
+    let mut encoder = ffmpeg::publish("publish", &clip, &url, folder)?;
+    let watching = instances.all.iter();
+    let watching = watching.map(|instance| watch(&stage, instance, "socket"));
+    let watched = futures::future::try_join_all(watching).await?;
+    encoder.success(std::time::Duration::from_secs(5)).await?;
     let mut packets = 0;
-    for (node, said) in nodes.all.iter().zip(ends) {
-        let about = || format!("{}: {said:?}", node.name);
-        let recording = Recording::read(&file(&stage, node, "live/socket")).with_context(about)?;
-        packets += compare(&sent, &recording, From::Keyframe).with_context(about)?;
-        ensure!(
-            said.text == 0 && said.messages > 50 && said.bytes > 0,
-            "{}",
-            about()
-        );
-        ensure!(
-            said.end.get(0) == Some(&Value::from(1000)),
-            "no normal close: {}",
-            about()
-        );
+    for (watched, file) in &watched {
+        packets += check(&sent, watched, file)
+            .with_context(|| format!("{}: {watched:?}", file.display()))?;
     }
-    nodes.stop().await?;
-    Ok(format!("{packets} packets on {} nodes", 3))
+    instances.stop().await?;
+    stage.say(format_args!(
+        "{packets} packets on {} instances",
+        watched.len()
+    ));
+    Ok(())
 }
 
-fn file(stage: &Stage, node: &Node, stream: &str) -> std::path::PathBuf {
-    stage
+fn check(sent: &Recording, watched: &Watched, file: &Path) -> Result<usize> {
+    let binary = watched.text == 0 && watched.messages > 50 && watched.bytes > 0;
+    ensure!(binary, "not only binary messages");
+    let normal = watched.end.get(0) == Some(&Value::from(1000));
+    ensure!(normal, "no normal close");
+    assert_complete(sent, &Recording::read(file)?, Start::Keyframe)
+}
+
+/// Watches with the Python client. Returns what it printed, and the file that it wrote.
+async fn watch(stage: &Stage, instance: &Instance, stream: &str) -> Result<(Watched, PathBuf)> {
+    let file = stage
         .folder()
-        .join(format!("{}-{}.flv", node.name, stream.replace('/', "-")))
-}
-
-async fn watch(stage: &Stage, node: &Node, stream: &str) -> Result<Said> {
+        .join(format!("{}-{stream}.flv", instance.name));
+    let url = instance
+        .http(&format!("live/{stream}"))
+        .replace("http:", "ws:");
     let mut command = Command::new(&stage.tools.python);
-    let url = node.http(stream).replace("http:", "ws:");
-    command
-        .args(["e2e/interop/websocket.py", &url])
-        .arg(file(stage, node, stream))
-        .arg("25");
-    let said = process::run(&mut command, Duration::from_secs(40)).await?;
-    serde_json::from_str(&said).with_context(|| format!("the client said {said:?}"))
+    command.args(["e2e/interop/websocket.py", &url]);
+    command.arg(&file).arg("25");
+    let output = process::finish(&mut command, "").await?.success()?;
+    let watched = serde_json::from_str(&output);
+    let watched = watched.with_context(|| format!("the client printed {output:?}"))?;
+    Ok((watched, file))
 }

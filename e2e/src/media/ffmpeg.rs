@@ -1,122 +1,98 @@
 //! ffmpeg as encoder and as player.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 use tokio::process::Command;
 
 use super::clip::Clip;
-use super::process::{self, Process};
 use super::recording::Recording;
+use crate::process::{self, Process};
 
-fn ffmpeg(program: &Path) -> Command {
+/// ffmpeg with options before its input, which is copied into FLV.
+fn copy(program: &Path, options: &str, from: &Path) -> Command {
     let mut command = Command::new(program);
     command.args(["-hide_banner", "-nostdin", "-loglevel", "warning", "-y"]);
+    command.args(options.split_whitespace());
     command
-}
-
-/// Publishes a clip once, in its own time, as the README says.
-pub fn publish(name: &str, clip: &Clip, url: &str, folder: &Path) -> Result<Process> {
-    publish_with(name, clip, &["-re"], url, folder)
-}
-
-/// Publishes a clip with these options before the input, for example `-stream_loop -1`.
-pub fn publish_with(
-    name: &str,
-    clip: &Clip,
-    options: &[&str],
-    url: &str,
-    folder: &Path,
-) -> Result<Process> {
-    let mut command = ffmpeg(&clip.ffmpeg);
-    command
-        .args(options)
         .arg("-i")
-        .arg(&clip.file)
-        .args(["-c", "copy", "-f", "flv", url]);
-    Process::start(name, &mut command, folder)
+        .arg(from)
+        .args(["-c", "copy", "-f", "flv"]);
+    command
 }
 
-/// Publishes a clip whose time begins so many seconds late.
-pub fn publish_shifted(
+/// Publishes a clip once, at its pace, as the README does.
+pub fn publish(name: &str, clip: &Clip, url: &str, folder: &Path) -> Result<Process> {
+    publish_with("", name, clip, url, folder)
+}
+
+/// Publishes a clip with further options before the input, for example `-stream_loop -1`.
+pub fn publish_with(
+    options: &str,
     name: &str,
     clip: &Clip,
-    seconds: u32,
     url: &str,
     folder: &Path,
 ) -> Result<Process> {
-    let mut command = ffmpeg(&clip.ffmpeg);
-    command.arg("-re").arg("-i").arg(&clip.file);
-    command.args([
-        "-c",
-        "copy",
-        "-output_ts_offset",
-        &seconds.to_string(),
-        "-f",
-        "flv",
-        url,
-    ]);
+    let mut command = copy(&clip.ffmpeg, &format!("-re {options}"), &clip.file);
+    Process::start(name, command.arg(url), folder)
+}
+
+/// Publishes a clip whose timestamps start at this second.
+pub fn publish_shifted(
+    seconds: u32,
+    name: &str,
+    clip: &Clip,
+    url: &str,
+    folder: &Path,
+) -> Result<Process> {
+    let mut command = copy(&clip.ffmpeg, "-re", &clip.file);
+    command.args(["-output_ts_offset", &seconds.to_string(), url]);
     Process::start(name, &mut command, folder)
 }
 
-/// What [`publish`] sends, read from a file that the same ffmpeg writes.
-pub async fn published(clip: &Clip, folder: &Path) -> Result<Recording> {
-    published_with(clip, &[], folder).await
+/// Returns what [`publish_with`] sends with these options, read from a file that the same ffmpeg writes.
+pub async fn published(options: &str, clip: &Clip, folder: &Path) -> Result<Recording> {
+    Recording::read(&published_file(options, clip, folder).await?)
 }
 
-/// What [`publish_with`] sends with these options, `-re` left out.
-pub async fn published_with(clip: &Clip, options: &[&str], folder: &Path) -> Result<Recording> {
-    let file = folder.join(format!(
-        "published-{}{}.flv",
-        clip.recipe.name,
-        options.concat()
-    ));
-    copy(&clip.ffmpeg, options, &clip.file, &file).await?;
-    Recording::read(&file)
-}
-
-/// What [`record`] writes when [`publish`] publishes and nothing is lost between them.
+/// Returns what [`record`] writes when [`publish`] publishes and nothing is lost between them.
 pub async fn rewritten(clip: &Clip, folder: &Path) -> Result<Recording> {
-    let published = folder.join(format!("published-{}.flv", clip.recipe.name));
-    let file = folder.join(format!("rewritten-{}.flv", clip.recipe.name));
-    copy(&clip.ffmpeg, &[], &clip.file, &published).await?;
-    copy(&clip.ffmpeg, &[], &published, &file).await?;
+    let published = published_file("", clip, folder).await?;
+    let file = folder.join(format!("rewritten-{}.flv", clip.name));
+    write(copy(&clip.ffmpeg, "", &published), &file).await?;
     Recording::read(&file)
 }
 
-async fn copy(program: &Path, options: &[&str], from: &Path, to: &Path) -> Result<()> {
-    process::make(to, Duration::from_secs(30), |unfinished| {
-        let mut command = ffmpeg(program);
-        command
-            .args(options)
-            .arg("-i")
-            .arg(from)
-            .args(["-c", "copy", "-f", "flv"])
-            .arg(unfinished);
+async fn published_file(options: &str, clip: &Clip, folder: &Path) -> Result<PathBuf> {
+    let file = format!("published-{}{}.flv", clip.name, options.replace(' ', ""));
+    let file = folder.join(file);
+    write(copy(&clip.ffmpeg, options, &clip.file), &file).await?;
+    Ok(file)
+}
+
+async fn write(mut command: Command, file: &Path) -> Result<()> {
+    process::make(file, |unfinished| {
+        command.arg(unfinished);
         command
     })
     .await
 }
 
-/// A player that writes what comes into `NAME.flv`, without decoding it.
+/// Plays a stream into `NAME.flv`, without decoding it.
 pub fn record(program: &Path, name: &str, url: &str, folder: &Path) -> Result<(Process, PathBuf)> {
     let file = folder.join(format!("{name}.flv"));
-    let mut command = ffmpeg(program);
-    command
-        .args(["-i", url, "-c", "copy", "-f", "flv"])
-        .arg(&file);
-    Ok((Process::start(name, &mut command, folder)?, file))
+    let mut command = copy(program, "", Path::new(url));
+    Ok((Process::start(name, command.arg(&file), folder)?, file))
 }
 
-/// Decodes every packet of a file; any error of any decoder fails.
+/// Decodes every packet of a file.
 pub async fn decode(program: &Path, file: &Path) -> Result<()> {
-    let mut command = ffmpeg(program);
+    let mut command = Command::new(program);
     command
+        .args(["-hide_banner", "-nostdin", "-loglevel", "warning"])
         .args(["-xerror", "-err_detect", "explode", "-i"])
         .arg(file)
         .args(["-f", "null", "-"]);
-    process::run(&mut command, Duration::from_secs(120))
-        .await
-        .map(drop)
+    process::finish(&mut command, "").await?.success().map(drop)
 }

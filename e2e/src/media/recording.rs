@@ -1,68 +1,71 @@
-//! What was sent or received, packet by packet, and whether the one is the other.
+//! What was sent or received, packet by packet.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
-use media_wire::flv::{FlvItem, TagReader, Tracks};
+use media_wire::flv::{FlvItem, TagReader};
 use media_wire::{MediaKind, Message};
 
 /// One audio or video message, without its bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Packet {
+    /// When it was sent or received.
+    pub at: Instant,
     /// Audio or video.
     pub kind: MediaKind,
     /// Milliseconds.
     pub timestamp: u32,
-    /// Bytes.
+    /// Bytes of the payload.
     pub size: usize,
-    /// Of all of its bytes.
+    /// Hash of the payload.
     pub hash: u64,
-    /// A viewer can start here.
+    /// Whether a viewer can start here.
     pub keyframe: bool,
-    /// A decoder's configuration, or Enhanced RTMP's metadata about colours, which viewers need as early.
+    /// A decoder configuration, or Enhanced RTMP's colour metadata, which viewers need as early.
     pub sequence_header: bool,
-    /// Enhanced RTMP's word about the channels of sound.
+    /// Enhanced RTMP's description of the audio channels.
     pub channels: bool,
 }
 
-/// Everything that came, in order.
+/// Everything that was sent or received, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    /// What the FLV file header announced, where there was one.
-    pub tracks: Option<Tracks>,
     /// Audio and video.
     pub packets: Vec<Packet>,
-    /// Metadata and other data messages.
-    pub data: Vec<Message>,
 }
 
 impl Packet {
     fn of(message: &Message) -> Self {
         let mut hasher = DefaultHasher::new();
         message.payload.hash(&mut hasher);
+        let first = message.payload.first().copied().unwrap_or_default();
+        let is_video = message.kind == MediaKind::Video;
         Self {
+            at: Instant::now(),
             kind: message.kind,
             timestamp: message.timestamp,
             size: message.payload.len(),
             hash: hasher.finish(),
             keyframe: message.is_keyframe(),
-            sequence_header: message.is_sequence_header() || is_about_colours(message),
-            channels: message.kind == MediaKind::Audio
-                && message.payload.first() == Some(&MULTICHANNEL_CONFIG),
+            sequence_header: message.is_sequence_header()
+                || (is_video && first & 0x8F == COLOUR_METADATA),
+            channels: message.kind == MediaKind::Audio && first == MULTICHANNEL_CONFIG,
         }
     }
 
-    pub(super) fn is_same_media(&self, other: &Self) -> bool {
+    /// Whether it holds the same bytes.
+    pub fn is_same_media(&self, other: &Self) -> bool {
         self.kind == other.kind && self.hash == other.hash && self.size == other.size
     }
-}
 
-fn is_about_colours(message: &Message) -> bool {
-    let first = message.payload.first().copied().unwrap_or_default();
-    message.kind == MediaKind::Video && first & 0x8F == 0x84
+    /// Whether it is a video frame, not a sequence header.
+    pub fn is_video_frame(&self) -> bool {
+        self.kind == MediaKind::Video && !self.sequence_header
+    }
 }
 
 impl fmt::Debug for Packet {
@@ -81,70 +84,53 @@ impl fmt::Debug for Packet {
 }
 
 impl Recording {
-    /// Takes one more message.
-    pub fn push(&mut self, message: Message) {
-        match message.kind {
-            MediaKind::Data => self.data.push(message),
-            MediaKind::Audio | MediaKind::Video => self.packets.push(Packet::of(&message)),
+    /// Adds a message. Data messages are left out.
+    pub fn push(&mut self, message: &Message) {
+        if message.kind != MediaKind::Data {
+            self.packets.push(Packet::of(message));
         }
     }
 
     /// Reads a whole FLV file.
     pub fn read(file: &Path) -> Result<Self> {
         let shown = file.display();
-        let mut input =
-            BytesMut::from(&*std::fs::read(file).with_context(|| format!("read {shown}"))?);
+        let bytes = std::fs::read(file).with_context(|| format!("read {shown}"))?;
+        let mut input = BytesMut::from(&*bytes);
         let mut reader = TagReader::new(MAX_TAG);
         let mut recording = Self::default();
         while let Some(item) = reader
             .receive(&mut input)
             .with_context(|| format!("parse {shown}"))?
         {
-            recording.item(item);
+            if let FlvItem::Tag(message) = item {
+                recording.push(&message);
+            }
         }
         Ok(recording)
     }
 
-    /// What a publisher of these messages sends.
-    pub fn of(messages: &[Message]) -> Self {
-        let mut recording = Self::default();
-        messages
-            .iter()
-            .for_each(|message| recording.push(message.clone()));
-        recording
+    /// The audio and video frames, without sequence headers.
+    pub fn frames(&self) -> Vec<Packet> {
+        let frames = self.packets.iter().filter(|it| !it.sequence_header);
+        frames.copied().collect()
     }
 
-    /// Takes what a [`TagReader`] found.
-    pub fn item(&mut self, item: FlvItem) {
-        match item {
-            FlvItem::Header(tracks) => self.tracks = Some(tracks),
-            FlvItem::Tag(message) => self.push(message),
-        }
+    /// The video frames.
+    pub fn video_frames(&self) -> impl Iterator<Item = &Packet> {
+        self.packets.iter().filter(|packet| packet.is_video_frame())
     }
 
-    /// The packets that are pictures and sound, without the decoders' configurations.
-    pub fn media(&self) -> Vec<Packet> {
-        self.packets
-            .iter()
-            .filter(|packet| !packet.sequence_header)
-            .copied()
-            .collect()
-    }
-
-    /// Without the packets that satisfy `dropped`: players have their ways.
+    /// The recording without the packets that satisfy `dropped`.
     pub fn without(mut self, dropped: impl Fn(&Packet) -> bool) -> Self {
         self.packets.retain(|packet| !dropped(packet));
         self
     }
 
-    /// As ffmpeg writes what it reads: nothing from before the first keyframe where there are pictures, and its own word
-    /// about channels in front, wherever it came in.
+    /// The recording as ffmpeg writes it: nothing before the first keyframe where there is video, and ffmpeg's own description
+    /// of the audio channels, wherever that came in.
     pub fn as_ffmpeg_writes(mut self) -> Self {
-        let first = self
-            .packets
-            .iter()
-            .position(|packet| packet.keyframe)
-            .unwrap_or_default();
+        let first = self.packets.iter().position(|packet| packet.keyframe);
+        let first = first.unwrap_or_default();
         let mut index = 0;
         self.packets.retain(|packet| {
             index += 1;
@@ -153,38 +139,89 @@ impl Recording {
         self
     }
 
-    /// Whether the end of what was published has come.
-    pub fn has_end_of(&self, published: &Recording) -> bool {
-        let ends = (self.packets.last(), published.packets.last());
+    /// Whether the last packet of what was sent is the last one here.
+    pub fn has_end_of(&self, sent: &Recording) -> bool {
+        let ends = (self.packets.last(), sent.packets.last());
         matches!(ends, (Some(received), Some(sent)) if received.is_same_media(sent))
     }
 
-    /// Fails unless the time of the sound and that of the picture only go forward.
-    pub fn is_monotonic(&self) -> Result<()> {
+    /// Fails unless the timestamps of audio and those of video only go forward.
+    pub fn assert_monotonic(&self) -> Result<()> {
         for kind in [MediaKind::Audio, MediaKind::Video] {
-            let packets = || self.packets.iter().filter(|packet| packet.kind == kind);
-            for (before, after) in packets().zip(packets().skip(1)) {
-                // Half of the range: a wrap at 2^32 is a step forward.
-                if after.timestamp.wrapping_sub(before.timestamp) > u32::MAX / 2 {
-                    bail!("time goes back: {after:?} came after {before:?}");
-                }
-            }
+            only_forward(self.packets.iter().filter(|packet| packet.kind == kind))?;
         }
         Ok(())
     }
 
-    /// The longest step of time between two packets, in milliseconds.
-    pub fn longest_step(&self) -> u32 {
-        let steps = self.packets.iter().zip(self.packets.iter().skip(1));
-        steps
-            .map(|(before, after)| after.timestamp.wrapping_sub(before.timestamp))
+    /// The longest time without a video frame, from the first one to the end.
+    pub fn longest_stall(&self, end: Instant) -> Duration {
+        let arrivals = || self.video_frames().map(|frame| frame.at);
+        arrivals()
+            .zip(arrivals().skip(1).chain([end]))
+            .map(|(before, after)| after.saturating_duration_since(before))
             .max()
             .unwrap_or_default()
     }
 }
 
-/// Sound format 9 is Enhanced RTMP, its packet type 4 the layout of channels.
+/// Fails when a timestamp is lower than the one before it.
+pub(super) fn only_forward<'a>(packets: impl Iterator<Item = &'a Packet>) -> Result<()> {
+    let mut before: Option<&Packet> = None;
+    for after in packets {
+        // Half of the range: a wrap at 2^32 is a step forward.
+        if let Some(before) = before
+            && after.timestamp.wrapping_sub(before.timestamp) > u32::MAX / 2
+        {
+            bail!("time goes back: {after:?} came after {before:?}");
+        }
+        before = Some(after);
+    }
+    Ok(())
+}
+
+/// Enhanced RTMP, a video packet of type 4.
+const COLOUR_METADATA: u8 = 0x84;
+
+/// Enhanced RTMP, sound format 9 with an audio packet of type 4.
 const MULTICHANNEL_CONFIG: u8 = 0x94;
 
-/// Larger than anything that a clip has.
-pub const MAX_TAG: usize = 16 << 20;
+/// Larger than any tag of a clip.
+pub(super) const MAX_TAG: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::super::frames;
+    use super::*;
+
+    #[test]
+    fn longest_stall_lasts_from_frame_to_frame_or_to_the_end() {
+        let mut recording = Recording::default();
+        for number in 0..3 {
+            for message in frames::pair(1, number, 0) {
+                recording.push(&message);
+            }
+        }
+        let start = Instant::now();
+        for (packet, after) in recording.packets.iter_mut().zip([0, 0, 40, 40, 400, 400]) {
+            packet.at = start + Duration::from_millis(after);
+        }
+        let stall = |end| recording.longest_stall(start + Duration::from_millis(end));
+        assert_eq!(stall(410), Duration::from_millis(360));
+        assert_eq!(stall(900), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn wrap_of_timestamps_goes_forward() {
+        let at = |timestamp| {
+            let mut recording = Recording::default();
+            recording.push(&frames::pair(1, 0, timestamp)[1]);
+            recording.packets.remove(0)
+        };
+        let monotonic = |packets: [Packet; 2]| {
+            let packets = packets.to_vec();
+            Recording { packets }.assert_monotonic()
+        };
+        monotonic([at(u32::MAX - 5), at(3)]).unwrap();
+        monotonic([at(10), at(9)]).unwrap_err();
+    }
+}

@@ -1,176 +1,164 @@
-//! Viewers of our own that keep a record of every packet: HTTP-FLV through hyper's client, RTMP through `media_wire`.
+//! A viewer that keeps a recording of what it receives, by HTTP-FLV or by RTMP, as its URL says.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use media_wire::Message;
 use media_wire::flv::{FlvItem, TagReader};
+use media_wire::rtmp::ClientEvent;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::AbortHandle;
 
+use super::encoder::Encoder;
+use super::judge;
 use super::recording::{MAX_TAG, Recording};
+use super::rtmp::Connection;
 
-/// Watches a stream in the background until it is dropped.
+/// A viewer that watches until it is dropped.
 #[derive(Debug)]
 pub struct Viewer {
-    name: String,
+    url: String,
     seen: Arc<Mutex<Seen>>,
-    changes: watch::Receiver<()>,
-    task: JoinHandle<()>,
+    changed: watch::Receiver<()>,
+    task: AbortHandle,
 }
 
 /// What a viewer has seen so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Seen {
+    /// Whether the instance has accepted the viewer.
+    pub accepted: bool,
     /// Every packet.
     pub recording: Recording,
-    /// Why it ended: `Ok` when the server said that this is the end.
-    pub end: Option<Result<(), String>>,
-    /// When the first packet came.
-    pub first: Option<Instant>,
-    /// When the latest packet came.
-    pub latest: Option<Instant>,
-    /// The longest time between two packets.
-    pub longest_silence: Duration,
+    /// When and how the stream ended: an error unless the server ended it.
+    pub end: Option<(Instant, Result<(), String>)>,
 }
 
-/// Where a viewer writes down what it sees.
-#[derive(Clone, Debug)]
-pub(crate) struct Notebook {
-    seen: Arc<Mutex<Seen>>,
-    changed: Arc<watch::Sender<()>>,
-}
-
-/// Who is told what a connection brings.
-pub(crate) trait Notes: Sync {
-    /// The node has promised the stream.
-    fn accepted(&self) {}
-    /// Something came.
-    fn item(&self, item: FlvItem);
-}
-
-impl Notes for Notebook {
-    fn item(&self, item: FlvItem) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if let Some(latest) = seen.latest {
-            seen.longest_silence = seen.longest_silence.max(now - latest);
-        }
-        seen.first.get_or_insert(now);
-        seen.latest = Some(now);
-        seen.recording.item(item);
-        drop(seen);
-        self.changed.send_replace(());
-    }
-}
-
-impl Notebook {
-    fn end(&self, end: Result<()>) {
-        let end = end.map_err(|error| format!("{error:#}"));
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).end = Some(end);
-        self.changed.send_replace(());
+impl Seen {
+    /// The longest time without a video frame, up to the stream's end or now.
+    pub fn longest_stall(&self) -> Duration {
+        let end = self.end.as_ref().map_or_else(Instant::now, |(at, _)| *at);
+        self.recording.longest_stall(end)
     }
 }
 
 impl Viewer {
-    /// Watches by HTTP-FLV, and reads nothing for a while after the first so many bytes.
-    pub fn that_stops_reading(url: &str, after: usize, pause: Duration) -> Self {
-        let asked = url.to_owned();
-        Self::start(url, move |notebook| async move {
-            watch_http(&asked, Some((after, pause)), &notebook).await
-        })
-    }
-
-    /// Watches by HTTP-FLV: `http://127.0.0.1:8080/live/livestream.flv`.
-    pub fn http(url: &str) -> Self {
-        let asked = url.to_owned();
-        Self::start(url, async move |notebook| {
-            watch_http(&asked, None, &notebook).await
-        })
-    }
-
-    pub(crate) fn start<F>(name: &str, watch: impl FnOnce(Notebook) -> F) -> Self
-    where
-        F: Future<Output = Result<()>> + Send + 'static,
-    {
+    /// Starts to watch: `http://127.0.0.1:8080/live/livestream.flv` or `rtmp://127.0.0.1:1935/live/livestream`.
+    pub fn start(url: &str) -> Self {
+        let (changes, changed) = watch::channel(());
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let (changed, changes) = watch::channel(());
-        let notebook = Notebook {
+        let recorder = Recorder {
             seen: Arc::clone(&seen),
-            changed: Arc::new(changed),
-        };
-        let watching = watch(notebook.clone());
-        let task = tokio::spawn(async move { notebook.end(watching.await) });
-        Self {
-            name: name.to_owned(),
-            seen,
             changes,
-            task,
+        };
+        let watched = url.to_owned();
+        let task = tokio::spawn(async move {
+            let end = if watched.starts_with("rtmp://") {
+                watch_rtmp(&watched, &recorder).await
+            } else {
+                watch_http(&watched, &recorder).await
+            };
+            let end = end.map_err(|error| format!("{error:#}"));
+            recorder.change(|seen| seen.end = Some((Instant::now(), end)));
+        });
+        Self {
+            url: url.to_owned(),
+            seen,
+            changed,
+            task: task.abort_handle(),
         }
     }
 
-    /// The address that it watches.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Starts to watch. Returns when the server has accepted the viewer, or its HTTP status or RTMP status code.
+    pub async fn watch(url: &str) -> Result<Self> {
+        let mut viewer = Self::start(url);
+        let accepted = |seen: &Seen| seen.accepted;
+        viewer.until("an answer", ACCEPTED, accepted).await?;
+        Ok(viewer)
     }
 
-    /// Looks at what came so far.
-    pub fn look<T>(&self, at: impl FnOnce(&Seen) -> T) -> T {
-        at(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The URL that it watches.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
-    /// A copy of what came so far.
+    /// A copy of what it has seen so far.
+    pub fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
+    /// A copy of what it has received so far.
     pub fn recording(&self) -> Recording {
-        self.look(|seen| seen.recording.clone())
+        lock(&self.seen).recording.clone()
     }
 
-    /// Waits until what came satisfies `wanted`.
+    /// Waits until what it has seen satisfies a condition.
     pub async fn until(
         &mut self,
-        what: &str,
-        within: Duration,
-        wanted: impl Fn(&Seen) -> bool,
+        expected: &str,
+        limit: Duration,
+        condition: impl Fn(&Seen) -> bool,
     ) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + within;
+        let deadline = tokio::time::Instant::now() + limit;
         loop {
-            self.changes.mark_unchanged();
-            let (reached, state, ended) =
-                self.look(|seen| (wanted(seen), seen.state(), seen.end.is_some()));
-            let name = &self.name;
+            self.changed.mark_unchanged();
+            let (reached, ended) = {
+                let seen = lock(&self.seen);
+                (condition(&seen), seen.end.is_some())
+            };
             if reached {
                 return Ok(());
             }
-            if ended {
-                bail!("{name} ended before {what}: {state}");
-            }
-            if tokio::time::timeout_at(deadline, self.changes.changed())
-                .await
-                .is_err()
-            {
-                bail!("{name} has not seen {what} in {within:?}: {state}");
+            let changed = tokio::time::timeout_at(deadline, self.changed.changed());
+            if ended || changed.await.is_err() {
+                let seen = lock(&self.seen);
+                let packets = &seen.recording.packets;
+                bail!(
+                    "{}: expected within {limit:?} {expected}; seen {} packets, the last {:?}, end {:?}",
+                    self.url,
+                    packets.len(),
+                    packets.last(),
+                    seen.end.as_ref().map(|(_, how)| how)
+                );
             }
         }
     }
 
-    /// Waits until the stream has ended for this viewer, and says how.
-    pub async fn end(&mut self, within: Duration) -> Result<()> {
-        self.until("its end", within, |seen| seen.end.is_some())
-            .await?;
-        let end = self.look(|seen| seen.end.clone());
-        end.context("an end")?
-            .map_err(|why| anyhow!("{} ended badly: {why}", self.name))
+    /// Waits until so many more video frames have come.
+    pub async fn sees_more(&mut self, frames: usize, limit: Duration) -> Result<()> {
+        let expected = self.recording().video_frames().count() + frames;
+        let reached = |seen: &Seen| seen.recording.video_frames().count() >= expected;
+        let more = format!("{frames} more video frames");
+        self.until(&more, limit, reached).await
     }
 
-    /// Fails when the stream has ended for this viewer.
-    pub fn is_connected(&self) -> Result<()> {
-        match self.look(|seen| seen.end.clone()) {
+    /// Waits for the stream's end.
+    pub async fn ends(&mut self, limit: Duration) -> Result<()> {
+        let ended = |seen: &Seen| seen.end.is_some();
+        self.until("the end of the stream", limit, ended).await?;
+        match lock(&self.seen).end.clone() {
+            Some((_, Err(how))) => bail!("{}: the viewer was cut off: {how}", self.url),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails if the stream has ended.
+    pub fn assert_connected(&self) -> Result<()> {
+        match &lock(&self.seen).end {
             None => Ok(()),
-            Some(end) => bail!("{} was disconnected: {end:?}", self.name),
+            Some((_, how)) => bail!("{}: the viewer was disconnected: {how:?}", self.url),
         }
+    }
+
+    /// Fails unless it received everything of the encoder from a keyframe up to now.
+    pub fn assert_uninterrupted(&self, encoder: &Encoder) -> Result<()> {
+        let received = self.recording();
+        judge::assert_uninterrupted(&encoder.sent(), &received).with_context(|| self.url.clone())
     }
 }
 
@@ -180,63 +168,74 @@ impl Drop for Viewer {
     }
 }
 
-impl Seen {
-    fn state(&self) -> String {
-        let packets = &self.recording.packets;
-        let silent = self.latest.map(|latest| latest.elapsed());
-        format!(
-            "{} packets, the last {:?}, silent for {silent:?}, end {:?}",
-            packets.len(),
-            packets.last(),
-            self.end
-        )
+/// The side of a viewer that writes down what comes.
+struct Recorder {
+    seen: Arc<Mutex<Seen>>,
+    changes: watch::Sender<()>,
+}
+
+impl Recorder {
+    fn change(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut lock(&self.seen));
+        self.changes.send_replace(());
+    }
+
+    fn accepted(&self) {
+        self.change(|seen| seen.accepted = true);
+    }
+
+    fn message(&self, message: &Message) {
+        self.change(|seen| seen.recording.push(message));
     }
 }
 
-/// No server lets a viewer wait for a stream this long.
-const CONNECT: Duration = Duration::from_secs(60);
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-/// Watches by HTTP-FLV to the end, which is an error unless it is a good one. Reads nothing for a while after the first so many
-/// bytes, where there is such a `pause`.
-pub(crate) async fn watch_http(
-    url: &str,
-    mut pause: Option<(usize, Duration)>,
-    notes: &impl Notes,
-) -> Result<()> {
-    let url: http::Uri = url.parse().context("parse the address")?;
-    let authority = url.authority().context("a host")?.as_str().to_owned();
-    let path = url
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .to_owned();
-    let response = tokio::time::timeout(CONNECT, async {
-        let socket = TcpStream::connect(&authority).await.context("connect")?;
+/// Watches by RTMP until the server ends the stream; any other end is an error.
+async fn watch_rtmp(url: &str, recorder: &Recorder) -> Result<()> {
+    let mut connection = Connection::play(url).await?;
+    recorder.accepted();
+    loop {
+        match connection.event().await? {
+            ClientEvent::Media(message) => recorder.message(&message),
+            ClientEvent::Ended => return Ok(()),
+            ClientEvent::Status(status) if status.is_error() => bail!("{status:?}"),
+            ClientEvent::Status(_) | ClientEvent::Ready => {}
+        }
+    }
+}
+
+/// Watches by HTTP-FLV until the server ends the stream; any other end is an error.
+async fn watch_http(url: &str, recorder: &Recorder) -> Result<()> {
+    let url: http::Uri = url.parse().context("parse the URL")?;
+    let authority = url.authority().context("a host")?.as_str();
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let connect = async {
+        let socket = TcpStream::connect(authority).await.context("connect")?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(socket)).await?;
         tokio::spawn(connection);
-        let request = http::Request::get(path)
-            .header("host", authority)
-            .body(Empty::new())?;
-        Ok::<_, anyhow::Error>(sender.send_request(request).await?)
-    });
-    let response = response.await.context("no answer")??;
+        let request = http::Request::get(path).header("host", authority);
+        anyhow::Ok(sender.send_request(request.body(Empty::new())?).await?)
+    };
+    let response = tokio::time::timeout(ANSWERED, connect).await;
+    let response = response.context("no answer")??;
     if response.status() != http::StatusCode::OK {
         bail!("HTTP {}", response.status());
     }
-    notes.accepted();
+    recorder.accepted();
     let mut body = response.into_body();
     let mut reader = TagReader::new(MAX_TAG);
     let mut input = BytesMut::new();
-    let mut read = 0;
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.context("read")?.into_data() {
             input.extend_from_slice(&data);
-            read += data.len();
-            if let Some((_, pause)) = pause.take_if(|(after, _)| read > *after) {
-                tokio::time::sleep(pause).await;
-            }
             while let Some(item) = reader.receive(&mut input).context("not FLV")? {
-                notes.item(item);
+                if let FlvItem::Tag(message) = item {
+                    recorder.message(&message);
+                }
             }
         }
     }
@@ -245,3 +244,9 @@ pub(crate) async fn watch_http(
     }
     Ok(())
 }
+
+/// Longer than an instance of a cluster lets a viewer wait for a stream.
+const ACCEPTED: Duration = Duration::from_secs(20);
+
+/// Longer than the longest `playWaitSeconds` of a scenario.
+const ANSWERED: Duration = Duration::from_secs(60);

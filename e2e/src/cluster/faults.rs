@@ -1,0 +1,103 @@
+//! Faults, as they happen in production. All but scaling need the nodes' containers, so a kind cluster.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::{Cluster, Namespace, is_ready, node_of};
+use crate::process;
+use crate::wait::eventually;
+
+impl Namespace {
+    /// Sends a signal to the only process of a Pod, which its container does not see.
+    pub async fn signal(&self, pod: &Pod, signal: &str) -> Result<()> {
+        let name = pod.name_any();
+        let node = node_of(pod).with_context(|| format!("{name} is on no node"))?;
+        let container = container(pod).with_context(|| format!("{name} has no container"))?;
+        let tasks = self.cluster.on(node, "ctr -n k8s.io tasks ls").await?;
+        let process = tasks.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some(container)).then(|| words.next())?
+        });
+        let process = process.with_context(|| format!("no process of {container} in {tasks}"))?;
+        let kill = format!("kill -{signal} {process}");
+        self.cluster.on(node, &kill).await.map(drop)
+    }
+}
+
+/// The id of a Pod's container, which a restart changes.
+pub fn container(pod: &Pod) -> Option<&str> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let id = statuses.first()?.container_id.as_deref()?;
+    id.strip_prefix("containerd://")
+}
+
+impl Cluster {
+    /// Runs a line that is split at spaces on a node. Returns its standard output.
+    pub async fn on(&self, node: &str, line: &str) -> Result<String> {
+        self.docker(&format!("exec {node} {line}")).await
+    }
+
+    /// Takes the power of a node away, or gives it back.
+    pub async fn power(&self, node: &str, on: bool) -> Result<()> {
+        let verb = if on { "start" } else { "kill" };
+        self.docker(&format!("{verb} {node}")).await.map(drop)
+    }
+
+    async fn docker(&self, line: &str) -> Result<String> {
+        let kind = self.kind.is_some();
+        ensure!(kind, "this scenario breaks nodes: it needs a kind cluster");
+        process::run(&format!("docker {line}")).await
+    }
+
+    /// Scales a Deployment that all scenarios share to none, or back, and waits until its Pods are gone, or ready.
+    /// A node that has lost the API server for a minute may take another to notice the change.
+    pub async fn scale(&self, namespace: &str, deployment: &str, replicas: u8) -> Result<()> {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let scale = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let parameters = PatchParams::default();
+        let scaled = api.patch(deployment, &parameters, &scale).await?;
+        let selector = scaled.spec.unwrap_or_default().selector;
+        let own = ListParams::default().labels_from(&selector.try_into()?);
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        let expected = format!("{replicas} Pods of {deployment}, all of them ready");
+        eventually(&expected, Duration::from_secs(180), || async {
+            let pods = pods.list(&own).await?.items;
+            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+            let enough = pods.len() == usize::from(replicas) && ready == pods.len();
+            ensure!(enough, "{} Pods, {ready} of them ready", pods.len());
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stops the API server, or starts it again.
+    pub async fn api_server(&self, on: bool) -> Result<()> {
+        let (from, to) = if on {
+            (ASIDE, MANIFEST)
+        } else {
+            (MANIFEST, ASIDE)
+        };
+        let node = &self.front().name;
+        self.on(node, &format!("mv {from} {to}")).await?;
+        let expected = format!("the API server answers: {on}");
+        eventually(&expected, Duration::from_secs(120), || async {
+            let mut probe = process::command("kubectl --request-timeout=2s get --raw /readyz");
+            let answer = process::finish(&mut probe, "").await?;
+            if on {
+                answer.success().map(drop)
+            } else {
+                answer.failure().map(drop)
+            }
+        })
+        .await
+    }
+}
+
+const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+const ASIDE: &str = "/etc/kubernetes/kube-apiserver.yaml";

@@ -1,0 +1,137 @@
+//! LiveClusters in a scenario's namespace: applied, changed, and waited for.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use livecluster_api::{LiveCluster, LiveClusterStatus};
+use serde_json::{Value, json};
+
+use super::Namespace;
+use crate::wait::eventually;
+
+impl Namespace {
+    /// Applies a LiveCluster of just this spec, as a user's manifest does.
+    pub async fn apply(&self, name: &str, spec: Value) -> Result<LiveCluster> {
+        let manifest = json!({
+            "apiVersion": "livecluster.dev/v1alpha1", "kind": "LiveCluster",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        let parameters = PatchParams::apply("e2e").validation_strict();
+        self.api()
+            .patch(name, &parameters, &Patch::Apply(manifest))
+            .await
+            .with_context(|| format!("apply LiveCluster {name}"))
+    }
+
+    /// Applies a LiveCluster and waits until it is ready.
+    pub async fn apply_ready(&self, name: &str, spec: Value) -> Result<LiveCluster> {
+        self.apply(name, spec).await?;
+        self.ready(name).await
+    }
+
+    /// Changes a part of a LiveCluster's spec.
+    pub async fn edit(&self, name: &str, spec: Value) -> Result<LiveCluster> {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.api()
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .with_context(|| format!("change LiveCluster {name}"))
+    }
+
+    /// Waits until a LiveCluster is ready for its newest generation, for at most two minutes.
+    pub async fn ready(&self, name: &str) -> Result<LiveCluster> {
+        let limit = Duration::from_secs(120);
+        self.condition(name, "Ready", "True", limit).await
+    }
+
+    /// Waits until a condition of a LiveCluster has this status for the newest generation.
+    pub async fn condition(
+        &self,
+        name: &str,
+        kind: &str,
+        status: &str,
+        limit: Duration,
+    ) -> Result<LiveCluster> {
+        let expected = format!("LiveCluster {name} with {kind}={status}");
+        eventually(&expected, limit, || async {
+            let object: LiveCluster = self.api().get(name).await?;
+            let generation = object.metadata.generation;
+            ensure!(
+                condition(&object, kind).is_some_and(|condition| condition.status == status
+                    && condition.observed_generation == generation),
+                "generation {generation:?}, {}",
+                describe(&object)
+            );
+            Ok(object)
+        })
+        .await
+    }
+
+    /// Returns a LiveCluster's status.
+    pub async fn status(&self, name: &str) -> Result<LiveClusterStatus> {
+        let object: LiveCluster = self.get(name).await?;
+        object.status.context("no status")
+    }
+
+    /// Waits until a LiveCluster's status satisfies a condition.
+    pub async fn until_status(
+        &self,
+        name: &str,
+        expected: &str,
+        limit: Duration,
+        condition: impl Fn(&LiveClusterStatus) -> bool,
+    ) -> Result<LiveClusterStatus> {
+        eventually(expected, limit, || async {
+            let status = self.status(name).await?;
+            ensure!(condition(&status), "{status:?}");
+            Ok(status)
+        })
+        .await
+    }
+
+    /// Fails unless the operator carries out an edit of a LiveCluster within two minutes: an annotation of its edges' Service. The API server may have
+    /// restarted just now, so the edit itself is tried again. Each call needs a `mark` of its own.
+    pub async fn assert_operator_works(&self, name: &str, mark: &str) -> Result<()> {
+        let spec = json!({"edges": {"service": {"annotations": {"mark": mark}}}});
+        let edit = || self.edit(name, spec.clone());
+        eventually("an edit is accepted", Duration::from_secs(30), edit).await?;
+        let expected = format!("Service {name}-edge has the annotation mark={mark}");
+        eventually(&expected, Duration::from_secs(90), || async {
+            let service: Service = self.get(&format!("{name}-edge")).await?;
+            let seen = service.annotations().get("mark");
+            ensure!(seen.is_some_and(|seen| seen == mark), "mark={seen:?}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The conditions of a LiveCluster.
+pub fn conditions(object: &LiveCluster) -> &[Condition] {
+    let status = object.status.as_ref();
+    status.map_or(&[], |status| status.conditions.as_slice())
+}
+
+/// A LiveCluster's condition of this type.
+pub fn condition<'a>(object: &'a LiveCluster, kind: &str) -> Option<&'a Condition> {
+    conditions(object).iter().find(|it| it.type_ == kind)
+}
+
+/// The conditions of a LiveCluster in one line.
+pub fn describe(object: &LiveCluster) -> String {
+    let each = conditions(object).iter().map(|condition| {
+        format!(
+            "{}={} {} ({:?}): {}",
+            condition.type_,
+            condition.status,
+            condition.reason,
+            condition.observed_generation,
+            condition.message
+        )
+    });
+    format!("conditions [{}]", each.collect::<Vec<_>>().join("; "))
+}

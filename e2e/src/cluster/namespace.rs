@@ -1,0 +1,205 @@
+//! One scenario's own namespace: kubectl, objects, Pods, encoders and viewers.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::Cluster;
+use crate::media::{Encoder, Viewer};
+use crate::process::{self, Finished, finish};
+use crate::stage::Stage;
+use crate::wait::eventually;
+
+/// One scenario's own namespace.
+#[derive(Clone)]
+pub struct Namespace {
+    /// What every scenario has.
+    pub stage: Stage,
+    /// What all scenarios on the cluster share.
+    pub cluster: Arc<Cluster>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Namespace {
+    /// Names a namespace, which may exist.
+    pub(crate) fn new(stage: Stage, cluster: Arc<Cluster>, name: String) -> Self {
+        Self {
+            stage,
+            cluster,
+            name,
+        }
+    }
+
+    /// Creates it, held to the strictest of the Pod Security Standards. What an earlier run left in it is deleted first.
+    pub async fn create(&self) -> Result<()> {
+        let api = self.namespaces();
+        if api.get_opt(&self.name).await?.is_some() {
+            self.delete().await?;
+            let gone = format!("namespace {} is gone", self.name);
+            eventually(&gone, Duration::from_secs(400), || async {
+                match api.get_opt(&self.name).await? {
+                    None => Ok(()),
+                    Some(left) => bail!("{:?}", left.status.and_then(|status| status.conditions)),
+                }
+            })
+            .await?;
+        }
+        let (label, _) = LABEL.split_once('=').unwrap_or((LABEL, ""));
+        let namespace: NamespaceObject = serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {
+                "name": self.name,
+                "labels": {"pod-security.kubernetes.io/enforce": "restricted", label: "true"},
+            },
+        }))?;
+        api.create(&PostParams::default(), &namespace).await?;
+        Ok(())
+    }
+
+    /// Deletes it, without waiting until it is gone. Its Pods go first: Kubernetes looks at a namespace with Pods in it again only
+    /// after half of the time that they may take to terminate.
+    pub async fn delete(&self) -> Result<()> {
+        self.kubectl("delete lc,deployments --all --wait=false")
+            .await?;
+        eventually("no Pods", Duration::from_secs(60), || async {
+            let (pods, all) = (self.api::<Pod>(), ListParams::default());
+            let immediately = DeleteParams::default().grace_period(0);
+            pods.delete_collection(&immediately, &all).await?;
+            let left = pods.list(&all).await?.items.len();
+            ensure!(left == 0, "{left} Pods are left");
+            Ok(())
+        })
+        .await?;
+        let background = DeleteParams::background();
+        self.namespaces().delete(&self.name, &background).await?;
+        Ok(())
+    }
+
+    fn namespaces(&self) -> Api<NamespaceObject> {
+        Api::all(self.cluster.client.clone())
+    }
+
+    /// Another namespace of the same scenario.
+    pub fn other(&self, name: &str) -> Self {
+        Self::new(
+            self.stage.clone(),
+            Arc::clone(&self.cluster),
+            name.to_owned(),
+        )
+    }
+
+    /// Prints what the scenario does now.
+    pub fn say(&self, what: impl std::fmt::Display) {
+        self.stage.say(what);
+    }
+
+    /// Whether the cluster's nodes may be inspected and broken. If not, prints what is left out of the proof.
+    pub fn may_break(&self, what: &str) -> bool {
+        let kind = self.cluster.kind.is_some();
+        if !kind {
+            self.say(format_args!("left out, as it needs a kind cluster: {what}"));
+        }
+        kind
+    }
+
+    /// Runs kubectl in this namespace, with a line that is split at spaces and this standard input.
+    pub async fn try_kubectl(&self, line: &str, input: &str) -> Result<Finished> {
+        let line = format!("kubectl -n {} {line}", self.name);
+        finish(&mut process::command(&line), input).await
+    }
+
+    /// Runs kubectl in this namespace, with a line that is split at spaces. Returns its standard output.
+    pub async fn kubectl(&self, line: &str) -> Result<String> {
+        self.try_kubectl(line, "").await?.success()
+    }
+
+    /// Applies a manifest with `kubectl apply`, strictly validated.
+    pub async fn kubectl_apply(&self, manifest: &str) -> Result<()> {
+        let applied = self.try_kubectl("apply --validate=strict -f -", manifest);
+        applied.await?.success().map(drop)
+    }
+
+    /// Patches an object such as `service/demo-edge` with `kubectl patch`.
+    pub async fn kubectl_patch(&self, object: &str, patch: &Value) -> Result<()> {
+        let line = format!("kubectl -n {} patch {object} --type=merge -p", self.name);
+        let mut command = process::command(&line);
+        let patched = finish(command.arg(patch.to_string()), "");
+        patched.await?.success().map(drop)
+    }
+
+    /// The objects of a kind in this namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.cluster.client.clone(), &self.name)
+    }
+
+    /// Returns an object in this namespace.
+    pub async fn get<K>(&self, name: &str) -> Result<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        self.api().get(name).await.map_err(|error| match error {
+            // Its own text repeats the message.
+            kube::Error::Api(status) => anyhow!("{}", status.message),
+            other => anyhow::Error::new(other).context(format!("cannot get {name}")),
+        })
+    }
+
+    /// Returns the Pods of a LiveCluster's role that are not terminating, by name.
+    pub async fn pods(&self, cluster: &str, role: &str) -> Result<Vec<Pod>> {
+        let selector = super::reach::labels(cluster, role).into_iter().collect();
+        let parameters = ListParams::default().labels_from(&selector);
+        let mut pods = self.api::<Pod>().list(&parameters).await?.items;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        pods.sort_by_key(ResourceExt::name_any);
+        Ok(pods)
+    }
+
+    /// Publishes as soon as the Pod accepts the stream. A Pod that has just started may refuse it for a moment.
+    pub async fn published(&self, url: &str) -> Result<Encoder> {
+        let expected = format!("{url} accepts a stream");
+        eventually(&expected, ACCEPTED, || Encoder::publish(url)).await
+    }
+
+    /// Publishes as [`Namespace::published`], with an encoder that connects again when it is cut off.
+    pub async fn published_persistently(&self, url: &str) -> Result<Encoder> {
+        let expected = format!("{url} accepts a stream");
+        let publish = || Encoder::publish_persistently(url);
+        eventually(&expected, ACCEPTED, publish).await
+    }
+
+    /// Watches as soon as the stream is there, and returns when the first second has been received.
+    pub async fn watched(&self, url: &str) -> Result<Viewer> {
+        let expected = format!("{url} is there");
+        let mut viewer = eventually(&expected, ACCEPTED, || Viewer::watch(url)).await?;
+        viewer.sees_more(25, Duration::from_secs(15)).await?;
+        Ok(viewer)
+    }
+}
+
+/// Whether a Pod is ready.
+pub fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref());
+    let mut conditions = conditions.unwrap_or_default().iter();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The label of all scenarios' namespaces.
+pub(super) const LABEL: &str = "livecluster.dev/e2e=true";
+
+/// Until Pods have found each other and their streams.
+const ACCEPTED: Duration = Duration::from_secs(30);

@@ -1,0 +1,120 @@
+//! Instances of media nodes that `livecluster local` runs, on free ports.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::process::Command;
+
+use crate::process::{Process, Signal};
+use crate::stage::Stage;
+
+/// A running `livecluster local` with one origin and two edges.
+#[derive(Debug)]
+pub struct Instances {
+    process: Process,
+    /// `origin-1`, `edge-1`, `edge-2`.
+    pub all: [Instance; 3],
+}
+
+/// One instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// `origin-1`, `edge-2`.
+    pub name: &'static str,
+    rtmp: u16,
+    http: u16,
+    internal: u16,
+}
+
+impl Instance {
+    fn is_free(&self) -> bool {
+        let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        [self.rtmp, self.http, self.internal].into_iter().all(free)
+    }
+
+    /// Where to publish and play: `rtmp://127.0.0.1:1935/live/livestream`.
+    pub fn rtmp(&self, stream: &str) -> String {
+        format!("rtmp://127.0.0.1:{}/{stream}", self.rtmp)
+    }
+
+    /// Where to play: `http://127.0.0.1:8080/live/livestream.flv`.
+    pub fn http(&self, stream: &str) -> String {
+        format!("{}{stream}.flv", self.page())
+    }
+
+    /// The player page.
+    pub fn page(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.http)
+    }
+}
+
+impl Instances {
+    /// Starts one origin and two edges. `stream` are settings of `spec.stream`, as a YAML flow mapping without its braces.
+    pub async fn start(stage: &Stage, stream: &str) -> Result<Self> {
+        let manifest = stage.folder().join("cluster.yaml");
+        let text = format!(
+            "apiVersion: livecluster.dev/v1alpha1\nkind: LiveCluster\nmetadata: {{name: interop}}\nspec:\n  \
+             origins: {{replicas: 1}}\n  edges: {{replicas: 2}}\n  stream: {{{stream}}}\n"
+        );
+        std::fs::write(&manifest, text).context("write the manifest")?;
+        let all = free_ports()?;
+        let [origin, edge, _] = &all;
+        let mut command = Command::new(stage.tools.binaries.join("livecluster"));
+        command.arg("local").arg(&manifest);
+        command.args(["--listen", "127.0.0.1"]);
+        for (option, port) in [
+            ("--rtmp-port", origin.rtmp),
+            ("--http-port", origin.http),
+            ("--internal-port", origin.internal),
+            ("--edge-rtmp-port", edge.rtmp),
+            ("--edge-http-port", edge.http),
+        ] {
+            command.args([option, &port.to_string()]);
+        }
+        let mut process = Process::start("instances", &mut command, stage.folder())?;
+        process.prints("Ready.", Duration::from_secs(20)).await?;
+        Ok(Self { process, all })
+    }
+
+    /// The origin.
+    pub fn origin(&self) -> &Instance {
+        &self.all[0]
+    }
+
+    /// Stops them as Ctrl-C does, and fails unless they ran until now and end well.
+    pub async fn stop(mut self) -> Result<()> {
+        let output = self.process.output();
+        let last = self.process.last_output();
+        ensure!(self.process.is_running(), "the instances ended{last}");
+        ensure!(!output.contains("panicked"), "an instance panicked{last}");
+        self.process.signal(Signal::Interrupt)?;
+        self.process.success(Duration::from_secs(30)).await
+    }
+}
+
+/// Returns instances on ports that are free, in the order in which `livecluster local` counts them. No two calls return the same.
+fn free_ports() -> Result<[Instance; 3]> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..100 {
+        // Below the ports that the system gives to connections. Another run on this host starts at another one.
+        let block = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 100;
+        let base = u16::try_from(20_000 + block * 100)?;
+        let instance = |name, rtmp, http, internal| Instance {
+            name,
+            rtmp: base + rtmp,
+            http: base + http,
+            internal: base + internal,
+        };
+        let all = [
+            instance("origin-1", 0, 1, 70),
+            instance("edge-1", 10, 40, 71),
+            instance("edge-2", 11, 41, 72),
+        ];
+        if all.iter().all(Instance::is_free) {
+            return Ok(all);
+        }
+    }
+    bail!("no free ports between 20000 and 30000")
+}

@@ -1,0 +1,69 @@
+//! A LiveCluster is deleted in each of the ways that Kubernetes has, and created again immediately.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::cluster::Namespace;
+use crate::wait::{eventually, holds};
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    let small = json!({"edges": {"replicas": 1}});
+    for cascade in ["background", "foreground"] {
+        namespace.say(format_args!("deleted with --cascade={cascade}"));
+        namespace.apply_ready("demo", small.clone()).await?;
+        let line = format!("delete lc/demo --cascade={cascade} --timeout=60s");
+        namespace.kubectl(&line).await?;
+        let kinds = "deployments,replicasets,pods,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies,endpointslices";
+        let line = format!("get {kinds} -l app.kubernetes.io/instance=demo -o name");
+        eventually("nothing is left", Duration::from_secs(60), || async {
+            let left = namespace.kubectl(&line).await?;
+            ensure!(left.is_empty(), "left: {}", left.replace('\n', " "));
+            Ok(())
+        })
+        .await?;
+    }
+
+    namespace.say("deleted and created again immediately");
+    let old = namespace.apply_ready("demo", small.clone()).await?;
+    namespace.kubectl("delete lc/demo --wait=false").await?;
+    let expected = "a new LiveCluster of that name";
+    let new = eventually(expected, Duration::from_secs(20), || async {
+        let new = namespace.apply("demo", small.clone()).await?;
+        ensure!(new.uid() != old.uid(), "the old one is still there");
+        Ok(new)
+    })
+    .await?;
+    namespace.ready("demo").await?;
+    for name in ["demo-origin", "demo-edge"] {
+        let deployment: Deployment = namespace.get(name).await?;
+        let owners = deployment.owner_references();
+        let owned = owners.len() == 1 && Some(&owners[0].uid) == new.metadata.uid.as_ref();
+        ensure!(
+            owned,
+            "{name} belongs to {owners:?}, not to the new LiveCluster"
+        );
+    }
+
+    namespace.say("deleted with --cascade=orphan: the Pods and their streams stay");
+    let origin = namespace.reach_role("demo", "origin").await?;
+    let edge = namespace.reach_role("demo", "edge").await?;
+    let encoder = namespace.published(&origin.rtmp("live/livestream")).await?;
+    let viewer = namespace.watched(&edge.http("live/livestream")).await?;
+    namespace.kubectl("delete lc/demo --cascade=orphan").await?;
+    holds("the stream goes on", Duration::from_secs(10), || async {
+        viewer.assert_connected()?;
+        encoder.assert_undisturbed()?;
+        let left: Deployment = namespace.get("demo-edge").await?;
+        let owners = left.owner_references();
+        ensure!(
+            owners.is_empty(),
+            "Deployment demo-edge has owners: {owners:?}"
+        );
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,79 @@
+//! Users change the operator's objects by hand: deleted objects and owned fields come back, fields that it does not own stay.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::cluster::Namespace;
+use crate::wait::eventually;
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    namespace.apply_ready("demo", json!({})).await?;
+
+    namespace.say("deleted children come back");
+    let before: Service = namespace.get("demo-edge").await?;
+    for object in [
+        "service/demo-edge",
+        "configmap/demo-edge-config",
+        "poddisruptionbudget/demo-edge",
+        "deployment/demo-origin",
+    ] {
+        let line = format!("delete {object} --cascade=background");
+        namespace.kubectl(&line).await?;
+    }
+    eventually("all of them again", LIMIT, || async {
+        let again: Service = namespace.get("demo-edge").await?;
+        let new = again.metadata.uid != before.metadata.uid;
+        ensure!(new, "Service demo-edge is still the old one");
+        namespace.get::<ConfigMap>("demo-edge-config").await?;
+        namespace.get::<PodDisruptionBudget>("demo-edge").await?;
+        namespace.get::<Deployment>("demo-origin").await?;
+        Ok(())
+    })
+    .await?;
+    namespace.ready("demo").await?;
+
+    namespace.say("owned fields come back, others stay");
+    let ports = json!([{"name": "http", "port": 8080, "targetPort": 81}]);
+    let service = json!({"metadata": {"annotations": {"mine": "kept"}}, "spec": {"ports": ports}});
+    namespace
+        .kubectl_patch("service/demo-edge", &service)
+        .await?;
+    let config = json!({"data": {"config.yaml": "broken"}});
+    let name = "configmap/demo-edge-config";
+    namespace.kubectl_patch(name, &config).await?;
+    namespace
+        .kubectl("scale deployment demo-edge --replicas=5")
+        .await?;
+    let expected = "the edits of owned fields are undone";
+    eventually(expected, LIMIT, || assert_undone(&namespace)).await?;
+    namespace.ready("demo").await?;
+    Ok(())
+}
+
+async fn assert_undone(namespace: &Namespace) -> Result<()> {
+    let service: Service = namespace.get("demo-edge").await?;
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.clone());
+    let shown = serde_json::to_string(&ports)?;
+    let edited = shown.contains("81,") || shown.contains("81}");
+    ensure!(!edited, "ports of Service demo-edge: {shown}");
+    let annotations = service.annotations();
+    ensure!(
+        annotations.contains_key("mine"),
+        "annotations: {annotations:?}"
+    );
+    let config: ConfigMap = namespace.get("demo-edge-config").await?;
+    let config = format!("{:?}", config.data);
+    ensure!(config.contains("role: edge"), "demo-edge-config: {config}");
+    let edges: Deployment = namespace.get("demo-edge").await?;
+    let replicas = edges.spec.and_then(|spec| spec.replicas);
+    ensure!(replicas == Some(2), "demo-edge has replicas {replicas:?}");
+    Ok(())
+}
+
+const LIMIT: Duration = Duration::from_secs(30);

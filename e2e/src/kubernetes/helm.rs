@@ -1,0 +1,92 @@
+//! The chart is checked, installed, upgraded and tested, and refuses wrong values.
+
+use anyhow::{Result, ensure};
+
+use crate::cluster::Namespace;
+use crate::process::{self, beginning, run as run_line};
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    let chart = namespace.cluster.release.chart.as_str();
+    run_line(&format!("helm lint --strict {chart}")).await?;
+    renders(&namespace, chart).await?;
+    refuses(chart).await?;
+    installs(&namespace).await?;
+
+    namespace.say("the definition is there, and kept");
+    let crd = "crd/liveclusters.livecluster.dev";
+    run_line(&format!(
+        "kubectl wait --for=condition=Established {crd} --timeout=30s"
+    ))
+    .await?;
+    let definition = run_line(&format!("kubectl get {crd} -o yaml")).await?;
+    let kept = definition.contains("helm.sh/resource-policy: keep");
+    ensure!(kept, "no keep policy");
+    Ok(())
+}
+
+async fn renders(namespace: &Namespace, chart: &str) -> Result<()> {
+    namespace.say("the API server accepts what the chart renders");
+    let template = format!("helm template rendered {chart}");
+    let other = "--set watchNamespaces={default},rbac.readSecrets=false,replicas=1";
+    for values in ["", other] {
+        let rendered = run_line(&format!("{template} --namespace default {values}")).await?;
+        let line = "kubectl apply --dry-run=server --validate=strict -n default -f -";
+        let mut apply = process::command(line);
+        process::finish(&mut apply, &rendered).await?.success()?;
+    }
+    let monitoring = "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.dashboard.enabled=true";
+    let rendered = run_line(&format!("{template} --set {monitoring}")).await?;
+    for kind in ["ServiceMonitor", "PodMonitor"] {
+        let renders = rendered.contains(&format!("kind: {kind}\n"));
+        ensure!(renders, "no {kind} with {monitoring}");
+    }
+    Ok(())
+}
+
+async fn refuses(chart: &str) -> Result<()> {
+    for wrong in [
+        "replica=2",
+        "replicas=two",
+        "log.format=xml",
+        "image.pullPolicy=Sometimes",
+    ] {
+        let mut command = process::command(&format!("helm template {chart} --set {wrong}"));
+        let refused = process::finish(&mut command, "").await?.failure()?;
+        let schema = refused.contains("schema");
+        ensure!(
+            schema,
+            "{wrong}: expected a refusal by the schema, seen {refused}"
+        );
+    }
+    Ok(())
+}
+
+async fn installs(namespace: &Namespace) -> Result<()> {
+    namespace.say("installed, upgraded, tested");
+    let release = &namespace.cluster.release;
+    let notes = release.install(&["log.level=debug", "replicas=2"]).await?;
+    for next in [
+        "helm test",
+        "kubectl",
+        "kind: LiveCluster",
+        "kubectl explain lc",
+    ] {
+        ensure!(
+            notes.contains(next),
+            "NOTES.txt does not name {next}: {notes}"
+        );
+    }
+    let system = namespace.other(&release.namespace);
+    let line = format!("get deployment {} -o yaml", release.deployment());
+    let deployed = system.kubectl(&line).await?;
+    let debug = deployed.contains("value: debug");
+    ensure!(
+        debug,
+        "log.level=debug does not reach {}",
+        beginning(&deployed)
+    );
+    let name = &release.name;
+    release.helm(&format!("test {name} --timeout 150s")).await?;
+    release.install(&[]).await?;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The smallest manifest: the objects that it becomes, and what `kubectl get lc` shows of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kube::api::DynamicObject;
+use kube::discovery::{Discovery, Scope, verbs};
+use kube::{Api, ResourceExt};
+
+use crate::cluster::Namespace;
+use crate::wait::eventually;
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    namespace.kubectl_apply(MANIFEST).await?;
+    let line = "wait --for=condition=Ready lc/demo --timeout=120s";
+    namespace.kubectl(line).await?;
+    let cluster = namespace.ready("demo").await?;
+    let owner = cluster.metadata.uid.as_deref().context("no UID")?;
+
+    let found = owned(&namespace, owner).await?;
+    let expected: BTreeSet<String> = OBJECTS.iter().map(ToString::to_string).collect();
+    let missing: Vec<_> = expected.difference(&found).collect();
+    let more: Vec<_> = found.difference(&expected).collect();
+    let same = missing.is_empty() && more.is_empty();
+    ensure!(same, "missing {missing:?}, unexpected {more:?}");
+
+    // The operator scrapes the Pods every few seconds, once they are there.
+    let columns = ["demo", "True", "1", "2", "0", "0"];
+    let expected = "kubectl get lc shows demo True 1 2 0 0 AGE";
+    eventually(expected, Duration::from_secs(30), || async {
+        let shown = namespace.kubectl("get lc demo --no-headers").await?;
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let reached = words.len() == 7 && words.starts_with(&columns);
+        ensure!(reached, "{shown}");
+        Ok(())
+    })
+    .await
+}
+
+/// Everything in the namespace whose controller is the LiveCluster, as `Kind/name`.
+async fn owned(namespace: &Namespace, owner: &str) -> Result<BTreeSet<String>> {
+    let client = || namespace.cluster.client.clone();
+    let discovery = Discovery::new(client()).run().await?;
+    let groups = discovery.groups();
+    let resources = groups.flat_map(|group| group.recommended_resources());
+    let listed = resources.filter(|(_, capabilities)| {
+        capabilities.scope == Scope::Namespaced && capabilities.supports_operation(verbs::LIST)
+    });
+    let mut found = BTreeSet::new();
+    for (resource, _) in listed {
+        let api = Api::<DynamicObject>::namespaced_with(client(), &namespace.name, &resource);
+        for object in api.list(&Default::default()).await? {
+            let mut owners = object.owner_references().iter();
+            if owners.any(|it| it.uid == owner && it.controller == Some(true)) {
+                found.insert(format!("{}/{}", resource.kind, object.name_any()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+const MANIFEST: &str = r"
+apiVersion: livecluster.dev/v1alpha1
+kind: LiveCluster
+metadata: {name: demo}
+spec: {}
+";
+
+const OBJECTS: &[&str] = &[
+    "ConfigMap/demo-edge-config",
+    "ConfigMap/demo-origin-config",
+    "Deployment/demo-edge",
+    "Deployment/demo-origin",
+    "NetworkPolicy/demo-nodes",
+    "PodDisruptionBudget/demo-edge",
+    "PodDisruptionBudget/demo-origin",
+    "Service/demo-edge",
+    "Service/demo-origin",
+    "Service/demo-origin-headless",
+    "ServiceAccount/demo-media-node",
+];

@@ -1,0 +1,98 @@
+//! `kubectl drain` of a node keeps the disruption budgets, ends, and streams go on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+
+use crate::cluster::{Namespace, node_of};
+use crate::process::run as run_line;
+
+/// Short, so that the viewers on the drained node are disconnected during the scenario.
+const DRAIN: u32 = 20;
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    let node = namespace.cluster.workers().next().context("no worker")?;
+    let pods = json!({"replicas": 2, "drainTimeoutSeconds": DRAIN});
+    let spec = json!({"origins": pods, "edges": pods});
+    namespace.apply_ready("demo", spec).await?;
+    let (stays, leaves) = edges(&namespace, &node.name).await?;
+    let stays = namespace.reach_pod(&stays).await?;
+    let leaves = namespace.reach_pod(&leaves).await?;
+    let encoder = namespace.published(&stays.rtmp(STREAM)).await?;
+    let steady = namespace.watched(&stays.http(STREAM)).await?;
+    // By both protocols: each has its own way to end a stream, which a node that is killed does not use.
+    let mut moved = [
+        namespace.watched(&leaves.http(STREAM)).await?,
+        namespace.watched(&leaves.rtmp(STREAM)).await?,
+    ];
+
+    drain(&namespace, &node.name).await?;
+
+    namespace.say("every Pod is on another node");
+    namespace.ready("demo").await?;
+    for viewer in &mut moved {
+        let ended = viewer.ends(Duration::from_secs(5)).await;
+        ended.context("on the drained node")?;
+        viewer.assert_uninterrupted(&encoder)?;
+    }
+    let edge = namespace.reach_role("demo", "edge").await?;
+    let again = namespace.watched(&edge.http(STREAM)).await?;
+    again.assert_connected()?;
+    encoder.assert_undisturbed()?;
+    steady.assert_connected()?;
+    steady.assert_uninterrupted(&encoder)?;
+    let stall = steady.seen().longest_stall();
+    let limit = Duration::from_secs(5);
+    ensure!(
+        stall < limit,
+        "the viewer on the other node stalled for {stall:?}"
+    );
+    Ok(())
+}
+
+/// Drains a node while the budgets are watched, and then lets it take Pods again.
+async fn drain(namespace: &Namespace, node: &str) -> Result<()> {
+    namespace.say(format_args!("kubectl drain {node}"));
+    let line =
+        format!("kubectl drain {node} --ignore-daemonsets --delete-emptydir-data --timeout=150s");
+    let result = tokio::select! {
+        drained = run_line(&line) => drained.map(drop),
+        broken = watch_budget(namespace) => broken,
+    };
+    let uncordoned = run_line(&format!("kubectl uncordon {node}")).await;
+    result?;
+    uncordoned.map(drop)
+}
+
+/// Returns an edge that stays, and one on the node that is drained.
+async fn edges(namespace: &Namespace, node: &str) -> Result<(Pod, Pod)> {
+    let pods = namespace.pods("demo", "edge").await?;
+    let (on, off): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| node_of(pod) == Some(node));
+    match (off.first(), on.first()) {
+        (Some(stays), Some(leaves)) => Ok(((*stays).clone(), (*leaves).clone())),
+        _ => bail!(
+            "expected the two edges on different nodes, seen {:?}",
+            pods.iter().map(node_of).collect::<Vec<_>>()
+        ),
+    }
+}
+
+/// Never ends unless a role has no ready Pod at some time.
+async fn watch_budget(namespace: &Namespace) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let status = namespace.status("demo").await?;
+        let ready = (status.origins.ready_replicas, status.edges.ready_replicas);
+        let after = start.elapsed();
+        let kept = ready.0 > 0 && ready.1 > 0;
+        ensure!(
+            kept,
+            "{ready:?} origins and edges are ready {after:?} after the drain began"
+        );
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+const STREAM: &str = "live/livestream";

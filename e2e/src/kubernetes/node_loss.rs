@@ -1,0 +1,103 @@
+//! A node loses its power, with an origin and an edge on it. Streams that are published elsewhere go on, and its Pods are replaced
+//! when the time that the spec allows is over.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use serde_json::json;
+
+use crate::cluster::{Namespace, Reach, is_ready, node_of};
+use crate::media::{Encoder, Viewer};
+use crate::wait::eventually;
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    let tolerations = json!([
+        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5},
+        {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5},
+    ]);
+    let pods = json!({"replicas": 2, "tolerations": tolerations});
+    let spec = json!({"origins": pods, "edges": pods});
+    namespace.apply_ready("demo", spec).await?;
+    let cluster = &namespace.cluster;
+    let node = &cluster.workers().last().context("no worker")?.name;
+    let edges = namespace.pods("demo", "edge").await?;
+    let safe = edges.iter().find(|pod| node_of(pod) != Some(node));
+    let safe = safe.context("all edges on one node")?;
+    let safe = namespace.reach_pod(safe).await?;
+
+    // Published at the edge that stays. Most likely, the origin that is lost keeps one of these four.
+    let mut streams = Vec::new();
+    for number in 0..4 {
+        let stream = format!("live/stream-{number}");
+        let encoder = namespace.published(&safe.rtmp(&stream)).await?;
+        let viewer = namespace.watched(&safe.http(&stream)).await?;
+        streams.push((encoder, viewer));
+    }
+
+    namespace.say(format_args!("{node} loses its power"));
+    cluster.power(node, false).await?;
+    let result = lost(&namespace, node, &mut streams, &safe).await;
+    namespace.say(format_args!("{node} has power again"));
+    cluster.power(node, true).await?;
+    node_ready(&namespace, node, true, Duration::from_secs(120)).await?;
+    result?;
+    namespace.ready("demo").await?;
+    Ok(())
+}
+
+/// Fails unless the streams go on without the node, and its Pods are replaced.
+async fn lost(
+    namespace: &Namespace,
+    node: &str,
+    streams: &mut [(Encoder, Viewer)],
+    safe: &Reach,
+) -> Result<()> {
+    for (encoder, viewer) in streams {
+        viewer.sees_more(25 * 20, Duration::from_secs(40)).await?;
+        encoder.assert_undisturbed()?;
+        viewer.assert_uninterrupted(encoder)?;
+        let stall = viewer.seen().longest_stall();
+        let url = viewer.url();
+        ensure!(
+            stall < Duration::from_secs(5),
+            "{url} stalled for {stall:?}"
+        );
+    }
+    node_ready(namespace, node, false, Duration::from_secs(90)).await?;
+    let expected = "the lost Pods are replaced on another node";
+    eventually(expected, Duration::from_secs(90), || async {
+        for role in ["origin", "edge"] {
+            let pods = namespace.pods("demo", role).await?;
+            let elsewhere = pods.iter().filter(|pod| node_of(pod) != Some(node));
+            let ready = elsewhere.filter(|pod| is_ready(pod)).count();
+            ensure!(ready == 2, "{ready} {role} Pods are ready elsewhere");
+        }
+        Ok(())
+    })
+    .await?;
+    let encoder = namespace.published(&safe.rtmp("live/after")).await?;
+    let origin = namespace.reach_role("demo", "origin").await?;
+    namespace.watched(&origin.http("live/after")).await?;
+    encoder.assert_undisturbed()
+}
+
+async fn node_ready(
+    namespace: &Namespace,
+    node: &str,
+    expected: bool,
+    limit: Duration,
+) -> Result<()> {
+    let nodes: Api<Node> = Api::all(namespace.cluster.client.clone());
+    let about = format!("{node} ready: {expected}");
+    eventually(&about, limit, || async {
+        let status = nodes.get(node).await?.status;
+        let conditions = status.and_then(|status| status.conditions);
+        let mut conditions = conditions.unwrap_or_default().into_iter();
+        let ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
+        ensure!(ready == expected, "ready: {ready}");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,84 @@
+//! A Service changes its type in place, and the status tells where the LiveCluster is reached now.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::cluster::Namespace;
+use crate::wait::eventually;
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    namespace.apply_ready("demo", json!({})).await?;
+    let created: Service = namespace.get("demo-edge").await?;
+    let internal = format!("http://demo-edge.{}.svc:8080/", namespace.name);
+    assert_url(&namespace, &internal).await?;
+
+    namespace.say("NodePort: reached from outside");
+    edit(&namespace, json!({"type": "NodePort"})).await?;
+    let reach = || namespace.reach_service("demo-edge");
+    let reach = eventually("node ports", LIMIT, reach).await?;
+    let port = reach.http.rsplit_once(':').context("a port")?.1;
+    assert_url(&namespace, &format!(":{port}/")).await?;
+    let encoder = namespace.published(&reach.rtmp("live/livestream")).await?;
+    let watching = namespace.watched(&reach.http("live/livestream")).await?;
+
+    namespace.say("LoadBalancer, with a port of its own");
+    let balanced = json!({"type": "LoadBalancer", "ports": {"http": 80}});
+    edit(&namespace, balanced).await?;
+    let expected = "a Service of type LoadBalancer with port 80";
+    eventually(expected, LIMIT, || async {
+        let service: Service = namespace.get("demo-edge").await?;
+        let spec = service.spec.context("no spec")?;
+        let ports = spec.ports.unwrap_or_default();
+        let ports: Vec<i32> = ports.iter().map(|it| it.port).collect();
+        let kind = spec.type_.unwrap_or_default();
+        let changed = kind == "LoadBalancer" && ports == [1935, 80];
+        ensure!(changed, "type {kind}, ports {ports:?}");
+        Ok(())
+    })
+    .await?;
+    // As a cloud does.
+    let address = json!({"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}}});
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(address));
+    let services = namespace.api::<Service>();
+    services
+        .patch_status("demo-edge", &parameters, &patch)
+        .await?;
+    assert_url(&namespace, "http://203.0.113.7:80/").await?;
+
+    namespace.say("and ClusterIP again");
+    edit(&namespace, json!({"type": "ClusterIP", "ports": null})).await?;
+    assert_url(&namespace, &internal).await?;
+    let last: Service = namespace.get("demo-edge").await?;
+    let same = last.metadata.uid == created.metadata.uid;
+    ensure!(
+        same,
+        "Service demo-edge was created anew, not changed in place"
+    );
+    let ports = last.spec.and_then(|spec| spec.ports).unwrap_or_default();
+    let node_port = |port: Option<i32>| port.is_some_and(|port| port != 0);
+    let left = ports.iter().any(|port| node_port(port.node_port));
+    ensure!(!left, "node ports are left: {ports:?}");
+    watching.assert_connected()?;
+    encoder.assert_undisturbed()
+}
+
+async fn edit(namespace: &Namespace, service: Value) -> Result<()> {
+    let spec = json!({"edges": {"service": service}});
+    namespace.edit("demo", spec).await.map(drop)
+}
+
+/// Waits until the status names a URL for viewers that contains this text.
+async fn assert_url(namespace: &Namespace, part: &str) -> Result<()> {
+    let expected = format!("a play URL with {part} in the status");
+    let named = namespace.until_status("demo", &expected, LIMIT, |status| {
+        let mut play = status.endpoints.play.iter();
+        play.any(|endpoint| endpoint.url.contains(part))
+    });
+    named.await.map(drop)
+}
+
+const LIMIT: Duration = Duration::from_secs(20);

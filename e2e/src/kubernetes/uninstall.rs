@@ -1,0 +1,80 @@
+//! The operator is uninstalled while a stream runs: the stream goes on, and nothing is left when the LiveCluster is deleted.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::cluster::Namespace;
+use crate::process::run as run_line;
+use crate::wait::{eventually, holds};
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    let result = uninstall(&namespace).await;
+    namespace.cluster.release.install(&[]).await?;
+    result
+}
+
+async fn uninstall(namespace: &Namespace) -> Result<()> {
+    let release = &namespace.cluster.release;
+    let (helm_uninstall, selector) = (
+        format!("uninstall {} --wait", release.name),
+        format!("app.kubernetes.io/instance={}", release.name),
+    );
+    namespace.apply_ready("the-last", json!({})).await?;
+    let edge = namespace.reach_role("the-last", "edge").await?;
+    let encoder = namespace.published(&edge.rtmp("live/livestream")).await?;
+    let viewer = namespace.watched(&edge.http("live/livestream")).await?;
+
+    namespace.say("helm uninstall");
+    release.helm(&helm_uninstall).await?;
+    holds("the stream goes on", Duration::from_secs(15), || async {
+        viewer.assert_connected()?;
+        encoder.assert_undisturbed()
+    })
+    .await?;
+    let kept = namespace.kubectl("get lc -o name").await?;
+    let expected = "livecluster.livecluster.dev/the-last";
+    ensure!(kept.trim() == expected, "helm uninstall keeps {kept:?}");
+    nothing_left(namespace, &selector, "customresourcedefinition").await?;
+    drop((viewer, encoder));
+    namespace
+        .kubectl("delete lc/the-last --timeout=60s")
+        .await?;
+    nothing_left(namespace, CHILDREN, "nothing").await?;
+
+    if namespace.may_break("crds.keep=false, which deletes every LiveCluster") {
+        namespace.say("with crds.keep=false the definition goes too, and all LiveClusters with it");
+        release.install(&["crds.keep=false"]).await?;
+        let small = json!({"edges": {"replicas": 1}});
+        namespace.apply_ready("the-last", small).await?;
+        release.helm(&helm_uninstall).await?;
+        let crd = "crd/liveclusters.livecluster.dev";
+        let line = format!("kubectl wait --for=delete {crd} --timeout=60s");
+        run_line(&line).await?;
+        nothing_left(namespace, CHILDREN, "nothing").await?;
+    }
+    Ok(())
+}
+
+/// Waits until no object of any kind in any namespace has these labels, except for one kind.
+async fn nothing_left(namespace: &Namespace, selector: &str, except: &str) -> Result<()> {
+    let kinds = run_line("kubectl api-resources --verbs=list -o name").await?;
+    let kinds: Vec<&str> = kinds
+        .lines()
+        .filter(|kind| !kind.ends_with("metrics.k8s.io") && !kind.starts_with("events"))
+        .filter(|kind| !kind.starts_with(except))
+        .collect();
+    let kinds = kinds.join(",");
+    let (expected, limit) = (format!("nothing with {selector}"), Duration::from_secs(90));
+    eventually(&expected, limit, || async {
+        let line = format!("get {kinds} -A -l {selector} -o name");
+        let left = namespace.kubectl(&line).await?;
+        ensure!(left.is_empty(), "left: {}", left.replace('\n', " "));
+        Ok(())
+    })
+    .await
+}
+
+const CHILDREN: &str =
+    "app.kubernetes.io/managed-by=livecluster-operator,app.kubernetes.io/instance=the-last";

@@ -1,0 +1,170 @@
+//! An encoder that publishes endless frames, at the pace of a camera.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::frames;
+use super::recording::Recording;
+use super::rtmp::Connection;
+
+/// An encoder that publishes until it is stopped or dropped.
+#[derive(Debug)]
+pub struct Encoder {
+    stop: CancellationToken,
+    state: Arc<Mutex<State>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sent: Recording,
+    interruptions: Vec<String>,
+}
+
+/// What an encoder does when its connection breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnError {
+    /// It ends.
+    End,
+    /// It connects again, as OBS does, and goes on with the next keyframe.
+    Reconnect,
+}
+
+impl Encoder {
+    /// Publishes until the connection breaks. Returns when the server has accepted the stream, or its RTMP status code.
+    pub async fn publish(url: &str) -> Result<Self> {
+        Self::start(url, OnError::End).await
+    }
+
+    /// Publishes, and connects again whenever the connection breaks.
+    pub async fn publish_persistently(url: &str) -> Result<Self> {
+        Self::start(url, OnError::Reconnect).await
+    }
+
+    async fn start(url: &str, on_error: OnError) -> Result<Self> {
+        let connection = connect(url).await?;
+        let stop = CancellationToken::new();
+        let state = Arc::new(Mutex::new(State::default()));
+        let camera = Camera {
+            url: url.to_owned(),
+            id: ENCODERS.fetch_add(1, Ordering::Relaxed),
+            number: 0,
+            stop: stop.clone(),
+            state: Arc::clone(&state),
+        };
+        Ok(Self {
+            stop,
+            state,
+            task: tokio::spawn(camera.run(connection, on_error)),
+        })
+    }
+
+    /// Everything that it has sent so far.
+    pub fn sent(&self) -> Recording {
+        lock(&self.state).sent.clone()
+    }
+
+    /// How its connections broke.
+    pub fn interruptions(&self) -> Vec<String> {
+        lock(&self.state).interruptions.clone()
+    }
+
+    /// Fails if a connection ever broke.
+    pub fn assert_undisturbed(&self) -> Result<()> {
+        let broken = self.interruptions();
+        let how = broken.join("; ");
+        ensure!(broken.is_empty(), "the encoder's connection broke: {how}");
+        Ok(())
+    }
+
+    /// Ends the stream as ffmpeg does. Returns everything that was sent.
+    pub async fn stop(mut self) -> Result<Recording> {
+        self.stop.cancel();
+        (&mut self.task).await?;
+        Ok(self.sent())
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Camera {
+    url: String,
+    id: u32,
+    number: u64,
+    stop: CancellationToken,
+    state: Arc<Mutex<State>>,
+}
+
+impl Camera {
+    async fn run(mut self, first: Connection, on_error: OnError) {
+        let mut open = Some(first);
+        let mut tick = interval(FRAME);
+        let mut retry = interval(RETRY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while let Some(connection) = open.take() {
+            let Err(error) = self.send(connection, &mut tick).await else {
+                return;
+            };
+            let how = format!("{}, after frame {}: {error:#}", self.url, self.number);
+            lock(&self.state).interruptions.push(how);
+            while on_error == OnError::Reconnect && open.is_none() && !self.stop.is_cancelled() {
+                retry.tick().await;
+                open = connect(&self.url).await.ok();
+            }
+        }
+    }
+
+    /// Sends frames until it is stopped or the connection breaks.
+    async fn send(&mut self, mut connection: Connection, tick: &mut Interval) -> Result<()> {
+        for header in frames::headers() {
+            lock(&self.state).sent.push(&header);
+            connection.send(&header).await?;
+        }
+        while !frames::starts_gop(self.number) {
+            self.number += 1;
+        }
+        let start = Instant::now();
+        tick.reset_immediately();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return connection.finish().await,
+                _ = tick.tick() => {}
+            }
+            let timestamp = u32::try_from(start.elapsed().as_millis())?;
+            for message in frames::pair(self.id, self.number, timestamp) {
+                // Before it is sent: a viewer may have it before `send` returns.
+                lock(&self.state).sent.push(&message);
+                let sent = timeout(STUCK, connection.send(&message)).await;
+                sent.context("the server reads nothing")??;
+            }
+            self.number += 1;
+        }
+    }
+}
+
+async fn connect(url: &str) -> Result<Connection> {
+    let connection = timeout(CONNECT, Connection::publish(url)).await;
+    connection.with_context(|| format!("{url}: no answer within {CONNECT:?}"))?
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Each encoder's frames differ from those of all others.
+static ENCODERS: AtomicU32 = AtomicU32::new(1);
+
+const FRAME: Duration = Duration::from_millis(1000 / frames::RATE as u64);
+const RETRY: Duration = Duration::from_millis(500);
+const CONNECT: Duration = Duration::from_secs(20);
+const STUCK: Duration = Duration::from_secs(10);

@@ -1,0 +1,252 @@
+//! Runs scenarios and reports their results.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use futures::stream::{self, StreamExt};
+use tokio::time::timeout;
+
+use crate::cluster::{self, Cluster, Namespace, Target};
+use crate::interop::INTEROP;
+use crate::kubernetes::KUBERNETES;
+use crate::scenario::{Order, Scenario, Steps, list, names, select, skipped_summary};
+use crate::stage::{Stage, Tools, say};
+
+/// What to run, and on what.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Which scenarios.
+    group: Group,
+    /// The scenarios to run; all of the group when none is named.
+    scenarios: Vec<String>,
+    /// Print all scenarios.
+    #[arg(long)]
+    list: bool,
+    /// Try scenarios that failed once more, each by itself.
+    #[arg(long)]
+    retry: bool,
+    /// Leave the namespaces as they are at the end.
+    #[arg(long)]
+    keep: bool,
+    /// How many scenarios run at the same time, of those that disturb no other.
+    #[arg(long, default_value_t = 3)]
+    jobs: usize,
+    #[command(flatten)]
+    tools: Tools,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// The two groups of scenarios.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// Real encoders, players and a browser against `livecluster local`.
+    Interop,
+    /// The Kubernetes cluster that KUBECONFIG names.
+    Cluster,
+}
+
+/// Runs the scenarios that `options` name. Fails when one of them fails, or more than [`FLAKY`] pass only at the second attempt.
+pub async fn run(options: Options) -> Result<()> {
+    let (all, kind) = match options.group {
+        Group::Interop => (INTEROP, true),
+        Group::Cluster => (KUBERNETES, options.target.kind.is_some()),
+    };
+    if options.list {
+        list(all);
+        return Ok(());
+    }
+    let (selected, skipped) = select(all, &options.scenarios, kind)?;
+    let runner = Runner::prepare(&options).await?;
+    let failed = runner.run_all(&selected, options.jobs).await;
+    let (failed, flaky) = if options.retry {
+        runner.retry(failed).await?
+    } else {
+        (failed, Vec::new())
+    };
+    if let Some(cluster) = &runner.cluster
+        && !options.keep
+        // A cluster of kind is thrown away: its namespaces need not be gone before.
+        && cluster.kind.is_none()
+    {
+        cluster.namespaces_are_gone().await?;
+    }
+    for (scenario, why) in &skipped {
+        let name = scenario.name;
+        say(
+            runner.start,
+            format_args!("{name}: SKIPPED: needs a kind cluster of its own, as {why}"),
+        );
+    }
+    for scenario in &flaky {
+        println!("FLAKY {}", scenario.name);
+    }
+    let skipped = skipped_summary(&skipped);
+    let (count, failures) = (selected.len(), failed.len());
+    let names_failed = names(&failed);
+    ensure!(
+        failed.is_empty(),
+        "{failures} of {count} failed: {names_failed}{skipped}"
+    );
+    let retried = flaky.len();
+    ensure!(
+        retried <= FLAKY,
+        "{retried} of {count} scenarios passed only at the second attempt, more than {FLAKY}"
+    );
+    say(
+        runner.start,
+        format_args!("{count} scenarios passed, {retried} at the second attempt{skipped}"),
+    );
+    Ok(())
+}
+
+/// Scenarios run in real time, on hosts with other load. So many may fail once.
+const FLAKY: usize = 2;
+
+struct Runner {
+    tools: Arc<Tools>,
+    cluster: Option<Arc<Cluster>>,
+    keep: bool,
+    start: Instant,
+}
+
+impl Runner {
+    async fn prepare(options: &Options) -> Result<Self> {
+        let start = Instant::now();
+        let cluster = match options.group {
+            Group::Interop => None,
+            Group::Cluster => {
+                say(start, "helm upgrade --install livecluster");
+                Some(Arc::new(Cluster::prepare(&options.target).await?))
+            }
+        };
+        Ok(Self {
+            tools: Arc::new(options.tools.clone()),
+            cluster,
+            keep: options.keep,
+            start,
+        })
+    }
+
+    /// Runs scenarios: those that disturb no other first, `jobs` at a time. Returns those that failed.
+    async fn run_all(&self, scenarios: &[Scenario], jobs: usize) -> Vec<Scenario> {
+        let of = |order| scenarios.iter().filter(move |it| it.order == order);
+        let mut failed: Vec<Scenario> = stream::iter(of(Order::Beside))
+            .map(|scenario| self.perform(*scenario, ""))
+            .buffer_unordered(jobs.max(1))
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        for scenario in of(Order::Alone) {
+            failed.extend(self.perform(*scenario, "").await);
+        }
+        failed
+    }
+
+    /// Runs scenarios that failed once more, each by itself. Returns those that failed again, and those that passed.
+    async fn retry(&self, failed: Vec<Scenario>) -> Result<(Vec<Scenario>, Vec<Scenario>)> {
+        let (mut again, mut flaky) = (Vec::new(), Vec::new());
+        for scenario in failed {
+            let folder = self.keep_first_attempt(scenario.name)?;
+            say(
+                self.start,
+                format_args!(
+                    "{}: second attempt; the first is in {folder}",
+                    scenario.name
+                ),
+            );
+            match self.perform(scenario, "-again").await {
+                Some(scenario) => again.push(scenario),
+                None => flaky.push(scenario),
+            }
+        }
+        Ok((again, flaky))
+    }
+
+    /// Moves the files of a failed scenario from `out/NAME` to `out/first/NAME`.
+    fn keep_first_attempt(&self, name: &str) -> Result<String> {
+        let out = &self.tools.out;
+        let (folder, first) = (out.join(name), out.join("first").join(name));
+        let _absent = std::fs::remove_dir_all(&first);
+        std::fs::create_dir_all(out.join("first"))
+            .and_then(|()| std::fs::rename(&folder, &first))
+            .with_context(|| format!("move {} to {}", folder.display(), first.display()))?;
+        Ok(first.display().to_string())
+    }
+
+    /// Runs one scenario. Returns it if it failed.
+    async fn perform(&self, scenario: Scenario, suffix: &str) -> Option<Scenario> {
+        let stage = match Stage::new(scenario.name, Arc::clone(&self.tools), self.start) {
+            Ok(stage) => stage,
+            Err(error) => {
+                println!("{}: FAILED: {error:#}", scenario.name);
+                return Some(scenario);
+            }
+        };
+        stage.say(format_args!("begins: {}", scenario.proves));
+        let start = Instant::now();
+        let result = match scenario.steps {
+            Steps::Programs(steps) => limited(steps(stage.clone())).await,
+            Steps::Kubernetes(steps) => self.in_namespace(&stage, steps, suffix).await,
+        };
+        let seconds = start.elapsed().as_secs();
+        match result {
+            Ok(()) => {
+                stage.say(format_args!("PASSED in {seconds} s"));
+                None
+            }
+            Err(error) => {
+                stage.say(format_args!("FAILED after {seconds} s: {error:#}"));
+                println!("       its logs are in {}", stage.folder().display());
+                Some(scenario)
+            }
+        }
+    }
+
+    /// Runs the steps in a namespace that is made for them.
+    async fn in_namespace(
+        &self,
+        stage: &Stage,
+        steps: fn(Namespace) -> futures::future::BoxFuture<'static, Result<()>>,
+        suffix: &str,
+    ) -> Result<()> {
+        let cluster = self.cluster.as_ref().context("no cluster")?;
+        let name = format!("e2e-{}{suffix}", stage.scenario);
+        let namespace = Namespace::new(stage.clone(), Arc::clone(cluster), name);
+        let start = Instant::now();
+        let result = async {
+            namespace.create().await?;
+            limited(steps(namespace.clone())).await
+        };
+        let result = result.await;
+        if let Err(error) = &result {
+            let tail = cluster::diagnose(&namespace, error, start.elapsed()).await;
+            println!("{tail}");
+        }
+        // After a failure, too: what stays would burden the scenarios that follow.
+        if !self.keep {
+            tokio::spawn(async move {
+                if let Err(error) = namespace.delete().await {
+                    namespace
+                        .stage
+                        .say(format_args!("cannot clean up: {error:#}"));
+                }
+            });
+        }
+        result
+    }
+}
+
+/// Runs steps in their own task, where a panic is a failure of this scenario only.
+async fn limited(steps: futures::future::BoxFuture<'static, Result<()>>) -> Result<()> {
+    match timeout(LIMIT, tokio::spawn(steps)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => bail!("the scenario panicked: {panicked}"),
+        Err(_) => bail!("not done after {LIMIT:?}"),
+    }
+}
+
+/// Longer than any scenario takes.
+const LIMIT: Duration = Duration::from_secs(900);

@@ -1,0 +1,160 @@
+//! A scenario, and the selection of those that run.
+
+use anyhow::{Context, Result, bail};
+use futures::future::BoxFuture;
+
+use crate::cluster::Namespace;
+use crate::stage::Stage;
+
+/// One thing to prove.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// Its name on the command line: its file's name.
+    pub name: &'static str,
+    /// What it proves, in one line.
+    pub proves: &'static str,
+    /// Whether others may run at the same time.
+    pub order: Order,
+    /// Why it runs only on a kind cluster of its own, if so.
+    pub needs_kind: Option<&'static str>,
+    /// What it does.
+    pub steps: Steps,
+}
+
+/// Whether other scenarios may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// It disturbs no other scenario.
+    Beside,
+    /// It disturbs others, by load or by what it breaks.
+    Alone,
+}
+
+/// The steps of a scenario, by what they need.
+#[derive(Clone, Copy, Debug)]
+pub enum Steps {
+    /// Real encoders and players.
+    Programs(fn(Stage) -> BoxFuture<'static, Result<()>>),
+    /// A namespace of a Kubernetes cluster.
+    Kubernetes(fn(Namespace) -> BoxFuture<'static, Result<()>>),
+}
+
+/// Declares scenarios as lines of module, name, order, why it needs kind, and what it proves.
+macro_rules! scenarios {
+    ($steps:ident: $($module:ident $name:literal $order:ident $kind:expr, $proves:literal;)*) => {
+        &[$($crate::scenario::Scenario {
+            name: $name,
+            proves: $proves,
+            order: $crate::scenario::Order::$order,
+            needs_kind: $kind,
+            steps: $crate::scenario::Steps::$steps(|stage| Box::pin($module::run(stage))),
+        },)*]
+    };
+}
+pub(crate) use scenarios;
+
+/// Prints all scenarios.
+pub(crate) fn list(all: &[Scenario]) {
+    for scenario in all {
+        let alone = match scenario.order {
+            Order::Alone => "alone",
+            Order::Beside => "",
+        };
+        let kind = scenario.needs_kind.map_or("", |_| "kind");
+        println!(
+            "{:20} {alone:5} {kind:4}  {}",
+            scenario.name, scenario.proves
+        );
+    }
+    println!("alone: disturbs others. kind: needs a kind cluster of its own; --here skips it");
+}
+
+/// A scenario that is skipped, and why.
+pub(crate) type Skipped = (Scenario, &'static str);
+
+/// Returns the scenarios to run, and those to skip here. A scenario that is selected by name is never skipped.
+pub(crate) fn select(
+    all: &[Scenario],
+    names: &[String],
+    kind: bool,
+) -> Result<(Vec<Scenario>, Vec<Skipped>)> {
+    let why_not = |scenario: &Scenario| scenario.needs_kind.filter(|_| !kind);
+    let (mut selected, mut skipped) = (Vec::new(), Vec::new());
+    for scenario in all.iter().filter(|_| names.is_empty()) {
+        match why_not(scenario) {
+            None => selected.push(*scenario),
+            Some(why) => skipped.push((*scenario, why)),
+        }
+    }
+    for name in names {
+        let found = all.iter().find(|scenario| scenario.name == name);
+        let scenario = found.with_context(|| format!("no scenario {name}; --list names them"))?;
+        if let Some(why) = why_not(scenario) {
+            bail!("{name} needs a kind cluster of its own, as {why}: run it without --here");
+        }
+        selected.push(*scenario);
+    }
+    Ok((selected, skipped))
+}
+
+/// The part of the last line about skipped scenarios.
+pub(crate) fn skipped_summary(skipped: &[Skipped]) -> String {
+    if skipped.is_empty() {
+        return String::new();
+    }
+    let count = skipped.len();
+    let names = names(skipped.iter().map(|(scenario, _)| scenario));
+    format!("; {count} SKIPPED, as they need a kind cluster of their own: {names}")
+}
+
+/// The names of scenarios, for a message.
+pub(crate) fn names<'a>(scenarios: impl IntoIterator<Item = &'a Scenario>) -> String {
+    let names: Vec<&str> = scenarios.into_iter().map(|it| it.name).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::KUBERNETES;
+
+    fn selected(names: &[&str], kind: bool) -> Result<(Vec<Scenario>, Vec<Skipped>)> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        select(KUBERNETES, &names, kind)
+    }
+
+    #[test]
+    fn kind_cluster_skips_nothing() {
+        let (selected, skipped) = selected(&[], true).unwrap();
+        assert_eq!(selected.len(), KUBERNETES.len());
+        assert_eq!(skipped_summary(&skipped), "");
+    }
+
+    #[test]
+    fn other_cluster_skips_and_names_what_needs_kind() {
+        let (selected, skipped) = selected(&[], false).unwrap();
+        assert!(
+            selected
+                .iter()
+                .all(|scenario| scenario.needs_kind.is_none())
+        );
+        assert_eq!(selected.len() + skipped.len(), KUBERNETES.len());
+        assert!(skipped_summary(&skipped).contains("node-loss"));
+    }
+
+    #[test]
+    fn scenario_that_cannot_run_here_is_an_error_when_named() {
+        let Err(error) = selected(&["minimal-cluster", "node-loss"], false) else {
+            panic!("node-loss is not refused");
+        };
+        let error = error.to_string();
+        assert!(error.contains("node-loss needs a kind cluster"), "{error}");
+        assert!(error.contains("power"), "{error}");
+        assert!(selected(&["node-loss"], true).is_ok());
+    }
+
+    #[test]
+    fn unknown_name_is_an_error() {
+        assert!(selected(&["no-such-thing"], true).is_err());
+    }
+}

@@ -1,0 +1,315 @@
+//! Nonsense, malice and idleness on both public ports of a media node's own process: its viewers watch undisturbed, and it needs no more
+//! memory afterwards.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{
+    Clip, Protocol, Publisher, Start, assert_complete, ended, eventually, finish, publish, watch_at,
+};
+
+/// Connections of each kind.
+const OF_EACH: usize = 40;
+
+/// No viewer waits longer between two frames that are 20 ms apart.
+const LONGEST_SILENCE: Duration = Duration::from_millis(1500);
+
+#[tokio::test]
+async fn hostile_bytes_disturb_no_viewer_and_cost_no_memory() {
+    let mut node = Process::start().await;
+    let sent = Clip::PLAIN.messages(25 * 12);
+    let mut publisher = Publisher::start(node.rtmp, "live/a").await;
+    let viewers = [Protocol::Flv, Protocol::Rtmp];
+    let viewers = viewers.map(|it| watch_at(node.rtmp, node.http, "live/a", it));
+    let before = node.memory();
+    let attacks = rtmp_attacks().into_iter().map(|it| (node.rtmp, it));
+    let attacks = attacks.chain(http_attacks().into_iter().map(|it| (node.http, it)));
+    let attack =
+        futures::stream::iter(attacks).for_each_concurrent(3, async |(address, attack)| {
+            let all = (0..OF_EACH).map(|_| throw(address, &attack));
+            futures::future::join_all(all).await;
+        });
+    tokio::join!(publish(&mut publisher, &sent, 1), attack);
+    finish(publisher).await;
+    for received in ended(viewers.into()).await {
+        assert_complete(&sent, &received, Start::Beginning);
+        let silence = received.longest_silence();
+        assert!(silence < LONGEST_SILENCE, "a viewer waited {silence:?}");
+    }
+    let (after, limit) = (node.memory(), 64 << 20);
+    assert!(after < before + limit, "{before} bytes became {after}");
+    node.assert_healthy();
+}
+
+/// A media node in a process of its own, whose memory can be measured.
+struct Process {
+    child: Child,
+    folder: tempfile::TempDir,
+    rtmp: SocketAddr,
+    http: SocketAddr,
+}
+
+impl Process {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [rtmp, http, internal] = std::array::from_fn(|_| free());
+        let config = folder.path().join("config.yaml");
+        let mut file = std::fs::File::create(&config).expect("a file");
+        writeln!(
+            file,
+            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\"}}\n\
+             stream: {{playWaitSeconds: 5, continuitySeconds: 1}}"
+        )
+        .expect("the configuration");
+        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_media-node"))
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the media node starts");
+        eventually("the media node", async || {
+            TcpStream::connect(rtmp).await.is_ok()
+        })
+        .await;
+        Self {
+            child,
+            folder,
+            rtmp,
+            http,
+        }
+    }
+
+    /// Bytes of resident memory.
+    fn memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.expect("VmRSS").trim().trim_end_matches(" kB");
+        kibibytes.parse::<u64>().expect("a number") << 10
+    }
+
+    /// Fails when it has ended or panicked.
+    fn assert_healthy(&mut self) {
+        let log = std::fs::read_to_string(self.folder.path().join("log"));
+        let log = log.expect("a log");
+        let ended = self.child.try_wait().expect("a process");
+        assert!(ended.is_none(), "it ended with {ended:?}: {log}");
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A port that is free, on a loopback address.
+fn free() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+/// What one attacker sends, and what it does then.
+#[derive(Clone, Debug)]
+struct Attack {
+    bytes: Vec<u8>,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// Reads the answer for a moment, and closes.
+    Read,
+    /// Closes immediately, with unread answers: the socket is reset.
+    Reset,
+    /// Sends nothing more.
+    Linger,
+}
+
+async fn throw(address: SocketAddr, attack: &Attack) {
+    let moment = Duration::from_millis(400);
+    let attack = async {
+        let mut socket = TcpStream::connect(address).await?;
+        let mut answer = vec![0; 4096];
+        socket.write_all(&attack.bytes).await?;
+        match attack.then {
+            Then::Read => drop(tokio::time::timeout(moment, socket.read(&mut answer)).await),
+            Then::Reset => socket.set_zero_linger()?,
+            Then::Linger => tokio::time::sleep(moment).await,
+        }
+        std::io::Result::Ok(())
+    };
+    drop(tokio::time::timeout(moment * 3, attack).await);
+}
+
+/// Pseudo-random bytes, the same every time.
+fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+/// C0, C1 and C2 of a simple handshake; the server's part is not read.
+fn handshake() -> Vec<u8> {
+    [&[3][..], &[0; 8], &noise(1, 1528), &[0; 8], &noise(2, 1528)].concat()
+}
+
+fn rtmp_attacks() -> Vec<Attack> {
+    let after = |bytes: &[u8]| [&handshake(), bytes].concat();
+    // A type-0 header on chunk stream 3: timestamp, length, type, message stream 0.
+    let header =
+        |length: [u8; 3], kind: u8| [&[3, 0, 0, 0][..], &length, &[kind, 0, 0, 0, 0]].concat();
+    let command = |body: &[u8]| {
+        let [.., high, middle, low] = (body.len() as u64).to_be_bytes();
+        let mut bytes = header([high, middle, low], 20);
+        for (index, chunk) in body.chunks(128).enumerate() {
+            if index > 0 {
+                bytes.push(0xC3);
+            }
+            bytes.extend_from_slice(chunk);
+        }
+        bytes
+    };
+    let connect = [
+        &[2, 0, 7][..],
+        b"connect",
+        &[0, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
+    let deep = [&connect[..], &[3, 0, 1, b'a'].repeat(20_000)].concat();
+    let array = [&connect[..], &[10, 0xFF, 0xFF, 0xFF, 0xFF]].concat();
+    let map = [&connect[..], &[8, 0xFF, 0xFF, 0xFF, 0xFF]].concat();
+    let long = [&connect[..], &[12, 0xFF, 0xFF, 0xFF, 0xFF]].concat();
+    let cut = [&connect[..], &[3, 0, 3, b'a', b'p']].concat();
+    // A message that begins and never ends, on each of many chunk streams.
+    let open: Vec<u8> = (64..320_u32)
+        .flat_map(|stream| {
+            let stream = (stream - 64).to_le_bytes();
+            [
+                &[0, stream[0]][..],
+                &[0, 0, 0, 0xFF, 0xFF, 0xFF, 9, 1, 0, 0, 0],
+                &[0; 128],
+            ]
+            .concat()
+        })
+        .collect();
+    let chunk_size = |size: [u8; 4]| [&header([0, 0, 4], 1)[..], &size].concat();
+    let pings = [&header([0, 0, 6], 4)[..], &[0, 6, 1, 2, 3, 4]]
+        .concat()
+        .repeat(20_000);
+    [
+        (noise(3, 5000), Then::Read),
+        (vec![3; 1], Then::Linger),
+        (noise(4, 700), Then::Linger),
+        ([&[3][..], &noise(5, 1536)].concat(), Then::Reset),
+        (vec![], Then::Linger),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), Then::Read),
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+            Then::Read,
+        ),
+        (after(&noise(6, 20_000)), Then::Read),
+        (after(&noise(7, 300_000)), Then::Reset),
+        (after(&header([0xFF, 0xFF, 0xFF], 9)), Then::Linger),
+        (after(&open), Then::Read),
+        (after(&[0xC3; 4000]), Then::Read),
+        (after(&[0x01, 0xFF, 0xFF, 0xC1, 0xFF, 0xFF]), Then::Read),
+        (after(&chunk_size([0, 0, 0, 0])), Then::Read),
+        (after(&chunk_size([0x7F, 0xFF, 0xFF, 0xFF])), Then::Read),
+        (after(&chunk_size([0xFF, 0xFF, 0xFF, 0xFF])), Then::Read),
+        (after(&command(&deep)), Then::Read),
+        (after(&command(&array)), Then::Read),
+        (after(&command(&map)), Then::Read),
+        (after(&command(&long)), Then::Read),
+        (after(&command(&cut)), Then::Read),
+        (after(&command(b"\x02\xFF\xFFx")), Then::Read),
+        (after(&command(&noise(8, 100))), Then::Read),
+        (after(&pings), Then::Reset),
+        (after(&command(&connect).repeat(500)), Then::Read),
+    ]
+    .into_iter()
+    .map(|(bytes, then)| Attack { bytes, then })
+    .collect()
+}
+
+fn http_attacks() -> Vec<Attack> {
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    let upgrade =
+        b"GET /live/a.flv HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    [
+        (noise(11, 5000), Then::Read),
+        (vec![], Then::Linger),
+        (b"G".to_vec(), Then::Linger),
+        (b"\0".repeat(100_000), Then::Read),
+        (
+            [&b"GET /"[..], &b"a".repeat(200_000), b" HTTP/1.1\r\n\r\n"].concat(),
+            Then::Read,
+        ),
+        (
+            [
+                &b"GET / HTTP/1.1\r\n"[..],
+                &b"x: y\r\n".repeat(20_000),
+                b"\r\n",
+            ]
+            .concat(),
+            Then::Read,
+        ),
+        (
+            b"GET /live/a.flv HTTP/1.1\r\nHost: x\r\n".to_vec(),
+            Then::Linger,
+        ),
+        (b"GET /live/a.flv HTTP/9.9\r\n\r\n".to_vec(), Then::Read),
+        (
+            b"POST /live/a.flv HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n".to_vec(),
+            Then::Read,
+        ),
+        (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n".to_vec(),
+            Then::Read,
+        ),
+        (get("/../../../etc/passwd"), Then::Read),
+        (get("/live/%00%ff%2e%2e%2f.flv"), Then::Read),
+        (get("/%zz/x.flv?vhost=%&%=%"), Then::Read),
+        (get(&format!("/{}/x.flv", "a/".repeat(3000))), Then::Read),
+        (get("/live/missing.flv"), Then::Reset),
+        (get("/live/a.flv"), Then::Reset),
+        (get("/live/a.flv").repeat(100), Then::Read),
+        ([&upgrade[..], &noise(12, 5000)].concat(), Then::Read),
+        (
+            [
+                &upgrade[..],
+                &[0x82, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
+            ]
+            .concat(),
+            Then::Read,
+        ),
+        (
+            [&upgrade[..], &[0x89, 0x80, 0, 0, 0, 0].repeat(5000)].concat(),
+            Then::Reset,
+        ),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Then::Read),
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+            Then::Read,
+        ),
+    ]
+    .into_iter()
+    .map(|(bytes, then)| Attack { bytes, then })
+    .collect()
+}
