@@ -151,8 +151,11 @@ fn print_table(cluster: &Manifest, instances: &Instances, demo: bool) -> std::io
             internal: addresses.internal,
         })
         .collect();
+    let program = std::env::args().next();
+    let program = program.as_deref().unwrap_or("livecluster");
+    let table = table::table(program, &cluster.name.name, &rows, demo);
     let mut out = std::io::stdout().lock();
-    out.write_all(table::table(&cluster.name.name, &rows, demo).as_bytes())?;
+    out.write_all(table.as_bytes())?;
     out.flush()
 }
 

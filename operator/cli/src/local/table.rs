@@ -17,8 +17,8 @@ pub(super) struct Row {
     pub(super) internal: SocketAddr,
 }
 
-/// Returns the instances with their URLs, and what to try next.
-pub(super) fn table(name: &str, rows: &[Row], demo: bool) -> String {
+/// Returns the instances with their URLs, and what to try next. `program` is how this program was started.
+pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> String {
     let cells: Vec<[String; 4]> = std::iter::once([
         "NAME".to_owned(),
         "PUBLISH AND PLAY (RTMP)".to_owned(),
@@ -56,8 +56,9 @@ pub(super) fn table(name: &str, rows: &[Row], demo: bool) -> String {
     if rows.iter().all(|row| row.rtmp.ip().is_loopback()) {
         text.push_str("Only this machine can connect. `--listen ::` opens the ports to others.\n");
     }
-    text.push_str(
-        "To try a failover, in a second terminal: `livecluster local stop origin-1`, then `start origin-1`.\n",
+    let _ = writeln!(
+        text,
+        "To try a failover, in a second terminal: `{program} local stop origin-1`, then `start origin-1`."
     );
     text.push_str("Ready. Ctrl-C stops.\n");
     text
@@ -90,7 +91,7 @@ mod tests {
             row("origin-1", "[::]:1935", "[::]:8080", "127.0.0.1:9090"),
             row("edge-1", "192.0.2.7:19351", "[::1]:8081", "127.0.0.1:9091"),
         ];
-        let text = table("http-flv", &rows, true);
+        let text = table("livecluster", "http-flv", &rows, true);
         assert!(text.contains(
             "  origin-1  rtmp://localhost:1935/live/livestream   http://localhost:8080/live/livestream.flv  http://localhost:9090/metrics\n"
         ), "{text}");
