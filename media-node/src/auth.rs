@@ -1,4 +1,4 @@
-//! Who may publish and who may play: one decision for every protocol, made before the first reply that says yes.
+//! Who may publish and who may play: one decision for every protocol, made before the first reply that accepts.
 //!
 //! ```text
 //! Request ── addresses (cidr) ── the credential's method: keys | signed_url | jwt ── else hook ── Grant | Denial
@@ -125,7 +125,7 @@ impl Auth {
     /// Decides whether a client may do what it asks for.
     ///
     /// # Errors
-    /// [`Denial`]: the reason that the client is told.
+    /// [`Denial`]: the reason that the client gets.
     pub(crate) async fn decide(&self, request: Request<'_>) -> Result<Grant, Denial> {
         let access = self.access(request.action);
         if access.is_open() {
@@ -153,7 +153,7 @@ impl Auth {
     /// Decides what a client without a stream of its own may see of the list of streams.
     ///
     /// # Errors
-    /// [`Denial`]: the reason that the client is told.
+    /// [`Denial`]: the reason that the client gets.
     pub(crate) fn list<'a>(&'a self, request: ListRequest<'a>) -> Result<Listing<'a>, Denial> {
         let listing = self.play.list(&request, now());
         if !self.play.is_open() {
@@ -162,10 +162,10 @@ impl Auth {
         listing
     }
 
-    /// Returns whether the page of the player may be seen: it tells nothing that needs a hook's consent.
+    /// Returns whether the page of the player may be seen: it shows nothing that needs a hook's consent.
     ///
     /// # Errors
-    /// [`Denial`]: the reason that the client is told.
+    /// [`Denial`]: the reason that the client gets.
     pub(crate) fn show_page(&self, request: ListRequest<'_>) -> Result<(), Denial> {
         match self.list(request) {
             Err(Denial::NoCredential) if self.play.hook.is_some() => Ok(()),
@@ -179,7 +179,7 @@ impl Auth {
             .without(|action, proof| self.access(action).holds(proof))
     }
 
-    /// Waits until the hooks have been told of every client that left, for a limited time.
+    /// Waits until the hooks have been notified of every client that left, for a limited time.
     pub(crate) async fn close(&self) {
         if let Some(background) = &self.background {
             background.close().await;

@@ -396,7 +396,10 @@ async fn absent_hook_refuses_or_allows_by_its_policy() {
     let deny = hook(url.clone(), FailurePolicy::Deny);
     let node = start(|config| config.auth.publish = deny).await;
     let refused = publish_error(&node, "live/a").await;
-    assert_eq!(refused.1, "nobody could be asked, try again later");
+    assert_eq!(
+        refused.1,
+        "the authorization hook does not respond, try again later"
+    );
     let allow = hook(url, FailurePolicy::Allow);
     let node = start(|config| config.auth.publish = allow).await;
     publish(&node, "live/a").await;

@@ -134,7 +134,7 @@ impl Access {
         sources
     }
 
-    /// Judges a client by its address and credential; `None` when only the hook can tell.
+    /// Judges a client by its address and credential; `None` when only the hook can decide.
     pub(super) fn judge(&self, request: &Request<'_>, now: u64) -> Option<Result<Proof, Denial>> {
         if !self.cidrs.allow(request.peer) {
             return Some(Err(Denial::Address));
@@ -185,7 +185,9 @@ impl Access {
         match self.method(request.credential) {
             None if self.needs_credential() => Err(Denial::NoCredential),
             None => Ok(Listing(Shown::All)),
-            Some(Method::Key(keys, key)) if keys.know(key) => Ok(Listing(Shown::Key(keys, key))),
+            Some(Method::Key(keys, key)) if keys.contains(key) => {
+                Ok(Listing(Shown::Key(keys, key)))
+            }
             Some(Method::Key(..)) => Err(Denial::Key),
             Some(Method::SignedUrl(urls)) => {
                 let stream = request.stream.ok_or(Denial::NoCredential)?;

@@ -83,7 +83,7 @@ impl Background {
         if timeout(LAST_CALLS, self.calls.wait()).await.is_err() {
             warn!(
                 calls = self.calls.len(),
-                "hooks have not been told of all clients that left"
+                "hooks have not been notified of all clients that left"
             );
         }
     }

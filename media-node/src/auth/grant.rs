@@ -7,7 +7,7 @@ use super::access::Proof;
 use super::hook::HookSession;
 use super::request::{Action, Request};
 
-/// The right to publish or to play, for as long as it is kept. When it is dropped, a hook that allowed it is told.
+/// The right to publish or to play, for as long as it is kept. When it is dropped, the hook that allowed it is notified.
 ///
 /// Where every client may do everything it is empty and costs nothing.
 #[derive(Default)]

@@ -24,14 +24,14 @@ use super::signed_url::DEFAULT_VHOST;
 /// Questions that a hook is asked at one time; more wait, within the timeout.
 const MAX_QUESTIONS: usize = 64;
 
-/// Clients that a hook is told of at one time: questions do not wait for them.
+/// Notifications of a hook that may run at one time. Questions do not wait for them.
 const MAX_NOTICES: usize = 16;
 
-/// Calls that may be under way or waiting; beyond it clients that left are not told of, so that a hook that is away costs
+/// Calls that may be under way or waiting; beyond it departures are not reported, so that a hook that does not respond costs
 /// a bounded amount of memory.
 const MAX_PENDING: usize = 16_384;
 
-/// Attempts to tell of a client that left, and the pauses between them.
+/// Attempts to notify the hook of a client that left, and the pauses between them.
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -65,7 +65,7 @@ struct Server {
     notices: Semaphore,
 }
 
-/// A client that a hook has allowed. When it is dropped, the hook is told.
+/// A client that a hook has allowed. When it is dropped, the hook is notified.
 pub(super) struct HookSession {
     server: Arc<Server>,
     calls: Calls,
@@ -152,7 +152,7 @@ impl Drop for HookSession {
         let (server, calls) = (Arc::clone(&self.server), self.calls.clone());
         let event = Arc::clone(&self.event);
         self.calls.spawn(async move {
-            if !server.tell(&event).await {
+            if !server.notify(&event).await {
                 calls.count_lost();
             }
         });
@@ -183,8 +183,8 @@ impl Server {
         }
     }
 
-    /// Tells that a client has left; false when the hook could not be reached.
-    async fn tell(&self, event: &Event) -> bool {
+    /// Notifies the hook that a client has left; returns false when the hook cannot be reached.
+    async fn notify(&self, event: &Event) -> bool {
         let action = match self.action {
             Action::Publish => "on_unpublish",
             Action::Play => "on_stop",

@@ -55,7 +55,7 @@ impl Keys {
     }
 
     /// Returns whether any file contains the key.
-    pub(super) fn know(&self, key: &str) -> bool {
+    pub(super) fn contains(&self, key: &str) -> bool {
         let (files, digest) = (self.files.value(), digest(key.as_bytes()));
         files.0.keys().any(|file| files.contain(file, &digest))
     }
@@ -77,7 +77,7 @@ impl KeyFiles {
 
     fn contain(&self, file: &str, wanted: &KeyDigest) -> bool {
         let keys = self.0.get(file).map(Vec::as_slice).unwrap_or_default();
-        // All keys are compared: the time does not tell which one was right.
+        // All keys are compared, so that the time does not reveal which one matched.
         let found = keys.iter().fold(Choice::from(0), |found, key| {
             found | key.as_slice().ct_eq(wanted.as_slice())
         });

@@ -75,7 +75,7 @@ pub(crate) enum Denial {
     KeysUnavailable,
     #[error("the stream's owner refused")]
     Hook,
-    #[error("nobody could be asked, try again later")]
+    #[error("the authorization hook does not respond, try again later")]
     HookUnavailable,
 }
 

@@ -235,7 +235,7 @@ async fn list_shows_what_the_credential_opens() {
 }
 
 #[tokio::test]
-async fn hook_is_asked_and_told_when_the_client_leaves() {
+async fn hook_is_asked_and_event_when_the_client_leaves() {
     let (port, mut received) = hook_server("200 OK", "{\"code\":0}").await;
     let auth = publish(hook(port, FailurePolicy::Deny));
     let grant = decide(&auth, Action::Publish, "token=t&x=1").await.unwrap();
@@ -248,9 +248,9 @@ async fn hook_is_asked_and_told_when_the_client_leaves() {
     });
     assert_eq!(asked, expected);
     drop(grant);
-    let told = next(&mut received).await;
+    let event = next(&mut received).await;
     assert_eq!(
-        (&told["action"], &told["client_id"]),
+        (&event["action"], &event["client_id"]),
         (&"on_unpublish".into(), &client_id)
     );
     auth.close().await;
@@ -258,7 +258,7 @@ async fn hook_is_asked_and_told_when_the_client_leaves() {
 }
 
 #[tokio::test]
-async fn hook_that_refuses_is_told_nothing_more() {
+async fn hook_that_refuses_is_event_nothing_more() {
     for (status, body) in [
         ("200 OK", "1"),
         ("403 Forbidden", "0"),

@@ -15,7 +15,7 @@ pub(super) fn allowed_origin(settings: &CorsSettings, request: &HttpRequest) -> 
     is_allowed.then(|| origin.to_owned())
 }
 
-/// Returns whether the page that opens a WebSocket may. Browsers ask nobody before they open one, so that the server has to
+/// Returns whether the page that opens a WebSocket may. Browsers send no preflight request before they open one, so that the server has to
 /// refuse. Players send no origin.
 pub(super) fn allows_websocket(settings: &CorsSettings, request: &HttpRequest) -> bool {
     request.origin.is_none() || allowed_origin(settings, request).is_some()
