@@ -72,13 +72,13 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "the chart is linted, rendered, installed, upgraded and tested, and refuses wrong values";
     leader_failover "leader-failover" Alone None,
         "another operator leads when the leader is killed, frozen or deleted, and never two at once";
-    api_server_gone "api-server-gone" Alone Some("it stops the API server"),
+    api_server_gone "api-server-gone" BreaksCluster Some("it stops the API server"),
         "streams go on without API server or operator, and the operator recovers by itself";
-    late_dns "late-dns" Alone Some("it stops the cluster's DNS"),
+    late_dns "late-dns" BreaksCluster Some("it stops the cluster's DNS"),
         "a LiveCluster created without DNS becomes ready only when its edges have found their origins";
-    node_drain "node-drain" Alone Some("it drains a node of everything that runs on it"),
+    node_drain "node-drain" BreaksCluster Some("it drains a node of everything that runs on it"),
         "kubectl drain keeps the disruption budgets, ends, and streams go on";
-    node_loss "node-loss" Alone Some("it takes a node's power away"),
+    node_loss "node-loss" BreaksCluster Some("it takes a node's power away"),
         "streams go on when a node loses its power, and its Pods are replaced";
     uninstall "uninstall" Alone None,
         "a stream goes on after helm uninstall, and nothing is left when its LiveCluster is deleted";

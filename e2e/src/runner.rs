@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long)]
     keep: bool,
     /// How many scenarios run at the same time, of those that disturb no other.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 4)]
     jobs: usize,
     #[command(flatten)]
     tools: Tools,
@@ -132,14 +132,14 @@ impl Runner {
 
     /// Runs scenarios: those that disturb no other first, `jobs` at a time. Returns those that failed.
     async fn run_all(&self, scenarios: &[Scenario], jobs: usize) -> Vec<Scenario> {
-        let of = |order| scenarios.iter().filter(move |it| it.order == order);
-        let mut failed: Vec<Scenario> = stream::iter(of(Order::Beside))
+        let beside = |it: &&Scenario| it.order == Order::Beside;
+        let mut failed: Vec<Scenario> = stream::iter(scenarios.iter().filter(beside))
             .map(|scenario| self.perform(*scenario, ""))
             .buffer_unordered(jobs.max(1))
             .filter_map(std::future::ready)
             .collect()
             .await;
-        for scenario in of(Order::Alone) {
+        for scenario in scenarios.iter().filter(|it| !beside(it)) {
             failed.extend(self.perform(*scenario, "").await);
         }
         failed

@@ -28,6 +28,8 @@ pub enum Order {
     Beside,
     /// It disturbs others, by load or by what it breaks.
     Alone,
+    /// It breaks the cluster itself, its nodes or what they all need: it runs alone, or on another cluster at the same time.
+    BreaksCluster,
 }
 
 /// The steps of a scenario, by what they need.
@@ -56,17 +58,20 @@ pub(crate) use scenarios;
 /// Prints all scenarios.
 pub(crate) fn list(all: &[Scenario]) {
     for scenario in all {
-        let alone = match scenario.order {
+        let order = match scenario.order {
             Order::Alone => "alone",
-            Order::Beside => "",
+            Order::BreaksCluster => "breaks",
+            Order::Beside => "beside",
         };
         let kind = scenario.needs_kind.map_or("", |_| "kind");
         println!(
-            "{:20} {alone:5} {kind:4}  {}",
+            "{:20} {order:6} {kind:4}  {}",
             scenario.name, scenario.proves
         );
     }
-    println!("alone: disturbs others. kind: needs a kind cluster of its own; --here skips it");
+    println!(
+        "alone: disturbs others. breaks: disturbs all of its cluster. kind: needs a kind cluster of its own"
+    );
 }
 
 /// A scenario that is skipped, and why.
