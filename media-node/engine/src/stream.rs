@@ -192,6 +192,11 @@ impl Stream {
                 // The rest of a publication that is over can precede the one that an origin has.
                 PublicationSource::Pulled => on_air.max(epoch),
             });
+            if source != PublicationSource::Encoder {
+                let mut window = self.window();
+                window.resume();
+                state.playable = window.playable();
+            }
         }
         let playable = state.playable;
         self.state.send_modify(|state| {

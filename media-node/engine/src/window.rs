@@ -28,6 +28,8 @@ pub(crate) struct Window {
     tracks: Option<Tracks>,
     /// The epoch on air. Earlier ones are over, and who joins gets nothing of them.
     on_air: Epoch,
+    /// A relay has taken over the newest epoch, and its first message decides whether the log continues without a gap.
+    resuming: bool,
     max_bytes: usize,
     span_ms: i32,
     ended: bool,
@@ -62,6 +64,7 @@ impl Window {
             epoch_is_whole: false,
             tracks: None,
             on_air: Epoch(0),
+            resuming: false,
             max_bytes,
             span_ms: i32::try_from(span.as_millis()).unwrap_or(i32::MAX),
             ended: false,
@@ -80,7 +83,13 @@ impl Window {
         }
         let (was_whole, expected) =
             same_epoch.map_or((true, 0), |last| (self.epoch_is_whole, last.sequence));
-        self.epoch_is_whole = was_whole && segment.mark.sequence == expected;
+        let continues = segment.mark.sequence == expected;
+        self.epoch_is_whole = was_whole && continues;
+        if !continues {
+            // The media before a gap can be much older: who joins gets nothing of it.
+            self.newest_start = None;
+        }
+        self.resuming = false;
         self.tracks = tracks;
         if segment.keyframe || tracks.is_some_and(|tracks| !tracks.video) {
             self.newest_start = Some(number);
@@ -159,7 +168,7 @@ impl Window {
 
     /// Returns whether a viewer could start now.
     pub(crate) fn playable(&self) -> bool {
-        self.newest_start.is_some() && self.tracks.is_some() && !self.is_over()
+        self.newest_start.is_some() && self.tracks.is_some() && !self.is_over() && !self.resuming
     }
 
     pub(crate) fn on_air(&self) -> Epoch {
@@ -170,6 +179,11 @@ impl Window {
         self.on_air = epoch;
     }
 
+    /// Makes viewers who join wait for the first message of a relay that takes over the newest epoch.
+    pub(crate) fn resume(&mut self) {
+        self.resuming = self.newest_epoch() == Some(self.on_air);
+    }
+
     /// Returns whether the log has no message of the epoch on air yet.
     fn is_over(&self) -> bool {
         self.newest_epoch()
@@ -177,9 +191,9 @@ impl Window {
     }
 
     /// Returns whether a reader may start that joined when the next segment had the number `joined_at`: the newest epoch is
-    /// on air, or began after that.
+    /// on air and does not wait for its relay, or began after that.
     pub(crate) fn may_join(&self, joined_at: u64) -> bool {
-        !self.is_over() || self.epoch_start >= joined_at
+        !(self.is_over() || self.resuming) || self.epoch_start >= joined_at
     }
 
     /// Returns the epoch of the last message.

@@ -234,6 +234,45 @@ fn joining_viewers_get_nothing_of_pulled_rest_of_former_publication() {
 }
 
 #[test]
+fn joining_viewers_get_nothing_from_before_gap_of_resumed_relay() {
+    let registry = Registry::new(settings());
+    let mut first = publish(&registry, "a", 7, PublicationSource::Forwarded);
+    let append = |publication: &mut Publication, sequence, message: Message| {
+        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
+    };
+    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 0)])) {
+        append(&mut first, sequence, message);
+    }
+    let stream = Arc::clone(first.stream());
+    let mut stayed = viewer(&registry);
+    assert_eq!(stayed.taken().len(), 4);
+    drop(first);
+    let mut second = publish(&registry, "a", 7, PublicationSource::Pulled);
+    let mut joining = viewer(&registry);
+    assert!(!stream.state().playable);
+    assert!(joining.taken().is_empty(), "a gap may follow");
+    append(&mut second, 90, audio_frame(13_000, 1));
+    assert!(joining.taken().is_empty(), "no keyframe since the gap");
+    append(&mut second, 91, keyframe(13_000, 2));
+    let payload = |messages: Vec<Message>| messages.last().map(|last| last.payload.clone());
+    let messages = joining.taken();
+    assert_eq!(messages.len(), 4, "init data and the keyframe");
+    assert_eq!(payload(messages), Some(keyframe(0, 2).payload));
+    assert_eq!(stayed.taken().len(), 2);
+
+    drop(second);
+    let mut third = publish(&registry, "a", 7, PublicationSource::Pulled);
+    append(&mut third, 92, interframe(13_040, 3));
+    let messages = viewer(&registry).taken();
+    assert_eq!(
+        messages.len(),
+        5,
+        "without a gap, the newest keyframe counts"
+    );
+}
+
+#[test]
 fn viewers_stay_for_continuity_window_and_then_end() {
     let registry = Registry::new(EngineSettings {
         continuity: Duration::from_secs(30),
