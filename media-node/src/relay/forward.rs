@@ -165,7 +165,7 @@ impl ForwardTask {
             let accepted = tokio::select! {
                 accepted = self.try_origins(&previous) => accepted,
                 // A new origin does not wait for one that hangs.
-                () = context.origins_changed(&origins) => {
+                () = self.grace_after_change(&origins) => {
                     previous = origins;
                     continue;
                 }
@@ -183,6 +183,14 @@ impl ForwardTask {
                 () = self.source.ended.cancelled() => return Err(UpstreamEnd::Finished),
             }
         }
+    }
+
+    /// Waits until the origins differ from `origins`, and then for a working attempt to succeed: an origin that has accepted
+    /// the stream would be left with its first messages.
+    async fn grace_after_change(&self, origins: &[SocketAddr]) {
+        let context = &self.source.context;
+        context.origins_changed(origins).await;
+        sleep(context.timeouts().forward.grace).await;
     }
 
     /// Tries each origin once, those of `previous` last. Returns the first one that accepts the stream, or why the last one

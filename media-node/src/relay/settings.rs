@@ -113,6 +113,8 @@ pub(crate) struct ForwardTimeouts {
     pub(crate) hung_alone: Duration,
     /// Time for the origin to confirm that it has the stream, and to confirm the stream's end.
     pub(crate) confirm: Duration,
+    /// Time for an attempt to succeed after another origin has appeared, before that one is tried.
+    pub(crate) grace: Duration,
     /// Time that the end of a publication may delay the start of the next one.
     pub(crate) predecessor: Duration,
     /// Time between two searches for another origin while the current one is draining.
@@ -127,6 +129,7 @@ impl Default for ForwardTimeouts {
             hung: Duration::from_millis(750),
             hung_alone: Duration::from_secs(3),
             confirm: Duration::from_secs(2),
+            grace: Duration::from_millis(300),
             predecessor: Duration::from_millis(500),
             successor: Duration::from_secs(1),
         }

@@ -63,6 +63,7 @@ fn timeouts() -> RelayTimeouts {
             hung_alone: NEVER,
             confirm: NEVER,
             predecessor: NEVER,
+            grace: Duration::from_millis(20),
             successor: Duration::from_millis(20),
         },
         intake: IntakeTimeouts {
