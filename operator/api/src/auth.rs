@@ -12,7 +12,7 @@ use media_config::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules;
+use crate::rule::Rule;
 use crate::schema::cidrs;
 
 /// Folder of a Pod below which the Secrets and ConfigMaps are mounted.
@@ -94,7 +94,7 @@ pub struct JwtSpec {
 /// JSON Web Key Set: exactly one of `secretName`, `configMapName` and `url`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::JWKS))]
+#[schemars(extend("x-kubernetes-validations" = JWKS_RULES))]
 pub struct JwksSpec {
     /// Secret that contains the key set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -221,6 +221,20 @@ impl AccessSpec {
 fn volume(action: &str, method: &str) -> String {
     format!("auth-{action}-{method}")
 }
+
+/// Rule of a JSON Web Key Set.
+pub(crate) const JWKS_RULES: [Rule<JwksSpec>; 1] = [Rule {
+    rule: "[has(self.secretName), has(self.configMapName), has(self.url)].filter(given, given).size() == 1",
+    message: "jwks needs exactly one of secretName, configMapName and url",
+    holds: Some(|jwks| {
+        let given = [
+            jwks.secret_name.is_some(),
+            jwks.config_map_name.is_some(),
+            jwks.url.is_some(),
+        ];
+        given.into_iter().filter(|given| *given).count() == 1
+    }),
+}];
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::rule::Rule;
+
 /// Namespace and name of a LiveCluster.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClusterName {
@@ -39,4 +41,25 @@ impl fmt::Display for ClusterName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.namespace, self.name)
     }
+}
+
+/// Rules of a LiveCluster's name.
+pub(crate) const RULES: [Rule<str>; 2] = [
+    Rule {
+        rule: "self.metadata.name.size() <= 38",
+        message: "metadata.name must have at most 38 characters: the names of Services and Pods are made of it",
+        holds: Some(|name| name.chars().count() <= 38),
+    },
+    Rule {
+        rule: "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        message: "metadata.name must be lower case letters, digits and '-', begin with a letter and not end with '-'",
+        holds: Some(is_dns_label),
+    },
+];
+
+fn is_dns_label(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && !name.ends_with('-')
+        && name.bytes().all(allowed)
 }

@@ -18,6 +18,7 @@ pub mod names;
 pub mod node_config;
 pub mod pods;
 pub mod role;
+mod rule;
 pub mod rules;
 mod schema;
 pub mod service;

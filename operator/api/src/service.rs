@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rules;
+use crate::rule::Rule;
 use crate::schema::{annotations, labels};
 
 /// Service of the Pods of one role.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::SERVICE))]
+#[schemars(extend("x-kubernetes-validations" = RULES))]
 pub struct ServiceSettings {
     /// `ClusterIP` (inside the Kubernetes cluster), `NodePort` (a port of every node) or `LoadBalancer`.
     #[serde(rename = "type")]
@@ -73,7 +73,7 @@ impl ServiceType {
 /// Ports of a Service.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::PORTS))]
+#[schemars(extend("x-kubernetes-validations" = PORT_RULES))]
 pub struct Ports {
     /// Port of RTMP: publish and play.
     #[schemars(range(min = 1))]
@@ -95,7 +95,7 @@ impl Default for Ports {
 /// Node ports of a Service.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::NODE_PORTS))]
+#[schemars(extend("x-kubernetes-validations" = NODE_PORT_RULES))]
 pub struct NodePorts {
     /// Port of RTMP: publish and play.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,3 +126,56 @@ impl TrafficPolicy {
         }
     }
 }
+
+/// Rules of a Service.
+pub(crate) const RULES: [Rule<ServiceSettings>; 5] = [
+    Rule {
+        rule: "self.type != 'ClusterIP' || !has(self.nodePorts)",
+        message: "nodePorts needs type NodePort or LoadBalancer",
+        holds: Some(|service| {
+            service.kind != ServiceType::ClusterIp || service.node_ports.is_none()
+        }),
+    },
+    Rule {
+        rule: "self.type != 'ClusterIP' || self.externalTrafficPolicy == 'Cluster'",
+        message: "externalTrafficPolicy Local needs type NodePort or LoadBalancer",
+        holds: Some(|service| {
+            service.kind != ServiceType::ClusterIp
+                || service.external_traffic_policy == TrafficPolicy::Cluster
+        }),
+    },
+    Rule {
+        rule: "self.type == 'LoadBalancer' || !has(self.loadBalancerClass)",
+        message: "loadBalancerClass needs type LoadBalancer",
+        holds: Some(|service| {
+            service.kind == ServiceType::LoadBalancer || service.load_balancer_class.is_none()
+        }),
+    },
+    Rule {
+        rule: "self.type == 'LoadBalancer' || self.loadBalancerSourceRanges.size() == 0",
+        message: "loadBalancerSourceRanges needs type LoadBalancer",
+        holds: Some(|service| {
+            service.kind == ServiceType::LoadBalancer
+                || service.load_balancer_source_ranges.is_empty()
+        }),
+    },
+    Rule {
+        rule: "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) ? has(oldSelf.loadBalancerClass) && self.loadBalancerClass == oldSelf.loadBalancerClass : !has(oldSelf.loadBalancerClass))",
+        message: "loadBalancerClass cannot change while type is LoadBalancer; change type to ClusterIP first",
+        holds: None,
+    },
+];
+
+/// Rule of the ports of a Service.
+pub(crate) const PORT_RULES: [Rule<Ports>; 1] = [Rule {
+    rule: "self.rtmp != self.http",
+    message: "ports.rtmp and ports.http must differ",
+    holds: Some(|ports| ports.rtmp != ports.http),
+}];
+
+/// Rule of the node ports of a Service.
+pub(crate) const NODE_PORT_RULES: [Rule<NodePorts>; 1] = [Rule {
+    rule: "!has(self.rtmp) || !has(self.http) || self.rtmp != self.http",
+    message: "nodePorts.rtmp and nodePorts.http must differ",
+    holds: Some(|ports| ports.rtmp.is_none() || ports.rtmp != ports.http),
+}];

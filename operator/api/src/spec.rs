@@ -24,8 +24,8 @@ use crate::schema;
         status = "crate::status::LiveClusterStatus",
         derive = "PartialEq",
         doc = "A live streaming cluster. Encoders publish RTMP to any of its Pods; viewers play RTMP or HTTP-FLV from any of them.",
-        validation = &crate::rules::NAME[0],
-        validation = &crate::rules::NAME[1],
+        validation = &crate::cluster_name::RULES[0],
+        validation = &crate::cluster_name::RULES[1],
         scale(
             spec_replicas_path = ".spec.edges.replicas",
             status_replicas_path = ".status.edges.replicas",

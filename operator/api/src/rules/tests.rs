@@ -8,7 +8,7 @@ use kube::CustomResourceExt as _;
 use serde_json::Value;
 
 use super::*;
-use crate::LiveCluster;
+use crate::{LiveCluster, NodePorts, ServiceType, TrafficPolicy};
 
 fn cluster(name: &str) -> LiveCluster {
     LiveCluster::new(name, LiveClusterSpec::default())
