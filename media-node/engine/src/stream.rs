@@ -187,16 +187,17 @@ impl Stream {
         }
         state.idle_since = None;
         if let Some(PublicationInfo { epoch, source }) = publication {
-            state.playable = self.put_on_air(|on_air| match source {
+            let mut window = self.window();
+            let on_air = match source {
                 PublicationSource::Encoder | PublicationSource::Forwarded => epoch,
                 // The rest of a publication that is over can precede the one that an origin has.
-                PublicationSource::Pulled => on_air.max(epoch),
-            });
+                PublicationSource::Pulled => epoch.max(window.on_air()),
+            };
+            window.set_on_air(on_air);
             if source != PublicationSource::Encoder {
-                let mut window = self.window();
                 window.resume();
-                state.playable = window.playable();
             }
+            state.playable = window.playable();
         }
         let playable = state.playable;
         self.state.send_modify(|state| {
@@ -208,17 +209,13 @@ impl Stream {
     /// Names the epoch that an origin has on air, before a pull from it. Who joins gets no message of an earlier one.
     pub fn expect_epoch(&self, epoch: Epoch) {
         let mut state = self.write_state();
-        let playable = self.put_on_air(|_| epoch);
+        let playable = {
+            let mut window = self.window();
+            window.set_on_air(epoch);
+            window.playable()
+        };
         state.playable = playable;
         self.state.send_modify(|state| state.playable = playable);
-    }
-
-    /// Changes the epoch on air. Returns whether a viewer could start now.
-    fn put_on_air(&self, epoch: impl FnOnce(Epoch) -> Epoch) -> bool {
-        let mut window = self.window();
-        let epoch = epoch(window.on_air());
-        window.set_on_air(epoch);
-        window.playable()
     }
 
     /// Ends the stream. Readers get the segments that are left.
