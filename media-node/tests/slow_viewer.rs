@@ -1,9 +1,20 @@
-//! A viewer that does not read does not affect others, and continues at a keyframe when it reads again.
+//! A viewer that does not read does not affect others, and continues at a keyframe when it reads again. One that reads slowly
+//! stays.
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, interframe, keyframe, number};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+
+use crate::support::{
+    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, interframe, keyframe, number,
+    within_deadline,
+};
 
 /// Bytes of a frame, for groups of 1 MB.
 const FRAME: usize = 100_000;
+
+/// Bytes of a frame, for groups that are smaller than what the sockets hold.
+const SMALL_FRAME: usize = 2_000;
 
 #[tokio::test]
 async fn slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
@@ -67,4 +78,64 @@ async fn slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
         .iter()
         .filter(|client| client["lags"].as_u64() > Some(0));
     assert_eq!(counted.count(), 2);
+}
+
+/// The receive buffer of some embedded players.
+const SMALL_BUFFER: u32 = 4096;
+
+/// Linux resets such a connection after a `TCP_USER_TIMEOUT` of one second, and reports its socket as writable only once in
+/// several seconds.
+#[tokio::test]
+async fn steady_viewer_with_a_small_receive_buffer_stays_and_lags_at_a_keyframe() {
+    let node = TestNode::with(|config| {
+        config.limits.stall_timeout_seconds = 1;
+        config.stream.window_seconds = 1;
+    })
+    .await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send([keyframe(0, 0, SMALL_FRAME)]).await;
+    let connection = RawConnection::connect_with_buffer(node.addresses.http, SMALL_BUFFER).await;
+    let mut viewer = FlvViewer::open_over(connection, "/live/a.flv").await;
+
+    // The viewer takes 20 KB/s, and the encoder sends as much as its window and the sockets hold.
+    let mut sent = 1;
+    for _ in 0..60 {
+        let group = (sent..sent + 10).map(|number| match number % 10 {
+            0 => keyframe(number, number * 40, SMALL_FRAME),
+            _ => interframe(number, number * 40, SMALL_FRAME),
+        });
+        publisher.send(group).await;
+        sent += 10;
+        let mut bytes = [0; 1024];
+        let connection = &mut viewer.connection;
+        let read = connection.socket.read(&mut bytes);
+        let read = within_deadline("bytes for a steady viewer", read).await;
+        let read = read.expect("a steady viewer is not reset");
+        assert!(read > 0, "a steady viewer is not disconnected");
+        connection.input.extend_from_slice(&bytes[..read]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    publisher
+        .send([keyframe(sent, sent * 40, SMALL_FRAME)])
+        .await;
+
+    let (mut last, mut lags) = (0, 0);
+    while last != sent {
+        let message = viewer.next().await.expect("the viewer stays");
+        let Some(number) = number(&message) else {
+            continue;
+        };
+        if number > last + 1 {
+            lags += 1;
+            assert!(message.is_keyframe(), "a lag ends at frame {number}");
+        }
+        last = number;
+    }
+    assert_eq!(lags, 1, "the viewer reads too slowly for the window once");
+    let metrics = node.metrics().await;
+    assert!(
+        metrics.contains("live_viewers_stalled_total 0"),
+        "{metrics}"
+    );
 }

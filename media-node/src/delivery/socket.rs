@@ -24,14 +24,21 @@ const LINGERING_CLOSE: Duration = Duration::from_secs(2);
 
 /// Registers an accepted connection with the current runtime and sets its options.
 ///
-/// The kernel closes the connection when the peer acknowledges nothing for `user_timeout`.
-pub(crate) fn adopt(stream: std::net::TcpStream, user_timeout: Duration) -> io::Result<TcpStream> {
+/// It has no `TCP_USER_TIMEOUT`. With it Linux resets a client that reads all the time but keeps its window nearly closed: a
+/// receive buffer of 4 KiB and 20 KB/s were reset after the timeout (Linux 6.18, 2026-11-28). Each write has a time limit
+/// instead.
+pub(crate) fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
     let socket = SockRef::from(&stream);
     // A pulse is one write, so that Nagle's algorithm would only add latency.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
-    socket.set_tcp_user_timeout(Some(user_timeout))?;
     TcpStream::from_std(stream)
+}
+
+/// Makes the kernel close the connection when the peer acknowledges nothing for `limit`. Only for media nodes as peers, which
+/// read large pieces.
+pub(crate) fn limit_unacknowledged(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_user_timeout(Some(limit))
 }
 
 /// Limits what the kernel holds unsent for a viewer.

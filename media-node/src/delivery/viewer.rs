@@ -5,14 +5,15 @@
 //! viewer that reads nothing holds one segment and costs the other viewers nothing.
 
 use std::future::poll_fn;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use media_engine::{Batch, Cursor, CursorEvent, Stream};
+use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::state::clients::{Client, StopReason};
@@ -26,6 +27,9 @@ const READ: usize = 1024;
 
 /// Bytes that a viewer may send before they make a whole message.
 const MAX_UNREAD: usize = 128 * 1024;
+
+/// Attempts to write within the stall timeout, while the socket is not reported as writable.
+const STALL_ATTEMPTS: u32 = 8;
 
 /// A protocol's framing of a stream: bytes around each batch, and the messages of the viewer.
 pub(crate) trait Framing {
@@ -203,7 +207,7 @@ impl Viewer<'_> {
                 Ok(0) => return Err(ViewerEnd::Closed),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.wait_until_writable().await?;
+                    self.wait_for_progress(bytes).await?;
                 }
                 Err(_) => return Err(ViewerEnd::Closed),
             }
@@ -213,19 +217,28 @@ impl Viewer<'_> {
     }
 
     /// Waits, with a batch partly sent, until the socket accepts more.
-    async fn wait_until_writable(&mut self) -> Result<(), ViewerEnd> {
-        tokio::select! {
-            biased;
-            reason = self.client.stopped() => {
-                let disconnected = self.disconnect(reason);
-                disconnected.map_err(|_| ViewerEnd::DisconnectedMidMessage(reason))
+    ///
+    /// The kernel reports a socket as writable when half of what it holds unsent is gone, which takes a slow viewer more than
+    /// the stall timeout. Attempts to write show much smaller steps, so a viewer that reads steadily is never a stalled one.
+    async fn wait_for_progress(&mut self, bytes: &mut impl Buf) -> Result<(), ViewerEnd> {
+        for _ in 0..STALL_ATTEMPTS {
+            tokio::select! {
+                biased;
+                reason = self.client.stopped() => {
+                    let disconnected = self.disconnect(reason);
+                    return disconnected.map_err(|_| ViewerEnd::DisconnectedMidMessage(reason));
+                }
+                writable = self.socket.writable() => return writable.map_err(|_| ViewerEnd::Closed),
+                () = sleep(self.stall_timeout / STALL_ATTEMPTS) => {}
             }
-            writable = timeout(self.stall_timeout, self.socket.writable()) => match writable {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(ViewerEnd::Closed),
-                Err(_) => Err(ViewerEnd::Stalled),
-            },
+            match attempt_write(self.socket, bytes) {
+                Ok(0) => return Err(ViewerEnd::Closed),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return Err(ViewerEnd::Closed),
+            }
         }
+        Err(ViewerEnd::Stalled)
     }
 
     fn disconnect(&mut self, reason: StopReason) -> Result<(), ViewerEnd> {
@@ -282,11 +295,24 @@ async fn publisher_ended(stream: &Stream) {
     drop(states.wait_for(|state| state.publication.is_none()).await);
 }
 
-/// Writes what the socket accepts. Not async: the slices are 1 KiB of stack that no future should hold.
-fn write_some(socket: &TcpStream, bytes: &mut impl Buf) -> std::io::Result<usize> {
+/// Writes what the socket accepts.
+fn write_some(socket: &TcpStream, bytes: &mut impl Buf) -> io::Result<usize> {
+    write_by(bytes, |slices| socket.try_write_vectored(slices))
+}
+
+/// Writes what the socket accepts, although it was not reported as writable.
+fn attempt_write(socket: &TcpStream, bytes: &mut impl Buf) -> io::Result<usize> {
+    write_by(bytes, |slices| SockRef::from(socket).send_vectored(slices))
+}
+
+/// Not async: the slices are 1 KiB of stack that no future should hold.
+fn write_by(
+    bytes: &mut impl Buf,
+    write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); MAX_SLICES];
     let count = bytes.chunks_vectored(&mut slices);
-    let written = socket.try_write_vectored(slices.get(..count).unwrap_or_default())?;
+    let written = write(slices.get(..count).unwrap_or_default())?;
     bytes.advance(written);
     Ok(written)
 }

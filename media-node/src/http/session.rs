@@ -33,8 +33,7 @@ pub(crate) async fn serve(
 ) {
     let span = debug_span!("http", %peer);
     let served = async {
-        let user_timeout = context.config.limits.stall_timeout();
-        let Ok(socket) = socket::adopt(stream, user_timeout) else {
+        let Ok(socket) = socket::adopt(stream) else {
             return;
         };
         let connection = HttpConnection {
@@ -52,7 +51,7 @@ pub(crate) async fn serve(
 /// Refuses a connection over the limit with status 503.
 pub(crate) async fn refuse(stream: std::net::TcpStream) {
     let refused = async {
-        let mut socket = socket::adopt(stream, REFUSAL_TIMEOUT)?;
+        let mut socket = socket::adopt(stream)?;
         let body = "this media node is full, try another one or later\n";
         let headers = [("Content-Type", TEXT), ("Retry-After", "5")];
         let header = response::header(

@@ -28,7 +28,11 @@ pub(crate) async fn serve(
     context: Arc<InternalContext>,
     worker: usize,
 ) {
-    let stream = match socket::adopt(stream, USER_TIMEOUT) {
+    let adopted = socket::adopt(stream).and_then(|stream| {
+        socket::limit_unacknowledged(&stream, USER_TIMEOUT)?;
+        Ok(stream)
+    });
+    let stream = match adopted {
         Ok(stream) => stream,
         Err(error) => return debug!(%peer, %error, "internal connection lost"),
     };

@@ -30,7 +30,7 @@ pub(crate) async fn serve(
     let span = debug_span!("rtmp", %peer);
     let served = async {
         let limits = &context.config.limits;
-        match socket::adopt(stream, limits.stall_timeout()) {
+        match socket::adopt(stream) {
             Ok(socket) => {
                 let connection = RtmpConnection::new(socket, peer, limits);
                 run(connection, &context, worker).await;
@@ -44,7 +44,7 @@ pub(crate) async fn serve(
 /// Refuses a connection over the limit with an RTMP error.
 pub(crate) async fn refuse(stream: std::net::TcpStream, peer: SocketAddr, limits: &Limits) {
     let refused = async {
-        let socket = socket::adopt(stream, REFUSAL_TIMEOUT).map_err(ConnectionLost::Socket)?;
+        let socket = socket::adopt(stream).map_err(ConnectionLost::Socket)?;
         let mut connection = RtmpConnection::new(socket, peer, limits);
         while !matches!(connection.event().await?, ServerEvent::Connected { .. }) {}
         connection

@@ -27,7 +27,11 @@ pub(crate) struct FlvViewer {
 impl FlvViewer {
     /// Requests a stream.
     pub(crate) async fn open(address: SocketAddr, path: &str) -> Self {
-        let mut connection = RawConnection::connect(address).await;
+        Self::open_over(RawConnection::connect(address).await, path).await
+    }
+
+    /// Requests a stream over a connection.
+    pub(crate) async fn open_over(mut connection: RawConnection, path: &str) -> Self {
         connection
             .send(format!(
                 "GET {path} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\n\r\n"

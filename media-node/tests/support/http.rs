@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::within_deadline;
 
@@ -39,7 +39,17 @@ impl Response {
 impl RawConnection {
     /// Connects.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Connects with a receive buffer of so many bytes.
+    pub(crate) async fn connect_with_buffer(address: SocketAddr, bytes: u32) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+        Self::over(socket.connect(address).await.unwrap())
+    }
+
+    fn over(socket: TcpStream) -> Self {
         Self {
             socket,
             input: BytesMut::new(),
