@@ -83,12 +83,11 @@ async fn slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
 /// The receive buffer of some embedded players.
 const SMALL_BUFFER: u32 = 4096;
 
-/// Linux resets such a connection after a `TCP_USER_TIMEOUT` of one second, and reports its socket as writable only once in
-/// several seconds.
+/// Linux resets such a connection after a `TCP_USER_TIMEOUT` of two seconds, and reports its socket as writable only every eight.
 #[tokio::test]
 async fn steady_viewer_with_a_small_receive_buffer_stays_and_lags_at_a_keyframe() {
     let node = TestNode::with(|config| {
-        config.limits.stall_timeout_seconds = 1;
+        config.limits.stall_timeout_seconds = 2;
         config.stream.window_seconds = 1;
     })
     .await;
@@ -98,9 +97,9 @@ async fn steady_viewer_with_a_small_receive_buffer_stays_and_lags_at_a_keyframe(
     let connection = RawConnection::connect_with_buffer(node.addresses.http, SMALL_BUFFER).await;
     let mut viewer = FlvViewer::open_over(connection, "/live/a.flv").await;
 
-    // The viewer takes 20 KB/s, and the encoder sends as much as its window and the sockets hold.
+    // The viewer takes 8 KB/s, and the encoder sends more than the window and the sockets hold.
     let mut sent = 1;
-    for _ in 0..60 {
+    for _ in 0..30 {
         let group = (sent..sent + 10).map(|number| match number % 10 {
             0 => keyframe(number, number * 40, SMALL_FRAME),
             _ => interframe(number, number * 40, SMALL_FRAME),
@@ -114,7 +113,7 @@ async fn steady_viewer_with_a_small_receive_buffer_stays_and_lags_at_a_keyframe(
         let read = read.expect("a steady viewer is not reset");
         assert!(read > 0, "a steady viewer is not disconnected");
         connection.input.extend_from_slice(&bytes[..read]);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(125)).await;
     }
     publisher
         .send([keyframe(sent, sent * 40, SMALL_FRAME)])
@@ -132,7 +131,7 @@ async fn steady_viewer_with_a_small_receive_buffer_stays_and_lags_at_a_keyframe(
         }
         last = number;
     }
-    assert_eq!(lags, 1, "the viewer reads too slowly for the window once");
+    assert!(lags > 0, "the viewer reads fast enough for the window");
     let metrics = node.metrics().await;
     assert!(
         metrics.contains("live_viewers_stalled_total 0"),

@@ -90,7 +90,7 @@ impl Stream {
         }
         self.reader_joined(format);
         let start = match (format, start) {
-            (Format::Flv | Format::Rtmp, Start::At(..)) => Start::Newest,
+            (Format::Flv | Format::Rtmp, Start::At(..) | Start::Resume(..)) => Start::Newest,
             _ => start,
         };
         let joined_at = self.window().end();
@@ -226,7 +226,7 @@ impl ReaderState {
         stream: &Stream,
         window: &Window,
     ) -> Option<(LogPosition, Tracks)> {
-        if let Start::At(epoch, sequence) = start {
+        if let Start::At(epoch, sequence) | Start::Resume(epoch, sequence) = start {
             if let Some(position) = window.find(epoch, sequence) {
                 self.position = CursorPosition::At(position.segment);
                 self.sent_init = SentInitData::InForceAtStart;
@@ -243,6 +243,7 @@ impl ReaderState {
         }
         let number = match (start, self.format) {
             (Start::Oldest, _) => window.oldest_start()?,
+            (Start::Resume(..), _) => window.resume_start()?,
             (_, Format::Relay) => window.newest_relay_start()?,
             (_, Format::Flv | Format::Rtmp) => window.start_since(self.joined_at)?,
         };

@@ -23,4 +23,7 @@ pub enum Start {
     /// For relays: a message of a publication, or the newest keyframe if the message was evicted. Viewers start at the
     /// newest keyframe.
     At(Epoch, u64),
+    /// For relays whose viewers stayed: the same, but an evicted message is replaced by the oldest keyframe that they can
+    /// still read. They lose the least.
+    Resume(Epoch, u64),
 }

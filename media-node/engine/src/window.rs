@@ -24,6 +24,8 @@ pub(crate) struct Window {
     /// No message of the newest epoch is missing since its sequence 0. A pulled copy can begin with the sequence headers and
     /// continue much later.
     epoch_is_whole: bool,
+    /// The number of the segment after the newest epoch's last gap. No message is missing since then.
+    whole_since: u64,
     /// The tracks of the newest epoch, once decided.
     tracks: Option<Tracks>,
     /// The epoch on air. Earlier ones are over, and who joins gets nothing of them.
@@ -62,6 +64,7 @@ impl Window {
             newest_start: None,
             epoch_start: 0,
             epoch_is_whole: false,
+            whole_since: 0,
             tracks: None,
             on_air: Epoch(0),
             resuming: false,
@@ -79,6 +82,7 @@ impl Window {
         let same_epoch = last.filter(|last| last.epoch == segment.mark.epoch);
         if same_epoch.is_none() {
             self.epoch_start = number;
+            self.whole_since = number;
             self.newest_start = None;
         }
         let (was_whole, expected) =
@@ -88,6 +92,7 @@ impl Window {
         if !continues {
             // The media before a gap can be much older: who joins gets nothing of it.
             self.newest_start = None;
+            self.whole_since = number;
         }
         self.resuming = false;
         self.tracks = tracks;
@@ -231,6 +236,26 @@ impl Window {
             return Some(oldest);
         }
         (oldest..=newest).find(|number| self.is_keyframe(*number))
+    }
+
+    /// Returns where a relay continues whose next message was evicted: at the oldest segment of the newest epoch where a
+    /// viewer can start, since the last gap. The oldest tenth of the window is left out: the receiver's log would evict it
+    /// before its viewers have read it, so that they would lag as well.
+    pub(crate) fn resume_start(&self) -> Option<u64> {
+        let (Some(start), Some(last)) = (self.newest_start, self.segments.back()) else {
+            return self.newest_relay_start();
+        };
+        let readable_ms = self.span_ms / 10 * 9;
+        let is_readable = |segment: &Arc<Segment>| {
+            distance(segment.first_timestamp, last.last_timestamp) <= readable_ms
+        };
+        let has_keyframes = self.is_keyframe(start);
+        let mut numbers = self.whole_since.max(self.first)..=start;
+        let oldest = numbers.find(|number| {
+            (!has_keyframes || self.is_keyframe(*number))
+                && self.get(*number).is_some_and(is_readable)
+        });
+        oldest.or(Some(start))
     }
 
     /// Returns the position of a message, also of one that is expected next. Returns `None` when the message was evicted or

@@ -127,8 +127,21 @@ struct ForwardTask {
 }
 
 impl ForwardTask {
-    /// Forwards until the encoder disconnects, or until the cluster rejects the publication.
+    /// Forwards until an origin has all of the publication, or until the cluster rejects it.
     async fn run(self) -> Option<PublishRejection> {
+        tokio::select! {
+            rejection = self.forward() => rejection,
+            () = self.tail_expired() => None,
+        }
+    }
+
+    /// Waits until the time to forward the last messages is over.
+    async fn tail_expired(&self) {
+        self.source.ended.cancelled().await;
+        sleep(self.source.context.timeouts().forward.tail).await;
+    }
+
+    async fn forward(&self) -> Option<PublishRejection> {
         let (counters, stream) = (&self.source.context.counters, self.source.stream.key());
         let _active = counters.forward();
         let mut first = true;
@@ -154,7 +167,7 @@ impl ForwardTask {
         }
     }
 
-    /// Tries the origins until one accepts the stream, or until the publication ends.
+    /// Tries the origins until one accepts the stream.
     async fn reach_origin(&self) -> Result<ForwardUpstream, UpstreamEnd> {
         let (context, stream) = (&self.source.context, self.source.stream.key());
         let mut backoff = context.backoff();
@@ -178,10 +191,7 @@ impl ForwardTask {
             }
             context.search_origins();
             let due = Instant::now() + backoff.next();
-            tokio::select! {
-                () = context.attempt_due(due, &origins) => {}
-                () = self.source.ended.cancelled() => return Err(UpstreamEnd::Finished),
-            }
+            context.attempt_due(due, &origins).await;
         }
     }
 
@@ -205,9 +215,6 @@ impl ForwardTask {
                 UpstreamState::Ended(lost @ UpstreamEnd::Lost(_)) => end = lost,
                 UpstreamState::Ended(end) => return Err(end),
                 UpstreamState::Opening | UpstreamState::Forwarding { .. } => return Ok(upstream),
-            }
-            if self.source.ended.is_cancelled() {
-                return Err(UpstreamEnd::Finished);
             }
         }
         Err(end)

@@ -28,6 +28,8 @@ pub(super) struct Parameters {
     pub(super) wait: Duration,
     /// Whether an existing publication stays.
     pub(super) reject: bool,
+    /// Whether the viewers of the stream stayed: they continue at the oldest keyframe if the message was evicted.
+    pub(super) resume: bool,
 }
 
 /// An error in the parameters of a request.
@@ -52,13 +54,15 @@ impl Parameters {
             sequence: None,
             wait: Duration::ZERO,
             reject: false,
+            resume: false,
         }
     }
 
     /// Parses the query of a request.
     pub(super) fn parse(query: &str) -> Result<Self, ParametersError> {
         let (mut vhost, mut app, mut stream) = (None, None, None);
-        let (mut epoch, mut sequence, mut wait, mut reject) = (None, None, 0, false);
+        let (mut epoch, mut sequence, mut wait, mut resume) = (None, None, 0, 0);
+        let mut reject = false;
         for (name, value) in parse(query.as_bytes()) {
             match name.as_ref() {
                 "vhost" => vhost = Some(value),
@@ -67,6 +71,7 @@ impl Parameters {
                 "epoch" => epoch = Some(Epoch(number("epoch", &value)?)),
                 "sequence" => sequence = Some(number("sequence", &value)?),
                 "wait" => wait = number("wait", &value)?,
+                "resume" => resume = number("resume", &value)?,
                 "policy" => reject = policy(&value)?,
                 // A newer node may send parameters that this one does not know.
                 _ => {}
@@ -80,6 +85,7 @@ impl Parameters {
             sequence,
             wait: Duration::from_millis(wait).min(MAX_WAIT),
             reject,
+            resume: resume > 0,
         })
     }
 
@@ -101,6 +107,7 @@ impl Parameters {
                     .ok()
                     .filter(|wait| *wait > 0),
             ),
+            ("resume", self.resume.then_some(1)),
         ];
         for (name, number) in numbers {
             if let Some(number) = number {
@@ -173,6 +180,7 @@ mod tests {
             sequence: Some(7),
             wait: Duration::from_millis(900),
             reject: true,
+            resume: true,
             ..Parameters::of(&key)
         };
         let uri = parameters.uri(FORWARD);

@@ -81,6 +81,8 @@ struct PullTask {
     search: watch::Sender<SearchState>,
     /// Whether messages were pulled before.
     pulled: bool,
+    /// Whether viewers have received the stream, and stayed.
+    watched: bool,
     /// When all origins last replied that they have no publication.
     absent: Option<Instant>,
 }
@@ -114,6 +116,7 @@ impl PullTask {
             states,
             search: watch::Sender::new(SearchState::Searching),
             pulled: false,
+            watched: false,
             absent: None,
         }
     }
@@ -145,6 +148,7 @@ impl PullTask {
             match current {
                 PullNeed::None => return,
                 PullNeed::Wait => {
+                    self.watched = true;
                     if self.states.changed().await.is_err() {
                         return;
                     }
@@ -161,18 +165,26 @@ impl PullTask {
                 survey = survey(&context, &key, hold, SurveyEnd::Found) => survey,
                 () = self.no_pull_needed() => continue,
             };
-            hold = context.timeouts().pull.hold;
+            let held = std::mem::replace(&mut hold, context.timeouts().pull.hold);
             if survey.is_absent() {
                 self.absent = Some(Instant::now());
+            }
+            if let Some(over) = survey.tail(self.stream.position()) {
+                self.pull_once(over).await;
             }
             if let Some(status) = survey.newest() {
                 self.search.send_replace(SearchState::Found);
                 if self.pull_from(status.clone()).await {
                     backoff.reset();
+                    // The publication may be over, and an origin that waits for another one would say so late.
+                    hold = Duration::ZERO;
                     continue;
                 }
             } else {
                 self.search.send_replace(SearchState::NotFound);
+                if held.is_zero() {
+                    continue;
+                }
             }
             tokio::select! {
                 () = context.attempt_due(start + backoff.next(), &origins) => {}
@@ -206,6 +218,7 @@ impl PullTask {
         let from_start = context.timeouts().pull.from_start;
         let history = PullHistory {
             pulled: self.pulled,
+            watched: self.watched,
             awaited: self
                 .absent
                 .is_some_and(|absent| absent.elapsed() < from_start),
@@ -214,6 +227,7 @@ impl PullTask {
         let end = session.run().await;
         let messages = session.messages();
         self.pulled |= messages > 0;
+        self.watched |= messages > 0;
         match &end {
             PullEnd::Lost(reason) => {
                 context.counters.count_failure();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use media_engine::{Format, PublicationSource, Start, Stream};
+use media_wire::relay::Epoch;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -107,12 +108,14 @@ fn pull(
 ) -> Result<Response<Body>, RelayRequestError> {
     let stream = context.registry.find(&parameters.key);
     let stream = stream.ok_or(RelayRequestError::NotPublished)?;
-    if !is_published(&stream.state()) {
+    let position = parameters.epoch.zip(parameters.sequence);
+    if !is_published(&stream.state()) && !has_tail(&stream, position) {
         return Err(RelayRequestError::NotPublished);
     }
-    let start = match (parameters.epoch, parameters.sequence) {
-        (Some(epoch), Some(sequence)) => Start::At(epoch, sequence),
-        _ => Start::Newest,
+    let start = match position {
+        Some((epoch, sequence)) if parameters.resume => Start::Resume(epoch, sequence),
+        Some((epoch, sequence)) => Start::At(epoch, sequence),
+        None => Start::Newest,
     };
     let cursor = stream.subscribe(Format::Relay, start, worker);
     let client = context.add_client(
@@ -127,6 +130,15 @@ fn pull(
     let media = HeaderValue::from_static("video/x-flv");
     response.headers_mut().insert(header::CONTENT_TYPE, media);
     Ok(response)
+}
+
+/// Returns whether the log has messages of the requested publication after this position. It may be over: its last messages
+/// are for viewers whose media node lost its upstream just before.
+fn has_tail(stream: &Stream, position: Option<(Epoch, u64)>) -> bool {
+    let end = stream.position();
+    position
+        .zip(end)
+        .is_some_and(|((epoch, next), (last, end))| epoch == last && next < end)
 }
 
 fn supersede(

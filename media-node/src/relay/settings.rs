@@ -115,6 +115,8 @@ pub(crate) struct ForwardTimeouts {
     pub(crate) confirm: Duration,
     /// Time for an attempt to succeed after another origin has appeared, before that one is tried.
     pub(crate) grace: Duration,
+    /// Time after the end of a publication in which another origin may still get its last messages.
+    pub(crate) tail: Duration,
     /// Time that the end of a publication may delay the start of the next one.
     pub(crate) predecessor: Duration,
     /// Time between two searches for another origin while the current one is draining.
@@ -130,6 +132,7 @@ impl Default for ForwardTimeouts {
             hung_alone: Duration::from_secs(3),
             confirm: Duration::from_secs(2),
             grace: Duration::from_millis(300),
+            tail: Duration::from_secs(5),
             predecessor: Duration::from_millis(500),
             successor: Duration::from_secs(1),
         }

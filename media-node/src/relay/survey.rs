@@ -68,6 +68,20 @@ impl Survey {
         })
     }
 
+    /// Returns the origin that has the most messages after this position of a publication that is over.
+    pub(super) fn tail(&self, position: Option<(Epoch, u64)>) -> Option<&OriginStatus> {
+        let (epoch, next) = position?;
+        if self.newest().is_some_and(|newest| newest.epoch() == epoch) {
+            return None;
+        }
+        let over = self
+            .replies
+            .iter()
+            .filter(|reply| !reply.live && reply.epoch() == epoch);
+        let longest = over.max_by_key(|reply| reply.publication.sequence);
+        longest.filter(|reply| reply.publication.sequence > next)
+    }
+
     /// Returns whether all origins replied and none has a publication.
     pub(super) fn is_absent(&self) -> bool {
         self.silent == 0 && !self.replies.is_empty() && self.newest().is_none()

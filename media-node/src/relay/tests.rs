@@ -5,6 +5,7 @@ mod duplicates;
 mod encoder;
 mod failover;
 mod freezer;
+mod outages;
 mod protocol;
 mod pulling;
 mod viewer;

@@ -171,6 +171,58 @@ fn relay_starts_at_newest_keyframe_if_its_position_was_evicted() {
     }
 }
 
+#[test]
+fn relay_that_resumes_too_late_loses_the_least() {
+    let [a, b] = [(); 2].map(|()| {
+        Registry::new(EngineSettings {
+            window: Duration::from_secs(2),
+            ..settings()
+        })
+    });
+    let mut origin = encoder(&a, "s", 7);
+    let mut at_b = pull(&b);
+    send(&mut origin, headers());
+    send(&mut origin, frames(0..7));
+    let mut lost = upstream(&a, Start::Newest);
+    at_b.take(&mut lost);
+    let mut viewer = FlvReader::of(&b, "s", Start::Newest);
+    viewer.read();
+    send(&mut origin, frames(7..100));
+    let (epoch, next) = at_b.stream().position().unwrap();
+    let mut resumed = upstream(&a, Start::Resume(epoch, next));
+    at_b.take(&mut resumed);
+    // The keyframe at 2000 ms is in the window, but may be evicted before a viewer of the copy has read it.
+    let missing = at_b.stream().stats().missing;
+    assert_eq!(missing, 53, "frames 7 to 59");
+    let messages = viewer.taken();
+    let resumed_at = messages.iter().position(|it| *it == keyframe(2_400, 60));
+    assert_eq!(
+        &messages[resumed_at.unwrap()..],
+        frames(60..100).collect::<Vec<_>>()
+    );
+    assert_eq!(viewer.lags, 0);
+    let mut exact = upstream(&a, Start::Resume(epoch, 70));
+    assert_eq!(exact.placed()[0].1, 70, "a message of the window");
+}
+
+#[test]
+fn relay_that_resumes_too_late_starts_behind_the_last_gap() {
+    let registry = Registry::new(EngineSettings {
+        window: Duration::from_secs(2),
+        ..settings()
+    });
+    let mut publication = publish(&registry, "s", 7, PublicationSource::Forwarded);
+    let numbered = (500..)
+        .zip(frames(0..75))
+        .chain((580..).zip(frames(80..100)));
+    for (sequence, message) in numbered {
+        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
+    }
+    let mut resumed = upstream(&registry, Start::Resume(Epoch(7), 510));
+    assert_eq!(resumed.placed()[0].1, 580);
+}
+
 /// A copy of a stream that was published long ago begins with the init data and continues with later messages.
 #[test]
 fn copy_without_beginning_does_not_count_as_whole() {

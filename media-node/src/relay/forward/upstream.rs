@@ -201,7 +201,7 @@ impl UpstreamTask {
             return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
         }
         let start = match status.epoch() == self.source.epoch {
-            true => Start::At(self.source.epoch, status.publication.sequence),
+            true => Start::Resume(self.source.epoch, status.publication.sequence),
             false => self.source.first_message(),
         };
         Ok((start, status.node))

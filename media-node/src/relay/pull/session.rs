@@ -45,6 +45,8 @@ pub(super) enum PullEnd {
 pub(super) struct PullHistory {
     /// The stream was pulled before.
     pub(super) pulled: bool,
+    /// Viewers have received the stream, and stayed.
+    pub(super) watched: bool,
     /// Viewers waited for the publication before it started, and that was recently.
     pub(super) awaited: bool,
 }
@@ -96,7 +98,7 @@ impl<'a> PullSession<'a> {
             Ok(connection) => connection,
             Err(error) => return PullEnd::Lost(error.to_string()),
         };
-        self.stream.expect_epoch(self.status.epoch());
+        self.stream.expect_epoch(self.epoch_on_air());
         let uri = self.request_uri();
         let limit = self.timeouts.response;
         let response = timeout(limit, connection.send(Method::GET, &uri, empty())).await;
@@ -112,6 +114,16 @@ impl<'a> PullSession<'a> {
         self.receive(body).await
     }
 
+    /// Returns the earliest epoch of which viewers may get something that join now.
+    fn epoch_on_air(&self) -> Epoch {
+        let epoch = self.status.epoch();
+        match self.status.live {
+            true => epoch,
+            // The last messages of a publication that is over are for the viewers who watched it.
+            false => Epoch(epoch.0.saturating_add(1)),
+        }
+    }
+
     /// Returns the request: from the message that the log needs next, from the first message of a publication that
     /// viewers waited for, or from the newest keyframe.
     fn request_uri(&self) -> String {
@@ -121,6 +133,7 @@ impl<'a> PullSession<'a> {
         let parameters = Parameters {
             epoch: position.map(|(epoch, _)| epoch),
             sequence: position.map(|(_, sequence)| sequence),
+            resume: self.history.watched,
             ..Parameters::of(self.stream.key())
         };
         parameters.uri(PULL)

@@ -64,6 +64,7 @@ fn timeouts() -> RelayTimeouts {
             confirm: NEVER,
             predecessor: NEVER,
             grace: Duration::from_millis(20),
+            tail: NEVER,
             successor: Duration::from_millis(20),
         },
         intake: IntakeTimeouts {
@@ -161,6 +162,7 @@ impl RelayNode {
         };
         let registry = Registry::new(EngineSettings {
             pulse_per_viewer: Duration::ZERO,
+            window: settings.stream.window(),
             continuity: settings.stream.continuity(),
             ..EngineSettings::default()
         });

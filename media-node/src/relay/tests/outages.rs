@@ -1,0 +1,95 @@
+//! Outages that are longer than the window, or that a publication does not outlive.
+
+use std::time::Duration;
+
+use super::cluster::RelayCluster;
+use super::encoder::GOP;
+
+/// A window of one second. The encoders send 100 frames a second.
+fn with_short_window() -> RelayCluster {
+    let mut cluster = RelayCluster::impatient();
+    cluster.settings.stream.window_seconds = 1;
+    cluster.settings.timeouts.pull.hung = Duration::from_millis(200);
+    cluster
+}
+
+#[tokio::test]
+async fn viewers_lose_as_little_as_possible_in_an_outage_longer_than_the_window() {
+    let cluster = with_short_window();
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut encoder = origin.publish("a").await.unwrap();
+    let mut viewer = edge.watch("a");
+    viewer.watch_on(&encoder).await;
+    freezer.freeze();
+    encoder.until(encoder.sent() + 200).await;
+    let epoch = encoder.epoch;
+    let last = encoder.stop().await - 1;
+    freezer.thaw();
+    viewer.watch_until(epoch, last).await;
+    let pairs = viewer.frames.windows(2);
+    let gaps = pairs.filter(|pair| pair[1].number != pair[0].number + 1);
+    let resumed: Vec<_> = gaps.map(|pair| pair[1].number).collect();
+    // The oldest keyframe in nine tenths of the window.
+    assert_eq!(resumed, [(last - 90).next_multiple_of(GOP)]);
+}
+
+#[tokio::test]
+async fn tail_of_a_publication_that_ends_while_its_pull_is_lost_is_delivered() {
+    let cluster = with_short_window();
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut encoder = origin.publish("a").await.unwrap();
+    let mut viewer = edge.watch("a");
+    viewer.watch_on(&encoder).await;
+    freezer.freeze();
+    encoder.until(encoder.sent() + GOP).await;
+    let epoch = encoder.epoch;
+    let sent = encoder.stop().await;
+    freezer.thaw();
+    viewer.watch_until(epoch, sent - 1).await;
+    viewer.assert_continuous();
+}
+
+#[tokio::test]
+async fn tail_of_a_publication_that_ends_while_its_origin_is_lost_is_delivered() {
+    let cluster = with_short_window();
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut encoder = edge.publish("a").await.unwrap();
+    let mut viewer = origin.watch("a");
+    viewer.watch_on(&encoder).await;
+    freezer.freeze();
+    edge.until(|node| node.relay.counts().failures > 0).await;
+    encoder.until(encoder.sent() + GOP).await;
+    let epoch = encoder.epoch;
+    let sent = encoder.stop().await;
+    freezer.thaw();
+    viewer.watch_until(epoch, sent - 1).await;
+    viewer.assert_continuous();
+    edge.until(|node| node.relay.counts().forwards == 0).await;
+}
+
+/// Viewers who join later get nothing of it.
+#[tokio::test]
+async fn tail_is_only_for_viewers_who_stayed() {
+    let cluster = with_short_window();
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut encoder = origin.publish("a").await.unwrap();
+    let mut viewer = edge.watch("a");
+    viewer.watch_on(&encoder).await;
+    freezer.freeze();
+    encoder.until(encoder.sent() + GOP).await;
+    let former = encoder.epoch;
+    let sent = encoder.stop().await;
+    let mut late = edge.watch("a");
+    freezer.thaw();
+    viewer.watch_until(former, sent - 1).await;
+    let next = origin.publish("a").await.unwrap();
+    for viewer in [&mut viewer, &mut late] {
+        viewer.watch_on(&next).await;
+        viewer.assert_continuous();
+    }
+    assert!(late.frames.iter().all(|frame| frame.epoch == next.epoch));
+}
