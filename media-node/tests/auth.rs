@@ -1,7 +1,6 @@
-//! Who may publish and play, through real sockets: RTMP, HTTP-FLV and WebSocket, with keys, signed URLs, tokens and hooks.
+//! Who may publish and play, through real sockets: RTMP, HTTP-FLV and WebSocket, with keys, signed URLs and tokens.
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,20 +8,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use media_config::{
-    AccessSettings, FailurePolicy, HookSettings, JwtAlgorithm, JwtRules, JwtSettings, KeySettings,
-    SignedUrlRules, SignedUrlSettings,
+    AccessSettings, JwtAlgorithm, JwtRules, JwtSettings, KeySettings, SignedUrlRules,
+    SignedUrlSettings,
 };
 use media_node::{NodeConfig, Timings};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 
 use crate::support::{
     FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, request, within_deadline,
 };
+
+mod hooks;
 
 const FAST: Duration = Duration::from_millis(50);
 
@@ -287,122 +285,6 @@ async fn token_publishes_and_plays_what_its_claim_lists() {
     assert_eq!(connection.response_header().await.status, 200);
     let claim = play_status(&node, &format!("/other/a.flv?token={good}")).await;
     assert_eq!(claim, (403, "claim".into()));
-}
-
-/// A hook server that answers what `answer` says and reports the bodies.
-async fn hook_server(answer: fn(&Value) -> &'static str) -> (String, mpsc::Receiver<Value>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let (sender, received) = mpsc::channel(100);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            let json = loop {
-                socket.read_buf(&mut request).await.unwrap();
-                let text = String::from_utf8_lossy(&request).into_owned();
-                let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
-                if let Some(Ok(json)) = body.map(serde_json::from_str::<Value>) {
-                    break json;
-                }
-            };
-            let body = answer(&json);
-            drop(sender.send(json).await);
-            let length = body.len();
-            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
-            drop(socket.write_all(answer.as_bytes()).await);
-        }
-    });
-    (url, received)
-}
-
-fn hook(url: String, failure_policy: FailurePolicy) -> AccessSettings {
-    AccessSettings {
-        hook: Some(HookSettings {
-            url,
-            timeout_seconds: 2,
-            failure_policy,
-        }),
-        ..AccessSettings::default()
-    }
-}
-
-#[tokio::test]
-async fn hook_is_asked_before_the_start_and_told_of_every_end() {
-    let answer = |callback: &Value| match callback["param"] == "?pass=1" {
-        true => "{\"code\":0}",
-        false => "{\"code\":1}",
-    };
-    let (url, mut received) = hook_server(answer).await;
-    let mut node = start(|config| {
-        config.auth.publish = hook(url.clone(), FailurePolicy::Deny);
-        config.auth.play = hook(url, FailurePolicy::Deny);
-    })
-    .await;
-    let refused = publish_error(&node, "live/a").await;
-    assert_eq!(refused.1, "the stream's owner refused");
-    let publisher = publish(&node, "live/a?pass=1").await;
-    assert_eq!(
-        play_status(&node, "/live/a.flv").await,
-        (403, "hook".into())
-    );
-    let viewer = FlvViewer::open(node.addresses.http, "/live/a.flv?pass=1").await;
-    drop(viewer);
-    publisher.finish().await;
-    let _until_the_end = publish(&node, "live/b?pass=1").await;
-    node.stop.cancel();
-    node.ended().await;
-
-    let mut callbacks = Vec::new();
-    while let Ok(Some(callback)) = tokio::time::timeout(FAST, received.recv()).await {
-        callbacks.push(callback);
-    }
-    let of = |action: &str, allowed: bool| {
-        let mut clients: Vec<_> = callbacks
-            .iter()
-            .filter(|callback| callback["action"] == action)
-            .filter(|callback| (callback["param"] == "?pass=1") == allowed)
-            .map(|callback| callback["client_id"].as_str().unwrap().to_owned())
-            .collect();
-        clients.sort_unstable();
-        clients
-    };
-    assert_eq!(of("on_publish", true).len(), 2);
-    assert_eq!(of("on_play", true).len(), 1);
-    assert_eq!(of("on_publish", true), of("on_unpublish", true));
-    assert_eq!(of("on_play", true), of("on_stop", true));
-    assert_eq!(
-        (of("on_publish", false).len(), of("on_play", false).len()),
-        (1, 1)
-    );
-    assert!(of("on_unpublish", false).is_empty() && of("on_stop", false).is_empty());
-    let published = &callbacks[1];
-    assert_eq!(
-        (&published["app"], &published["stream"]),
-        (&"live".into(), &"a".into())
-    );
-    assert!(
-        published["tcUrl"]
-            .as_str()
-            .unwrap()
-            .starts_with("rtmp://127.0.0.1:")
-    );
-}
-
-#[tokio::test]
-async fn absent_hook_refuses_or_allows_by_its_policy() {
-    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}/", closed.local_addr().unwrap());
-    drop(closed);
-    let deny = hook(url.clone(), FailurePolicy::Deny);
-    let node = start(|config| config.auth.publish = deny).await;
-    let refused = publish_error(&node, "live/a").await;
-    assert_eq!(
-        refused.1,
-        "the authorization hook does not respond, try again later"
-    );
-    let allow = hook(url, FailurePolicy::Allow);
-    let node = start(|config| config.auth.publish = allow).await;
-    publish(&node, "live/a").await;
 }
 
 #[tokio::test]

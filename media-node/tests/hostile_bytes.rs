@@ -169,33 +169,51 @@ fn handshake() -> Vec<u8> {
     [&[3][..], &[0; 8], &noise(1, 1528), &[0; 8], &noise(2, 1528)].concat()
 }
 
-fn rtmp_attacks() -> Vec<Attack> {
-    let after = |bytes: &[u8]| [&handshake(), bytes].concat();
-    // A type-0 header on chunk stream 3: timestamp, length, type, message stream 0.
-    let header =
-        |length: [u8; 3], kind: u8| [&[3, 0, 0, 0][..], &length, &[kind, 0, 0, 0, 0]].concat();
-    let command = |body: &[u8]| {
-        let [.., high, middle, low] = (body.len() as u64).to_be_bytes();
-        let mut bytes = header([high, middle, low], 20);
-        for (index, chunk) in body.chunks(128).enumerate() {
-            if index > 0 {
-                bytes.push(0xC3);
-            }
-            bytes.extend_from_slice(chunk);
+/// A type-0 header on chunk stream 3: timestamp, length, type, message stream 0.
+fn header(length: [u8; 3], kind: u8) -> Vec<u8> {
+    [&[3, 0, 0, 0][..], &length, &[kind, 0, 0, 0, 0]].concat()
+}
+
+/// A command message in chunks of the initial size.
+fn command(body: &[u8]) -> Vec<u8> {
+    let [.., high, middle, low] = (body.len() as u64).to_be_bytes();
+    let mut bytes = header([high, middle, low], 20);
+    for (index, chunk) in body.chunks(128).enumerate() {
+        if index > 0 {
+            bytes.push(0xC3);
         }
-        bytes
+        bytes.extend_from_slice(chunk);
+    }
+    bytes
+}
+
+fn rtmp_attacks() -> Vec<Attack> {
+    let after_handshake = |(bytes, then): (Vec<u8>, Then)| {
+        let bytes = [handshake(), bytes].concat();
+        (bytes, then)
     };
-    let connect = [
-        &[2, 0, 7][..],
-        b"connect",
-        &[0, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0],
+    let later = chunk_attacks().into_iter().chain(command_attacks());
+    let attacks = handshake_attacks()
+        .into_iter()
+        .chain(later.map(after_handshake));
+    attacks
+        .map(|(bytes, then)| Attack { bytes, then })
+        .collect()
+}
+
+fn handshake_attacks() -> Vec<(Vec<u8>, Then)> {
+    vec![
+        (noise(3, 5000), Then::Read),
+        (vec![3; 1], Then::Linger),
+        (noise(4, 700), Then::Linger),
+        ([&[3][..], &noise(5, 1536)].concat(), Then::Reset),
+        (vec![], Then::Linger),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), Then::Read),
+        (TLS_HELLO.to_vec(), Then::Read),
     ]
-    .concat();
-    let deep = [&connect[..], &[3, 0, 1, b'a'].repeat(20_000)].concat();
-    let array = [&connect[..], &[10, 0xFF, 0xFF, 0xFF, 0xFF]].concat();
-    let map = [&connect[..], &[8, 0xFF, 0xFF, 0xFF, 0xFF]].concat();
-    let long = [&connect[..], &[12, 0xFF, 0xFF, 0xFF, 0xFF]].concat();
-    let cut = [&connect[..], &[3, 0, 3, b'a', b'p']].concat();
+}
+
+fn chunk_attacks() -> Vec<(Vec<u8>, Then)> {
     // A message that begins and never ends, on each of many chunk streams.
     let open: Vec<u8> = (64..320_u32)
         .flat_map(|stream| {
@@ -209,67 +227,65 @@ fn rtmp_attacks() -> Vec<Attack> {
         })
         .collect();
     let chunk_size = |size: [u8; 4]| [&header([0, 0, 4], 1)[..], &size].concat();
-    let pings = [&header([0, 0, 6], 4)[..], &[0, 6, 1, 2, 3, 4]]
-        .concat()
-        .repeat(20_000);
-    [
-        (noise(3, 5000), Then::Read),
-        (vec![3; 1], Then::Linger),
-        (noise(4, 700), Then::Linger),
-        ([&[3][..], &noise(5, 1536)].concat(), Then::Reset),
-        (vec![], Then::Linger),
-        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), Then::Read),
-        (
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
-            Then::Read,
-        ),
-        (after(&noise(6, 20_000)), Then::Read),
-        (after(&noise(7, 300_000)), Then::Reset),
-        (after(&header([0xFF, 0xFF, 0xFF], 9)), Then::Linger),
-        (after(&open), Then::Read),
-        (after(&[0xC3; 4000]), Then::Read),
-        (after(&[0x01, 0xFF, 0xFF, 0xC1, 0xFF, 0xFF]), Then::Read),
-        (after(&chunk_size([0, 0, 0, 0])), Then::Read),
-        (after(&chunk_size([0x7F, 0xFF, 0xFF, 0xFF])), Then::Read),
-        (after(&chunk_size([0xFF, 0xFF, 0xFF, 0xFF])), Then::Read),
-        (after(&command(&deep)), Then::Read),
-        (after(&command(&array)), Then::Read),
-        (after(&command(&map)), Then::Read),
-        (after(&command(&long)), Then::Read),
-        (after(&command(&cut)), Then::Read),
-        (after(&command(b"\x02\xFF\xFFx")), Then::Read),
-        (after(&command(&noise(8, 100))), Then::Read),
-        (after(&pings), Then::Reset),
-        (after(&command(&connect).repeat(500)), Then::Read),
+    vec![
+        (noise(6, 20_000), Then::Read),
+        (noise(7, 300_000), Then::Reset),
+        (header([0xFF, 0xFF, 0xFF], 9), Then::Linger),
+        (open, Then::Read),
+        (vec![0xC3; 4000], Then::Read),
+        (vec![0x01, 0xFF, 0xFF, 0xC1, 0xFF, 0xFF], Then::Read),
+        (chunk_size([0, 0, 0, 0]), Then::Read),
+        (chunk_size([0x7F, 0xFF, 0xFF, 0xFF]), Then::Read),
+        (chunk_size([0xFF, 0xFF, 0xFF, 0xFF]), Then::Read),
     ]
-    .into_iter()
-    .map(|(bytes, then)| Attack { bytes, then })
-    .collect()
+}
+
+fn command_attacks() -> Vec<(Vec<u8>, Then)> {
+    let connect = [
+        &[2, 0, 7][..],
+        b"connect",
+        &[0, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat();
+    let connect_with = |value: &[u8]| command(&[&connect[..], value].concat());
+    let pings = [&header([0, 0, 6], 4)[..], &[0, 6, 1, 2, 3, 4]].concat();
+    let deep = [3, 0, 1, b'a'].repeat(20_000);
+    vec![
+        (connect_with(&deep), Then::Read),
+        // An array, a map and a string of 2^32 - 1, and an object that ends within a name.
+        (connect_with(&[10, 0xFF, 0xFF, 0xFF, 0xFF]), Then::Read),
+        (connect_with(&[8, 0xFF, 0xFF, 0xFF, 0xFF]), Then::Read),
+        (connect_with(&[12, 0xFF, 0xFF, 0xFF, 0xFF]), Then::Read),
+        (connect_with(&[3, 0, 3, b'a', b'p']), Then::Read),
+        (command(b"\x02\xFF\xFFx"), Then::Read),
+        (command(&noise(8, 100)), Then::Read),
+        (pings.repeat(20_000), Then::Reset),
+        (command(&connect).repeat(500), Then::Read),
+    ]
 }
 
 fn http_attacks() -> Vec<Attack> {
-    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
-    let upgrade =
-        b"GET /live/a.flv HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    [
+    let attacks = header_attacks().into_iter().chain(path_attacks());
+    attacks
+        .chain(websocket_attacks())
+        .map(|(bytes, then)| Attack { bytes, then })
+        .collect()
+}
+
+fn header_attacks() -> Vec<(Vec<u8>, Then)> {
+    let long_path = [&b"GET /"[..], &b"a".repeat(200_000), b" HTTP/1.1\r\n\r\n"];
+    let many_headers = [
+        &b"GET / HTTP/1.1\r\n"[..],
+        &b"x: y\r\n".repeat(20_000),
+        b"\r\n",
+    ];
+    vec![
         (noise(11, 5000), Then::Read),
         (vec![], Then::Linger),
         (b"G".to_vec(), Then::Linger),
         (b"\0".repeat(100_000), Then::Read),
-        (
-            [&b"GET /"[..], &b"a".repeat(200_000), b" HTTP/1.1\r\n\r\n"].concat(),
-            Then::Read,
-        ),
-        (
-            [
-                &b"GET / HTTP/1.1\r\n"[..],
-                &b"x: y\r\n".repeat(20_000),
-                b"\r\n",
-            ]
-            .concat(),
-            Then::Read,
-        ),
+        (long_path.concat(), Then::Read),
+        (many_headers.concat(), Then::Read),
         (
             b"GET /live/a.flv HTTP/1.1\r\nHost: x\r\n".to_vec(),
             Then::Linger,
@@ -283,6 +299,14 @@ fn http_attacks() -> Vec<Attack> {
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n".to_vec(),
             Then::Read,
         ),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Then::Read),
+        (TLS_HELLO.to_vec(), Then::Read),
+    ]
+}
+
+fn path_attacks() -> Vec<(Vec<u8>, Then)> {
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    vec![
         (get("/../../../etc/passwd"), Then::Read),
         (get("/live/%00%ff%2e%2e%2f.flv"), Then::Read),
         (get("/%zz/x.flv?vhost=%&%=%"), Then::Read),
@@ -290,26 +314,21 @@ fn http_attacks() -> Vec<Attack> {
         (get("/live/missing.flv"), Then::Reset),
         (get("/live/a.flv"), Then::Reset),
         (get("/live/a.flv").repeat(100), Then::Read),
-        ([&upgrade[..], &noise(12, 5000)].concat(), Then::Read),
-        (
-            [
-                &upgrade[..],
-                &[0x82, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
-            ]
-            .concat(),
-            Then::Read,
-        ),
-        (
-            [&upgrade[..], &[0x89, 0x80, 0, 0, 0, 0].repeat(5000)].concat(),
-            Then::Reset,
-        ),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), Then::Read),
-        (
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
-            Then::Read,
-        ),
     ]
-    .into_iter()
-    .map(|(bytes, then)| Attack { bytes, then })
-    .collect()
 }
+
+fn websocket_attacks() -> Vec<(Vec<u8>, Then)> {
+    let upgrade =
+        b"GET /live/a.flv HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let huge = [0x82, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
+    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(5000);
+    vec![
+        ([&upgrade[..], &noise(12, 5000)].concat(), Then::Read),
+        ([&upgrade[..], &huge].concat(), Then::Read),
+        ([&upgrade[..], &pings].concat(), Then::Reset),
+    ]
+}
+
+/// The first bytes of a TLS client.
+const TLS_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";

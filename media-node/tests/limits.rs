@@ -82,15 +82,24 @@ async fn viewer_that_sends_a_large_message_is_disconnected_with_a_reason() {
 
 #[tokio::test]
 async fn silent_encoder_is_disconnected() {
-    let node = TestNode::with(|config| config.stream.publish_idle_timeout_seconds = 1).await;
+    let node = TestNode::with(|config| {
+        config.stream.publish_idle_timeout_seconds = 1;
+        config.stream.continuity_seconds = 0;
+    })
+    .await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let status = publisher.0.closed_with().await.unwrap();
     assert!(
         status.description.contains("too long"),
         "{}",
         status.description
     );
+    // The stream ends for its viewers, and its name is free.
+    while viewer.next().await.is_some() {}
+    Publisher::start(node.addresses.rtmp, "live/a").await;
 }
 
 #[tokio::test]

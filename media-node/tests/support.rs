@@ -3,6 +3,7 @@
 mod audience;
 mod cluster;
 mod flv;
+mod hook_server;
 mod http;
 pub(crate) mod log;
 mod media;
@@ -17,6 +18,7 @@ pub(crate) use audience::{
 };
 pub(crate) use cluster::{edge, origins};
 pub(crate) use flv::FlvViewer;
+pub(crate) use hook_server::hook_server;
 pub(crate) use http::{RawConnection, Response, request};
 pub(crate) use media::{
     audio_frame, audio_header, interframe, keyframe, metadata, number, video_header,

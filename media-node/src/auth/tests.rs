@@ -1,7 +1,7 @@
 //! The order in which methods judge, revocation, lists, and hooks that answer, refuse and are away.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,13 +14,16 @@ use media_wire::StreamKey;
 use prometheus::Opts;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use self::hook_server::hook_server;
 use super::jwt::tests::{Issuer, claims};
 use super::*;
+
+#[path = "../../tests/support/hook_server.rs"]
+mod hook_server;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -80,40 +83,15 @@ fn keys(files: &[(&str, &str)]) -> (TempDir, AccessSettings) {
     (folder, access)
 }
 
-fn hook(port: u16, policy: FailurePolicy) -> AccessSettings {
+fn hook(server: SocketAddr, policy: FailurePolicy) -> AccessSettings {
     AccessSettings {
         hook: Some(HookSettings {
-            url: format!("http://127.0.0.1:{port}/hook?secret=s"),
+            url: format!("http://{server}/hook?secret=s"),
             timeout_seconds: 1,
             failure_policy: policy,
         }),
         ..AccessSettings::default()
     }
-}
-
-/// A hook server that gives one answer to all and reports the bodies.
-async fn hook_server(status: &'static str, body: &'static str) -> (u16, mpsc::Receiver<Value>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (sender, received) = mpsc::channel(100);
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            let json = loop {
-                socket.read_buf(&mut request).await.unwrap();
-                let text = String::from_utf8_lossy(&request).into_owned();
-                let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
-                if let Some(Ok(json)) = body.map(serde_json::from_str::<Value>) {
-                    break json;
-                }
-            };
-            sender.send(json).await.unwrap();
-            let length = body.len();
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-            socket.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    (port, received)
 }
 
 async fn next(received: &mut mpsc::Receiver<Value>) -> Value {
@@ -236,8 +214,8 @@ async fn list_shows_what_the_credential_opens() {
 
 #[tokio::test]
 async fn hook_is_asked_and_event_when_the_client_leaves() {
-    let (port, mut received) = hook_server("200 OK", "{\"code\":0}").await;
-    let auth = publish(hook(port, FailurePolicy::Deny));
+    let (server, mut received) = hook_server(|_| ("200 OK", "{\"code\":0}")).await;
+    let auth = publish(hook(server, FailurePolicy::Deny));
     let grant = decide(&auth, Action::Publish, "token=t&x=1").await.unwrap();
     let mut asked = next(&mut received).await;
     let client_id = asked["client_id"].take();
@@ -264,9 +242,9 @@ async fn hook_that_refuses_is_event_nothing_more() {
         ("403 Forbidden", "0"),
         ("404 Not Found", ""),
     ] {
-        let (port, mut received) = hook_server(status, body).await;
+        let (server, mut received) = hook_server(move |_| (status, body)).await;
         // Its answer counts, whatever the policy is for a hook that fails.
-        let auth = play(hook(port, FailurePolicy::Allow));
+        let auth = play(hook(server, FailurePolicy::Allow));
         assert_eq!(
             denial(decide(&auth, Action::Play, "").await),
             Some(Denial::Hook),
@@ -281,27 +259,24 @@ async fn hook_that_refuses_is_event_nothing_more() {
 #[tokio::test]
 async fn policy_decides_when_the_hook_fails() {
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let closed_port = closed.local_addr().unwrap().port();
+    let closed_address = closed.local_addr().unwrap();
     drop(closed);
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let (broken_port, _received) = hook_server("503 Service Unavailable", "0").await;
-    for port in [
-        closed_port,
-        silent.local_addr().unwrap().port(),
-        broken_port,
-    ] {
-        let auth = play(hook(port, FailurePolicy::Deny));
+    let silent_address = silent.local_addr().unwrap();
+    let (broken, _received) = hook_server(|_| ("503 Service Unavailable", "0")).await;
+    for server in [closed_address, silent_address, broken] {
+        let auth = play(hook(server, FailurePolicy::Deny));
         let denied = decide(&auth, Action::Play, "").await;
         assert_eq!(denial(denied), Some(Denial::HookUnavailable));
-        let auth = play(hook(port, FailurePolicy::Allow));
+        let auth = play(hook(server, FailurePolicy::Allow));
         assert!(decide(&auth, Action::Play, "").await.is_ok());
     }
 }
 
 #[tokio::test]
 async fn client_that_leaves_while_the_hook_is_asked_is_reported_as_gone() {
-    let (port, mut received) = hook_server("200 OK", "0").await;
-    let auth = publish(hook(port, FailurePolicy::Deny));
+    let (server, mut received) = hook_server(|_| ("200 OK", "0")).await;
+    let auth = publish(hook(server, FailurePolicy::Deny));
     // One poll starts the question.
     let asked = decide(&auth, Action::Publish, "").now_or_never();
     assert!(asked.is_none());

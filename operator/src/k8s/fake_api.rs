@@ -75,6 +75,11 @@ impl FakeApi {
         self.lock().objects.get(path).cloned()
     }
 
+    /// Deletes an object as another client would.
+    pub(crate) fn remove(&self, path: &str) {
+        self.lock().objects.remove(path);
+    }
+
     /// Changes an object as another client would.
     pub(crate) fn edit(&self, path: &str, edit: impl FnOnce(&mut Value)) {
         let mut object = self.object(path).unwrap();

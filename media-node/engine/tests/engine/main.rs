@@ -4,7 +4,10 @@
 
 mod batches;
 mod epochs;
+mod init_data;
+mod lifetimes;
 mod notifiers;
+mod publications;
 mod relays;
 mod splices;
 mod support;

@@ -1,9 +1,13 @@
 //! Chunks to messages (5.3), however they are interleaved.
 
-use bytes::{Buf, Bytes, BytesMut};
+mod chunk_stream;
+
+use bytes::{Buf, BytesMut};
 use thiserror::Error;
 
-use super::chunk_writer::{EXTENDED_TIMESTAMP, INITIAL_CHUNK_SIZE};
+pub use self::chunk_stream::RawMessage;
+use self::chunk_stream::{ChunkStream, ParsedChunkHeader};
+use super::chunk_writer::INITIAL_CHUNK_SIZE;
 use super::message;
 
 /// A reader of a chunk byte stream that returns whole messages.
@@ -18,17 +22,6 @@ pub struct ChunkReader {
     open: Option<OpenChunk>,
     /// Payload bytes of all incomplete messages.
     partial: usize,
-}
-
-/// A message with its type as a number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RawMessage {
-    /// The message type id (5.4, 7.1).
-    pub message_type: u8,
-    /// Milliseconds; wraps after 2^32.
-    pub timestamp: u32,
-    /// The body.
-    pub payload: Bytes,
 }
 
 /// An error of a chunk byte stream.
@@ -69,38 +62,10 @@ const MAX_CHUNK_SIZE: u32 = 0xFF_FFFF;
 /// the bytes that a peer sends, whatever length it announces, and a typical keyframe is still never moved.
 const FIRST_ROOM: usize = 4;
 
-#[derive(Debug)]
-struct ChunkStream {
-    id: u32,
-    /// The timestamp of the current or last message.
-    timestamp: u32,
-    /// The timestamp field of the last header: a timestamp or a delta.
-    timestamp_field: u32,
-    /// Whether the last header had an extended timestamp.
-    extended: bool,
-    len: usize,
-    message_type: u8,
-    /// Whether a message is incomplete.
-    partial: bool,
-    payload: BytesMut,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct OpenChunk {
     stream: usize,
     left: usize,
-}
-
-/// The fields of a chunk's header.
-struct ParsedChunkHeader {
-    format: u8,
-    chunk_stream: u32,
-    timestamp_field: u32,
-    extended: bool,
-    /// Length and type, in formats 0 and 1.
-    message: Option<(usize, u8)>,
-    /// Bytes of the header.
-    size: usize,
 }
 
 impl ChunkReader {
@@ -160,7 +125,7 @@ impl ChunkReader {
 
     /// Reads a header. Returns false when more bytes are needed.
     fn open_chunk(&mut self, input: &mut BytesMut) -> Result<bool, ChunkError> {
-        let Some(header) = self.parse_header(input) else {
+        let Some(header) = ParsedChunkHeader::parse(input, &self.streams) else {
             return Ok(false);
         };
         let index = self.stream_of(&header)?;
@@ -284,128 +249,6 @@ impl ChunkReader {
         }
         Ok(())
     }
-
-    /// Parses the header at the front of `input`. Returns `None` when more bytes are needed.
-    fn parse_header(&self, input: &[u8]) -> Option<ParsedChunkHeader> {
-        let mut rest = input;
-        let [first] = take(&mut rest)?;
-        let format = first >> 6;
-        let chunk_stream = match first & 0x3F {
-            0 => u32::from(take::<1>(&mut rest)?[0]) + 64,
-            1 => u32::from(u16::from_le_bytes(take(&mut rest)?)) + 64,
-            id => u32::from(id),
-        };
-        if format == 3 {
-            return self.parse_short_header(chunk_stream, input, rest);
-        }
-        let [t2, t1, t0] = take(&mut rest)?;
-        let mut timestamp_field = u32::from_be_bytes([0, t2, t1, t0]);
-        let mut message = None;
-        if format < 2 {
-            let [l2, l1, l0, message_type] = take(&mut rest)?;
-            let len = u32::from_be_bytes([0, l2, l1, l0]) as usize;
-            message = Some((len, message_type));
-        }
-        if format == 0 {
-            // The message stream is ignored: it is always the same, but some clients send another number.
-            take::<4>(&mut rest)?;
-        }
-        let extended = timestamp_field == EXTENDED_TIMESTAMP;
-        if extended {
-            timestamp_field = u32::from_be_bytes(take(&mut rest)?);
-        }
-        Some(ParsedChunkHeader {
-            format,
-            chunk_stream,
-            timestamp_field,
-            extended,
-            message,
-            size: input.len() - rest.len(),
-        })
-    }
-
-    /// Parses a type-3 header. Adobe's software, FFmpeg and this crate repeat the extended timestamp in it, others do not. So
-    /// four bytes count as a repetition only if they have the same value.
-    fn parse_short_header(
-        &self,
-        id: u32,
-        input: &[u8],
-        mut rest: &[u8],
-    ) -> Option<ParsedChunkHeader> {
-        let stream = self.find(id).and_then(|index| self.streams.get(index));
-        let (timestamp_field, extended) =
-            stream.map_or((0, false), |s| (s.timestamp_field, s.extended));
-        if let Some(stream) = stream.filter(|stream| stream.extended) {
-            let values = [stream.timestamp_field, stream.timestamp].map(u32::to_be_bytes);
-            let next = rest.get(..4).unwrap_or(rest);
-            if values.iter().any(|value| value.starts_with(next)) {
-                take::<4>(&mut rest)?;
-            }
-        }
-        Some(ParsedChunkHeader {
-            format: 3,
-            chunk_stream: id,
-            timestamp_field,
-            extended,
-            message: None,
-            size: input.len() - rest.len(),
-        })
-    }
-}
-
-impl ChunkStream {
-    fn new(id: u32) -> Self {
-        Self {
-            id,
-            timestamp: 0,
-            timestamp_field: 0,
-            extended: false,
-            len: 0,
-            message_type: 0,
-            partial: false,
-            payload: BytesMut::new(),
-        }
-    }
-
-    /// Returns whether a header continues the incomplete message. Some senders repeat the full header instead of type 3.
-    fn continues(&self, header: &ParsedChunkHeader) -> bool {
-        header.format == 3 || header.message == Some((self.len, self.message_type))
-    }
-
-    /// Begins a message with its first header (5.3.1.2). The timestamp field of type 0 is a timestamp, that of the others a
-    /// delta. Type 3 applies the last field again.
-    fn begin(&mut self, header: &ParsedChunkHeader) {
-        self.timestamp = match header.format {
-            0 => header.timestamp_field,
-            _ => self.timestamp.wrapping_add(header.timestamp_field),
-        };
-        self.timestamp_field = header.timestamp_field;
-        self.extended = header.extended;
-        if let Some((len, message_type)) = header.message {
-            self.len = len;
-            self.message_type = message_type;
-        }
-        self.partial = true;
-    }
-
-    fn forget(&mut self) {
-        self.partial = false;
-        self.payload = BytesMut::new();
-    }
-
-    fn message(&self, payload: Bytes) -> RawMessage {
-        RawMessage {
-            message_type: self.message_type,
-            timestamp: self.timestamp,
-            payload,
-        }
-    }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
 }
 
 #[cfg(test)]

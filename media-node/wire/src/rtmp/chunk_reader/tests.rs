@@ -1,5 +1,6 @@
 //! Chunks byte by byte, from real senders and from attackers.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;

@@ -21,6 +21,10 @@ async fn foreign_deployment_is_not_changed() {
             .condition("Ready")
             .starts_with("False NameConflict: Deployment demo-edge")
     );
+    fixture.api.remove(EDGE);
+    fixture.reconcile().await;
+    assert!(fixture.api.writes().contains(&format!("PATCH {EDGE}")));
+    assert!(!fixture.condition("Ready").contains("NameConflict"));
 }
 
 #[tokio::test]

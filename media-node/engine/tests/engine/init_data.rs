@@ -1,0 +1,75 @@
+//! Init data: when viewers get it, and how large it may be.
+
+use media_engine::{Appended, Registry, Start};
+use media_wire::MediaKind;
+
+use crate::support::*;
+
+fn viewer(registry: &Registry) -> FlvReader {
+    FlvReader::of(registry, "a", Start::Newest)
+}
+
+#[test]
+fn viewers_get_init_data_again_only_when_it_changes() {
+    let registry = Registry::new(settings());
+    let mut viewer = viewer(&registry);
+    let mut rtmp = RtmpReader::of(&registry, "a");
+    let mut relay = Upstream::of(&registry, "a", Start::Newest);
+    let mut first = encoder(&registry, "a", 1);
+    send(&mut first, headers());
+    send(&mut first, [keyframe(0, 0)]);
+    assert_eq!(viewer.taken().len(), 4);
+    assert_eq!(rtmp.taken().len(), 4);
+    assert_eq!(relay.placed().len(), 4);
+    for header in headers() {
+        assert_eq!(first.append(header), Appended::Unchanged);
+    }
+    let mut second = encoder(&registry, "a", 2);
+    // The audio header is late, and comes again as it was. The video header is another one.
+    let [metadata, audio, _] = headers();
+    send(&mut second, [metadata, video_header(2), keyframe(0, 1)]);
+    send(&mut second, [audio, audio_frame(10, 2)]);
+    let messages = viewer.taken();
+    let expected = [at(33, video_header(2)), keyframe(33, 1), audio_frame(43, 2)];
+    assert_eq!(messages, expected);
+    assert_eq!(rtmp.taken(), expected);
+    assert_eq!(relay.placed().len(), 5, "relays get every message");
+    let mut joining = self::viewer(&registry);
+    assert_eq!(joining.taken().len(), 5);
+}
+
+#[test]
+fn init_data_above_limit_is_refused() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    let mut header = |len: usize| {
+        let mut payload = vec![0x17, 0, 0, 0, 0];
+        payload.resize(len, 0);
+        publication.append(message(MediaKind::Video, 0, payload))
+    };
+    let limit = settings().max_init_message_bytes;
+    assert_eq!(header(limit), Appended::New);
+    let len = limit + 1;
+    assert_eq!(header(len), Appended::InitDataTooLong { len, limit });
+}
+
+#[test]
+fn large_init_data_reaches_every_format_unchanged() {
+    let registry = Registry::new(settings());
+    let mut viewer = viewer(&registry);
+    let mut rtmp = RtmpReader::of(&registry, "a");
+    let mut publication = encoder(&registry, "a", 1);
+    let mut payload = vec![0x17, 0, 0, 0, 0];
+    payload.resize(64 << 10, 0x55);
+    let header = message(MediaKind::Video, 0, payload);
+    let [metadata, audio, _] = headers();
+    let frames = [keyframe(0, 0), audio_frame(10, 1)];
+    send(&mut publication, [metadata, audio, header.clone()]);
+    send(&mut publication, frames);
+    let mut joining = self::viewer(&registry);
+    let mut rtmp_joining = RtmpReader::of(&registry, "a");
+    assert_eq!(viewer.taken()[2], header);
+    assert_eq!(rtmp.taken()[2], header);
+    assert_eq!(joining.taken()[2], header);
+    assert_eq!(rtmp_joining.taken()[2], header);
+}
