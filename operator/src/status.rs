@@ -1,8 +1,10 @@
 //! The status of a `LiveCluster`: a pure function of the observed state.
 
+mod availability;
 mod conditions;
 mod endpoints;
 pub mod input;
+mod progress;
 mod protection;
 pub mod transitions;
 pub mod unreadable;
@@ -25,8 +27,9 @@ pub fn status(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> LiveClu
             .image
             .clone()
             .or_else(|| old.and_then(|old| old.image.clone())),
-        origins: role_status(cluster, &input.observed, Role::Origin),
-        edges: role_status(cluster, &input.observed, Role::Edge),
+        origins: role_status(cluster, input, Role::Origin),
+        edges: role_status(cluster, input, Role::Edge),
+        draining_pods: draining_pods(cluster, &input.observed),
         // An operator that has just started has no samples yet.
         streams: input
             .streams
@@ -37,15 +40,22 @@ pub fn status(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> LiveClu
     }
 }
 
-fn role_status(cluster: &LiveCluster, observed: &Observed, role: Role) -> RoleStatus {
-    let observed = observed.role(cluster, role);
+fn role_status(cluster: &LiveCluster, input: &StatusInput, role: Role) -> RoleStatus {
+    let observed = input.observed.role(cluster, role);
     RoleStatus {
+        ready: format!("{}/{}", observed.ready, input.wanted(cluster, role)),
         replicas: observed.replicas,
         ready_replicas: observed.ready,
         updated_replicas: observed.updated,
         terminating_replicas: observed.terminating,
+        settled_replicas: availability::settled_replicas(cluster, input, role),
         selector: Some(names::selector_text(&names::selector(cluster, role))),
     }
+}
+
+fn draining_pods(cluster: &LiveCluster, observed: &Observed) -> i32 {
+    let draining = names::ROLES.map(|role| observed.role(cluster, role).terminating);
+    draining.into_iter().fold(0, i32::saturating_add)
 }
 
 #[cfg(test)]

@@ -26,12 +26,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     ensure!(same, "missing {missing:?}, unexpected {more:?}");
 
     // The operator scrapes the Pods every few seconds, once they are there.
-    let columns = ["demo", "True", "1", "2", "0", "0"];
-    let expected = "kubectl get lc shows demo True 1 2 0 0 AGE";
+    let columns = ["demo", "True", "1/1", "2/2", "0", "0", "0"];
+    let expected = "kubectl get lc shows demo True 1/1 2/2 0 0 0 AGE";
     eventually(expected, Duration::from_secs(30), || async {
         let shown = namespace.kubectl("get lc demo --no-headers").await?;
         let words: Vec<&str> = shown.split_whitespace().collect();
-        let reached = words.len() == 7 && words.starts_with(&columns);
+        let reached = words.len() == 8 && words.starts_with(&columns);
         ensure!(reached, "{shown}");
         Ok(())
     })

@@ -75,7 +75,8 @@ async fn edit(namespace: &Namespace, service: Value) -> Result<()> {
 async fn assert_url(namespace: &Namespace, part: &str) -> Result<()> {
     let expected = format!("a play URL with {part} in the status");
     let named = namespace.until_status("demo", &expected, LIMIT, |status| {
-        let mut play = status.endpoints.play.iter();
+        let urls = &status.endpoints;
+        let mut play = urls.play.iter().chain(&urls.in_cluster.play);
         play.any(|endpoint| endpoint.url.contains(part))
     });
     named.await.map(drop)

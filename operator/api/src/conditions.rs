@@ -1,10 +1,12 @@
 //! Types and reasons of the conditions in the status of a LiveCluster.
 
-/// Type of a condition: all origin and edge Pods are available.
+/// Type of a condition: streams can be published and played. It accepts what the disruption budgets and a scale-up allow.
 pub const READY: &str = "Ready";
-/// Type of a condition: all origin Pods are available.
+/// Type of a condition: Pods or addresses are missing that the spec asks for.
+pub const DEGRADED: &str = "Degraded";
+/// Type of a condition: enough origin Pods are available.
 pub const ORIGINS_AVAILABLE: &str = "OriginsAvailable";
-/// Type of a condition: all edge Pods are available.
+/// Type of a condition: enough edge Pods are available.
 pub const EDGES_AVAILABLE: &str = "EdgesAvailable";
 /// Type of a condition: a rollout or a change of the number of Pods is under way.
 pub const PROGRESSING: &str = "Progressing";

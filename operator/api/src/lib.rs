@@ -39,4 +39,6 @@ pub use service::{NodePorts, Ports, ServiceSettings, ServiceType, TrafficPolicy}
 pub use spec::LiveCluster;
 pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretName};
 #[cfg(feature = "kube")]
-pub use status::{Endpoint, Endpoints, LiveClusterStatus, RoleStatus, StreamsStatus};
+pub use status::{
+    Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus, RoleStatus, StreamsStatus,
+};

@@ -35,7 +35,7 @@ use crate::schema;
             name = "Ready",
             type_ = "string",
             json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-            description = "Whether all origin and edge Pods are available"
+            description = "Whether streams can be published and played"
         ),
         printcolumn(
             name = "Reason",
@@ -46,15 +46,15 @@ use crate::schema;
         ),
         printcolumn(
             name = "Origins",
-            type_ = "integer",
-            json_path = ".status.origins.readyReplicas",
-            description = "Origin Pods that are ready"
+            type_ = "string",
+            json_path = ".status.origins.ready",
+            description = "Origin Pods that are ready, and that are wanted"
         ),
         printcolumn(
             name = "Edges",
-            type_ = "integer",
-            json_path = ".status.edges.readyReplicas",
-            description = "Edge Pods that are ready"
+            type_ = "string",
+            json_path = ".status.edges.ready",
+            description = "Edge Pods that are ready, and that are wanted"
         ),
         printcolumn(
             name = "Streams",
@@ -69,9 +69,15 @@ use crate::schema;
             description = "Viewers of all Pods, rounded to two digits"
         ),
         printcolumn(
+            name = "Draining",
+            type_ = "integer",
+            json_path = ".status.drainingPods",
+            description = "Pods that serve their last clients"
+        ),
+        printcolumn(
             name = "Publish",
             type_ = "string",
-            json_path = ".status.endpoints.publish[0].url",
+            json_path = ".status.endpoints.publishUrl",
             description = "URL that encoders publish to",
             priority = 1
         ),

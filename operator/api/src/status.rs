@@ -21,12 +21,15 @@ pub struct LiveClusterStatus {
     pub origins: RoleStatus,
     /// Edge Pods.
     pub edges: RoleStatus,
+    /// Pods that serve the clients that they have and take no new ones: all that are terminating.
+    pub draining_pods: i32,
     /// Streams and viewers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<StreamsStatus>,
     /// URLs of the LiveCluster.
     pub endpoints: Endpoints,
-    /// Conditions: `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing` and `ReferencesResolved`.
+    /// Conditions: `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
+    /// `PublishProtected` and `PlayProtected`.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
@@ -35,6 +38,8 @@ pub struct LiveClusterStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RoleStatus {
+    /// Ready and wanted Pods, such as `2/3`.
+    pub ready: String,
     /// Pods that are not terminating.
     pub replicas: i32,
     /// Pods that are ready.
@@ -43,6 +48,9 @@ pub struct RoleStatus {
     pub updated_replicas: i32,
     /// Pods that are terminating. They serve the clients that they have until the drain timeout.
     pub terminating_replicas: i32,
+    /// Wanted Pods when all of them were available for the last time. `Ready` accepts as many less as the disruption budget
+    /// allows, so that neither a scale-up nor an eviction ends it.
+    pub settled_replicas: i32,
     /// Label selector of the Pods, for autoscalers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -68,6 +76,21 @@ pub struct StreamsStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Endpoints {
+    /// First URL that encoders publish to: a public one if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_url: Option<String>,
+    /// Public URLs that encoders publish to.
+    pub publish: Vec<Endpoint>,
+    /// Public URLs that viewers play.
+    pub play: Vec<Endpoint>,
+    /// URLs inside the Kubernetes cluster.
+    pub in_cluster: InClusterEndpoints,
+}
+
+/// URLs that Pods of the same Kubernetes cluster reach.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct InClusterEndpoints {
     /// URLs that encoders publish to.
     pub publish: Vec<Endpoint>,
     /// URLs that viewers play.
@@ -80,6 +103,6 @@ pub struct Endpoints {
 pub struct Endpoint {
     /// Role and protocol, such as `edge-http-flv`.
     pub name: String,
-    /// The URL. `<node>` is a placeholder of the address of any node.
+    /// The URL.
     pub url: String,
 }

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use kube::{Resource, ResourceExt};
 use livecluster_api::LiveCluster;
@@ -16,6 +17,8 @@ use crate::desired::child::ChildKind;
 /// The observed state of a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
+    /// When it was read.
+    pub at: Timestamp,
     /// Its Deployments.
     pub deployments: Vec<Deployment>,
     /// Its Services.
@@ -74,10 +77,12 @@ impl Observed {
         let deployment = self.deployment(cluster, role);
         let mut observed = deployment.map(ObservedRole::new).unwrap_or_default();
         observed.terminating = i32::try_from(terminating).unwrap_or(i32::MAX);
-        observed.failure = observed
-            .failure
-            .take()
-            .or_else(|| self.pods(role).filter_map(PodFailure::of_pod).min());
+        observed.failure = observed.failure.take().or_else(|| {
+            let failures = self
+                .pods(role)
+                .filter_map(|pod| PodFailure::of_pod(pod, self.at));
+            failures.min()
+        });
         observed
     }
 }

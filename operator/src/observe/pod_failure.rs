@@ -1,10 +1,18 @@
 //! Why Pods do not become ready.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use livecluster_api::names::CONTAINER;
+use livecluster_api::ClusterName;
+use livecluster_api::names::{COMPONENT, CONTAINER, INSTANCE, role_name};
+use media_config::Role;
 
 use super::pods::{condition, is_ready, is_terminating};
+
+/// Time after which an edge that runs and is not ready has found no origin. Readiness takes a few seconds otherwise.
+const ORIGIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A failure that keeps Pods from becoming ready.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,11 +36,11 @@ impl PodFailure {
         }
     }
 
-    /// Returns the failure of a Pod that should be ready and is not.
+    /// Returns the failure of a Pod that should be ready at `now` and is not.
     ///
     /// Kubernetes alternates between reasons while it retries (`ErrImagePull` and `ImagePullBackOff`, `Running` and
     /// `CrashLoopBackOff`). The failure stays the same, or every retry would cause a write of the status.
-    pub(super) fn of_pod(pod: &Pod) -> Option<Self> {
+    pub(super) fn of_pod(pod: &Pod, now: Timestamp) -> Option<Self> {
         if is_terminating(pod) || is_ready(pod) {
             return None;
         }
@@ -47,6 +55,20 @@ impl PodFailure {
         statuses
             .iter()
             .find_map(|container| Self::of_container(&name, container))
+            .or_else(|| has_found_no_origin(pod, statuses, now).then(|| Self::no_origin(pod)))
+    }
+
+    fn no_origin(pod: &Pod) -> Self {
+        let namespace = pod.namespace().unwrap_or_default();
+        let cluster = pod.labels().get(INSTANCE).cloned().unwrap_or_default();
+        let service = ClusterName::new(&namespace, cluster).headless_service();
+        Self {
+            reason: "NoOriginFound",
+            message: format!(
+                "Pod {} runs and has found no origin at {service}.{namespace}.svc yet",
+                pod.name_any()
+            ),
+        }
     }
 
     fn of_container(pod: &str, container: &ContainerStatus) -> Option<Self> {
@@ -82,6 +104,17 @@ impl PodFailure {
             _ => None,
         }
     }
+}
+
+/// Returns whether an edge has found no origin: nothing else keeps a running edge from being ready.
+fn has_found_no_origin(pod: &Pod, containers: &[ContainerStatus], now: Timestamp) -> bool {
+    let is_edge = pod.labels().get(COMPONENT).map(String::as_str) == Some(role_name(Role::Edge));
+    let media_node = containers.iter().find(|found| found.name == CONTAINER);
+    let running = media_node
+        .filter(|container| !container.ready)
+        .and_then(|container| container.state.as_ref()?.running.as_ref());
+    let started = running.and_then(|running| running.started_at.as_ref());
+    is_edge && started.is_some_and(|started| started.0 + ORIGIN_LIMIT <= now)
 }
 
 fn crash_message(pod: &str, container: &ContainerStatus) -> String {

@@ -1,6 +1,7 @@
 //! Reads a cluster and its objects: one list for each kind, all of them concurrently.
 
 use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -43,6 +44,7 @@ pub async fn children(
         futures::try_join!(futures::future::try_join_all(lists), pods(client, cluster))?;
     let live: Vec<LiveObject> = lists.into_iter().flatten().collect();
     let mut observed = Observed {
+        at: Timestamp::now(),
         pods,
         ..Observed::default()
     };

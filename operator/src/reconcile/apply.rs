@@ -22,14 +22,6 @@ pub enum ApplyError {
     /// A call failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The garbage collector has not yet deleted an object of a deleted cluster of the same name.
-    #[error("{kind:?} {name} of a deleted LiveCluster with the same name still exists")]
-    LeftOver {
-        /// The object's kind.
-        kind: ChildKind,
-        /// The object's name.
-        name: String,
-    },
     /// The namespace is being deleted.
     #[error("the namespace is being deleted")]
     NamespaceTerminating,
@@ -42,7 +34,7 @@ pub enum Applied {
     Unchanged,
     /// The object after the request.
     Changed(Box<DynamicObject>),
-    /// The object has another owner, or the API server rejects the document.
+    /// The object belongs to another owner or a deleted cluster, or the API server rejects the document.
     Rejected(ReconcileError),
 }
 
@@ -84,12 +76,7 @@ impl Applier<'_> {
         if let Some(object) = &found {
             match ownership(object, self.cluster) {
                 Ownership::Ours => {}
-                Ownership::LeftOver => {
-                    return Err(ApplyError::LeftOver {
-                        kind: child.kind,
-                        name: name.to_owned(),
-                    });
-                }
+                Ownership::LeftOver => return Ok(Applied::Rejected(left_over(child, object))),
                 Ownership::Foreign(owner) => {
                     return Ok(Applied::Rejected(conflict(child, owner.as_deref())));
                 }
@@ -158,6 +145,20 @@ fn conflict(child: &Child, owner: Option<&str>) -> ReconcileError {
     ReconcileError {
         reason: Reason::NameConflict,
         message: format!("{kind} {name} already exists and {owner}; it is not changed"),
+    }
+}
+
+/// Returns the error for an object that the garbage collector has not yet deleted.
+fn left_over(child: &Child, object: &DynamicObject) -> ReconcileError {
+    let (kind, name) = (child.kind.resource().kind, child.name());
+    let mut message =
+        format!("{kind} {name} of a deleted LiveCluster with the same name still exists");
+    if let Some(finalizer) = object.finalizers().first() {
+        message = format!("{message}; its finalizer {finalizer} keeps it");
+    }
+    ReconcileError {
+        reason: Reason::LeftOver,
+        message,
     }
 }
 

@@ -214,7 +214,7 @@ async fn emit_forbidden_event(watched: &Watched, error: &ApplyError, context: &C
 fn is_forbidden(error: &ApplyError) -> bool {
     match error {
         ApplyError::Call(call) => call.status().is_some_and(kube::core::Status::is_forbidden),
-        ApplyError::LeftOver { .. } | ApplyError::NamespaceTerminating => false,
+        ApplyError::NamespaceTerminating => false,
     }
 }
 
@@ -229,8 +229,6 @@ fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<ControllerConte
         *count
     };
     let wait = match error {
-        // The garbage collector needs seconds, unless a finalizer keeps the object.
-        ApplyError::LeftOver { .. } => backoff(count.saturating_add(1)).min(ONE_MINUTE),
         ApplyError::NamespaceTerminating => ONE_MINUTE,
         ApplyError::Call(call) => match call.status() {
             Some(status) if status.is_forbidden() => ONE_MINUTE,
@@ -283,7 +281,6 @@ mod tests {
     use kube::runtime::events::Reporter;
 
     use super::*;
-    use crate::desired::child::ChildKind;
     use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
     use crate::monitoring::metrics::OperatorMetrics;
@@ -302,23 +299,6 @@ mod tests {
         let reporter = Reporter::from("test");
         let reconciler = Reconciler::new(client, reporter, metrics, Defaults::default(), true);
         ControllerContext::new(reconciler, Arc::default())
-    }
-
-    #[tokio::test]
-    async fn object_of_a_deleted_cluster_is_waited_for_at_growing_intervals() {
-        let context = Arc::new(context());
-        let watched: Watched = serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "demo", "namespace": "media"}
-        }))
-        .unwrap();
-        let error = ApplyError::LeftOver {
-            kind: ChildKind::Service,
-            name: "demo-edge".to_owned(),
-        };
-        for seconds in [2, 4, 8, 16, 32, 60, 60] {
-            let action = retry(Arc::new(watched.clone()), &error, context.clone());
-            assert_eq!(action, Action::requeue(Duration::from_secs(seconds)));
-        }
     }
 
     #[tokio::test(start_paused = true)]

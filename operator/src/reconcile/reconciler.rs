@@ -79,13 +79,13 @@ impl Reconciler {
     /// # Errors
     /// See [`ApplyError`]. The reconciliation is to be retried.
     pub async fn reconcile(&self, name: &ClusterName) -> Result<Action, ApplyError> {
-        let object = read::cluster(&self.client, name).await?;
-        // The garbage collector deletes the objects of a cluster. With foreground deletion the cluster exists meanwhile.
-        let Some(object) = object.filter(|object| object.metadata.deletion_timestamp.is_none())
-        else {
+        let Some(object) = read::cluster(&self.client, name).await? else {
             self.forget(name);
             return Ok(Action::await_change());
         };
+        if object.metadata.deletion_timestamp.is_some() {
+            return self.report_deletion(object).await;
+        }
         let parsed = parse(object);
         self.metrics.set_unreadable(name, parsed.is_err());
         let cluster = match parsed {
@@ -148,6 +148,24 @@ impl Reconciler {
         let old = cluster.status.clone().unwrap_or_default();
         let streams = new.streams.clone();
         Ok(LiveClusterStatus { streams, ..old } != new)
+    }
+
+    /// Reports a cluster that is being deleted. The garbage collector deletes its objects. With foreground deletion the
+    /// cluster exists until its last Pod has drained.
+    async fn report_deletion(&self, object: DynamicObject) -> Result<Action, ApplyError> {
+        if let Ok(cluster) = parse(object) {
+            let (_, observed) = read::children(&self.client, &cluster).await?;
+            let input = StatusInput {
+                is_deleting: true,
+                observed,
+                ..StatusInput::default()
+            };
+            match self.update_status(&cluster, &input).await {
+                Err(error) if error.status().is_some_and(|status| status.is_not_found()) => {}
+                updated => drop(updated?),
+            }
+        }
+        Ok(Action::await_change())
     }
 
     /// Reports a cluster that cannot be read. Its objects stay as they are.
@@ -257,6 +275,9 @@ impl Reconciliation<'_> {
         };
         self.input.image = Some(desired.image.clone());
         self.apply_children(&desired).await?;
+        if self.has_left_over() {
+            return Ok(());
+        }
         self.scale().await?;
         prune(&self.reconciler.client, self.cluster, &desired, &self.live).await?;
         self.input.holds = ROLES
@@ -284,7 +305,13 @@ impl Reconciliation<'_> {
         )
     }
 
-    /// Applies every child that is not on hold. A rejected child does not keep the others from being applied.
+    fn has_left_over(&self) -> bool {
+        let errors = &self.input.errors;
+        errors.iter().any(|error| error.reason == Reason::LeftOver)
+    }
+
+    /// Applies every child that is not on hold. A rejected child does not keep the others from being applied, unless the
+    /// garbage collector is still busy with a deleted cluster of the same name.
     async fn apply_children(&mut self, desired: &Desired) -> Result<(), ApplyError> {
         for child in &desired.children {
             let live = self
@@ -296,6 +323,9 @@ impl Reconciliation<'_> {
                 .is_some_and(|role| live.is_some() && self.hold(desired, role).is_some());
             if is_held {
                 continue;
+            }
+            if self.has_left_over() {
+                break;
             }
             match self.applier().apply(child, live).await? {
                 Applied::Unchanged => {}

@@ -16,6 +16,9 @@ pub(super) const SETTLED_INTERVAL: Duration = Duration::from_secs(300);
 pub(super) const PROGRESSING_INTERVAL: Duration = Duration::from_secs(10);
 /// First time until a cluster that waits for a foreign or missing object is reconciled again: these are not watched.
 pub(super) const WAITING_INTERVAL: Duration = Duration::from_secs(15);
+/// First time until a cluster that waits for the garbage collector is reconciled again. It needs seconds, unless a finalizer
+/// keeps the object.
+pub(super) const LEFT_OVER_INTERVAL: Duration = Duration::from_secs(2);
 /// Time until a cluster with a rejected object is reconciled again: only a change of the spec or of the API server helps.
 pub(super) const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
 /// Longest time until a cluster that is not settled is reconciled again. The watches report everything else.
@@ -71,11 +74,10 @@ fn first_interval(cluster: &LiveCluster, input: &StatusInput) -> Option<Duration
         let observed = input.observed.role(cluster, *role);
         !observed.is_settled() || observed.terminating > 0
     });
-    let has_conflict = input
-        .errors
-        .iter()
-        .any(|error| error.reason == Reason::NameConflict);
-    if has_conflict || !input.references.missing.is_empty() {
+    let has = |reason| input.errors.iter().any(|error| error.reason == reason);
+    if has(Reason::LeftOver) {
+        Some(LEFT_OVER_INTERVAL)
+    } else if has(Reason::NameConflict) || !input.references.missing.is_empty() {
         Some(WAITING_INTERVAL)
     } else if !input.errors.is_empty() {
         Some(REJECTED_INTERVAL)

@@ -2,23 +2,24 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::conditions::{
-    EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING, PUBLISH_PROTECTED, READY,
-    REFERENCES_RESOLVED,
+    DEGRADED, EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING, PUBLISH_PROTECTED,
+    READY, REFERENCES_RESOLVED,
 };
 use livecluster_api::names::role_name;
 use livecluster_api::{AccessSpec, LiveCluster};
 use media_config::Role;
 
-use super::input::{RolloutHold, StatusInput};
+use super::availability::{available, degraded};
+use super::input::StatusInput;
+use super::progress::progressing;
 use super::protection::protection;
-use crate::observe::observed::ObservedRole;
 use crate::observe::references::MissingReference;
 
 /// Status, reason and message of a condition.
 pub(super) struct ConditionStatus {
-    is_true: bool,
-    reason: &'static str,
-    message: String,
+    pub(super) is_true: bool,
+    pub(super) reason: &'static str,
+    pub(super) message: String,
 }
 
 impl ConditionStatus {
@@ -31,14 +32,15 @@ impl ConditionStatus {
     }
 }
 
-/// Returns `Ready`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`, `PublishProtected` and
-/// `PlayProtected`.
+/// Returns `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
+/// `PublishProtected` and `PlayProtected`.
 pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> Vec<Condition> {
     let origins = available(cluster, input, Role::Origin);
     let edges = available(cluster, input, Role::Edge);
     let references = references_resolved(input);
     let statuses = [
-        (READY, ready(cluster, input, &origins, &edges, &references)),
+        (READY, ready(input, &origins, &edges, &references)),
+        (DEGRADED, degraded(cluster, input)),
         (ORIGINS_AVAILABLE, origins),
         (EDGES_AVAILABLE, edges),
         (PROGRESSING, progressing(cluster, input)),
@@ -91,12 +93,14 @@ fn protected(action: &str, access: &AccessSpec) -> ConditionStatus {
 }
 
 fn ready(
-    cluster: &LiveCluster,
     input: &StatusInput,
     origins: &ConditionStatus,
     edges: &ConditionStatus,
     references: &ConditionStatus,
 ) -> ConditionStatus {
+    if input.is_deleting {
+        return ConditionStatus::new(false, "Deleting", deleting_message(input));
+    }
     if let Some(failed) = failed(input) {
         return failed;
     }
@@ -105,28 +109,38 @@ fn ready(
     }
     for (role, available) in [(Role::Origin, origins), (Role::Edge, edges)] {
         if !available.is_true {
-            let reason = match (available.reason, role) {
-                ("Stopped", _) => "Stopped",
-                (_, Role::Origin) => "OriginsUnavailable",
-                (_, Role::Edge) => "EdgesUnavailable",
+            let reason = match available.reason {
+                "Stopped" => "Stopped",
+                _ => unavailable_reason(role),
             };
             return ConditionStatus::new(false, reason, available.message.clone());
         }
     }
-    let count = |role| counted(cluster.spec.replicas(role), role);
-    ConditionStatus::new(
-        true,
-        "Available",
-        format!(
-            "{} and {} are available",
-            count(Role::Origin),
-            count(Role::Edge)
+    let message = format!("{}; {}", origins.message, edges.message);
+    ConditionStatus::new(true, "Available", message)
+}
+
+/// Returns the reason for too few available Pods of a role.
+pub(super) fn unavailable_reason(role: Role) -> &'static str {
+    match role {
+        Role::Origin => "OriginsUnavailable",
+        Role::Edge => "EdgesUnavailable",
+    }
+}
+
+/// Returns what the deletion of a cluster waits for.
+pub(super) fn deleting_message(input: &StatusInput) -> String {
+    match input.observed.pods.len() {
+        0 => "the garbage collector deletes the objects of the LiveCluster".to_owned(),
+        count => format!(
+            "the garbage collector deletes the objects of the LiveCluster; Pods that still serve clients, at most for their \
+             drain timeout: {count}"
         ),
-    )
+    }
 }
 
 /// Returns the reason of the first reconcile error with the messages of all.
-fn failed(input: &StatusInput) -> Option<ConditionStatus> {
+pub(super) fn failed(input: &StatusInput) -> Option<ConditionStatus> {
     let first = input.errors.first()?;
     let messages: Vec<_> = input
         .errors
@@ -138,131 +152,6 @@ fn failed(input: &StatusInput) -> Option<ConditionStatus> {
         first.reason.as_str(),
         messages.join("; "),
     ))
-}
-
-/// A role is available when as many Pods are available as the spec wants. A cluster without edges is available: its
-/// origins serve viewers. A cluster without origins is not: nothing can be published to it.
-fn available(cluster: &LiveCluster, input: &StatusInput, role: Role) -> ConditionStatus {
-    let wanted = cluster.spec.replicas(role);
-    let observed = input.observed.role(cluster, role);
-    if wanted == 0 {
-        let message = format!("spec.{}s.replicas is 0", role_name(role));
-        return ConditionStatus::new(role == Role::Edge, "Stopped", message);
-    }
-    let message = format!(
-        "{} of {} available",
-        observed.available,
-        counted(wanted, role)
-    );
-    if observed.available >= i32::from(wanted) {
-        return ConditionStatus::new(true, "Available", message);
-    }
-    match observed.failure {
-        Some(failure) => ConditionStatus::new(
-            false,
-            failure.reason,
-            format!("{message}; {}", failure.message),
-        ),
-        None if observed.is_rolling() => ConditionStatus::new(false, "Rolling", message),
-        None => ConditionStatus::new(false, "Starting", message),
-    }
-}
-
-fn progressing(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
-    if cluster.spec.paused {
-        return ConditionStatus::new(false, "Paused", "spec.paused is true; no changes are made");
-    }
-    let mut roles = Vec::new();
-    for role in [Role::Edge, Role::Origin] {
-        let observed = input.observed.role(cluster, role);
-        if !observed.exists {
-            return failed(input).unwrap_or_else(|| {
-                let message = format!("the {}s are being created", role_name(role));
-                ConditionStatus::new(true, "Creating", message)
-            });
-        }
-        roles.extend(rolling(cluster, &observed, role));
-        let hold = input.holds.iter().find(|(held, _)| *held == role);
-        roles.extend(hold.map(|(_, hold)| on_hold(*hold, role)));
-    }
-    joined(roles).or_else(|| failed(input)).unwrap_or_else(|| {
-        ConditionStatus::new(false, "RolloutComplete", "all Pods match the spec")
-    })
-}
-
-/// Returns one status for several: that of the first stuck rollout, else the first one, with the messages of all.
-fn joined(statuses: Vec<ConditionStatus>) -> Option<ConditionStatus> {
-    let stuck = statuses.iter().find(|status| !status.is_true);
-    let first = stuck.or(statuses.first())?;
-    let messages: Vec<_> = statuses.iter().map(|status| &*status.message).collect();
-    Some(ConditionStatus::new(
-        first.is_true,
-        first.reason,
-        messages.join("; "),
-    ))
-}
-
-/// Returns the progress of a role, or `None` when it is settled.
-fn rolling(cluster: &LiveCluster, observed: &ObservedRole, role: Role) -> Option<ConditionStatus> {
-    let wanted = i32::from(cluster.spec.replicas(role));
-    if observed.is_settled() && observed.wanted == wanted {
-        return None;
-    }
-    let failure = observed
-        .failure
-        .as_ref()
-        .map(|failure| format!("; {}: {}", failure.reason, failure.message))
-        .unwrap_or_default();
-    if observed.is_stuck {
-        let message = format!(
-            "the rollout of the {}s exceeded its progress deadline{failure}",
-            role_name(role)
-        );
-        return Some(ConditionStatus::new(
-            false,
-            "ProgressDeadlineExceeded",
-            message,
-        ));
-    }
-    let of = counted(cluster.spec.replicas(role), role);
-    let is_edge = role == Role::Edge;
-    let (reason, message) = if observed.is_rolling() && observed.replicas > 0 {
-        let reason = if is_edge {
-            "RollingEdges"
-        } else {
-            "RollingOrigins"
-        };
-        let updated = if observed.is_current {
-            observed.updated
-        } else {
-            0
-        };
-        (reason, format!("{updated} of {of} updated"))
-    } else if observed.replicas != wanted {
-        let reason = if is_edge {
-            "ScalingEdges"
-        } else {
-            "ScalingOrigins"
-        };
-        (reason, format!("{} of {of} exist", observed.replicas))
-    } else {
-        let reason = if is_edge {
-            "StartingEdges"
-        } else {
-            "StartingOrigins"
-        };
-        (reason, format!("{} of {of} available", observed.available))
-    };
-    Some(ConditionStatus::new(true, reason, message + &failure))
-}
-
-fn on_hold(hold: RolloutHold, role: Role) -> ConditionStatus {
-    let message = format!(
-        "the next rollout of the {role}s waits until {} terminating {role} Pods are gone, at most for their drain",
-        hold.terminating,
-        role = role_name(role)
-    );
-    ConditionStatus::new(true, "Draining", message)
 }
 
 fn references_resolved(input: &StatusInput) -> ConditionStatus {
@@ -287,9 +176,21 @@ fn missing_message(missing: &MissingReference) -> String {
 }
 
 /// Returns "1 origin" or "2 edges".
-fn counted(count: u16, role: Role) -> String {
+pub(super) fn counted(count: u16, role: Role) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {}{plural}", role_name(role))
+}
+
+/// Returns one status for several: the first that is false, else the first one, with the messages of all.
+pub(super) fn joined(statuses: Vec<ConditionStatus>) -> Option<ConditionStatus> {
+    let first_false = statuses.iter().find(|status| !status.is_true);
+    let first = first_false.or(statuses.first())?;
+    let messages: Vec<_> = statuses.iter().map(|status| &*status.message).collect();
+    Some(ConditionStatus::new(
+        first.is_true,
+        first.reason,
+        messages.join("; "),
+    ))
 }
 
 /// Kubernetes accepts messages of up to 32,768 characters; a reader wants far fewer.

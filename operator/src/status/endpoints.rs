@@ -1,37 +1,59 @@
-//! The URLs of a cluster, derived from its Services.
+//! The URLs of a cluster, derived from its Services and Pods.
 
+use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use kube::ResourceExt;
 use livecluster_api::names::{self, role_name};
-use livecluster_api::{Endpoint, Endpoints, LiveCluster, ServiceType};
+use livecluster_api::{Endpoint, Endpoints, InClusterEndpoints, LiveCluster, ServiceType};
 use media_config::Role;
 
 use crate::observe::observed::Observed;
+use crate::observe::pods::{is_ready, is_terminating};
 
-/// Placeholder for the address of any node: listing nodes would need a permission for this alone.
-const NODE_PLACEHOLDER: &str = "<node>";
+/// Addresses of nodes in the URLs of a NodePort Service: a client needs one, and a second one when its node is down.
+const MAX_NODES: usize = 3;
 
-/// Returns the URLs for encoders, origins first, and for viewers, edges first. External addresses are first within a
-/// role.
+const PUBLISH: &[UrlProtocol] = &[UrlProtocol::Rtmp];
+const PLAY: &[UrlProtocol] = &[UrlProtocol::HttpFlv, UrlProtocol::Rtmp, UrlProtocol::Player];
+
+/// Returns the URLs for encoders, origins first, and for viewers, edges first.
 pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints {
-    let publish = [Role::Origin, Role::Edge]
-        .into_iter()
-        .flat_map(|role| urls(cluster, observed, role, &[UrlProtocol::Rtmp]))
-        .collect();
-    let play = [Role::Edge, Role::Origin]
-        .into_iter()
-        .flat_map(|role| {
-            urls(
-                cluster,
-                observed,
-                role,
-                &[UrlProtocol::HttpFlv, UrlProtocol::Rtmp, UrlProtocol::Player],
-            )
-        })
-        .collect();
-    Endpoints { publish, play }
+    let urls = |reach: Reach, roles: [Role; 2], protocols: &[UrlProtocol]| -> Vec<Endpoint> {
+        let urls = roles
+            .into_iter()
+            .flat_map(|role| urls(cluster, observed, role, reach, protocols));
+        urls.collect()
+    };
+    let publishers = [Role::Origin, Role::Edge];
+    let viewers = [Role::Edge, Role::Origin];
+    let publish = urls(Reach::Public, publishers, PUBLISH);
+    let in_cluster = InClusterEndpoints {
+        publish: urls(Reach::InCluster, publishers, PUBLISH),
+        play: urls(Reach::InCluster, viewers, PLAY),
+    };
+    let first = publish.first().or(in_cluster.publish.first());
+    Endpoints {
+        publish_url: first.map(|endpoint| endpoint.url.clone()),
+        play: urls(Reach::Public, viewers, PLAY),
+        publish,
+        in_cluster,
+    }
+}
+
+/// Whether a role's load balancer has no address yet.
+pub(super) fn awaits_load_balancer(cluster: &LiveCluster, observed: &Observed, role: Role) -> bool {
+    cluster.spec.pods(role).service.kind == ServiceType::LoadBalancer
+        && observed
+            .service(cluster, role)
+            .is_some_and(|service| load_balancer_hosts(service).is_empty())
+}
+
+#[derive(Clone, Copy)]
+enum Reach {
+    Public,
+    InCluster,
 }
 
 #[derive(Clone, Copy)]
@@ -50,10 +72,7 @@ impl UrlProtocol {
         }
     }
 
-    fn url(self, address: &ServiceAddress) -> String {
-        let ServiceAddress {
-            host, rtmp, http, ..
-        } = address;
+    fn url(self, host: &str, rtmp: i32, http: i32) -> String {
         match self {
             Self::Rtmp => format!("rtmp://{host}:{rtmp}/live/{{stream}}"),
             Self::HttpFlv => format!("http://{host}:{http}/live/{{stream}}.flv"),
@@ -62,73 +81,83 @@ impl UrlProtocol {
     }
 }
 
-/// A host with its two ports.
-struct ServiceAddress {
-    suffix: &'static str,
-    host: String,
-    rtmp: i32,
-    http: i32,
-}
-
 fn urls(
     cluster: &LiveCluster,
     observed: &Observed,
     role: Role,
+    reach: Reach,
     protocols: &[UrlProtocol],
 ) -> Vec<Endpoint> {
-    let Some(service) = observed
+    let service = observed
         .service(cluster, role)
-        .filter(|_| cluster.spec.replicas(role) > 0)
-    else {
+        .filter(|_| cluster.spec.replicas(role) > 0);
+    let Some(service) = service else {
         return Vec::new();
     };
-    let mut endpoints = Vec::new();
-    for address in addresses(cluster, service, role) {
-        endpoints.extend(protocols.iter().map(|protocol| Endpoint {
-            name: format!("{}-{}{}", role_name(role), protocol.name(), address.suffix),
-            url: protocol.url(&address),
-        }));
-    }
-    endpoints
+    let node_ports = match reach {
+        Reach::Public => cluster.spec.pods(role).service.kind == ServiceType::NodePort,
+        Reach::InCluster => false,
+    };
+    let number = |port: &ServicePort| match node_ports {
+        true => port.node_port,
+        false => Some(port.port),
+    };
+    let Some((rtmp, http)) = ports(service, number) else {
+        return Vec::new();
+    };
+    let hosts = match reach {
+        Reach::Public => public_hosts(cluster, observed, service, role),
+        Reach::InCluster => {
+            let namespace = cluster.namespace().unwrap_or_default();
+            vec![format!(
+                "{}.{namespace}.svc",
+                names::deployment(cluster, role)
+            )]
+        }
+    };
+    let endpoint = |protocol: &UrlProtocol, host: &str| Endpoint {
+        name: format!("{}-{}", role_name(role), protocol.name()),
+        url: protocol.url(host, rtmp, http),
+    };
+    let urls = hosts
+        .iter()
+        .flat_map(|host| protocols.iter().map(|protocol| endpoint(protocol, host)));
+    urls.collect()
 }
 
-fn addresses(cluster: &LiveCluster, service: &Service, role: Role) -> Vec<ServiceAddress> {
-    let mut addresses = Vec::new();
-    let mut add = |suffix, hosts: Vec<String>, ports: Option<(i32, i32)>| {
-        let Some((rtmp, http)) = ports else { return };
-        addresses.extend(hosts.into_iter().map(|host| ServiceAddress {
-            suffix,
-            host,
-            rtmp,
-            http,
-        }));
-    };
+fn public_hosts(
+    cluster: &LiveCluster,
+    observed: &Observed,
+    service: &Service,
+    role: Role,
+) -> Vec<String> {
     let settings = &cluster.spec.pods(role).service;
-    let hostname = settings.external_hostname.clone();
+    let hostname = || settings.external_hostname.clone().map(|name| vec![name]);
     match settings.kind {
-        ServiceType::ClusterIp => {}
-        ServiceType::NodePort => add(
-            "",
-            vec![hostname.unwrap_or_else(|| NODE_PLACEHOLDER.to_owned())],
-            ports(service, |port| port.node_port),
-        ),
+        ServiceType::ClusterIp => Vec::new(),
+        ServiceType::NodePort => hostname().unwrap_or_else(|| node_hosts(observed, role)),
         ServiceType::LoadBalancer => {
             let hosts = load_balancer_hosts(service);
-            let hosts = match hostname {
-                Some(hostname) if !hosts.is_empty() => vec![hostname],
+            match hostname() {
+                Some(hostname) if !hosts.is_empty() => hostname,
                 _ => hosts,
-            };
-            add("", hosts, ports(service, |port| Some(port.port)));
+            }
         }
     }
-    let namespace = cluster.namespace().unwrap_or_default();
-    let internal = format!("{}.{namespace}.svc", names::deployment(cluster, role));
-    add(
-        "-internal",
-        vec![internal],
-        ports(service, |port| Some(port.port)),
-    );
-    addresses
+}
+
+/// Returns addresses of nodes with a ready Pod of the role. They serve the node ports with every traffic policy, and listing
+/// the nodes would need a permission for this alone.
+fn node_hosts(observed: &Observed, role: Role) -> Vec<String> {
+    let pods = observed
+        .pods(role)
+        .filter(|pod| is_ready(pod) && !is_terminating(pod));
+    let addresses: BTreeSet<&str> = pods.filter_map(node_address).collect();
+    addresses.into_iter().take(MAX_NODES).map(host).collect()
+}
+
+fn node_address(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.host_ip.as_deref()
 }
 
 /// Returns the RTMP and the HTTP port, if the Service has both.
@@ -152,12 +181,14 @@ fn load_balancer_hosts(service: &Service) -> Vec<String> {
         .unwrap_or_default();
     ingress
         .into_iter()
-        .filter_map(|entry| {
-            let ip = entry.ip.map(|ip| match ip.parse::<Ipv6Addr>() {
-                Ok(_) => format!("[{ip}]"),
-                Err(_) => ip,
-            });
-            ip.or(entry.hostname)
-        })
+        .filter_map(|entry| entry.ip.map(|ip| host(&ip)).or(entry.hostname))
         .collect()
+}
+
+/// Returns an IP address as a URL has it.
+fn host(ip: &str) -> String {
+    match ip.parse::<Ipv6Addr>() {
+        Ok(_) => format!("[{ip}]"),
+        Err(_) => ip.to_owned(),
+    }
 }

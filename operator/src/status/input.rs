@@ -1,6 +1,6 @@
 //! The input of a status.
 
-use livecluster_api::StreamsStatus;
+use livecluster_api::{LiveCluster, StreamsStatus};
 use media_config::Role;
 
 use crate::observe::observed::Observed;
@@ -11,6 +11,8 @@ use crate::observe::references::References;
 pub struct StatusInput {
     /// The image that the Pods should run; unknown while the spec is invalid.
     pub image: Option<String>,
+    /// Whether the cluster is being deleted. It exists until its objects are deleted, if the deletion is a foreground one.
+    pub is_deleting: bool,
     /// The observed state.
     pub observed: Observed,
     /// The errors of the reconciliation.
@@ -21,6 +23,13 @@ pub struct StatusInput {
     pub references: References,
     /// The streams that the Pods report.
     pub streams: Option<StreamsStatus>,
+}
+
+impl StatusInput {
+    /// Returns the wanted number of Pods of a role.
+    pub(super) fn wanted(&self, cluster: &LiveCluster, role: Role) -> u16 {
+        cluster.spec.replicas(role)
+    }
 }
 
 /// A role keeps its current Pod template for now, because more Pods are terminating than are wanted: another rollout would
@@ -48,6 +57,8 @@ pub enum Reason {
     InvalidSpec,
     /// An object with a name that the cluster needs has another owner.
     NameConflict,
+    /// An object of a deleted cluster of the same name still exists.
+    LeftOver,
     /// The operator lacks a permission, or a quota is exceeded.
     Forbidden,
 }
@@ -58,6 +69,7 @@ impl Reason {
         match self {
             Self::InvalidSpec => "InvalidSpec",
             Self::NameConflict => "NameConflict",
+            Self::LeftOver => "LeftOver",
             Self::Forbidden => "Forbidden",
         }
     }

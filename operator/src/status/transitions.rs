@@ -2,16 +2,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
-use livecluster_api::conditions::{PROGRESSING, READY};
+use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
 /// Reasons that need attention.
-const WARNING_REASONS: [&str; 12] = [
+const WARNING_REASONS: [&str; 13] = [
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",
     "ImageUnavailable",
     "InvalidSpec",
     "NameConflict",
+    "NoOriginFound",
     "ProgressDeadlineExceeded",
     "QuotaExceeded",
     "ReplicaFailure",
@@ -20,10 +21,13 @@ const WARNING_REASONS: [&str; 12] = [
     "UnreadableSpec",
 ];
 
+/// Reasons that explain a wait, also at the first status of a cluster.
+const QUIET_REASONS: [&str; 2] = ["Deleting", "LeftOver"];
+
 /// Returns the events for the transitions between the conditions of two statuses.
 ///
-/// `Ready` causes an event when its status changes, `Progressing` when its reason changes, and every condition when its
-/// new reason needs attention. Two conditions with the same reason and message cause one event.
+/// `Ready` causes an event when its status changes, `Progressing` and a true `Degraded` when their reason changes, and every
+/// condition when its new reason needs attention. Two conditions with the same reason and message cause one event.
 pub fn transitions(old: &[Condition], new: &[Condition]) -> Vec<Event> {
     let mut events: Vec<(EventType, &str, &str)> = Vec::new();
     // While a role scales up, missing replicas are expected.
@@ -63,12 +67,17 @@ fn transition<'a>(
     let is_new = before.is_none_or(|before| before.reason != now.reason);
     let flips = before.is_some_and(|before| before.status != now.status);
     let reason = now.reason.as_str();
-    let needs_attention =
-        WARNING_REASONS.contains(&reason) || (reason == "Unschedulable" && now.status == "False");
+    let is_degraded = now.type_ == DEGRADED && now.status == "True";
+    let is_unschedulable = reason == "Unschedulable" && (is_degraded || now.status == "False");
+    let needs_attention = WARNING_REASONS.contains(&reason) || is_unschedulable;
     if needs_attention {
         return is_new.then_some((EventType::Warning, reason));
     }
     match (now.type_.as_str(), now.status.as_str()) {
+        _ if is_degraded => is_new.then_some((EventType::Normal, reason)),
+        (READY, "False") if is_new && QUIET_REASONS.contains(&reason) => {
+            Some((EventType::Normal, reason))
+        }
         (READY, "True") if flips => Some((EventType::Normal, "Ready")),
         (READY, _) if flips && is_scaling => Some((EventType::Normal, reason)),
         (READY, _) if flips => Some((EventType::Warning, reason)),
@@ -155,6 +164,33 @@ mod tests {
         assert_eq!(
             events(&before, &after),
             ["Normal EdgesUnavailable", "Normal ScalingEdges"]
+        );
+    }
+
+    #[test]
+    fn cluster_that_is_degraded_causes_an_event() {
+        let before = ["Ready True Available x", "Degraded False AsExpected x"];
+        let after = [
+            "Ready True Available x",
+            "Degraded True EdgesUnavailable 3 of 4",
+        ];
+        assert_eq!(events(&before, &after), ["Normal EdgesUnavailable"]);
+        assert!(events(&after, &before).is_empty());
+        let failing = ["Ready True Available x", "Degraded True Unschedulable x"];
+        assert_eq!(events(&after, &failing), ["Warning Unschedulable"]);
+    }
+
+    #[test]
+    fn deletion_and_the_wait_for_it_cause_an_event() {
+        let deleting = ["Ready False Deleting x", "Progressing True Deleting x"];
+        let before = [
+            "Ready True Available x",
+            "Progressing False RolloutComplete x",
+        ];
+        assert_eq!(events(&before, &deleting), ["Normal Deleting"]);
+        assert_eq!(
+            events(&[], &["Ready False LeftOver x"]),
+            ["Normal LeftOver"]
         );
     }
 

@@ -38,9 +38,28 @@ async fn object_of_a_deleted_namesake_is_waited_for() {
         "serviceaccounts/demo-media-node",
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "demo-media-node", "ownerReferences": [owner]}}),
     );
-    let error = fixture.try_reconcile().await.unwrap_err();
-    assert!(matches!(error, ApplyError::LeftOver { .. }), "{error}");
-    assert_eq!(fixture.api.writes(), Vec::<String>::new());
+    for seconds in [2, 4, 8, 16, 32, 60, 60] {
+        let wait = Duration::from_secs(seconds);
+        assert_eq!(fixture.reconcile().await, Action::requeue(wait));
+    }
+    assert_eq!(
+        fixture.api.writes(),
+        ["PATCH liveclusters/demo/status", "POST events"]
+    );
+    assert_eq!(
+        fixture.condition("Ready"),
+        "False LeftOver: ServiceAccount demo-media-node of a deleted LiveCluster with the same name still exists"
+    );
+    let left_over = "serviceaccounts/demo-media-node";
+    fixture.api.edit(left_over, |object| {
+        object["metadata"]["finalizers"] = json!(["example.com/keep"]);
+    });
+    fixture.reconcile().await;
+    assert!(
+        fixture
+            .condition("Ready")
+            .ends_with("its finalizer example.com/keep keeps it")
+    );
 }
 
 #[tokio::test]
@@ -81,6 +100,9 @@ async fn cluster_that_is_being_deleted_is_left_to_the_garbage_collector() {
     fixture.api.edit(CLUSTER, |object| {
         object["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:00Z".into();
     });
-    assert_eq!(fixture.reconcile().await, Action::await_change());
-    assert_eq!(fixture.api.writes(), Vec::<String>::new());
+    for writes in [&["PATCH liveclusters/demo/status", "POST events"][..], &[]] {
+        assert_eq!(fixture.reconcile().await, Action::await_change());
+        assert_eq!(fixture.api.writes(), writes);
+    }
+    assert!(fixture.condition("Ready").starts_with("False Deleting"));
 }

@@ -1,0 +1,99 @@
+//! `Progressing`: whether Pods are being created, replaced, added or removed.
+
+use livecluster_api::LiveCluster;
+use livecluster_api::names::role_name;
+use media_config::Role;
+
+use super::conditions::{ConditionStatus, counted, deleting_message, failed, joined};
+use super::input::{RolloutHold, StatusInput};
+use crate::observe::observed::ObservedRole;
+
+/// Returns the status of `Progressing`: that of the first stuck rollout, else the first one, with the messages of all.
+pub(super) fn progressing(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
+    if input.is_deleting {
+        return ConditionStatus::new(true, "Deleting", deleting_message(input));
+    }
+    if cluster.spec.paused {
+        return ConditionStatus::new(false, "Paused", "spec.paused is true; no changes are made");
+    }
+    let mut roles = Vec::new();
+    for role in [Role::Edge, Role::Origin] {
+        let observed = input.observed.role(cluster, role);
+        if !observed.exists {
+            return failed(input).unwrap_or_else(|| {
+                let message = format!("the {}s are being created", role_name(role));
+                ConditionStatus::new(true, "Creating", message)
+            });
+        }
+        let wanted = input.wanted(cluster, role);
+        roles.extend(rolling(&observed, role, wanted));
+        let hold = input.holds.iter().find(|(held, _)| *held == role);
+        roles.extend(hold.map(|(_, hold)| on_hold(*hold, role)));
+    }
+    joined(roles).or_else(|| failed(input)).unwrap_or_else(|| {
+        ConditionStatus::new(false, "RolloutComplete", "all Pods match the spec")
+    })
+}
+
+/// Returns the progress of a role, or `None` when it is settled.
+fn rolling(observed: &ObservedRole, role: Role, wanted: u16) -> Option<ConditionStatus> {
+    let of = counted(wanted, role);
+    let wanted = i32::from(wanted);
+    if observed.is_settled() && observed.wanted == wanted {
+        return None;
+    }
+    let failure = observed
+        .failure
+        .as_ref()
+        .map(|failure| format!("; {}: {}", failure.reason, failure.message))
+        .unwrap_or_default();
+    if observed.is_stuck {
+        let message = format!(
+            "the rollout of the {}s exceeded its progress deadline{failure}",
+            role_name(role)
+        );
+        return Some(ConditionStatus::new(
+            false,
+            "ProgressDeadlineExceeded",
+            message,
+        ));
+    }
+    let is_edge = role == Role::Edge;
+    let (reason, message) = if observed.is_rolling() && observed.replicas > 0 {
+        let reason = if is_edge {
+            "RollingEdges"
+        } else {
+            "RollingOrigins"
+        };
+        let updated = if observed.is_current {
+            observed.updated
+        } else {
+            0
+        };
+        (reason, format!("{updated} of {of} updated"))
+    } else if observed.replicas != wanted {
+        let reason = if is_edge {
+            "ScalingEdges"
+        } else {
+            "ScalingOrigins"
+        };
+        (reason, format!("{} of {of} exist", observed.replicas))
+    } else {
+        let reason = if is_edge {
+            "StartingEdges"
+        } else {
+            "StartingOrigins"
+        };
+        (reason, format!("{} of {of} available", observed.available))
+    };
+    Some(ConditionStatus::new(true, reason, message + &failure))
+}
+
+fn on_hold(hold: RolloutHold, role: Role) -> ConditionStatus {
+    let message = format!(
+        "the next rollout of the {role}s waits until {} terminating {role} Pods are gone, at most for their drain",
+        hold.terminating,
+        role = role_name(role)
+    );
+    ConditionStatus::new(true, "Draining", message)
+}
