@@ -43,7 +43,7 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
     two_origins "two-origins" Beside None,
         "every Pod serves every stream of two origins";
     scale_edges "scale-edges" Beside None,
-        "edges are added and removed by kubectl scale and by the spec, and no viewer is cut off";
+        "edges are added and removed by kubectl scale and by the spec, and those that leave keep their viewers";
     origin_killed "origin-killed" Beside None,
         "viewers stay and watch on when an origin dies, by kill -9 and by the loss of its Pod";
     rolling_upgrade "rolling-upgrade" Beside Some("it loads a second image into the cluster"),

@@ -10,3 +10,4 @@ mod prune;
 pub mod reconciler;
 mod requeue;
 mod rollout;
+mod scaling;

@@ -43,18 +43,28 @@ pub fn status(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> LiveClu
 fn role_status(cluster: &LiveCluster, input: &StatusInput, role: Role) -> RoleStatus {
     let observed = input.observed.role(cluster, role);
     RoleStatus {
-        ready: format!("{}/{}", observed.ready, input.wanted(cluster, role)),
-        replicas: observed.replicas,
-        ready_replicas: observed.ready,
-        updated_replicas: observed.updated,
+        ready: format!(
+            "{}/{}",
+            observed.serving_ready(),
+            input.wanted(cluster, role)
+        ),
+        replicas: observed.serving(),
+        ready_replicas: observed.serving_ready(),
+        updated_replicas: observed.updated.min(observed.serving()),
         terminating_replicas: observed.terminating,
+        retiring_replicas: observed.retiring,
         settled_replicas: availability::settled_replicas(cluster, input, role),
-        selector: Some(names::selector_text(&names::selector(cluster, role))),
+        selector: Some(names::selector_text(&names::service_selector(
+            cluster, role,
+        ))),
     }
 }
 
 fn draining_pods(cluster: &LiveCluster, observed: &Observed) -> i32 {
-    let draining = names::ROLES.map(|role| observed.role(cluster, role).terminating);
+    let draining = names::ROLES.map(|role| {
+        let observed = observed.role(cluster, role);
+        observed.terminating.saturating_add(observed.retiring)
+    });
     draining.into_iter().fold(0, i32::saturating_add)
 }
 

@@ -1,16 +1,16 @@
-//! Edges are added and removed by `kubectl scale` and by the spec; no viewer is cut off.
+//! Edges are added and removed by `kubectl scale` and by the spec. Those that leave keep their viewers, and get no new ones.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 
 use crate::cluster::Namespace;
 use crate::media::Viewer;
-use crate::wait::holds;
+use crate::wait::{eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
-    let one = json!({"edges": {"replicas": 1}});
+    let one = json!({"edges": {"replicas": 1, "service": {"type": "NodePort"}}});
     namespace.apply_ready("demo", one.clone()).await?;
     let origin = namespace.reach_role("demo", "origin").await?;
     let encoder = namespace.published(&origin.rtmp(STREAM)).await?;
@@ -25,15 +25,27 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         viewers.push(namespace.watched(&edge.http(STREAM)).await?);
         viewers.push(namespace.watched(&edge.rtmp(STREAM)).await?);
     }
+    let service = namespace.reach_service("demo-edge").await?;
+    for _ in 0..4 {
+        viewers.push(namespace.watched(&service.http(STREAM)).await?);
+    }
     viewers.push(earliest);
 
     namespace.say("one edge by the spec; the viewers of the other two stay");
     namespace.edit("demo", one).await?;
     let limit = Duration::from_secs(30);
-    let two = namespace.until_status("demo", "two edges are terminating", limit, |status| {
-        status.edges.terminating_replicas == 2
+    let two = namespace.until_status("demo", "two edges retire", limit, |status| {
+        status.edges.retiring_replicas == 2
     });
     two.await?;
+    let line = "get endpointslices -l kubernetes.io/service-name=demo-edge -o jsonpath={.items[*].endpoints[*].addresses[*]}";
+    eventually("one edge takes new viewers", limit, || async {
+        let addresses = namespace.kubectl(line).await?;
+        let count = addresses.split_whitespace().count();
+        ensure!(count == 1, "addresses of the Service: {addresses}");
+        Ok(())
+    })
+    .await?;
     holds("every viewer stays", Duration::from_secs(20), || async {
         viewers.iter().try_for_each(Viewer::assert_connected)
     })
@@ -55,7 +67,7 @@ async fn edges(namespace: &Namespace, count: i32) -> Result<()> {
     let reached = namespace.until_status("demo", &expected, limit, |status| {
         let edges = &status.edges;
         let ready = (edges.replicas, edges.ready_replicas);
-        ready == (count, count) && edges.terminating_replicas == 0
+        ready == (count, count) && status.draining_pods == 0
     });
     reached.await.map(drop)
 }

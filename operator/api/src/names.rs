@@ -22,6 +22,11 @@ pub const DEFAULT_IMAGE: &str = "livecluster.dev/default-image";
 /// Annotation of a Pod: hash of the configuration that it was started with.
 pub const CONFIG_HASH: &str = "livecluster.dev/config-hash";
 
+/// Label of an edge Pod: whether the Service of the edges routes new clients to it, `true` or `false`.
+pub const SERVING: &str = "livecluster.dev/serving";
+/// Annotation of an edge Pod that retires: since when.
+pub const RETIRING_SINCE: &str = "livecluster.dev/retiring-since";
+
 /// Label of an object: the name of its LiveCluster.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Label of an object: the role of the Pods that it belongs to.
@@ -66,6 +71,15 @@ pub fn pods_selector(cluster: &LiveCluster) -> BTreeMap<String, String> {
 pub fn selector(cluster: &LiveCluster, role: Role) -> BTreeMap<String, String> {
     let mut labels = pods_selector(cluster);
     labels.insert(COMPONENT.to_owned(), role_name(role).to_owned());
+    labels
+}
+
+/// Returns the labels that select the Pods of one role that take new clients.
+pub fn service_selector(cluster: &LiveCluster, role: Role) -> BTreeMap<String, String> {
+    let mut labels = selector(cluster, role);
+    if role == Role::Edge {
+        labels.insert(SERVING.to_owned(), "true".to_owned());
+    }
     labels
 }
 

@@ -38,6 +38,10 @@ pub struct Edges {
     /// Desired number of edge Pods, which `kubectl scale` changes. 0 stops them.
     #[schemars(range(max = 1000))]
     pub replicas: u16,
+    /// Seconds that an edge Pod keeps its clients when fewer edges are wanted. It takes no new ones, and is removed when its
+    /// last client has disconnected. After this time it drains like any terminating Pod.
+    #[schemars(range(max = 604_800))]
+    pub retire_timeout_seconds: u32,
     /// Settings that both roles have.
     #[serde(flatten)]
     pub pods: PodSettings,
@@ -47,6 +51,7 @@ impl Default for Edges {
     fn default() -> Self {
         Self {
             replicas: 2,
+            retire_timeout_seconds: 3600,
             pods: PodSettings::default(),
         }
     }

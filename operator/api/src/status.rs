@@ -21,7 +21,7 @@ pub struct LiveClusterStatus {
     pub origins: RoleStatus,
     /// Edge Pods.
     pub edges: RoleStatus,
-    /// Pods that serve the clients that they have and take no new ones: all that are terminating.
+    /// Pods that serve the clients that they have and take no new ones: those that are terminating or retiring.
     pub draining_pods: i32,
     /// Streams and viewers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,18 +40,20 @@ pub struct LiveClusterStatus {
 pub struct RoleStatus {
     /// Ready and wanted Pods, such as `2/3`.
     pub ready: String,
-    /// Pods that are not terminating.
+    /// Pods that are neither terminating nor retiring.
     pub replicas: i32,
-    /// Pods that are ready.
+    /// Pods that are ready and not retiring.
     pub ready_replicas: i32,
     /// Pods of the current Pod template.
     pub updated_replicas: i32,
     /// Pods that are terminating. They serve the clients that they have until the drain timeout.
     pub terminating_replicas: i32,
+    /// Edge Pods that are to be removed when their last client has disconnected.
+    pub retiring_replicas: i32,
     /// Wanted Pods when all of them were available for the last time. `Ready` accepts as many less as the disruption budget
     /// allows, so that neither a scale-up nor an eviction ends it.
     pub settled_replicas: i32,
-    /// Label selector of the Pods, for autoscalers.
+    /// Label selector of the Pods that take new clients, for autoscalers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
 }

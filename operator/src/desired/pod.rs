@@ -69,10 +69,9 @@ fn set_required_fields(
     config_hash: &str,
 ) {
     let metadata = template.metadata.get_or_insert_default();
-    metadata
-        .labels
-        .get_or_insert_default()
-        .extend(names::labels(cluster, Some(role)));
+    let labels = metadata.labels.get_or_insert_default();
+    labels.extend(names::labels(cluster, Some(role)));
+    labels.extend(names::service_selector(cluster, role));
     metadata
         .annotations
         .get_or_insert_default()

@@ -6,7 +6,7 @@ use livecluster_api::names;
 use livecluster_api::{LiveCluster, ServiceSettings, ServiceType};
 use media_config::Role;
 
-/// Returns the Service of a role. It routes to ready Pods only.
+/// Returns the Service of a role. It routes to ready Pods only, and to edges that do not retire.
 pub(super) fn service(cluster: &LiveCluster, role: Role) -> Service {
     let settings = &cluster.spec.pods(role).service;
     let mut metadata = names::metadata(cluster, names::deployment(cluster, role), Some(role));
@@ -27,7 +27,7 @@ fn spec(cluster: &LiveCluster, role: Role, settings: &ServiceSettings) -> Servic
     let ranges = &settings.load_balancer_source_ranges;
     ServiceSpec {
         type_: Some(settings.kind.as_str().to_owned()),
-        selector: Some(names::selector(cluster, role)),
+        selector: Some(names::service_selector(cluster, role)),
         ports: Some(vec![
             port("rtmp", settings.ports.rtmp, node_ports.rtmp),
             port("http", settings.ports.http, node_ports.http),

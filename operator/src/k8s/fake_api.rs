@@ -1,6 +1,6 @@
 //! An API server for tests: it stores objects, records requests, and refuses requests on demand.
 //!
-//! A server-side apply is a deep merge without field ownership.
+//! A server-side apply is a deep merge without field ownership, as a merge patch is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -318,13 +318,19 @@ impl FakeApiState {
 }
 
 fn merge(object: &mut Value, change: &Value) {
-    match (object, change) {
-        (Value::Object(object), Value::Object(change)) => {
-            for (key, value) in change {
-                merge(object.entry(key.clone()).or_insert(Value::Null), value);
-            }
+    let Value::Object(change) = change else {
+        *object = change.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    for (key, value) in change {
+        if !value.is_null() {
+            merge(&mut object[key], value);
+        } else if let Value::Object(object) = object {
+            object.remove(key);
         }
-        (object, change) => *object = change.clone(),
     }
 }
 

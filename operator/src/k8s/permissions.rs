@@ -23,7 +23,7 @@ const NEEDED: &[Permission] = &[
     (CHILD, "", "serviceaccounts"),
     (CHILD, "policy", "poddisruptionbudgets"),
     (CHILD, "networking.k8s.io", "networkpolicies"),
-    (&["list", "watch"], "", "pods"),
+    (&["list", "watch", "patch"], "", "pods"),
     (&["create", "patch"], "events.k8s.io", "events"),
 ];
 /// Verbs for the objects of a cluster. A server-side apply needs both `create` and `patch`.

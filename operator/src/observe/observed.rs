@@ -11,7 +11,7 @@ use media_config::Role;
 use serde::de::DeserializeOwned;
 
 use super::pod_failure::PodFailure;
-use super::pods::is_terminating;
+use super::pods::{is_ready, is_retiring, is_terminating};
 use crate::desired::child::ChildKind;
 
 /// The observed state of a cluster.
@@ -50,6 +50,15 @@ impl Observed {
         }
     }
 
+    /// Replaces a Pod by its current version.
+    pub fn update_pod(&mut self, current: Pod) {
+        let name = current.name_any();
+        let found = self.pods.iter_mut().find(|pod| pod.name_any() == name);
+        if let Some(pod) = found {
+            *pod = current;
+        }
+    }
+
     /// Returns the Deployment of a role.
     pub fn deployment(&self, cluster: &LiveCluster, role: Role) -> Option<&Deployment> {
         let name = names::deployment(cluster, role);
@@ -73,10 +82,15 @@ impl Observed {
 
     /// Returns the observed state of a role.
     pub fn role(&self, cluster: &LiveCluster, role: Role) -> ObservedRole {
-        let terminating = self.pods(role).filter(|pod| is_terminating(pod)).count();
+        let count = |is_counted: fn(&Pod) -> bool| {
+            let count = self.pods(role).filter(|pod| is_counted(pod)).count();
+            i32::try_from(count).unwrap_or(i32::MAX)
+        };
         let deployment = self.deployment(cluster, role);
         let mut observed = deployment.map(ObservedRole::new).unwrap_or_default();
-        observed.terminating = i32::try_from(terminating).unwrap_or(i32::MAX);
+        observed.terminating = count(is_terminating);
+        observed.retiring = count(is_retiring);
+        observed.retiring_ready = count(|pod| is_retiring(pod) && is_ready(pod));
         observed.failure = observed.failure.take().or_else(|| {
             let failures = self
                 .pods(role)
@@ -96,7 +110,7 @@ where
     objects.extend(object.clone().try_parse::<K>().ok());
 }
 
-/// The observed state of a role.
+/// The observed state of a role. The numbers of its Deployment include retiring Pods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedRole {
     /// Whether the Deployment exists.
@@ -113,6 +127,10 @@ pub struct ObservedRole {
     pub updated: i32,
     /// Terminating Pods.
     pub terminating: i32,
+    /// Pods that take no new clients and are to be removed.
+    pub retiring: i32,
+    /// Those of them that are ready.
+    pub retiring_ready: i32,
     /// Whether the numbers are about the Deployment's current generation.
     pub is_current: bool,
     /// Whether the rollout exceeded its progress deadline.
@@ -138,6 +156,8 @@ impl ObservedRole {
             available: status.available_replicas.unwrap_or(0),
             updated: status.updated_replicas.unwrap_or(0),
             terminating: 0,
+            retiring: 0,
+            retiring_ready: 0,
             is_current: status.observed_generation >= deployment.metadata.generation,
             is_stuck: condition("Progressing")
                 .is_some_and(|found| found.reason.as_deref() == Some("ProgressDeadlineExceeded")),
@@ -145,6 +165,21 @@ impl ObservedRole {
                 .filter(|found| found.status == "True")
                 .map(|found| PodFailure::of_deployment(found.message.as_deref().unwrap_or(""))),
         }
+    }
+
+    /// Returns the Pods that take new clients or will do so.
+    pub fn serving(&self) -> i32 {
+        self.replicas.saturating_sub(self.retiring).max(0)
+    }
+
+    /// Returns the ready Pods that take new clients.
+    pub fn serving_ready(&self) -> i32 {
+        self.ready.saturating_sub(self.retiring_ready).max(0)
+    }
+
+    /// Returns the Pods that take new clients and have been ready for `minReadySeconds`.
+    pub fn serving_available(&self) -> i32 {
+        self.available.saturating_sub(self.retiring_ready).max(0)
     }
 
     /// Returns whether all existing Pods have the current template. There may be too few of them.

@@ -1,6 +1,9 @@
 //! The state of a Pod.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use livecluster_api::names::{RETIRING_SINCE, SERVING};
 
 /// Returns whether the Pod is terminating.
 pub fn is_terminating(pod: &Pod) -> bool {
@@ -10,6 +13,22 @@ pub fn is_terminating(pod: &Pod) -> bool {
 /// Returns whether the Pod is ready.
 pub fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|(status, _)| status == "True")
+}
+
+/// Returns whether the Pod keeps its clients until it is removed, and takes no new ones.
+pub fn is_retiring(pod: &Pod) -> bool {
+    !is_terminating(pod)
+        && pod
+            .labels()
+            .get(SERVING)
+            .is_some_and(|value| value != "true")
+}
+
+/// Returns since when the Pod retires. One whose annotation was removed by hand has retired for long.
+pub fn retiring_since(pod: &Pod) -> Option<Timestamp> {
+    let since = pod.annotations().get(RETIRING_SINCE);
+    let since = since.and_then(|since| since.parse().ok());
+    is_retiring(pod).then(|| since.unwrap_or_default())
 }
 
 /// Returns status and message of a Pod's condition.

@@ -17,11 +17,19 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// The fields of a media node's `/api/v1/summary` that the operator uses.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
 pub struct StreamSample {
     /// Streams that are published to the Pod.
     pub publications: u64,
     /// Viewers of the Pod.
     pub viewers: u64,
+}
+
+impl StreamSample {
+    /// Returns the clients of the Pod: its viewers, and the publishers of its streams.
+    pub fn clients(&self) -> u64 {
+        self.viewers.saturating_add(self.publications)
+    }
 }
 
 /// A failed scrape.

@@ -14,7 +14,7 @@ use media_config::Role;
 use tokio::time::Instant;
 
 use super::observed::Observed;
-use super::pods::{is_ready, is_terminating};
+use super::pods::{is_ready, is_retiring, is_terminating};
 use super::stream_sample::StreamSample;
 
 /// Time between two scrapes of a Pod.
@@ -23,6 +23,8 @@ pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 /// Time that a Pod's last sample counts while further scrapes fail.
 const SAMPLE_LIFETIME: Duration = Duration::from_secs(30);
+/// Time that a sample says how many clients a Pod has.
+const CLIENTS_LIFETIME: Duration = Duration::from_secs(10);
 /// Concurrent scrapes.
 const CONCURRENCY: usize = 32;
 /// The internal port of a media node.
@@ -37,6 +39,8 @@ pub struct ScrapeTarget {
     pub address: SocketAddr,
     /// Role of the Pod. Publications count on origins only: an edge forwards its own to an origin.
     pub role: Role,
+    /// Whether the Pod is removed when its last client has disconnected.
+    pub is_retiring: bool,
 }
 
 /// Returns the Pods to scrape: ready ones, and terminating ones, which may still have clients.
@@ -51,6 +55,7 @@ pub fn targets(observed: &Observed) -> Vec<ScrapeTarget> {
                 uid: pod.uid()?,
                 address: SocketAddr::new(address(pod)?, INTERNAL_PORT),
                 role,
+                is_retiring: is_retiring(pod),
             })
         }));
     }
@@ -76,6 +81,8 @@ struct ScrapedStreams {
     /// The last sample of each Pod, by UID.
     samples: HashMap<String, (StreamSample, Instant)>,
     reported: Option<(StreamsStatus, Instant)>,
+    /// Whether the Pods have been scraped since the operator started.
+    is_scraped: bool,
 }
 
 impl StreamScraper {
@@ -94,12 +101,23 @@ impl StreamScraper {
         Some(status.clone())
     }
 
+    /// Returns the clients of each Pod that has responded lately, by UID; `None` before the first scrape.
+    pub fn clients(&self, cluster: &LiveCluster, now: Instant) -> Option<HashMap<String, u64>> {
+        let clusters = self.lock();
+        let streams = clusters.get(&ClusterName::of(cluster))?;
+        let samples = streams.samples.iter();
+        let fresh = samples.filter(|(_, (_, at))| now.duration_since(*at) <= CLIENTS_LIFETIME);
+        let clients = fresh.map(|(uid, (sample, _))| (uid.clone(), sample.clients()));
+        streams.is_scraped.then(|| clients.collect())
+    }
+
     /// Drops the state of a deleted cluster.
     pub fn forget(&self, cluster: &ClusterName) {
         self.lock().remove(cluster);
     }
 
-    /// Scrapes every Pod once with `scrape`, and returns the clusters whose reported streams have changed.
+    /// Scrapes every Pod once with `scrape`. Returns the clusters whose reported streams have changed, and those with a
+    /// retiring Pod that has become empty.
     pub async fn scrape_all<F>(
         &self,
         now: Instant,
@@ -108,33 +126,48 @@ impl StreamScraper {
     where
         F: Future<Output = Option<StreamSample>>,
     {
-        let targets: Vec<(ClusterName, ScrapeTarget)> = self
-            .lock()
-            .iter()
-            .flat_map(|(name, streams)| {
-                let targets = streams.targets.iter();
-                targets.map(|target| (name.clone(), target.clone()))
-            })
-            .collect();
+        let (scraped, targets) = self.all_targets();
         let samples: Vec<_> = stream::iter(targets)
             .map(|(name, target)| {
-                let uid = target.uid.clone();
-                let sample = scrape(target);
-                async move { (name, uid, sample.await) }
+                let sample = scrape(target.clone());
+                async move { (name, target, sample.await) }
             })
             .buffer_unordered(CONCURRENCY)
             .collect()
             .await;
         let mut clusters = self.lock();
-        for (name, uid, sample) in samples {
-            if let (Some(streams), Some(sample)) = (clusters.get_mut(&name), sample) {
-                streams.samples.insert(uid, (sample, now));
+        let mut emptied = HashSet::new();
+        for (name, target, sample) in samples {
+            let Some(streams) = clusters.get_mut(&name) else {
+                continue;
+            };
+            if let Some(sample) = sample {
+                let is_emptied = streams.insert(target, sample, now);
+                emptied.extend(is_emptied.then_some(name));
+            }
+        }
+        for name in scraped {
+            if let Some(streams) = clusters.get_mut(&name) {
+                streams.is_scraped = true;
             }
         }
         clusters
             .iter_mut()
-            .filter_map(|(name, streams)| streams.update_report(now).then(|| name.clone()))
+            .filter_map(|(name, streams)| {
+                let is_changed = streams.update_report(now) || emptied.contains(name);
+                is_changed.then(|| name.clone())
+            })
             .collect()
+    }
+
+    /// Returns all clusters, and their Pods.
+    fn all_targets(&self) -> (Vec<ClusterName>, Vec<(ClusterName, ScrapeTarget)>) {
+        let clusters = self.lock();
+        let targets = clusters.iter().flat_map(|(name, streams)| {
+            let targets = streams.targets.iter();
+            targets.map(|target| (name.clone(), target.clone()))
+        });
+        (clusters.keys().cloned().collect(), targets.collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, ScrapedStreams>> {
@@ -143,6 +176,13 @@ impl StreamScraper {
 }
 
 impl ScrapedStreams {
+    /// Stores a sample. Returns whether the Pod retires and has become empty.
+    fn insert(&mut self, target: ScrapeTarget, sample: StreamSample, now: Instant) -> bool {
+        let is_empty = target.is_retiring && sample.clients() == 0;
+        let before = self.samples.insert(target.uid, (sample, now));
+        is_empty && before.is_some_and(|(before, _)| before.clients() > 0)
+    }
+
     /// Updates the reported streams, and returns whether they have changed.
     fn update_report(&mut self, now: Instant) -> bool {
         let uids: HashSet<_> = self.targets.iter().map(|target| &target.uid).collect();
@@ -201,6 +241,7 @@ mod tests {
             uid: uid.to_owned(),
             address: "192.0.2.1:9090".parse().unwrap(),
             role,
+            is_retiring: false,
         }
     }
 
@@ -311,6 +352,27 @@ mod tests {
         assert_eq!(scraper.scrape_all(expired, no_response).await.len(), 1);
         let reported = scraper.reported(&demo()).unwrap();
         assert_eq!((reported.viewers, reported.scraped_pods), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn retiring_pod_that_becomes_empty_is_noticed_at_once() {
+        let scraper = StreamScraper::default();
+        let now = Instant::now();
+        let retiring = ScrapeTarget {
+            is_retiring: true,
+            ..target("e", Role::Edge)
+        };
+        assert_eq!(scraper.clients(&demo(), now), None);
+        scraper.set_targets(&demo(), vec![retiring]);
+        assert_eq!(scraper.clients(&demo(), now), None);
+        scraper.scrape_all(now, async |_| sample(0, 3)).await;
+        for (viewers, noticed) in [(3, 0), (0, 1), (0, 0)] {
+            let changed = scraper.scrape_all(now, async |_| sample(0, viewers)).await;
+            assert_eq!(changed.len(), noticed);
+        }
+        let clients = |later| scraper.clients(&demo(), now + later).unwrap();
+        assert_eq!(clients(CLIENTS_LIFETIME).get("e"), Some(&0));
+        assert!(clients(CLIENTS_LIFETIME * 2).is_empty());
     }
 
     #[test]

@@ -126,6 +126,7 @@ mod tests {
             uid: number.to_string(),
             address: silent.local_addr().unwrap(),
             role: Role::Edge,
+            is_retiring: false,
         });
         let demo = LiveCluster::new("demo", LiveClusterSpec::default());
         reconciler.scraper.set_targets(&demo, targets.collect());

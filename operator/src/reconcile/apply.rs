@@ -13,8 +13,8 @@ use crate::k8s::call_error::CallError;
 use crate::observe::live_object::LiveObject;
 use crate::status::input::{Reason, ReconcileError};
 
-/// The field manager of `spec.replicas`, which is set through `/scale` only.
-const SCALE_FIELD_MANAGER: &str = "livecluster-operator-scale";
+/// The field manager of `spec.replicas`, which is set through `/scale` only, and of the metadata by which edges retire.
+pub(super) const SCALE_FIELD_MANAGER: &str = "livecluster-operator-scale";
 
 /// A reconciliation that ends early and is retried.
 #[derive(Debug, thiserror::Error)]

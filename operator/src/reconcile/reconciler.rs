@@ -12,6 +12,7 @@ use livecluster_api::names::{CONTAINER, ROLES};
 use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus};
 use media_config::Role;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::apply::{Applied, Applier, ApplyError};
 use super::apply_cache::ApplyCache;
@@ -19,6 +20,7 @@ use super::ownership::FIELD_MANAGER;
 use super::prune::prune;
 use super::requeue::{REJECTED_INTERVAL, RequeueBackoff};
 use super::rollout::hold;
+use super::scaling::Scaling;
 use crate::desired::defaults::Defaults;
 use crate::desired::{Desired, desired};
 use crate::k8s::call_error::CallError;
@@ -274,6 +276,7 @@ impl Reconciliation<'_> {
             }
         };
         self.input.image = Some(desired.image.clone());
+        self.scaling().label_edges().await?;
         self.apply_children(&desired).await?;
         if self.has_left_over() {
             return Ok(());
@@ -336,22 +339,27 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// Sets the replicas of each Deployment that has another number of them.
-    async fn scale(&mut self) -> Result<(), ApplyError> {
-        for role in ROLES {
-            let Some(deployment) = self.input.observed.deployment(self.cluster, role) else {
-                continue;
-            };
-            let name = deployment.name_any();
-            let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
-            let wanted = i32::from(self.cluster.spec.replicas(role));
-            if replicas == Some(wanted) {
-                continue;
-            }
-            self.applier().scale(&name, wanted).await?;
-            self.input.observed.update_scale(&name, wanted);
+    fn scaling(&mut self) -> Scaling<'_> {
+        Scaling {
+            applier: Applier {
+                client: &self.reconciler.client,
+                cache: &self.reconciler.cache,
+                cluster: self.cluster,
+            },
+            observed: &mut self.input.observed,
         }
-        Ok(())
+    }
+
+    /// Changes the number of Pods of each role, if it has to change.
+    async fn scale(&mut self) -> Result<(), ApplyError> {
+        let wanted = self.input.wanted(self.cluster, Role::Edge).into();
+        let clients = self
+            .reconciler
+            .scraper
+            .clients(self.cluster, Instant::now());
+        let mut scaling = self.scaling();
+        scaling.scale_edges(wanted, clients.as_ref()).await?;
+        Ok(scaling.scale_origins().await?)
     }
 }
 

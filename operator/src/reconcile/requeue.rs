@@ -72,7 +72,7 @@ impl RequeueBackoff {
 fn first_interval(cluster: &LiveCluster, input: &StatusInput) -> Option<Duration> {
     let is_progressing = ROLES.iter().any(|role| {
         let observed = input.observed.role(cluster, *role);
-        !observed.is_settled() || observed.terminating > 0
+        !observed.is_settled() || observed.terminating > 0 || observed.retiring > 0
     });
     let has = |reason| input.errors.iter().any(|error| error.reason == reason);
     if has(Reason::LeftOver) {

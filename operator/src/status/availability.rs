@@ -19,7 +19,7 @@ pub(super) fn available(cluster: &LiveCluster, input: &StatusInput, role: Role) 
     }
     let observed = input.observed.role(cluster, role);
     let message = available_of_wanted(cluster, input, role);
-    if observed.available >= required(cluster, input, role) {
+    if observed.serving_available() >= required(cluster, input, role) {
         return ConditionStatus::new(true, "Available", message);
     }
     match observed.failure {
@@ -36,7 +36,7 @@ pub(super) fn available(cluster: &LiveCluster, input: &StatusInput, role: Role) 
 /// Returns the wanted Pods of a role when all of them were available for the last time.
 pub(super) fn settled_replicas(cluster: &LiveCluster, input: &StatusInput, role: Role) -> i32 {
     let wanted = i32::from(input.wanted(cluster, role));
-    if input.observed.role(cluster, role).available >= wanted {
+    if input.observed.role(cluster, role).serving_available() >= wanted {
         return wanted;
     }
     let old = cluster.status.as_ref().map(|status| match role {
@@ -93,7 +93,7 @@ fn missing_pods(cluster: &LiveCluster, input: &StatusInput, role: Role) -> Optio
             role_name(role)
         );
         ("ProgressDeadlineExceeded", message)
-    } else if observed.available < settled_replicas(cluster, input, role) {
+    } else if observed.serving_available() < settled_replicas(cluster, input, role) {
         (unavailable_reason(role), message)
     } else {
         return None;
@@ -116,7 +116,7 @@ fn missing_address(
 
 fn available_of_wanted(cluster: &LiveCluster, input: &StatusInput, role: Role) -> String {
     let wanted = input.wanted(cluster, role);
-    let available = input.observed.role(cluster, role).available;
+    let available = input.observed.role(cluster, role).serving_available();
     let available = available.min(wanted.into());
     format!("{available} of {} available", counted(wanted, role))
 }

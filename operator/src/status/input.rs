@@ -27,7 +27,7 @@ pub struct StatusInput {
 
 impl StatusInput {
     /// Returns the wanted number of Pods of a role.
-    pub(super) fn wanted(&self, cluster: &LiveCluster, role: Role) -> u16 {
+    pub fn wanted(&self, cluster: &LiveCluster, role: Role) -> u16 {
         cluster.spec.replicas(role)
     }
 }

@@ -39,8 +39,9 @@ pub(super) fn progressing(cluster: &LiveCluster, input: &StatusInput) -> Conditi
 fn rolling(observed: &ObservedRole, role: Role, wanted: u16) -> Option<ConditionStatus> {
     let of = counted(wanted, role);
     let wanted = i32::from(wanted);
-    if observed.is_settled() && observed.wanted == wanted {
-        return None;
+    let serving = observed.wanted.saturating_sub(observed.retiring);
+    if observed.is_settled() && serving == wanted {
+        return (observed.retiring > 0).then(|| retiring(observed.retiring));
     }
     let failure = observed
         .failure
@@ -71,22 +72,30 @@ fn rolling(observed: &ObservedRole, role: Role, wanted: u16) -> Option<Condition
             0
         };
         (reason, format!("{updated} of {of} updated"))
-    } else if observed.replicas != wanted {
+    } else if observed.serving() != wanted {
         let reason = if is_edge {
             "ScalingEdges"
         } else {
             "ScalingOrigins"
         };
-        (reason, format!("{} of {of} exist", observed.replicas))
+        (reason, format!("{} of {of} exist", observed.serving()))
     } else {
         let reason = if is_edge {
             "StartingEdges"
         } else {
             "StartingOrigins"
         };
-        (reason, format!("{} of {of} available", observed.available))
+        (
+            reason,
+            format!("{} of {of} available", observed.serving_available()),
+        )
     };
     Some(ConditionStatus::new(true, reason, message + &failure))
+}
+
+fn retiring(count: i32) -> ConditionStatus {
+    let message = format!("edges that serve their last clients before they are removed: {count}");
+    ConditionStatus::new(true, "RetiringEdges", message)
 }
 
 fn on_hold(hold: RolloutHold, role: Role) -> ConditionStatus {

@@ -7,6 +7,7 @@ use super::*;
 use crate::observe::references::{MissingReference, ReferenceKind};
 use input::{Reason, ReconcileError, RolloutHold};
 
+mod availability;
 mod endpoints;
 
 fn cluster(spec: Value) -> LiveCluster {
@@ -132,8 +133,8 @@ fn last_transition_time_changes_with_the_status_of_the_condition() {
     broken.deployments.remove(1);
     let after = status(&cluster, &input(broken), &at(60));
     for condition in after.conditions {
-        let has_changed =
-            ["Ready", "EdgesAvailable", "Progressing"].contains(&condition.type_.as_str());
+        let changed = ["Ready", "Degraded", "EdgesAvailable", "Progressing"];
+        let has_changed = changed.contains(&condition.type_.as_str());
         assert_eq!(
             condition.last_transition_time,
             at(if has_changed { 60 } else { 0 }),
@@ -159,123 +160,6 @@ fn cluster_with_too_few_edges_is_not_ready() {
         condition_of(json!({}), &input, "Progressing"),
         "True StartingEdges: 1 of 2 edges available"
     );
-}
-
-/// Conditions of a cluster whose four edges were all available once, and of which now so many exist and are available.
-fn of_four_edges(spec: Value, exist: i32, available: i32, pods: Vec<Value>) -> [String; 3] {
-    let edges = |numbers| {
-        json!([
-            deployment("origin", [1, 1, 1, 1, 1]),
-            deployment("edge", numbers)
-        ])
-    };
-    let mut cluster = cluster(json!({"edges": {"replicas": 4}}));
-    let mut input = input(settled());
-    input.observed.deployments = serde_json::from_value(edges([4, 4, 4, 4, 4])).unwrap();
-    cluster.status = Some(status(&cluster, &input, &at(0)));
-    cluster.spec = serde_json::from_value(spec).unwrap();
-    let numbers = [exist, exist, exist, available, available];
-    input.observed.deployments = serde_json::from_value(edges(numbers)).unwrap();
-    input.observed.pods = serde_json::from_value(pods.into()).unwrap();
-    let after = status(&cluster, &input, &at(60));
-    ["Ready", "EdgesAvailable", "Degraded"].map(|kind| condition(&after, kind))
-}
-
-#[test]
-fn eviction_within_the_disruption_budget_degrades_the_cluster_and_leaves_it_ready() {
-    let spec = json!({"edges": {"replicas": 4}});
-    assert_eq!(
-        of_four_edges(spec.clone(), 4, 3, vec![]),
-        [
-            "True Available: 1 of 1 origin available; 3 of 4 edges available",
-            "True Available: 3 of 4 edges available",
-            "True EdgesUnavailable: 3 of 4 edges available"
-        ]
-    );
-    let [ready, edges, degraded] = of_four_edges(spec, 4, 2, vec![]);
-    assert_eq!(ready, "False EdgesUnavailable: 2 of 4 edges available");
-    assert!(edges.starts_with("False Starting"));
-    assert!(degraded.starts_with("True EdgesUnavailable"));
-    let spec = json!({"edges": {"replicas": 4, "podDisruptionBudget": {"enabled": false}}});
-    assert!(of_four_edges(spec, 4, 3, vec![])[0].starts_with("False"));
-}
-
-#[test]
-fn cluster_stays_ready_while_it_scales_up() {
-    assert_eq!(
-        of_four_edges(json!({"edges": {"replicas": 6}}), 6, 4, vec![]),
-        [
-            "True Available: 1 of 1 origin available; 4 of 6 edges available",
-            "True Available: 4 of 6 edges available",
-            "False AsExpected: no Pod and no address is missing"
-        ]
-    );
-}
-
-#[test]
-fn pod_of_a_scale_up_that_cannot_be_scheduled_degrades_the_cluster() {
-    let unschedulable = json!({"conditions": [
-        {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
-    ]});
-    let pods = vec![pod("edge", "demo-edge-5", unschedulable, false)];
-    let [ready, _, degraded] = of_four_edges(json!({"edges": {"replicas": 5}}), 5, 4, pods);
-    assert!(ready.starts_with("True"));
-    assert_eq!(
-        degraded,
-        "True Unschedulable: 4 of 5 edges available; 0/3 nodes are available"
-    );
-}
-
-#[test]
-fn load_balancer_without_an_address_degrades_the_cluster() {
-    let spec = json!({"edges": {"service": {"type": "LoadBalancer"}}});
-    let mut input = input(settled());
-    assert_eq!(
-        condition_of(spec.clone(), &input, "Degraded"),
-        "True LoadBalancerPending: the load balancer of Service demo-edge has no address yet"
-    );
-    assert!(condition_of(spec.clone(), &input, "Ready").starts_with("True"));
-    let ready = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}});
-    let balanced = service("edge", ports([Some(1), Some(2)]), ready);
-    input.observed.services = serde_json::from_value(json!([balanced])).unwrap();
-    assert!(condition_of(spec, &input, "Degraded").starts_with("False"));
-}
-
-#[test]
-fn edge_that_finds_no_origin_is_named() {
-    let running = json!({"containerStatuses": [{
-        "name": "media-node", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-        "state": {"running": {"startedAt": "1970-01-01T00:00:00Z"}}
-    }]});
-    let mut waiting = pod("edge", "demo-edge-1", running, false);
-    waiting["metadata"]["namespace"] = "media".into();
-    waiting["metadata"]["labels"]["app.kubernetes.io/instance"] = "demo".into();
-    let mut input = input(settled());
-    input.observed.deployments[1] =
-        serde_json::from_value(deployment("edge", [2, 2, 2, 0, 0])).unwrap();
-    input.observed.pods = serde_json::from_value(json!([waiting])).unwrap();
-    input.observed.at = Timestamp::from_second(9).unwrap();
-    assert!(condition_of(json!({}), &input, "EdgesAvailable").starts_with("False Starting"));
-    input.observed.at = Timestamp::from_second(10).unwrap();
-    assert_eq!(
-        condition_of(json!({}), &input, "EdgesAvailable"),
-        "False NoOriginFound: 0 of 2 edges available; Pod demo-edge-1 runs and has found no origin at \
-         demo-origin-headless.media.svc yet"
-    );
-}
-
-#[test]
-fn deletion_names_the_pods_that_it_waits_for() {
-    let mut input = input(settled());
-    input.is_deleting = true;
-    input.observed.pods =
-        serde_json::from_value(json!([pod("edge", "a", json!({}), true)])).unwrap();
-    let message = "the garbage collector deletes the objects of the LiveCluster; Pods that still serve clients, at \
-                   most for their drain timeout: 1";
-    for (kind, is_true) in [("Ready", "False"), ("Progressing", "True")] {
-        let expected = format!("{is_true} Deleting: {message}");
-        assert_eq!(condition_of(json!({}), &input, kind), expected);
-    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_
 
 mod ownership;
 mod rejections;
+mod retirement;
 
 const CLUSTER: &str = "liveclusters/demo";
 const EDGE: &str = "deployments/demo-edge";

@@ -1,0 +1,3 @@
+//! How many edges a cluster has, and which of them retire: pure functions.
+
+pub mod retirement;

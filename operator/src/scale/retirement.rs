@@ -1,0 +1,289 @@
+//! Which edges retire when there are more than are wanted.
+//!
+//! A retiring edge has left its Service: it keeps its connections, and gets no new ones. It is removed when its last client has
+//! disconnected, or after the retire timeout. Until then the Deployment keeps its replicas, so that no Pod is terminated.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+/// Time until a Pod that has left its Service gets no further connection: every node has to learn it first.
+pub const SETTLE_TIME: Duration = Duration::from_secs(5);
+
+/// An edge Pod that is not terminating.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgePod {
+    /// Name of the Pod.
+    pub name: String,
+    /// Whether it is ready.
+    pub is_ready: bool,
+    /// Since when it retires.
+    pub retiring_since: Option<Timestamp>,
+    /// Its viewers and publishers; unknown while it does not respond.
+    pub clients: Option<u64>,
+}
+
+/// The edges of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeFleet {
+    /// Edges that are to serve new clients.
+    pub wanted: i32,
+    /// Replicas of the Deployment.
+    pub replicas: i32,
+    /// The Pods.
+    pub pods: Vec<EdgePod>,
+    /// Time after which a retiring edge is removed although it has clients.
+    pub retire_timeout: Duration,
+    /// Whether Pods are being replaced. The Deployment would choose the Pods to remove among old and new ones.
+    pub is_rolling: bool,
+}
+
+/// The next step from a fleet to its wanted size. Lists are names of Pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetirementPlan {
+    /// Pods that leave the Service.
+    pub retire: Vec<String>,
+    /// Retiring Pods that return to the Service.
+    pub restore: Vec<String>,
+    /// Retiring Pods that the Deployment removes when it gets its new replicas.
+    pub remove: Vec<String>,
+    /// New replicas of the Deployment.
+    pub replicas: i32,
+}
+
+/// Returns the next step at `now`.
+///
+/// # Guarantees
+/// A ready Pod with clients is removed only after the retire timeout. Pods that are not ready retire first, then the emptiest.
+/// When more edges are wanted, retiring ones return before new Pods are created, the fullest first.
+pub fn plan(fleet: &EdgeFleet, now: Timestamp) -> RetirementPlan {
+    let excess = count(fleet.replicas.saturating_sub(fleet.wanted));
+    // Pods that the Deployment has not created yet.
+    let absent = count(fleet.replicas).saturating_sub(fleet.pods.len());
+    let absent = if fleet.is_rolling {
+        0
+    } else {
+        absent.min(excess)
+    };
+    let (mut retiring, mut serving): (Vec<&EdgePod>, Vec<&EdgePod>) = fleet
+        .pods
+        .iter()
+        .partition(|pod| pod.retiring_since.is_some());
+    retiring.sort_by_key(|pod| emptiest_first(pod));
+    serving.sort_by_key(|pod| emptiest_first(pod));
+    let to_retire = excess - absent;
+    let restored = retiring.split_off(retiring.len().min(to_retire));
+    serving.truncate(to_retire - retiring.len());
+
+    let remove: Vec<String> = retiring
+        .iter()
+        .chain(&serving)
+        .filter(|pod| !fleet.is_rolling && may_be_removed(pod, fleet.retire_timeout, now))
+        .map(|pod| pod.name.clone())
+        .collect();
+    let removed = i32::try_from(absent + remove.len()).unwrap_or(i32::MAX);
+    RetirementPlan {
+        retire: names(&serving),
+        restore: names(&restored),
+        replicas: fleet.replicas.max(fleet.wanted).saturating_sub(removed),
+        remove,
+    }
+}
+
+fn may_be_removed(pod: &EdgePod, timeout: Duration, now: Timestamp) -> bool {
+    let since = pod.retiring_since.unwrap_or(now);
+    let is_empty = pod.clients == Some(0) && since + SETTLE_TIME <= now;
+    !pod.is_ready || is_empty || since + timeout <= now
+}
+
+/// A Pod that does not respond may have many clients.
+fn emptiest_first(pod: &EdgePod) -> (bool, u64, &str) {
+    (pod.is_ready, pod.clients.unwrap_or(u64::MAX), &pod.name)
+}
+
+fn names(pods: &[&EdgePod]) -> Vec<String> {
+    pods.iter().map(|pod| pod.name.clone()).collect()
+}
+
+fn count(replicas: i32) -> usize {
+    usize::try_from(replicas).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A ready Pod with so many clients that retires since a second.
+    fn pod(name: &str, clients: u64, since: Option<i64>) -> EdgePod {
+        EdgePod {
+            name: name.to_owned(),
+            is_ready: true,
+            retiring_since: since.map(at),
+            clients: Some(clients),
+        }
+    }
+
+    fn fleet(wanted: i32, pods: Vec<EdgePod>) -> EdgeFleet {
+        EdgeFleet {
+            wanted,
+            replicas: i32::try_from(pods.len()).unwrap(),
+            pods,
+            retire_timeout: Duration::from_secs(3600),
+            is_rolling: false,
+        }
+    }
+
+    fn four(wanted: i32) -> EdgeFleet {
+        let clients = [("a", 50), ("b", 3), ("c", 90), ("d", 7)];
+        fleet(
+            wanted,
+            clients
+                .map(|(name, clients)| pod(name, clients, None))
+                .to_vec(),
+        )
+    }
+
+    /// Carries out a plan, as the Deployment does with the deletion costs of the removed Pods.
+    fn step(fleet: &mut EdgeFleet, now: i64) -> RetirementPlan {
+        let plan = plan(fleet, at(now));
+        for pod in &mut fleet.pods {
+            if plan.retire.contains(&pod.name) {
+                pod.retiring_since = Some(at(now));
+            } else if plan.restore.contains(&pod.name) {
+                pod.retiring_since = None;
+            }
+        }
+        fleet.pods.retain(|pod| !plan.remove.contains(&pod.name));
+        fleet.replicas = plan.replicas;
+        plan
+    }
+
+    #[test]
+    fn emptiest_edges_retire_and_stay_until_they_are_empty() {
+        let mut fleet = four(2);
+        let first = step(&mut fleet, 0);
+        assert_eq!(first.retire, ["b", "d"]);
+        assert_eq!((first.remove.len(), first.replicas), (0, 4));
+        assert_eq!(
+            step(&mut fleet, 1000),
+            RetirementPlan {
+                replicas: 4,
+                ..RetirementPlan::default()
+            }
+        );
+        fleet.pods[1].clients = Some(0);
+        let next = step(&mut fleet, 1001);
+        assert_eq!((next.remove, next.replicas), (vec!["b".to_owned()], 3));
+        assert_eq!(step(&mut fleet, 3599).replicas, 3);
+        let last = step(&mut fleet, 3600);
+        assert_eq!((last.remove, last.replicas), (vec!["d".to_owned()], 2));
+    }
+
+    #[test]
+    fn empty_edge_stays_until_every_node_knows_that_it_retires() {
+        let mut fleet = fleet(1, vec![pod("a", 0, None), pod("b", 5, None)]);
+        assert_eq!(step(&mut fleet, 0).retire, ["a"]);
+        assert_eq!(step(&mut fleet, 4).remove, Vec::<String>::new());
+        assert_eq!(step(&mut fleet, 5).remove, ["a"]);
+    }
+
+    #[test]
+    fn choice_does_not_follow_the_number_of_clients() {
+        let mut fleet = four(2);
+        step(&mut fleet, 0);
+        fleet.pods[1].clients = Some(500);
+        fleet.pods[0].clients = Some(1);
+        let next = step(&mut fleet, 10);
+        assert_eq!((next.retire.len(), next.restore.len()), (0, 0));
+    }
+
+    #[test]
+    fn retiring_edges_return_before_new_ones_are_created() {
+        let mut fleet = four(1);
+        step(&mut fleet, 0);
+        fleet.wanted = 3;
+        let up = step(&mut fleet, 10);
+        assert_eq!(
+            (up.restore, up.replicas),
+            (vec!["d".to_owned(), "a".to_owned()], 4)
+        );
+        fleet.wanted = 6;
+        let up = step(&mut fleet, 20);
+        assert_eq!((up.restore, up.replicas), (vec!["b".to_owned()], 6));
+    }
+
+    #[test]
+    fn edge_that_is_not_ready_is_removed_at_once() {
+        let mut fleet = four(3);
+        fleet.pods[2].is_ready = false;
+        let plan = step(&mut fleet, 0);
+        assert_eq!(
+            (plan.retire.as_slice(), plan.remove.as_slice()),
+            (&["c".to_owned()][..], &["c".to_owned()][..])
+        );
+        assert_eq!(plan.replicas, 3);
+    }
+
+    #[test]
+    fn edge_that_does_not_respond_retires_last_and_leaves_after_the_timeout() {
+        let mut fleet = four(3);
+        fleet.pods[1].clients = None;
+        assert_eq!(step(&mut fleet, 0).retire, ["d"]);
+        fleet.wanted = 1;
+        assert_eq!(step(&mut fleet, 1).retire, ["a", "c"]);
+        fleet.wanted = 0;
+        assert_eq!(step(&mut fleet, 2).retire, ["b"]);
+        assert_eq!(step(&mut fleet, 3601).remove, ["d", "a", "c"]);
+        assert_eq!(step(&mut fleet, 3602).remove, ["b"]);
+    }
+
+    #[test]
+    fn pod_that_was_not_created_yet_is_not_created_any_more() {
+        let mut fleet = four(4);
+        fleet.replicas = 9;
+        let plan = step(&mut fleet, 0);
+        assert_eq!((plan.retire.len(), plan.replicas), (0, 4));
+    }
+
+    #[test]
+    fn no_edge_is_removed_while_pods_are_replaced() {
+        let mut fleet = four(2);
+        fleet.is_rolling = true;
+        for pod in &mut fleet.pods {
+            pod.clients = Some(0);
+        }
+        assert_eq!(step(&mut fleet, 0).retire, ["a", "b"]);
+        assert_eq!(step(&mut fleet, 100).replicas, 4);
+        fleet.is_rolling = false;
+        assert_eq!(step(&mut fleet, 101).replicas, 2);
+    }
+
+    #[test]
+    fn without_a_retire_timeout_edges_are_removed_at_once() {
+        let mut fleet = four(2);
+        fleet.retire_timeout = Duration::ZERO;
+        assert_eq!(step(&mut fleet, 0).remove, ["b", "d"]);
+    }
+
+    #[test]
+    fn eviction_of_a_retiring_edge_takes_no_other_ones_clients() {
+        let mut fleet = four(2);
+        step(&mut fleet, 0);
+        // Its ReplicaSet replaces the evicted Pod.
+        fleet.pods.retain(|pod| pod.name != "b");
+        fleet.pods.push(EdgePod {
+            is_ready: false,
+            clients: None,
+            ..pod("e", 0, None)
+        });
+        let plan = step(&mut fleet, 10);
+        assert_eq!(
+            (plan.retire, plan.remove, plan.replicas),
+            (vec!["e".to_owned()], vec!["e".to_owned()], 3)
+        );
+    }
+}
