@@ -14,6 +14,7 @@
 //!
 //!   state, response         clients, metrics and phase of life; HTTP responses: used by the rooms above
 //!   auth                    who may publish and play: decides for rtmp and delivery
+//!   log                     the only place where text of peers is made safe for a log
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
 //!   media-wire              RTMP, FLV, AMF0, the relay's format
@@ -29,11 +30,13 @@ mod delivery;
 mod discovery;
 mod http;
 mod internal;
+mod log;
 mod relay;
 mod response;
 mod rtmp;
 mod server;
 mod state;
 
+pub use log::start_log;
 pub use media_config::NodeConfig;
 pub use server::{Addresses, BindError, Node, Timings};

@@ -1,16 +1,13 @@
 //! `media-node --config FILE`: reads the configuration, opens the ports, serves until a signal, drains, and exits with 0.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use media_config::{LogFormat, LogSettings, NodeConfig};
-use media_node::Node;
+use media_node::{Node, NodeConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// Many threads allocate and free messages of very different sizes, which the allocator of musl in the images is slow at.
 #[global_allocator]
@@ -54,7 +51,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         print!("{}", media_config::render(&config)?);
         return Ok(());
     }
-    log_to_standard_error(&config.log)?;
+    // Without its source, which repeats the message.
+    media_node::start_log(&config.log).map_err(|error| anyhow::anyhow!("log.level: {error}"))?;
     // The workers have their own threads. This one accepts connections.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -78,22 +76,6 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     tokio::select! {
         () = node.run(drain.clone(), stop.clone()) => {}
         () = signals => {}
-    }
-    Ok(())
-}
-
-fn log_to_standard_error(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.level).map_err(|error| {
-        // Without its source, which repeats the message.
-        anyhow::anyhow!("log.level: {error}")
-    })?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match settings.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
     }
     Ok(())
 }

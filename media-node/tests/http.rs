@@ -156,7 +156,7 @@ async fn other_methods_and_bodies_are_refused() {
     );
     let mut connection = RawConnection::connect(node.addresses.http).await;
     connection
-        .send("GET /live/a.flv HTTP/1.1\r\nContent-Length: 5\r\n\r\nabcde")
+        .send("GET /live/a.flv HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabcde")
         .await;
     assert_eq!(connection.response(true).await.status, 400);
     assert!(connection.rest().await.is_empty());
@@ -166,7 +166,7 @@ async fn other_methods_and_bodies_are_refused() {
 async fn connection_serves_one_request_after_another() {
     let (node, _publisher) = node_with_stream().await;
     let mut connection = RawConnection::connect(node.addresses.http).await;
-    connection.send("GET / HTTP/1.1\r\n\r\nGET /streams.json HTTP/1.1\r\n\r\nGET /live/none.flv HTTP/1.1\r\n\r\n").await;
+    connection.send("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /streams.json HTTP/1.1\r\nHost: h\r\n\r\nGET /live/none.flv HTTP/1.1\r\nHost: h\r\n\r\n").await;
     let page = connection.response(true).await;
     assert_eq!(
         (page.status, page.header("connection")),
@@ -182,7 +182,7 @@ async fn connection_serves_one_request_after_another() {
         serde_json::json!(["H.264", "AAC"])
     );
     assert_eq!(connection.response(true).await.status, 404);
-    connection.send("GET /live/a.flv HTTP/1.1\r\n\r\n").await;
+    connection.send("GET /live/a.flv HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(connection.response_header().await.status, 200);
 }
 

@@ -55,6 +55,9 @@ pub(super) enum RequestError {
     /// Not HTTP/1.
     #[error("not an HTTP/1 request")]
     Malformed,
+    /// RFC 9112, section 3.2: a proxy before this port could read another host than this port.
+    #[error("a request of HTTP/1.1 has exactly one header Host")]
+    Host,
     /// The request line exceeds the limit.
     #[error("the request target is too long")]
     TargetTooLong,
@@ -67,7 +70,7 @@ impl RequestError {
     /// Returns the status of the response.
     pub(super) fn status(self) -> HttpStatus {
         match self {
-            Self::Malformed => HttpStatus::BAD_REQUEST,
+            Self::Malformed | Self::Host => HttpStatus::BAD_REQUEST,
             Self::TargetTooLong => HttpStatus::URI_TOO_LONG,
             Self::TooLarge => HttpStatus::HEADERS_TOO_LARGE,
         }
@@ -80,12 +83,23 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(HttpRequest, usize)>, Reques
     let mut request = httparse::Request::new(&mut headers);
     let section = input.get(..MAX_HEADER_BYTES).unwrap_or(input);
     match request.parse(section) {
-        Ok(httparse::Status::Complete(length)) => Ok(Some((read(&request), length))),
+        Ok(httparse::Status::Complete(length)) => match has_valid_host(&request) {
+            true => Ok(Some((read(&request), length))),
+            false => Err(RequestError::Host),
+        },
         Ok(httparse::Status::Partial) if input.len() < MAX_HEADER_BYTES => Ok(None),
         Ok(httparse::Status::Partial) if section.contains(&b'\n') => Err(RequestError::TooLarge),
         Ok(httparse::Status::Partial) => Err(RequestError::TargetTooLong),
         Err(httparse::Error::TooManyHeaders) => Err(RequestError::TooLarge),
         Err(_) => Err(RequestError::Malformed),
+    }
+}
+
+fn has_valid_host(request: &httparse::Request<'_, '_>) -> bool {
+    let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("Host");
+    match request.headers.iter().filter(is_host).count() {
+        0 => request.version != Some(1),
+        count => count == 1,
     }
 }
 
@@ -168,18 +182,18 @@ mod tests {
         assert!(!request("GET / HTTP/1.0\r\n\r\n").keep_alive);
         assert!(request("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").keep_alive);
         assert!(!request("GET / HTTP/1.0\r\n\r\n").supports_chunked);
-        assert!(request("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").supports_chunked);
-        assert!(!request("GET / HTTP/1.1\r\nConnection: close\r\n\r\n").keep_alive);
+        assert!(request("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").supports_chunked);
+        assert!(!request("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").keep_alive);
     }
 
     #[test]
     fn whole_url_is_reduced_to_its_path() {
         assert_eq!(
-            request("GET http://h/live/a.flv HTTP/1.1\r\n\r\n").target,
+            request("GET http://h/live/a.flv HTTP/1.1\r\nHost: h\r\n\r\n").target,
             "/live/a.flv"
         );
         assert_eq!(
-            request("GET /live/a.flv?x=http://h/ HTTP/1.1\r\n\r\n").target,
+            request("GET /live/a.flv?x=http://h/ HTTP/1.1\r\nHost: h\r\n\r\n").target,
             "/live/a.flv?x=http://h/"
         );
     }
@@ -210,9 +224,25 @@ mod tests {
     }
 
     #[test]
+    fn request_without_host_or_with_two_is_refused() {
+        let parsed = |headers: &str, version: u8| {
+            let text = format!("GET / HTTP/1.{version}\r\n{headers}\r\n");
+            parse(text.as_bytes()).map(|request| request.is_some())
+        };
+        assert_eq!(parsed("", 1), Err(RequestError::Host));
+        assert_eq!(parsed("", 0), Ok(true));
+        assert_eq!(parsed("Host: a\r\n", 1), Ok(true));
+        for version in [0, 1] {
+            let two = parsed("Host: a\r\nhost: a\r\n", version);
+            assert_eq!(two, Err(RequestError::Host));
+        }
+        assert_eq!(RequestError::Host.status(), HttpStatus::BAD_REQUEST);
+    }
+
+    #[test]
     fn websocket_handshake_of_a_browser_is_parsed() {
         let request = request(
-            "GET /live/a.flv HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+            "GET /live/a.flv HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         );
         let handshake = request.websocket.unwrap();

@@ -13,15 +13,13 @@ mod mounts;
 mod plan;
 mod table;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use livecluster_api::{ClusterName, LiveClusterSpec};
-use media_config::{LogFormat, LogSettings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{Instrument as _, error_span};
-use tracing_subscriber::EnvFilter;
 
 use crate::manifest::{self, Manifest, ManifestError};
 use control::{Command, ControlError};
@@ -91,7 +89,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     let cluster = read(options.file.as_deref())?;
     let mounts = Mounts::new(&cluster)?;
     let planned = plan::plan(&cluster, &options.ports, mounts.root())?;
-    log_to_standard_error(&cluster.spec.logs)?;
+    media_node::start_log(&cluster.spec.logs)?;
     let mut signals = Signals::new()?;
     let instances = Arc::new(Instances::start(planned).await?);
     let control = control::Listener::bind(options.ports.rtmp_port)?;
@@ -179,17 +177,4 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
-}
-
-fn log_to_standard_error(settings: &LogSettings) -> Result<(), LocalError> {
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&settings.level)?)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    // A process that has a subscriber already keeps it.
-    let _ = match settings.format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().try_init(),
-    };
-    Ok(())
 }
