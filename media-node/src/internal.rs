@@ -1,6 +1,7 @@
 //! Internal port: probes, metrics, the API, and the relays of other media nodes.
 
 mod api;
+mod connection;
 mod context;
 mod server;
 

@@ -1,5 +1,6 @@
 //! A media node as a whole: its lifecycle, the threads it serves on, admission of connections, and the drain.
 
+mod address_limits;
 mod admission;
 mod connections;
 mod context;

@@ -9,7 +9,9 @@ const VIEWERS: usize = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_viewer_of_a_crowd_loses_a_frame() {
-    let nodes = cluster(|_| {}).await;
+    // All come from one address, at once.
+    let nodes =
+        cluster(|config| config.limits.max_new_connections_per_second_per_address = 0).await;
     let protocol = |number: usize| [Protocol::Flv, Protocol::Rtmp][number % 2];
     let streams = (0..PUBLISHERS).zip(0_usize..).map(async |(id, number)| {
         let stream = format!("live/crowd-{number}");

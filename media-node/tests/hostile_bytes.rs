@@ -64,7 +64,9 @@ impl Process {
         writeln!(
             file,
             "listen: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\"}}\n\
-             stream: {{playWaitSeconds: 5, continuitySeconds: 1}}"
+             stream: {{playWaitSeconds: 5, continuitySeconds: 1}}\n\
+             # Attackers and viewers have one address here.\n\
+             limits: {{maxNewConnectionsPerSecondPerAddress: 0}}"
         )
         .expect("the configuration");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");

@@ -27,7 +27,9 @@ async fn stream_response_has_the_headers_that_players_need() {
     for version in ["1.0", "1.1"] {
         let mut connection = RawConnection::connect(node.addresses.http).await;
         connection
-            .send(format!("GET /live/a.flv?token=x HTTP/{version}\r\n\r\n"))
+            .send(format!(
+                "GET /live/a.flv?token=x HTTP/{version}\r\nHost: h\r\n\r\n"
+            ))
             .await;
         let response = connection.response_header().await;
         assert_eq!(response.status, 200);
@@ -62,7 +64,7 @@ async fn stream_ends_with_the_last_chunk_in_http_1_1_only() {
     for version in ["1.0", "1.1"] {
         let mut connection = RawConnection::connect(node.addresses.http).await;
         connection
-            .send(format!("GET /live/a.flv HTTP/{version}\r\n\r\n"))
+            .send(format!("GET /live/a.flv HTTP/{version}\r\nHost: h\r\n\r\n"))
             .await;
         assert_eq!(connection.response_header().await.status, 200);
         connections.push(connection);
@@ -182,7 +184,9 @@ async fn connection_serves_one_request_after_another() {
         serde_json::json!(["H.264", "AAC"])
     );
     assert_eq!(connection.response(true).await.status, 404);
-    connection.send("GET /live/a.flv HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    connection
+        .send("GET /live/a.flv HTTP/1.1\r\nHost: h\r\n\r\n")
+        .await;
     assert_eq!(connection.response_header().await.status, 200);
 }
 

@@ -50,6 +50,79 @@ async fn connection_over_the_limit_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn address_with_too_many_connections_is_refused_with_a_reason() {
+    let node = TestNode::with(|config| config.limits.max_connections_per_address = 1).await;
+    let _publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    let refused = request(node.addresses.http, "GET", "/").await;
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("5"))
+    );
+    assert_eq!(refused.text(), "too many connections from your address\n");
+    let other = RtmpViewer::try_start(node.addresses.rtmp, "live/a").await;
+    let other = other.err().expect("a refusal");
+    assert_eq!(other.description, "too many connections from your address");
+    let metric = "live_connections_refused_total{reason=\"address_connections\"} 2";
+    assert!(node.metrics().await.contains(metric));
+}
+
+#[tokio::test]
+async fn address_with_too_many_new_connections_is_refused_with_a_reason() {
+    let node = TestNode::with(|config| {
+        config.limits.max_new_connections_per_second_per_address = 1;
+    })
+    .await;
+    let [first, second] = [0; 2].map(|_| request(node.addresses.http, "GET", "/"));
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(first.status.min(second.status), 200);
+    assert_eq!(first.status.max(second.status), 503);
+    let metric = "live_connections_refused_total{reason=\"address_rate\"} 1";
+    assert!(node.metrics().await.contains(metric));
+}
+
+#[tokio::test]
+async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
+    // A tenth of 160 connections may be without a stream.
+    let node = TestNode::with(|config| config.limits.max_connections = 160).await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
+    let mut idle = Vec::new();
+    for number in 0..40 {
+        let port = [node.addresses.rtmp, node.addresses.http][number % 2];
+        idle.push(RawConnection::connect(port).await);
+    }
+    let newcomer = Publisher::start(node.addresses.rtmp, "live/b");
+    newcomer.await.send_headers().await;
+    // The two ports accept beside each other, so that the order of their connections is not known.
+    eventually("the oldest connections are closed", async || {
+        node.metric("live_limits_exceeded_total{limit=\"idle_connections\"}")
+            .await
+            >= 24
+    })
+    .await;
+    publisher.send_group(10).await;
+    for number in 0..20 {
+        assert_eq!(viewer.numbered().await.unwrap().0, number);
+    }
+}
+
+#[tokio::test]
+async fn probes_are_answered_while_the_internal_port_is_flooded() {
+    let node = TestNode::start().await;
+    let mut flood = Vec::new();
+    for _ in 0..1_500 {
+        flood.push(RawConnection::connect(node.addresses.internal).await);
+    }
+    for path in ["/livez", "/readyz"] {
+        let probe = request(node.addresses.internal, "GET", path).await;
+        assert_eq!(probe.status, 200);
+    }
+    assert!(flood[0].rest().await.is_empty(), "the oldest is closed");
+}
+
+#[tokio::test]
 async fn stream_over_the_limit_is_refused_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_streams = 1).await;
     let _first = Publisher::start(node.addresses.rtmp, "live/a").await;

@@ -205,7 +205,7 @@ fn stream_ranges(stream: &StreamSettings) -> [Ranged; 8] {
     ]
 }
 
-fn node_ranges(config: &NodeConfig) -> [Ranged; 11] {
+fn node_ranges(config: &NodeConfig) -> [Ranged; 13] {
     let limits = &config.limits;
     let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
     [
@@ -214,6 +214,16 @@ fn node_ranges(config: &NodeConfig) -> [Ranged; 11] {
             "limits.maxConnections",
             limits.max_connections,
             1..=1_000_000,
+        ),
+        (
+            "limits.maxConnectionsPerAddress",
+            limits.max_connections_per_address,
+            0..=1_000_000,
+        ),
+        (
+            "limits.maxNewConnectionsPerSecondPerAddress",
+            limits.max_new_connections_per_second_per_address,
+            0..=1_000_000,
         ),
         ("limits.maxStreams", limits.max_streams, 1..=100_000),
         (

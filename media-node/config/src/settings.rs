@@ -208,9 +208,18 @@ pub enum DuplicatePublish {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Limits {
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod together. Further ones are refused with HTTP status 503 or
-    /// an RTMP error.
+    /// an RTMP error. A tenth of them may be without a stream: in their handshake, or between two requests.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
+    /// Maximum number of connections on the RTMP and HTTP ports of a Pod from one client address (IPv4) or network (IPv6 /64). 0 is no
+    /// limit. Choose 0 where clients arrive with the address of a proxy, a load balancer or a node, as with
+    /// `externalTrafficPolicy: Cluster`.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_connections_per_address: u32,
+    /// Maximum number of new connections in a second from one client address or network. 0 is no limit, as for
+    /// `maxConnectionsPerAddress`.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_new_connections_per_second_per_address: u32,
     /// Maximum number of streams on a Pod.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_streams: u32,
@@ -230,7 +239,7 @@ pub struct Limits {
     /// Seconds that a connection may take for its handshake and its first command or request.
     #[schemars(range(min = 1, max = 60))]
     pub handshake_timeout_seconds: u32,
-    /// Seconds that a viewer may accept no byte before it is disconnected.
+    /// Seconds that a viewer may accept no byte before it is disconnected. What is sent at one time may take ten times as long.
     #[schemars(range(min = 1, max = 600))]
     pub stall_timeout_seconds: u32,
 }
@@ -239,6 +248,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_connections_per_address: 1_000,
+            max_new_connections_per_second_per_address: 100,
             max_streams: 1_000,
             max_message_mebibytes: 8,
             max_init_data_kibibytes: 64,

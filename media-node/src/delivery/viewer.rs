@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use media_engine::{Batch, Cursor, CursorEvent, Stream};
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::state::clients::{Client, StopReason};
@@ -30,6 +30,10 @@ const MAX_UNREAD: usize = 128 * 1024;
 
 /// Attempts to write within the stall timeout, while the socket is not reported as writable.
 const STALL_ATTEMPTS: u32 = 8;
+
+/// Stall timeouts that a batch may take at most. A viewer that accepts a byte now and then would keep what it reads in memory, and
+/// the slowest network that carries any stream is far from this.
+const SLOWEST_BATCH: u32 = 10;
 
 /// A protocol's framing of a stream: bytes around each batch, and the messages of the viewer.
 pub(crate) trait Framing {
@@ -202,11 +206,16 @@ impl Viewer<'_> {
     /// Sends bytes. A timer exists only while the socket accepts none.
     pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), ViewerEnd> {
         let length = bytes.remaining();
+        let mut blocked = None;
         while bytes.has_remaining() {
             match write_some(self.socket, bytes) {
                 Ok(0) => return Err(ViewerEnd::Closed),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let since = *blocked.get_or_insert_with(Instant::now);
+                    if since.elapsed() > self.stall_timeout * SLOWEST_BATCH {
+                        return Err(ViewerEnd::Stalled);
+                    }
                     self.wait_for_progress(bytes).await?;
                 }
                 Err(_) => return Err(ViewerEnd::Closed),
@@ -332,37 +341,78 @@ fn read_some(socket: &TcpStream, input: &mut BytesMut) -> Result<usize, ViewerEn
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use media_engine::{EngineSettings, Registry};
     use media_wire::StreamKey;
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::auth::Grant;
-    use crate::state::clients::{ClientKind, ClientRole, Clients, NewClient};
+    use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 
     #[tokio::test]
-    async fn viewer_disconnected_mid_batch_ends_abruptly() {
+    async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
+        let (mut socket, mut reader, peer) = connection().await;
+        let registry = Registry::new(EngineSettings::default());
+        let client = client(peer);
+        let mut viewer = Viewer {
+            socket: &mut socket,
+            client: &client,
+            stream: &registry.open(&key()).unwrap(),
+            stall_timeout: Duration::from_millis(100),
+            draining: false,
+        };
+        let mut batch = Bytes::from(vec![0; 64 << 20]);
+        let slow_reads = async {
+            // At this rate the batch would take half a minute.
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                drop(reader.read(&mut buffer).await);
+                sleep(Duration::from_millis(30)).await;
+            }
+        };
+        tokio::select! {
+            sent = viewer.send(&mut batch) => assert_eq!(sent, Err(ViewerEnd::Stalled)),
+            () = slow_reads => {}
+        }
+    }
+
+    /// Returns a viewer's connection and its peer.
+    async fn connection() -> (TcpStream, TcpStream, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let peer = listener.local_addr().unwrap();
-        let _reads_nothing = TcpStream::connect(peer).await.unwrap();
-        let (mut socket, peer) = listener.accept().await.unwrap();
-        let key = StreamKey::new(None, "live", "a").unwrap();
-        let client = Clients::new().enter(NewClient {
+        let client = TcpStream::connect(peer).await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        (socket, client, peer)
+    }
+
+    fn client(peer: SocketAddr) -> ClientGuard {
+        Clients::new().enter(NewClient {
             id: 1,
             grant: Grant::default(),
             peer,
             kind: ClientKind::Ws,
             role: ClientRole::Viewer,
-            stream: key.clone(),
+            stream: key(),
             agent: String::new(),
-        });
+        })
+    }
+
+    fn key() -> StreamKey {
+        StreamKey::new(None, "live", "a").unwrap()
+    }
+
+    #[tokio::test]
+    async fn viewer_disconnected_mid_batch_ends_abruptly() {
+        let (mut socket, _reads_nothing, peer) = connection().await;
+        let client = client(peer);
         let registry = Registry::new(EngineSettings::default());
         let mut viewer = Viewer {
             socket: &mut socket,
             client: &client,
-            stream: &registry.open(&key).unwrap(),
+            stream: &registry.open(&key()).unwrap(),
             stall_timeout: Duration::from_secs(60),
             draining: false,
         };

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::listing::StreamList;
 use crate::auth::Auth;
 use crate::delivery::finder::StreamFinder;
+use crate::state::idle_connections::IdleConnections;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 
@@ -17,6 +18,7 @@ pub(crate) struct HttpContext {
     pub(crate) auth: Arc<Auth>,
     pub(crate) finder: Arc<StreamFinder>,
     pub(crate) list: StreamList,
+    pub(crate) idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: watch::Receiver<Phase>,
 }

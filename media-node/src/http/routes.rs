@@ -97,6 +97,7 @@ impl HttpConnection {
             let mut phases = self.context.phase.clone();
             drop(phases.wait_for(|phase| *phase == Phase::Closing).await);
         };
+        let (_idle, mut eviction) = self.context.idle.enter();
         tokio::select! {
             request = timeout(limit, request) => match request {
                 Ok(request) => request,
@@ -105,6 +106,7 @@ impl HttpConnection {
             },
             // A browser keeps idle connections open, which would delay the drain.
             () = closing, if !is_first => Ok(None),
+            () = eviction.requested() => Ok(None),
         }
     }
 

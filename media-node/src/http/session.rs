@@ -49,10 +49,10 @@ pub(crate) async fn serve(
 }
 
 /// Refuses a connection over the limit with status 503.
-pub(crate) async fn refuse(stream: std::net::TcpStream) {
+pub(crate) async fn refuse(stream: std::net::TcpStream, reason: &'static str) {
     let refused = async {
         let mut socket = socket::adopt(stream)?;
-        let body = "this media node is full, try another one or later\n";
+        let body = format!("{reason}\n");
         let headers = [("Content-Type", TEXT), ("Retry-After", "5")];
         let header = response::header(
             HttpStatus::UNAVAILABLE,

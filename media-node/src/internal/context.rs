@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use media_config::Role;
 use media_engine::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::relay::Relay;
 use crate::state::clients::Clients;
+use crate::state::idle_connections::IdleConnections;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 
@@ -24,6 +25,10 @@ pub(crate) struct InternalContext {
     pub(crate) phase: watch::Receiver<Phase>,
     /// Open connections of the public ports.
     pub(crate) connections: watch::Receiver<usize>,
+    /// Connections of this port that carry no relay. The oldest one is closed for a new one, so that probes are answered.
+    pub(crate) idle: Arc<IdleConnections>,
+    /// Connections of this port that may carry relays.
+    pub(crate) relay_connections: Arc<Semaphore>,
     /// Time that a peer may take to send the header section of a request.
     pub(crate) header_timeout: Duration,
 }

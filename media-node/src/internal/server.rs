@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tracing::debug;
 
 use super::api;
+use super::connection::InternalConnection;
 use super::context::InternalContext;
 use crate::delivery::socket;
 use crate::response::{Body, json, text, with_type};
@@ -37,33 +38,54 @@ pub(crate) async fn serve(
         Err(error) => return debug!(%peer, %error, "internal connection lost"),
     };
     let header_timeout = context.header_timeout;
+    let (connection, mut eviction) = InternalConnection::open(&context);
+    let connection = Arc::new(connection);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let context = Arc::clone(&context);
+        let (context, connection) = (Arc::clone(&context), Arc::clone(&connection));
         request.extensions_mut().insert(peer);
-        async move { Ok::<_, Infallible>(answer(&context, request, worker).await) }
+        async move { Ok::<_, Infallible>(answer(&context, &connection, request, worker).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        debug!(%peer, %error, "internal connection ended");
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            debug!(%peer, %error, "internal connection ended");
+        },
+        () = eviction.requested() => debug!(%peer, "internal connection closed for another one"),
     }
 }
 
 async fn answer(
     context: &InternalContext,
+    connection: &InternalConnection,
     request: Request<Incoming>,
     worker: usize,
 ) -> Response<Body> {
     let mut response = match request.uri().path().starts_with("/relay/v1/") {
-        true => context.relay.serve(request, worker).await,
+        _ if !has_valid_host(&request) => {
+            let line = "a request of HTTP/1.1 has exactly one header Host";
+            text(StatusCode::BAD_REQUEST, line)
+        }
+        true if connection.may_relay(context) => context.relay.serve(request, worker).await,
+        true => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many relays on this media node",
+        ),
         false => route(context, request.method(), request.uri().path()),
     };
     context.relay.add_node_id(&mut response);
     response
+}
+
+/// RFC 9112, section 3.2.
+fn has_valid_host(request: &Request<Incoming>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() != Version::HTTP_11,
+        count => count == 1,
+    }
 }
 
 fn route(context: &InternalContext, method: &Method, path: &str) -> Response<Body> {

@@ -41,6 +41,8 @@ pub(super) enum ConnectionLost {
     Protocol(#[from] RtmpError),
     #[error("the peer took too long")]
     Timeout,
+    #[error("other connections without a stream came")]
+    Evicted,
 }
 
 /// Returns the label of the limit that a client has exceeded, if the error is that.

@@ -9,6 +9,7 @@ use crate::auth::Auth;
 use crate::delivery::finder::StreamFinder;
 use crate::relay::Relay;
 use crate::state::clients::Clients;
+use crate::state::idle_connections::IdleConnections;
 use crate::state::metrics::Metrics;
 
 /// Handles that an RTMP session uses.
@@ -19,5 +20,6 @@ pub(crate) struct RtmpContext {
     pub(crate) relay: Relay,
     pub(crate) finder: Arc<StreamFinder>,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<Metrics>,
 }

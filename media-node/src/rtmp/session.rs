@@ -42,14 +42,17 @@ pub(crate) async fn serve(
 }
 
 /// Refuses a connection over the limit with an RTMP error.
-pub(crate) async fn refuse(stream: std::net::TcpStream, peer: SocketAddr, limits: &Limits) {
+pub(crate) async fn refuse(
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    limits: &Limits,
+    reason: &str,
+) {
     let refused = async {
         let socket = socket::adopt(stream).map_err(ConnectionLost::Socket)?;
         let mut connection = RtmpConnection::new(socket, peer, limits);
         while !matches!(connection.event().await?, ServerEvent::Connected { .. }) {}
-        connection
-            .protocol
-            .reject_connect("this media node is full, try another one or later");
+        connection.protocol.reject_connect(reason);
         connection.flush().await?;
         socket::lingering_close(&mut connection.socket).await;
         Ok::<_, ConnectionLost>(())
@@ -64,7 +67,9 @@ async fn run(mut connection: RtmpConnection, context: &RtmpContext, worker: usiz
             let reason = match error {
                 ConnectionLost::Timeout => "timeout",
                 ConnectionLost::Protocol(_) => "protocol",
-                ConnectionLost::Closed | ConnectionLost::Socket(_) => return,
+                ConnectionLost::Closed | ConnectionLost::Socket(_) | ConnectionLost::Evicted => {
+                    return;
+                }
             };
             if let ConnectionLost::Protocol(error) = &error
                 && let Some(limit) = connection::exceeded_limit(error)
@@ -91,8 +96,13 @@ async fn serve_requests(
     let per_minute = context.config.limits.max_stream_starts_per_minute;
     let mut rate = StreamRate::new(per_minute);
     loop {
+        let (idle, mut eviction) = context.idle.enter();
         let request = Box::pin(next_request(connection, &context.config.vhosts));
-        let request = timeout(limit, request).await;
+        let request = tokio::select! {
+            request = timeout(limit, request) => request,
+            () = eviction.requested() => return Err(ConnectionLost::Evicted),
+        };
+        drop(idle);
         let request = match request.map_err(|_| ConnectionLost::Timeout)?? {
             Ok(request) => request,
             Err(limit) => {

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -35,17 +36,15 @@ pub(super) async fn serve(
 fn admit(context: &NodeContext, port: Port, stream: TcpStream, peer: SocketAddr) {
     let slot = context.workers.slot();
     if let Port::Internal = port {
-        if let Admission::Served(permit) = context.internal_connections.admit() {
-            let context = Arc::clone(&context.internal);
-            run(slot, permit, move |worker| {
-                internal::serve(stream, peer, context, worker)
-            });
-        }
+        // Always, so that probes are answered: this port limits what its connections become.
+        let context = Arc::clone(&context.internal);
+        slot.run(move |worker| internal::serve(stream, peer, context, worker));
         return;
     }
-    let admission = context.connections.admit();
-    if !matches!(admission, Admission::Served(_)) {
-        context.metrics.refused.with_label_values(&["limit"]).inc();
+    let admission = context.connections.admit(peer.ip(), Instant::now());
+    if let Admission::Refused(limit, _) | Admission::Dropped(limit) = &admission {
+        let refused = &context.metrics.refused;
+        refused.with_label_values(&[limit.label()]).inc();
     }
     match (admission, port) {
         (Admission::Served(permit), Port::Rtmp) => {
@@ -60,14 +59,16 @@ fn admit(context: &NodeContext, port: Port, stream: TcpStream, peer: SocketAddr)
                 http::serve(stream, peer, context, worker)
             });
         }
-        (Admission::Refused(permit), Port::Rtmp) => {
+        (Admission::Refused(limit, permit), Port::Rtmp) => {
             let config = Arc::clone(&context.config);
             run(slot, permit, move |_| async move {
-                rtmp::refuse(stream, peer, &config.limits).await;
+                rtmp::refuse(stream, peer, &config.limits, limit.reason()).await;
             });
         }
-        (Admission::Refused(permit), _) => run(slot, permit, move |_| http::refuse(stream)),
-        (Admission::Dropped, _) => drop(stream),
+        (Admission::Refused(limit, permit), _) => {
+            run(slot, permit, move |_| http::refuse(stream, limit.reason()));
+        }
+        (Admission::Dropped(_), _) => drop(stream),
     }
 }
 

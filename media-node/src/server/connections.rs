@@ -1,16 +1,22 @@
-//! Number of open connections, and its limit.
+//! Number of open connections, and its limits: all together, and those of one address.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use media_config::Limits;
 use tokio::sync::watch;
+
+use super::address_limits::{AddressLimit, AddressLimits, AddressPermit};
 
 /// Connections over the limit that are refused with an error at one time. Further ones are closed without one, because a
 /// refusal costs a file descriptor and a task.
 const MAX_REFUSALS: usize = 256;
 
-/// Open connections of one kind of port, and their limit.
+/// Open connections of the public ports, and their limits.
 pub(super) struct Connections {
     limit: usize,
+    addresses: AddressLimits,
     open: Arc<watch::Sender<usize>>,
     refused: Arc<watch::Sender<usize>>,
 }
@@ -20,26 +26,66 @@ pub(super) enum Admission {
     /// It is served.
     Served(Permit),
     /// It gets an error that the media node is full, and is closed.
-    Refused(Permit),
+    Refused(ConnectionLimit, Permit),
     /// It is closed without an error.
-    Dropped,
+    Dropped(ConnectionLimit),
+}
+
+/// The limit that a connection exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionLimit {
+    /// That of all connections.
+    All,
+    /// One of its address.
+    Address(AddressLimit),
+}
+
+impl ConnectionLimit {
+    /// Value of the metric's label `reason`.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::All => "limit",
+            Self::Address(limit) => limit.label(),
+        }
+    }
+
+    /// Text for the client.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::All => "this media node is full, try another one or later",
+            Self::Address(AddressLimit::Open) => "too many connections from your address",
+            Self::Address(AddressLimit::Rate) => {
+                "too many new connections from your address, try again in a second"
+            }
+        }
+    }
 }
 
 impl Connections {
-    pub(super) fn new(limit: u32) -> Self {
+    pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit: usize::try_from(limits.max_connections).unwrap_or(usize::MAX),
+            addresses: AddressLimits::new(
+                limits.max_connections_per_address,
+                limits.max_new_connections_per_second_per_address,
+            ),
             open: Arc::default(),
             refused: Arc::default(),
         }
     }
 
     /// Decides about a new connection.
-    pub(super) fn admit(&self) -> Admission {
-        match Permit::acquire(&self.open, self.limit) {
-            Some(permit) => Admission::Served(permit),
-            None => Permit::acquire(&self.refused, MAX_REFUSALS)
-                .map_or(Admission::Dropped, Admission::Refused),
+    pub(super) fn admit(&self, peer: IpAddr, now: Instant) -> Admission {
+        let exceeded = match self.addresses.admit(peer, now) {
+            Ok(address) => match Permit::acquire(&self.open, self.limit, Some(address)) {
+                Some(permit) => return Admission::Served(permit),
+                None => ConnectionLimit::All,
+            },
+            Err(limit) => ConnectionLimit::Address(limit),
+        };
+        match Permit::acquire(&self.refused, MAX_REFUSALS, None) {
+            Some(permit) => Admission::Refused(exceeded, permit),
+            None => Admission::Dropped(exceeded),
         }
     }
 
@@ -50,22 +96,32 @@ impl Connections {
 }
 
 /// Permit of one connection, returned on drop.
-pub(super) struct Permit(Arc<watch::Sender<usize>>);
+pub(super) struct Permit {
+    count: Arc<watch::Sender<usize>>,
+    _address: Option<AddressPermit>,
+}
 
 impl Permit {
-    fn acquire(count: &Arc<watch::Sender<usize>>, limit: usize) -> Option<Self> {
+    fn acquire(
+        count: &Arc<watch::Sender<usize>>,
+        limit: usize,
+        address: Option<AddressPermit>,
+    ) -> Option<Self> {
         let acquired = count.send_if_modified(|count| {
             let free = *count < limit;
             *count += usize::from(free);
             free
         });
-        acquired.then(|| Self(Arc::clone(count)))
+        acquired.then(|| Self {
+            count: Arc::clone(count),
+            _address: address,
+        })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.count.send_modify(|count| *count -= 1);
     }
 }
 
@@ -75,13 +131,21 @@ mod tests {
 
     #[test]
     fn connection_over_the_limit_is_refused_until_another_one_ends() {
-        let connections = Connections::new(1);
-        let Admission::Served(first) = connections.admit() else {
+        let connections = Connections::new(&Limits {
+            max_connections: 1,
+            ..Limits::default()
+        });
+        let admit = |peer: [u8; 4]| connections.admit(peer.into(), Instant::now());
+        let Admission::Served(first) = admit([192, 0, 2, 1]) else {
             panic!("refused below the limit")
         };
-        assert!(matches!(connections.admit(), Admission::Refused(_)));
+        let second = admit([192, 0, 2, 2]);
+        assert!(matches!(
+            second,
+            Admission::Refused(ConnectionLimit::All, _)
+        ));
         drop(first);
-        assert!(matches!(connections.admit(), Admission::Served(_)));
+        assert!(matches!(admit([192, 0, 2, 2]), Admission::Served(_)));
         assert_eq!(*connections.open().borrow(), 0);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use media_config::NodeConfig;
 use media_engine::{EngineSettings, Registry};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::connections::Connections;
 use super::timings::Timings;
@@ -17,11 +17,21 @@ use crate::internal::InternalContext;
 use crate::relay::{Relay, RelaySettings, Spawner};
 use crate::rtmp::RtmpContext;
 use crate::state::clients::Clients;
+use crate::state::idle_connections::IdleConnections;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 
-/// Limit of connections on the internal port. Relays of a thousand streams to a dozen media nodes stay below it.
-const MAX_INTERNAL_CONNECTIONS: u32 = 16_384;
+/// Limit of connections of the internal port that carry relays. Those of a thousand streams to a dozen media nodes stay below it.
+const MAX_RELAY_CONNECTIONS: usize = 16_384;
+
+/// Limit of the other connections of the internal port. A probe has its answer before so many others have come.
+const MAX_IDLE_INTERNAL_CONNECTIONS: usize = 1024;
+
+/// Connections of the public ports for each one that may be without a stream.
+const CONNECTIONS_PER_IDLE: u32 = 10;
+
+/// Connections without a stream that even the smallest media node has room for.
+const MIN_IDLE_CONNECTIONS: u32 = 16;
 
 /// The parts of a media node.
 pub(super) struct NodeContext {
@@ -36,7 +46,6 @@ pub(super) struct NodeContext {
     phase: watch::Sender<Phase>,
     /// Connections of the public ports.
     pub(super) connections: Connections,
-    pub(super) internal_connections: Connections,
     pub(super) rtmp: Arc<RtmpContext>,
     pub(super) http: Arc<HttpContext>,
     pub(super) internal: Arc<InternalContext>,
@@ -57,7 +66,8 @@ impl NodeContext {
         let polling = timings.key_poll;
         let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), polling).map(Arc::new)?;
         let phase = watch::Sender::new(Phase::Running);
-        let connections = Connections::new(config.limits.max_connections);
+        let connections = Connections::new(&config.limits);
+        let idle = idle_connections(&config, &metrics);
         let relay = Relay::new(
             relay_settings(&name, &config),
             registry.clone(),
@@ -80,6 +90,7 @@ impl NodeContext {
             relay: relay.clone(),
             finder: Arc::clone(&finder),
             clients: Arc::clone(&clients),
+            idle: Arc::clone(&idle),
             metrics: Arc::clone(&metrics),
         };
         let http = HttpContext {
@@ -87,6 +98,7 @@ impl NodeContext {
             auth: Arc::clone(&auth),
             finder,
             list: StreamList::new(name.clone(), registry.clone(), relay.clone()),
+            idle,
             metrics: Arc::clone(&metrics),
             phase: phase.subscribe(),
         };
@@ -99,6 +111,11 @@ impl NodeContext {
             metrics: Arc::clone(&metrics),
             phase: phase.subscribe(),
             connections: connections.open(),
+            idle: IdleConnections::new(
+                MAX_IDLE_INTERNAL_CONNECTIONS,
+                metrics.exceedances("internal_connections"),
+            ),
+            relay_connections: Arc::new(Semaphore::new(MAX_RELAY_CONNECTIONS)),
             header_timeout: timings.internal_header_timeout,
         };
         Ok(Self {
@@ -112,7 +129,6 @@ impl NodeContext {
             auth,
             phase,
             connections,
-            internal_connections: Connections::new(MAX_INTERNAL_CONNECTIONS),
             rtmp: Arc::new(rtmp),
             http: Arc::new(http),
             internal: Arc::new(internal),
@@ -136,6 +152,12 @@ fn engine_settings(config: &NodeConfig, workers: usize) -> EngineSettings {
         max_init_message_bytes: config.limits.max_init_data_bytes(),
         workers,
     }
+}
+
+fn idle_connections(config: &NodeConfig, metrics: &Metrics) -> Arc<IdleConnections> {
+    let limit = config.limits.max_connections / CONNECTIONS_PER_IDLE;
+    let limit = usize::try_from(limit.max(MIN_IDLE_CONNECTIONS)).unwrap_or(usize::MAX);
+    IdleConnections::new(limit, metrics.exceedances("idle_connections"))
 }
 
 fn relay_settings(name: &str, config: &NodeConfig) -> RelaySettings {

@@ -15,7 +15,7 @@ use super::clients::{ClientKind, ClientRole, Clients};
 /// Counters that connections increment, and metrics that are set for each scrape.
 pub(crate) struct Metrics {
     registry: prometheus::Registry,
-    /// Label `reason`: `limit`, `timeout`, `protocol`, `request`, `origin`.
+    /// Label `reason`: `limit`, `address_connections`, `address_rate`, `timeout`, `protocol`, `request`, `origin`.
     pub(crate) refused: IntCounterVec,
     /// Label `limit`; see [`Metrics::exceeded`].
     limits: IntCounterVec,
@@ -99,7 +99,7 @@ impl Metrics {
             },
             stalled: new.counter(
                 "live_viewers_stalled_total",
-                "Viewers closed because they accepted no byte for limits.stallTimeoutSeconds.",
+                "Viewers closed because they accepted no byte for limits.stallTimeoutSeconds, or too few.",
             ),
             scraped: Mutex::new(ScrapedMetrics::new(&new)),
             registry: new.0,
@@ -107,9 +107,14 @@ impl Metrics {
     }
 
     /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`,
-    /// `init_data`, `names`, `parameters`, `stream_starts`.
+    /// `init_data`, `names`, `parameters`, `stream_starts`, `idle_connections`, `internal_connections`.
     pub(crate) fn exceeded(&self, limit: &'static str) {
-        self.limits.with_label_values(&[limit]).inc();
+        self.exceedances(limit).inc();
+    }
+
+    /// Returns the counter of [`Metrics::exceeded`].
+    pub(crate) fn exceedances(&self, limit: &'static str) -> IntCounter {
+        self.limits.with_label_values(&[limit])
     }
 
     /// Returns all metrics in the text format of Prometheus.

@@ -82,6 +82,14 @@ impl TestNode {
         let response = request(self.addresses.internal, "GET", "/metrics").await;
         response.text().to_owned()
     }
+
+    /// Returns the value of a metric, `NAME{LABEL="VALUE"}`; 0 when there is none.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics().await;
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.trim().parse().unwrap())
+    }
 }
 
 impl Drop for TestNode {

@@ -1,0 +1,189 @@
+//! Connections of each client address: how many are open, and how many are new in a second.
+//!
+//! An IPv6 client has a whole /64, so that all of it counts as one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Addresses after which those without a connection are searched and forgotten.
+const MIN_PRUNED: usize = 1024;
+
+/// Time over which new connections of one address are counted.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Connections of each client address, and their limits.
+pub(super) struct AddressLimits {
+    /// Open connections of one address.
+    max_open: Option<u32>,
+    /// Time that a new connection takes of its address's [`PERIOD`].
+    interval: Option<Duration>,
+    table: Arc<Mutex<Table>>,
+}
+
+/// The limit that a connection exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressLimit {
+    Open,
+    Rate,
+}
+
+impl AddressLimit {
+    /// Value of the metric's label `reason`.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Open => "address_connections",
+            Self::Rate => "address_rate",
+        }
+    }
+}
+
+/// A connection of an address, which counts as open until this is dropped.
+pub(super) struct AddressPermit {
+    table: Arc<Mutex<Table>>,
+    address: IpAddr,
+}
+
+#[derive(Default)]
+struct Table {
+    addresses: HashMap<IpAddr, Address>,
+    /// Size at which the table is pruned next.
+    prune_at: usize,
+}
+
+struct Address {
+    open: u32,
+    /// When a client that keeps to the rate would open its next connection.
+    next: Instant,
+}
+
+impl AddressLimits {
+    /// Returns limits of open connections and of new ones in a second. 0 is no limit.
+    pub(super) fn new(max_open: u32, max_new_per_second: u32) -> Self {
+        Self {
+            max_open: (max_open > 0).then_some(max_open),
+            interval: (max_new_per_second > 0).then(|| PERIOD / max_new_per_second),
+            table: Arc::default(),
+        }
+    }
+
+    /// Counts a new connection, unless it exceeds a limit.
+    pub(super) fn admit(&self, peer: IpAddr, now: Instant) -> Result<AddressPermit, AddressLimit> {
+        let address = network(peer);
+        let mut table = lock(&self.table);
+        table.prune(now);
+        let entry = table
+            .addresses
+            .entry(address)
+            .or_insert(Address { open: 0, next: now });
+        if self.max_open.is_some_and(|limit| entry.open >= limit) {
+            return Err(AddressLimit::Open);
+        }
+        if let Some(interval) = self.interval {
+            let next = entry.next.max(now) + interval;
+            if next > now + PERIOD {
+                return Err(AddressLimit::Rate);
+            }
+            entry.next = next;
+        }
+        entry.open += 1;
+        drop(table);
+        Ok(AddressPermit {
+            table: Arc::clone(&self.table),
+            address,
+        })
+    }
+}
+
+impl Table {
+    /// Forgets addresses about which nothing is to be remembered. The table doubles before the next search, so that a connection
+    /// costs the same however large it is.
+    fn prune(&mut self, now: Instant) {
+        if self.addresses.len() < self.prune_at.max(MIN_PRUNED) {
+            return;
+        }
+        self.addresses
+            .retain(|_, address| address.open > 0 || address.next > now);
+        self.prune_at = self.addresses.len() * 2;
+    }
+}
+
+impl Drop for AddressPermit {
+    fn drop(&mut self) {
+        if let Some(address) = lock(&self.table).addresses.get_mut(&self.address) {
+            address.open -= 1;
+        }
+    }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns an IPv4 address itself, and the /64 of an IPv6 address.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn address_has_a_limited_number_of_open_connections() {
+        let limits = AddressLimits::new(2, 0);
+        let now = Instant::now();
+        let admit = |peer: &str| limits.admit(ip(peer), now);
+        let first = admit("192.0.2.1").unwrap();
+        let _second = admit("192.0.2.1").unwrap();
+        assert_eq!(admit("192.0.2.1").err(), Some(AddressLimit::Open));
+        assert!(admit("192.0.2.2").is_ok());
+        drop(first);
+        assert!(admit("192.0.2.1").is_ok());
+    }
+
+    #[test]
+    fn new_connections_of_a_second_are_limited() {
+        let limits = AddressLimits::new(0, 10);
+        let start = Instant::now();
+        let admitted = |now| {
+            let admit = |_: &u32| limits.admit(ip("192.0.2.1"), now).is_ok();
+            (0..100).filter(admit).count()
+        };
+        assert_eq!(admitted(start), 10);
+        assert_eq!(admitted(start + Duration::from_millis(350)), 3);
+        assert_eq!(admitted(start + Duration::from_secs(9)), 10);
+    }
+
+    #[test]
+    fn network_of_an_ipv6_client_is_one_address() {
+        let limits = AddressLimits::new(1, 0);
+        let now = Instant::now();
+        let _first = limits.admit(ip("2001:db8:0:1::1"), now).unwrap();
+        let same = limits.admit(ip("2001:db8:0:1:ffff::2"), now);
+        assert_eq!(same.err(), Some(AddressLimit::Open));
+        assert!(limits.admit(ip("2001:db8:0:2::1"), now).is_ok());
+    }
+
+    #[test]
+    fn addresses_without_connections_are_forgotten() {
+        let limits = AddressLimits::new(1000, 100);
+        let start = Instant::now();
+        let kept = limits.admit(ip("192.0.2.1"), start).unwrap();
+        for number in 0..100_000_u32 {
+            let peer = IpAddr::from(number.to_be_bytes());
+            drop(limits.admit(peer, start + Duration::from_millis(number.into())));
+        }
+        let table = lock(&limits.table);
+        assert!(table.addresses.len() <= 2 * MIN_PRUNED);
+        assert_eq!(table.addresses[&kept.address].open, 1);
+    }
+}
