@@ -63,15 +63,20 @@ export function statusFailure(status, stream) {
   return { retry: true, message: `The server answered with HTTP ${status}. Retrying …` };
 }
 
-// The meaning of mpegts.js's media error for a viewer: {retry, message}.
+const NOT_SUPPORTED = 9; // code of a DOMException
+
+// The meaning of mpegts.js's media error for a viewer: {retry, codec, message}; or null if the player goes on. `codec` says
+// that only other codecs can help.
 export function mediaFailure(detail, info) {
-  const reason = info?.msg ?? "";
+  const reason = String(info?.msg ?? info ?? "");
+  // Packets beside the frames, such as AV1's color information.
+  if (detail === "FormatError" && /invalid .*packet type/i.test(reason)) return null;
   if (detail === "CodecUnsupported") {
     const codec = reason.split(":").pop().trim();
-    return { retry: false, message: `This stream uses a codec (${codec}) that web pages cannot play live. ${otherPlayers}` };
+    return { codec: true, message: `This stream uses a codec (${codec}) that web pages cannot play live. ${otherPlayers}` };
   }
-  if (/not supported|unsupported|NotSupported/i.test(reason)) {
-    return { retry: false, message: `This browser cannot play the codec of this stream. ${otherPlayers}` };
+  if (info?.code === NOT_SUPPORTED || /not supported|unsupported|can't play/i.test(reason)) {
+    return { codec: true, message: `This browser cannot play the codec of this stream. ${otherPlayers}` };
   }
   return { retry: true, message: "The video could not be decoded. Restarting …" };
 }

@@ -7,7 +7,10 @@ import { codecName, codecSupport, mediaFailure, statusFailure, unsupportedReason
 const LIST_INTERVAL = 2000; // ms
 const START_TIMEOUT = 8000; // ms until an attempt without media has failed; a missing stream gets its 404 earlier
 const STALL_TIMEOUT = 2500; // ms without new media until the page shows it
-const RETRY_DELAYS = [500, 1000, 2000, 3000]; // ms
+const FREEZE_TIMEOUT = 4000; // ms that the video stands still while bytes arrive, until the player starts again
+const SILENCE_TIMEOUT = 20000; // ms without a byte of a live stream, until the player starts again: a silent publisher is not live that long
+const RETRY_DELAYS = [0, 500, 1000, 2000, 3000]; // ms
+const CODEC_RETRY_DELAY = 30000; // ms, where no list shows that the codecs have changed
 
 const $ = (id) => document.getElementById(id);
 const video = $("video");
@@ -15,13 +18,17 @@ const parameters = new URLSearchParams(location.search);
 const credentials = [...parameters].filter(([name]) => name !== "stream" && name !== "transport");
 
 let listed = []; // the streams of streams.json
+let listLoaded = false; // whether the last request for them succeeded
 let chosen = null; // {path, label, codecs}
 let player = null;
-let attempt = null; // state of the running player: {websocket, started, media: ms of the last media or 0}
+// state of the running player: {websocket, and when in ms it started, media and bytes arrived, none arrived, and the video moved}
+let attempt = null;
 let failures = 0;
 let retryTimer = 0;
 let transport = ""; // the viewer's choice: "" (automatic), "http", "ws"
-let fallback = false; // the automatic transport has switched to WebSocket
+let fallback = false; // the automatic transport has switched to HTTP-FLV
+let refusals = 0; // attempts in a row that failed although the stream exists
+let unplayable = null; // the codecs that this browser cannot play, while the page waits for others
 let unmuted = false; // the viewer has clicked, so that the browser allows audio
 
 const show = (message) => { if ($("message").textContent !== message) $("message").textContent = message; };
@@ -39,6 +46,7 @@ function streamUrl(path, websocket) {
 function choose(stream) {
   chosen = stream;
   failures = 0;
+  refusals = 0;
   fallback = false;
   $("title").textContent = stream.label;
   document.title = `${stream.label} · live`;
@@ -65,14 +73,19 @@ function listUrl() {
   return query.size ? `streams.json?${query}` : "streams.json";
 }
 
+const listing = () => listed.find(({ path }) => path === chosen.path);
+const listedCodecs = () => (listing()?.codecs ?? []).join();
+
 function start() {
   stopPlayer();
   const reason = unsupportedReason();
   if (reason) return show(reason);
-  const support = codecSupport(listed.find(({ path }) => path === chosen.path)?.codecs);
-  if (!support.video) return show(support.message);
-  const websocket = transport === "ws" || (transport === "" && fallback);
-  attempt = { websocket, started: performance.now(), media: 0, warning: support.message };
+  const support = codecSupport(listing()?.codecs);
+  if (!support.video) return failed({ codec: true, message: support.message });
+  // A browser opens six HTTP connections to one host, but more WebSockets.
+  const websocket = transport === "ws" || (transport === "" && !fallback);
+  const started = performance.now();
+  attempt = { websocket, started, media: 0, bytes: started, idle: started, moved: started, warning: support.message };
   if (!failures) show("Connecting …");
   const source = { type: "flv", isLive: true, url: streamUrl(chosen.path, websocket) };
   if (!support.audio) source.hasAudio = false;
@@ -96,11 +109,13 @@ function start() {
   const ifCurrent = (act) => (...values) => { if (player === current) act(...values); };
   player.on(Events.ERROR, ifCurrent((type, detail, info) => {
     if (type === ErrorTypes.NETWORK_ERROR) lost(detail, info);
-    else failed(mediaFailure(detail, info));
+    else {
+      const failure = mediaFailure(detail, info);
+      if (failure) failed(failure);
+    }
   }));
-  player.on(Events.LOADING_COMPLETE, ifCurrent(() => (attempt.media
-    ? failed({ retry: true, message: "The stream has ended. It continues here when its publisher returns." })
-    : lost("", null))));
+  player.on(Events.STATISTICS_INFO, ifCurrent(({ speed }) => { attempt[speed > 0 ? "bytes" : "idle"] = performance.now(); }));
+  player.on(Events.LOADING_COMPLETE, ifCurrent(() => (attempt.media ? ended() : lost("", null))));
   player.on(Events.MEDIA_INFO, ifCurrent(showMedia));
   player.attachMediaElement(video);
   player.load();
@@ -123,6 +138,7 @@ function stopPlayer() {
   const old = player;
   player = null;
   attempt = null;
+  unplayable = null;
   old?.destroy();
 }
 
@@ -133,11 +149,14 @@ async function lost(detail, info) {
   const stopped = chosen;
   if (!media) {
     stopPlayer();
+    if (!status && listLoaded && !listing()?.live) status = 404;
     if (!status) {
       const answer = await fetch(streamUrl(stopped.path, false), { method: "HEAD", cache: "no-store" }).catch(() => null);
       if (chosen !== stopped || player) return;
       status = answer && !answer.ok ? answer.status : 0;
-      if (answer?.ok && transport === "") fallback = !websocket; // the stream exists: try the other transport
+      // The stream may have started just now, so that only the second time is a reason to try the other transport.
+      refusals = answer?.ok ? refusals + 1 : 0;
+      if (refusals > 1) [fallback, refusals] = [!fallback, 0];
     }
   }
   failed(status
@@ -145,11 +164,17 @@ async function lost(detail, info) {
     : { retry: true, message: "The connection to the server was lost. Reconnecting …" });
 }
 
-function failed({ retry: retries, message }) {
+// The server ends the connection of a live stream when its timestamps begin again, or when it shuts down.
+function ended() {
+  failed({ retry: true, message: listing()?.live ? "" : "The stream has ended. It continues here when its publisher returns." });
+}
+
+function failed({ retry: retries, codec, message }) {
   stopPlayer();
   show(message);
-  if (!retries) return;
-  const delay = RETRY_DELAYS[Math.min(failures, RETRY_DELAYS.length - 1)];
+  if (codec) unplayable = listedCodecs();
+  else if (!retries) return;
+  const delay = codec ? CODEC_RETRY_DELAY : RETRY_DELAYS[Math.min(failures, RETRY_DELAYS.length - 1)];
   failures += 1;
   retryTimer = setTimeout(start, delay);
 }
@@ -178,33 +203,47 @@ function showMedia(info) {
 // Twice a second: the position in the stream, and whether media still arrives.
 function watch() {
   const { buffered, currentTime } = video;
+  const now = performance.now();
   $("unmute").hidden = !(player && video.muted && video.readyState > 1);
   if (!player || !buffered.length) {
     for (const id of ["latency", "resolution"]) $(id).textContent = "–";
     if (!player) $("codecs").textContent = "–"; // the player reports them before the first frame
-    if (attempt && !attempt.media && performance.now() - attempt.started > START_TIMEOUT) lost("", null);
+    if (attempt && !attempt.media && now - attempt.started > START_TIMEOUT) lost("", null);
     return;
   }
   const end = buffered.end(buffered.length - 1);
   if (end !== attempt.end) {
     attempt.end = end;
-    attempt.media = performance.now();
+    attempt.media = now;
+  }
+  if (video.paused || currentTime !== attempt.position) {
+    attempt.position = currentTime;
+    attempt.moved = now;
   }
   const behind = end - currentTime;
   $("latency").textContent = `${Math.max(0, behind).toFixed(1)} s`;
   $("resolution").textContent = video.videoWidth ? `${video.videoWidth}×${video.videoHeight}` : "audio only";
-  if (performance.now() - attempt.media > STALL_TIMEOUT) {
+  if (standsStill(now)) return failed({ retry: true, message: "The video stands still. Restarting …" });
+  if (now - attempt.media > STALL_TIMEOUT) {
     show("The publisher sends nothing. The stream continues here when it resumes.");
   } else if (video.paused) {
     show("");
   } else if (currentTime > 0 || video.readyState > 2) {
     failures = 0;
-    show(performance.now() - attempt.started < 6000 ? attempt.warning : "");
+    refusals = 0;
+    show(now - attempt.started < 6000 ? attempt.warning : "");
   }
   // A gap in the timeline, or a start before the first frame: skip it.
   if (!video.paused && !video.seeking && video.readyState < 3 && behind > 1) {
     video.currentTime = end - 0.5;
   }
+}
+
+// Whether the player is stuck: the stream is live, and bytes arrive that it does not play, or none at all.
+function standsStill(now) {
+  if (!listing()?.live) return false;
+  const wasted = now - Math.max(attempt.idle, Math.min(attempt.media, attempt.moved));
+  return now - attempt.bytes > SILENCE_TIMEOUT || wasted > FREEZE_TIMEOUT;
 }
 
 function showList() {
@@ -244,13 +283,15 @@ async function list() {
     const { instance, streams } = await answer.json();
     listed = streams.map((stream) => ({ ...stream, label: label(stream), codecs: stream.codecs ?? [] }))
       .sort((a, b) => a.label.localeCompare(b.label));
+    listLoaded = true;
     $("instance").textContent = instance ? `from ${instance}` : "";
     $("hint").textContent = listed.length ? ""
       : "No stream is live. A stream appears here as soon as an encoder publishes it.";
   } catch (error) {
-    listed = [];
+    [listed, listLoaded] = [[], false];
     $("hint").textContent = `The list of streams is not available (${error.message}). Retrying …`;
   }
+  if (chosen && unplayable !== null && listedCodecs() !== unplayable) start();
   const text = JSON.stringify(listed);
   if (text !== lastList) showList();
   lastList = text;
@@ -263,6 +304,7 @@ async function list() {
 $("transport").addEventListener("change", (event) => {
   transport = event.target.value;
   fallback = false;
+  refusals = 0;
   failures = 0;
   if (chosen) start();
 });

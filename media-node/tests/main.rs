@@ -22,6 +22,8 @@ mod publish_play;
 mod publisher_restart;
 #[cfg(test)]
 mod relay;
+#[cfg(test)]
+mod renewal;
 mod restart;
 mod slow_viewer;
 mod slow_viewer_on_edge;

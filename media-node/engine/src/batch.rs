@@ -27,6 +27,8 @@ pub struct Batch {
     left: usize,
     /// The reader lagged behind the log and has lost the messages before this batch.
     pub lagged: bool,
+    /// The log was renewed since the reader's last batch: its timestamps begin again.
+    pub renewed: bool,
     /// The batch begins with a keyframe after its preamble. A keyframe is never inside a batch.
     pub keyframe: bool,
 }
@@ -102,6 +104,7 @@ impl Batch {
             offset: SegmentOffset::Flv(offset),
             left: run.bytes.saturating_sub(offset),
             lagged,
+            renewed: false,
             keyframe: offset == 0 && run.first.keyframe,
             run,
         }
@@ -114,6 +117,7 @@ impl Batch {
             offset: SegmentOffset::Rtmp { chunk: 0, byte: 0 },
             left: run.segments().map(|segment| segment.rtmp().len()).sum(),
             lagged,
+            renewed: false,
             keyframe: run.first.keyframe,
             run,
         }

@@ -50,6 +50,8 @@ struct ReaderState {
     format: Format,
     /// The reader has had its first batch.
     started: bool,
+    /// How often the log was renewed before the last batch.
+    renewals: u32,
     /// The reader has lagged since its last batch.
     lagged: bool,
 }
@@ -104,6 +106,7 @@ impl Stream {
                 sent_init: SentInitData::Nothing,
                 format,
                 started: false,
+                renewals: 0,
                 lagged: false,
             },
         }
@@ -289,13 +292,16 @@ impl ReaderState {
             self.expected = Some(run.last().end());
             self.sent_init = SentInitData::Version(run.last().init_version_after);
         }
-        self.started = true;
+        let renewals = std::mem::replace(&mut self.renewals, segment.renewals);
+        let renewed = std::mem::replace(&mut self.started, true) && renewals != self.renewals;
         let lagged = std::mem::take(&mut self.lagged);
         let preamble = preamble.finish();
-        match self.format {
+        let mut batch = match self.format {
             Format::Flv | Format::Relay => Batch::flv(preamble, run, offset, lagged),
             Format::Rtmp => Batch::rtmp(preamble, run, lagged),
-        }
+        };
+        batch.renewed = renewed;
+        batch
     }
 
     /// Writes the messages that a viewer lacks.

@@ -24,10 +24,14 @@ pub(crate) struct Segment {
     /// Epoch, sequence and shift of the first message.
     pub(crate) mark: Mark,
     pub(crate) messages: u64,
-    /// The log's time at the first message.
+    /// The log's timestamp at the first message.
     pub(crate) first_timestamp: u32,
-    /// The log's time at the last message.
-    pub(crate) last_timestamp: u32,
+    /// The log's age at the first message, in milliseconds.
+    pub(crate) first_age: i64,
+    /// The log's age at the last message, in milliseconds.
+    pub(crate) last_age: i64,
+    /// How often the log was renewed before.
+    pub(crate) renewals: u32,
     /// Whether the first message is a keyframe.
     pub(crate) keyframe: bool,
     /// Whether all messages are init data. Only relays read them; viewers get those that changed before the next segment.
@@ -74,8 +78,8 @@ impl Segment {
 pub(crate) struct OpenSegment {
     messages: Vec<Message>,
     bytes: usize,
-    /// The log's time at the last message.
-    last_timestamp: u32,
+    /// The log's age at the last message.
+    last_age: i64,
     start: Option<SegmentStart>,
 }
 
@@ -83,8 +87,11 @@ pub(crate) struct OpenSegment {
 #[derive(Debug)]
 pub(crate) struct SegmentStart {
     pub(crate) mark: Mark,
-    /// The log's time.
+    /// The log's timestamp.
     pub(crate) timestamp: u32,
+    /// The log's age.
+    pub(crate) age: i64,
+    pub(crate) renewals: u32,
     pub(crate) keyframe: bool,
     pub(crate) init_only: bool,
     pub(crate) init_data: Arc<InitData>,
@@ -118,15 +125,15 @@ impl OpenSegment {
         })
     }
 
-    /// Appends a message at the log's time. `start` is called for the first message only.
+    /// Appends a message at the log's age. `start` is called for the first message only.
     pub(crate) fn push(
         &mut self,
         message: Message,
-        timestamp: u32,
+        age: i64,
         start: impl FnOnce() -> SegmentStart,
     ) {
         self.start.get_or_insert_with(start);
-        self.last_timestamp = timestamp;
+        self.last_age = age;
         self.bytes += TAG_HEADER_LEN + message.payload.len() + PREVIOUS_TAG_SIZE_LEN;
         self.messages.push(message);
     }
@@ -142,7 +149,9 @@ impl OpenSegment {
             mark: start.mark,
             messages: self.messages.len() as u64,
             first_timestamp: start.timestamp,
-            last_timestamp: self.last_timestamp,
+            first_age: start.age,
+            last_age: self.last_age,
+            renewals: start.renewals,
             keyframe: start.keyframe,
             init_only: start.init_only,
             init_data: start.init_data,

@@ -1,8 +1,12 @@
 //! Timestamps. [`SourceTimeline`] removes the jumps from an encoder's, on the media node of the encoder only. [`LogTimeline`]
-//! makes all epochs of a log one timeline, on every media node. Both are in milliseconds and wrap at 2^32.
+//! makes all epochs of a log one timeline, on every media node. Both are in milliseconds. The source's wraps at 2^32.
 //!
 //! Both add a constant, which is zero until an encoder jumps or a second epoch begins. So messages usually pass through
 //! byte by byte.
+//!
+//! A log's timestamps stay below 2^31, because players that read them as signed (mpegts.js) stop there for good. A log that
+//! is older than 12 days is renewed with its next epoch, and at a keyframe at the latest: its timestamps begin again. Each
+//! media node renews its own log. Its relays go on, because they restore the source's timestamps.
 
 /// A track that goes forward by more has jumped. A smaller step is a pause of the encoder, and is kept.
 const FORWARD_MS: i32 = 10_000;
@@ -16,6 +20,15 @@ const FIRST_FRAME_MS: i32 = 1_000;
 const DEFAULT_INTERVAL_MS: u32 = 33;
 /// The longest frame interval. A longer distance of two messages of a track is a pause.
 const INTERVAL_MAX_MS: u32 = 1_000;
+
+/// An epoch renews the log from this timestamp on: 12.4 days.
+const RENEW_WITH_EPOCH: u32 = 1 << 30;
+/// A keyframe renews the log from this timestamp on: 70 minutes before 2^31.
+const RENEW_AT_KEYFRAME: u32 = (1 << 31) - (1 << 22);
+/// Any message renews the log from this timestamp on: 17 minutes before 2^31. A group of pictures is shorter.
+const RENEW_AT_ONCE: u32 = (1 << 31) - (1 << 20);
+/// The first timestamp of a renewed log. The other track may begin so much earlier.
+const RENEWED: u32 = INTERLEAVE_MS.cast_unsigned();
 
 /// Returns the distance from `earlier` to `later`, on a timeline that wraps.
 pub(crate) fn distance(earlier: u32, later: u32) -> i32 {
@@ -183,13 +196,16 @@ impl SourceTimeline {
     }
 }
 
-/// A log's timestamps: the source's plus a shift. The shift is constant within an epoch, and makes a new epoch continue where
-/// the last one ended.
+/// A log's timestamps: the source's plus a shift. The shift makes a new epoch continue where the last one ended, and changes
+/// within an epoch only when the log is renewed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogTimeline {
     /// Log timestamp minus source timestamp.
     shift: u32,
     newest: Option<u32>,
+    /// The log's age at the timestamp zero.
+    age_at_zero: i64,
+    renewals: u32,
     tracks: PerTrack<LogTrack>,
     interval: FrameInterval,
     /// Whether the next message is the first of its epoch.
@@ -221,18 +237,39 @@ impl LogTimeline {
         self.newest
     }
 
-    /// Returns the log timestamp of the next message.
-    pub(crate) fn place(&mut self, timing: Timing, source: u32) -> u32 {
+    /// Returns how often the log was renewed.
+    pub(crate) fn renewals(&self) -> u32 {
+        self.renewals
+    }
+
+    /// Returns the age of the log in milliseconds at a timestamp. It goes on when the log is renewed.
+    pub(crate) fn age(&self, timestamp: u32) -> i64 {
+        self.age_at_zero + i64::from(timestamp.cast_signed())
+    }
+
+    /// Returns the log timestamp of the next message. `starts` says whether a viewer can start there.
+    pub(crate) fn place(&mut self, timing: Timing, source: u32, starts: bool) -> u32 {
         if timing == Timing::Never {
             return NEVER;
         }
-        if std::mem::take(&mut self.fresh)
-            && let Some(newest) = self.newest
-        {
-            let next = newest.wrapping_add(self.interval.get());
+        let next = self
+            .newest
+            .map(|newest| newest.wrapping_add(self.interval.get()));
+        let fresh = std::mem::take(&mut self.fresh);
+        if let Some(next) = next.filter(|_| fresh) {
             self.shift = next.wrapping_sub(source);
         }
         let mut timestamp = source.wrapping_add(self.shift);
+        let limit = match (fresh, starts) {
+            (true, _) => RENEW_WITH_EPOCH,
+            (false, true) => RENEW_AT_KEYFRAME,
+            (false, false) => RENEW_AT_ONCE,
+        };
+        // A track that begins before the timestamp zero is just below 2^32.
+        if (limit..RENEWED.wrapping_neg()).contains(&timestamp) {
+            self.renew(source, next);
+            timestamp = RENEWED;
+        }
         if let Some(track) = self.tracks.at(timing) {
             match track.last {
                 // The second track of a new epoch would begin before its former end, so the whole epoch is shifted.
@@ -254,6 +291,17 @@ impl LogTimeline {
                 .map_or(timestamp, |newest| later(newest, timestamp)),
         );
         timestamp
+    }
+
+    /// Begins the timestamps again with the next message, which has this source timestamp and would be the log's `next`.
+    fn renew(&mut self, source: u32, next: Option<u32>) {
+        self.shift = RENEWED.wrapping_sub(source);
+        self.renewals += u32::from(next.is_some());
+        let next = next.map_or(0, |next| self.age(next));
+        self.age_at_zero = next - i64::from(RENEWED);
+        self.newest = None;
+        self.tracks.audio.last = None;
+        self.tracks.video.last = None;
     }
 }
 

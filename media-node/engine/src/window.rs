@@ -8,7 +8,6 @@ use media_wire::flv::Tracks;
 use media_wire::relay::Epoch;
 
 use crate::segment::Segment;
-use crate::timeline::distance;
 
 /// The segments of a log. Their numbers are consecutive and never reused.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub(crate) struct Window {
     /// A relay has taken over the newest epoch, and its first message decides whether the log continues without a gap.
     resuming: bool,
     max_bytes: usize,
-    span_ms: i32,
+    span_ms: i64,
     ended: bool,
 }
 
@@ -69,7 +68,7 @@ impl Window {
             on_air: Epoch(0),
             resuming: false,
             max_bytes,
-            span_ms: i32::try_from(span.as_millis()).unwrap_or(i32::MAX),
+            span_ms: i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
             ended: false,
         }
     }
@@ -112,10 +111,10 @@ impl Window {
 
     fn evict(&mut self) -> Vec<Arc<Segment>> {
         let mut evicted = Vec::new();
-        let newest = self.segments.back().map(|last| last.last_timestamp);
+        let newest = self.segments.back().map(|last| last.last_age);
         while let (Some(segment), Some(newest)) = (self.segments.front(), newest) {
             let too_many = self.bytes > self.max_bytes && self.segments.len() > 1;
-            let old = distance(segment.last_timestamp, newest) > self.span_ms;
+            let old = newest - segment.last_age > self.span_ms;
             let needed = self.newest_start.is_some_and(|start| start <= self.first);
             if !too_many && (needed || !old) {
                 break;
@@ -246,9 +245,7 @@ impl Window {
             return self.newest_relay_start();
         };
         let readable_ms = self.span_ms / 10 * 9;
-        let is_readable = |segment: &Arc<Segment>| {
-            distance(segment.first_timestamp, last.last_timestamp) <= readable_ms
-        };
+        let is_readable = |segment: &Arc<Segment>| last.last_age - segment.first_age <= readable_ms;
         let has_keyframes = self.is_keyframe(start);
         let mut numbers = self.whole_since.max(self.first)..=start;
         let oldest = numbers.find(|number| {

@@ -275,7 +275,9 @@ impl Writer {
         codec: Option<Codec>,
     ) {
         let timing = class.timing();
-        message.timestamp = self.timeline.place(timing, message.timestamp);
+        let keyframe = class == MessageClass::Keyframe;
+        let starts = keyframe || (class == MessageClass::Audio && self.description.video.is_none());
+        message.timestamp = self.timeline.place(timing, message.timestamp, starts);
         let timestamp = match timing {
             Timing::Never => self.timeline.newest().unwrap_or(message.timestamp),
             Timing::Audio | Timing::Video | Timing::Untimed => message.timestamp,
@@ -285,7 +287,7 @@ impl Writer {
             sequence,
             shift: self.timeline.shift(),
         };
-        let keyframe = class == MessageClass::Keyframe;
+        let (age, renewals) = (self.timeline.age(timestamp), self.timeline.renewals());
         let slot = class.init_slot();
         let changed = slot.and_then(|slot| self.init_data.changed_by(slot, &message, sequence));
         let init_only = changed.is_some()
@@ -296,9 +298,11 @@ impl Writer {
         self.has_frames |= matches!(timing, Timing::Audio | Timing::Video);
         self.observe(&message, codec);
         let before = &self.init_data;
-        self.open.push(message, timestamp, || SegmentStart {
+        self.open.push(message, age, || SegmentStart {
             mark,
             timestamp,
+            age,
+            renewals,
             keyframe,
             init_only,
             init_data: Arc::clone(before),

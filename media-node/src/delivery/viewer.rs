@@ -113,6 +113,8 @@ pub(crate) enum ViewerEnd {
     /// The media node disconnects the viewer, which has received only a part of a batch. The viewer would read further
     /// bytes as the rest of it.
     DisconnectedMidMessage(StopReason),
+    /// The stream's timestamps begin again, and the viewer's player cannot go back.
+    TimelineRenewed,
     /// The viewer violated its protocol.
     ProtocolError,
 }
@@ -191,6 +193,9 @@ impl Viewer<'_> {
         // A stream without video has no keyframes and may end anywhere.
         if self.draining && (batch.keyframe || self.stream.stats().video.is_none()) {
             return Err(ViewerEnd::Disconnected(StopReason::Draining));
+        }
+        if batch.renewed && self.client.is_browser() {
+            return Err(ViewerEnd::TimelineRenewed);
         }
         if batch.lagged {
             self.client.lagged();

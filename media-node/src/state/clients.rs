@@ -140,6 +140,13 @@ impl Client {
         }
     }
 
+    /// Returns whether a browser plays the stream. Its players cannot go back in time (mpegts.js and flv.js drop all audio
+    /// then), but they report the end of a stream.
+    pub(crate) fn is_browser(&self) -> bool {
+        self.kind == ClientKind::Ws
+            || (self.kind == ClientKind::Flv && self.agent.starts_with("Mozilla/"))
+    }
+
     /// Requests the client's connection to disconnect it.
     pub(crate) fn stop(&self, reason: StopReason) {
         self.requested.fetch_max(reason as u8, Ordering::Release);

@@ -31,10 +31,15 @@ impl FlvViewer {
     }
 
     /// Requests a stream over a connection.
-    pub(crate) async fn open_over(mut connection: RawConnection, path: &str) -> Self {
+    pub(crate) async fn open_over(connection: RawConnection, path: &str) -> Self {
+        Self::open_as("test", connection, path).await
+    }
+
+    /// Requests a stream over a connection as this `User-Agent`.
+    pub(crate) async fn open_as(agent: &str, mut connection: RawConnection, path: &str) -> Self {
         connection
             .send(format!(
-                "GET {path} HTTP/1.1\r\nHost: test\r\nUser-Agent: test\r\n\r\n"
+                "GET {path} HTTP/1.1\r\nHost: test\r\nUser-Agent: {agent}\r\n\r\n"
             ))
             .await;
         let response = connection.response_header().await;

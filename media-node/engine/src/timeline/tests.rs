@@ -137,31 +137,123 @@ fn headers_within_stream_get_its_timestamp() {
     assert_eq!(source(&messages), (vec![5_000, 5_000, 5_040, 5_040], 0));
 }
 
+/// Places messages of a log, of which only keyframes are a start.
+fn place<const N: usize>(log: &mut LogTimeline, messages: [(Timing, u32); N]) -> [u32; N] {
+    messages.map(|(timing, source)| log.place(timing, source, false))
+}
+
+fn keyframe(log: &mut LogTimeline, source: u32) -> u32 {
+    log.place(Video, source, true)
+}
+
+/// Returns a log whose last message has the timestamp and the same source timestamp.
+fn log_at(timestamp: u32) -> LogTimeline {
+    let mut log = LogTimeline::default();
+    log.begin_epoch();
+    assert_eq!(keyframe(&mut log, 0), 0);
+    let before = timestamp - 40;
+    assert_eq!(
+        place(&mut log, [(Video, before), (Video, timestamp)]),
+        [before, timestamp]
+    );
+    log
+}
+
 #[test]
 fn epoch_begins_one_frame_after_the_last_one() {
     let mut log = LogTimeline::default();
     log.begin_epoch();
     assert_eq!(
-        [(Video, 7_000), (Video, 7_040)].map(|(t, s)| log.place(t, s)),
+        place(&mut log, [(Video, 7_000), (Video, 7_040)]),
         [7_000, 7_040]
     );
     assert_eq!(log.shift(), 0);
     log.begin_epoch();
-    assert_eq!(
-        [(Video, 0), (Video, 33)].map(|(t, s)| log.place(t, s)),
-        [7_080, 7_113]
-    );
+    assert_eq!(place(&mut log, [(Video, 0), (Video, 33)]), [7_080, 7_113]);
     assert_eq!(log.shift(), 7_080);
 }
 
 #[test]
-fn epochs_continue_over_wrap() {
+fn epoch_renews_log_after_twelve_days_and_not_before() {
+    let twelve_days = 1 << 30;
+    let mut young = log_at(twelve_days - 100);
+    young.begin_epoch();
+    assert_eq!(place(&mut young, [(Audio, 500)]), [twelve_days - 60]);
+    let mut old = log_at(twelve_days - 40);
+    old.begin_epoch();
+    assert_eq!(
+        place(&mut old, [(Audio, 500), (Video, 480), (Video, 520)]),
+        [10_000, 9_980, 10_020]
+    );
+    old.begin_epoch();
+    assert_eq!(place(&mut old, [(Video, 0)]), [10_060], "renewed once");
+}
+
+#[test]
+fn first_epoch_of_large_timestamps_begins_below_them() {
+    for first in [1 << 30, (1 << 31) - 1, 1 << 31, u32::MAX - 20_000] {
+        let mut log = LogTimeline::default();
+        log.begin_epoch();
+        let next = first.wrapping_add(40);
+        assert_eq!(
+            place(&mut log, [(Video, first), (Video, next)]),
+            [10_000, 10_040]
+        );
+    }
+}
+
+#[test]
+fn keyframe_renews_log_before_31_bits_and_other_track_follows() {
+    let at = (1 << 31) - (1 << 22);
+    let mut log = log_at(at - 40);
+    assert_eq!(
+        place(&mut log, [(Video, at), (Audio, at + 20)]),
+        [at, at + 20]
+    );
+    assert_eq!(keyframe(&mut log, at + 40), 10_000);
+    let late = [(Audio, at - 8_000), (Video, at + 80)];
+    assert_eq!(place(&mut log, late), [1_960, 10_040]);
+    assert_eq!(keyframe(&mut log, at + 120), 10_080, "renewed once");
+}
+
+#[test]
+fn log_without_keyframes_is_renewed_before_31_bits() {
+    let at = (1 << 31) - (1 << 20);
+    let mut log = log_at(at - 40);
+    assert_eq!(
+        place(&mut log, [(Audio, at - 1), (Video, at)]),
+        [at - 1, 10_000]
+    );
+    assert_eq!(place(&mut log, [(Audio, at - 20)]), [9_980]);
+}
+
+/// A relay may find its stream again after weeks.
+#[test]
+fn source_that_goes_over_31_bits_in_one_step_renews_log() {
+    let mut log = log_at(5_000);
+    let far = (1 << 31) + 77;
+    assert_eq!(
+        place(&mut log, [(Video, far), (Video, far + 40)]),
+        [10_000, 10_040]
+    );
+}
+
+#[test]
+fn age_goes_on_when_log_is_renewed() {
+    let at = (1 << 31) - (1 << 22);
+    let mut log = log_at(at);
+    let before = log.age(at);
+    assert_eq!(before, i64::from(at));
+    let renewed = keyframe(&mut log, at + 40);
+    assert_eq!(log.age(renewed), before + 40);
+    assert_eq!(log.age(renewed - 20), before + 20);
+}
+
+#[test]
+fn track_that_begins_just_before_zero_does_not_renew_log() {
     let mut log = LogTimeline::default();
     log.begin_epoch();
-    let end = u32::MAX - 10;
-    assert_eq!(log.place(Video, end - 40), end - 40);
-    assert_eq!(log.place(Video, end), end);
-    log.begin_epoch();
-    assert_eq!(log.place(Video, 500), 29);
-    assert_eq!(log.place(Video, 540), 69);
+    let before = 0_u32.wrapping_sub(5);
+    assert_eq!(place(&mut log, [(Video, 0), (Audio, before)]), [0, before]);
+    assert_eq!(log.age(before), -5);
 }

@@ -17,13 +17,15 @@ fn segment(sequence: u64, time: u32, keyframe: bool) -> Segment {
         timestamp: time,
         payload: Bytes::from_static(&[0; 1_000]),
     };
-    open.push(message, time, || SegmentStart {
+    open.push(message, time.into(), || SegmentStart {
         mark: Mark {
             epoch: Epoch(1),
             sequence,
             shift: 0,
         },
         timestamp: time,
+        age: time.into(),
+        renewals: 0,
         keyframe,
         init_only: false,
         init_data: Arc::default(),

@@ -9,6 +9,7 @@ mod lifetimes;
 mod notifiers;
 mod publications;
 mod relays;
+mod renewals;
 mod splices;
 mod support;
 mod timelines;
