@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod apply_cache;
+pub mod autoscaling;
 pub mod controller;
 mod ownership;
 mod prune;

@@ -35,6 +35,10 @@ pub fn status(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> LiveClu
             .streams
             .clone()
             .or_else(|| old.and_then(|old| old.streams.clone())),
+        autoscaling: input
+            .autoscaling
+            .as_ref()
+            .map(|report| report.status.clone()),
         endpoints: endpoints::endpoints(cluster, &input.observed),
         conditions: conditions::conditions(cluster, input, now),
     }

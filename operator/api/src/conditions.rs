@@ -10,6 +10,8 @@ pub const ORIGINS_AVAILABLE: &str = "OriginsAvailable";
 pub const EDGES_AVAILABLE: &str = "EdgesAvailable";
 /// Type of a condition: a rollout or a change of the number of Pods is under way.
 pub const PROGRESSING: &str = "Progressing";
+/// Type of a condition, with autoscaling only: the edges respond, and their number follows their load.
+pub const AUTOSCALING_ACTIVE: &str = "AutoscalingActive";
 /// Type of a condition: every object that the spec refers to exists.
 pub const REFERENCES_RESOLVED: &str = "ReferencesResolved";
 /// Type of a condition: clients need a credential or an allowed address to publish.

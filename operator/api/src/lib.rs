@@ -7,6 +7,7 @@
 //! and labels of its objects, and `definition`, which makes `crds/livecluster.yaml`.
 
 pub mod auth;
+pub mod autoscaling;
 pub mod cluster_name;
 #[cfg(feature = "kube")]
 pub mod conditions;
@@ -27,6 +28,7 @@ pub mod spec;
 pub mod status;
 
 pub use auth::{AccessSpec, AuthMount, AuthSpec, MountSource};
+pub use autoscaling::{Autoscaling, AutoscalingBehavior, ScaleDownBehavior};
 pub use cluster_name::ClusterName;
 #[cfg(feature = "kube")]
 pub use definition::{DefinitionError, manifest};
@@ -40,5 +42,6 @@ pub use spec::LiveCluster;
 pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretName};
 #[cfg(feature = "kube")]
 pub use status::{
-    Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus, RoleStatus, StreamsStatus,
+    AutoscalingStatus, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus,
+    RecommendedReplicas, RoleStatus, StreamsStatus,
 };

@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::autoscaling::Autoscaling;
 use crate::kubernetes::{Quantity, Toleration};
+use crate::rule::Rule;
 use crate::schema::{annotations, labels, quantities, raw_list, raw_object};
 use crate::service::ServiceSettings;
 
@@ -34,14 +36,19 @@ impl Default for Origins {
 /// Pods that serve viewers.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = EDGE_RULES))]
 pub struct Edges {
-    /// Desired number of edge Pods, which `kubectl scale` changes. 0 stops them.
+    /// Desired number of edge Pods, which `kubectl scale` and autoscalers change. 0 stops them. Leave it out with
+    /// `autoscaling`.
     #[schemars(range(max = 1000))]
     pub replicas: u16,
     /// Seconds that an edge Pod keeps its clients when fewer edges are wanted. It takes no new ones, and is removed when its
     /// last client has disconnected. After this time it drains like any terminating Pod.
     #[schemars(range(max = 604_800))]
     pub retire_timeout_seconds: u32,
+    /// Autoscaling by the operator, instead of `replicas`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// Settings that both roles have.
     #[serde(flatten)]
     pub pods: PodSettings,
@@ -50,12 +57,23 @@ pub struct Edges {
 impl Default for Edges {
     fn default() -> Self {
         Self {
-            replicas: 2,
+            replicas: DEFAULT_EDGES,
             retire_timeout_seconds: 3600,
+            autoscaling: None,
             pods: PodSettings::default(),
         }
     }
 }
+
+/// Edge Pods when the spec does not say.
+const DEFAULT_EDGES: u16 = 2;
+
+/// Rule of the edges. An absent number has its default: `kubectl scale` needs one.
+pub(crate) const EDGE_RULES: [Rule<Edges>; 1] = [Rule {
+    rule: "!has(self.autoscaling) || self.replicas == 2",
+    message: "replicas must be absent with autoscaling, which chooses the number of edge Pods",
+    holds: Some(|edges| edges.autoscaling.is_none() || edges.replicas == DEFAULT_EDGES),
+}];
 
 /// Settings of the Pods of one role.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]

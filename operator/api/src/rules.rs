@@ -1,6 +1,8 @@
 //! The rules of a whole LiveCluster, for `livecluster check`. Each rule stands beside the type that it is about.
 
-use crate::{ClusterName, LiveClusterSpec, Role, auth, cluster_name, role, rule, service};
+use crate::{
+    ClusterName, LiveClusterSpec, Role, auth, autoscaling, cluster_name, pods, role, rule, service,
+};
 
 /// Returns the message of each rule that a new LiveCluster breaks, behind the field that it is about.
 pub fn violations(name: &ClusterName, spec: &LiveClusterSpec) -> Vec<String> {
@@ -21,6 +23,11 @@ pub fn violations(name: &ClusterName, spec: &LiveClusterSpec) -> Vec<String> {
                 ports,
             ));
         }
+    }
+    broken.extend(rule::broken("spec.edges", &pods::EDGE_RULES, &spec.edges));
+    if let Some(autoscaling) = &spec.edges.autoscaling {
+        let path = "spec.edges.autoscaling";
+        broken.extend(rule::broken(path, &autoscaling::RULES, autoscaling));
     }
     for (action, access) in [("publish", &spec.auth.publish), ("play", &spec.auth.play)] {
         if let Some(jwt) = &access.jwt {

@@ -148,11 +148,12 @@ impl LiveClusterSpec {
         }
     }
 
-    /// Returns the desired number of Pods of one role.
+    /// Returns the desired number of Pods of one role, with autoscaling the fewest.
     pub fn replicas(&self, role: Role) -> u16 {
-        match role {
-            Role::Origin => self.origins.replicas,
-            Role::Edge => self.edges.replicas,
+        match (role, &self.edges.autoscaling) {
+            (Role::Origin, _) => self.origins.replicas,
+            (Role::Edge, Some(autoscaling)) => autoscaling.min_replicas,
+            (Role::Edge, None) => self.edges.replicas,
         }
     }
 }

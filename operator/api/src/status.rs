@@ -1,6 +1,6 @@
 //! The status of a LiveCluster, which the operator writes.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,13 @@ pub struct LiveClusterStatus {
     /// Streams and viewers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<StreamsStatus>,
+    /// Autoscaling of the edges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingStatus>,
     /// URLs of the LiveCluster.
     pub endpoints: Endpoints,
     /// Conditions: `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-    /// `PublishProtected` and `PlayProtected`.
+    /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
@@ -72,6 +75,30 @@ pub struct StreamsStatus {
     pub scraped_pods: i32,
     /// Pods that were queried.
     pub expected_pods: i32,
+}
+
+/// Autoscaling of the edges. Another operator that takes over continues from it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct AutoscalingStatus {
+    /// Wanted edge Pods.
+    pub desired_replicas: u16,
+    /// When the number of wanted Pods decreased last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_scale_down_time: Option<Time>,
+    /// Higher numbers that were wanted within the stabilization window.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<RecommendedReplicas>,
+}
+
+/// A number of edge Pods that was wanted for the load.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecommendedReplicas {
+    /// The number.
+    pub replicas: u16,
+    /// When it was wanted last.
+    pub time: Time,
 }
 
 /// URLs of a LiveCluster. `{stream}` is a placeholder of a stream's name.

@@ -20,6 +20,7 @@ pub struct OperatorMetrics {
     unreadable: IntGaugeVec,
     streams: IntGaugeVec,
     viewers: IntGaugeVec,
+    wanted_edges: IntGaugeVec,
 }
 
 impl OperatorMetrics {
@@ -77,6 +78,11 @@ impl OperatorMetrics {
                 "Viewers of all Pods of the LiveCluster",
                 cluster,
             )?,
+            wanted_edges: gauge(
+                "live_cluster_wanted_edges",
+                "Edge Pods that the LiveCluster is to have, by its spec or by autoscaling",
+                cluster,
+            )?,
         };
         metrics.register()?;
         Ok(metrics)
@@ -93,6 +99,7 @@ impl OperatorMetrics {
         registry.register(Box::new(self.unreadable.clone()))?;
         registry.register(Box::new(self.streams.clone()))?;
         registry.register(Box::new(self.viewers.clone()))?;
+        registry.register(Box::new(self.wanted_edges.clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))
@@ -149,9 +156,22 @@ impl OperatorMetrics {
         }
     }
 
+    /// Sets the wanted edges of a cluster.
+    pub fn set_wanted_edges(&self, cluster: &ClusterName, edges: u16) {
+        self.wanted_edges
+            .with_label_values(&labels(cluster))
+            .set(edges.into());
+    }
+
     /// Removes the metrics of a deleted cluster.
     pub fn remove(&self, cluster: &ClusterName) {
-        for gauge in [&self.ready, &self.unreadable, &self.streams, &self.viewers] {
+        for gauge in [
+            &self.ready,
+            &self.unreadable,
+            &self.streams,
+            &self.viewers,
+            &self.wanted_edges,
+        ] {
             // The label values do not exist when the metric was never set.
             drop(gauge.remove_label_values(&labels(cluster)));
         }

@@ -1,5 +1,7 @@
 //! The state of a Pod.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -29,6 +31,16 @@ pub fn retiring_since(pod: &Pod) -> Option<Timestamp> {
     let since = pod.annotations().get(RETIRING_SINCE);
     let since = since.and_then(|since| since.parse().ok());
     is_retiring(pod).then(|| since.unwrap_or_default())
+}
+
+/// Returns the time from the creation of the Pod until it became ready.
+pub fn ready_after(pod: &Pod) -> Option<Duration> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions.iter().find(|found| found.type_ == "Ready")?;
+    let since = ready.last_transition_time.as_ref()?;
+    let created = pod.metadata.creation_timestamp.as_ref()?;
+    let time = since.0.duration_since(created.0);
+    is_ready(pod).then(|| time.unsigned_abs())
 }
 
 /// Returns status and message of a Pod's condition.

@@ -23,6 +23,9 @@ pub struct StreamSample {
     pub publications: u64,
     /// Viewers of the Pod.
     pub viewers: u64,
+    /// Bytes sent to clients since the Pod started.
+    #[serde(default)]
+    pub egress_bytes: u64,
 }
 
 impl StreamSample {
@@ -125,9 +128,10 @@ mod tests {
 
     #[tokio::test]
     async fn summary_is_parsed() {
-        let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0}"#;
+        let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0,"egressBytes":7}"#;
         let sample = scrape(node(ok(body)).await).await.unwrap();
-        assert_eq!((sample.publications, sample.viewers), (2, 31));
+        let numbers = (sample.publications, sample.viewers, sample.egress_bytes);
+        assert_eq!(numbers, (2, 31, 7));
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::observed::Observed;
 use super::pods::{is_ready, is_retiring, is_terminating};
 use super::stream_sample::StreamSample;
+use crate::scale::autoscaler::EdgeLoad;
 
 /// Time between two scrapes of a Pod.
 pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
@@ -23,8 +24,8 @@ pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
 const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 /// Time that a Pod's last sample counts while further scrapes fail.
 const SAMPLE_LIFETIME: Duration = Duration::from_secs(30);
-/// Time that a sample says how many clients a Pod has.
-const CLIENTS_LIFETIME: Duration = Duration::from_secs(10);
+/// Time that a sample says how many clients a Pod has: one scrape may fail.
+const FRESH_LIFETIME: Duration = Duration::from_secs(10);
 /// Concurrent scrapes.
 const CONCURRENCY: usize = 32;
 /// The internal port of a media node.
@@ -39,8 +40,31 @@ pub struct ScrapeTarget {
     pub address: SocketAddr,
     /// Role of the Pod. Publications count on origins only: an edge forwards its own to an origin.
     pub role: Role,
-    /// Whether the Pod is removed when its last client has disconnected.
-    pub is_retiring: bool,
+    /// Whether the Pod takes new clients.
+    pub state: TargetState,
+}
+
+/// Whether a Pod takes new clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// It takes new clients.
+    Serving,
+    /// It is removed when its last client has disconnected.
+    Retiring,
+    /// It is terminating.
+    Terminating,
+}
+
+impl TargetState {
+    fn of(pod: &Pod) -> Self {
+        if is_terminating(pod) {
+            Self::Terminating
+        } else if is_retiring(pod) {
+            Self::Retiring
+        } else {
+            Self::Serving
+        }
+    }
 }
 
 /// Returns the Pods to scrape: ready ones, and terminating ones, which may still have clients.
@@ -55,7 +79,7 @@ pub fn targets(observed: &Observed) -> Vec<ScrapeTarget> {
                 uid: pod.uid()?,
                 address: SocketAddr::new(address(pod)?, INTERNAL_PORT),
                 role,
-                is_retiring: is_retiring(pod),
+                state: TargetState::of(pod),
             })
         }));
     }
@@ -79,10 +103,19 @@ pub struct StreamScraper {
 struct ScrapedStreams {
     targets: Vec<ScrapeTarget>,
     /// The last sample of each Pod, by UID.
-    samples: HashMap<String, (StreamSample, Instant)>,
+    samples: HashMap<String, PodSample>,
     reported: Option<(StreamsStatus, Instant)>,
     /// Whether the Pods have been scraped since the operator started.
     is_scraped: bool,
+}
+
+/// The last sample of a Pod.
+#[derive(Clone, Copy, Debug)]
+struct PodSample {
+    sample: StreamSample,
+    at: Instant,
+    /// What the Pod sent since the sample before.
+    egress_mbps: f64,
 }
 
 impl StreamScraper {
@@ -106,9 +139,31 @@ impl StreamScraper {
         let clusters = self.lock();
         let streams = clusters.get(&ClusterName::of(cluster))?;
         let samples = streams.samples.iter();
-        let fresh = samples.filter(|(_, (_, at))| now.duration_since(*at) <= CLIENTS_LIFETIME);
-        let clients = fresh.map(|(uid, (sample, _))| (uid.clone(), sample.clients()));
+        let fresh = samples.filter(|(_, pod)| pod.is_fresh(now));
+        let clients = fresh.map(|(uid, pod)| (uid.clone(), pod.sample.clients()));
         streams.is_scraped.then(|| clients.collect())
+    }
+
+    /// Returns the load of the edges that take new viewers.
+    pub fn edge_load(&self, cluster: &ClusterName, now: Instant) -> EdgeLoad {
+        let clusters = self.lock();
+        let Some(streams) = clusters.get(cluster) else {
+            return EdgeLoad::default();
+        };
+        let mut load = EdgeLoad::default();
+        let targets = streams.targets.iter();
+        for target in targets
+            .filter(|target| target.role == Role::Edge && target.state == TargetState::Serving)
+        {
+            load.asked = load.asked.saturating_add(1);
+            let sample = streams.samples.get(&target.uid);
+            if let Some(pod) = sample.filter(|pod| pod.is_fresh(now)) {
+                load.responded = load.responded.saturating_add(1);
+                load.viewers += as_f64(pod.sample.viewers);
+                load.egress_mbps += pod.egress_mbps;
+            }
+        }
+        load
     }
 
     /// Drops the state of a deleted cluster.
@@ -178,17 +233,22 @@ impl StreamScraper {
 impl ScrapedStreams {
     /// Stores a sample. Returns whether the Pod retires and has become empty.
     fn insert(&mut self, target: ScrapeTarget, sample: StreamSample, now: Instant) -> bool {
-        let is_empty = target.is_retiring && sample.clients() == 0;
-        let before = self.samples.insert(target.uid, (sample, now));
-        is_empty && before.is_some_and(|(before, _)| before.clients() > 0)
+        let is_empty = target.state == TargetState::Retiring && sample.clients() == 0;
+        let before = self.samples.get(&target.uid).copied();
+        let pod = PodSample {
+            sample,
+            at: now,
+            egress_mbps: before.map_or(0.0, |before| before.megabits_per_second(&sample, now)),
+        };
+        self.samples.insert(target.uid, pod);
+        is_empty && before.is_some_and(|before| before.sample.clients() > 0)
     }
 
     /// Updates the reported streams, and returns whether they have changed.
     fn update_report(&mut self, now: Instant) -> bool {
         let uids: HashSet<_> = self.targets.iter().map(|target| &target.uid).collect();
-        self.samples.retain(|uid, (_, at)| {
-            uids.contains(uid) && now.duration_since(*at) <= SAMPLE_LIFETIME
-        });
+        self.samples
+            .retain(|uid, pod| uids.contains(uid) && now.duration_since(pod.at) <= SAMPLE_LIFETIME);
         let status = self.status();
         match &self.reported {
             Some((reported, _)) if *reported == status => false,
@@ -207,7 +267,7 @@ impl ScrapedStreams {
                 .iter()
                 .filter(|target| role.is_none_or(|role| target.role == role))
                 .filter_map(|target| self.samples.get(&target.uid))
-                .map(|(sample, _)| number(sample));
+                .map(|pod| number(&pod.sample));
             numbers.reduce(u64::saturating_add).map(round_down)
         };
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
@@ -218,6 +278,32 @@ impl ScrapedStreams {
             expected_pods: count(self.targets.len()),
         }
     }
+}
+
+impl PodSample {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.duration_since(self.at) <= FRESH_LIFETIME
+    }
+
+    /// Returns what the Pod sent from this sample to the next one. A container that restarted counts from 0.
+    fn megabits_per_second(&self, next: &StreamSample, now: Instant) -> f64 {
+        const BITS_PER_MEGABYTE: f64 = 8.0 / 1_000_000.0;
+        let bytes = next.egress_bytes.saturating_sub(self.sample.egress_bytes);
+        let seconds = now.duration_since(self.at).as_secs_f64();
+        if seconds > 0.0 {
+            as_f64(bytes) * BITS_PER_MEGABYTE / seconds
+        } else {
+            0.0
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "no decision needs the last digit"
+)]
+fn as_f64(number: u64) -> f64 {
+    number as f64
 }
 
 /// Returns the number with two significant digits: 1,847 viewers are 1,800. An exact number would cause a write of the
@@ -241,7 +327,7 @@ mod tests {
             uid: uid.to_owned(),
             address: "192.0.2.1:9090".parse().unwrap(),
             role,
-            is_retiring: false,
+            state: TargetState::Serving,
         }
     }
 
@@ -253,6 +339,7 @@ mod tests {
         Some(StreamSample {
             publications,
             viewers,
+            ..StreamSample::default()
         })
     }
 
@@ -359,7 +446,7 @@ mod tests {
         let scraper = StreamScraper::default();
         let now = Instant::now();
         let retiring = ScrapeTarget {
-            is_retiring: true,
+            state: TargetState::Retiring,
             ..target("e", Role::Edge)
         };
         assert_eq!(scraper.clients(&demo(), now), None);
@@ -371,8 +458,45 @@ mod tests {
             assert_eq!(changed.len(), noticed);
         }
         let clients = |later| scraper.clients(&demo(), now + later).unwrap();
-        assert_eq!(clients(CLIENTS_LIFETIME).get("e"), Some(&0));
-        assert!(clients(CLIENTS_LIFETIME * 2).is_empty());
+        assert_eq!(clients(FRESH_LIFETIME).get("e"), Some(&0));
+        assert!(clients(FRESH_LIFETIME * 2).is_empty());
+    }
+
+    #[tokio::test]
+    async fn load_is_that_of_edges_that_take_new_viewers() {
+        let scraper = StreamScraper::default();
+        let start = Instant::now();
+        let mut targets = vec![target("a", Role::Edge), target("b", Role::Edge)];
+        targets.push(target("origin", Role::Origin));
+        targets.push(target("silent", Role::Edge));
+        targets.push(ScrapeTarget {
+            state: TargetState::Retiring,
+            ..target("retiring", Role::Edge)
+        });
+        scraper.set_targets(&demo(), targets);
+        for (second, sent) in [(0, 9_000_000), (5, 14_000_000)] {
+            let scrape = async |target: ScrapeTarget| {
+                let sample = StreamSample {
+                    viewers: 10,
+                    egress_bytes: sent,
+                    ..StreamSample::default()
+                };
+                (target.uid != "silent").then_some(sample)
+            };
+            let now = start + Duration::from_secs(second);
+            scraper.scrape_all(now, scrape).await;
+        }
+        let expected = EdgeLoad {
+            viewers: 20.0,
+            egress_mbps: 16.0,
+            responded: 2,
+            asked: 3,
+        };
+        let name = ClusterName::of(&demo());
+        let now = start + Duration::from_secs(5);
+        assert_eq!(scraper.edge_load(&name, now), expected);
+        let later = scraper.edge_load(&name, now + FRESH_LIFETIME * 2);
+        assert_eq!((later.responded, later.asked), (0, 3));
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Scrapes the Pods of all clusters at intervals, and queues the clusters whose streams have changed.
+/// Scrapes the Pods of all clusters at intervals, and queues the clusters whose streams or wanted edges have changed.
 async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
     let reconciler = &context.reconciler;
     let mut timer = tokio::time::interval(SCRAPE_INTERVAL);
@@ -88,7 +88,9 @@ async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
     loop {
         timer.tick().await;
         heartbeat();
-        for cluster in reconciler.scraper.scrape_all(Instant::now(), scrape).await {
+        let mut changed = reconciler.scraper.scrape_all(Instant::now(), scrape).await;
+        changed.extend(reconciler.autoscalers.decide_all(&reconciler.scraper));
+        for cluster in changed {
             let queue = queues.iter().find(|(namespace, _)| {
                 namespace
                     .as_ref()
@@ -112,6 +114,7 @@ mod tests {
     use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
     use crate::monitoring::metrics::OperatorMetrics;
+    use crate::observe::stream_scraper::TargetState;
     use crate::reconcile::reconciler::Reconciler;
 
     /// A round of 2,000 scrapes without a response takes longer than the limit of the heartbeat.
@@ -126,7 +129,7 @@ mod tests {
             uid: number.to_string(),
             address: silent.local_addr().unwrap(),
             role: Role::Edge,
-            is_retiring: false,
+            state: TargetState::Serving,
         });
         let demo = LiveCluster::new("demo", LiveClusterSpec::default());
         reconciler.scraper.set_targets(&demo, targets.collect());

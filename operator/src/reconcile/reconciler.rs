@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::apply::{Applied, Applier, ApplyError};
 use super::apply_cache::ApplyCache;
+use super::autoscaling::Autoscalers;
 use super::ownership::FIELD_MANAGER;
 use super::prune::prune;
 use super::requeue::{REJECTED_INTERVAL, RequeueBackoff};
@@ -42,6 +43,8 @@ pub struct Reconciler {
     pub client: Client,
     /// The samples of the clusters' Pods.
     pub scraper: StreamScraper,
+    /// The autoscalers of the clusters' edges.
+    pub autoscalers: Autoscalers,
     /// Records events.
     pub events: EventRecorder,
     /// The operator's metrics.
@@ -63,6 +66,7 @@ impl Reconciler {
     ) -> Self {
         Self {
             scraper: StreamScraper::default(),
+            autoscalers: Autoscalers::default(),
             events: EventRecorder::new(client.clone(), reporter),
             client,
             metrics,
@@ -103,12 +107,14 @@ impl Reconciler {
         )?;
         self.scraper
             .set_targets(&cluster, stream_scraper::targets(&observed));
+        let autoscaling = self.autoscalers.update(&cluster, &observed);
         let mut reconciliation = Reconciliation {
             reconciler: self,
             cluster: &cluster,
             live,
             input: StatusInput {
                 observed,
+                autoscaling,
                 references,
                 streams: self.scraper.reported(&cluster),
                 ..StatusInput::default()
@@ -124,6 +130,7 @@ impl Reconciler {
     /// Drops the state of a deleted cluster.
     pub fn forget(&self, name: &ClusterName) {
         self.scraper.forget(name);
+        self.autoscalers.forget(name);
         self.events.forget(name);
         self.metrics.remove(name);
         self.cache.forget(name);
@@ -139,6 +146,9 @@ impl Reconciler {
     ) -> Result<bool, CallError> {
         let new = status(cluster, input, &Time(now()));
         self.update_metrics(cluster, &new);
+        let wanted = input.wanted(cluster, Role::Edge);
+        self.metrics
+            .set_wanted_edges(&ClusterName::of(cluster), wanted);
         if cluster.status.as_ref() == Some(&new) {
             return Ok(false);
         }

@@ -2,18 +2,19 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::conditions::{
-    DEGRADED, EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING, PUBLISH_PROTECTED,
-    READY, REFERENCES_RESOLVED,
+    AUTOSCALING_ACTIVE, DEGRADED, EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING,
+    PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED,
 };
 use livecluster_api::names::role_name;
-use livecluster_api::{AccessSpec, LiveCluster};
+use livecluster_api::{AccessSpec, Autoscaling, LiveCluster};
 use media_config::Role;
 
 use super::availability::{available, degraded};
-use super::input::StatusInput;
+use super::input::{AutoscalingReport, StatusInput};
 use super::progress::progressing;
 use super::protection::protection;
 use crate::observe::references::MissingReference;
+use crate::scale::autoscaler::ScalingState;
 
 /// Status, reason and message of a condition.
 pub(super) struct ConditionStatus {
@@ -33,7 +34,7 @@ impl ConditionStatus {
 }
 
 /// Returns `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-/// `PublishProtected` and `PlayProtected`.
+/// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`.
 pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> Vec<Condition> {
     let origins = available(cluster, input, Role::Origin);
     let edges = available(cluster, input, Role::Edge);
@@ -51,10 +52,15 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
         ),
         (PLAY_PROTECTED, protected("play", &cluster.spec.auth.play)),
     ];
+    let autoscaling = input.autoscaling.as_ref();
+    let autoscaling = cluster.spec.edges.autoscaling.as_ref().zip(autoscaling);
+    let autoscaling =
+        autoscaling.map(|(spec, report)| (AUTOSCALING_ACTIVE, autoscaling_active(spec, report)));
     let old = cluster.status.as_ref();
     let old = old.map_or(&[][..], |status| &status.conditions);
     statuses
         .into_iter()
+        .chain(autoscaling)
         .map(|(kind, status)| {
             let old = old.iter().find(|old| old.type_ == kind);
             condition(old, cluster.metadata.generation, kind, status, now)
@@ -168,6 +174,27 @@ fn references_resolved(input: &StatusInput) -> ConditionStatus {
         );
     }
     ConditionStatus::new(true, "Resolved", "all referenced objects exist")
+}
+
+fn autoscaling_active(spec: &Autoscaling, report: &AutoscalingReport) -> ConditionStatus {
+    let edges = counted(report.status.desired_replicas, Role::Edge);
+    match report.state {
+        ScalingState::Active => {
+            let message = format!(
+                "the load needs {edges}; {} to {} are allowed",
+                spec.min_replicas, spec.max_replicas
+            );
+            ConditionStatus::new(true, "Active", message)
+        }
+        ScalingState::AtMaximum => {
+            let message = format!("the load needs more than maxReplicas, {edges}");
+            ConditionStatus::new(true, "AtMaxReplicas", message)
+        }
+        ScalingState::NoMetrics => {
+            let message = format!("fewer than half of the edges respond; {edges} stay");
+            ConditionStatus::new(false, "MetricsUnavailable", message)
+        }
+    }
 }
 
 fn missing_message(missing: &MissingReference) -> String {

@@ -1,10 +1,11 @@
 //! The input of a status.
 
-use livecluster_api::{LiveCluster, StreamsStatus};
+use livecluster_api::{AutoscalingStatus, LiveCluster, StreamsStatus};
 use media_config::Role;
 
 use crate::observe::observed::Observed;
 use crate::observe::references::References;
+use crate::scale::autoscaler::ScalingState;
 
 /// The input of a status.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct StatusInput {
     pub is_deleting: bool,
     /// The observed state.
     pub observed: Observed,
+    /// The autoscaling of the edges.
+    pub autoscaling: Option<AutoscalingReport>,
     /// The errors of the reconciliation.
     pub errors: Vec<ReconcileError>,
     /// The roles whose rollout is on hold.
@@ -28,8 +31,20 @@ pub struct StatusInput {
 impl StatusInput {
     /// Returns the wanted number of Pods of a role.
     pub fn wanted(&self, cluster: &LiveCluster, role: Role) -> u16 {
-        cluster.spec.replicas(role)
+        match (role, &self.autoscaling) {
+            (Role::Edge, Some(report)) => report.status.desired_replicas,
+            _ => cluster.spec.replicas(role),
+        }
     }
+}
+
+/// The autoscaling of the edges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AutoscalingReport {
+    /// The wanted edges.
+    pub status: AutoscalingStatus,
+    /// Whether their number follows the load.
+    pub state: ScalingState,
 }
 
 /// A role keeps its current Pod template for now, because more Pods are terminating than are wanted: another rollout would

@@ -5,12 +5,14 @@ use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
 /// Reasons that need attention.
-const WARNING_REASONS: [&str; 13] = [
+const WARNING_REASONS: [&str; 15] = [
+    "AtMaxReplicas",
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",
     "ImageUnavailable",
     "InvalidSpec",
+    "MetricsUnavailable",
     "NameConflict",
     "NoOriginFound",
     "ProgressDeadlineExceeded",

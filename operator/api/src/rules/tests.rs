@@ -167,3 +167,35 @@ fn key_set_has_exactly_one_source() {
     jwks.secret_name = Some("keys".to_owned());
     assert!(refused(&demo).contains("exactly one"));
 }
+
+#[test]
+fn autoscaling_has_a_target_and_a_range_and_no_fixed_number() {
+    let mut demo = cluster("demo");
+    let autoscale = |demo: &mut LiveCluster, autoscaling: Value| {
+        demo.spec.edges.autoscaling = Some(serde_json::from_value(autoscaling).unwrap());
+    };
+    autoscale(
+        &mut demo,
+        serde_json::json!({"minReplicas": 3, "maxReplicas": 2}),
+    );
+    let refusal = refused(&demo);
+    for message in [
+        "minReplicas must not exceed",
+        "needs targetViewers or targetEgressMbps",
+    ] {
+        assert!(refusal.contains(message), "{refusal}");
+    }
+    autoscale(
+        &mut demo,
+        serde_json::json!({"maxReplicas": 9, "targetEgressMbps": 800}),
+    );
+    assert_eq!(refused(&demo), "");
+    demo.spec.edges.replicas = 4;
+    let refusal = refused(&demo);
+    assert!(
+        refusal.contains("spec.edges: replicas must be absent"),
+        "{refusal}"
+    );
+    demo.spec.edges.autoscaling = None;
+    assert_eq!(refused(&demo), "");
+}

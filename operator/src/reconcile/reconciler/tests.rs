@@ -9,6 +9,7 @@ use super::*;
 use crate::k8s::fake_api::FakeApi;
 use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_INTERVAL, jitter};
 
+mod autoscaling;
 mod ownership;
 mod rejections;
 mod retirement;

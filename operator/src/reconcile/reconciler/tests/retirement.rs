@@ -6,13 +6,13 @@ use super::*;
 use crate::observe::stream_sample::StreamSample;
 
 /// A settled cluster with edges `a`, `b`, ... and their viewers.
-struct Edges {
-    fixture: ReconcilerFixture,
-    viewers: BTreeMap<&'static str, u64>,
+pub(super) struct Edges {
+    pub(super) fixture: ReconcilerFixture,
+    pub(super) viewers: BTreeMap<&'static str, u64>,
 }
 
 impl Edges {
-    async fn with(viewers: &[(&'static str, u64)]) -> Self {
+    pub(super) async fn with(viewers: &[(&'static str, u64)]) -> Self {
         let spec = json!({"edges": {"replicas": viewers.len()}});
         let fixture = ReconcilerFixture::settled(spec).await;
         let viewers = viewers.iter().copied().collect();
@@ -41,7 +41,18 @@ impl Edges {
         self.fixture.api.put(&format!("pods/{name}"), pod);
     }
 
-    async fn scrape(&self) {
+    pub(super) fn add(&mut self, name: &'static str, viewers: u64) {
+        self.viewers.insert(name, viewers);
+        self.create(name, self.viewers.len());
+    }
+
+    /// Lets the autoscaler decide.
+    pub(super) fn decide(&self) {
+        let reconciler = &self.fixture.reconciler;
+        reconciler.autoscalers.decide_all(&reconciler.scraper);
+    }
+
+    pub(super) async fn scrape(&self) {
         let scrape = async |target: crate::observe::stream_scraper::ScrapeTarget| {
             Some(StreamSample {
                 viewers: *self.viewers.get(target.uid.as_str())?,
@@ -64,7 +75,7 @@ impl Edges {
     }
 
     /// Writes except those of the status and of events.
-    fn writes(&self) -> Vec<String> {
+    pub(super) fn writes(&self) -> Vec<String> {
         let mut writes = self.fixture.api.writes();
         writes.retain(|write| !write.contains("liveclusters") && !write.contains("events"));
         writes
