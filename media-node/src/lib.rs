@@ -15,6 +15,7 @@
 //!   state, response         clients, metrics and phase of life; HTTP responses: used by the rooms above
 //!   auth                    who may publish and play: decides for rtmp and delivery
 //!   log                     the only place where text of peers is made safe for a log
+//!   tls                     certificate and handshakes, under delivery's sockets
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
 //!   media-wire              RTMP, FLV, AMF0, the relay's format
@@ -36,6 +37,7 @@ mod response;
 mod rtmp;
 mod server;
 mod state;
+mod tls;
 
 pub use log::start_log;
 pub use media_config::NodeConfig;

@@ -8,9 +8,11 @@ mod drain;
 mod lifecycle;
 mod listener;
 mod open_files;
+mod ports;
 mod timings;
 mod workers;
 
-pub use lifecycle::{Addresses, Node};
+pub use lifecycle::Node;
 pub use listener::BindError;
+pub use ports::Addresses;
 pub use timings::Timings;

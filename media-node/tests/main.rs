@@ -32,4 +32,6 @@ mod support;
 mod takeover;
 mod takeover_rounds;
 mod timestamps;
+#[cfg(test)]
+mod tls;
 mod websocket;

@@ -13,8 +13,8 @@ async fn stopped_media_node_starts_again_on_its_ports_without_its_streams() {
         name: "test".to_owned(),
         ..NodeConfig::default()
     };
-    config.listen.rtmp = addresses.rtmp;
-    config.listen.http = addresses.http;
+    config.listen.rtmp = Some(addresses.rtmp);
+    config.listen.http = Some(addresses.http);
     config.listen.internal = addresses.internal;
     for _ in 0..3 {
         let mut publisher = Publisher::start(addresses.rtmp, "live/a").await;

@@ -9,6 +9,7 @@ pub(crate) mod log;
 mod media;
 mod node;
 mod rtmp;
+pub(crate) mod tls;
 
 use std::time::Duration;
 

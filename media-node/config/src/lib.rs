@@ -15,5 +15,5 @@ pub use auth::{
 pub use load::{ConfigError, load, parse, render, render_changes};
 pub use settings::{
     CorsSettings, Discovery, DrainSettings, DuplicatePublish, HttpSettings, Limits, Listen,
-    LogFormat, LogSettings, NodeConfig, Role, StreamSettings,
+    LogFormat, LogSettings, NodeConfig, Role, StreamSettings, TlsSettings,
 };

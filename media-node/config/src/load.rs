@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::{AccessSettings, NodeConfig, StreamSettings};
+use crate::{AccessSettings, Listen, NodeConfig, StreamSettings};
 
 /// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +134,33 @@ fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
             "origins: an edge needs origins, set service or addresses",
         ));
     }
+    validate_listen(config)?;
     validate_access("publish", &config.auth.publish)?;
     validate_access("play", &config.auth.play)
+}
+
+fn validate_listen(config: &NodeConfig) -> Result<(), ConfigError> {
+    let (listen, default) = (&config.listen, Listen::default());
+    let secure = [listen.rtmps, listen.https];
+    if config.tls.is_none() {
+        let named = |(set, default): (Option<_>, Option<_>)| set.is_some() && set != default;
+        if secure
+            .into_iter()
+            .zip([default.rtmps, default.https])
+            .any(named)
+        {
+            return Err(ConfigError::Contradiction(
+                "listen: rtmps and https need a certificate, set tls.certificate and tls.key",
+            ));
+        }
+    }
+    let secure = secure.iter().any(Option::is_some) && config.tls.is_some();
+    if listen.rtmp.is_none() && listen.http.is_none() && !secure {
+        return Err(ConfigError::Contradiction(
+            "listen: all ports for clients are closed, set rtmp or http, or tls",
+        ));
+    }
+    Ok(())
 }
 
 /// Checks what the types do not: the media node checks addresses and files when it opens them.
@@ -354,6 +379,30 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(named), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn ports_without_tls_are_closed_by_null() {
+        let text = "listen:\n  rtmp: null\n  http: null\ntls:\n  certificate: /tls/tls.crt\n  key: /tls/tls.key\n";
+        let config = parse(text).unwrap();
+        assert_eq!((config.listen.rtmp, config.listen.http), (None, None));
+        assert_eq!(config.listen.rtmps.unwrap().port(), 1936);
+        assert_eq!(render_changes(&config).unwrap(), text);
+    }
+
+    #[test]
+    fn ports_that_cannot_work_are_refused() {
+        for (text, named) in [
+            (
+                "listen: {rtmp: null, http: null}",
+                "all ports for clients are closed",
+            ),
+            ("listen: {https: '[::]:443'}", "need a certificate"),
+            ("tls: {certificate: /tls/tls.crt}", "missing field `key`"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! The docs of the types with `JsonSchema` are descriptions of the `LiveCluster` resource. There, a running media node is a Pod.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -38,6 +39,8 @@ pub struct NodeConfig {
     pub http: HttpSettings,
     /// Who may publish and who may play.
     pub auth: AuthSettings,
+    /// Certificate of the ports `listen.rtmps` and `listen.https`. Without it they stay closed.
+    pub tls: Option<TlsSettings>,
 }
 
 /// What a media node does with a stream that is published to it.
@@ -51,14 +54,18 @@ pub enum Role {
     Edge,
 }
 
-/// Addresses of the three ports of a media node.
+/// Addresses of the ports of a media node. A public port without an address (`null`) stays closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Listen {
     /// RTMP: publish and play.
-    pub rtmp: SocketAddr,
+    pub rtmp: Option<SocketAddr>,
     /// HTTP-FLV, WebSocket-FLV and the player page.
-    pub http: SocketAddr,
+    pub http: Option<SocketAddr>,
+    /// RTMP by TLS, where `tls` is set.
+    pub rtmps: Option<SocketAddr>,
+    /// HTTP by TLS, where `tls` is set.
+    pub https: Option<SocketAddr>,
     /// Metrics, probes, API and relays. Must not be public.
     pub internal: SocketAddr,
 }
@@ -67,11 +74,23 @@ impl Default for Listen {
     fn default() -> Self {
         let any = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         Self {
-            rtmp: any(1935),
-            http: any(8080),
+            rtmp: Some(any(1935)),
+            http: Some(any(8080)),
+            rtmps: Some(any(1936)),
+            https: Some(any(8443)),
             internal: any(9090),
         }
     }
+}
+
+/// Certificate of the ports with TLS. Both files are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TlsSettings {
+    /// PEM file with the certificate, followed by those of its issuers.
+    pub certificate: PathBuf,
+    /// PEM file with the private key of the certificate.
+    pub key: PathBuf,
 }
 
 /// Discovery of the origins: by the DNS name of a Service, or by a list of addresses.

@@ -5,22 +5,22 @@
 //! viewer that reads nothing holds one segment and costs the other viewers nothing.
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use media_engine::{Batch, Cursor, CursorEvent, Stream};
-use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::socket::Socket;
 use crate::state::clients::{Client, StopReason};
 use crate::state::metrics::Metrics;
-
-/// Slices of one `writev`. The system takes up to 1,024; a segment of more messages than this is rare.
-const MAX_SLICES: usize = 64;
 
 /// Bytes of one read from a viewer: acknowledgements, pings, a command. More waits in the kernel.
 const READ: usize = 1024;
@@ -140,7 +140,7 @@ pub(crate) fn record_end(metrics: &Metrics, client: &Client, end: ViewerEnd) {
 
 /// Delivers a stream to one viewer.
 pub(crate) struct Viewer<'a> {
-    pub(crate) socket: &'a mut TcpStream,
+    pub(crate) socket: &'a mut Socket,
     pub(crate) client: &'a Client,
     pub(crate) stream: &'a Stream,
     /// Time that the socket may accept no byte.
@@ -165,9 +165,12 @@ impl Viewer<'_> {
             step = tokio::select! {
                 biased;
                 reason = self.client.stopped() => self.disconnect(reason),
-                ready = poll_fn(|context| self.socket.poll_read_ready(context)) => match ready {
-                    Ok(()) => self.read(framing, input).await,
-                    Err(_) => Err(ViewerEnd::Closed),
+                read = poll_fn(|context| poll_receive(self.socket, context, input)) => match read {
+                    Ok(read) => {
+                        self.client.received(read);
+                        self.process_input(framing, input).await
+                    }
+                    Err(end) => Err(end),
                 },
                 next = cursor.next() => match next {
                     CursorEvent::Batch(batch) => self.send_batch(framing, batch).await,
@@ -212,10 +215,10 @@ impl Viewer<'_> {
     pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), ViewerEnd> {
         let length = bytes.remaining();
         let mut blocked = None;
-        while bytes.has_remaining() {
-            match write_some(self.socket, bytes) {
-                Ok(0) => return Err(ViewerEnd::Closed),
-                Ok(_) => {}
+        loop {
+            match self.socket.try_send(bytes) {
+                Ok(true) => break,
+                Ok(false) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let since = *blocked.get_or_insert_with(Instant::now);
                     if since.elapsed() > self.stall_timeout * SLOWEST_BATCH {
@@ -245,8 +248,7 @@ impl Viewer<'_> {
                 writable = self.socket.writable() => return writable.map_err(|_| ViewerEnd::Closed),
                 () = sleep(self.stall_timeout / STALL_ATTEMPTS) => {}
             }
-            match attempt_write(self.socket, bytes) {
-                Ok(0) => return Err(ViewerEnd::Closed),
+            match self.socket.attempt_send(bytes) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return Err(ViewerEnd::Closed),
@@ -261,16 +263,6 @@ impl Viewer<'_> {
             StopReason::Draining => Ok(()),
             StopReason::Kicked | StopReason::Now => Err(ViewerEnd::Disconnected(reason)),
         }
-    }
-
-    async fn read<F: Framing>(
-        &mut self,
-        framing: &mut F,
-        input: &mut BytesMut,
-    ) -> Result<(), ViewerEnd> {
-        let read = read_some(self.socket, input)?;
-        self.client.received(read);
-        self.process_input(framing, input).await
     }
 
     async fn process_input<F: Framing>(
@@ -309,39 +301,24 @@ async fn publisher_ended(stream: &Stream) {
     drop(states.wait_for(|state| state.publication.is_none()).await);
 }
 
-/// Writes what the socket accepts.
-fn write_some(socket: &TcpStream, bytes: &mut impl Buf) -> io::Result<usize> {
-    write_by(bytes, |slices| socket.try_write_vectored(slices))
-}
-
-/// Writes what the socket accepts, although it was not reported as writable.
-fn attempt_write(socket: &TcpStream, bytes: &mut impl Buf) -> io::Result<usize> {
-    write_by(bytes, |slices| SockRef::from(socket).send_vectored(slices))
-}
-
-/// Not async: the slices are 1 KiB of stack that no future should hold.
-fn write_by(
-    bytes: &mut impl Buf,
-    write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    let count = bytes.chunks_vectored(&mut slices);
-    let written = write(slices.get(..count).unwrap_or_default())?;
-    bytes.advance(written);
-    Ok(written)
-}
-
-fn read_some(socket: &TcpStream, input: &mut BytesMut) -> Result<usize, ViewerEnd> {
+/// Reads some bytes. Only a viewer that sends something needs a buffer.
+fn poll_receive(
+    socket: &mut Socket,
+    context: &mut Context<'_>,
+    input: &mut BytesMut,
+) -> Poll<Result<usize, ViewerEnd>> {
     if input.len() >= MAX_UNREAD {
-        return Err(ViewerEnd::ProtocolError);
+        return Poll::Ready(Err(ViewerEnd::ProtocolError));
     }
-    input.reserve(READ);
-    match socket.try_read_buf(input) {
-        Ok(0) => Err(ViewerEnd::Closed),
-        Ok(read) => Ok(read),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        Err(_) => Err(ViewerEnd::Closed),
+    let mut buffer = [MaybeUninit::uninit(); READ];
+    let mut buffer = ReadBuf::uninit(&mut buffer);
+    let read = ready!(Pin::new(socket).poll_read(context, &mut buffer));
+    let bytes = buffer.filled();
+    if read.is_err() || bytes.is_empty() {
+        return Poll::Ready(Err(ViewerEnd::Closed));
     }
+    input.extend_from_slice(bytes);
+    Poll::Ready(Ok(bytes.len()))
 }
 
 #[cfg(test)]
@@ -351,7 +328,7 @@ mod tests {
     use media_engine::{EngineSettings, Registry};
     use media_wire::StreamKey;
     use tokio::io::AsyncReadExt as _;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::auth::Grant;
@@ -385,12 +362,12 @@ mod tests {
     }
 
     /// Returns a viewer's connection and its peer.
-    async fn connection() -> (TcpStream, TcpStream, SocketAddr) {
+    async fn connection() -> (Socket, TcpStream, SocketAddr) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let peer = listener.local_addr().unwrap();
         let client = TcpStream::connect(peer).await.unwrap();
         let (socket, peer) = listener.accept().await.unwrap();
-        (socket, client, peer)
+        (Socket::Plain(socket), client, peer)
     }
 
     fn client(peer: SocketAddr) -> ClientGuard {

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::context::HttpContext;
 use super::response::{self, HttpStatus};
+use crate::delivery::socket::Socket;
 
 /// Time that a connection may take to accept a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,7 +19,7 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// An HTTP connection.
 pub(super) struct HttpConnection {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) peer: SocketAddr,
     pub(super) context: Arc<HttpContext>,
     /// Worker that serves the connection.
@@ -93,6 +92,6 @@ impl HttpConnection {
 
     /// Sends bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(RESPONSE_TIMEOUT, self.socket.write_all(bytes)).await?
+        timeout(RESPONSE_TIMEOUT, self.socket.send(bytes)).await?
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use media_wire::StreamKey;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::body::BodyFraming;
@@ -30,12 +30,15 @@ pub(super) enum Outcome {
     WebSocket(Play, BytesMut),
 }
 
-/// Answers requests until the connection ends or becomes a stream.
-pub(super) async fn serve(connection: &mut HttpConnection) -> Outcome {
+/// Answers requests until the connection ends or becomes a stream. The first one is there before the deadline, or is not answered.
+pub(super) async fn serve(connection: &mut HttpConnection, mut deadline: Instant) -> Outcome {
     let mut input = BytesMut::with_capacity(1024);
     let mut is_first = true;
     loop {
-        let request = match connection.next_request(&mut input, is_first).await {
+        let request = match connection
+            .next_request(&mut input, is_first, deadline)
+            .await
+        {
             Ok(Some(request)) => request,
             Ok(None) => return Outcome::Close,
             Err(error) => {
@@ -45,7 +48,10 @@ pub(super) async fn serve(connection: &mut HttpConnection) -> Outcome {
         };
         is_first = false;
         match connection.answer(request, &mut input).await {
-            Ok(None) => {}
+            Ok(None) => {
+                let limits = &connection.context.config.limits;
+                deadline = Instant::now() + limits.handshake_timeout();
+            }
             Ok(Some(outcome)) => return outcome,
             Err(_) => return Outcome::Close,
         }
@@ -76,8 +82,8 @@ impl HttpConnection {
         &mut self,
         input: &mut BytesMut,
         is_first: bool,
+        deadline: Instant,
     ) -> Result<Option<HttpRequest>, NoRequest> {
-        let limit = self.context.config.limits.handshake_timeout();
         let request = async {
             loop {
                 if let Some((request, length)) =
@@ -99,7 +105,7 @@ impl HttpConnection {
         };
         let (_idle, mut eviction) = self.context.idle.enter();
         tokio::select! {
-            request = timeout(limit, request) => match request {
+            request = timeout_at(deadline, request) => match request {
                 Ok(request) => request,
                 Err(_) if input.is_empty() => Ok(None),
                 Err(_) => Err(NoRequest::Timeout),
@@ -269,9 +275,13 @@ impl HttpConnection {
         let vhosts = &self.context.config.vhosts;
         let key = StreamKey::from_http(request.host.as_deref(), &request.target, vhosts)?;
         let host = request.host.as_deref().unwrap_or_default();
+        let scheme = match self.socket.is_encrypted() {
+            true => "https",
+            false => "http",
+        };
         let request = PlayRequest {
             credential: Credential::of_http(&request.target, request.authorization.as_deref()),
-            tc_url: format!("http://{host}/{}", key.app()),
+            tc_url: format!("{scheme}://{host}/{}", key.app()),
             page_url: request.referer.unwrap_or_default(),
             key,
             kind,

@@ -3,14 +3,12 @@
 //! The session writes the stream's bytes itself. An HTTP library frames and queues the body for each viewer, which costs 10 to
 //! 25 % more.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
-use tracing::{Instrument, debug_span};
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument, debug, debug_span};
 
 use super::connection::{HttpConnection, TEXT};
 use super::context::HttpContext;
@@ -18,23 +16,22 @@ use super::response::{self, HttpStatus};
 use super::routes::{self, Outcome};
 use super::websocket::{CloseCode, WebSocket};
 use crate::delivery::finder::{OpenedStream, Play};
-use crate::delivery::socket;
+use crate::delivery::socket::NewConnection;
 use crate::delivery::viewer::{Framing, Viewer, ViewerEnd, record_end};
+use crate::tls::HandshakeError;
 
 /// Time to refuse a connection over the limit.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
-    context: Arc<HttpContext>,
-    worker: usize,
-) {
+pub(crate) async fn serve(new: NewConnection, context: Arc<HttpContext>, worker: usize) {
+    let peer = new.peer;
     let span = debug_span!("http", %peer);
     let served = async {
-        let Ok(socket) = socket::adopt(stream) else {
-            return;
+        let deadline = Instant::now() + context.config.limits.handshake_timeout();
+        let socket = match new.open_as_idle(deadline, &context.idle).await {
+            Ok(socket) => socket,
+            Err(error) => return debug!(%error, cause = error.cause(), "connection lost"),
         };
         let connection = HttpConnection {
             socket,
@@ -43,15 +40,15 @@ pub(crate) async fn serve(
             worker,
             allow_origin: None,
         };
-        run(connection).await;
+        run(connection, deadline).await;
     };
     served.instrument(span).await;
 }
 
 /// Refuses a connection over the limit with status 503.
-pub(crate) async fn refuse(stream: std::net::TcpStream, reason: &'static str) {
+pub(crate) async fn refuse(new: NewConnection, reason: &'static str) {
     let refused = async {
-        let mut socket = socket::adopt(stream)?;
+        let mut socket = new.open(Instant::now() + REFUSAL_TIMEOUT).await?;
         let body = format!("{reason}\n");
         let headers = [("Content-Type", TEXT), ("Retry-After", "5")];
         let header = response::header(
@@ -64,17 +61,16 @@ pub(crate) async fn refuse(stream: std::net::TcpStream, reason: &'static str) {
         );
         // A response before the request would be lost: the unread request resets the connection.
         drop(timeout(REFUSAL_TIMEOUT, socket.readable()).await);
-        socket.write_all(header.as_bytes()).await?;
-        socket.write_all(body.as_bytes()).await?;
-        socket::lingering_close(&mut socket).await;
-        std::io::Result::Ok(())
+        socket.send((header + &body).as_bytes()).await?;
+        socket.lingering_close().await;
+        Ok::<_, HandshakeError>(())
     };
     drop(timeout(REFUSAL_TIMEOUT * 2, refused).await);
 }
 
-async fn run(mut connection: HttpConnection) {
+async fn run(mut connection: HttpConnection, deadline: Instant) {
     // Boxed and dropped before the stream starts, so that a viewer's future stays small.
-    let outcome = Box::pin(routes::serve(&mut connection)).await;
+    let outcome = Box::pin(routes::serve(&mut connection, deadline)).await;
     match outcome {
         Outcome::Close => {}
         Outcome::Flv(play, mut body) => {
@@ -100,7 +96,7 @@ async fn run(mut connection: HttpConnection) {
             drop(connection.write(&close).await);
         }
     }
-    socket::lingering_close(&mut connection.socket).await;
+    connection.socket.lingering_close().await;
 }
 
 /// Sends a stream to its end, after a header in the same write as the first batch.
@@ -117,7 +113,7 @@ async fn deliver(
         mut cursor,
         first,
     } = opened;
-    socket::prepare_viewer(&connection.socket);
+    connection.socket.prepare_viewer();
     let mut viewer = Viewer {
         socket: &mut connection.socket,
         client: &client,

@@ -9,16 +9,17 @@ use media_config::Limits;
 use media_wire::rtmp::chunk_reader::ChunkError;
 use media_wire::rtmp::server::{ServerConnection, ServerEvent, ServerSettings};
 use media_wire::rtmp::{CommandError, RtmpError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
+
+use crate::delivery::socket::Socket;
 
 /// Bytes of one read while a connection carries only commands.
 const READ: usize = 4 * 1024;
 
 /// An RTMP connection.
 pub(super) struct RtmpConnection {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) peer: SocketAddr,
     pub(super) protocol: Box<ServerConnection>,
     /// Bytes that were read and not yet processed.
@@ -75,7 +76,7 @@ pub(super) enum AfterStream {
 }
 
 impl RtmpConnection {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr, limits: &Limits) -> Self {
+    pub(super) fn new(socket: Socket, peer: SocketAddr, limits: &Limits) -> Self {
         let settings = ServerSettings {
             max_message_bytes: limits.max_message_bytes(),
             max_command_bytes: limits.max_command_bytes(),
@@ -112,7 +113,7 @@ impl RtmpConnection {
     /// Sends pending answers.
     pub(super) async fn flush(&mut self) -> Result<(), ConnectionLost> {
         while let Some(bytes) = self.protocol.output() {
-            match timeout(self.write_timeout, self.socket.write_all(&bytes)).await {
+            match timeout(self.write_timeout, self.socket.send(&bytes)).await {
                 Ok(written) => written.map_err(ConnectionLost::Socket)?,
                 Err(_) => return Err(ConnectionLost::Timeout),
             }

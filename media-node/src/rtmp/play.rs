@@ -11,7 +11,6 @@ use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
-use crate::delivery::socket;
 use crate::delivery::viewer::{FrameHeader, Framing, Viewer, ViewerEnd, ViewerEvent, record_end};
 use crate::state::clients::{Client, ClientKind, StopReason};
 use crate::state::metrics::Metrics;
@@ -41,7 +40,7 @@ pub(super) async fn serve(
     };
     connection.protocol.accept_play();
     connection.flush().await?;
-    socket::prepare_viewer(&connection.socket);
+    connection.socket.prepare_viewer();
     let end = deliver(connection, context, &client, opened).await;
     record_end(&context.metrics, &client, end);
     match end {

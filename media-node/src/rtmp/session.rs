@@ -1,13 +1,12 @@
 //! RTMP session: handshake and commands until the client publishes or plays, that stream to its end, then the next one.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use media_config::Limits;
 use media_wire::StreamKey;
 use media_wire::rtmp::server::ServerEvent;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug, debug_span};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
@@ -15,54 +14,54 @@ use super::context::RtmpContext;
 use super::request::{self, RtmpRequest, StreamRequest};
 use super::stream_rate::StreamRate;
 use super::{play, publish};
-use crate::delivery::socket;
+use crate::delivery::socket::NewConnection;
 
 /// Time to refuse a connection over the limit: handshake and `connect` take two round trips.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
-    context: Arc<RtmpContext>,
-    worker: usize,
-) {
+pub(crate) async fn serve(new: NewConnection, context: Arc<RtmpContext>, worker: usize) {
+    let peer = new.peer;
     let span = debug_span!("rtmp", %peer);
     let served = async {
         let limits = &context.config.limits;
-        match socket::adopt(stream) {
+        let deadline = Instant::now() + limits.handshake_timeout();
+        match new.open_as_idle(deadline, &context.idle).await {
             Ok(socket) => {
                 let connection = RtmpConnection::new(socket, peer, limits);
-                run(connection, &context, worker).await;
+                run(connection, &context, worker, deadline).await;
             }
-            Err(error) => debug!(%error, "connection lost"),
+            Err(error) => debug!(%error, cause = error.cause(), "connection lost"),
         }
     };
     served.instrument(span).await;
 }
 
 /// Refuses a connection over the limit with an RTMP error.
-pub(crate) async fn refuse(
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
-    limits: &Limits,
-    reason: &str,
-) {
+pub(crate) async fn refuse(new: NewConnection, limits: &Limits, reason: &str) {
+    let deadline = Instant::now() + REFUSAL_TIMEOUT;
     let refused = async {
-        let socket = socket::adopt(stream).map_err(ConnectionLost::Socket)?;
+        let peer = new.peer;
+        let opened = new.open(deadline).await;
+        let socket = opened.map_err(|_| ConnectionLost::Closed)?;
         let mut connection = RtmpConnection::new(socket, peer, limits);
         while !matches!(connection.event().await?, ServerEvent::Connected { .. }) {}
         connection.protocol.reject_connect(reason);
         connection.flush().await?;
-        socket::lingering_close(&mut connection.socket).await;
+        connection.socket.lingering_close().await;
         Ok::<_, ConnectionLost>(())
     };
-    drop(timeout(REFUSAL_TIMEOUT, refused).await);
+    drop(timeout_at(deadline, refused).await);
 }
 
-async fn run(mut connection: RtmpConnection, context: &RtmpContext, worker: usize) {
-    match serve_requests(&mut connection, context, worker).await {
-        Ok(()) => socket::lingering_close(&mut connection.socket).await,
+async fn run(
+    mut connection: RtmpConnection,
+    context: &RtmpContext,
+    worker: usize,
+    deadline: Instant,
+) {
+    match serve_requests(&mut connection, context, worker, deadline).await {
+        Ok(()) => connection.socket.lingering_close().await,
         Err(error) => {
             let reason = match error {
                 ConnectionLost::Timeout => "timeout",
@@ -77,7 +76,7 @@ async fn run(mut connection: RtmpConnection, context: &RtmpContext, worker: usiz
                 context.metrics.exceeded(limit);
                 connection.protocol.close(&connection::reason(error));
                 if connection.flush().await.is_ok() {
-                    socket::lingering_close(&mut connection.socket).await;
+                    connection.socket.lingering_close().await;
                 }
             }
             context.metrics.refused.with_label_values(&[reason]).inc();
@@ -91,15 +90,15 @@ async fn serve_requests(
     connection: &mut RtmpConnection,
     context: &RtmpContext,
     worker: usize,
+    mut deadline: Instant,
 ) -> Result<(), ConnectionLost> {
-    let mut limit = context.config.limits.handshake_timeout();
     let per_minute = context.config.limits.max_stream_starts_per_minute;
     let mut rate = StreamRate::new(per_minute);
     loop {
         let (idle, mut eviction) = context.idle.enter();
         let request = Box::pin(next_request(connection, &context.config.vhosts));
         let request = tokio::select! {
-            request = timeout(limit, request) => request,
+            request = timeout_at(deadline, request) => request,
             () = eviction.requested() => return Err(ConnectionLost::Evicted),
         };
         drop(idle);
@@ -115,7 +114,7 @@ async fn serve_requests(
         {
             context.metrics.exceeded(limit);
         }
-        if !rate.begin(Instant::now()) {
+        if !rate.begin(Instant::now().into_std()) {
             context.metrics.exceeded("stream_starts");
             let reason = format!("more than {per_minute} streams in a minute on one connection");
             request.reject(&mut connection.protocol, &reason);
@@ -132,7 +131,7 @@ async fn serve_requests(
             return Ok(());
         }
         // An encoder starts its next stream without a pause. A silent one counts as dead.
-        limit = context.config.stream.publish_idle_timeout();
+        deadline = Instant::now() + context.config.stream.publish_idle_timeout();
     }
 }
 

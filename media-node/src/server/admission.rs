@@ -7,18 +7,18 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::connections::{Admission, Permit};
+use super::connections::{Admission, ConnectionLimit, Permit};
 use super::context::NodeContext;
 use super::listener;
 use super::workers::WorkerSlot;
-use crate::delivery::socket;
+use crate::delivery::socket::{self, NewConnection};
+use crate::tls::TlsAcceptor;
 use crate::{http, internal, rtmp};
 
-/// A port of a media node.
-#[derive(Clone, Copy)]
+/// A port of a media node. The public ones perform a TLS handshake where they have an acceptor.
 pub(super) enum Port {
-    Rtmp,
-    Http,
+    Rtmp(Option<TlsAcceptor>),
+    Http(Option<TlsAcceptor>),
     Internal,
 }
 
@@ -29,46 +29,57 @@ pub(super) async fn serve(
     context: Arc<NodeContext>,
     port: Port,
 ) {
-    let admit = |stream, peer| admit(&context, port, stream, socket::canonical(peer));
+    let admit = |stream, peer| admit(&context, &port, stream, socket::canonical(peer));
     listener::accept(listener, closing, admit).await;
 }
 
-fn admit(context: &NodeContext, port: Port, stream: TcpStream, peer: SocketAddr) {
+fn admit(context: &NodeContext, port: &Port, stream: TcpStream, peer: SocketAddr) {
     let slot = context.workers.slot();
-    if let Port::Internal = port {
-        // Always, so that probes are answered: this port limits what its connections become.
-        let context = Arc::clone(&context.internal);
-        slot.run(move |worker| internal::serve(stream, peer, context, worker));
-        return;
-    }
+    let (is_rtmp, tls) = match port {
+        Port::Rtmp(tls) => (true, tls.clone()),
+        Port::Http(tls) => (false, tls.clone()),
+        Port::Internal => {
+            // Always, so that probes are answered: this port limits what its connections become.
+            let context = Arc::clone(&context.internal);
+            slot.run(move |worker| internal::serve(stream, peer, context, worker));
+            return;
+        }
+    };
     let admission = context.connections.admit(peer.ip(), Instant::now());
     if let Admission::Refused(limit, _) | Admission::Dropped(limit) = &admission {
         let refused = &context.metrics.refused;
         refused.with_label_values(&[limit.label()]).inc();
     }
-    match (admission, port) {
-        (Admission::Served(permit), Port::Rtmp) => {
+    let connection = NewConnection { stream, peer, tls };
+    match (admission, is_rtmp) {
+        (Admission::Served(permit), true) => {
             let context = Arc::clone(&context.rtmp);
             run(slot, permit, move |worker| {
-                rtmp::serve(stream, peer, context, worker)
+                rtmp::serve(connection, context, worker)
             });
         }
-        (Admission::Served(permit), _) => {
+        (Admission::Served(permit), false) => {
             let context = Arc::clone(&context.http);
             run(slot, permit, move |worker| {
-                http::serve(stream, peer, context, worker)
+                http::serve(connection, context, worker)
             });
         }
-        (Admission::Refused(limit, permit), Port::Rtmp) => {
+        // A handshake would cost more than the connection that is refused.
+        (Admission::Refused(ConnectionLimit::Address(_), _), _) if connection.tls.is_some() => {
+            drop(connection);
+        }
+        (Admission::Refused(limit, permit), true) => {
             let config = Arc::clone(&context.config);
             run(slot, permit, move |_| async move {
-                rtmp::refuse(stream, peer, &config.limits, limit.reason()).await;
+                rtmp::refuse(connection, &config.limits, limit.reason()).await;
             });
         }
-        (Admission::Refused(limit, permit), _) => {
-            run(slot, permit, move |_| http::refuse(stream, limit.reason()));
+        (Admission::Refused(limit, permit), false) => {
+            run(slot, permit, move |_| {
+                http::refuse(connection, limit.reason())
+            });
         }
-        (Admission::Dropped(_), _) => drop(stream),
+        (Admission::Dropped(_), _) => drop(connection),
     }
 }
 

@@ -58,11 +58,11 @@ impl NodeContext {
         timings: Timings,
         workers: WorkerHandles,
         origins: Option<OriginSet>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, AuthError> {
         let config = Arc::new(config);
         let registry = Registry::new(engine_settings(&config, workers.count()));
         let clients = Clients::new();
-        let metrics = Arc::new(Metrics::new());
         let polling = timings.key_poll;
         let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), polling).map(Arc::new)?;
         let phase = watch::Sender::new(Phase::Running);

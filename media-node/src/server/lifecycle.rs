@@ -6,20 +6,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use media_config::NodeConfig;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error_span, info};
 
 use super::admission::{self, Port};
 use super::context::NodeContext;
-use super::listener::{self, BindError};
+use super::listener::BindError;
+use super::ports::{self, Addresses, OpenPort};
 use super::timings::Timings;
 use super::workers::Workers;
 use super::{drain, open_files};
 use crate::discovery::OriginSet;
 use crate::state::clients::StopReason;
+use crate::state::metrics::Metrics;
+use crate::tls::Tls;
 
 /// Interval of the search for streams that have ended.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -28,30 +30,18 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub struct Node {
     context: Arc<NodeContext>,
     workers: Workers,
-    rtmp: TcpListener,
-    http: TcpListener,
-    internal: TcpListener,
+    ports: Vec<OpenPort>,
     addresses: Addresses,
+    tls: Option<Arc<Tls>>,
     /// Carries the instance name to every log line.
     span: Span,
-}
-
-/// The addresses that a media node listens on, with the ports that the system chose where the configuration has 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// RTMP: publish and play.
-    pub rtmp: SocketAddr,
-    /// HTTP-FLV, WebSocket-FLV and the player page.
-    pub http: SocketAddr,
-    /// Probes, metrics, API and relays.
-    pub internal: SocketAddr,
 }
 
 impl Node {
     /// Opens the ports of a media node and starts its threads. [`Node::run`] accepts connections.
     ///
     /// # Errors
-    /// When a port cannot be opened, or `auth` is invalid; the error names its field of the configuration.
+    /// When a port cannot be opened, or `auth` or `tls` is invalid; the error names its field of the configuration.
     pub async fn bind(config: NodeConfig) -> Result<Self, BindError> {
         Self::bind_with(config, Timings::default()).await
     }
@@ -62,16 +52,11 @@ impl Node {
     /// As [`Node::bind`].
     pub async fn bind_with(config: NodeConfig, timings: Timings) -> Result<Self, BindError> {
         open_files::raise(config.limits.max_connections);
-        let rtmp = listener::bind("listen.rtmp", config.listen.rtmp)?;
-        let http = listener::bind("listen.http", config.listen.http)?;
-        let internal = listener::bind("listen.internal", config.listen.internal)?;
-        let local =
-            |listener: &TcpListener, configured| listener.local_addr().unwrap_or(configured);
-        let addresses = Addresses {
-            rtmp: local(&rtmp, config.listen.rtmp),
-            http: local(&http, config.listen.http),
-            internal: local(&internal, config.listen.internal),
-        };
+        let metrics = Arc::new(Metrics::new());
+        let tls = config.tls.as_ref();
+        let tls = tls.map(|settings| Tls::open(settings, &metrics.tls).map(Arc::new));
+        let tls = tls.transpose().map_err(BindError::tls)?;
+        let (ports, addresses) = ports::open(&config.listen, tls.as_deref())?;
         let name = match config.name.as_str() {
             "" => host_name(),
             name => name.to_owned(),
@@ -87,15 +72,14 @@ impl Node {
                 .map_err(BindError::origins)?,
         };
         let context = span
-            .in_scope(|| NodeContext::new(name, config, timings, handles, origins))
+            .in_scope(|| NodeContext::new(name, config, timings, handles, origins, metrics))
             .map_err(BindError::auth)?;
         Ok(Self {
             context: Arc::new(context),
             workers,
-            rtmp,
-            http,
-            internal,
+            ports,
             addresses,
+            tls,
             span,
         })
     }
@@ -116,23 +100,22 @@ impl Node {
     }
 
     async fn serve(self, drain: CancellationToken, stop: CancellationToken) {
-        let Self {
-            context, addresses, ..
-        } = self;
-        info!(
-            role = ?context.config.role, rtmp = %addresses.rtmp, http = %addresses.http,
-            internal = %addresses.internal, workers = context.workers.count(), "serving"
-        );
+        let context = self.context;
+        log_start(&context, &self.addresses);
         let closing = CancellationToken::new();
         let mut ports = JoinSet::new();
-        for (listener, port, closing) in [
-            (self.rtmp, Port::Rtmp, closing.clone()),
-            (self.http, Port::Http, closing.clone()),
-            // Open to the end: relays, probes and metrics are served while the media node drains.
-            (self.internal, Port::Internal, CancellationToken::new()),
-        ] {
+        for OpenPort { listener, port } in self.ports {
+            let closing = match port {
+                // Open to the end: relays, probes and metrics are served while the media node drains.
+                Port::Internal => CancellationToken::new(),
+                Port::Rtmp(_) | Port::Http(_) => closing.clone(),
+            };
             let context = Arc::clone(&context);
             ports.spawn(admission::serve(listener, closing, context, port).in_current_span());
+        }
+        if let Some(tls) = self.tls {
+            let poll = context.timings.key_poll;
+            context.workers.spawn(keep_reading(tls, poll));
         }
         context.workers.spawn(sweep(Arc::clone(&context)));
         context
@@ -147,6 +130,32 @@ impl Node {
         self.workers.stop().await;
         // All clients have disconnected, and their hooks are being called.
         auth.close().await;
+    }
+}
+
+fn log_start(context: &NodeContext, addresses: &Addresses) {
+    let shown = |address: Option<SocketAddr>| address.map(tracing::field::display);
+    let Addresses {
+        rtmp,
+        http,
+        rtmps,
+        https,
+        internal,
+    } = *addresses;
+    info!(
+        role = ?context.config.role, rtmp = shown(rtmp), http = shown(http), rtmps = shown(rtmps), https = shown(https),
+        %internal, workers = context.workers.count(), "serving"
+    );
+}
+
+/// Reads the certificate again when its files change.
+async fn keep_reading(tls: Arc<Tls>, poll: Duration) {
+    loop {
+        sleep(poll).await;
+        let (tls, span) = (Arc::clone(&tls), Span::current());
+        let read = tokio::task::spawn_blocking(move || span.in_scope(|| tls.reload()));
+        // A panic was printed by its thread; the next round tries again.
+        drop(read.await);
     }
 }
 
@@ -190,9 +199,10 @@ mod tests {
     #[tokio::test]
     async fn stopped_media_node_leaves_nothing_in_memory() {
         let mut config = NodeConfig::default();
-        config.listen.rtmp = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.listen.http = config.listen.rtmp;
-        config.listen.internal = config.listen.rtmp;
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.listen.rtmp = Some(free);
+        config.listen.http = Some(free);
+        config.listen.internal = free;
         config.origins.addresses = vec!["127.0.0.1:1".to_owned()];
         let node = Node::bind(config).await.unwrap();
         let context = Arc::downgrade(&node.context);

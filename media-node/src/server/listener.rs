@@ -54,6 +54,9 @@ pub enum BindError {
     /// `origins` is invalid.
     #[error("{0}")]
     Origins(String),
+    /// `tls` names files that are no certificate and its key.
+    #[error("{0}")]
+    Tls(String),
     /// `auth` is invalid, or names a file that cannot be read.
     #[error("{0}")]
     Auth(String),
@@ -63,6 +66,11 @@ impl BindError {
     /// Wraps an error of `origins`, whose message names the field.
     pub(super) fn origins(error: impl std::error::Error) -> Self {
         Self::Origins(error.to_string())
+    }
+
+    /// Wraps an error of `tls`, whose message names the field.
+    pub(super) fn tls(error: impl std::error::Error) -> Self {
+        Self::Tls(error.to_string())
     }
 
     /// Wraps an error of `auth`, whose message names the field.

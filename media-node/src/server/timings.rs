@@ -15,7 +15,7 @@ pub struct Timings {
     pub last_bytes: Duration,
     /// Time that a peer of the internal port may take to send the header section of a request.
     pub internal_header_timeout: Duration,
-    /// Interval at which mounted keys are read again, and clients whose key is gone are disconnected.
+    /// Interval at which mounted keys and certificates are read again, and clients whose key is gone are disconnected.
     pub key_poll: Duration,
 }
 

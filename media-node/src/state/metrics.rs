@@ -9,6 +9,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
 
 use crate::auth::AuthMetrics;
+use crate::tls::TlsMetrics;
 
 use super::clients::{ClientKind, ClientRole, Clients};
 
@@ -25,6 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) plays: IntCounterVec,
     pub(crate) stalled: IntCounter,
     pub(crate) auth: AuthMetrics,
+    pub(crate) tls: TlsMetrics,
     /// Locked for a scrape, so that two scrapes do not raise a counter twice.
     scraped: Mutex<ScrapedMetrics>,
 }
@@ -95,6 +97,23 @@ impl Metrics {
                 lost_hook_calls: new.counter(
                     "live_auth_hook_calls_lost_total",
                     "Calls of on_unpublish and on_stop that did not reach the hook.",
+                ),
+            },
+            tls: TlsMetrics {
+                failed_handshakes: new.counters(
+                    "live_tls_handshakes_failed_total",
+                    "TLS handshakes that failed.",
+                    &["reason"],
+                ),
+                reloads: new.counters(
+                    "live_tls_certificate_reloads_total",
+                    "Changes of the certificate's files: success, or error where the last good certificate stays.",
+                    &["result"],
+                ),
+                expiry: new.gauges(
+                    "live_tls_certificate_expiry_timestamp_seconds",
+                    "Unix time at which the certificate expires. Absent without TLS.",
+                    &[],
                 ),
             },
             stalled: new.counter(

@@ -2,12 +2,42 @@
 
 use std::net::SocketAddr;
 
-use media_node::{Addresses, Node, NodeConfig, Timings};
+use media_node::{Node, NodeConfig, Timings};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{log, request, within_deadline};
+
+/// The addresses of a media node. A port that is closed has the address 0.0.0.0:0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Addresses {
+    pub(crate) rtmp: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) rtmps: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) internal: SocketAddr,
+}
+
+impl Addresses {
+    fn of(node: &Node) -> Self {
+        let media_node::Addresses {
+            rtmp,
+            http,
+            rtmps,
+            https,
+            internal,
+        } = node.addresses();
+        let closed = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self {
+            rtmp: rtmp.unwrap_or(closed),
+            http: http.unwrap_or(closed),
+            rtmps: rtmps.unwrap_or(closed),
+            https: https.unwrap_or(closed),
+            internal,
+        }
+    }
+}
 
 /// A media node that runs until it is drained or stopped, or until it is dropped.
 pub(crate) struct TestNode {
@@ -39,8 +69,10 @@ impl TestNode {
             ..NodeConfig::default()
         };
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.listen.rtmp = free;
-        config.listen.http = free;
+        config.listen.rtmp = Some(free);
+        config.listen.http = Some(free);
+        config.listen.rtmps = Some(free);
+        config.listen.https = Some(free);
         config.listen.internal = free;
         config.stream.play_wait_seconds = 1;
         config.stream.linger_seconds = 1;
@@ -56,7 +88,7 @@ impl TestNode {
         let node = Node::bind_with(config, timings).await.unwrap();
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         Self {
-            addresses: node.addresses(),
+            addresses: Addresses::of(&node),
             task: tokio::spawn(node.run(drain.clone(), stop.clone())),
             drain,
             stop,

@@ -111,7 +111,8 @@ impl Instances {
         let mut instances = self.list.iter();
         instances
             .find(|instance| instance.planned.config.role == Role::Origin && instance.is_running())
-            .map(|instance| reachable(instance.addresses.rtmp))
+            .and_then(|instance| instance.addresses.rtmp)
+            .map(reachable)
     }
 
     /// Starts a stopped instance, at the same addresses.

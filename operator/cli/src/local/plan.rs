@@ -154,8 +154,16 @@ fn listen(
     let internal = (ports.internal_port, "--internal-port");
     let above = index.saturating_mul(stride);
     Ok(Listen {
-        rtmp: SocketAddr::new(ports.listen, taken.take(name, "RTMP", rtmp, above)?),
-        http: SocketAddr::new(ports.listen, taken.take(name, "HTTP", http, above)?),
+        rtmp: Some(SocketAddr::new(
+            ports.listen,
+            taken.take(name, "RTMP", rtmp, above)?,
+        )),
+        http: Some(SocketAddr::new(
+            ports.listen,
+            taken.take(name, "HTTP", http, above)?,
+        )),
+        rtmps: None,
+        https: None,
         internal: SocketAddr::new(
             Ipv4Addr::LOCALHOST.into(),
             taken.take(name, "internal", internal, number)?,
@@ -248,7 +256,9 @@ mod tests {
                     rtmp,
                     http,
                     internal,
+                    ..
                 } = config.listen;
+                let (rtmp, http) = (rtmp.unwrap(), http.unwrap());
                 format!("{} {rtmp} {http} {internal}", config.name)
             })
             .collect()

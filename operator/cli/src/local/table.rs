@@ -9,10 +9,10 @@ use super::demo;
 pub(super) struct Row {
     /// Name, such as `origin-1`.
     pub(super) name: String,
-    /// Address of RTMP.
-    pub(super) rtmp: SocketAddr,
-    /// Address of HTTP-FLV and the player page.
-    pub(super) http: SocketAddr,
+    /// Address of RTMP, if that port is open.
+    pub(super) rtmp: Option<SocketAddr>,
+    /// Address of HTTP-FLV and the player page, if that port is open.
+    pub(super) http: Option<SocketAddr>,
     /// Address of the metrics and the API.
     pub(super) internal: SocketAddr,
 }
@@ -28,8 +28,8 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
     .chain(rows.iter().map(|row| {
         [
             row.name.clone(),
-            format!("rtmp://{}/{}", reachable(row.rtmp), demo::STREAM),
-            format!("http://{}/{}.flv", reachable(row.http), demo::STREAM),
+            url("rtmp", row.rtmp, demo::STREAM),
+            url("http", row.http, &format!("{}.flv", demo::STREAM)),
             format!("http://{}/metrics", reachable(row.internal)),
         ]
     }))
@@ -46,14 +46,11 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
     }
     text.push_str("\n`livestream` is an example: any name works. The root of each HTTP port is a player page.\n");
     if let (true, Some(row)) = (demo, rows.first()) {
-        let _ = writeln!(
-            text,
-            "The demo clip is live: open http://{}/?stream={}",
-            reachable(row.http),
-            demo::STREAM
-        );
+        let page = url("http", row.http, &format!("?stream={}", demo::STREAM));
+        let _ = writeln!(text, "The demo clip is live: open {page}");
     }
-    if rows.iter().all(|row| row.rtmp.ip().is_loopback()) {
+    let mut public = rows.iter().flat_map(|row| [row.rtmp, row.http]).flatten();
+    if public.all(|address| address.ip().is_loopback()) {
         text.push_str("Only this machine can connect. `--listen ::` opens the ports to others.\n");
     }
     let _ = writeln!(
@@ -62,6 +59,13 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
     );
     text.push_str("Ready. Ctrl-C stops.\n");
     text
+}
+
+/// Returns the URL of a port for a client on this machine; nothing for a port that is closed.
+fn url(scheme: &str, address: Option<SocketAddr>, path: &str) -> String {
+    address.map_or_else(String::new, |address| {
+        format!("{scheme}://{}/{path}", reachable(address))
+    })
 }
 
 /// Returns the address for a client on this machine.
@@ -83,8 +87,8 @@ mod tests {
     fn every_instance_has_a_line_with_urls_that_work_on_this_machine() {
         let row = |name: &str, rtmp: &str, http: &str, internal: &str| Row {
             name: name.to_owned(),
-            rtmp: rtmp.parse().unwrap(),
-            http: http.parse().unwrap(),
+            rtmp: Some(rtmp.parse().unwrap()),
+            http: Some(http.parse().unwrap()),
             internal: internal.parse().unwrap(),
         };
         let rows = [

@@ -1,0 +1,90 @@
+//! TLS of the public ports: the certificate that clients get, and their handshakes.
+//!
+//! One certificate serves all ports. It is a pair of mounted files, which are read again when they change: a renewed
+//! certificate takes effect for new connections, and open ones stay as they are.
+
+mod certificate;
+mod expiry;
+mod handshake;
+
+use std::sync::Arc;
+
+use media_config::TlsSettings;
+use prometheus::{IntCounterVec, IntGaugeVec};
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::crypto::ring::{Ticketer, default_provider};
+use tokio_rustls::rustls::server::NoServerSessionStorage;
+use tokio_rustls::rustls::{self, ServerConfig};
+
+use certificate::Certificate;
+pub(crate) use certificate::CertificateError;
+pub(crate) use handshake::{HandshakeError, TlsAcceptor};
+
+/// Protocol of the HTTPS port. Clients of RTMPS name none.
+const ALPN_HTTP: &[u8] = b"http/1.1";
+
+/// Metrics of TLS.
+#[derive(Clone)]
+pub(crate) struct TlsMetrics {
+    /// Label `reason`; see [`HandshakeError::label`].
+    pub(crate) failed_handshakes: IntCounterVec,
+    /// Label `result`: `success`, `error`.
+    pub(crate) reloads: IntCounterVec,
+    /// Without a label. It has a value only where there is a certificate.
+    pub(crate) expiry: IntGaugeVec,
+}
+
+/// TLS of a media node.
+pub(crate) struct Tls {
+    certificate: Arc<Certificate>,
+    /// Handshakes of the RTMPS port.
+    pub(crate) rtmps: TlsAcceptor,
+    /// Handshakes of the HTTPS port.
+    pub(crate) https: TlsAcceptor,
+}
+
+/// Why TLS is not possible.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error("tls: {0}")]
+    Library(#[from] rustls::Error),
+}
+
+impl Tls {
+    /// Reads the certificate.
+    pub(crate) fn open(settings: &TlsSettings, metrics: &TlsMetrics) -> Result<Self, TlsError> {
+        let provider = Arc::new(default_provider());
+        let certificate = Certificate::open(settings, Arc::clone(&provider), metrics.clone())?;
+        let certificate = Arc::new(certificate);
+        let mut config = server_config(provider, &certificate)?;
+        let failed = &metrics.failed_handshakes;
+        let rtmps = TlsAcceptor::new(config.clone(), failed.clone());
+        config.alpn_protocols.push(ALPN_HTTP.to_vec());
+        Ok(Self {
+            certificate,
+            rtmps,
+            https: TlsAcceptor::new(config, failed.clone()),
+        })
+    }
+
+    /// Reads the certificate again if its files have changed. It blocks for as long as the files take.
+    pub(crate) fn reload(&self) {
+        self.certificate.reload();
+    }
+}
+
+fn server_config(
+    provider: Arc<CryptoProvider>,
+    certificate: &Arc<Certificate>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::<Certificate>::clone(certificate));
+    // A client that reconnects is spared the signature, by a ticket that it keeps: nothing is stored for it here.
+    config.ticketer = Ticketer::new()?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}

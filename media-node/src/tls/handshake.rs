@@ -1,0 +1,104 @@
+//! The handshake of a client, and why it fails.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
+use prometheus::IntCounterVec;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage, ServerConfig};
+use tokio_rustls::server::TlsStream;
+
+/// Performs handshakes of one port.
+#[derive(Clone)]
+pub(crate) struct TlsAcceptor {
+    acceptor: tokio_rustls::TlsAcceptor,
+    failed: IntCounterVec,
+}
+
+/// Why there is no connection after a handshake.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("the TLS handshake took too long")]
+    Timeout,
+    #[error("the socket failed")]
+    Socket(#[from] io::Error),
+    #[error("the TLS handshake failed")]
+    Tls(#[source] rustls::Error),
+    #[error("other connections without a stream came")]
+    Evicted,
+}
+
+impl TlsAcceptor {
+    pub(super) fn new(config: ServerConfig, failed: IntCounterVec) -> Self {
+        Self {
+            acceptor: Arc::new(config).into(),
+            failed,
+        }
+    }
+
+    /// Performs the handshake. A failure is counted.
+    pub(crate) async fn accept(
+        &self,
+        tcp: TcpStream,
+        deadline: Instant,
+    ) -> Result<Box<TlsStream<TcpStream>>, HandshakeError> {
+        let accepted = match timeout_at(deadline, self.acceptor.accept(tcp)).await {
+            Ok(accepted) => accepted.map_err(HandshakeError::from_io),
+            Err(_) => Err(HandshakeError::Timeout),
+        };
+        accepted.map(Box::new).inspect_err(|error| {
+            let label = error.label();
+            self.failed.with_label_values(&[label]).inc();
+        })
+    }
+}
+
+impl HandshakeError {
+    /// Takes the error of TLS out of the error of the socket that carries it.
+    fn from_io(error: io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(tls) => Self::Tls(rustls::Error::clone(tls)),
+            None => Self::Socket(error),
+        }
+    }
+
+    /// Value of the metric's label `reason`.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Socket(_) => "closed",
+            Self::Evicted => "evicted",
+            Self::Tls(error) => match error {
+                // An RTMP or HTTP client without TLS.
+                rustls::Error::InvalidMessage(
+                    InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+                ) => "not_tls",
+                rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
+                    "incompatible"
+                }
+                rustls::Error::AlertReceived(alert) if rejects_certificate(*alert) => "certificate",
+                _ => "protocol",
+            },
+        }
+    }
+
+    /// Returns the cause as text for the log.
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.source().map(ToString::to_string)
+    }
+}
+
+fn rejects_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
+}

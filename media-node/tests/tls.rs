@@ -1,0 +1,275 @@
+//! RTMPS, HTTPS-FLV and WSS, with a client of a TLS library: streams, renewal of the certificate, failed handshakes.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use media_node::{Node, NodeConfig, Timings};
+use tokio::io::AsyncReadExt as _;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+
+use crate::support::tls::{CERTIFICATES, TlsClient, VERSIONS, certificate, tls};
+use crate::support::{
+    Clip, FlvViewer, Protocol, Publisher, RawConnection, RtmpViewer, Start, TestNode,
+    assert_complete, ended, eventually, finish, keyframe, publish, request, watch_at,
+    within_deadline,
+};
+
+/// Keyframes that neither a socket nor the buffer of TLS accepts at once.
+const LARGE: Clip = Clip {
+    keyframe: 2_000_000,
+    ..Clip::PLAIN
+};
+
+async fn node(change: impl FnOnce(&mut NodeConfig)) -> TestNode {
+    TestNode::with(|config| {
+        config.tls = tls(Path::new(CERTIFICATES), "first");
+        change(config);
+    })
+    .await
+}
+
+#[tokio::test]
+async fn streams_are_complete_by_both_versions_of_tls() {
+    for version in VERSIONS {
+        let node = node(|config| {
+            config.stream.window_seconds = 60;
+            config.stream.continuity_seconds = 1;
+        })
+        .await;
+        let client = TlsClient::new(&["first"], version);
+        let rtmp = client.tunnel(node.addresses.rtmps).await;
+        let http = client.tunnel(node.addresses.https).await;
+        let mut publisher = Publisher::start(rtmp, "live/tls").await;
+        let clip = LARGE.messages(50);
+        let (before, after) = clip.split_at(4);
+        publish(&mut publisher, before, 10).await;
+        let watching = [Protocol::Flv, Protocol::Rtmp]
+            .map(|protocol| watch_at(rtmp, http, "live/tls", protocol))
+            .into_iter()
+            .collect();
+        eventually("two viewers", async || {
+            node.api("/api/v1/clients").await.as_array().unwrap().len() == 3
+        })
+        .await;
+        publish(&mut publisher, after, 10).await;
+        finish(publisher).await;
+        for received in ended(watching).await {
+            assert_complete(&clip, &received, Start::Beginning);
+        }
+    }
+}
+
+#[tokio::test]
+async fn page_and_websocket_are_served_by_tls() {
+    let node = node(|_| {}).await;
+    let client = TlsClient::new(&["first"], &TLS13);
+    let http = client.tunnel(node.addresses.https).await;
+    assert_eq!(request(http, "GET", "/").await.status, 200);
+    let rtmp = client.tunnel(node.addresses.rtmps).await;
+    let mut publisher = Publisher::start(rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut websocket = RawConnection::connect(http).await;
+    websocket
+        .send(
+            "GET /live/a.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+        )
+        .await;
+    assert_eq!(websocket.response_header().await.status, 101);
+    // A binary frame.
+    assert_eq!(websocket.take(1).await[0], 0x82);
+    let stream = client.connect(node.addresses.https).await.unwrap();
+    let protocol = stream.get_ref().1.alpn_protocol();
+    assert_eq!(protocol, Some(&b"http/1.1"[..]));
+}
+
+#[tokio::test]
+async fn ports_without_tls_can_be_closed() {
+    let node = node(|config| {
+        config.listen.rtmp = None;
+        config.listen.http = None;
+    })
+    .await;
+    assert_eq!(
+        (node.addresses.rtmp.port(), node.addresses.http.port()),
+        (0, 0)
+    );
+    let client = TlsClient::new(&["first"], &TLS13);
+    let rtmp = client.tunnel(node.addresses.rtmps).await;
+    let _publisher = Publisher::start(rtmp, "live/a").await;
+}
+
+#[tokio::test]
+async fn renewed_certificate_is_served_and_connections_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let write = |name: &str| {
+        for ending in ["crt", "key"] {
+            let from = format!("{CERTIFICATES}/{name}.{ending}");
+            fs::copy(from, folder.join(format!("tls.{ending}"))).unwrap();
+        }
+    };
+    write("first");
+    let timings = Timings {
+        key_poll: Duration::from_millis(20),
+        ..Timings::default()
+    };
+    let node = TestNode::with_timings(timings, |config| config.tls = tls(folder, "tls")).await;
+    let client = TlsClient::new(&["first", "second"], &TLS13);
+    let served = async || {
+        let stream = client.connect(node.addresses.https).await.unwrap();
+        let chain = stream.get_ref().1.peer_certificates().unwrap();
+        chain[0].clone().into_owned()
+    };
+    assert_eq!(served().await, certificate("first"));
+    let mut publisher = Publisher::start(client.tunnel(node.addresses.rtmps).await, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let http = client.tunnel(node.addresses.https).await;
+    let mut viewer = FlvViewer::open(http, "/live/a.flv").await;
+    assert_eq!(viewer.numbered().await.unwrap().0, 0);
+
+    write("second");
+    eventually("the second certificate", async || {
+        served().await == certificate("second")
+    })
+    .await;
+    fs::write(folder.join("tls.crt"), "no certificate").unwrap();
+    let failed = "live_tls_certificate_reloads_total{result=\"error\"} 1";
+    eventually("a failed reload", async || {
+        node.metrics().await.contains(failed)
+    })
+    .await;
+    assert_eq!(served().await, certificate("second"));
+    fs::remove_file(folder.join("tls.key")).unwrap();
+    let failed = "live_tls_certificate_reloads_total{result=\"error\"} 2";
+    eventually("another one", async || {
+        node.metrics().await.contains(failed)
+    })
+    .await;
+    assert_eq!(served().await, certificate("second"));
+
+    // The media node still has the connections of the first certificate.
+    publisher.send_group(10).await;
+    while viewer.numbered().await.unwrap().0 < 19 {}
+    let metrics = node.metrics().await;
+    assert!(
+        !metrics.contains("live_tls_handshakes_failed_total"),
+        "{metrics}"
+    );
+    let expiry = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("live_tls_certificate_expiry_timestamp_seconds "));
+    let expiry: i64 = expiry.unwrap().parse().unwrap();
+    assert!(expiry > 4_900_000_000, "{expiry}");
+}
+
+#[tokio::test]
+async fn failed_handshakes_are_counted_by_reason() {
+    let node = node(|config| config.limits.handshake_timeout_seconds = 1).await;
+    // A client without TLS, a client that does not trust the certificate, one that leaves, and a silent one.
+    let mut plain = RawConnection::connect(node.addresses.rtmps).await;
+    plain.send([3; 1537]).await;
+    let mut plain = RawConnection::connect(node.addresses.https).await;
+    plain.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let distrusting = TlsClient::new(&["second"], &TLS12);
+    assert!(distrusting.connect(node.addresses.https).await.is_err());
+    drop(RawConnection::connect(node.addresses.https).await);
+    let mut silent = RawConnection::connect(node.addresses.rtmps).await;
+    assert!(silent.rest().await.is_empty());
+    for counted in [
+        "{reason=\"not_tls\"} 2",
+        "{reason=\"certificate\"} 1",
+        "{reason=\"closed\"} 1",
+        "{reason=\"timeout\"} 1",
+    ] {
+        let counted = format!("live_tls_handshakes_failed_total{counted}");
+        eventually(&counted, async || node.metrics().await.contains(&counted)).await;
+    }
+}
+
+#[tokio::test]
+async fn handshake_and_first_request_have_one_time_limit() {
+    let node = node(|config| config.limits.handshake_timeout_seconds = 1).await;
+    let client = TlsClient::new(&["first"], &TLS13);
+    for address in [node.addresses.rtmps, node.addresses.https] {
+        let mut silent = client.connect(address).await.unwrap();
+        let end = within_deadline("the end", silent.read(&mut [0; 16])).await;
+        assert!(!matches!(end, Ok(read) if read > 0), "{end:?}");
+    }
+}
+
+#[tokio::test]
+async fn handshakes_give_way_to_newer_connections() {
+    let node = node(|config| config.limits.max_connections = 160).await;
+    let mut oldest = RawConnection::connect(node.addresses.https).await;
+    let mut others = Vec::new();
+    for _ in 0..16 {
+        others.push(RawConnection::connect(node.addresses.https).await);
+    }
+    assert!(oldest.rest().await.is_empty());
+    let exceeded = "live_limits_exceeded_total{limit=\"idle_connections\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
+}
+
+#[tokio::test]
+async fn connection_over_the_limit_is_refused_with_a_reason() {
+    let node = node(|config| config.limits.max_connections = 1).await;
+    let client = TlsClient::new(&["first"], &TLS13);
+    let rtmp = client.tunnel(node.addresses.rtmps).await;
+    let _publisher = Publisher::start(rtmp, "live/a").await;
+    let refused = RtmpViewer::try_start(rtmp, "live/a").await.err().unwrap();
+    assert_eq!(refused.code, "NetConnection.Connect.Rejected");
+    let http = client.tunnel(node.addresses.https).await;
+    assert_eq!(request(http, "GET", "/").await.status, 503);
+}
+
+#[tokio::test]
+async fn stalled_viewer_is_disconnected() {
+    let node = node(|config| config.limits.stall_timeout_seconds = 1).await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let client = TlsClient::new(&["first"], &TLS13);
+    let http = client.tunnel(node.addresses.https).await;
+    let _viewer = FlvViewer::open(http, "/live/a.flv").await;
+    within_deadline("the end of the viewer", async {
+        for number in 10.. {
+            publisher
+                .send([keyframe(number, number * 40, 1_000_000)])
+                .await;
+            if node.api("/api/v1/clients").await.as_array().unwrap().len() == 1 {
+                return;
+            }
+        }
+    })
+    .await;
+    let metrics = node.metrics().await;
+    assert!(
+        metrics.contains("live_viewers_stalled_total 1"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn unusable_certificate_is_refused_with_its_field() {
+    let folder = Path::new(CERTIFICATES);
+    let mut wrong_key = tls(folder, "first").unwrap();
+    wrong_key.key = folder.join("second.key");
+    let mut swapped = tls(folder, "first").unwrap();
+    std::mem::swap(&mut swapped.certificate, &mut swapped.key);
+    for (settings, named) in [
+        (tls(folder, "third").unwrap(), "tls.certificate: "),
+        (wrong_key, "tls.key: "),
+        (swapped, "tls.certificate: "),
+    ] {
+        let config = NodeConfig {
+            tls: Some(settings),
+            ..NodeConfig::default()
+        };
+        let error = Node::bind(config).await.err().unwrap().to_string();
+        assert!(error.starts_with(named), "{error}");
+    }
+}
