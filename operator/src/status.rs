@@ -23,6 +23,8 @@ pub fn status(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> LiveClu
     let old = cluster.status.as_ref();
     LiveClusterStatus {
         observed_generation: cluster.metadata.generation,
+        // The operator has claimed the cluster before.
+        operator: old.and_then(|old| old.operator.clone()),
         image: input
             .image
             .clone()

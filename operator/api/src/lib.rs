@@ -42,6 +42,6 @@ pub use spec::LiveCluster;
 pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretName};
 #[cfg(feature = "kube")]
 pub use status::{
-    AutoscalingStatus, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus,
+    AutoscalingStatus, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus, OperatorName,
     RecommendedReplicas, RoleStatus, StreamsStatus,
 };

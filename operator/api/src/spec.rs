@@ -110,6 +110,13 @@ pub struct LiveClusterSpec {
     pub image_pull_secrets: Vec<SecretName>,
     /// Whether the operator leaves all objects as they are. It still updates the status.
     pub paused: bool,
+    /// Class of the operator that reconciles the LiveCluster, where there are several. The operator without a class when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub operator_class: Option<String>,
     /// Pods that hold the published streams and serve them to all other Pods.
     pub origins: Origins,
     /// Pods that serve viewers. A stream that is published to an edge is forwarded to an origin.

@@ -1,5 +1,7 @@
 //! The status of a LiveCluster, which the operator writes.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,9 @@ pub struct LiveClusterStatus {
     /// Generation of the spec that this status was computed from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Operator that reconciles the LiveCluster. Another one takes over when it has stopped to renew its Lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorName>,
     /// Container image of the Pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -35,6 +40,22 @@ pub struct LiveClusterStatus {
     /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// An operator, by the Lease that elects its leader.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorName {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub lease: String,
+}
+
+impl fmt::Display for OperatorName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.lease)
+    }
 }
 
 /// Pods of one role.

@@ -276,9 +276,18 @@ impl FakeApiState {
         })
     }
 
+    /// A merge patch names no kind.
     fn status(&mut self, path: &str, request: &FakeRequest) -> Value {
         let mut object = self.objects[path].clone();
-        object["status"] = request.body["status"].clone();
+        let version = &request.body["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
+            return failure(409, "Conflict", "the object has been modified");
+        }
+        if request.body["kind"].is_null() {
+            merge(&mut object["status"], &request.body["status"]);
+        } else {
+            object["status"] = request.body["status"].clone();
+        }
         self.store(path, object)
     }
 

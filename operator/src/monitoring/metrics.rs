@@ -18,6 +18,7 @@ pub struct OperatorMetrics {
     leader: IntGauge,
     ready: IntGaugeVec,
     unreadable: IntGaugeVec,
+    foreign: IntGaugeVec,
     streams: IntGaugeVec,
     viewers: IntGaugeVec,
     wanted_edges: IntGaugeVec,
@@ -68,6 +69,11 @@ impl OperatorMetrics {
                 "1 while the LiveCluster has a value that this version of the operator cannot read",
                 cluster,
             )?,
+            foreign: gauge(
+                "live_cluster_foreign",
+                "1 while another operator reconciles the LiveCluster, although this one watches its namespace",
+                cluster,
+            )?,
             streams: gauge(
                 "live_cluster_streams",
                 "Published streams of the LiveCluster",
@@ -97,6 +103,7 @@ impl OperatorMetrics {
         registry.register(Box::new(self.leader.clone()))?;
         registry.register(Box::new(self.ready.clone()))?;
         registry.register(Box::new(self.unreadable.clone()))?;
+        registry.register(Box::new(self.foreign.clone()))?;
         registry.register(Box::new(self.streams.clone()))?;
         registry.register(Box::new(self.viewers.clone()))?;
         registry.register(Box::new(self.wanted_edges.clone()))?;
@@ -146,6 +153,13 @@ impl OperatorMetrics {
             .set(is_unreadable.into());
     }
 
+    /// Sets whether another operator reconciles a cluster.
+    pub fn set_foreign(&self, cluster: &ClusterName, is_foreign: bool) {
+        self.foreign
+            .with_label_values(&labels(cluster))
+            .set(is_foreign.into());
+    }
+
     /// Sets the streams and viewers of a cluster. An unknown number is not exposed.
     pub fn set_streams(&self, cluster: &ClusterName, streams: Option<i64>, viewers: Option<i64>) {
         for (gauge, value) in [(&self.streams, streams), (&self.viewers, viewers)] {
@@ -168,6 +182,7 @@ impl OperatorMetrics {
         for gauge in [
             &self.ready,
             &self.unreadable,
+            &self.foreign,
             &self.streams,
             &self.viewers,
             &self.wanted_edges,

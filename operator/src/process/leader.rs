@@ -115,6 +115,7 @@ mod tests {
     use crate::k8s::fake_api::FakeApi;
     use crate::monitoring::metrics::OperatorMetrics;
     use crate::observe::stream_scraper::TargetState;
+    use crate::reconcile::claim::OperatorIdentity;
     use crate::reconcile::reconciler::Reconciler;
 
     /// A round of 2,000 scrapes without a response takes longer than the limit of the heartbeat.
@@ -124,7 +125,14 @@ mod tests {
         let (client, _api) = FakeApi::start();
         let metrics = OperatorMetrics::new().unwrap();
         let reporter = Reporter::from("test");
-        let reconciler = Reconciler::new(client, reporter, metrics, Defaults::default(), true);
+        let reconciler = Reconciler::new(
+            client,
+            reporter,
+            metrics,
+            Defaults::default(),
+            true,
+            OperatorIdentity::default(),
+        );
         let targets = (0..2000).map(|number| ScrapeTarget {
             uid: number.to_string(),
             address: silent.local_addr().unwrap(),

@@ -41,6 +41,9 @@ pub struct RunOptions {
         default_value = "livecluster-operator"
     )]
     pub(super) lease_name: String,
+    /// Class of the clusters that this operator reconciles, as in `spec.operatorClass`; those without a class when absent.
+    #[arg(long, env = "LIVECLUSTER_OPERATOR_CLASS", default_value = "")]
+    pub(super) operator_class: String,
     /// Address of /livez, /readyz and /metrics.
     #[arg(long, env = "LIVECLUSTER_LISTEN", default_value = "[::]:8080")]
     pub(super) listen: SocketAddr,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::events::Reporter;
 use kube::{Api, Client, Config};
+use livecluster_api::OperatorName;
 use tokio_util::sync::CancellationToken;
 
 use super::leader::{self, TaskEnded};
@@ -20,6 +21,7 @@ use crate::k8s::write_fence::WriteFence;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::monitoring::server::{self, Health, HealthPortError};
 use crate::monitoring::watchdog::Watchdog;
+use crate::reconcile::claim::OperatorIdentity;
 use crate::reconcile::controller::ControllerContext;
 use crate::reconcile::reconciler::Reconciler;
 
@@ -185,6 +187,13 @@ impl OperatorProcess<'_> {
             self.metrics.clone(),
             self.options.defaults(),
             self.options.check_secrets,
+            OperatorIdentity {
+                name: OperatorName {
+                    namespace: self.own_namespace(),
+                    lease: self.options.lease_name.clone(),
+                },
+                class: self.options.operator_class.clone(),
+            },
         );
         Ok(ControllerContext::new(reconciler, self.watchdog.clone()))
     }

@@ -26,7 +26,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(30);
 const READ_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What tells an operator from others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorIdentity {
     /// Its Lease.
     pub name: OperatorName,
@@ -90,7 +90,8 @@ impl ClusterClaims {
             return Ok(Claim::OtherClass);
         }
         let name = ClusterName::of(object);
-        let owner = serde_json::from_value::<OperatorName>(object.data["status"]["operator"].clone());
+        let owner =
+            serde_json::from_value::<OperatorName>(object.data["status"]["operator"].clone());
         if let Ok(owner) = owner {
             if owner == self.identity.name {
                 self.forget(&name);
@@ -191,4 +192,3 @@ pub(super) fn message(owner: &OperatorName, own: &OperatorName) -> String {
          spec.operatorClass or watchNamespaces"
     )
 }
-

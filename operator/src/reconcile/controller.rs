@@ -284,6 +284,7 @@ mod tests {
     use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
     use crate::monitoring::metrics::OperatorMetrics;
+    use crate::reconcile::claim::OperatorIdentity;
 
     #[test]
     fn backoff_grows_up_to_five_minutes() {
@@ -297,7 +298,14 @@ mod tests {
         let (client, _api) = FakeApi::start();
         let metrics = OperatorMetrics::new().unwrap();
         let reporter = Reporter::from("test");
-        let reconciler = Reconciler::new(client, reporter, metrics, Defaults::default(), true);
+        let reconciler = Reconciler::new(
+            client,
+            reporter,
+            metrics,
+            Defaults::default(),
+            true,
+            OperatorIdentity::default(),
+        );
         ControllerContext::new(reconciler, Arc::default())
     }
 

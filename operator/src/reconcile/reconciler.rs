@@ -6,35 +6,29 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
-use kube::runtime::events::Reporter;
-use kube::{Api, Client, Resource, ResourceExt};
-use livecluster_api::names::{CONTAINER, ROLES};
-use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus};
+use kube::runtime::events::{EventType, Reporter};
+use kube::{Api, Client, Resource};
+use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus, OperatorName};
 use media_config::Role;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::apply::{Applied, Applier, ApplyError};
+use super::apply::ApplyError;
 use super::apply_cache::ApplyCache;
 use super::autoscaling::Autoscalers;
+use super::claim::{self, Claim, ClusterClaims, OperatorIdentity};
 use super::ownership::FIELD_MANAGER;
-use super::prune::prune;
-use super::requeue::{REJECTED_INTERVAL, RequeueBackoff};
-use super::rollout::hold;
-use super::scaling::Scaling;
+use super::reconciliation::Reconciliation;
+use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
 use crate::desired::defaults::Defaults;
-use crate::desired::{Desired, desired};
 use crate::k8s::call_error::CallError;
 use crate::k8s::event_recorder::EventRecorder;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::observe::cluster::{UnreadableCluster, parse};
-use crate::observe::live_object::LiveObject;
-use crate::observe::observed::Observed;
 use crate::observe::read;
 use crate::observe::stream_scraper::{self, StreamScraper};
-use crate::status::input::{Reason, ReconcileError, RolloutHold, StatusInput};
+use crate::status::input::StatusInput;
 use crate::status::status;
-use crate::status::transitions::transitions;
+use crate::status::transitions::{self, transitions};
 use crate::status::unreadable::{present_conditions, unreadable_conditions, unreadable_status};
 
 /// Reconciles clusters, and holds what outlives a reconciliation.
@@ -49,9 +43,10 @@ pub struct Reconciler {
     pub events: EventRecorder,
     /// The operator's metrics.
     pub metrics: OperatorMetrics,
-    defaults: Defaults,
+    pub(super) defaults: Defaults,
     check_secrets: bool,
-    cache: ApplyCache,
+    claims: ClusterClaims,
+    pub(super) cache: ApplyCache,
     backoff: RequeueBackoff,
 }
 
@@ -63,6 +58,7 @@ impl Reconciler {
         metrics: OperatorMetrics,
         defaults: Defaults,
         check_secrets: bool,
+        identity: OperatorIdentity,
     ) -> Self {
         Self {
             scraper: StreamScraper::default(),
@@ -72,6 +68,7 @@ impl Reconciler {
             metrics,
             defaults,
             check_secrets,
+            claims: ClusterClaims::new(identity),
             cache: ApplyCache::default(),
             backoff: RequeueBackoff::default(),
         }
@@ -85,10 +82,21 @@ impl Reconciler {
     /// # Errors
     /// See [`ApplyError`]. The reconciliation is to be retried.
     pub async fn reconcile(&self, name: &ClusterName) -> Result<Action, ApplyError> {
-        let Some(object) = read::cluster(&self.client, name).await? else {
+        let Some(mut object) = read::cluster(&self.client, name).await? else {
             self.forget(name);
             return Ok(Action::await_change());
         };
+        match self.claims.claim(&self.client, &mut object).await? {
+            Claim::Ours => self.metrics.set_foreign(name, false),
+            Claim::Foreign { owner, is_new } => {
+                self.report_foreign(&object, &owner, is_new).await;
+                return Ok(Action::requeue(FOREIGN_INTERVAL));
+            }
+            Claim::OtherClass => {
+                self.forget(name);
+                return Ok(Action::await_change());
+            }
+        }
         if object.metadata.deletion_timestamp.is_some() {
             return self.report_deletion(object).await;
         }
@@ -129,9 +137,14 @@ impl Reconciler {
 
     /// Drops the state of a deleted cluster.
     pub fn forget(&self, name: &ClusterName) {
+        self.drop_state(name);
+        self.claims.forget(name);
+        self.events.forget(name);
+    }
+
+    fn drop_state(&self, name: &ClusterName) {
         self.scraper.forget(name);
         self.autoscalers.forget(name);
-        self.events.forget(name);
         self.metrics.remove(name);
         self.cache.forget(name);
         self.backoff.forget(name);
@@ -160,6 +173,20 @@ impl Reconciler {
         let old = cluster.status.clone().unwrap_or_default();
         let streams = new.streams.clone();
         Ok(LiveClusterStatus { streams, ..old } != new)
+    }
+
+    /// Reports a cluster that another operator reconciles, once, and leaves it alone.
+    async fn report_foreign(&self, object: &DynamicObject, owner: &OperatorName, is_new: bool) {
+        let name = ClusterName::of(object);
+        self.drop_state(&name);
+        self.metrics.set_foreign(&name, true);
+        if is_new {
+            let note = claim::message(owner, &self.claims.identity.name);
+            tracing::warn!(cluster = %name, note, "another operator reconciles the LiveCluster");
+            let event = transitions::event(EventType::Warning, "OtherOperator", &note);
+            let about = object.object_ref(&ApiResource::erase::<LiveCluster>(&()));
+            self.events.record(&event, &about).await;
+        }
     }
 
     /// Reports a cluster that is being deleted. The garbage collector deletes its objects. With foreground deletion the
@@ -259,133 +286,8 @@ impl Reconciler {
     }
 }
 
-/// A reconciliation in progress.
-struct Reconciliation<'a> {
-    reconciler: &'a Reconciler,
-    cluster: &'a LiveCluster,
-    live: Vec<LiveObject>,
-    input: StatusInput,
-}
-
-impl Reconciliation<'_> {
-    /// Applies, scales and prunes the objects of the cluster.
-    async fn apply(&mut self) -> Result<(), ApplyError> {
-        if self.cluster.spec.paused {
-            self.input.image = running_image(&self.input.observed);
-            return Ok(());
-        }
-        let defaults = &self.reconciler.defaults;
-        let desired = match desired(self.cluster, defaults, &self.input.observed.deployments) {
-            Ok(desired) => desired,
-            Err(error) => {
-                self.input.errors.push(ReconcileError {
-                    reason: Reason::InvalidSpec,
-                    message: error.to_string(),
-                });
-                return Ok(());
-            }
-        };
-        self.input.image = Some(desired.image.clone());
-        self.scaling().label_edges().await?;
-        self.apply_children(&desired).await?;
-        if self.has_left_over() {
-            return Ok(());
-        }
-        self.scale().await?;
-        prune(&self.reconciler.client, self.cluster, &desired, &self.live).await?;
-        self.input.holds = ROLES
-            .into_iter()
-            .filter_map(|role| Some((role, self.hold(&desired, role)?)))
-            .collect();
-        Ok(())
-    }
-
-    fn applier(&self) -> Applier<'_> {
-        Applier {
-            client: &self.reconciler.client,
-            cache: &self.reconciler.cache,
-            cluster: self.cluster,
-        }
-    }
-
-    fn hold(&self, desired: &Desired, role: Role) -> Option<RolloutHold> {
-        hold(
-            self.cluster,
-            &self.input.observed,
-            desired,
-            role,
-            &Time(now()),
-        )
-    }
-
-    fn has_left_over(&self) -> bool {
-        let errors = &self.input.errors;
-        errors.iter().any(|error| error.reason == Reason::LeftOver)
-    }
-
-    /// Applies every child that is not on hold. A rejected child does not keep the others from being applied, unless the
-    /// garbage collector is still busy with a deleted cluster of the same name.
-    async fn apply_children(&mut self, desired: &Desired) -> Result<(), ApplyError> {
-        for child in &desired.children {
-            let live = self
-                .live
-                .iter()
-                .find(|live| live.kind == child.kind && live.object.name_any() == child.name());
-            let is_held = child
-                .role
-                .is_some_and(|role| live.is_some() && self.hold(desired, role).is_some());
-            if is_held {
-                continue;
-            }
-            if self.has_left_over() {
-                break;
-            }
-            match self.applier().apply(child, live).await? {
-                Applied::Unchanged => {}
-                Applied::Changed(object) => self.input.observed.update(child.kind, &object),
-                Applied::Rejected(error) => self.input.errors.push(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn scaling(&mut self) -> Scaling<'_> {
-        Scaling {
-            applier: Applier {
-                client: &self.reconciler.client,
-                cache: &self.reconciler.cache,
-                cluster: self.cluster,
-            },
-            observed: &mut self.input.observed,
-        }
-    }
-
-    /// Changes the number of Pods of each role, if it has to change.
-    async fn scale(&mut self) -> Result<(), ApplyError> {
-        let wanted = self.input.wanted(self.cluster, Role::Edge).into();
-        let clients = self
-            .reconciler
-            .scraper
-            .clients(self.cluster, Instant::now());
-        let mut scaling = self.scaling();
-        scaling.scale_edges(wanted, clients.as_ref()).await?;
-        Ok(scaling.scale_origins().await?)
-    }
-}
-
-/// Returns the image in the first Deployment's template: a paused cluster keeps it.
-fn running_image(observed: &Observed) -> Option<String> {
-    let deployment = observed.deployments.first()?;
-    let template = deployment.spec.as_ref()?.template.spec.as_ref()?;
-    let container = template
-        .containers
-        .iter()
-        .find(|container| container.name == CONTAINER)?;
-    container.image.clone()
-}
-
 /// Returns the time in whole seconds, as conditions have it.
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }

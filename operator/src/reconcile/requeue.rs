@@ -21,6 +21,8 @@ pub(super) const WAITING_INTERVAL: Duration = Duration::from_secs(15);
 pub(super) const LEFT_OVER_INTERVAL: Duration = Duration::from_secs(2);
 /// Time until a cluster with a rejected object is reconciled again: only a change of the spec or of the API server helps.
 pub(super) const REJECTED_INTERVAL: Duration = Duration::from_secs(60);
+/// Time until the operator looks again whether another one still reconciles a cluster.
+pub(super) const FOREIGN_INTERVAL: Duration = Duration::from_secs(30);
 /// Longest time until a cluster that is not settled is reconciled again. The watches report everything else.
 const MAX_UNSETTLED_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -10,6 +10,7 @@ use crate::k8s::fake_api::FakeApi;
 use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_INTERVAL, jitter};
 
 mod autoscaling;
+mod claims;
 mod ownership;
 mod rejections;
 mod retirement;
@@ -24,7 +25,18 @@ fn new_reconciler(client: Client) -> Reconciler {
         ..Defaults::default()
     };
     let metrics = OperatorMetrics::new().unwrap();
-    Reconciler::new(client, Reporter::from("test"), metrics, defaults, true)
+    let reporter = Reporter::from("test");
+    Reconciler::new(client, reporter, metrics, defaults, true, identity())
+}
+
+fn identity() -> OperatorIdentity {
+    OperatorIdentity {
+        name: OperatorName {
+            namespace: "livecluster-system".to_owned(),
+            lease: "livecluster-operator".to_owned(),
+        },
+        class: String::new(),
+    }
 }
 
 struct ReconcilerFixture {
@@ -42,7 +54,8 @@ impl ReconcilerFixture {
             json!({
                 "apiVersion": "livecluster.dev/v1alpha1", "kind": "LiveCluster",
                 "metadata": {"name": "demo", "namespace": "media", "uid": "demo-uid", "generation": 1},
-                "spec": spec
+                "spec": spec,
+                "status": {"operator": identity().name}
             }),
         );
         Self { api, reconciler }

@@ -1,7 +1,6 @@
 //! Two operators whose namespaces overlap: one reconciles the cluster, the other one says so.
 
 use super::*;
-use crate::reconcile::claim::OperatorIdentity;
 
 /// An operator of the release `name`, with the API server of `fixture`.
 fn operator(fixture: &ReconcilerFixture, name: &str, class: &str) -> Reconciler {
@@ -34,7 +33,10 @@ async fn second_operator_leaves_a_claimed_cluster_alone_until_the_lease_expires(
     let fixture = ReconcilerFixture::settled(json!({})).await;
     let second = operator(&fixture, "second", "");
     for (second_of_time, writes) in [(10, &["POST events"][..]), (20, &[]), (30, &[]), (40, &[])] {
-        renew_lease(&fixture, &format!("2026-11-22T10:00:{second_of_time}.000000Z"));
+        renew_lease(
+            &fixture,
+            &format!("2026-11-22T10:00:{second_of_time}.000000Z"),
+        );
         assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
         assert_eq!(fixture.api.writes(), writes);
         tokio::time::advance(Duration::from_secs(10)).await;
@@ -62,12 +64,18 @@ async fn second_operator_leaves_a_claimed_cluster_alone_until_the_lease_expires(
 #[tokio::test]
 async fn of_two_operators_that_claim_a_cluster_at_once_one_wins() {
     let fixture = ReconcilerFixture::new(json!({}));
-    fixture.api.edit(CLUSTER, |cluster| drop(cluster["status"].take()));
+    fixture
+        .api
+        .edit(CLUSTER, |cluster| drop(cluster["status"].take()));
     let second = operator(&fixture, "second", "");
     let name = ClusterName::new("media", "demo");
     let read = read::cluster(&second.client, &name).await.unwrap().unwrap();
     let client = &second.client;
-    let first = fixture.reconciler.claims.claim(client, &mut read.clone()).await;
+    let first = fixture
+        .reconciler
+        .claims
+        .claim(client, &mut read.clone())
+        .await;
     assert_eq!(first.unwrap(), Claim::Ours);
     let late = second.claims.claim(client, &mut read.clone()).await;
     assert!(late.unwrap_err().status().unwrap().is_conflict());
@@ -78,7 +86,9 @@ async fn lease_that_may_not_be_read_keeps_its_clusters() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
     let second = operator(&fixture, "second", "");
     let path = "leases/livecluster-operator";
-    fixture.api.refuse(Method::GET, path, 403, "Forbidden", "not allowed");
+    fixture
+        .api
+        .refuse(Method::GET, path, 403, "Forbidden", "not allowed");
     for _ in 0..10 {
         assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
         tokio::time::advance(Duration::from_secs(60)).await;

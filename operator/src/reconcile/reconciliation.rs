@@ -1,0 +1,143 @@
+//! The changes of one reconciliation: applies, scales and prunes the objects of a cluster.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use livecluster_api::LiveCluster;
+use livecluster_api::names::{CONTAINER, ROLES};
+use media_config::Role;
+use tokio::time::Instant;
+
+use super::apply::{Applied, Applier, ApplyError};
+use super::prune::prune;
+use super::reconciler::{Reconciler, now};
+use super::rollout::hold;
+use super::scaling::Scaling;
+use crate::desired::{Desired, desired};
+use crate::observe::live_object::LiveObject;
+use crate::observe::observed::Observed;
+use crate::status::input::{Reason, ReconcileError, RolloutHold, StatusInput};
+
+/// A reconciliation in progress.
+pub(super) struct Reconciliation<'a> {
+    pub(super) reconciler: &'a Reconciler,
+    pub(super) cluster: &'a LiveCluster,
+    pub(super) live: Vec<LiveObject>,
+    pub(super) input: StatusInput,
+}
+
+impl Reconciliation<'_> {
+    /// Applies, scales and prunes the objects of the cluster.
+    pub(super) async fn apply(&mut self) -> Result<(), ApplyError> {
+        if self.cluster.spec.paused {
+            self.input.image = running_image(&self.input.observed);
+            return Ok(());
+        }
+        let defaults = &self.reconciler.defaults;
+        let desired = match desired(self.cluster, defaults, &self.input.observed.deployments) {
+            Ok(desired) => desired,
+            Err(error) => {
+                self.input.errors.push(ReconcileError {
+                    reason: Reason::InvalidSpec,
+                    message: error.to_string(),
+                });
+                return Ok(());
+            }
+        };
+        self.input.image = Some(desired.image.clone());
+        self.scaling().label_edges().await?;
+        self.apply_children(&desired).await?;
+        if self.has_left_over() {
+            return Ok(());
+        }
+        self.scale().await?;
+        prune(&self.reconciler.client, self.cluster, &desired, &self.live).await?;
+        self.input.holds = ROLES
+            .into_iter()
+            .filter_map(|role| Some((role, self.hold(&desired, role)?)))
+            .collect();
+        Ok(())
+    }
+
+    fn applier(&self) -> Applier<'_> {
+        Applier {
+            client: &self.reconciler.client,
+            cache: &self.reconciler.cache,
+            cluster: self.cluster,
+        }
+    }
+
+    fn hold(&self, desired: &Desired, role: Role) -> Option<RolloutHold> {
+        hold(
+            self.cluster,
+            &self.input.observed,
+            desired,
+            role,
+            &Time(now()),
+        )
+    }
+
+    fn has_left_over(&self) -> bool {
+        let errors = &self.input.errors;
+        errors.iter().any(|error| error.reason == Reason::LeftOver)
+    }
+
+    /// Applies every child that is not on hold. A rejected child does not keep the others from being applied, unless the
+    /// garbage collector is still busy with a deleted cluster of the same name.
+    async fn apply_children(&mut self, desired: &Desired) -> Result<(), ApplyError> {
+        for child in &desired.children {
+            let live = self
+                .live
+                .iter()
+                .find(|live| live.kind == child.kind && live.object.name_any() == child.name());
+            let is_held = child
+                .role
+                .is_some_and(|role| live.is_some() && self.hold(desired, role).is_some());
+            if is_held {
+                continue;
+            }
+            if self.has_left_over() {
+                break;
+            }
+            match self.applier().apply(child, live).await? {
+                Applied::Unchanged => {}
+                Applied::Changed(object) => self.input.observed.update(child.kind, &object),
+                Applied::Rejected(error) => self.input.errors.push(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn scaling(&mut self) -> Scaling<'_> {
+        Scaling {
+            applier: Applier {
+                client: &self.reconciler.client,
+                cache: &self.reconciler.cache,
+                cluster: self.cluster,
+            },
+            observed: &mut self.input.observed,
+        }
+    }
+
+    /// Changes the number of Pods of each role, if it has to change.
+    async fn scale(&mut self) -> Result<(), ApplyError> {
+        let wanted = self.input.wanted(self.cluster, Role::Edge).into();
+        let clients = self
+            .reconciler
+            .scraper
+            .clients(self.cluster, Instant::now());
+        let mut scaling = self.scaling();
+        scaling.scale_edges(wanted, clients.as_ref()).await?;
+        Ok(scaling.scale_origins().await?)
+    }
+}
+
+/// Returns the image in the first Deployment's template: a paused cluster keeps it.
+fn running_image(observed: &Observed) -> Option<String> {
+    let deployment = observed.deployments.first()?;
+    let template = deployment.spec.as_ref()?.template.spec.as_ref()?;
+    let container = template
+        .containers
+        .iter()
+        .find(|container| container.name == CONTAINER)?;
+    container.image.clone()
+}
