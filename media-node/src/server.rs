@@ -10,6 +10,7 @@ mod listener;
 mod open_files;
 mod ports;
 mod timings;
+mod worker_load;
 mod workers;
 
 pub use lifecycle::Node;

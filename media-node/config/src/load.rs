@@ -197,7 +197,7 @@ fn validate_access(action: &'static str, access: &AccessSettings) -> Result<(), 
 /// A field, its value and its range.
 type Ranged = (&'static str, u32, RangeInclusive<u32>);
 
-fn stream_ranges(stream: &StreamSettings) -> [Ranged; 8] {
+fn stream_ranges(stream: &StreamSettings) -> [Ranged; 9] {
     [
         (
             "stream.publishIdleTimeoutSeconds",
@@ -217,9 +217,10 @@ fn stream_ranges(stream: &StreamSettings) -> [Ranged; 8] {
             stream.window_max_mebibytes,
             1..=1024,
         ),
+        ("stream.pulseCpuPercent", stream.pulse_cpu_percent, 1..=100),
         (
-            "stream.pulseMicrosecondsPerViewer",
-            stream.pulse_microseconds_per_viewer,
+            "stream.pulseMinMilliseconds",
+            stream.pulse_min_milliseconds,
             0..=1000,
         ),
         (

@@ -84,6 +84,7 @@ struct BenchStream {
 impl BenchStream {
     fn new() -> Self {
         let registry = Registry::new(EngineSettings {
+            pulse_min: PULSE,
             pulse_max: PULSE,
             ..EngineSettings::default()
         });

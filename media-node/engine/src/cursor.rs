@@ -90,7 +90,7 @@ impl Stream {
         if let Some(notifier) = self.notifiers().of(worker) {
             notifier.join();
         }
-        self.reader_joined(format);
+        self.reader_joined(format, worker);
         let start = match (format, start) {
             (Format::Flv | Format::Rtmp, Start::At(..) | Start::Resume(..)) => Start::Newest,
             _ => start,
@@ -153,7 +153,7 @@ impl Drop for Cursor {
         if let Some(notifier) = self.stream.notifiers().of(self.worker) {
             notifier.leave();
         }
-        self.stream.reader_left(self.reader.format);
+        self.stream.reader_left(self.reader.format, self.worker);
     }
 }
 

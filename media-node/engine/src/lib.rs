@@ -12,7 +12,8 @@
 //! 1. [`Registry::publish`] returns the one [`Publication`] of a stream, which appends messages.
 //! 2. Messages get the log's timestamps and collect in the open segment. A keyframe always opens a segment.
 //! 3. [`Publication::pulse`] seals: the messages are muxed as FLV tags, once, into an immutable segment. The window keeps
-//!    the newest group of pictures and some seconds before it.
+//!    the newest group of pictures and some seconds before it. Each worker has a pulse of its own, which follows the load that
+//!    [`Registry::report_load`] tells.
 //! 4. [`Stream::subscribe`] returns a [`Cursor`], which is the number of the next segment. [`Cursor::next`] returns the
 //!    segment as a [`Batch`]: FLV readers share its bytes, RTMP viewers share a gather list over the same bytes. A viewer
 //!    that joined before the publication starts at its beginning, a later one at the newest keyframe.
@@ -41,7 +42,7 @@
 //! ```
 //!
 //! Read in this order: `writer` (message to segment), `message_class`, `segment`, `window` (the log), `cursor`, `batch`,
-//! then `timeline`, `stream`, `notifier`, `publication`, `registry`.
+//! then `timeline`, `stream`, `notifier`, `pulse`, `publication`, `registry`.
 
 mod active_publication;
 mod batch;
@@ -62,6 +63,7 @@ mod subscription;
 mod timeline;
 mod tracks;
 mod window;
+mod worker_pulses;
 mod writer;
 
 pub use batch::Batch;

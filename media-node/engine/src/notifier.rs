@@ -32,11 +32,9 @@ impl Notifiers {
         self.0.get(worker.checked_rem(self.0.len())?)
     }
 
+    /// Notifies the readers of all workers.
     pub(crate) fn notify(&self) {
-        for notifier in &self.0 {
-            let notify_one = || notifier.notify.notify_one();
-            notifier.protocol.notify(notify_one);
-        }
+        self.0.iter().for_each(Notifier::notify);
     }
 }
 
@@ -48,6 +46,15 @@ impl Notifier {
 
     pub(crate) fn leave(&self) {
         self.protocol.leave();
+    }
+
+    pub(crate) fn has_readers(&self) -> bool {
+        self.protocol.has_readers()
+    }
+
+    /// Notifies the readers of this worker.
+    pub(crate) fn notify(&self) {
+        self.protocol.notify(|| self.notify.notify_one());
     }
 
     /// Returns a waiter for all notifications after this call, polled or not.

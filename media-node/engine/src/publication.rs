@@ -8,7 +8,6 @@ use media_wire::relay::Epoch;
 use media_wire::{MediaKind, Message, StreamKey};
 
 use crate::active_publication::{ActivePublication, PublicationToken};
-use crate::pulse::due;
 use crate::stream::{Stream, WriteState};
 use crate::stream_state::PublicationSource;
 use crate::writer::Appended;
@@ -92,16 +91,10 @@ impl Publication {
     /// Shows readers the messages that are due. Call it after the messages of each read, and at the returned instant.
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
         let mut state = self.stream.write_state();
-        if !self.is_active(&state) || (!state.notification_due && !state.writer.is_open()) {
-            return None;
+        match self.is_active(&state) {
+            true => self.stream.pulse(&mut state, now),
+            false => None,
         }
-        let due = due(state.last_seal, self.stream.pulse(), now);
-        if due > now && !state.is_urgent() {
-            return Some(due);
-        }
-        state.last_seal = Some(now);
-        self.stream.flush(&mut state);
-        None
     }
 
     /// Completes when another publication has the stream. Cancel safe.
@@ -116,7 +109,7 @@ impl Publication {
             return Appended::Superseded;
         }
         let appended = append(&mut state);
-        self.stream.commit(&mut state);
+        state.sealed_by_message |= self.stream.commit(&mut state);
         appended
     }
 

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
@@ -14,6 +13,7 @@ use crate::publication::Publication;
 use crate::settings::EngineSettings;
 use crate::stream::{EngineContext, Stream, WriteState, lock};
 use crate::stream_state::PublicationSource;
+use crate::worker_pulses::WorkerPulses;
 
 /// All streams of a media node. Clones share them.
 #[derive(Clone, Debug)]
@@ -74,8 +74,8 @@ impl Registry {
     pub fn new(settings: EngineSettings) -> Self {
         Self {
             context: Arc::new(EngineContext {
+                workers: WorkerPulses::new(&settings),
                 settings,
-                viewers: AtomicUsize::new(0),
             }),
             streams: Arc::default(),
         }
@@ -151,7 +151,16 @@ impl Registry {
 
     /// Returns the viewers of all streams together.
     pub fn viewers(&self) -> usize {
-        self.context.viewers.load(Ordering::Relaxed)
+        self.context.workers.viewers()
+    }
+
+    /// Adapts the pulse of a worker to the share of time, 0 to 1, in which its thread had work. Call it a few times a second.
+    /// Returns the pulse: the shortest time between two writes to one of the worker's viewers.
+    pub fn report_load(&self, worker: usize, busy: f64) -> Duration {
+        let worker = self.context.workers.of(worker);
+        worker.map_or(Duration::ZERO, |worker| {
+            worker.adapt(&self.context.settings, busy)
+        })
     }
 
     /// Ends streams that have had no publisher for the continuity window, and removes those that never had one and have no

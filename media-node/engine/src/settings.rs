@@ -11,15 +11,18 @@ pub struct EngineSettings {
     pub window_max_bytes: usize,
     /// Time that viewers wait for a publisher to return.
     pub continuity: Duration,
-    /// Time that each viewer adds to the pulse. Zero seals every message.
-    pub pulse_per_viewer: Duration,
-    /// The longest pulse.
+    /// The shortest pulse of a worker.
+    pub pulse_min: Duration,
+    /// The longest pulse of a worker, and of a stream without readers. It prevails over the shortest one. Zero seals every
+    /// message.
     pub pulse_max: Duration,
+    /// The share of a worker's time up to which its pulse is the shortest. Above 0, at most 1.
+    pub pulse_ceiling: f64,
     /// Maximum number of streams with a publisher, and of streams with readers only.
     pub max_streams: usize,
     /// Maximum bytes of a sequence header or metadata message.
     pub max_init_message_bytes: usize,
-    /// Threads that serve viewers. Each has its own notifier in each stream.
+    /// Threads that serve viewers. Each has its own pulse, and its own notifier in each stream.
     pub workers: usize,
 }
 
@@ -29,8 +32,9 @@ impl Default for EngineSettings {
             window: Duration::from_secs(10),
             window_max_bytes: 32 << 20,
             continuity: Duration::from_secs(30),
-            pulse_per_viewer: Duration::from_micros(20),
-            pulse_max: Duration::from_millis(100),
+            pulse_min: Duration::ZERO,
+            pulse_max: Duration::from_millis(350),
+            pulse_ceiling: 0.8,
             max_streams: 1_000,
             max_init_message_bytes: 64 << 10,
             workers: 1,

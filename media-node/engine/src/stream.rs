@@ -10,19 +10,19 @@ use tokio::sync::watch;
 
 use crate::active_publication::ActivePublication;
 use crate::notifier::Notifiers;
-use crate::pulse::pulse;
+use crate::pulse::due;
 use crate::settings::EngineSettings;
 use crate::stream_state::{PublicationInfo, PublicationSource, StreamState, StreamStats};
 use crate::subscription::Format;
 use crate::window::Window;
+use crate::worker_pulses::{WorkerPulse, WorkerPulses};
 use crate::writer::Writer;
 
 /// The state that all streams of a registry share.
 #[derive(Debug)]
 pub(crate) struct EngineContext {
     pub(crate) settings: EngineSettings,
-    /// Viewers of all streams together.
-    pub(crate) viewers: AtomicUsize,
+    pub(crate) workers: WorkerPulses,
 }
 
 /// A live stream. It exists as soon as a client asks for it, with a publisher or without.
@@ -40,24 +40,36 @@ pub struct Stream {
     state: watch::Sender<StreamState>,
 }
 
-/// The writing side of a stream: its publication, and the messages that readers were not notified of.
+/// The writing side of a stream: its publication, and what the readers of each worker were notified of.
 #[derive(Debug, Default)]
 pub(crate) struct WriteState {
     pub(crate) writer: Writer,
     pub(crate) publication: Option<ActivePublication>,
-    pub(crate) last_seal: Option<Instant>,
-    /// The window has segments that readers were not notified of.
-    pub(crate) notification_due: bool,
+    last_seal: Option<Instant>,
+    /// A keyframe or a full segment has sealed the segment before it. Both are sent together, before the pulse.
+    pub(crate) sealed_by_message: bool,
+    /// The number of segments that were sealed.
+    segments: u64,
+    /// One for each worker.
+    notified: Box<[Notification]>,
     /// The time of the first sweep since the stream has no publisher.
     pub(crate) idle_since: Option<Instant>,
     playable: bool,
 }
 
+/// The last notification of a worker's readers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Notification {
+    at: Option<Instant>,
+    /// The number of segments that were sealed by then.
+    segments: u64,
+}
+
 impl WriteState {
-    /// Returns whether waiting messages are sent before their pulse: a keyframe has sealed the segment before it, and both
-    /// are sent together; or the stream becomes playable with this keyframe.
-    pub(crate) fn is_urgent(&self) -> bool {
-        self.notification_due || (!self.playable && self.writer.opens_with_keyframe())
+    /// Returns whether waiting messages are sent before the pulse.
+    fn is_urgent(&self) -> bool {
+        let becomes_playable = !self.playable && self.writer.opens_with_keyframe();
+        self.sealed_by_message || becomes_playable
     }
 }
 
@@ -70,6 +82,7 @@ impl Stream {
             notifiers: Notifiers::new(settings.workers),
             write_state: Mutex::new(WriteState {
                 writer: Writer::new(settings.max_init_message_bytes),
+                notified: vec![Notification::default(); settings.workers.max(1)].into(),
                 ..WriteState::default()
             }),
             viewers: AtomicUsize::new(0),
@@ -129,11 +142,68 @@ impl Stream {
         stats
     }
 
-    /// Returns the shortest time between two seals.
-    pub(crate) fn pulse(&self) -> Duration {
-        let viewers = self.context.viewers.load(Ordering::Relaxed);
-        let readers = self.viewers.load(Ordering::Relaxed) + self.relays.load(Ordering::Relaxed);
-        pulse(&self.context.settings, viewers, readers > 0)
+    /// Notifies the workers whose pulse is due, and seals for them. Returns when the next one is due.
+    pub(crate) fn pulse(&self, state: &mut WriteState, now: Instant) -> Option<Instant> {
+        if state.is_urgent() {
+            self.flush(state);
+            state.last_seal = Some(now);
+            for notified in &mut state.notified {
+                notified.at = Some(now);
+            }
+            return None;
+        }
+        let earliest = self.earliest_due(state, now)?;
+        if earliest > now {
+            return Some(earliest);
+        }
+        if state.writer.is_open() {
+            state.writer.seal();
+            self.commit(state);
+            state.last_seal = Some(now);
+        }
+        // A reader that joined after the due times were read is seen here, because the lock of the window orders both.
+        for worker in 0..state.notified.len() {
+            // A worker that is almost due is notified as well: fewer and larger segments for all.
+            let early = self.worker_pulse(worker) / 8;
+            if self
+                .due(state, worker, now)
+                .is_some_and(|due| due <= now + early)
+            {
+                self.notify(state, worker, Some(now));
+            }
+        }
+        self.earliest_due(state, now)
+    }
+
+    /// Returns when the next worker is due. Messages that no reader waits for have the longest pulse.
+    fn earliest_due(&self, state: &WriteState, now: Instant) -> Option<Instant> {
+        let workers = 0..state.notified.len();
+        let dues = workers.filter_map(|worker| self.due(state, worker, now));
+        let unread = || due(state.last_seal, self.context.settings.pulse_max, now);
+        dues.min().or_else(|| state.writer.is_open().then(unread))
+    }
+
+    /// Returns when a worker is due, if it has readers that were not notified of everything.
+    fn due(&self, state: &WriteState, worker: usize, now: Instant) -> Option<Instant> {
+        let notified = state.notified.get(worker)?;
+        let lacks_some = state.writer.is_open() || notified.segments < state.segments;
+        let waits = lacks_some && self.notifiers.of(worker)?.has_readers();
+        waits.then(|| due(notified.at, self.worker_pulse(worker), now))
+    }
+
+    fn notify(&self, state: &mut WriteState, worker: usize, at: Option<Instant>) {
+        let segments = state.segments;
+        if let Some(notified) = state.notified.get_mut(worker) {
+            *notified = Notification { at, segments };
+        }
+        if let Some(notifier) = self.notifiers.of(worker) {
+            notifier.notify();
+        }
+    }
+
+    fn worker_pulse(&self, worker: usize) -> Duration {
+        let worker = self.context.workers.of(worker);
+        worker.map_or(Duration::ZERO, WorkerPulse::pulse)
     }
 
     pub(crate) fn notifiers(&self) -> &Notifiers {
@@ -148,13 +218,14 @@ impl Stream {
         lock(&self.window)
     }
 
-    /// Moves sealed segments into the window.
-    pub(crate) fn commit(&self, state: &mut WriteState) {
+    /// Moves sealed segments into the window. Returns whether there were any.
+    pub(crate) fn commit(&self, state: &mut WriteState) -> bool {
         if !state.writer.has_sealed() {
-            return;
+            return false;
         }
         let tracks = state.writer.tracks();
         for segment in state.writer.sealed() {
+            state.segments += 1;
             let (playable, _dropped_outside_of_the_lock) = {
                 let mut window = self.window();
                 let evicted = window.push(segment, tracks);
@@ -165,15 +236,19 @@ impl Stream {
                 self.state.send_modify(|state| state.playable = playable);
             }
         }
-        state.notification_due = true;
+        true
     }
 
-    /// Seals the open segment and notifies readers.
-    pub(crate) fn flush(&self, state: &mut WriteState) {
+    /// Seals the open segment and notifies all readers that lack segments.
+    fn flush(&self, state: &mut WriteState) {
         state.writer.seal();
         self.commit(state);
-        if std::mem::take(&mut state.notification_due) {
-            self.notifiers.notify();
+        state.sealed_by_message = false;
+        for worker in 0..state.notified.len() {
+            let notified = state.notified.get(worker).copied().unwrap_or_default();
+            if notified.segments < state.segments {
+                self.notify(state, worker, notified.at);
+            }
         }
     }
 
@@ -225,11 +300,13 @@ impl Stream {
         self.notifiers.notify();
     }
 
-    pub(crate) fn reader_joined(&self, format: Format) {
+    pub(crate) fn reader_joined(&self, format: Format, worker: usize) {
         match format {
             Format::Relay => &self.relays,
             Format::Flv | Format::Rtmp => {
-                self.context.viewers.fetch_add(1, Ordering::Relaxed);
+                if let Some(worker) = self.context.workers.of(worker) {
+                    worker.viewer_joined();
+                }
                 &self.viewers
             }
         }
@@ -237,11 +314,13 @@ impl Stream {
         self.publish_reader_counts();
     }
 
-    pub(crate) fn reader_left(&self, format: Format) {
+    pub(crate) fn reader_left(&self, format: Format, worker: usize) {
         match format {
             Format::Relay => &self.relays,
             Format::Flv | Format::Rtmp => {
-                self.context.viewers.fetch_sub(1, Ordering::Relaxed);
+                if let Some(worker) = self.context.workers.of(worker) {
+                    worker.viewer_left();
+                }
                 &self.viewers
             }
         }

@@ -17,7 +17,7 @@ use super::listener::BindError;
 use super::ports::{self, Addresses, OpenPort};
 use super::timings::Timings;
 use super::workers::Workers;
-use super::{drain, open_files};
+use super::{drain, open_files, worker_load};
 use crate::discovery::OriginSet;
 use crate::state::clients::StopReason;
 use crate::state::metrics::Metrics;
@@ -121,6 +121,12 @@ impl Node {
         context
             .workers
             .spawn(disconnect_revoked(Arc::clone(&context)));
+        worker_load::start(
+            &context.workers,
+            &context.registry,
+            &context.metrics,
+            worker_load::PERIOD,
+        );
         let auth = Arc::clone(&context.auth);
         tokio::select! {
             () = drain.cancelled() => drain::drain(&context, &closing, &stop).await,

@@ -114,6 +114,16 @@ impl WorkerHandles {
         start()
     }
 
+    /// Runs a task on every worker. They end with the media node at the latest.
+    pub(super) fn spawn_on_each<F>(&self, start: impl Fn(usize) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        for (index, worker) in self.0.iter().enumerate() {
+            worker.handle.spawn(start(index));
+        }
+    }
+
     /// Runs a task on the least loaded worker. It ends with the media node at the latest.
     pub(super) fn spawn<F>(&self, task: F)
     where

@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use media_engine::Registry;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{
+    Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
+};
 
 use crate::auth::AuthMetrics;
 use crate::tls::TlsMetrics;
@@ -25,6 +27,10 @@ pub(crate) struct Metrics {
     /// Labels `kind`, and `result`: `started`, `not_found`, `full`, `denied`.
     pub(crate) plays: IntCounterVec,
     pub(crate) stalled: IntCounter,
+    /// Label `worker`: its number.
+    pub(crate) worker_busy: GaugeVec,
+    /// Label `worker`.
+    pub(crate) worker_pulse: GaugeVec,
     pub(crate) auth: AuthMetrics,
     pub(crate) tls: TlsMetrics,
     /// Locked for a scrape, so that two scrapes do not raise a counter twice.
@@ -119,6 +125,14 @@ impl Metrics {
             stalled: new.counter(
                 "live_viewers_stalled_total",
                 "Viewers closed because they accepted no byte for limits.stallTimeoutSeconds, or too few.",
+            ),
+            worker_busy: new.worker_gauges(
+                "live_worker_busy_ratio",
+                "Share of time in which a worker thread has work, 0 to 1.",
+            ),
+            worker_pulse: new.worker_gauges(
+                "live_worker_pulse_seconds",
+                "Time over which a worker thread collects messages into one write for each of its viewers.",
             ),
             scraped: Mutex::new(ScrapedMetrics::new(&new)),
             registry: new.0,
@@ -229,6 +243,10 @@ impl Registration {
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect(STATIC))
+    }
+
+    fn worker_gauges(&self, name: &str, help: &str) -> GaugeVec {
+        self.register(GaugeVec::new(Opts::new(name, help), &["worker"]).expect(STATIC))
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {

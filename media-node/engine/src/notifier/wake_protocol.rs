@@ -36,9 +36,13 @@ impl<C: AtomicCounter> WakeProtocol<C> {
         self.readers.fetch_sub(1, Ordering::Relaxed);
     }
 
+    pub(super) fn has_readers(&self) -> bool {
+        self.readers.load(Ordering::Relaxed) > 0
+    }
+
     /// Wakes one waiter, if there are readers. Call it after the data is committed.
     pub(super) fn notify(&self, notify_one: impl FnOnce()) {
-        if self.readers.load(Ordering::Relaxed) > 0 {
+        if self.has_readers() {
             // Before the wake-up, because a waiter that does not see a new notification does not pass it on.
             self.notifications.fetch_add(1, Ordering::Release);
             notify_one();

@@ -10,7 +10,8 @@ use crate::support::*;
 #[test]
 fn messages_are_collected_for_pulse_and_keyframe_is_not_delayed() {
     let registry = Registry::new(EngineSettings {
-        pulse_per_viewer: Duration::from_millis(50),
+        pulse_min: Duration::from_millis(50),
+        pulse_max: Duration::from_millis(350),
         ..settings()
     });
     let mut publication = encoder(&registry, "a", 1);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,43 @@ fn cancelled_wait_loses_nothing() {
         }
         assert_eq!(viewer.taken(), [interframe(n * 40, n)]);
     }
+}
+
+#[test]
+fn busy_worker_is_notified_later_than_an_idle_one() {
+    let registry = Registry::new(EngineSettings {
+        workers: 2,
+        ..EngineSettings::default()
+    });
+    let mut publication = encoder(&registry, "a", 1);
+    let stream = Arc::clone(publication.stream());
+    let subscribe = |worker| stream.subscribe(Format::Flv, Start::Newest, worker);
+    let mut busy: Vec<_> = (0..500).map(|_| subscribe(0)).collect();
+    let mut idle = subscribe(1);
+    for _ in 0..40 {
+        registry.report_load(0, 1.0);
+    }
+    assert_eq!(registry.report_load(0, 1.0), Duration::from_millis(50));
+    assert_eq!(registry.report_load(1, 0.5), Duration::ZERO);
+    let start = Instant::now();
+    let after = |milliseconds| start + Duration::from_millis(milliseconds);
+    for message in headers().into_iter().chain([keyframe(0, 0)]) {
+        publication.append(message);
+    }
+    assert_eq!(publication.pulse(start), None);
+    for cursor in [&mut busy[0], &mut idle] {
+        while cursor.try_next().is_some() {}
+    }
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut busy, mut idle) = (pin!(busy[0].next()), pin!(idle.next()));
+    assert!(busy.as_mut().poll(&mut context).is_pending());
+    assert!(idle.as_mut().poll(&mut context).is_pending());
+    publication.append(interframe(10, 1));
+    assert_eq!(publication.pulse(after(10)), Some(after(50)));
+    assert!(idle.as_mut().poll(&mut context).is_ready());
+    assert!(busy.as_mut().poll(&mut context).is_pending());
+    assert_eq!(publication.pulse(after(50)), None);
+    assert!(busy.as_mut().poll(&mut context).is_ready());
 }
 
 /// Workers with a runtime each, as in a media node, and a publisher on its own thread.

@@ -108,7 +108,8 @@ fn chain_relays_new_epochs_with_constant_shift() {
 #[test]
 fn relay_starts_at_any_message_of_window() {
     let registry = Registry::new(EngineSettings {
-        pulse_per_viewer: Duration::from_millis(50),
+        pulse_min: Duration::from_millis(50),
+        pulse_max: Duration::from_millis(350),
         ..settings()
     });
     let mut origin = encoder(&registry, "s", 7);

@@ -21,7 +21,7 @@ pub(crate) fn key(name: &str) -> StreamKey {
 
 pub(crate) fn settings() -> EngineSettings {
     EngineSettings {
-        pulse_per_viewer: Duration::ZERO,
+        pulse_max: Duration::ZERO,
         ..EngineSettings::default()
     }
 }

@@ -161,7 +161,7 @@ impl RelayNode {
             ..cluster.settings.clone()
         };
         let registry = Registry::new(EngineSettings {
-            pulse_per_viewer: Duration::ZERO,
+            pulse_max: Duration::ZERO,
             window: settings.stream.window(),
             continuity: settings.stream.continuity(),
             ..EngineSettings::default()
