@@ -10,11 +10,12 @@ mod livecluster;
 mod namespace;
 mod reach;
 mod release;
+mod watched_stream;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
@@ -28,6 +29,7 @@ pub use livecluster::{condition, conditions, describe};
 pub use namespace::{Namespace, is_ready};
 pub use reach::Reach;
 pub use release::{Release, set};
+pub use watched_stream::{STREAM, WatchedStream};
 
 /// Which cluster, and the images under test.
 #[derive(clap::Args, Clone, Debug)]
@@ -81,6 +83,7 @@ impl Cluster {
             kind: target.kind.clone(),
             release: Release::of(target),
         };
+        namespace::create_restricted(&cluster.release.namespace, "operator").await?;
         cluster.release.install(&[]).await?;
         // The API server accepts the definition a moment before it serves the resource.
         let limit = Duration::from_secs(60);
@@ -99,20 +102,13 @@ impl Cluster {
     pub fn workers(&self) -> impl DoubleEndedIterator<Item = &ClusterNode> {
         self.nodes.iter().filter(|node| !node.control_plane)
     }
+}
 
-    /// Waits until no namespace of any scenario is left.
-    pub(crate) async fn namespaces_are_gone(&self) -> Result<()> {
-        let api: Api<NamespaceObject> = Api::all(self.client.clone());
-        let own = ListParams::default().labels(namespace::LABEL);
-        let limit = Duration::from_secs(400);
-        eventually("no namespace of a scenario", limit, || async {
-            let left = api.list(&own).await?.items;
-            let names: Vec<_> = left.iter().map(ResourceExt::name_any).collect();
-            ensure!(names.is_empty(), "{names:?} are left");
-            Ok(())
-        })
-        .await
-    }
+/// Waits until no namespace of any scenario is left.
+pub(crate) async fn namespaces_are_gone() -> Result<()> {
+    let own = format!("namespaces -l {}=scenario", namespace::PURPOSE);
+    let line = format!("kubectl wait --for=delete {own} --timeout=400s");
+    process::run(&line).await.map(drop)
 }
 
 fn cluster_node(node: &Node) -> Option<ClusterNode> {

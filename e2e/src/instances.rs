@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
-use crate::process::{Process, Signal};
+use crate::process::Process;
 use crate::stage::Stage;
 
 /// A running `livecluster local` with one origin and two edges.
@@ -89,7 +89,7 @@ impl Instances {
         let last = self.process.last_output();
         ensure!(self.process.is_running(), "the instances ended{last}");
         ensure!(!output.contains("panicked"), "an instance panicked{last}");
-        self.process.signal(Signal::Interrupt)?;
+        self.process.interrupt()?;
         self.process.success(Duration::from_secs(30)).await
     }
 }

@@ -8,8 +8,6 @@ use crate::scenario::{Scenario, scenarios};
 mod audience;
 mod encoder_loop;
 mod every_packet;
-mod frozen_encoder;
-mod http_details;
 mod page;
 mod refused_encoder;
 mod rtmpdump;
@@ -22,16 +20,12 @@ pub const INTEROP: &[Scenario] = scenarios! { Programs:
         "each codec, published to each instance, arrives complete from every instance by RTMP and HTTP-FLV";
     rtmpdump "rtmpdump" Beside None,
         "librtmp completes the digest handshake and plays from every instance";
-    http_details "http-details" Beside None,
-        "HTTP versions, HEAD, CORS with preflight, and 404 in time are as curl expects";
     websocket "websocket" Beside None,
         "a WebSocket client that is not ours receives the complete stream and a normal close";
     encoder_loop "encoder-loop" Beside None,
         "an ffmpeg that ends and starts again five times is one stream for its viewers";
     refused_encoder "refused-encoder" Beside None,
         "a second ffmpeg fails on every instance where duplicates are rejected, and the first goes on";
-    frozen_encoder "frozen-encoder" Beside None,
-        "an ffmpeg that freezes is waited for, then closed, and its stream's name is free";
     timestamps "timestamps" Beside None,
         "ffmpeg's timestamps beyond a day, 2^24 and 2^31 milliseconds pass unchanged";
     page "page" Alone None,

@@ -1,6 +1,7 @@
 //! Scenarios on a Kubernetes cluster: `e2e/run`.
 //!
-//! One scenario, one file, named by what it proves. Each has a namespace of its own.
+//! One scenario, one file, named by what it proves. Each has a namespace of its own, which enforces Pod Security `restricted`, as that
+//! of the operator does.
 
 use crate::scenario::{Scenario, scenarios};
 
@@ -9,7 +10,6 @@ mod bad_image;
 mod bad_resources;
 mod deletion;
 mod explain;
-mod foreign_objects;
 mod hand_edits;
 mod helm;
 mod late_dns;
@@ -23,16 +23,14 @@ mod permissions;
 mod publish_and_watch;
 mod quiet;
 mod readme;
-mod restricted;
 mod rolling_upgrade;
 mod scale_edges;
 mod service_types;
-mod two_origins;
 mod uninstall;
 
 /// Every scenario, in the order in which they run.
 pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
-    quiet "quiet" Beside None,
+    quiet "quiet" Beside Some("it reads the API server's audit log"),
         "a LiveCluster at which nothing changes causes no write in three minutes";
     readme "readme" Beside Some("it follows the README and creates one"),
         "the README's section On Kubernetes works, line by line, on a cluster of its own";
@@ -40,8 +38,6 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "`spec: {}` becomes a ready LiveCluster of exactly the expected objects, and its columns show numbers";
     publish_and_watch "publish-and-watch" Beside None,
         "a stream published to the origin or to an edge plays by RTMP and HTTP-FLV on every Pod";
-    two_origins "two-origins" Beside None,
-        "every Pod serves every stream of two origins";
     scale_edges "scale-edges" Beside None,
         "edges are added and removed by kubectl scale and by the spec, and those that leave keep their viewers";
     origin_killed "origin-killed" Beside None,
@@ -56,30 +52,26 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "a Service changes its type in place, and the status' URLs follow";
     neighbours "neighbours" Beside None,
         "LiveClusters side by side, with names easily mixed up, share nothing";
-    foreign_objects "foreign-objects" Beside None,
-        "another owner's object of the same name is left alone, and the status names it";
     hand_edits "hand-edits" Beside None,
         "deleted and edited children come back, and fields that the operator does not own stay";
     permissions "permissions" Beside None,
         "the operator is refused nothing, and names the rule that it lacks";
-    restricted "restricted" Beside None,
-        "operator, helm test and media nodes are admitted by Pod Security `restricted`";
     deletion "deletion" Beside None,
         "a LiveCluster is deleted in all of Kubernetes' ways, and created again immediately";
     explain "explain" Beside None,
-        "kubectl explain reads like documentation, and the definition is small enough";
+        "kubectl explain reads like documentation, and the definition and every example are accepted";
     helm "helm" Alone None,
         "the chart is linted, rendered, installed, upgraded and tested, and refuses wrong values";
-    leader_failover "leader-failover" Alone None,
-        "another operator leads when the leader is killed, frozen or deleted, and never two at once";
+    leader_failover "leader-failover" Alone Some("it kills and freezes the leader"),
+        "an operator works on when the leader is killed, frozen or deleted, and never two at once";
     api_server_gone "api-server-gone" BreaksCluster Some("it stops the API server"),
-        "streams go on without API server or operator, and the operator recovers by itself";
+        "streams go on and start without the API server, and the operator recovers by itself";
     late_dns "late-dns" BreaksCluster Some("it stops the cluster's DNS"),
-        "a LiveCluster created without DNS becomes ready only when its edges have found their origins";
+        "a LiveCluster created without DNS becomes ready when its edges have found their origins, and every Pod serves every stream of two origins";
     node_drain "node-drain" BreaksCluster Some("it drains a node of everything that runs on it"),
         "kubectl drain keeps the disruption budgets, ends, and streams go on";
     node_loss "node-loss" BreaksCluster Some("it takes a node's power away"),
         "streams go on when a node loses its power, and its Pods are replaced";
     uninstall "uninstall" Alone None,
-        "a stream goes on after helm uninstall, and nothing is left when its LiveCluster is deleted";
+        "streams go on and start after helm uninstall, and nothing is left when their LiveCluster is deleted";
 };

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Proves LiveCluster from outside.
 #[derive(Debug, Parser)]
@@ -14,11 +15,27 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match e2e::run(Arguments::parse().options).await {
+    let ended = tokio::select! {
+        ended = e2e::run(Arguments::parse().options) => ended,
+        // The end of the runtime drops what scenarios have started, which ends it.
+        stopped = stopped() => stopped,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Waits until SIGINT or SIGTERM, which is an error.
+async fn stopped() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    anyhow::bail!("stopped by a signal")
 }

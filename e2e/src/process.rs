@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
@@ -84,25 +85,12 @@ impl Finished {
     }
 }
 
-/// A running program. It is killed when dropped, with every process that it started.
+/// A running program. It is killed when dropped. It is in the process group of the scenarios, so what ends the group ends it too.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
-}
-
-/// A signal that scenarios send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Ctrl-C.
-    Interrupt,
-    /// Ends the process immediately.
-    Kill,
-    /// Freezes the process.
-    Stop,
-    /// Resumes the process after [`Signal::Stop`].
-    Continue,
 }
 
 impl Process {
@@ -115,7 +103,6 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
-            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {name}: {}", shown(command)))?;
@@ -126,12 +113,13 @@ impl Process {
         })
     }
 
-    /// Sends a signal.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        let Some(id) = self.child.id() else {
+    /// Interrupts it, as Ctrl-C does.
+    pub fn interrupt(&self) -> Result<()> {
+        let id = self.child.id().map(i32::try_from).transpose()?;
+        let Some(id) = id.and_then(Pid::from_raw) else {
             bail!("{} has ended{}", self.name, self.last_output());
         };
-        send(signal, &id.to_string())
+        kill_process(id, Signal::INT).with_context(|| format!("interrupt {}", self.name))
     }
 
     /// Whether it still runs.
@@ -184,34 +172,6 @@ impl Process {
     pub fn last_output(&self) -> String {
         format!("; its last output:\n      {}", last_lines(&self.output()))
     }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(id) = self.child.id() {
-            // The group: the processes that it started end too.
-            let _ended_already = send(Signal::Kill, &format!("-{id}"));
-        }
-    }
-}
-
-fn send(signal: Signal, target: &str) -> Result<()> {
-    let signal = match signal {
-        Signal::Interrupt => "INT",
-        Signal::Kill => "KILL",
-        Signal::Stop => "STOP",
-        Signal::Continue => "CONT",
-    };
-    // The shell's own kill: any other needs `unsafe`, or a package that not every host has.
-    let status = std::process::Command::new("sh")
-        .args(["-c", &format!("kill -{signal} {target}")])
-        .stderr(Stdio::null())
-        .status()
-        .context("run sh")?;
-    if !status.success() {
-        bail!("kill -{signal} {target} ended with {status}");
-    }
-    Ok(())
 }
 
 /// Makes a file by a program, unless it exists. Concurrent calls for the same file wait, so that none finds half of it.

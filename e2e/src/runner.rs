@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::cluster::{self, Cluster, Namespace, Target};
 use crate::interop::INTEROP;
 use crate::kubernetes::KUBERNETES;
-use crate::scenario::{Order, Scenario, Steps, list, names, select, skipped_summary};
+use crate::scenario::{Order, Scenario, Steps, list, names, select};
 use crate::stage::{Stage, Tools, say};
 
 /// What to run, and on what.
@@ -60,44 +60,41 @@ pub async fn run(options: Options) -> Result<()> {
     }
     let (selected, skipped) = select(all, &options.scenarios, kind)?;
     let runner = Runner::prepare(&options).await?;
+    for scenario in &skipped {
+        let (name, why) = (scenario.name, scenario.needs_kind.unwrap_or_default());
+        let line = format!("{name}: SKIPPED: needs a kind cluster of its own, as {why}");
+        say(runner.start, line);
+    }
     let failed = runner.run_all(&selected, options.jobs).await;
     let (failed, flaky) = if options.retry {
         runner.retry(failed).await?
     } else {
         (failed, Vec::new())
     };
-    if let Some(cluster) = &runner.cluster
-        && !options.keep
-        // A cluster of kind is thrown away: its namespaces need not be gone before.
-        && cluster.kind.is_none()
-    {
-        cluster.namespaces_are_gone().await?;
-    }
-    for (scenario, why) in &skipped {
-        let name = scenario.name;
-        say(
-            runner.start,
-            format_args!("{name}: SKIPPED: needs a kind cluster of its own, as {why}"),
-        );
+    // A cluster of kind is thrown away: its namespaces need not be gone before.
+    if !kind && !options.keep {
+        cluster::namespaces_are_gone().await?;
     }
     for scenario in &flaky {
         println!("FLAKY {}", scenario.name);
     }
-    let skipped = skipped_summary(&skipped);
-    let (count, failures) = (selected.len(), failed.len());
-    let names_failed = names(&failed);
+    let (count, retried) = (selected.len(), flaky.len());
     ensure!(
         failed.is_empty(),
-        "{failures} of {count} failed: {names_failed}{skipped}"
+        "{} of {count} failed: {}",
+        failed.len(),
+        names(&failed)
     );
-    let retried = flaky.len();
     ensure!(
         retried <= FLAKY,
         "{retried} of {count} scenarios passed only at the second attempt, more than {FLAKY}"
     );
+    let skipped = skipped.len();
     say(
         runner.start,
-        format_args!("{count} scenarios passed, {retried} at the second attempt{skipped}"),
+        format_args!(
+            "{count} scenarios passed, {retried} at the second attempt, {skipped} skipped"
+        ),
     );
     Ok(())
 }

@@ -74,42 +74,27 @@ pub(crate) fn list(all: &[Scenario]) {
     );
 }
 
-/// A scenario that is skipped, and why.
-pub(crate) type Skipped = (Scenario, &'static str);
-
-/// Returns the scenarios to run, and those to skip here. A scenario that is selected by name is never skipped.
+/// Returns the scenarios to run, and those to skip here, as they need a kind cluster. A scenario that is selected by name is never
+/// skipped.
 pub(crate) fn select(
     all: &[Scenario],
     names: &[String],
     kind: bool,
-) -> Result<(Vec<Scenario>, Vec<Skipped>)> {
-    let why_not = |scenario: &Scenario| scenario.needs_kind.filter(|_| !kind);
-    let (mut selected, mut skipped) = (Vec::new(), Vec::new());
-    for scenario in all.iter().filter(|_| names.is_empty()) {
-        match why_not(scenario) {
-            None => selected.push(*scenario),
-            Some(why) => skipped.push((*scenario, why)),
-        }
+) -> Result<(Vec<Scenario>, Vec<Scenario>)> {
+    let runs_here = |scenario: &Scenario| kind || scenario.needs_kind.is_none();
+    if names.is_empty() {
+        return Ok(all.iter().copied().partition(runs_here));
     }
+    let mut selected = Vec::new();
     for name in names {
         let found = all.iter().find(|scenario| scenario.name == name);
         let scenario = found.with_context(|| format!("no scenario {name}; --list names them"))?;
-        if let Some(why) = why_not(scenario) {
+        if let Some(why) = scenario.needs_kind.filter(|_| !kind) {
             bail!("{name} needs a kind cluster of its own, as {why}: run it without --here");
         }
         selected.push(*scenario);
     }
-    Ok((selected, skipped))
-}
-
-/// The part of the last line about skipped scenarios.
-pub(crate) fn skipped_summary(skipped: &[Skipped]) -> String {
-    if skipped.is_empty() {
-        return String::new();
-    }
-    let count = skipped.len();
-    let names = names(skipped.iter().map(|(scenario, _)| scenario));
-    format!("; {count} SKIPPED, as they need a kind cluster of their own: {names}")
+    Ok((selected, Vec::new()))
 }
 
 /// The names of scenarios, for a message.
@@ -123,7 +108,7 @@ mod tests {
     use super::*;
     use crate::kubernetes::KUBERNETES;
 
-    fn selected(names: &[&str], kind: bool) -> Result<(Vec<Scenario>, Vec<Skipped>)> {
+    fn selected(names: &[&str], kind: bool) -> Result<(Vec<Scenario>, Vec<Scenario>)> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         select(KUBERNETES, &names, kind)
     }
@@ -132,19 +117,16 @@ mod tests {
     fn kind_cluster_skips_nothing() {
         let (selected, skipped) = selected(&[], true).unwrap();
         assert_eq!(selected.len(), KUBERNETES.len());
-        assert_eq!(skipped_summary(&skipped), "");
+        assert!(skipped.is_empty());
     }
 
     #[test]
-    fn other_cluster_skips_and_names_what_needs_kind() {
+    fn other_cluster_skips_what_needs_kind() {
         let (selected, skipped) = selected(&[], false).unwrap();
-        assert!(
-            selected
-                .iter()
-                .all(|scenario| scenario.needs_kind.is_none())
-        );
+        assert!(selected.iter().all(|it| it.needs_kind.is_none()));
+        assert!(skipped.iter().all(|it| it.needs_kind.is_some()));
         assert_eq!(selected.len() + skipped.len(), KUBERNETES.len());
-        assert!(skipped_summary(&skipped).contains("node-loss"));
+        assert!(names(&skipped).contains("node-loss"));
     }
 
     #[test]

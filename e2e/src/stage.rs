@@ -14,12 +14,9 @@ pub struct Tools {
     /// Folder of the compiled `livecluster`.
     #[arg(long, default_value = "target/debug")]
     pub binaries: PathBuf,
-    /// Debian's ffmpeg, 5.1.
-    #[arg(long, default_value = "ffmpeg")]
-    pub debian_ffmpeg: PathBuf,
-    /// An ffmpeg with Enhanced RTMP.
-    #[arg(long, default_value = "ffmpeg")]
-    pub newest_ffmpeg: PathBuf,
+    /// The two ffmpegs.
+    #[command(flatten)]
+    pub ffmpegs: Ffmpegs,
     /// A Python that has the package websockets.
     #[arg(long, default_value = "python3")]
     pub python: PathBuf,
@@ -68,19 +65,11 @@ impl Stage {
         &self.folder
     }
 
-    /// The two ffmpegs.
-    pub fn ffmpegs(&self) -> Ffmpegs {
-        Ffmpegs {
-            debian: self.tools.debian_ffmpeg.clone(),
-            newest: self.tools.newest_ffmpeg.clone(),
-        }
-    }
-
     /// Returns a clip, which is encoded at its first use.
     pub async fn clip(&self, name: &str) -> Result<Clip> {
         let clips = self.tools.out.join("clips");
         create(&clips)?;
-        Clip::encode(name, &self.ffmpegs(), &clips).await
+        Clip::encode(name, &self.tools.ffmpegs, &clips).await
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::Deserialize;
 
-use super::Cluster;
+use super::{Cluster, Namespace};
 
 /// One request of the operator.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,6 +91,17 @@ impl Cluster {
                 requests.push(request);
             }
         }
+        let named = !requests.is_empty();
+        ensure!(named, "the audit log does not name the operator");
+        Ok(requests)
+    }
+}
+
+impl Namespace {
+    /// Returns the requests of the operator that concern this namespace, as [`Cluster::requests`].
+    pub async fn requests(&self, since: Timestamp) -> Result<Vec<Request>> {
+        let mut requests = self.cluster.requests(since).await?;
+        requests.retain(|request| request.object_ref.namespace == self.name);
         Ok(requests)
     }
 }

@@ -1,5 +1,4 @@
-//! What is needed to understand a failure, in the scenario's folder: the LiveClusters, all objects around them, events, logs of
-//! the containers and of those before them, the operator's log.
+//! What is needed to understand a failure, in the scenario's folder: the LiveClusters, all objects around them, events, and logs.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,6 +12,9 @@ use crate::process;
 /// Objects that are printed.
 const OBJECTS: &str = "liveclusters,deployments,replicasets,pods,services,endpointslices,configmaps,poddisruptionbudgets,\
                        networkpolicies,horizontalpodautoscalers,serviceaccounts,leases";
+
+/// The logs of all media nodes. Those of containers that ended are among the nodes' own.
+const MEDIA_NODES: &str = "logs -l app.kubernetes.io/name=media-node --prefix --tail=-1";
 
 /// Collects all of it. Returns the lines that tell most.
 pub(crate) async fn diagnose(
@@ -34,6 +36,7 @@ pub(crate) async fn diagnose(
         ("pods.txt", own, "describe pods", 0),
         ("events.txt", own, "get events --sort-by=.metadata.creationTimestamp", 12),
         ("nodes.txt", own, "describe nodes", 0),
+        ("media-nodes.log", own, &format!("{MEDIA_NODES} --since={since}s"), 0),
         ("operators.txt", system, "get pods,deployments,leases", 8),
         ("operator.log", system, &format!("logs deployment/{operator} --all-pods --prefix --since={since}s"), 6),
     ];
@@ -45,7 +48,6 @@ pub(crate) async fn diagnose(
             let _infallible = write!(tail, "--- {file}\n{}\n", last(&text, lines));
         }
     }
-    logs(folder, own).await;
     if let Some(kind) = &namespace.cluster.kind
         && let Err(error) = nodes(&folder.join("nodes"), kind, own).await
     {
@@ -70,21 +72,6 @@ async fn nodes(into: &Path, kind: &str, namespace: &str) -> Result<()> {
         }
     }
     exported.map(drop)
-}
-
-/// Collects the logs of all containers, and of those before them.
-async fn logs(folder: &Path, namespace: &str) {
-    let names = kubectl(&format!("-n {namespace} get pods -o name")).await;
-    for pod in names.lines().filter(|line| line.starts_with("pod/")) {
-        let file = pod.replace('/', "-");
-        for (suffix, previous) in [("log", false), ("before.log", true)] {
-            let line = format!("-n {namespace} logs {pod} --all-containers --previous={previous}");
-            let text = kubectl(&line).await;
-            if !text.contains("previous terminated container") {
-                write(folder, &format!("{file}.{suffix}"), &text).await;
-            }
-        }
-    }
 }
 
 async fn kubectl(line: &str) -> String {

@@ -1,15 +1,12 @@
-//! Faults, as they happen in production. All but scaling need the nodes' containers, so a kind cluster.
+//! Faults, as they happen in production. They need the nodes' containers, so a kind cluster.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use serde_json::json;
+use kube::ResourceExt;
 
-use super::{Cluster, Namespace, is_ready, node_of};
+use super::{Cluster, Namespace, node_of};
 use crate::process;
 use crate::wait::eventually;
 
@@ -53,27 +50,6 @@ impl Cluster {
         let kind = self.kind.is_some();
         ensure!(kind, "this scenario breaks nodes: it needs a kind cluster");
         process::run(&format!("docker {line}")).await
-    }
-
-    /// Scales a Deployment that all scenarios share to none, or back, and waits until its Pods are gone, or ready.
-    /// A node that has lost the API server for a minute may take another to notice the change.
-    pub async fn scale(&self, namespace: &str, deployment: &str, replicas: u8) -> Result<()> {
-        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        let scale = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        let parameters = PatchParams::default();
-        let scaled = api.patch(deployment, &parameters, &scale).await?;
-        let selector = scaled.spec.unwrap_or_default().selector;
-        let own = ListParams::default().labels_from(&selector.try_into()?);
-        let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let expected = format!("{replicas} Pods of {deployment}, all of them ready");
-        eventually(&expected, Duration::from_secs(180), || async {
-            let pods = pods.list(&own).await?.items;
-            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            let enough = pods.len() == usize::from(replicas) && ready == pods.len();
-            ensure!(enough, "{} Pods, {ready} of them ready", pods.len());
-            Ok(())
-        })
-        .await
     }
 
     /// Stops the API server, or starts it again.

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
+use livecluster_api::conditions::READY;
 use livecluster_api::{LiveCluster, LiveClusterStatus};
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ impl Namespace {
     /// Waits until a LiveCluster is ready for its newest generation, for at most two minutes.
     pub async fn ready(&self, name: &str) -> Result<LiveCluster> {
         let limit = Duration::from_secs(120);
-        self.condition(name, "Ready", "True", limit).await
+        self.condition(name, READY, "True", limit).await
     }
 
     /// Waits until a condition of a LiveCluster has this status for the newest generation.

@@ -1,19 +1,18 @@
-//! One scenario's own namespace: kubectl, objects, Pods, encoders and viewers.
+//! One scenario's own namespace: kubectl, objects and Pods.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Cluster;
-use crate::media::{Encoder, Viewer};
 use crate::process::{self, Finished, finish};
 use crate::stage::Stage;
 use crate::wait::eventually;
@@ -30,7 +29,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Names a namespace, which may exist.
+    /// Names a namespace, which may exist or not.
     pub(crate) fn new(stage: Stage, cluster: Arc<Cluster>, name: String) -> Self {
         Self {
             stage,
@@ -39,30 +38,16 @@ impl Namespace {
         }
     }
 
-    /// Creates it, held to the strictest of the Pod Security Standards. What an earlier run left in it is deleted first.
+    /// Creates it. What an earlier run left in it is deleted first.
     pub async fn create(&self) -> Result<()> {
-        let api = self.namespaces();
-        if api.get_opt(&self.name).await?.is_some() {
+        let name = &self.name;
+        let line = format!("get namespace/{name} --ignore-not-found -o name");
+        if !self.kubectl(&line).await?.is_empty() {
             self.delete().await?;
-            let gone = format!("namespace {} is gone", self.name);
-            eventually(&gone, Duration::from_secs(400), || async {
-                match api.get_opt(&self.name).await? {
-                    None => Ok(()),
-                    Some(left) => bail!("{:?}", left.status.and_then(|status| status.conditions)),
-                }
-            })
-            .await?;
+            let line = format!("wait --for=delete namespace/{name} --timeout=400s");
+            self.kubectl(&line).await?;
         }
-        let (label, _) = LABEL.split_once('=').unwrap_or((LABEL, ""));
-        let namespace: NamespaceObject = serde_json::from_value(json!({
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {
-                "name": self.name,
-                "labels": {"pod-security.kubernetes.io/enforce": "restricted", label: "true"},
-            },
-        }))?;
-        api.create(&PostParams::default(), &namespace).await?;
-        Ok(())
+        create_restricted(name, "scenario").await
     }
 
     /// Deletes it, without waiting until it is gone. Its Pods go first: Kubernetes looks at a namespace with Pods in it again only
@@ -79,13 +64,8 @@ impl Namespace {
             Ok(())
         })
         .await?;
-        let background = DeleteParams::background();
-        self.namespaces().delete(&self.name, &background).await?;
-        Ok(())
-    }
-
-    fn namespaces(&self) -> Api<NamespaceObject> {
-        Api::all(self.cluster.client.clone())
+        let line = format!("delete namespace/{} --wait=false", self.name);
+        self.kubectl(&line).await.map(drop)
     }
 
     /// Another namespace of the same scenario.
@@ -167,27 +147,6 @@ impl Namespace {
         pods.sort_by_key(ResourceExt::name_any);
         Ok(pods)
     }
-
-    /// Publishes as soon as the Pod accepts the stream. A Pod that has just started may refuse it for a moment.
-    pub async fn published(&self, url: &str) -> Result<Encoder> {
-        let expected = format!("{url} accepts a stream");
-        eventually(&expected, ACCEPTED, || Encoder::publish(url)).await
-    }
-
-    /// Publishes as [`Namespace::published`], with an encoder that connects again when it is cut off.
-    pub async fn published_persistently(&self, url: &str) -> Result<Encoder> {
-        let expected = format!("{url} accepts a stream");
-        let publish = || Encoder::publish_persistently(url);
-        eventually(&expected, ACCEPTED, publish).await
-    }
-
-    /// Watches as soon as the stream is there, and returns when the first second has been received.
-    pub async fn watched(&self, url: &str) -> Result<Viewer> {
-        let expected = format!("{url} is there");
-        let mut viewer = eventually(&expected, ACCEPTED, || Viewer::watch(url)).await?;
-        viewer.sees_more(25, Duration::from_secs(15)).await?;
-        Ok(viewer)
-    }
 }
 
 /// Whether a Pod is ready.
@@ -198,8 +157,20 @@ pub fn is_ready(pod: &Pod) -> bool {
     conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The label of all scenarios' namespaces.
-pub(super) const LABEL: &str = "livecluster.dev/e2e=true";
+/// Creates a namespace that enforces the strictest of the Pod Security Standards, for a `scenario` or the `operator`.
+pub(super) async fn create_restricted(name: &str, purpose: &str) -> Result<()> {
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {
+            "name": name,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted", PURPOSE: purpose},
+        },
+    })
+    .to_string();
+    let mut apply = process::command("kubectl apply --server-side -f -");
+    let applied = finish(&mut apply, &manifest);
+    applied.await?.success().map(drop)
+}
 
-/// Until Pods have found each other and their streams.
-const ACCEPTED: Duration = Duration::from_secs(30);
+/// The label that tells what a namespace is for.
+pub(super) const PURPOSE: &str = "livecluster.dev/e2e";

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use tokio::time::Instant;
 
 use crate::instances::Instances;
-use crate::media::judge::assert_complete_within;
-use crate::media::{Recording, Seen, Start, Viewer};
+use crate::media::judge::assert_complete;
+use crate::media::{Recording, Start, Viewer};
 
 /// One viewer on each instance by each protocol.
 #[derive(Debug)]
@@ -60,21 +60,6 @@ impl Audience {
         viewers.map(|(viewer, _)| (viewer.url().to_owned(), viewer.recording()))
     }
 
-    /// Waits until what each of them has seen satisfies a condition.
-    pub(super) async fn until(
-        &mut self,
-        expected: &str,
-        limit: Duration,
-        condition: impl Fn(&Seen) -> bool,
-    ) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        for (viewer, _) in &mut self.viewers {
-            let left = deadline.saturating_duration_since(Instant::now());
-            viewer.until(expected, left, &condition).await?;
-        }
-        Ok(())
-    }
-
     /// Fails when one of them was disconnected.
     pub(super) fn assert_connected(&self) -> Result<()> {
         let mut viewers = self.viewers.iter();
@@ -84,20 +69,10 @@ impl Audience {
     /// Fails unless the stream ends for all of them in time, and they have received what was sent. Returns the number of packets
     /// that were compared.
     pub(super) async fn received(&mut self, sent: &Recording, limit: Duration) -> Result<usize> {
-        self.received_within(0, sent, limit).await
-    }
-
-    /// As [`Self::received`], with timestamps that may be off by so many milliseconds.
-    pub(super) async fn received_within(
-        &mut self,
-        tolerance: u32,
-        sent: &Recording,
-        limit: Duration,
-    ) -> Result<usize> {
         self.ended(limit).await?;
         let mut packets = 0;
         for (viewer, start) in &self.viewers {
-            let compared = assert_complete_within(tolerance, sent, &viewer.recording(), *start);
+            let compared = assert_complete(sent, &viewer.recording(), *start);
             packets += compared.with_context(|| viewer.url().to_owned())?;
         }
         Ok(packets)

@@ -14,7 +14,7 @@ use crate::stage::Stage;
 /// How often the encoder starts again.
 const RESTARTS: usize = 5;
 
-/// The options for the four seconds of each round.
+/// The option for the four seconds of each round.
 const ROUND: &str = "-t 4";
 
 /// How long viewers wait for the encoder, which pauses for one second.
@@ -24,18 +24,26 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let seconds = CONTINUITY.as_secs();
     let settings = format!("playWaitSeconds: 20, continuitySeconds: {seconds}");
     let instances = Instances::start(&stage, &settings).await?;
-    let plain = stage.clip("h264-aac").await?;
-    let reordered = stage.clip("h264-bframes-aac").await?;
-    let audio = stage.clip("aac-only").await?;
+    let round = async |name| {
+        let clip = stage.clip(name).await?;
+        let input_options = ROUND;
+        anyhow::Ok(Clip {
+            input_options,
+            ..clip
+        })
+    };
+    let plain = &round("h264-aac").await?;
+    let reordered = &round("h264-bframes-aac").await?;
+    let audio = &round("aac-only").await?;
     let outcomes = futures::try_join!(
-        watch(&stage, &instances, "same-origin", |_| (0, &plain)),
-        watch(&stage, &instances, "same-edge", |_| (1, &reordered)),
+        watch(&stage, &instances, "same-origin", |_| (0, plain)),
+        watch(&stage, &instances, "same-edge", |_| (1, reordered)),
         // The encoder comes back to another instance, and with another encoding.
         watch(&stage, &instances, "moves", |round| {
-            let clip = [&plain, &reordered][round % 2];
+            let clip = [plain, reordered][round % 2];
             (round % instances.all.len(), clip)
         }),
-        watch(&stage, &instances, "audio", |_| (2, &audio)),
+        watch(&stage, &instances, "audio", |_| (2, audio)),
     )?;
     instances.stop().await?;
     let packets = outcomes.0 + outcomes.1 + outcomes.2 + outcomes.3;
@@ -55,29 +63,19 @@ async fn watch<'a>(
     let stream = format!("live/{name}");
     let folder = stage.folder();
     let mut audience = Audience::early(instances, &stream, 0);
-    let ffmpeg = stage.ffmpegs().debian;
+    let ffmpeg = &stage.tools.ffmpegs.debian;
     let [_, rtmp, http] = &instances.all;
     let mut players = [
-        ffmpeg::record(
-            &ffmpeg,
-            &format!("{name}-http"),
-            &http.http(&stream),
-            folder,
-        )?,
-        ffmpeg::record(
-            &ffmpeg,
-            &format!("{name}-rtmp"),
-            &rtmp.rtmp(&stream),
-            folder,
-        )?,
+        ffmpeg::record(ffmpeg, &format!("{name}-http"), &http.http(&stream), folder)?,
+        ffmpeg::record(ffmpeg, &format!("{name}-rtmp"), &rtmp.rtmp(&stream), folder)?,
     ];
     let mut rounds = Vec::new();
     for number in 0..=RESTARTS {
         let (instance, clip) = round(number);
-        rounds.push(ffmpeg::published(ROUND, clip, folder).await?);
+        rounds.push(ffmpeg::published(clip, folder).await?);
         let url = instances.all[instance].rtmp(&stream);
         let file = format!("{name}-publish-{number}");
-        let mut encoder = ffmpeg::publish_with(ROUND, &file, clip, &url, folder)?;
+        let mut encoder = ffmpeg::publish(&file, clip, &url, folder)?;
         encoder.success(Duration::from_secs(20)).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let connected = audience.assert_connected();
@@ -96,7 +94,7 @@ async fn watch<'a>(
         monotonic.with_context(|| shown.to_string())?;
         let count = recording.packets.len();
         ensure!(count > rounds.len() * 80, "{shown} has {count} packets");
-        ffmpeg::decode(&ffmpeg, file).await?;
+        ffmpeg::decode(ffmpeg, file).await?;
     }
     Ok(packets)
 }

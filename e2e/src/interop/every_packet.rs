@@ -23,7 +23,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let mut streams = Vec::new();
     for (number, name) in Clip::names().enumerate() {
         let clip = stage.clip(name).await?;
-        let sent = ffmpeg::published("", &clip, stage.folder()).await?;
+        let sent = ffmpeg::published(&clip, stage.folder()).await?;
         streams.push((number, clip, sent));
     }
     let playing = streams

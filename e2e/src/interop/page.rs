@@ -8,16 +8,19 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use crate::instances::{Instance, Instances};
-use crate::media::ffmpeg;
+use crate::media::{Clip, ffmpeg};
 use crate::process::finish;
 use crate::stage::Stage;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let instances = Instances::start(&stage, "continuitySeconds: 5").await?;
-    let clip = stage.clip("h264-aac").await?;
+    let clip = Clip {
+        input_options: "-stream_loop -1",
+        ..stage.clip("h264-aac").await?
+    };
     let [.., edge] = &instances.all;
     let (url, folder) = (edge.rtmp("live/livestream"), stage.folder());
-    let _encoder = ffmpeg::publish_with("-stream_loop -1", "publish", &clip, &url, folder)?;
+    let _encoder = ffmpeg::publish("publish", &clip, &url, folder)?;
     let mut slowest = 0;
     for instance in &instances.all {
         for way in [Way::Click, Way::Address("http"), Way::Address("ws")] {

@@ -35,6 +35,6 @@ async fn refuses(stage: &Stage, clip: &Clip, home: &Instance) -> Result<()> {
     let published = first.success(Duration::from_secs(30)).await;
     published.context("the first ffmpeg was disturbed")?;
     viewer.ends(Duration::from_secs(15)).await?;
-    let sent = ffmpeg::published("", clip, folder).await?;
+    let sent = ffmpeg::published(clip, folder).await?;
     assert_complete(&sent, &viewer.recording(), Start::Beginning).map(drop)
 }

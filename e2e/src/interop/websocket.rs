@@ -26,7 +26,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let settings = "playWaitSeconds: 3, continuitySeconds: 2";
     let instances = Instances::start(&stage, settings).await?;
     let (clip, folder) = (stage.clip("h264-aac").await?, stage.folder());
-    let sent = ffmpeg::published("", &clip, folder).await?;
+    let sent = ffmpeg::published(&clip, folder).await?;
     let (refused, _) = watch(&stage, instances.origin(), "missing").await?;
     ensure!(
         refused.end == serde_json::json!(["status", 404]),

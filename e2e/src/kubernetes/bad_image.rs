@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use livecluster_api::LiveCluster;
+use livecluster_api::conditions::{PROGRESSING, READY};
 use serde_json::json;
 
-use crate::cluster::{Namespace, condition, describe};
+use crate::cluster::{Namespace, STREAM, condition, describe};
 use crate::media::Viewer;
 use crate::wait::{eventually, holds};
 
@@ -41,9 +42,9 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("the right image again");
     namespace.edit("demo", json!({"image": image})).await?;
     let limit = Duration::from_secs(60);
-    let repaired = namespace.condition("demo", "Progressing", "False", limit);
+    let repaired = namespace.condition("demo", PROGRESSING, "False", limit);
     let repaired = repaired.await?;
-    let ready = condition(&repaired, "Ready").is_some_and(|it| it.status == "True");
+    let ready = condition(&repaired, READY).is_some_and(|it| it.status == "True");
     ensure!(ready, "{}", describe(&repaired));
     encoder.assert_undisturbed()?;
     for viewer in &mut viewers {
@@ -57,12 +58,10 @@ async fn assert_progressing_names_image(namespace: &Namespace) -> Result<()> {
     let expected = "the condition Progressing names livecluster.dev/nothing";
     eventually(expected, Duration::from_secs(60), || async {
         let cluster: LiveCluster = namespace.get("demo").await?;
-        let message = condition(&cluster, "Progressing").map_or("", |it| &it.message);
+        let message = condition(&cluster, PROGRESSING).map_or("", |it| &it.message);
         let named = message.contains("Image") && message.contains("livecluster.dev/nothing");
         ensure!(named, "{}", describe(&cluster));
         Ok(())
     })
     .await
 }
-
-const STREAM: &str = "live/livestream";

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::cluster::Namespace;
+use crate::cluster::{Namespace, STREAM};
 use crate::wait::{eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
@@ -51,12 +51,10 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("deleted with --cascade=orphan: the Pods and their streams stay");
     let origin = namespace.reach_role("demo", "origin").await?;
     let edge = namespace.reach_role("demo", "edge").await?;
-    let encoder = namespace.published(&origin.rtmp("live/livestream")).await?;
-    let viewer = namespace.watched(&edge.http("live/livestream")).await?;
+    let stream = namespace.watched_stream(STREAM, &origin, &edge).await?;
     namespace.kubectl("delete lc/demo --cascade=orphan").await?;
     holds("the stream goes on", Duration::from_secs(10), || async {
-        viewer.assert_connected()?;
-        encoder.assert_undisturbed()?;
+        stream.assert_connected()?;
         let left: Deployment = namespace.get("demo-edge").await?;
         let owners = left.owner_references();
         ensure!(

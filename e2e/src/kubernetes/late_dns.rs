@@ -1,11 +1,13 @@
-//! A LiveCluster created while the cluster has no DNS is not ready before its edges have found their origins, and accepts streams as
-//! soon as it is.
+//! A LiveCluster created while the cluster has no DNS is not ready before its edges have found their origins. As soon as it is, every
+//! Pod accepts streams and serves those of all others: viewers need not find out which of two origins has one.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::runtime::wait::Condition;
+use kube::runtime::wait::conditions::is_pod_running;
+use livecluster_api::conditions::READY;
 use serde_json::json;
 
 use crate::cluster::{Namespace, is_ready};
@@ -13,42 +15,54 @@ use crate::media::{Encoder, Viewer};
 use crate::wait::{eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
-    let cluster = &namespace.cluster;
+    let system = namespace.other("kube-system");
     namespace.say("the cluster has no DNS");
     let without = async {
-        cluster.scale("kube-system", "coredns", 0).await?;
-        namespace.apply("demo", json!({})).await?;
+        let gone = "wait --for=delete pods -l k8s-app=kube-dns --timeout=180s";
+        system.kubectl(&scale_dns(0)).await?;
+        system.kubectl(gone).await?;
+        let spec = json!({"origins": {"replicas": 2}, "edges": {"replicas": 2}});
+        namespace.apply("demo", spec).await?;
         edges_run_unready(&namespace).await
     };
     let result = without.await;
     // Other scenarios need DNS, also when this one fails.
-    cluster.scale("kube-system", "coredns", 2).await?;
+    system.kubectl(&scale_dns(2)).await?;
+    let back = "rollout status deployment/coredns --timeout=180s";
+    system.kubectl(back).await?;
     result?;
 
     namespace.say("the cluster has DNS again");
     namespace.ready("demo").await?;
-    let edges = namespace.reach_pods("demo", "edge").await?;
-    for (number, home) in edges.iter().enumerate() {
+    let mut pods = namespace.reach_pods("demo", "edge").await?;
+    pods.extend(namespace.reach_pods("demo", "origin").await?);
+    for (number, home) in pods.iter().enumerate() {
         let stream = format!("live/stream-{number}");
         let encoder = Encoder::publish(&home.rtmp(&stream)).await?;
-        for edge in &edges {
-            let mut viewer = Viewer::watch(&edge.http(&stream)).await?;
+        for pod in &pods {
+            let mut viewer = Viewer::watch(&pod.http(&stream)).await?;
             viewer.sees_more(50, Duration::from_secs(10)).await?;
+            viewer.assert_uninterrupted(&encoder)?;
         }
         encoder.assert_undisturbed()?;
     }
     Ok(())
 }
 
-/// Waits until the origin is ready and both edges run, and fails unless no edge is ready for ten seconds.
+fn scale_dns(replicas: u8) -> String {
+    format!("scale deployment/coredns --replicas={replicas}")
+}
+
+/// Waits until both origins are ready and both edges run, and fails unless no edge is ready for ten seconds.
 async fn edges_run_unready(namespace: &Namespace) -> Result<()> {
-    let expected = "a ready origin and two edges that run";
+    let expected = "two ready origins and two edges that run";
     eventually(expected, Duration::from_secs(60), || async {
         let origins = namespace.pods("demo", "origin").await?;
         let edges = namespace.pods("demo", "edge").await?;
         let ready = origins.iter().filter(|origin| is_ready(origin)).count();
-        let run = edges.iter().filter(|edge| runs(edge)).count();
-        let reached = (ready, run) == (1, 2);
+        let runs = |edge| is_pod_running().matches_object(Some(edge));
+        let run = edges.iter().filter(|edge| runs(*edge)).count();
+        let reached = (ready, run) == (2, 2);
         ensure!(reached, "{ready} origins ready, {run} edges run");
         Ok(())
     })
@@ -61,11 +75,6 @@ async fn edges_run_unready(namespace: &Namespace) -> Result<()> {
     })
     .await?;
     let limit = Duration::from_secs(5);
-    let unready = namespace.condition("demo", "Ready", "False", limit);
+    let unready = namespace.condition("demo", READY, "False", limit);
     unready.await.map(drop)
-}
-
-fn runs(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|it| it.phase.as_deref());
-    phase == Some("Running")
 }

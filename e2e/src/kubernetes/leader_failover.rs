@@ -1,10 +1,10 @@
-//! The leading operator is killed, frozen, or deleted: another one leads within the lease's time, never two at once, and no media node
-//! is restarted. A leader that is frozen past its lease writes nothing when it resumes.
+//! The leading operator is killed, frozen, or deleted: an operator works on, never two at once, and no media node is restarted. A
+//! leader that is frozen past its lease writes nothing when it resumes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -22,142 +22,109 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.apply_ready("demo", json!({})).await?;
     let before = media_nodes(&namespace).await?;
     let system = namespace.other(&namespace.cluster.release.namespace);
-
-    if namespace.may_break("kill -9 and SIGSTOP of the leader") {
-        let leader = leader(&system).await?;
-        namespace.say(format_args!("kill -9 of {leader}"));
-        let pod = system.get::<Pod>(&leader).await?;
-        let kill = system.signal(&pod, "KILL");
-        change(&system, &leader, Duration::from_secs(30), kill).await?;
-        namespace
-            .assert_operator_works("demo", "after-kill")
-            .await?;
-        all_ready(&system).await?;
-        freeze(&namespace, &system).await?;
-    }
-
-    let leader = leader(&system).await?;
-    namespace.say(format_args!("{leader} is deleted"));
-    let delete = async {
-        let line = format!("delete pod {leader} --wait=false");
-        system.kubectl(&line).await.map(drop)
-    };
-    change(&system, &leader, Duration::from_secs(5), delete).await?;
-    namespace
-        .assert_operator_works("demo", "after-deletion")
-        .await?;
-
+    kill(&namespace, &system).await?;
+    freeze(&namespace, &system).await?;
+    delete(&namespace, &system).await?;
     let after = media_nodes(&namespace).await?;
     let same = before == after;
     ensure!(
         same,
         "expected the same containers {before:?}, seen {after:?}"
     );
-    all_ready(&system).await
+    Ok(())
 }
 
-/// Freezes the leader until another one leads, and fails if it writes anything after that.
+/// Kills the leader's process. Its container starts again and may lead again.
+async fn kill(namespace: &Namespace, system: &Namespace) -> Result<()> {
+    let old = leader(system).await?;
+    namespace.say(format_args!("kill -9 of {old}"));
+    let pod = system.get::<Pod>(&old).await?;
+    system.signal(&pod, "KILL").await?;
+    let works = namespace.assert_operator_works("demo", "after-kill");
+    works.await?;
+    all_ready(system).await?;
+    let again = system.get::<Pod>(&old).await?;
+    let restarted = container(&again) != container(&pod);
+    ensure!(restarted, "{old} still runs in the container of before");
+    Ok(())
+}
+
+/// Freezes the leader until another one leads, and lets it resume while there is work to do.
 async fn freeze(namespace: &Namespace, system: &Namespace) -> Result<()> {
     let old = leader(system).await?;
     namespace.say(format_args!("SIGSTOP of {old} for {FROZEN:?}"));
     let pod = system.get::<Pod>(&old).await?;
     let (start, since) = (Instant::now(), Timestamp::now());
+    system.signal(&pod, "STOP").await?;
     let frozen = async {
-        change(system, &old, FROZEN, system.signal(&pod, "STOP")).await?;
-        namespace
-            .assert_operator_works("demo", "while-frozen")
-            .await?;
+        let new = another_leads(system, &old, FROZEN).await?;
+        let works = namespace.assert_operator_works("demo", "while-frozen");
+        works.await?;
         tokio::time::sleep(FROZEN.saturating_sub(start.elapsed())).await;
         // Work that the old leader would do, if it took itself for the leader.
-        let scale = json!({"edges": {"service": {"annotations": {"mark": "resumed"}}}});
-        namespace.edit("demo", scale).await
+        let mark = json!({"edges": {"service": {"annotations": {"mark": "resumed"}}}});
+        namespace.edit("demo", mark).await?;
+        anyhow::Ok(new)
     };
-    let result = frozen.await;
+    let new = frozen.await;
     system.signal(&pod, "CONT").await?;
-    result?;
-    let new = leader(system).await?;
-    namespace
-        .assert_operator_works("demo", "after-resuming")
-        .await?;
+    let works = namespace.assert_operator_works("demo", "after-resuming");
+    works.await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_leads(system, &new).await?;
+    assert_writes_nothing(system, &old, &new?, since).await?;
+    all_ready(system).await
+}
 
-    let requests = namespace.cluster.requests(since).await?;
+/// Deletes the leader's Pod, which gives its lease up.
+async fn delete(namespace: &Namespace, system: &Namespace) -> Result<()> {
+    let old = leader(system).await?;
+    namespace.say(format_args!("{old} is deleted"));
+    let since = Timestamp::now();
+    let line = format!("delete pod {old} --wait=false");
+    system.kubectl(&line).await?;
+    let new = another_leads(system, &old, Duration::from_secs(5)).await?;
+    let works = namespace.assert_operator_works("demo", "after-deletion");
+    works.await?;
+    all_ready(system).await?;
+    assert_writes_nothing(system, &old, &new, since).await
+}
+
+/// Waits until another operator holds the lease, and returns its name.
+async fn another_leads(system: &Namespace, old: &str, limit: Duration) -> Result<String> {
+    let start = Instant::now();
+    let expected = format!("another leader than {old}");
+    let new = eventually(&expected, limit, || async {
+        let now = leader(system).await?;
+        ensure!(now != old, "{now} still holds the lease");
+        Ok(now)
+    });
+    let new = new.await?;
+    let took = start.elapsed().as_millis();
+    system.say(format_args!("{new} leads after {took} ms"));
+    Ok(new)
+}
+
+/// Fails if the old leader has written anything after the new one took over.
+async fn assert_writes_nothing(
+    system: &Namespace,
+    old: &str,
+    new: &str,
+    since: Timestamp,
+) -> Result<()> {
+    let requests = system.cluster.requests(since).await?;
     let writes = requests
         .iter()
         .filter(|it| it.writes() && it.status() < 300);
-    let by = |pod: String| writes.clone().filter(move |it| it.pod() == Some(&pod));
-    let takeover = by(new.clone()).find(|it| it.object_ref.resource == "leases");
+    let mut by_new = writes.clone().filter(|it| it.pod() == Some(new));
+    let takeover = by_new.find(|it| it.object_ref.resource == "leases");
     let takeover = takeover.with_context(|| format!("{new} wrote no lease"))?;
-    let late = by(old.clone()).filter(|it| it.at() > takeover.at());
+    let late = writes.filter(|it| it.pod() == Some(old) && it.at() > takeover.at());
     let late: Vec<_> = late.map(|it| format!("{} {}", it.verb, it.uri)).collect();
     ensure!(
         late.is_empty(),
         "{old} wrote after {new} took over: {late:?}"
     );
     Ok(())
-}
-
-/// Removes the leader, and waits until another one leads. Meanwhile no two lead.
-async fn change(
-    system: &Namespace,
-    old: &str,
-    limit: Duration,
-    remove: impl Future<Output = Result<()>>,
-) -> Result<()> {
-    remove.await?;
-    let start = Instant::now();
-    let current = async || {
-        let pod = system.api::<Pod>().get_opt(old).await?;
-        anyhow::Ok(pod.as_ref().and_then(container).map(str::to_owned))
-    };
-    let old_container = current().await?;
-    let expected = format!("another leader than {old}");
-    let new = eventually(&expected, limit, || async {
-        let leading = leading(system).await?;
-        if leading.len() > 1 {
-            // No waiting repairs that.
-            return Ok(Err(anyhow!("more than one operator leads: {leading:?}")));
-        }
-        let now = leader(system).await?;
-        // A killed leader's container may be restarted and lead again: then it is a new one.
-        let again = now == old && current().await? != old_container;
-        ensure!(now != old || again, "{now} still holds the lease");
-        Ok(Ok(now))
-    })
-    .await??;
-    let took = start.elapsed().as_millis();
-    system.say(format_args!("{new} leads after {took} ms"));
-    assert_leads(system, &new).await
-}
-
-/// Fails unless the holder of the lease is the only operator that reports to lead.
-async fn assert_leads(system: &Namespace, holder: &str) -> Result<()> {
-    let expected = format!("only {holder}, which holds the lease, leads");
-    eventually(&expected, Duration::from_secs(10), || async {
-        let leading = leading(system).await?;
-        ensure!(leading == [holder], "{leading:?}");
-        Ok(())
-    })
-    .await
-}
-
-/// The operators whose metrics report that they lead.
-async fn leading(system: &Namespace) -> Result<Vec<String>> {
-    let mut leading = Vec::new();
-    for pod in operators(system).await? {
-        let (namespace, name) = (&system.name, pod.name_any());
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:8080/proxy/metrics");
-        let request = http::Request::get(path).body(Vec::new())?;
-        let answer = system.cluster.client.request_text(request);
-        // One that does not answer leads nothing.
-        let answer = tokio::time::timeout(Duration::from_millis(500), answer).await;
-        let metrics = answer.map(Result::unwrap_or_default).unwrap_or_default();
-        if metrics.lines().any(|line| line == "live_operator_leader 1") {
-            leading.push(name);
-        }
-    }
-    Ok(leading)
 }
 
 async fn leader(system: &Namespace) -> Result<String> {
@@ -167,15 +134,11 @@ async fn leader(system: &Namespace) -> Result<String> {
     holder.context("the lease has no holder")
 }
 
-async fn operators(system: &Namespace) -> Result<Vec<Pod>> {
-    let selector = ListParams::default().labels("app.kubernetes.io/component=operator");
-    Ok(system.api().list(&selector).await?.items)
-}
-
 async fn all_ready(system: &Namespace) -> Result<()> {
+    let selector = ListParams::default().labels("app.kubernetes.io/component=operator");
     let expected = "both operators are ready again";
     eventually(expected, Duration::from_secs(60), || async {
-        let operators = operators(system).await?;
+        let operators = system.api::<Pod>().list(&selector).await?.items;
         let ready = operators.iter().filter(|pod| is_ready(pod)).count();
         ensure!(ready == 2, "{ready} of them");
         Ok(())

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use crate::cluster::{Namespace, node_of};
+use crate::cluster::{Namespace, STREAM, node_of};
 use crate::process::run as run_line;
 
 /// Short, so that the viewers on the drained node are disconnected during the scenario.
@@ -20,8 +20,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let (stays, leaves) = edges(&namespace, &node.name).await?;
     let stays = namespace.reach_pod(&stays).await?;
     let leaves = namespace.reach_pod(&leaves).await?;
-    let encoder = namespace.published(&stays.rtmp(STREAM)).await?;
-    let steady = namespace.watched(&stays.http(STREAM)).await?;
+    let steady = namespace.watched_stream(STREAM, &stays, &stays).await?;
     // By both protocols: each has its own way to end a stream, which a node that is killed does not use.
     let mut moved = [
         namespace.watched(&leaves.http(STREAM)).await?,
@@ -35,15 +34,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     for viewer in &mut moved {
         let ended = viewer.ends(Duration::from_secs(5)).await;
         ended.context("on the drained node")?;
-        viewer.assert_uninterrupted(&encoder)?;
+        viewer.assert_uninterrupted(&steady.encoder)?;
     }
     let edge = namespace.reach_role("demo", "edge").await?;
-    let again = namespace.watched(&edge.http(STREAM)).await?;
-    again.assert_connected()?;
-    encoder.assert_undisturbed()?;
-    steady.assert_connected()?;
-    steady.assert_uninterrupted(&encoder)?;
-    let stall = steady.seen().longest_stall();
+    namespace.watched(&edge.http(STREAM)).await?;
+    steady.assert_uninterrupted()?;
+    let stall = steady.viewer.seen().longest_stall();
     let limit = Duration::from_secs(5);
     ensure!(
         stall < limit,
@@ -94,5 +90,3 @@ async fn watch_budget(namespace: &Namespace) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
 }
-
-const STREAM: &str = "live/livestream";

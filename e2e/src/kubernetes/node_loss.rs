@@ -4,12 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Node;
-use kube::Api;
 use serde_json::json;
 
-use crate::cluster::{Namespace, Reach, is_ready, node_of};
-use crate::media::{Encoder, Viewer};
+use crate::cluster::{Namespace, Reach, WatchedStream, is_ready, node_of};
 use crate::wait::eventually;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
@@ -31,9 +28,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let mut streams = Vec::new();
     for number in 0..4 {
         let stream = format!("live/stream-{number}");
-        let encoder = namespace.published(&safe.rtmp(&stream)).await?;
-        let viewer = namespace.watched(&safe.http(&stream)).await?;
-        streams.push((encoder, viewer));
+        streams.push(namespace.watched_stream(&stream, &safe, &safe).await?);
     }
 
     namespace.say(format_args!("{node} loses its power"));
@@ -41,7 +36,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let result = lost(&namespace, node, &mut streams, &safe).await;
     namespace.say(format_args!("{node} has power again"));
     cluster.power(node, true).await?;
-    node_ready(&namespace, node, true, Duration::from_secs(120)).await?;
+    let ready = format!("wait --for=condition=Ready node/{node} --timeout=120s");
+    namespace.kubectl(&ready).await?;
     result?;
     namespace.ready("demo").await?;
     Ok(())
@@ -51,21 +47,22 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 async fn lost(
     namespace: &Namespace,
     node: &str,
-    streams: &mut [(Encoder, Viewer)],
+    streams: &mut [WatchedStream],
     safe: &Reach,
 ) -> Result<()> {
-    for (encoder, viewer) in streams {
-        viewer.sees_more(25 * 20, Duration::from_secs(40)).await?;
-        encoder.assert_undisturbed()?;
-        viewer.assert_uninterrupted(encoder)?;
-        let stall = viewer.seen().longest_stall();
-        let url = viewer.url();
+    for stream in streams {
+        let seen = stream.viewer.sees_more(25 * 20, Duration::from_secs(40));
+        seen.await?;
+        stream.assert_uninterrupted()?;
+        let stall = stream.viewer.seen().longest_stall();
+        let url = stream.viewer.url();
         ensure!(
             stall < Duration::from_secs(5),
             "{url} stalled for {stall:?}"
         );
     }
-    node_ready(namespace, node, false, Duration::from_secs(90)).await?;
+    let lost = format!("wait --for=condition=Ready=Unknown node/{node} --timeout=90s");
+    namespace.kubectl(&lost).await?;
     let expected = "the lost Pods are replaced on another node";
     eventually(expected, Duration::from_secs(90), || async {
         for role in ["origin", "edge"] {
@@ -77,27 +74,7 @@ async fn lost(
         Ok(())
     })
     .await?;
-    let encoder = namespace.published(&safe.rtmp("live/after")).await?;
     let origin = namespace.reach_role("demo", "origin").await?;
-    namespace.watched(&origin.http("live/after")).await?;
-    encoder.assert_undisturbed()
-}
-
-async fn node_ready(
-    namespace: &Namespace,
-    node: &str,
-    expected: bool,
-    limit: Duration,
-) -> Result<()> {
-    let nodes: Api<Node> = Api::all(namespace.cluster.client.clone());
-    let about = format!("{node} ready: {expected}");
-    eventually(&about, limit, || async {
-        let status = nodes.get(node).await?.status;
-        let conditions = status.and_then(|status| status.conditions);
-        let mut conditions = conditions.unwrap_or_default().into_iter();
-        let ready = conditions.any(|it| it.type_ == "Ready" && it.status == "True");
-        ensure!(ready == expected, "ready: {ready}");
-        Ok(())
-    })
-    .await
+    let after = namespace.watched_stream("live/after", safe, &origin);
+    after.await?.assert_uninterrupted()
 }

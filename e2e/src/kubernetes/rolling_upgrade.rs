@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use livecluster_api::LiveCluster;
+use livecluster_api::conditions::PROGRESSING;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Namespace, condition};
+use crate::cluster::{Namespace, STREAM, condition};
 use crate::media::judge::assert_ordered;
 use crate::media::{Recording, Seen, Viewer};
 use crate::process::run as run_line;
@@ -107,7 +108,7 @@ async fn all_new(namespace: &Namespace, next: &str) -> Result<()> {
     let expected = "all Pods are new, and no old one is left";
     eventually(expected, Duration::from_secs(180), || async {
         let cluster: LiveCluster = namespace.get("demo").await?;
-        let done = condition(&cluster, "Progressing").is_some_and(|it| it.status == "False");
+        let done = condition(&cluster, PROGRESSING).is_some_and(|it| it.status == "False");
         let status = cluster.status.unwrap_or_default();
         let terminating = status.edges.terminating_replicas + status.origins.terminating_replicas;
         let new = status.image.as_deref() == Some(next);
@@ -117,5 +118,4 @@ async fn all_new(namespace: &Namespace, next: &str) -> Result<()> {
     .await
 }
 
-const STREAM: &str = "live/livestream";
 const DRAIN: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::cluster::Namespace;
+use crate::cluster::{Namespace, STREAM};
 use crate::media::Viewer;
 use crate::wait::{eventually, holds};
 
@@ -71,5 +71,3 @@ async fn edges(namespace: &Namespace, count: i32) -> Result<()> {
     });
     reached.await.map(drop)
 }
-
-const STREAM: &str = "live/livestream";

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::cluster::Namespace;
+use crate::cluster::{Namespace, STREAM};
 use crate::wait::eventually;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
@@ -22,8 +22,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let reach = eventually("node ports", LIMIT, reach).await?;
     let port = reach.http.rsplit_once(':').context("a port")?.1;
     assert_url(&namespace, &format!(":{port}/")).await?;
-    let encoder = namespace.published(&reach.rtmp("live/livestream")).await?;
-    let watching = namespace.watched(&reach.http("live/livestream")).await?;
+    let stream = namespace.watched_stream(STREAM, &reach, &reach).await?;
 
     namespace.say("LoadBalancer, with a port of its own");
     let balanced = json!({"type": "LoadBalancer", "ports": {"http": 80}});
@@ -62,8 +61,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let node_port = |port: Option<i32>| port.is_some_and(|port| port != 0);
     let left = ports.iter().any(|port| node_port(port.node_port));
     ensure!(!left, "node ports are left: {ports:?}");
-    watching.assert_connected()?;
-    encoder.assert_undisturbed()
+    stream.assert_connected()
 }
 
 async fn edit(namespace: &Namespace, service: Value) -> Result<()> {

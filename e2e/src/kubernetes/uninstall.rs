@@ -1,13 +1,14 @@
-//! The operator is uninstalled while a stream runs: the stream goes on, and nothing is left when the LiveCluster is deleted.
+//! The operator is uninstalled while a stream runs: the stream goes on, a new one starts, and nothing is left when the LiveCluster is
+//! deleted.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use crate::cluster::Namespace;
+use crate::cluster::{Namespace, STREAM};
 use crate::process::run as run_line;
-use crate::wait::{eventually, holds};
+use crate::wait::eventually;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let result = uninstall(&namespace).await;
@@ -23,21 +24,18 @@ async fn uninstall(namespace: &Namespace) -> Result<()> {
     );
     namespace.apply_ready("the-last", json!({})).await?;
     let edge = namespace.reach_role("the-last", "edge").await?;
-    let encoder = namespace.published(&edge.rtmp("live/livestream")).await?;
-    let viewer = namespace.watched(&edge.http("live/livestream")).await?;
+    let stream = namespace.watched_stream(STREAM, &edge, &edge).await?;
 
     namespace.say("helm uninstall");
     release.helm(&helm_uninstall).await?;
-    holds("the stream goes on", Duration::from_secs(15), || async {
-        viewer.assert_connected()?;
-        encoder.assert_undisturbed()
-    })
-    .await?;
+    stream.assert_goes_on(Duration::from_secs(15)).await?;
+    let new = namespace.watched_stream("live/new", &edge, &edge).await?;
     let kept = namespace.kubectl("get lc -o name").await?;
     let expected = "livecluster.livecluster.dev/the-last";
     ensure!(kept.trim() == expected, "helm uninstall keeps {kept:?}");
     nothing_left(namespace, &selector, "customresourcedefinition").await?;
-    drop((viewer, encoder));
+    stream.assert_uninterrupted()?;
+    drop((stream, new));
     namespace
         .kubectl("delete lc/the-last --timeout=60s")
         .await?;

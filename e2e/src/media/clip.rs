@@ -8,11 +8,13 @@ use tokio::process::Command;
 use crate::process;
 
 /// The two ffmpegs that encode and play.
-#[derive(Clone, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Ffmpegs {
-    /// Debian's, 5.1: what most encoders in use still send.
+    /// Debian's ffmpeg, 5.1: what most encoders in use still send.
+    #[arg(long = "debian-ffmpeg", default_value = "ffmpeg")]
     pub debian: PathBuf,
-    /// 9.x: Enhanced RTMP, with HEVC, AV1, VP9 and Opus.
+    /// ffmpeg 9.x: Enhanced RTMP, with HEVC, AV1, VP9 and Opus.
+    #[arg(long = "newest-ffmpeg", default_value = "ffmpeg")]
     pub newest: PathBuf,
 }
 
@@ -25,6 +27,10 @@ pub struct Clip {
     pub file: PathBuf,
     /// The ffmpeg that encoded it and publishes it.
     pub ffmpeg: PathBuf,
+    /// Further options with which it is published, for its input, such as `-stream_loop -1`.
+    pub input_options: &'static str,
+    /// Further options with which it is published, for its output.
+    pub output_options: String,
 }
 
 /// A clip's name, which ffmpeg encodes it, and its video and audio encoders with their options; empty, there is none.
@@ -86,7 +92,13 @@ impl Clip {
         let size = std::fs::metadata(&file).map(|metadata| metadata.len());
         let shown = file.display();
         ensure!(size.unwrap_or_default() > 1000, "{shown} is empty");
-        Ok(Self { name, file, ffmpeg })
+        Ok(Self {
+            name,
+            file,
+            ffmpeg,
+            input_options: "",
+            output_options: String::new(),
+        })
     }
 }
 

@@ -23,49 +23,28 @@ fn copy(program: &Path, options: &str, from: &Path) -> Command {
 
 /// Publishes a clip once, at its pace, as the README does.
 pub fn publish(name: &str, clip: &Clip, url: &str, folder: &Path) -> Result<Process> {
-    publish_with("", name, clip, url, folder)
-}
-
-/// Publishes a clip with further options before the input, for example `-stream_loop -1`.
-pub fn publish_with(
-    options: &str,
-    name: &str,
-    clip: &Clip,
-    url: &str,
-    folder: &Path,
-) -> Result<Process> {
-    let mut command = copy(&clip.ffmpeg, &format!("-re {options}"), &clip.file);
+    let options = format!("-re {}", clip.input_options);
+    let mut command = copy(&clip.ffmpeg, &options, &clip.file);
+    command.args(clip.output_options.split_whitespace());
     Process::start(name, command.arg(url), folder)
 }
 
-/// Publishes a clip whose timestamps start at this second.
-pub fn publish_shifted(
-    seconds: u32,
-    name: &str,
-    clip: &Clip,
-    url: &str,
-    folder: &Path,
-) -> Result<Process> {
-    let mut command = copy(&clip.ffmpeg, "-re", &clip.file);
-    command.args(["-output_ts_offset", &seconds.to_string(), url]);
-    Process::start(name, &mut command, folder)
-}
-
-/// Returns what [`publish_with`] sends with these options, read from a file that the same ffmpeg writes.
-pub async fn published(options: &str, clip: &Clip, folder: &Path) -> Result<Recording> {
-    Recording::read(&published_file(options, clip, folder).await?)
+/// Returns what [`publish`] sends, read from a file that the same ffmpeg writes.
+pub async fn published(clip: &Clip, folder: &Path) -> Result<Recording> {
+    Recording::read(&published_file(clip, folder).await?)
 }
 
 /// Returns what [`record`] writes when [`publish`] publishes and nothing is lost between them.
 pub async fn rewritten(clip: &Clip, folder: &Path) -> Result<Recording> {
-    let published = published_file("", clip, folder).await?;
+    let published = published_file(clip, folder).await?;
     let file = folder.join(format!("rewritten-{}.flv", clip.name));
     write(copy(&clip.ffmpeg, "", &published), &file).await?;
     Recording::read(&file)
 }
 
-async fn published_file(options: &str, clip: &Clip, folder: &Path) -> Result<PathBuf> {
-    let file = format!("published-{}{}.flv", clip.name, options.replace(' ', ""));
+async fn published_file(clip: &Clip, folder: &Path) -> Result<PathBuf> {
+    let (name, options) = (clip.name, clip.input_options);
+    let file = format!("published-{name}{}.flv", options.replace(' ', ""));
     let file = folder.join(file);
     write(copy(&clip.ffmpeg, options, &clip.file), &file).await?;
     Ok(file)

@@ -20,19 +20,9 @@ pub enum Start {
 ///
 /// Returns the number of packets that were compared.
 pub fn assert_complete(sent: &Recording, received: &Recording, start: Start) -> Result<usize> {
-    assert_complete_within(0, sent, received, start)
-}
-
-/// As [`assert_complete`], with timestamps that may be off by so many milliseconds.
-pub fn assert_complete_within(
-    tolerance: u32,
-    sent: &Recording,
-    received: &Recording,
-    start: Start,
-) -> Result<usize> {
     assert_headers(sent, received)?;
     let (sent, received) = (sent.frames(), received.frames());
-    let expected = assert_prefix(tolerance, &sent, &received, start)?;
+    let expected = assert_prefix(&sent, &received, start)?;
     ensure!(
         received.len() == expected.len(),
         "{} packets came instead of {}; last sent and received: {:?}",
@@ -48,7 +38,7 @@ pub fn assert_complete_within(
 pub fn assert_uninterrupted(sent: &Recording, received: &Recording) -> Result<()> {
     assert_headers(sent, received)?;
     assert_starts_at_keyframe(received)?;
-    assert_prefix(0, &sent.frames(), &received.frames(), Start::Keyframe).map(drop)
+    assert_prefix(&sent.frames(), &received.frames(), Start::Keyframe).map(drop)
 }
 
 /// Fails unless the viewer received nothing twice, out of order or damaged, and its time never went back. Packets may be lost.
@@ -147,7 +137,6 @@ fn assert_starts_at_keyframe(received: &Recording) -> Result<()> {
 
 /// Fails unless what was received is a part of what was sent, from its start on. Returns what was sent from there on.
 fn assert_prefix<'a>(
-    tolerance: u32,
     sent: &'a [Packet],
     received: &[Packet],
     start: Start,
@@ -170,9 +159,8 @@ fn assert_prefix<'a>(
             bail!("packet {number} of the encoder is {sent:?}, but {packet:?} came, {why}");
         }
         let moved = packet.timestamp.wrapping_sub(sent.timestamp);
-        let off = moved.wrapping_sub(shift).cast_signed().unsigned_abs();
         ensure!(
-            off <= tolerance,
+            moved == shift,
             "packet {number} is off in time: sent {sent:?}, received {packet:?}, the first was moved by {shift} ms"
         );
     }

@@ -1,13 +1,11 @@
 //! A viewer that keeps a recording of what it receives, by HTTP-FLV or by RTMP, as its URL says.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
-use media_wire::Message;
 use media_wire::flv::{FlvItem, TagReader};
 use media_wire::rtmp::ClientEvent;
 use tokio::net::TcpStream;
@@ -23,8 +21,7 @@ use super::rtmp::Connection;
 #[derive(Debug)]
 pub struct Viewer {
     url: String,
-    seen: Arc<Mutex<Seen>>,
-    changed: watch::Receiver<()>,
+    seen: watch::Receiver<Seen>,
     task: AbortHandle,
 }
 
@@ -50,26 +47,20 @@ impl Seen {
 impl Viewer {
     /// Starts to watch: `http://127.0.0.1:8080/live/livestream.flv` or `rtmp://127.0.0.1:1935/live/livestream`.
     pub fn start(url: &str) -> Self {
-        let (changes, changed) = watch::channel(());
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let recorder = Recorder {
-            seen: Arc::clone(&seen),
-            changes,
-        };
+        let (record, seen) = watch::channel(Seen::default());
         let watched = url.to_owned();
         let task = tokio::spawn(async move {
             let end = if watched.starts_with("rtmp://") {
-                watch_rtmp(&watched, &recorder).await
+                watch_rtmp(&watched, &record).await
             } else {
-                watch_http(&watched, &recorder).await
+                watch_http(&watched, &record).await
             };
             let end = end.map_err(|error| format!("{error:#}"));
-            recorder.change(|seen| seen.end = Some((Instant::now(), end)));
+            record.send_modify(|seen| seen.end = Some((Instant::now(), end)));
         });
         Self {
             url: url.to_owned(),
             seen,
-            changed,
             task: task.abort_handle(),
         }
     }
@@ -89,12 +80,12 @@ impl Viewer {
 
     /// A copy of what it has seen so far.
     pub fn seen(&self) -> Seen {
-        lock(&self.seen).clone()
+        self.seen.borrow().clone()
     }
 
     /// A copy of what it has received so far.
     pub fn recording(&self) -> Recording {
-        lock(&self.seen).recording.clone()
+        self.seen.borrow().recording.clone()
     }
 
     /// Waits until what it has seen satisfies a condition.
@@ -104,29 +95,25 @@ impl Viewer {
         limit: Duration,
         condition: impl Fn(&Seen) -> bool,
     ) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + limit;
-        loop {
-            self.changed.mark_unchanged();
-            let (reached, ended) = {
-                let seen = lock(&self.seen);
-                (condition(&seen), seen.end.is_some())
-            };
-            if reached {
-                return Ok(());
-            }
-            let changed = tokio::time::timeout_at(deadline, self.changed.changed());
-            if ended || changed.await.is_err() {
-                let seen = lock(&self.seen);
-                let packets = &seen.recording.packets;
-                bail!(
-                    "{}: expected within {limit:?} {expected}; seen {} packets, the last {:?}, end {:?}",
-                    self.url,
-                    packets.len(),
-                    packets.last(),
-                    seen.end.as_ref().map(|(_, how)| how)
-                );
-            }
+        let wait = self
+            .seen
+            .wait_for(|seen| condition(seen) || seen.end.is_some());
+        let reached = match tokio::time::timeout(limit, wait).await {
+            Ok(Ok(seen)) => condition(&seen),
+            _ => false,
+        };
+        if reached {
+            return Ok(());
         }
+        let seen = self.seen();
+        let packets = &seen.recording.packets;
+        bail!(
+            "{}: expected within {limit:?} {expected}; seen {} packets, the last {:?}, end {:?}",
+            self.url,
+            packets.len(),
+            packets.last(),
+            seen.end.map(|(_, how)| how)
+        )
     }
 
     /// Waits until so many more video frames have come.
@@ -141,7 +128,7 @@ impl Viewer {
     pub async fn ends(&mut self, limit: Duration) -> Result<()> {
         let ended = |seen: &Seen| seen.end.is_some();
         self.until("the end of the stream", limit, ended).await?;
-        match lock(&self.seen).end.clone() {
+        match self.seen().end {
             Some((_, Err(how))) => bail!("{}: the viewer was cut off: {how}", self.url),
             _ => Ok(()),
         }
@@ -149,7 +136,7 @@ impl Viewer {
 
     /// Fails if the stream has ended.
     pub fn assert_connected(&self) -> Result<()> {
-        match &lock(&self.seen).end {
+        match &self.seen.borrow().end {
             None => Ok(()),
             Some((_, how)) => bail!("{}: the viewer was disconnected: {how:?}", self.url),
         }
@@ -168,38 +155,15 @@ impl Drop for Viewer {
     }
 }
 
-/// The side of a viewer that writes down what comes.
-struct Recorder {
-    seen: Arc<Mutex<Seen>>,
-    changes: watch::Sender<()>,
-}
-
-impl Recorder {
-    fn change(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut lock(&self.seen));
-        self.changes.send_replace(());
-    }
-
-    fn accepted(&self) {
-        self.change(|seen| seen.accepted = true);
-    }
-
-    fn message(&self, message: &Message) {
-        self.change(|seen| seen.recording.push(message));
-    }
-}
-
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Watches by RTMP until the server ends the stream; any other end is an error.
-async fn watch_rtmp(url: &str, recorder: &Recorder) -> Result<()> {
+async fn watch_rtmp(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
     let mut connection = Connection::play(url).await?;
-    recorder.accepted();
+    record.send_modify(|seen| seen.accepted = true);
     loop {
         match connection.event().await? {
-            ClientEvent::Media(message) => recorder.message(&message),
+            ClientEvent::Media(message) => {
+                record.send_modify(|seen| seen.recording.push(&message));
+            }
             ClientEvent::Ended => return Ok(()),
             ClientEvent::Status(status) if status.is_error() => bail!("{status:?}"),
             ClientEvent::Status(_) | ClientEvent::Ready => {}
@@ -208,7 +172,7 @@ async fn watch_rtmp(url: &str, recorder: &Recorder) -> Result<()> {
 }
 
 /// Watches by HTTP-FLV until the server ends the stream; any other end is an error.
-async fn watch_http(url: &str, recorder: &Recorder) -> Result<()> {
+async fn watch_http(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
     let url: http::Uri = url.parse().context("parse the URL")?;
     let authority = url.authority().context("a host")?.as_str();
     let path = url.path_and_query().map_or("/", |path| path.as_str());
@@ -225,7 +189,7 @@ async fn watch_http(url: &str, recorder: &Recorder) -> Result<()> {
     if response.status() != http::StatusCode::OK {
         bail!("HTTP {}", response.status());
     }
-    recorder.accepted();
+    record.send_modify(|seen| seen.accepted = true);
     let mut body = response.into_body();
     let mut reader = TagReader::new(MAX_TAG);
     let mut input = BytesMut::new();
@@ -234,7 +198,7 @@ async fn watch_http(url: &str, recorder: &Recorder) -> Result<()> {
             input.extend_from_slice(&data);
             while let Some(item) = reader.receive(&mut input).context("not FLV")? {
                 if let FlvItem::Tag(message) = item {
-                    recorder.message(&message);
+                    record.send_modify(|seen| seen.recording.push(&message));
                 }
             }
         }
