@@ -1,0 +1,194 @@
+//! Many viewers at the same time, and what they have received together.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::check::StreamCheck;
+use crate::histogram::Histogram;
+use crate::viewer;
+
+/// How viewers start, and what they do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Behaviour {
+    /// Viewers that begin to connect in a second.
+    pub(crate) joins_per_second: u32,
+    /// Whether each frame's latency is measured, which takes time.
+    pub(crate) measures_latency: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            joins_per_second: 5_000,
+            measures_latency: false,
+        }
+    }
+}
+
+/// Viewers that watch until they are dropped.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    shared: Arc<Shared>,
+    viewers: Vec<AbortHandle>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Instant,
+    connected: AtomicU64,
+    started: AtomicU64,
+    frames: AtomicU64,
+    gaps: AtomicU64,
+    latency: Mutex<Histogram>,
+    first_frame: Mutex<Histogram>,
+    faults: Mutex<Vec<String>>,
+}
+
+/// Where one viewer counts what it receives.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    shared: Arc<Shared>,
+    start: Instant,
+    has_frame: AtomicBool,
+    has_both_tracks: AtomicBool,
+    measures_latency: bool,
+}
+
+/// What all viewers of a crowd have received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    pub(crate) frames: u64,
+    /// How often a viewer left frames out.
+    pub(crate) gaps: u64,
+}
+
+impl Crowd {
+    /// Starts viewers. `clock` is that of the encoder.
+    pub(crate) fn start(
+        runtime: &Handle,
+        clock: Instant,
+        urls: impl Iterator<Item = String>,
+        behaviour: Behaviour,
+    ) -> Self {
+        let pause = Duration::from_secs(1) / behaviour.joins_per_second;
+        let begin = tokio::time::Instant::now();
+        let shared = Arc::new(Shared {
+            clock,
+            connected: AtomicU64::new(0),
+            started: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
+            latency: Mutex::default(),
+            first_frame: Mutex::default(),
+            faults: Mutex::default(),
+        });
+        let viewers = (0..).zip(urls).map(|(number, url)| {
+            let shared = Arc::clone(&shared);
+            let task = runtime.spawn(async move {
+                tokio::time::sleep_until(begin + pause * number).await;
+                let counters = Counters {
+                    shared: Arc::clone(&shared),
+                    start: Instant::now(),
+                    has_frame: AtomicBool::new(false),
+                    has_both_tracks: AtomicBool::new(false),
+                    measures_latency: behaviour.measures_latency,
+                };
+                if let Err(fault) = viewer::watch(&url, &counters).await {
+                    lock(&shared.faults).push(format!("{url}: {fault:#}"));
+                }
+            });
+            task.abort_handle()
+        });
+        let viewers = viewers.collect();
+        Self { shared, viewers }
+    }
+
+    /// Waits until every viewer has received both tracks. Fails when one of them fails or it takes longer than a minute.
+    pub(crate) fn wait_until_all_watch(&self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let expected = self.viewers.len() as u64;
+        loop {
+            self.assert_faultless()?;
+            let started = self.shared.started.load(Ordering::Relaxed);
+            if started == expected {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let connected = self.shared.connected.load(Ordering::Relaxed);
+                bail!(
+                    "after a minute {connected} of {expected} viewers are connected, {started} watch"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Fails when a viewer was disconnected or has received what it must not.
+    pub(crate) fn assert_faultless(&self) -> Result<()> {
+        let faults = lock(&self.shared.faults);
+        let (count, first) = (faults.len(), faults.first().cloned().unwrap_or_default());
+        ensure!(count == 0, "{count} viewers failed, the first: {first}");
+        Ok(())
+    }
+
+    /// Returns what all of them have received so far.
+    pub(crate) fn received(&self) -> Received {
+        Received {
+            frames: self.shared.frames.load(Ordering::Relaxed),
+            gaps: self.shared.gaps.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the time from a frame's sending to its receipt, for all frames since the previous call.
+    pub(crate) fn take_latency(&self) -> Histogram {
+        std::mem::take(&mut lock(&self.shared.latency))
+    }
+
+    /// Returns the time from a viewer's connecting to its first frame.
+    pub(crate) fn first_frame(&self) -> Histogram {
+        lock(&self.shared.first_frame).clone()
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.viewers.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Counters {
+    pub(crate) fn connected(&self) {
+        self.shared.connected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what a viewer's check has found since the previous call.
+    pub(crate) fn checked(&self, check: &mut StreamCheck) {
+        let gaps = std::mem::take(&mut check.gaps);
+        if gaps > 0 {
+            self.shared.gaps.fetch_add(gaps, Ordering::Relaxed);
+        }
+        if check.is_complete() && !self.has_both_tracks.swap(true, Ordering::Relaxed) {
+            self.shared.started.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a frame that was sent at this time of the clock.
+    pub(crate) fn frame(&self, sent: Duration) {
+        self.shared.frames.fetch_add(1, Ordering::Relaxed);
+        if !self.has_frame.swap(true, Ordering::Relaxed) {
+            lock(&self.shared.first_frame).record(self.start.elapsed());
+        } else if self.measures_latency {
+            let latency = self.shared.clock.elapsed().saturating_sub(sent);
+            lock(&self.shared.latency).record(latency);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,124 @@
+//! An encoder that publishes a clip by RTMP, at its pace.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::{Buf, BytesMut};
+use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::clip::{Clip, Sizes, init_data};
+
+/// An encoder that publishes until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    task: JoinHandle<Result<()>>,
+}
+
+impl Encoder {
+    /// Connects, and returns when the server has accepted the stream.
+    pub(crate) fn start(runtime: &Handle, clock: Instant, url: &str, sizes: Sizes) -> Result<Self> {
+        let url = url.to_owned();
+        let (accepted, wait) = std::sync::mpsc::sync_channel(1);
+        let task = runtime.spawn(async move {
+            let mut connection = Connection::open(&url).await.with_context(|| url.clone())?;
+            let _waited_for = accepted.send(());
+            connection.publish(clock, sizes).await.with_context(|| url)
+        });
+        if wait.recv().is_err() {
+            let ended = runtime.block_on(task)?;
+            ended?;
+            bail!("the encoder ended");
+        }
+        Ok(Self { task })
+    }
+
+    /// Fails when the server has disconnected it.
+    pub(crate) fn assert_connected(&self) -> Result<()> {
+        ensure!(
+            !self.task.is_finished(),
+            "the server has disconnected the encoder"
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Connection {
+    socket: TcpStream,
+    protocol: ClientConnection,
+    input: BytesMut,
+}
+
+impl Connection {
+    async fn open(url: &str) -> Result<Self> {
+        let url = RtmpUrl::parse(url).context("the URL")?;
+        let socket = TcpStream::connect((url.host.as_str(), url.port)).await?;
+        socket.set_nodelay(true)?;
+        let mut this = Self {
+            socket,
+            protocol: ClientConnection::publish(url, ClientSettings::default()),
+            input: BytesMut::new(),
+        };
+        loop {
+            match this.protocol.receive(&mut this.input)? {
+                Some(ClientEvent::Ready) => return Ok(this),
+                Some(ClientEvent::Status(status)) if status.is_error() => bail!("{}", status.code),
+                Some(_) => {}
+                None => {
+                    this.flush().await?;
+                    let read = this.socket.read_buf(&mut this.input).await?;
+                    ensure!(read > 0, "the server closed the connection");
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self, clock: Instant, sizes: Sizes) -> Result<()> {
+        for message in init_data() {
+            self.protocol.send(&message);
+        }
+        let mut clip = Clip::new(sizes);
+        let start = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep_until(start + clip.next_due()).await;
+            self.protocol.send(&clip.next().message(clock));
+            self.flush().await?;
+            self.answer()?;
+        }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        while let Some(mut output) = self.protocol.output() {
+            while output.has_remaining() {
+                self.socket.write_buf(&mut output).await.context("write")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the server has sent meanwhile: acknowledgements and pings.
+    fn answer(&mut self) -> Result<()> {
+        match self.socket.try_read_buf(&mut self.input) {
+            Ok(0) => bail!("the server closed the connection"),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error).context("read"),
+        }
+        while let Some(event) = self.protocol.receive(&mut self.input)? {
+            match event {
+                ClientEvent::Status(status) if status.is_error() => bail!("{}", status.code),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! The floor: what the kernel alone takes. One thread sends the same bytes to every viewer by a bare `send()` at each interval, and
+//! does nothing else.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use media_wire::flv::{Tracks, file_header, write_tag};
+
+use crate::clip::{Clip, Sizes, init_data};
+
+/// How often connections are accepted while no frame is due.
+const ACCEPT: Duration = Duration::from_millis(20);
+
+/// Serves viewers until the process is killed. Prints its port first. An interval of zero sends every frame by itself.
+pub(crate) fn serve(interval: Duration) -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
+    println!("{}", listener.local_addr()?.port());
+    listener.set_nonblocking(true)?;
+    let mut waiting: Vec<TcpStream> = Vec::new();
+    let mut viewers: Vec<TcpStream> = Vec::new();
+    let mut init = file_header(Tracks {
+        audio: true,
+        video: true,
+    })
+    .to_vec();
+    for message in init_data() {
+        write_tag(&mut init, message.kind, message.timestamp, &message.payload);
+    }
+    let (clock, mut clip, mut bytes) = (Instant::now(), Clip::new(Sizes::NORMAL), Vec::new());
+    let mut next = Duration::ZERO;
+    loop {
+        // The frames that are due by the end of this interval, as one piece.
+        next = (next + interval).max(clip.next_due());
+        while clock.elapsed() < next {
+            std::thread::sleep((next - clock.elapsed()).min(ACCEPT));
+            while let Ok((viewer, _)) = listener.accept() {
+                waiting.extend(answer(viewer).ok());
+            }
+        }
+        bytes.clear();
+        let mut keyframe = None;
+        while clip.next_due() <= next {
+            let frame = clip.next();
+            if frame.is_keyframe() {
+                keyframe = Some(bytes.len());
+            }
+            let message = frame.message(clock);
+            write_tag(
+                &mut bytes,
+                message.kind,
+                message.timestamp,
+                &message.payload,
+            );
+        }
+        viewers.retain_mut(|viewer| send(viewer, &bytes));
+        if let Some(start) = keyframe {
+            let first = [&init, bytes.get(start..).unwrap_or_default()].concat();
+            waiting.retain_mut(|viewer| send(viewer, &first));
+            viewers.append(&mut waiting);
+        }
+    }
+}
+
+/// Reads a request and sends the header of its response.
+fn answer(mut viewer: TcpStream) -> Result<TcpStream> {
+    viewer.set_nodelay(true)?;
+    viewer.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let _request = viewer.read(&mut [0; 2048])?;
+    viewer
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/x-flv\r\nConnection: close\r\n\r\n")?;
+    viewer.set_nonblocking(true)?;
+    Ok(viewer)
+}
+
+/// Sends all bytes. A viewer that does not take them is given up: what remained would have to be kept.
+fn send(viewer: &mut TcpStream, bytes: &[u8]) -> bool {
+    matches!(viewer.write(bytes), Ok(sent) if sent == bytes.len())
+}

@@ -1,0 +1,168 @@
+//! FLV as a load generator reads it: every tag's header and the start of its payload, without keeping or copying the rest.
+
+use media_wire::MediaKind;
+
+use crate::check::StreamCheck;
+use crate::clip::CHECKED;
+
+const FILE_HEADER: usize = 13;
+const TAG_HEADER: usize = 11;
+const TRAILER: usize = 4;
+
+/// Larger than any tag: a length above it is nonsense.
+const MAX_TAG: usize = 1 << 20;
+
+/// A reader of one FLV stream.
+#[derive(Debug, Default)]
+pub(crate) struct FlvReader {
+    stage: Stage,
+    /// The bytes of the header, payload or trailer that is incomplete.
+    part: Vec<u8>,
+    /// Payload bytes that are still to come and are not looked at.
+    skip: usize,
+    tag: Tag,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tag {
+    kind: u8,
+    size: usize,
+    timestamp: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    FileHeader,
+    TagHeader,
+    Payload,
+    Trailer,
+}
+
+impl FlvReader {
+    /// Reads bytes and passes each message to `check`. Calls `frame` with the time at which each frame was sent.
+    pub(crate) fn read(
+        &mut self,
+        mut bytes: &[u8],
+        check: &mut StreamCheck,
+        mut frame: impl FnMut(std::time::Duration),
+    ) -> Result<(), String> {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            let (_, rest) = bytes.split_at(skipped);
+            let missing = self.wanted() - self.part.len();
+            let (part, rest) = rest.split_at(missing.min(rest.len()));
+            self.part.extend_from_slice(part);
+            bytes = rest;
+            if self.skip > 0 || self.part.len() < self.wanted() {
+                return Ok(());
+            }
+            if let Some(sent) = self.part_is_complete(check)? {
+                frame(sent);
+            }
+            self.part.clear();
+        }
+        Ok(())
+    }
+
+    /// Bytes of the current part.
+    fn wanted(&self) -> usize {
+        match self.stage {
+            Stage::FileHeader => FILE_HEADER,
+            Stage::TagHeader => TAG_HEADER,
+            Stage::Payload => self.tag.size.min(CHECKED),
+            Stage::Trailer => TRAILER,
+        }
+    }
+
+    fn part_is_complete(
+        &mut self,
+        check: &mut StreamCheck,
+    ) -> Result<Option<std::time::Duration>, String> {
+        match (self.stage, self.part.as_slice()) {
+            (Stage::FileHeader, part) => {
+                if !part.starts_with(b"FLV\x01") {
+                    return Err(format!("no FLV but {part:?}"));
+                }
+                self.stage = Stage::TagHeader;
+            }
+            (Stage::TagHeader, &[kind, s2, s1, s0, t2, t1, t0, t3, ..]) => {
+                let size = u32::from_be_bytes([0, s2, s1, s0]) as usize;
+                let timestamp = u32::from_be_bytes([t3, t2, t1, t0]);
+                if ![8, 9, 18].contains(&kind) || size > MAX_TAG {
+                    return Err(format!("a tag of type {kind} and {size} bytes"));
+                }
+                #[rustfmt::skip]
+                let tag = Tag { kind, size, timestamp };
+                self.tag = tag;
+                self.stage = Stage::Payload;
+            }
+            (Stage::Payload, payload) => {
+                self.skip = self.tag.size - payload.len();
+                self.stage = Stage::Trailer;
+                let kind = match self.tag.kind {
+                    8 => MediaKind::Audio,
+                    9 => MediaKind::Video,
+                    _ => MediaKind::Data,
+                };
+                return check.message(kind, self.tag.timestamp, payload);
+            }
+            (Stage::Trailer, trailer) => {
+                let expected = u32::try_from(self.tag.size + TAG_HEADER).unwrap_or_default();
+                if trailer != expected.to_be_bytes() {
+                    return Err(format!("{trailer:?} follows a tag of {expected} bytes"));
+                }
+                self.stage = Stage::TagHeader;
+            }
+            (Stage::TagHeader, short) => return Err(format!("a tag header of {short:?}")),
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::clip::{Clip, Sizes, init_data};
+
+    fn stream() -> Vec<u8> {
+        let mut bytes = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
+        let (mut clip, clock) = (Clip::new(Sizes::SMALL), Instant::now());
+        let frames = (0..100).map(|_| clip.next().message(clock));
+        for message in init_data().into_iter().chain(frames) {
+            let (kind, timestamp) = (message.kind, message.timestamp);
+            media_wire::flv::write_tag(&mut bytes, kind, timestamp, &message.payload);
+        }
+        bytes
+    }
+
+    #[test]
+    fn every_frame_is_found_however_the_bytes_are_split() {
+        let stream = stream();
+        for size in [1, 2, 7, 12, 1000, stream.len()] {
+            let (mut reader, mut check) = (FlvReader::default(), StreamCheck::default());
+            let mut frames = 0;
+            for part in stream.chunks(size) {
+                reader.read(part, &mut check, |_| frames += 1).unwrap();
+            }
+            assert_eq!((frames, check.gaps), (100, 0), "parts of {size}");
+            assert!(check.is_complete());
+        }
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let whole = stream();
+        for at in [0, 13, 200, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged.remove(at);
+            damaged.extend(&whole[13..]);
+            let (mut reader, mut check) = (FlvReader::default(), StreamCheck::default());
+            let read = reader.read(&damaged, &mut check, |_| {});
+            assert!(read.is_err(), "without byte {at}");
+        }
+    }
+}
