@@ -11,6 +11,7 @@ mod request;
 mod response;
 mod routes;
 mod session;
+mod viewer;
 mod websocket;
 
 pub(crate) use context::HttpContext;

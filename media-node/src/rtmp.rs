@@ -6,6 +6,7 @@ mod play;
 mod publish;
 mod request;
 mod session;
+mod session_state;
 mod stream_rate;
 
 pub(crate) use context::RtmpContext;

@@ -7,19 +7,14 @@ use bytes::Buf;
 
 use crate::preamble::Preamble;
 use crate::segment::Segment;
-
-/// The maximum number of segments in a batch. A reader that is up to date has one. A reader that joins or lags takes small
-/// segments together, so it needs fewer writes the more it has to catch up.
-const MAX_SEGMENTS: usize = 16;
-
-/// The size up to which a batch takes further segments. A stalled reader keeps at most this much alive, or one segment.
-const MAX_BYTES: usize = 64 << 10;
+use crate::segment_run::SegmentRun;
 
 /// Whole messages to send: a preamble for this reader alone, if it needs one, and segments that all readers share.
 #[derive(Debug)]
 pub struct Batch {
-    preamble: Preamble,
-    run: SegmentRun,
+    /// Boxed, because most batches have none, and every viewer has room for a batch.
+    preamble: Option<Box<Preamble>>,
+    run: Arc<SegmentRun>,
     /// The index of the segment with the next byte.
     segment: usize,
     offset: SegmentOffset,
@@ -33,15 +28,6 @@ pub struct Batch {
     pub keyframe: bool,
 }
 
-/// Consecutive segments that need no mark and no init data between them.
-#[derive(Debug)]
-pub(crate) struct SegmentRun {
-    pub(crate) first: Arc<Segment>,
-    more: [Option<Arc<Segment>>; MAX_SEGMENTS - 1],
-    len: usize,
-    bytes: usize,
-}
-
 /// The next byte of a segment.
 #[derive(Clone, Copy, Debug)]
 enum SegmentOffset {
@@ -53,56 +39,18 @@ enum SegmentOffset {
     },
 }
 
-impl SegmentRun {
-    pub(crate) fn new(first: Arc<Segment>) -> Self {
-        Self {
-            bytes: first.flv().len(),
-            first,
-            more: Default::default(),
-            len: 1,
-        }
-    }
-
-    pub(crate) fn last(&self) -> &Segment {
-        let more = self.more.get(..self.len - 1).and_then(<[_]>::last);
-        more.and_then(Option::as_ref).unwrap_or(&self.first)
-    }
-
-    /// Appends a segment if it follows the last one and fits. Returns whether it did.
-    pub(crate) fn push(&mut self, next: &Arc<Segment>) -> bool {
-        let last = self.last();
-        let fits = self.bytes + next.flv().len() <= MAX_BYTES
-            && !next.keyframe
-            && last.end() == next.mark
-            && last.init_version_after == next.init_data.version();
-        let Some(slot) = self.more.get_mut(self.len - 1).filter(|_| fits) else {
-            return false;
-        };
-        self.bytes += next.flv().len();
-        *slot = Some(Arc::clone(next));
-        self.len += 1;
-        true
-    }
-
-    fn segment(&self, number: usize) -> Option<&Segment> {
-        match number.checked_sub(1) {
-            None => Some(&self.first),
-            Some(more) => self.more.get(more)?.as_deref(),
-        }
-    }
-
-    fn segments(&self) -> impl Iterator<Item = &Segment> {
-        (0..self.len).filter_map(|number| self.segment(number))
-    }
-}
-
 impl Batch {
-    pub(crate) fn flv(preamble: Preamble, run: SegmentRun, offset: usize, lagged: bool) -> Self {
+    pub(crate) fn flv(
+        preamble: Option<Preamble>,
+        run: Arc<SegmentRun>,
+        offset: usize,
+        lagged: bool,
+    ) -> Self {
         Self {
-            preamble,
+            preamble: preamble.map(Box::new),
             segment: 0,
             offset: SegmentOffset::Flv(offset),
-            left: run.bytes.saturating_sub(offset),
+            left: run.bytes().saturating_sub(offset),
             lagged,
             renewed: false,
             keyframe: offset == 0 && run.first.keyframe,
@@ -110,9 +58,9 @@ impl Batch {
         }
     }
 
-    pub(crate) fn rtmp(preamble: Preamble, run: SegmentRun, lagged: bool) -> Self {
+    pub(crate) fn rtmp(preamble: Option<Preamble>, run: Arc<SegmentRun>, lagged: bool) -> Self {
         Self {
-            preamble,
+            preamble: preamble.map(Box::new),
             segment: 0,
             offset: SegmentOffset::Rtmp { chunk: 0, byte: 0 },
             left: run.segments().map(|segment| segment.rtmp().len()).sum(),
@@ -125,12 +73,23 @@ impl Batch {
 
     /// Returns the number of bytes that are left.
     pub fn len(&self) -> usize {
-        self.preamble.len() + self.left
+        self.preamble_len() + self.left
     }
 
     /// Returns whether everything is sent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn preamble_len(&self) -> usize {
+        self.preamble.as_ref().map_or(0, |preamble| preamble.len())
+    }
+
+    /// Returns all slices that are left, in order.
+    fn all_slices(&self) -> impl Iterator<Item = &[u8]> {
+        let preamble = self.preamble.iter();
+        let preamble = preamble.flat_map(|preamble| preamble.slices());
+        preamble.chain(self.slices())
     }
 
     /// Returns the slices of the segments that are left, in order.
@@ -149,23 +108,23 @@ impl Buf for Batch {
     }
 
     fn chunk(&self) -> &[u8] {
-        let mut all = self.preamble.slices().chain(self.slices());
-        all.next().unwrap_or_default()
+        self.all_slices().next().unwrap_or_default()
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let all = self.preamble.slices().chain(self.slices());
         slices
             .iter_mut()
-            .zip(all)
+            .zip(self.all_slices())
             .map(|(slot, slice)| *slot = IoSlice::new(slice))
             .count()
     }
 
     fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "advanced past the end");
-        let of_preamble = count.min(self.preamble.len());
-        self.preamble.advance(of_preamble);
+        let of_preamble = count.min(self.preamble_len());
+        if let Some(preamble) = &mut self.preamble {
+            preamble.advance(of_preamble);
+        }
         let count = count - of_preamble;
         self.left -= count;
         let mut slices = self.slices();

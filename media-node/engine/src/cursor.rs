@@ -5,20 +5,17 @@ use std::sync::Arc;
 use media_wire::flv::{Tracks, file_header};
 use media_wire::relay::Mark;
 
-use crate::batch::{Batch, SegmentRun};
+use crate::batch::Batch;
 use crate::init_data::InitData;
-use crate::preamble::PreambleWriter;
+use crate::preamble::{Preamble, PreambleWriter};
 use crate::segment::Segment;
+use crate::segment_run::{PlacedRun, SegmentRun};
 use crate::stream::Stream;
 use crate::subscription::{Format, Start};
 use crate::window::{LogPosition, Window};
 
 /// The next event of a cursor.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would be an allocation for every viewer and pulse"
-)]
 pub enum CursorEvent {
     /// Bytes to send.
     Batch(Batch),
@@ -34,7 +31,6 @@ pub enum CursorEvent {
 #[derive(Debug)]
 pub struct Cursor {
     stream: Arc<Stream>,
-    worker: usize,
     reader: ReaderState,
 }
 
@@ -47,14 +43,22 @@ struct ReaderState {
     /// The mark that a relay's receiver expects, by the last mark and the messages after it.
     expected: Option<Mark>,
     sent_init: SentInitData,
+    /// The number of the worker's notifications after which the reader found the end of the log. There is nothing new until
+    /// the next notification. [`NOTHING_SEEN`] otherwise.
+    seen: u64,
+    worker: u16,
     format: Format,
-    /// The reader has had its first batch.
-    started: bool,
-    /// How often the log was renewed before the last batch.
+    /// How often the log was renewed before the last batch. [`NOT_STARTED`] before the first batch.
     renewals: u32,
     /// The reader has lagged since its last batch.
     lagged: bool,
 }
+
+/// No number of renewals.
+const NOT_STARTED: u32 = u32::MAX;
+
+/// No number of notifications.
+const NOTHING_SEEN: u64 = u64::MAX;
 
 /// The init data that a reader has.
 #[derive(Clone, Debug)]
@@ -77,7 +81,7 @@ enum CursorPosition {
 
 /// The segments that a reader gets next.
 struct Selection {
-    run: SegmentRun,
+    run: Arc<SegmentRun>,
     /// The first sequence to read, if the first segment begins before it.
     sequence: Option<u64>,
     /// The tracks for the file header of a reader that starts.
@@ -87,10 +91,7 @@ struct Selection {
 impl Stream {
     /// Returns a new reader. The notifier of `worker` wakes it.
     pub fn subscribe(self: &Arc<Self>, format: Format, start: Start, worker: usize) -> Cursor {
-        if let Some(notifier) = self.notifiers().of(worker) {
-            notifier.join();
-        }
-        self.reader_joined(format, worker);
+        let worker = self.reader_joined(format, worker);
         let start = match (format, start) {
             (Format::Flv | Format::Rtmp, Start::At(..) | Start::Resume(..)) => Start::Newest,
             _ => start,
@@ -98,15 +99,15 @@ impl Stream {
         let joined_at = self.window().end();
         Cursor {
             stream: Arc::clone(self),
-            worker,
             reader: ReaderState {
                 position: CursorPosition::Seeking(start),
                 joined_at,
                 expected: None,
                 sent_init: SentInitData::Nothing,
+                seen: NOTHING_SEEN,
+                worker,
                 format,
-                started: false,
-                renewals: 0,
+                renewals: NOT_STARTED,
                 lagged: false,
             },
         }
@@ -122,17 +123,24 @@ impl Cursor {
     /// Returns the next event as soon as there is one. Cancel safe.
     pub async fn next(&mut self) -> CursorEvent {
         loop {
-            if let Some(event) = self.reader.next(&self.stream) {
+            if let Some(event) = self.try_next() {
                 return event;
             }
-            let Some(notifier) = self.stream.notifiers().of(self.worker) else {
-                return CursorEvent::Ended;
-            };
-            let waiter = notifier.waiter();
-            // Segments that were committed before the waiter existed.
-            if let Some(event) = self.reader.next(&self.stream) {
-                return event;
-            }
+            self.ready().await;
+        }
+    }
+
+    /// Waits until [`Cursor::try_next`] may return an event. Cancel safe.
+    pub async fn ready(&self) {
+        let Some(notifier) = self.stream.notifiers().of(self.reader.worker.into()) else {
+            return;
+        };
+        if self.reader.seen != notifier.notifications() {
+            return;
+        }
+        let waiter = notifier.waiter();
+        // Segments that were committed before the waiter existed.
+        if self.reader.seen == notifier.notifications() {
             waiter.notified().await;
         }
     }
@@ -150,23 +158,72 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let Some(notifier) = self.stream.notifiers().of(self.worker) {
-            notifier.leave();
-        }
-        self.stream.reader_left(self.reader.format, self.worker);
+        self.stream
+            .reader_left(self.reader.format, self.reader.worker);
     }
 }
 
 impl ReaderState {
     fn next(&mut self, stream: &Stream) -> Option<CursorEvent> {
+        let notifier = stream.notifiers().of(self.worker.into())?;
+        // Read before the log: what is committed later has a later notification.
+        let notifications = notifier.notifications();
+        if let Some(from) = self.viewer_position() {
+            if self.seen == notifications {
+                return None;
+            }
+            let newest = stream.newest_run(self.worker)?;
+            if let Some(placed) = newest.at(from, notifications) {
+                let selection = self.take(placed);
+                return Some(CursorEvent::Batch(self.batch(selection)));
+            }
+        }
         let window = stream.window();
+        let from = self.viewer_position();
         let selection = self.select(stream, &window);
         let ended = window.ended();
+        let next = window.end();
         drop(window);
-        match selection {
-            Some(selection) => Some(CursorEvent::Batch(self.batch(selection))),
-            None => ended.then_some(CursorEvent::Ended),
+        let is_last = matches!(self.position, CursorPosition::At(number) if number == next);
+        let at_end = !ended && (is_last || selection.is_none());
+        self.seen = if at_end { notifications } else { NOTHING_SEEN };
+        let Some(selection) = selection else {
+            return ended.then_some(CursorEvent::Ended);
+        };
+        // A reader that lags is counted by itself.
+        if let (Some(from), Some(next), false) = (from, self.viewer_position(), self.lagged) {
+            stream.newest_run(self.worker)?.set(Some(PlacedRun {
+                run: Arc::clone(&selection.run),
+                notifications,
+                from,
+                next,
+                seen: self.seen,
+            }));
         }
+        Some(CursorEvent::Batch(self.batch(selection)))
+    }
+
+    /// Returns the number of the next segment of a viewer that has started.
+    fn viewer_position(&self) -> Option<u64> {
+        match (self.position, self.format) {
+            (CursorPosition::At(number), Format::Flv | Format::Rtmp) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// Takes the run of another viewer of the same worker.
+    fn take(&mut self, placed: PlacedRun) -> Selection {
+        self.position = CursorPosition::At(placed.next);
+        self.seen = placed.seen;
+        Selection {
+            run: placed.run,
+            sequence: None,
+            tracks: Tracks::default(),
+        }
+    }
+
+    fn has_started(&self) -> bool {
+        self.renewals != NOT_STARTED
     }
 
     fn catch_up(&mut self, window: &Window) {
@@ -206,7 +263,7 @@ impl ReaderState {
         }
         self.position = CursorPosition::At(next);
         Some(Selection {
-            run,
+            run: Arc::new(run),
             sequence: start.sequence,
             tracks,
         })
@@ -241,7 +298,7 @@ impl ReaderState {
                 return None;
             }
         }
-        if start == Start::Newest && !self.started && !window.may_join(self.joined_at) {
+        if start == Start::Newest && !self.has_started() && !window.may_join(self.joined_at) {
             return None;
         }
         let number = match (start, self.format) {
@@ -251,7 +308,7 @@ impl ReaderState {
             (_, Format::Flv | Format::Rtmp) => window.start_since(self.joined_at)?,
         };
         let tracks = match self.format {
-            Format::Flv if !self.started => window.tracks_at(number)?,
+            Format::Flv if !self.has_started() => window.tracks_at(number)?,
             _ => Tracks::default(),
         };
         Some((number.into(), tracks))
@@ -264,38 +321,20 @@ impl ReaderState {
             tracks,
         } = selection;
         let segment = &run.first;
-        let mut preamble = PreambleWriter::default();
-        if !self.started && self.format != Format::Rtmp {
-            preamble.copy(&file_header(tracks));
-        }
-        let init_data = &segment.init_data;
-        let init_is_new = match &self.sent_init {
-            SentInitData::Nothing => true,
-            SentInitData::InForceAtStart => false,
-            SentInitData::Version(sent) => *sent != init_data.version(),
-            SentInitData::Known(known) => known.version() != init_data.version(),
-        };
-        let timestamp = segment.first_timestamp;
-        match self.format {
-            Format::Flv | Format::Rtmp if init_is_new => {
-                self.write_changed_init(init_data, timestamp, &mut preamble);
-            }
-            Format::Relay if init_is_new => {
-                init_data.write_relay(&mut preamble, segment.mark, timestamp);
-                self.expected = None;
-            }
-            _ => {}
-        }
         let mut offset = 0;
-        if self.format == Format::Relay {
-            offset = self.write_mark(segment, sequence, &mut preamble);
-            self.expected = Some(run.last().end());
-            self.sent_init = SentInitData::Version(run.last().init_version_after);
-        }
-        let renewals = std::mem::replace(&mut self.renewals, segment.renewals);
-        let renewed = std::mem::replace(&mut self.started, true) && renewals != self.renewals;
+        let preamble = match self.format {
+            Format::Relay => {
+                let mut preamble = PreambleWriter::default();
+                offset = self.write_relay_preamble(segment, sequence, tracks, &mut preamble);
+                self.expected = Some(run.last().end());
+                self.sent_init = SentInitData::Version(run.last().init_version_after);
+                preamble.finish()
+            }
+            Format::Flv | Format::Rtmp => self.viewer_preamble(segment, tracks),
+        };
+        let renewed = self.has_started() && self.renewals != segment.renewals;
+        self.renewals = segment.renewals;
         let lagged = std::mem::take(&mut self.lagged);
-        let preamble = preamble.finish();
         let mut batch = match self.format {
             Format::Flv | Format::Relay => Batch::flv(preamble, run, offset, lagged),
             Format::Rtmp => Batch::rtmp(preamble, run, lagged),
@@ -304,22 +343,47 @@ impl ReaderState {
         batch
     }
 
-    /// Writes the messages that a viewer lacks.
-    fn write_changed_init(
-        &mut self,
-        init_data: &Arc<InitData>,
-        next: u32,
-        out: &mut PreambleWriter,
-    ) {
-        let known = match &self.sent_init {
-            SentInitData::Known(known) => Arc::clone(known),
-            _ => Arc::default(),
-        };
-        match self.format {
-            Format::Rtmp => init_data.write_rtmp(&known, out, next),
-            Format::Flv | Format::Relay => init_data.write_flv(&known, out, next),
+    /// Returns the bytes before a viewer's segment: most segments need none.
+    fn viewer_preamble(&mut self, segment: &Segment, tracks: Tracks) -> Option<Preamble> {
+        let init_data = &segment.init_data;
+        match &self.sent_init {
+            SentInitData::Known(known) if known.version() == init_data.version() => None,
+            SentInitData::Known(known) => {
+                let known = Arc::clone(known);
+                let mut preamble = PreambleWriter::default();
+                init_data.write(self.format, &known, &mut preamble, segment.first_timestamp);
+                self.sent_init = SentInitData::Known(init_data.merged_over(&known));
+                preamble.finish()
+            }
+            _ => {
+                self.sent_init = SentInitData::Known(Arc::clone(init_data));
+                segment.start_preamble(self.format, tracks)
+            }
         }
-        self.sent_init = SentInitData::Known(init_data.merged_over(&known));
+    }
+
+    /// Writes what a relay's receiver needs before a segment. Returns the offset in the segment to start at.
+    fn write_relay_preamble(
+        &mut self,
+        segment: &Segment,
+        sequence: Option<u64>,
+        tracks: Tracks,
+        out: &mut PreambleWriter,
+    ) -> usize {
+        if !self.has_started() {
+            out.copy(&file_header(tracks));
+        }
+        let init_is_new = match &self.sent_init {
+            SentInitData::InForceAtStart => false,
+            SentInitData::Version(sent) => *sent != segment.init_data.version(),
+            SentInitData::Nothing | SentInitData::Known(_) => true,
+        };
+        if init_is_new {
+            let init_data = &segment.init_data;
+            init_data.write_relay(out, segment.mark, segment.first_timestamp);
+            self.expected = None;
+        }
+        self.write_mark(segment, sequence, out)
     }
 
     /// Writes a mark if the receiver does not expect this position. Returns the offset in the segment to start at.

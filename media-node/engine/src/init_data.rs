@@ -9,6 +9,7 @@ use media_wire::rtmp::{CHUNK_SIZE, continuation_header, message_header};
 use media_wire::{MediaKind, Message};
 
 use crate::preamble::PreambleWriter;
+use crate::subscription::Format;
 use crate::timeline::NEVER;
 
 /// The maximum number of messages: a sequence header for each track of Enhanced RTMP's multitrack. Without a limit a
@@ -112,18 +113,14 @@ impl InitData {
         self.messages.binary_search_by_key(&slot, |init| init.slot)
     }
 
-    /// Appends the messages that an FLV viewer with the init data `known` lacks. Sequence headers get the timestamp of the
-    /// next message.
-    pub(crate) fn write_flv(&self, known: &Self, out: &mut PreambleWriter, next: u32) {
+    /// Appends the messages that a viewer with the init data `known` lacks. Sequence headers get the timestamp of the next
+    /// message.
+    pub(crate) fn write(&self, format: Format, known: &Self, out: &mut PreambleWriter, next: u32) {
         for init in self.missing_in(known) {
-            init.write_flv(out, next);
-        }
-    }
-
-    /// Appends the messages that an RTMP viewer with the init data `known` lacks.
-    pub(crate) fn write_rtmp(&self, known: &Self, out: &mut PreambleWriter, next: u32) {
-        for init in self.missing_in(known) {
-            init.write_rtmp(out, next);
+            match format {
+                Format::Rtmp => init.write_rtmp(out, next),
+                Format::Flv | Format::Relay => init.write_flv(out, next),
+            }
         }
     }
 

@@ -41,8 +41,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Read in this order: `writer` (message to segment), `message_class`, `segment`, `window` (the log), `cursor`, `batch`,
-//! then `timeline`, `stream`, `notifier`, `pulse`, `publication`, `registry`.
+//! Read in this order: `writer` (message to segment), `message_class`, `segment`, `window` (the log), `cursor`, `segment_run`,
+//! `batch`, then `timeline`, `stream`, `notifier`, `pulse`, `publication`, `registry`.
 
 mod active_publication;
 mod batch;
@@ -56,6 +56,7 @@ mod pulse;
 mod registry;
 mod rtmp_headers;
 mod segment;
+mod segment_run;
 mod settings;
 mod stream;
 mod stream_state;
@@ -72,7 +73,9 @@ pub use publication::Publication;
 pub use registry::{DuplicatePolicy, PublishError, Registry, TooManyStreams};
 pub use settings::EngineSettings;
 pub use stream::Stream;
-pub use stream_state::{PublicationInfo, PublicationSource, StreamState, StreamStats};
+pub use stream_state::{
+    PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,
+};
 pub use subscription::{Format, Start};
 pub use writer::Appended;
 

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 /// The length from which a payload is shared instead of copied. A slice of its own costs as much as copying this much.
 const SHARED_FROM: usize = 1024;
 
-/// The bytes before the segments of a batch. Large payloads are shared by all readers.
-#[derive(Debug, Default)]
+/// The bytes before the segments of a batch. Clones share them, and large payloads are shared by all readers.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Preamble {
     pieces: VecDeque<Bytes>,
     len: usize,
@@ -37,13 +37,14 @@ impl PreambleWriter {
         self.pieces.push_back(payload);
     }
 
-    /// Returns the preamble.
-    pub(crate) fn finish(mut self) -> Preamble {
+    /// Returns the preamble, or `None` if nothing was written.
+    pub(crate) fn finish(mut self) -> Option<Preamble> {
         self.finish_piece();
-        Preamble {
+        let written = !self.pieces.is_empty();
+        written.then(|| Preamble {
             len: self.pieces.iter().map(Bytes::len).sum(),
             pieces: self.pieces,
-        }
+        })
     }
 
     fn finish_piece(&mut self) {

@@ -5,11 +5,15 @@
 use std::sync::{Arc, OnceLock};
 
 use media_wire::Message;
-use media_wire::flv::{PREVIOUS_TAG_SIZE_LEN, TAG_HEADER_LEN, tags, write_tag};
+use media_wire::flv::{
+    PREVIOUS_TAG_SIZE_LEN, TAG_HEADER_LEN, Tracks, file_header, tags, write_tag,
+};
 use media_wire::relay::Mark;
 
 use crate::init_data::InitData;
+use crate::preamble::{Preamble, PreambleWriter};
 use crate::rtmp_headers::RtmpHeaders;
+use crate::subscription::Format;
 
 /// The size at which a segment is sealed before its pulse. It keeps a burst from becoming one large write, and bounds
 /// the memory that a stalled viewer keeps alive.
@@ -42,6 +46,16 @@ pub(crate) struct Segment {
     pub(crate) init_version_after: u64,
     flv: Box<[u8]>,
     rtmp: OnceLock<RtmpHeaders>,
+    flv_start: OnceLock<Box<StartPreamble>>,
+    rtmp_start: OnceLock<Box<StartPreamble>>,
+}
+
+/// The bytes before a segment for viewers that start there.
+#[derive(Debug)]
+struct StartPreamble {
+    /// The tracks of the file header.
+    tracks: Tracks,
+    preamble: Option<Preamble>,
 }
 
 impl Segment {
@@ -53,6 +67,34 @@ impl Segment {
     /// Returns the RTMP headers of the same messages. The first RTMP viewer makes them.
     pub(crate) fn rtmp(&self) -> &RtmpHeaders {
         self.rtmp.get_or_init(|| RtmpHeaders::of(&self.flv))
+    }
+
+    /// Returns the bytes before the segment for a viewer that starts here: a file header with `tracks` for FLV, and the init
+    /// data. The first such viewer makes them for all.
+    pub(crate) fn start_preamble(&self, format: Format, tracks: Tracks) -> Option<Preamble> {
+        let start = match format {
+            Format::Rtmp => &self.rtmp_start,
+            Format::Flv | Format::Relay => &self.flv_start,
+        };
+        let make = || {
+            let mut preamble = PreambleWriter::default();
+            if format != Format::Rtmp {
+                preamble.copy(&file_header(tracks));
+            }
+            let nothing = InitData::default();
+            self.init_data
+                .write(format, &nothing, &mut preamble, self.first_timestamp);
+            preamble.finish()
+        };
+        let start = start.get_or_init(|| {
+            let preamble = make();
+            Box::new(StartPreamble { tracks, preamble })
+        });
+        // The tracks are decided anew while a publication starts.
+        match start.tracks == tracks {
+            true => start.preamble.clone(),
+            false => make(),
+        }
     }
 
     /// Returns the mark after the last message.
@@ -158,6 +200,8 @@ impl OpenSegment {
             init_version_after,
             flv: flv.into_boxed_slice(),
             rtmp: OnceLock::new(),
+            flv_start: OnceLock::new(),
+            rtmp_start: OnceLock::new(),
         };
         self.messages.clear();
         Some(segment)

@@ -1,6 +1,6 @@
 //! A live stream: its log, its publication if it has one, and the number of its readers.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,13 @@ use media_wire::relay::Epoch;
 use tokio::sync::watch;
 
 use crate::active_publication::ActivePublication;
-use crate::notifier::Notifiers;
+use crate::notifier::{Notifier, Notifiers};
 use crate::pulse::due;
+use crate::segment_run::NewestRun;
 use crate::settings::EngineSettings;
-use crate::stream_state::{PublicationInfo, PublicationSource, StreamState, StreamStats};
+use crate::stream_state::{
+    PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,
+};
 use crate::subscription::Format;
 use crate::window::Window;
 use crate::worker_pulses::{WorkerPulse, WorkerPulses};
@@ -34,10 +37,11 @@ pub struct Stream {
     write_state: Mutex<WriteState>,
     window: Mutex<Window>,
     notifiers: Notifiers,
-    viewers: AtomicUsize,
-    relays: AtomicUsize,
+    /// One for each worker.
+    newest_runs: Box<[NewestRun]>,
     lags: AtomicU64,
     state: watch::Sender<StreamState>,
+    readers: watch::Sender<ReaderCounts>,
 }
 
 /// The writing side of a stream: its publication, and what the readers of each worker were notified of.
@@ -80,15 +84,17 @@ impl Stream {
             key,
             window: Mutex::new(Window::new(settings.window, settings.window_max_bytes)),
             notifiers: Notifiers::new(settings.workers),
+            newest_runs: (0..settings.workers.max(1))
+                .map(|_| NewestRun::default())
+                .collect(),
             write_state: Mutex::new(WriteState {
                 writer: Writer::new(settings.max_init_message_bytes),
                 notified: vec![Notification::default(); settings.workers.max(1)].into(),
                 ..WriteState::default()
             }),
-            viewers: AtomicUsize::new(0),
-            relays: AtomicUsize::new(0),
             lags: AtomicU64::new(0),
             state: watch::Sender::default(),
+            readers: watch::Sender::default(),
             context,
         }
     }
@@ -106,6 +112,16 @@ impl Stream {
     /// Returns a receiver of the current state and all later ones.
     pub fn watch(&self) -> watch::Receiver<StreamState> {
         self.state.subscribe()
+    }
+
+    /// Returns the current number of readers.
+    pub fn readers(&self) -> ReaderCounts {
+        *self.readers.borrow()
+    }
+
+    /// Returns a receiver of the current number of readers and all later ones.
+    pub fn watch_readers(&self) -> watch::Receiver<ReaderCounts> {
+        self.readers.subscribe()
     }
 
     /// Returns the epoch of the last message and the sequence after it: the start of a relay that takes over.
@@ -210,6 +226,10 @@ impl Stream {
         &self.notifiers
     }
 
+    pub(crate) fn newest_run(&self, worker: u16) -> Option<&NewestRun> {
+        self.newest_runs.get(usize::from(worker))
+    }
+
     pub(crate) fn write_state(&self) -> MutexGuard<'_, WriteState> {
         lock(&self.write_state)
     }
@@ -300,40 +320,41 @@ impl Stream {
         self.notifiers.notify();
     }
 
-    pub(crate) fn reader_joined(&self, format: Format, worker: usize) {
+    /// Counts a reader. Returns its worker, one of those that exist.
+    pub(crate) fn reader_joined(&self, format: Format, worker: usize) -> u16 {
+        let worker = worker % self.newest_runs.len();
+        if let Some(notifier) = self.notifiers.of(worker) {
+            notifier.join();
+        }
         match format {
-            Format::Relay => &self.relays,
+            Format::Relay => self.readers.send_modify(|readers| readers.relays += 1),
             Format::Flv | Format::Rtmp => {
                 if let Some(worker) = self.context.workers.of(worker) {
                     worker.viewer_joined();
                 }
-                &self.viewers
+                self.readers.send_modify(|readers| readers.viewers += 1);
             }
         }
-        .fetch_add(1, Ordering::Relaxed);
-        self.publish_reader_counts();
+        u16::try_from(worker).unwrap_or(u16::MAX)
     }
 
-    pub(crate) fn reader_left(&self, format: Format, worker: usize) {
+    pub(crate) fn reader_left(&self, format: Format, worker: u16) {
+        let is_last = self
+            .notifiers
+            .of(worker.into())
+            .is_some_and(Notifier::leave);
+        if is_last && let Some(newest) = self.newest_run(worker) {
+            newest.set(None);
+        }
         match format {
-            Format::Relay => &self.relays,
+            Format::Relay => self.readers.send_modify(|readers| readers.relays -= 1),
             Format::Flv | Format::Rtmp => {
-                if let Some(worker) = self.context.workers.of(worker) {
+                if let Some(worker) = self.context.workers.of(worker.into()) {
                     worker.viewer_left();
                 }
-                &self.viewers
+                self.readers.send_modify(|readers| readers.viewers -= 1);
             }
         }
-        .fetch_sub(1, Ordering::Relaxed);
-        self.publish_reader_counts();
-    }
-
-    fn publish_reader_counts(&self) {
-        // Loaded under the lock of the state, so that the last writer has the latest numbers.
-        self.state.send_modify(|state| {
-            state.viewers = self.viewers.load(Ordering::Relaxed);
-            state.relays = self.relays.load(Ordering::Relaxed);
-        });
     }
 
     pub(crate) fn reader_lagged(&self) {

@@ -10,14 +10,20 @@ use media_wire::relay::Epoch;
 pub struct StreamState {
     /// The publication, if the stream has a publisher.
     pub publication: Option<PublicationInfo>,
-    /// Readers of FLV and RTMP.
-    pub viewers: usize,
-    /// Readers of [`Format::Relay`](crate::Format::Relay).
-    pub relays: usize,
     /// A viewer can start now: the tracks are decided, and the log has a starting position.
     pub playable: bool,
     /// The stream has ended and gets no further publisher. Another stream can have its key.
     pub ended: bool,
+}
+
+/// The readers of a stream. [`Stream::watch_readers`](crate::Stream::watch_readers) reports every change. They are apart from
+/// its state, which thousands of viewers can wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReaderCounts {
+    /// Readers of FLV and RTMP.
+    pub viewers: usize,
+    /// Readers of [`Format::Relay`](crate::Format::Relay).
+    pub relays: usize,
 }
 
 /// A publication of a stream.

@@ -49,7 +49,6 @@ pub(crate) struct Play {
 
 /// A stream, and a cursor whose first bytes are ready.
 pub(crate) struct OpenedStream {
-    pub(crate) stream: Arc<Stream>,
     pub(crate) cursor: Cursor,
     pub(crate) first: Batch,
 }
@@ -98,7 +97,8 @@ impl StreamFinder {
             peer: request.peer,
             kind: request.kind,
             role: ClientRole::Viewer,
-            stream: request.key,
+            // The stream's own copy of the name. The request's would be kept for each viewer.
+            stream: opened.cursor.stream().key().clone(),
             agent: request.agent,
         });
         Ok(Play { client, opened })
@@ -160,11 +160,7 @@ impl StreamFinder {
             return None;
         }
         match cursor.next().await {
-            CursorEvent::Batch(first) => Some(OpenedStream {
-                stream,
-                cursor,
-                first,
-            }),
+            CursorEvent::Batch(first) => Some(OpenedStream { cursor, first }),
             CursorEvent::Ended => None,
         }
     }

@@ -40,7 +40,7 @@ impl StreamSummary {
             }),
             playable: state.playable,
             codecs: codecs.map(|codec| codec.to_string()).collect(),
-            viewers: state.viewers,
+            viewers: stream.readers().viewers,
         }
     }
 }

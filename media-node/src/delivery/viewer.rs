@@ -3,21 +3,23 @@
 //!
 //! A segment is one write. There is no timer, no allocation and no lock for a write that the socket accepts immediately. A
 //! viewer that reads nothing holds one segment and costs the other viewers nothing.
+//!
+//! Every viewer keeps the future of this loop, so the loop waits in few places, and what is rare is boxed.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::mem::MaybeUninit;
-use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use media_engine::{Batch, Cursor, CursorEvent, Stream};
+use bytes::{Buf, BytesMut};
+use media_engine::{Cursor, CursorEvent, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::framing::{Framing, ViewerEvent, framed};
 use super::socket::Socket;
 use crate::state::clients::{Client, StopReason};
 use crate::state::metrics::Metrics;
@@ -34,66 +36,6 @@ const STALL_ATTEMPTS: u32 = 8;
 /// Stall timeouts that a batch may take at most. A viewer that accepts a byte now and then would keep what it reads in memory, and
 /// the slowest network that carries any stream is far from this.
 const SLOWEST_BATCH: u32 = 10;
-
-/// A protocol's framing of a stream: bytes around each batch, and the messages of the viewer.
-pub(crate) trait Framing {
-    /// Reason that a viewer's message cannot be read.
-    type Error: std::error::Error;
-
-    /// Returns the bytes before a batch of this length.
-    fn header(&mut self, length: usize) -> FrameHeader;
-
-    /// Returns the bytes after each batch.
-    fn trailer(&self) -> &'static [u8] {
-        b""
-    }
-
-    /// Reads one message of the viewer; called until it returns `None`.
-    fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, Self::Error>;
-
-    /// Returns bytes to send between two batches; called until it returns `None`.
-    fn reply(&mut self) -> Option<Bytes>;
-}
-
-/// A message of a viewer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ViewerEvent {
-    /// Does not affect the stream.
-    Other,
-    /// Pauses the stream.
-    Pause,
-    /// Ends the stream.
-    Stop,
-}
-
-/// The few bytes before a batch.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct FrameHeader {
-    bytes: [u8; 10],
-    length: u8,
-}
-
-impl FrameHeader {
-    /// Appends bytes; those that do not fit are dropped.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if let Some(next) = self.bytes.get_mut(usize::from(self.length)) {
-                *next = *byte;
-                self.length += 1;
-            }
-        }
-    }
-}
-
-impl Deref for FrameHeader {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.length))
-            .unwrap_or_default()
-    }
-}
 
 /// Reason that delivery to a viewer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,11 +84,24 @@ pub(crate) fn record_end(metrics: &Metrics, client: &Client, end: ViewerEnd) {
 pub(crate) struct Viewer<'a> {
     pub(crate) socket: &'a mut Socket,
     pub(crate) client: &'a Client,
-    pub(crate) stream: &'a Stream,
     /// Time that the socket may accept no byte.
     pub(crate) stall_timeout: Duration,
     /// Whether the viewer is to be disconnected at the next keyframe.
     pub(crate) draining: bool,
+}
+
+/// What a viewer waits for.
+enum Wake {
+    Stop(StopReason),
+    Input(Result<usize, ViewerEnd>),
+    Stream,
+}
+
+/// Bytes that a socket did not accept yet.
+struct Unsent<B> {
+    bytes: B,
+    /// Their number before the first was sent.
+    length: usize,
 }
 
 impl Viewer<'_> {
@@ -161,25 +116,26 @@ impl Viewer<'_> {
     ) -> ViewerEnd {
         let mut step = self.process_input(framing, input).await;
         while step.is_ok() {
+            if self.draining {
+                return Box::pin(self.deliver_last_group(framing, cursor, input)).await;
+            }
             // Each future here is cancel-safe: dropping it leaves nothing half done.
-            step = tokio::select! {
+            let wake = tokio::select! {
                 biased;
-                reason = self.client.stopped() => self.disconnect(reason),
-                read = poll_fn(|context| poll_receive(self.socket, context, input)) => match read {
-                    Ok(read) => {
-                        self.client.received(read);
-                        self.process_input(framing, input).await
-                    }
+                reason = self.client.stopped() => Wake::Stop(reason),
+                read = poll_fn(|context| poll_receive(self.socket, context, input)) => {
+                    Wake::Input(read)
+                }
+                () = cursor.ready() => Wake::Stream,
+            };
+            step = match wake {
+                Wake::Input(read) => self.receive(framing, input, read).await,
+                Wake::Stream => match self.send_next(framing, cursor) {
+                    Ok(None) => Ok(()),
+                    Ok(Some(unsent)) => Box::pin(self.send_rest(unsent)).await,
                     Err(end) => Err(end),
                 },
-                next = cursor.next() => match next {
-                    CursorEvent::Batch(batch) => self.send_batch(framing, batch).await,
-                    CursorEvent::Ended => Err(ViewerEnd::StreamEnded),
-                },
-                // Without a publisher there is no next keyframe.
-                () = publisher_ended(self.stream), if self.draining => {
-                    Err(ViewerEnd::Disconnected(StopReason::Draining))
-                }
+                Wake::Stop(reason) => self.disconnect(reason),
             };
             // The cursor of a viewer that catches up is always ready. The worker's other viewers get their turn here.
             tokio::task::coop::consume_budget().await;
@@ -187,45 +143,100 @@ impl Viewer<'_> {
         step.err().unwrap_or(ViewerEnd::Closed)
     }
 
-    /// Sends the next batch of the stream.
-    pub(crate) async fn send_batch<F: Framing>(
+    /// Sends the stream up to the next keyframe.
+    async fn deliver_last_group<F: Framing>(
         &mut self,
         framing: &mut F,
-        batch: Batch,
-    ) -> Result<(), ViewerEnd> {
-        // A stream without video has no keyframes and may end anywhere.
-        if self.draining && (batch.keyframe || self.stream.stats().video.is_none()) {
-            return Err(ViewerEnd::Disconnected(StopReason::Draining));
+        cursor: &mut Cursor,
+        input: &mut BytesMut,
+    ) -> ViewerEnd {
+        let mut step = Ok(());
+        while step.is_ok() {
+            step = tokio::select! {
+                biased;
+                reason = self.client.stopped() => self.disconnect(reason),
+                read = poll_fn(|context| poll_receive(self.socket, context, input)) => {
+                    self.receive(framing, input, read).await
+                }
+                () = cursor.ready() => match self.send_next(framing, cursor) {
+                    Ok(None) => Ok(()),
+                    Ok(Some(unsent)) => self.send_rest(unsent).await,
+                    Err(end) => Err(end),
+                },
+                // Without a publisher there is no next keyframe.
+                () = publisher_ended(cursor.stream()) => {
+                    Err(ViewerEnd::Disconnected(StopReason::Draining))
+                }
+            };
+            tokio::task::coop::consume_budget().await;
         }
-        if batch.renewed && self.client.is_browser() {
-            return Err(ViewerEnd::TimelineRenewed);
+        step.err().unwrap_or(ViewerEnd::Closed)
+    }
+
+    /// Sends the next batch of the stream, if there is one. Returns what the socket did not accept.
+    fn send_next<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        cursor: &mut Cursor,
+    ) -> Result<Option<Unsent<impl Buf + use<F>>>, ViewerEnd> {
+        match cursor.try_next() {
+            None => Ok(None),
+            Some(CursorEvent::Ended) => Err(ViewerEnd::StreamEnded),
+            Some(CursorEvent::Batch(batch)) => {
+                // A stream without video has no keyframes and may end anywhere.
+                let may_end = || batch.keyframe || cursor.stream().stats().video.is_none();
+                if self.draining && may_end() {
+                    return Err(ViewerEnd::Disconnected(StopReason::Draining));
+                }
+                if batch.renewed && self.client.is_browser() {
+                    return Err(ViewerEnd::TimelineRenewed);
+                }
+                if batch.lagged {
+                    self.client.lagged();
+                }
+                self.send_now(framed(framing, batch))
+            }
         }
-        if batch.lagged {
-            self.client.lagged();
-        }
-        let header = framing.header(batch.remaining());
-        self.send(&mut Buf::chain(
-            Buf::chain(&*header, batch),
-            framing.trailer(),
-        ))
-        .await
     }
 
     /// Sends bytes. A timer exists only while the socket accepts none.
-    pub(crate) async fn send(&mut self, bytes: &mut impl Buf) -> Result<(), ViewerEnd> {
+    pub(crate) async fn send(&mut self, bytes: impl Buf) -> Result<(), ViewerEnd> {
+        match self.send_now(bytes)? {
+            None => Ok(()),
+            Some(unsent) => Box::pin(self.send_rest(unsent)).await,
+        }
+    }
+
+    /// Sends what the socket accepts now, and returns the rest.
+    fn send_now<B: Buf>(&mut self, mut bytes: B) -> Result<Option<Unsent<B>>, ViewerEnd> {
         let length = bytes.remaining();
-        let mut blocked = None;
         loop {
-            match self.socket.try_send(bytes) {
+            match self.socket.try_send(&mut bytes) {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let since = *blocked.get_or_insert_with(Instant::now);
-                    if since.elapsed() > self.stall_timeout * SLOWEST_BATCH {
-                        return Err(ViewerEnd::Stalled);
-                    }
-                    self.wait_for_progress(bytes).await?;
+                    return Ok(Some(Unsent { bytes, length }));
                 }
+                Err(_) => return Err(ViewerEnd::Closed),
+            }
+        }
+        self.client.sent(length);
+        Ok(None)
+    }
+
+    /// Sends the rest when the socket accepts it.
+    async fn send_rest(&mut self, unsent: Unsent<impl Buf>) -> Result<(), ViewerEnd> {
+        let Unsent { mut bytes, length } = unsent;
+        let since = Instant::now();
+        loop {
+            if since.elapsed() > self.stall_timeout * SLOWEST_BATCH {
+                return Err(ViewerEnd::Stalled);
+            }
+            self.wait_for_progress(&mut bytes).await?;
+            match self.socket.try_send(&mut bytes) {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return Err(ViewerEnd::Closed),
             }
         }
@@ -265,6 +276,17 @@ impl Viewer<'_> {
         }
     }
 
+    /// Processes what was read from the socket.
+    async fn receive<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        input: &mut BytesMut,
+        read: Result<usize, ViewerEnd>,
+    ) -> Result<(), ViewerEnd> {
+        self.client.received(read?);
+        self.process_input(framing, input).await
+    }
+
     async fn process_input<F: Framing>(
         &mut self,
         framing: &mut F,
@@ -287,8 +309,8 @@ impl Viewer<'_> {
             // Viewers rarely send anything. An idle one keeps no buffer.
             *input = BytesMut::new();
         }
-        while let Some(mut reply) = framing.reply() {
-            self.send(&mut reply).await?;
+        while let Some(reply) = framing.reply() {
+            self.send(reply).await?;
         }
         end.map_or(Ok(()), Err)
     }
@@ -322,91 +344,4 @@ fn poll_receive(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
-    use media_engine::{EngineSettings, Registry};
-    use media_wire::StreamKey;
-    use tokio::io::AsyncReadExt as _;
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-    use crate::auth::Grant;
-    use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
-
-    #[tokio::test]
-    async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
-        let (mut socket, mut reader, peer) = connection().await;
-        let registry = Registry::new(EngineSettings::default());
-        let client = client(peer);
-        let mut viewer = Viewer {
-            socket: &mut socket,
-            client: &client,
-            stream: &registry.open(&key()).unwrap(),
-            stall_timeout: Duration::from_millis(100),
-            draining: false,
-        };
-        let mut batch = Bytes::from(vec![0; 64 << 20]);
-        let slow_reads = async {
-            // At this rate the batch would take half a minute.
-            let mut buffer = vec![0; 64 << 10];
-            loop {
-                drop(reader.read(&mut buffer).await);
-                sleep(Duration::from_millis(30)).await;
-            }
-        };
-        tokio::select! {
-            sent = viewer.send(&mut batch) => assert_eq!(sent, Err(ViewerEnd::Stalled)),
-            () = slow_reads => {}
-        }
-    }
-
-    /// Returns a viewer's connection and its peer.
-    async fn connection() -> (Socket, TcpStream, SocketAddr) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let peer = listener.local_addr().unwrap();
-        let client = TcpStream::connect(peer).await.unwrap();
-        let (socket, peer) = listener.accept().await.unwrap();
-        (Socket::Plain(socket), client, peer)
-    }
-
-    fn client(peer: SocketAddr) -> ClientGuard {
-        Clients::new().enter(NewClient {
-            id: 1,
-            grant: Grant::default(),
-            peer,
-            kind: ClientKind::Ws,
-            role: ClientRole::Viewer,
-            stream: key(),
-            agent: String::new(),
-        })
-    }
-
-    fn key() -> StreamKey {
-        StreamKey::new(None, "live", "a").unwrap()
-    }
-
-    #[tokio::test]
-    async fn viewer_disconnected_mid_batch_ends_abruptly() {
-        let (mut socket, _reads_nothing, peer) = connection().await;
-        let client = client(peer);
-        let registry = Registry::new(EngineSettings::default());
-        let mut viewer = Viewer {
-            socket: &mut socket,
-            client: &client,
-            stream: &registry.open(&key()).unwrap(),
-            stall_timeout: Duration::from_secs(60),
-            draining: false,
-        };
-        // More than the socket buffers hold.
-        let mut batch = Bytes::from(vec![0; 64 << 20]);
-        let (sent, ()) = tokio::join!(viewer.send(&mut batch), async {
-            client.stop(StopReason::Kicked);
-        });
-        assert_eq!(
-            sent,
-            Err(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked))
-        );
-        assert!(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked).is_abrupt());
-    }
-}
+mod tests;

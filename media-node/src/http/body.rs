@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::delivery::viewer::{FrameHeader, Framing, ViewerEvent};
+use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
 
 /// Body framing of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum BodyFraming {
 
 impl BodyFraming {
     /// Returns the bytes that end the body.
-    pub(super) fn end(self) -> &'static [u8] {
+    pub(super) fn last_bytes(self) -> &'static [u8] {
         match self {
             Self::Chunked => b"0\r\n\r\n",
             Self::UntilClosed => b"",

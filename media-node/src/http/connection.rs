@@ -92,6 +92,11 @@ impl HttpConnection {
 
     /// Sends bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(RESPONSE_TIMEOUT, self.socket.send(bytes)).await?
+        write(&mut self.socket, bytes).await
     }
+}
+
+/// Sends bytes on a connection.
+pub(super) async fn write(socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {
+    timeout(RESPONSE_TIMEOUT, socket.send(bytes)).await?
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use media_engine::Registry;
 use media_wire::StreamKey;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ pub(crate) struct StreamList {
     instance: String,
     registry: Registry,
     relay: Relay,
+    /// Thread that summarizes the streams.
+    control: Handle,
     /// Streams of the origins, and when they were asked. Locked while they are asked, so that only one request asks them.
     cache: Mutex<Option<(Instant, Vec<StreamSummary>)>>,
 }
@@ -44,11 +47,12 @@ struct ListEntry {
 }
 
 impl StreamList {
-    pub(crate) fn new(instance: String, registry: Registry, relay: Relay) -> Self {
+    pub(crate) fn new(instance: String, registry: Registry, relay: Relay, control: Handle) -> Self {
         Self {
             instance,
             registry,
             relay,
+            control,
             cache: Mutex::default(),
         }
     }
@@ -56,17 +60,27 @@ impl StreamList {
     /// Returns the streams that can be played and that `shows` accepts, sorted by name.
     pub(super) async fn read(&self, shows: impl Fn(&StreamKey) -> bool) -> ListContent {
         let remote = self.read_origins().await;
-        let streams = self.registry.streams();
-        let local = streams.iter().map(|stream| StreamSummary::of(stream));
+        let local = self.read_local().await;
         ListContent {
             instance: self.instance.clone(),
-            streams: merge(local.chain(remote).filter(|summary| {
+            streams: merge(local.into_iter().chain(remote).filter(|summary| {
                 let StreamSummary {
                     vhost, app, name, ..
                 } = summary;
                 StreamKey::new(vhost.as_deref(), app, name).is_ok_and(|key| shows(&key))
             })),
         }
+    }
+
+    async fn read_local(&self) -> Vec<StreamSummary> {
+        let registry = self.registry.clone();
+        let summarize = async move {
+            let streams = registry.streams();
+            let summaries = streams.iter().map(|stream| StreamSummary::of(stream));
+            summaries.collect()
+        };
+        // No streams when the media node ends.
+        self.control.spawn(summarize).await.unwrap_or_default()
     }
 
     async fn read_origins(&self) -> Vec<StreamSummary> {

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use sha1::{Digest, Sha1};
 
 use super::request::WebSocketHandshake;
-use crate::delivery::viewer::{FrameHeader, Framing, ViewerEvent};
+use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
 
 /// Section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

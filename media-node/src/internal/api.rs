@@ -68,6 +68,7 @@ pub(super) struct ClientReport {
 pub(super) fn summary(context: &InternalContext) -> Summary {
     let streams = context.registry.streams();
     let states: Vec<_> = streams.iter().map(|stream| stream.state()).collect();
+    let readers = || streams.iter().map(|stream| stream.readers());
     let published = states.iter().filter(|state| state.publication.is_some());
     let totals = ClientKind::ALL.map(|kind| context.clients.totals(kind));
     Summary {
@@ -76,8 +77,8 @@ pub(super) fn summary(context: &InternalContext) -> Summary {
         draining: context.phase() != Phase::Running,
         publications: published.count(),
         streams: streams.len(),
-        viewers: states.iter().map(|state| state.viewers).sum(),
-        relays: states.iter().map(|state| state.relays).sum(),
+        viewers: readers().map(|readers| readers.viewers).sum(),
+        relays: readers().map(|readers| readers.relays).sum(),
         connections: context.connections(),
         egress_bytes: totals.iter().map(|totals| totals.sent).sum(),
         ingress_bytes: totals.iter().map(|totals| totals.received).sum(),
@@ -98,7 +99,7 @@ pub(super) fn streams(context: &InternalContext) -> Vec<StreamReport> {
             summary: StreamSummary::of(stream),
             width: stats.width,
             height: stats.height,
-            relays: stream.state().relays,
+            relays: stream.readers().relays,
             messages: stats.messages,
             bytes_in: stats.bytes_in,
             bytes_out: bytes_out.get(stream.key()).copied().unwrap_or_default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use media_config::Role;
 use media_engine::Registry;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::relay::Relay;
@@ -29,6 +30,8 @@ pub(crate) struct InternalContext {
     pub(crate) idle: Arc<IdleConnections>,
     /// Connections of this port that may carry relays.
     pub(crate) relay_connections: Arc<Semaphore>,
+    /// Thread that renders metrics and lists.
+    pub(crate) control: Handle,
     /// Time that a peer may take to send the header section of a request.
     pub(crate) header_timeout: Duration,
 }

@@ -59,7 +59,7 @@ pub(crate) async fn serve(
 }
 
 async fn answer(
-    context: &InternalContext,
+    context: &Arc<InternalContext>,
     connection: &InternalConnection,
     request: Request<Incoming>,
     worker: usize,
@@ -74,7 +74,7 @@ async fn answer(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many relays on this media node",
         ),
-        false => route(context, request.method(), request.uri().path()),
+        false => route_on_control_thread(context, &request).await,
     };
     context.relay.add_node_id(&mut response);
     response
@@ -86,6 +86,21 @@ fn has_valid_host(request: &Request<Incoming>) -> bool {
         0 => request.version() != Version::HTTP_11,
         count => count == 1,
     }
+}
+
+/// Routes a request on the control thread. To list thousands of clients takes milliseconds, in which the worker serves viewers.
+async fn route_on_control_thread(
+    context: &Arc<InternalContext>,
+    request: &Request<Incoming>,
+) -> Response<Body> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let routed = Arc::clone(context);
+    let response = context
+        .control
+        .spawn(async move { route(&routed, &method, &path) });
+    response
+        .await
+        .unwrap_or_else(|_| text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"))
 }
 
 fn route(context: &InternalContext, method: &Method, path: &str) -> Response<Body> {

@@ -62,7 +62,7 @@ fn is_published_here(context: &RelayContext, key: &StreamKey) -> bool {
 
 fn has_viewers(context: &RelayContext, key: &StreamKey) -> bool {
     let stream = context.registry.find(key);
-    stream.is_some_and(|stream| stream.state().viewers > 0)
+    stream.is_some_and(|stream| stream.readers().viewers > 0)
 }
 
 async fn reach_origins(

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use media_engine::{Stream, StreamState};
+use media_engine::{ReaderCounts, Stream, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -78,6 +78,7 @@ struct PullTask {
     pulls: Pulls,
     stream: Arc<Stream>,
     states: watch::Receiver<StreamState>,
+    readers: watch::Receiver<ReaderCounts>,
     search: watch::Sender<SearchState>,
     /// Whether messages were pulled before.
     pulled: bool,
@@ -97,8 +98,8 @@ enum PullNeed {
     None,
 }
 
-fn need(state: &StreamState) -> PullNeed {
-    if state.viewers == 0 || state.ended {
+fn need(state: &StreamState, readers: ReaderCounts) -> PullNeed {
+    if readers.viewers == 0 || state.ended {
         return PullNeed::None;
     }
     match is_published(state) {
@@ -109,11 +110,12 @@ fn need(state: &StreamState) -> PullNeed {
 
 impl PullTask {
     fn new(pulls: Pulls, stream: Arc<Stream>) -> Self {
-        let states = stream.watch();
+        let (states, readers) = (stream.watch(), stream.watch_readers());
         Self {
             pulls,
             stream,
             states,
+            readers,
             search: watch::Sender::new(SearchState::Searching),
             pulled: false,
             watched: false,
@@ -130,7 +132,7 @@ impl PullTask {
             self.pull_while_needed().await;
             // A viewer that joined meanwhile has not started another task, because it found this one in the table.
             let mut demands = self.pulls.demands();
-            if need(&self.stream.state()) == PullNeed::None {
+            if need(&self.stream.state(), self.stream.readers()) == PullNeed::None {
                 demands.retain(|_, demand| !demand.is_for(&self.stream));
                 return;
             }
@@ -144,14 +146,11 @@ impl PullTask {
         let mut backoff = context.backoff();
         let mut hold = Duration::ZERO;
         loop {
-            let current = need(&self.states.borrow_and_update());
-            match current {
+            match self.need() {
                 PullNeed::None => return,
                 PullNeed::Wait => {
                     self.watched = true;
-                    if self.states.changed().await.is_err() {
-                        return;
-                    }
+                    self.need_changed().await;
                     continue;
                 }
                 PullNeed::Pull => {}
@@ -193,10 +192,24 @@ impl PullTask {
         }
     }
 
+    fn need(&mut self) -> PullNeed {
+        let readers = *self.readers.borrow_and_update();
+        need(&self.states.borrow_and_update(), readers)
+    }
+
+    /// Waits until the need may be another one than at the last call of [`PullTask::need`].
+    async fn need_changed(&mut self) {
+        // The senders live as long as the stream, which the task holds.
+        tokio::select! {
+            _ = self.states.changed() => {}
+            _ = self.readers.changed() => {}
+        }
+    }
+
     async fn no_pull_needed(&mut self) {
-        let no_pull = |state: &StreamState| need(state) != PullNeed::Pull;
-        // The sender lives as long as the stream, which the task holds.
-        drop(self.states.wait_for(no_pull).await);
+        while self.need() == PullNeed::Pull {
+            self.need_changed().await;
+        }
     }
 
     /// Pulls from one origin, and from those that the publication moves to. Returns whether the last one sent messages.

@@ -3,30 +3,33 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use media_engine::Cursor;
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
 use tokio::time::timeout;
+use tracing::{Instrument, Span};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
+use super::session_state::SessionState;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
-use crate::delivery::viewer::{FrameHeader, Framing, Viewer, ViewerEnd, ViewerEvent, record_end};
-use crate::state::clients::{Client, ClientKind, StopReason};
+use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent, framed};
+use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
+use crate::state::clients::{Client, ClientGuard, ClientKind, StopReason};
 use crate::state::metrics::Metrics;
 
 /// The longest pause. A viewer that pauses longer is most likely forgotten.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-/// Serves a viewer until its stream ends.
-pub(super) async fn serve(
+/// Finds the stream of a play command and accepts the command. Returns `None` after it has refused the command.
+pub(super) async fn accept(
     connection: &mut RtmpConnection,
     context: &RtmpContext,
     worker: usize,
     request: StreamRequest,
-) -> Result<AfterStream, ConnectionLost> {
-    // Boxed, because what only the search needs would make every viewer's future larger.
-    let Play { client, opened } = match Box::pin(find(connection, context, worker, request)).await {
+) -> Result<Option<Play>, ConnectionLost> {
+    let play = match find(connection, context, worker, request).await {
         Ok(play) => play,
         Err(error) => {
             let refusal = match error {
@@ -35,23 +38,13 @@ pub(super) async fn serve(
             };
             connection.protocol.reject_play(refusal, &error.to_string());
             connection.flush().await?;
-            return Ok(AfterStream::Close);
+            return Ok(None);
         }
     };
     connection.protocol.accept_play();
     connection.flush().await?;
     connection.socket.prepare_viewer();
-    let end = deliver(connection, context, &client, opened).await;
-    record_end(&context.metrics, &client, end);
-    match end {
-        end if end.is_abrupt() => Err(ConnectionLost::Closed),
-        ViewerEnd::Stopped => Ok(AfterStream::Continue),
-        _ => {
-            connection.protocol.end_play();
-            connection.flush().await?;
-            Ok(AfterStream::Close)
-        }
-    }
+    Ok(Some(play))
 }
 
 async fn find(
@@ -73,49 +66,101 @@ async fn find(
     context.finder.play(request).await
 }
 
-/// Sends the stream. After each pause it continues at the newest keyframe.
-async fn deliver(
-    connection: &mut RtmpConnection,
-    context: &RtmpContext,
-    client: &Client,
-    opened: OpenedStream,
-) -> ViewerEnd {
-    let OpenedStream {
-        stream,
-        mut cursor,
-        first,
-    } = opened;
-    let mut first = Some(first);
-    loop {
-        let mut viewer = Viewer {
-            socket: &mut connection.socket,
+/// A viewer that has the first bytes of its stream. Its task holds nothing of the search for it: a media node has thousands of
+/// viewers.
+pub(super) struct RtmpViewer {
+    session: SessionState,
+    client: ClientGuard,
+    cursor: Cursor,
+}
+
+impl RtmpViewer {
+    /// Sends the first batch, and starts the task that sends the rest.
+    pub(super) async fn start(session: SessionState, play: Play) {
+        let Play { client, opened } = play;
+        let OpenedStream { cursor, first } = opened;
+        let mut viewer = Self {
+            session,
             client,
-            stream: &stream,
+            cursor,
+        };
+        let (mut delivery, mut framing, ..) = viewer.parts();
+        let bytes = framed(&mut framing, first);
+        match delivery.send(bytes).await {
+            Ok(()) => drop(tokio::spawn(viewer.run().instrument(Span::current()))),
+            Err(end) => viewer.end(end).await,
+        }
+    }
+
+    /// Sends the stream to its end.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` has room for its argument twice"
+    )]
+    fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let end = self.deliver().await;
+            Box::pin(self.end(end)).await;
+        }
+    }
+
+    /// Sends the stream. After each pause it continues at the newest keyframe.
+    async fn deliver(&mut self) -> ViewerEnd {
+        loop {
+            let (mut delivery, mut framing, cursor, input) = self.parts();
+            let end = delivery.deliver(&mut framing, cursor, input).await;
+            if end != ViewerEnd::Paused {
+                return end;
+            }
+            let SessionState {
+                connection,
+                context,
+                ..
+            } = &mut self.session;
+            if let Err(end) = Box::pin(wait_for_resume(connection, context, &self.client)).await {
+                return end;
+            }
+            self.cursor.catch_up();
+        }
+    }
+
+    fn parts(&mut self) -> (Viewer<'_>, RtmpFraming<'_>, &mut Cursor, &mut BytesMut) {
+        let SessionState {
+            connection,
+            context,
+            ..
+        } = &mut self.session;
+        let delivery = Viewer {
+            socket: &mut connection.socket,
+            client: &self.client,
             stall_timeout: context.config.limits.stall_timeout(),
             draining: false,
         };
-        let mut framing = RtmpFraming {
+        let framing = RtmpFraming {
             protocol: &mut connection.protocol,
             metrics: &context.metrics,
         };
-        let sent = match first.take() {
-            Some(first) => viewer.send_batch(&mut framing, first).await,
-            None => Ok(()),
-        };
-        let end = match sent {
-            Ok(()) => {
-                let input = &mut connection.input;
-                viewer.deliver(&mut framing, &mut cursor, input).await
+        (delivery, framing, &mut self.cursor, &mut connection.input)
+    }
+
+    async fn end(self, end: ViewerEnd) {
+        let Self {
+            mut session,
+            client,
+            cursor,
+        } = self;
+        record_end(&session.context.metrics, &client, end);
+        drop((client, cursor));
+        let after = match end {
+            end if end.is_abrupt() => Err(ConnectionLost::Closed),
+            ViewerEnd::Stopped => Ok(AfterStream::Continue),
+            _ => {
+                session.connection.protocol.end_play();
+                let flushed = session.connection.flush().await;
+                flushed.map(|()| AfterStream::Close)
             }
-            Err(end) => end,
         };
-        if end != ViewerEnd::Paused {
-            return end;
-        }
-        if let Err(end) = Box::pin(wait_for_resume(connection, context, client)).await {
-            return end;
-        }
-        cursor.catch_up();
+        (session.resume)(session, after);
     }
 }
 
@@ -178,5 +223,21 @@ impl Framing for RtmpFraming<'_> {
 
     fn reply(&mut self) -> Option<Bytes> {
         self.protocol.output()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the size of the futures that a function returns.
+    fn size_of_future<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn task_of_a_viewer_is_small() {
+        let size = size_of_future(RtmpViewer::run);
+        assert!(size <= 1024, "{size} bytes");
     }
 }

@@ -3,24 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use media_config::Limits;
 use media_wire::StreamKey;
 use media_wire::rtmp::server::ServerEvent;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, debug, debug_span};
+use tracing::{Instrument, Span, debug, debug_span};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
+use super::play::{self, RtmpViewer};
+use super::publish;
 use super::request::{self, RtmpRequest, StreamRequest};
+use super::session_state::SessionState;
 use super::stream_rate::StreamRate;
-use super::{play, publish};
+use crate::delivery::finder::Play;
 use crate::delivery::socket::NewConnection;
+use crate::state::admitted::Admitted;
 
 /// Time to refuse a connection over the limit: handshake and `connect` take two round trips.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(new: NewConnection, context: Arc<RtmpContext>, worker: usize) {
+pub(crate) async fn serve(
+    new: NewConnection,
+    context: Arc<RtmpContext>,
+    worker: usize,
+    admitted: Admitted,
+) {
     let peer = new.peer;
     let span = debug_span!("rtmp", %peer);
     let served = async {
@@ -28,8 +38,16 @@ pub(crate) async fn serve(new: NewConnection, context: Arc<RtmpContext>, worker:
         let deadline = Instant::now() + limits.handshake_timeout();
         match new.open_as_idle(deadline, &context.idle).await {
             Ok(socket) => {
-                let connection = RtmpConnection::new(socket, peer, limits);
-                run(connection, &context, worker, deadline).await;
+                let session = SessionState {
+                    connection: RtmpConnection::new(socket, peer, limits),
+                    rate: StreamRate::new(limits.max_stream_starts_per_minute),
+                    context,
+                    worker,
+                    deadline,
+                    resume,
+                    admitted,
+                };
+                run(session).await;
             }
             Err(error) => debug!(%error, cause = error.cause(), "connection lost"),
         }
@@ -54,51 +72,71 @@ pub(crate) async fn refuse(new: NewConnection, limits: &Limits, reason: &str) {
     drop(timeout_at(deadline, refused).await);
 }
 
-async fn run(
-    mut connection: RtmpConnection,
-    context: &RtmpContext,
-    worker: usize,
-    deadline: Instant,
-) {
-    match serve_requests(&mut connection, context, worker, deadline).await {
-        Ok(()) => connection.socket.lingering_close().await,
-        Err(error) => {
-            let reason = match error {
-                ConnectionLost::Timeout => "timeout",
-                ConnectionLost::Protocol(_) => "protocol",
-                ConnectionLost::Closed | ConnectionLost::Socket(_) | ConnectionLost::Evicted => {
-                    return;
-                }
-            };
-            if let ConnectionLost::Protocol(error) = &error
-                && let Some(limit) = connection::exceeded_limit(error)
-            {
-                context.metrics.exceeded(limit);
-                connection.protocol.close(&connection::reason(error));
-                if connection.flush().await.is_ok() {
-                    connection.socket.lingering_close().await;
-                }
-            }
-            context.metrics.refused.with_label_values(&[reason]).inc();
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            debug!(%error, cause, "connection lost");
-        }
+/// Serves requests until the connection ends or plays. A stream that plays has a task of its own, which calls [`resume`].
+async fn run(mut session: SessionState) {
+    match serve_requests(&mut session).await {
+        Ok(Some(play)) => RtmpViewer::start(session, play).await,
+        Ok(None) => close(session, Ok(())).await,
+        Err(error) => close(session, Err(error)).await,
     }
 }
 
-async fn serve_requests(
-    connection: &mut RtmpConnection,
-    context: &RtmpContext,
-    worker: usize,
-    mut deadline: Instant,
-) -> Result<(), ConnectionLost> {
+/// Continues after a stream has been played, in a task of its own.
+fn resume(mut session: SessionState, after: Result<AfterStream, ConnectionLost>) {
+    session.deadline = Instant::now() + session.context.config.stream.publish_idle_timeout();
+    let session: BoxFuture<'static, ()> = match after {
+        Ok(AfterStream::Continue) => Box::pin(run(session)),
+        Ok(AfterStream::Close) => Box::pin(close(session, Ok(()))),
+        Err(error) => Box::pin(close(session, Err(error))),
+    };
+    tokio::spawn(session.instrument(Span::current()));
+}
+
+/// Closes the connection, after the last bytes if the client can still read them.
+async fn close(mut session: SessionState, result: Result<(), ConnectionLost>) {
+    let SessionState {
+        connection,
+        context,
+        ..
+    } = &mut session;
+    let Err(error) = result else {
+        return connection.socket.lingering_close().await;
+    };
+    let reason = match error {
+        ConnectionLost::Timeout => "timeout",
+        ConnectionLost::Protocol(_) => "protocol",
+        ConnectionLost::Closed | ConnectionLost::Socket(_) | ConnectionLost::Evicted => return,
+    };
+    if let ConnectionLost::Protocol(error) = &error
+        && let Some(limit) = connection::exceeded_limit(error)
+    {
+        context.metrics.exceeded(limit);
+        connection.protocol.close(&connection::reason(error));
+        if connection.flush().await.is_ok() {
+            connection.socket.lingering_close().await;
+        }
+    }
+    context.metrics.refused.with_label_values(&[reason]).inc();
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    debug!(%error, cause, "connection lost");
+}
+
+/// Returns a stream to play, or `None` when the connection is to be closed.
+async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, ConnectionLost> {
+    let SessionState {
+        connection,
+        context,
+        worker,
+        rate,
+        deadline,
+        ..
+    } = session;
     let per_minute = context.config.limits.max_stream_starts_per_minute;
-    let mut rate = StreamRate::new(per_minute);
     loop {
         let (idle, mut eviction) = context.idle.enter();
         let request = Box::pin(next_request(connection, &context.config.vhosts));
         let request = tokio::select! {
-            request = timeout_at(deadline, request) => request,
+            request = timeout_at(*deadline, request) => request,
             () = eviction.requested() => return Err(ConnectionLost::Evicted),
         };
         drop(idle);
@@ -106,7 +144,7 @@ async fn serve_requests(
             Ok(request) => request,
             Err(limit) => {
                 context.metrics.exceeded(limit);
-                return Ok(());
+                return Ok(None);
             }
         };
         if let Err(error) = &request.stream().key
@@ -119,19 +157,21 @@ async fn serve_requests(
             let reason = format!("more than {per_minute} streams in a minute on one connection");
             request.reject(&mut connection.protocol, &reason);
             connection.flush().await?;
-            return Ok(());
+            return Ok(None);
         }
         let after = match request {
             RtmpRequest::Publish(request) => {
                 Box::pin(publish::serve(connection, context, request)).await?
             }
-            RtmpRequest::Play(request) => play::serve(connection, context, worker, request).await?,
+            RtmpRequest::Play(request) => {
+                return play::accept(connection, context, *worker, request).await;
+            }
         };
         if after == AfterStream::Close {
-            return Ok(());
+            return Ok(None);
         }
         // An encoder starts its next stream without a pause. A silent one counts as dead.
-        deadline = Instant::now() + context.config.stream.publish_idle_timeout();
+        *deadline = Instant::now() + context.config.stream.publish_idle_timeout();
     }
 }
 

@@ -12,6 +12,7 @@ use super::context::NodeContext;
 use super::listener;
 use super::workers::WorkerSlot;
 use crate::delivery::socket::{self, NewConnection};
+use crate::state::admitted::Admitted;
 use crate::tls::TlsAcceptor;
 use crate::{http, internal, rtmp};
 
@@ -41,7 +42,10 @@ fn admit(context: &NodeContext, port: &Port, stream: TcpStream, peer: SocketAddr
         Port::Internal => {
             // Always, so that probes are answered: this port limits what its connections become.
             let context = Arc::clone(&context.internal);
-            slot.run(move |worker| internal::serve(stream, peer, context, worker));
+            slot.run(move |worker, slot| async move {
+                internal::serve(stream, peer, context, worker).await;
+                drop(slot);
+            });
             return;
         }
     };
@@ -54,14 +58,14 @@ fn admit(context: &NodeContext, port: &Port, stream: TcpStream, peer: SocketAddr
     match (admission, is_rtmp) {
         (Admission::Served(permit), true) => {
             let context = Arc::clone(&context.rtmp);
-            run(slot, permit, move |worker| {
-                rtmp::serve(connection, context, worker)
+            run(slot, permit, move |worker, admitted| {
+                rtmp::serve(connection, context, worker, admitted)
             });
         }
         (Admission::Served(permit), false) => {
             let context = Arc::clone(&context.http);
-            run(slot, permit, move |worker| {
-                http::serve(connection, context, worker)
+            run(slot, permit, move |worker, admitted| {
+                http::serve(connection, context, worker, admitted)
             });
         }
         // A handshake would cost more than the connection that is refused.
@@ -70,29 +74,25 @@ fn admit(context: &NodeContext, port: &Port, stream: TcpStream, peer: SocketAddr
         }
         (Admission::Refused(limit, permit), true) => {
             let config = Arc::clone(&context.config);
-            run(slot, permit, move |_| async move {
+            run(slot, permit, move |_, admitted| async move {
                 rtmp::refuse(connection, &config.limits, limit.reason()).await;
+                drop(admitted);
             });
         }
         (Admission::Refused(limit, permit), false) => {
-            run(slot, permit, move |_| {
-                http::refuse(connection, limit.reason())
+            run(slot, permit, move |_, admitted| async move {
+                http::refuse(connection, limit.reason()).await;
+                drop(admitted);
             });
         }
         (Admission::Dropped(_), _) => drop(connection),
     }
 }
 
-/// Runs a connection's task on its worker. The permit is returned when the task ends.
-fn run<F>(slot: WorkerSlot, permit: Permit, start: impl FnOnce(usize) -> F)
+/// Runs a connection's task on its worker.
+fn run<F>(slot: WorkerSlot, permit: Permit, start: impl FnOnce(usize, Admitted) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    slot.run(|worker| {
-        let task = start(worker);
-        async move {
-            task.await;
-            drop(permit);
-        }
-    });
+    slot.run(|worker, slot| start(worker, Admitted::new((slot, permit))));
 }

@@ -97,7 +97,12 @@ impl NodeContext {
             config: Arc::clone(&config),
             auth: Arc::clone(&auth),
             finder,
-            list: StreamList::new(name.clone(), registry.clone(), relay.clone()),
+            list: StreamList::new(
+                name.clone(),
+                registry.clone(),
+                relay.clone(),
+                workers.control(),
+            ),
             idle,
             metrics: Arc::clone(&metrics),
             phase: phase.subscribe(),
@@ -116,6 +121,7 @@ impl NodeContext {
                 metrics.exceedances("internal_connections"),
             ),
             relay_connections: Arc::new(Semaphore::new(MAX_RELAY_CONNECTIONS)),
+            control: workers.control(),
             header_timeout: timings.internal_header_timeout,
         };
         Ok(Self {
@@ -172,5 +178,13 @@ fn relay_settings(name: &str, config: &NodeConfig) -> RelaySettings {
 }
 
 fn spawn_on(workers: WorkerHandles) -> Spawner {
-    Arc::new(move |start| workers.slot().run(start))
+    Arc::new(move |start| {
+        workers.slot().run(|worker, slot| {
+            let task = start(worker);
+            async move {
+                task.await;
+                drop(slot);
+            }
+        });
+    })
 }

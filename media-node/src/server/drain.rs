@@ -80,7 +80,7 @@ fn serves_relays(context: &NodeContext) -> bool {
         let state = stream.state();
         let is_forwarded =
             |publication: PublicationInfo| publication.source == PublicationSource::Forwarded;
-        state.relays > 0 || state.publication.is_some_and(is_forwarded)
+        stream.readers().relays > 0 || state.publication.is_some_and(is_forwarded)
     })
 }
 

@@ -67,7 +67,7 @@ impl Node {
         let handles = workers.handles();
         let origins = match config.origins.is_empty() {
             true => None,
-            false => Some(handles.enter(|| OriginSet::start(&config.origins)))
+            false => Some(handles.enter_control(|| OriginSet::start(&config.origins)))
                 .transpose()
                 .map_err(BindError::origins)?,
         };
@@ -115,12 +115,12 @@ impl Node {
         }
         if let Some(tls) = self.tls {
             let poll = context.timings.key_poll;
-            context.workers.spawn(keep_reading(tls, poll));
+            context.workers.spawn_control(keep_reading(tls, poll));
         }
-        context.workers.spawn(sweep(Arc::clone(&context)));
+        context.workers.spawn_control(sweep(Arc::clone(&context)));
         context
             .workers
-            .spawn(disconnect_revoked(Arc::clone(&context)));
+            .spawn_control(disconnect_revoked(Arc::clone(&context)));
         worker_load::start(
             &context.workers,
             &context.registry,

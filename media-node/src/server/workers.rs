@@ -1,5 +1,8 @@
 //! Worker threads, which serve the connections. Each has a single-threaded runtime without work stealing, so that a stream
 //! wakes its viewers on their own core. A new connection is assigned to the least loaded worker and stays there.
+//!
+//! One more thread, the control thread, does what carries no media: metrics, lists, discovery, the search for ended streams. A
+//! scrape of a media node with thousands of clients would delay the viewers of a worker.
 
 use std::io;
 use std::sync::Arc;
@@ -25,24 +28,29 @@ impl Workers {
             count => count,
         };
         let stop = CancellationToken::new();
-        let mut workers = Vec::with_capacity(count);
-        let mut threads = Vec::with_capacity(count);
-        for index in 0..count {
+        let mut threads = Vec::with_capacity(count + 1);
+        let mut start = |name: String| {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
-            workers.push(Worker {
-                handle: runtime.handle().clone(),
-                load: AtomicUsize::new(0),
-            });
+            let handle = runtime.handle().clone();
             let (stopped, span) = (stop.clone(), span.clone());
             let thread = thread::Builder::new()
-                .name(format!("worker-{index}"))
+                .name(name)
                 .spawn(move || span.in_scope(|| run(runtime, &stopped)))?;
             threads.push(thread);
-        }
+            io::Result::Ok(handle)
+        };
+        let control = start("control".to_owned())?;
+        let workers = (0..count).map(|index| {
+            Ok(Worker {
+                handle: start(format!("worker-{index}"))?,
+                load: AtomicUsize::new(0),
+            })
+        });
+        let workers = workers.collect::<io::Result<_>>()?;
         Ok(Self {
-            handles: WorkerHandles(workers.into()),
+            handles: WorkerHandles { workers, control },
             threads,
             stop,
         })
@@ -74,9 +82,12 @@ fn run(runtime: Runtime, stopped: &CancellationToken) {
     drop(runtime);
 }
 
-/// Starts tasks on the workers. Clones share them.
+/// Starts tasks on the workers and on the control thread. Clones share them.
 #[derive(Clone)]
-pub(super) struct WorkerHandles(Arc<[Worker]>);
+pub(super) struct WorkerHandles {
+    workers: Arc<[Worker]>,
+    control: Handle,
+}
 
 struct Worker {
     handle: Handle,
@@ -86,20 +97,20 @@ struct Worker {
 impl WorkerHandles {
     /// Returns the number of workers.
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.workers.len()
     }
 
     /// Reserves a slot on the least loaded worker.
     pub(super) fn slot(&self) -> WorkerSlot {
         let loads = self
-            .0
+            .workers
             .iter()
             .map(|worker| worker.load.load(Ordering::Relaxed));
         let index = loads
             .enumerate()
             .min_by_key(|(_, load)| *load)
             .map_or(0, |(index, _)| index);
-        if let Some(worker) = self.0.get(index) {
+        if let Some(worker) = self.workers.get(index) {
             worker.load.fetch_add(1, Ordering::Relaxed);
         }
         WorkerSlot {
@@ -108,10 +119,23 @@ impl WorkerHandles {
         }
     }
 
-    /// Calls `start` so that the tasks that it spawns with [`tokio::spawn`] run on a worker.
-    pub(super) fn enter<T>(&self, start: impl FnOnce() -> T) -> T {
-        let _entered = self.0.first().map(|worker| worker.handle.enter());
+    /// Calls `start` so that the tasks that it spawns with [`tokio::spawn`] run on the control thread.
+    pub(super) fn enter_control<T>(&self, start: impl FnOnce() -> T) -> T {
+        let _entered = self.control.enter();
         start()
+    }
+
+    /// Returns the control thread.
+    pub(super) fn control(&self) -> Handle {
+        self.control.clone()
+    }
+
+    /// Runs a task on the control thread. It ends with the media node at the latest.
+    pub(super) fn spawn_control<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.control.spawn(task);
     }
 
     /// Runs a task on every worker. They end with the media node at the latest.
@@ -119,17 +143,9 @@ impl WorkerHandles {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        for (index, worker) in self.0.iter().enumerate() {
+        for (index, worker) in self.workers.iter().enumerate() {
             worker.handle.spawn(start(index));
         }
-    }
-
-    /// Runs a task on the least loaded worker. It ends with the media node at the latest.
-    pub(super) fn spawn<F>(&self, task: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.slot().run(|_| task);
     }
 }
 
@@ -140,25 +156,22 @@ pub(super) struct WorkerSlot {
 }
 
 impl WorkerSlot {
-    /// Runs the task that `start` returns for the worker of this number.
-    pub(super) fn run<F>(self, start: impl FnOnce(usize) -> F)
+    /// Runs the task that `start` returns for the worker of this number. The task keeps the slot. It is not wrapped in another
+    /// one, which would need the room of it twice.
+    pub(super) fn run<F>(self, start: impl FnOnce(usize, Self) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let task = start(self.index);
-        if let Some(worker) = self.workers.0.get(self.index) {
-            let handle = worker.handle.clone();
-            handle.spawn(async move {
-                task.await;
-                drop(self);
-            });
+        let worker = self.workers.workers.get(self.index);
+        if let Some(handle) = worker.map(|worker| worker.handle.clone()) {
+            handle.spawn(start(self.index, self));
         }
     }
 }
 
 impl Drop for WorkerSlot {
     fn drop(&mut self) {
-        if let Some(worker) = self.workers.0.get(self.index) {
+        if let Some(worker) = self.workers.workers.get(self.index) {
             worker.load.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -184,9 +197,9 @@ mod tests {
     async fn stop_drops_the_tasks() {
         let workers = Workers::start(1, &Span::none()).unwrap();
         let (kept, dropped) = tokio::sync::oneshot::channel::<()>();
-        workers.handles().spawn(async move {
+        workers.handles().slot().run(|_, slot| async move {
             std::future::pending::<()>().await;
-            drop(kept);
+            drop((kept, slot));
         });
         workers.stop().await;
         assert!(dropped.await.is_err());

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// The wake protocol of one worker's readers.
 ///
 /// # Guarantees
-/// No wake-up is lost: a reader that has joined, creates its waiter, finds no data and then waits is woken by every later
-/// [`notify`](Self::notify), if a waiter that is woken calls [`pass_on`](Self::pass_on).
+/// No wake-up is lost: a reader that has joined, reads [`notifications`](Self::notifications), finds no data, creates its
+/// waiter, finds `notifications` unchanged and then waits is woken by every later [`notify`](Self::notify), if a waiter that
+/// is woken calls [`pass_on`](Self::pass_on).
 #[derive(Debug, Default)]
 pub(super) struct WakeProtocol<C = AtomicU64> {
     readers: C,
@@ -32,8 +33,14 @@ impl<C: AtomicCounter> WakeProtocol<C> {
         self.readers.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn leave(&self) {
-        self.readers.fetch_sub(1, Ordering::Relaxed);
+    /// Removes a reader. Returns whether it was the last one.
+    pub(super) fn leave(&self) -> bool {
+        self.readers.fetch_sub(1, Ordering::Relaxed) == 1
+    }
+
+    /// Returns the number of notifications. A reader that found no data after this number waits until it changes.
+    pub(super) fn notifications(&self) -> u64 {
+        self.notifications.load(Ordering::Acquire)
     }
 
     pub(super) fn has_readers(&self) -> bool {

@@ -101,16 +101,16 @@ fn publication_without_message_and_reader_keeps_no_stream() {
 fn readers_are_counted() {
     let registry = Registry::new(settings());
     let stream = registry.open(&key("a")).unwrap();
-    let mut watch = stream.watch();
+    let mut watch = stream.watch_readers();
     assert!(!watch.has_changed().unwrap());
     let flv = stream.subscribe(Format::Flv, Start::Newest, 0);
     let rtmp = stream.subscribe(Format::Rtmp, Start::Newest, 5);
     let relay = stream.subscribe(Format::Relay, Start::Newest, 9);
-    let state = watch.borrow_and_update().clone();
+    let state = *watch.borrow_and_update();
     assert_eq!((state.viewers, state.relays), (2, 1));
     assert_eq!(registry.viewers(), 2);
     drop((flv, rtmp, relay));
-    let state = watch.borrow_and_update().clone();
+    let state = *watch.borrow_and_update();
     assert_eq!((state.viewers, state.relays), (0, 0));
     assert_eq!(registry.viewers(), 0);
 }

@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use media_engine::{
-    DuplicatePolicy, Publication, PublicationSource, PublishError, Stream, StreamState,
+    DuplicatePolicy, Publication, PublicationSource, PublishError, ReaderCounts, Stream,
 };
 use media_wire::relay::Epoch;
 use tokio::sync::watch;
@@ -55,7 +55,7 @@ pub(super) struct PullHistory {
 pub(super) struct PullSession<'a> {
     context: &'a RelayContext,
     stream: &'a Arc<Stream>,
-    states: watch::Receiver<StreamState>,
+    readers: watch::Receiver<ReaderCounts>,
     status: &'a OriginStatus,
     history: PullHistory,
     timeouts: PullTimeouts,
@@ -77,7 +77,7 @@ impl<'a> PullSession<'a> {
         Self {
             context,
             stream,
-            states: stream.watch(),
+            readers: stream.watch_readers(),
             status,
             history,
             timeouts,
@@ -169,7 +169,7 @@ impl<'a> PullSession<'a> {
                 }
                 () = self.intake.seal_due() => self.intake.seal(),
                 () = self.intake.superseded() => return PullEnd::PublishedHere,
-                changed = self.states.changed() => {
+                changed = self.readers.changed() => {
                     if changed.is_err() {
                         return PullEnd::NoViewers;
                     }
@@ -224,8 +224,7 @@ impl<'a> PullSession<'a> {
     }
 
     fn update_linger(&mut self) {
-        let viewers = self.states.borrow_and_update().viewers;
-        if viewers > 0 {
+        if self.readers.borrow_and_update().viewers > 0 {
             self.linger = None;
         } else if self.linger.is_none() {
             self.linger = Some(Instant::now() + self.context.settings.stream.linger());

@@ -22,14 +22,14 @@ async fn edge_pulls_once_for_all_viewers_until_the_last_one_leaves() {
     }
     assert_eq!(edge.relay.counts().pulls, 1);
     let stream = origin.registry.find(&key("a")).unwrap();
-    assert_eq!(stream.state().relays, 1);
+    assert_eq!(stream.readers().relays, 1);
     viewers.truncate(1);
     viewers[0].watch_on(&encoder).await;
-    assert_eq!(stream.state().relays, 1);
+    assert_eq!(stream.readers().relays, 1);
     drop(viewers);
     edge.until(|node| node.relay.counts().pulls == 0).await;
-    let mut states = stream.watch();
-    timeout(LIMIT, states.wait_for(|state| state.relays == 0))
+    let mut readers = stream.watch_readers();
+    timeout(LIMIT, readers.wait_for(|readers| readers.relays == 0))
         .await
         .unwrap()
         .unwrap();

@@ -148,12 +148,12 @@ impl StreamModel {
     fn read(&self, last: u64, pass_on: impl Fn(&Self)) {
         self.protocol.join();
         loop {
-            let seen = self.segments();
-            if seen == last {
+            let seen = self.protocol.notifications();
+            if self.segments() == last {
                 break;
             }
             let waiter = self.notify.notified();
-            if self.segments() == seen {
+            if self.protocol.notifications() == seen {
                 waiter.wait();
                 pass_on(self);
             }
@@ -168,9 +168,11 @@ impl StreamModel {
     /// Polls a waiter once and drops it, as a cancelled cursor does.
     fn give_up(&self) {
         self.protocol.join();
-        let seen = self.segments();
+        let seen = self.protocol.notifications();
+        // The look at the log, whose lock orders this reader with the publisher.
+        self.segments();
         let mut waiter = self.notify.notified();
-        if self.segments() == seen && waiter.poll() {
+        if self.protocol.notifications() == seen && waiter.poll() {
             self.pass_on();
         }
         drop(waiter);

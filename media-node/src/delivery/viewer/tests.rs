@@ -1,0 +1,84 @@
+//! Viewers that do not read, and viewers that read slowly.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bytes::Bytes;
+use media_wire::StreamKey;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::auth::Grant;
+use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
+
+#[tokio::test]
+async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
+    let (mut socket, mut reader, peer) = connection().await;
+    let client = client(peer);
+    let mut viewer = Viewer {
+        socket: &mut socket,
+        client: &client,
+        stall_timeout: Duration::from_millis(100),
+        draining: false,
+    };
+    let mut batch = Bytes::from(vec![0; 64 << 20]);
+    let slow_reads = async {
+        // At this rate the batch would take half a minute.
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            drop(reader.read(&mut buffer).await);
+            sleep(Duration::from_millis(30)).await;
+        }
+    };
+    tokio::select! {
+        sent = viewer.send(&mut batch) => assert_eq!(sent, Err(ViewerEnd::Stalled)),
+        () = slow_reads => {}
+    }
+}
+
+/// Returns a viewer's connection and its peer.
+async fn connection() -> (Socket, TcpStream, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let peer = listener.local_addr().unwrap();
+    let client = TcpStream::connect(peer).await.unwrap();
+    let (socket, peer) = listener.accept().await.unwrap();
+    (Socket::Plain(socket), client, peer)
+}
+
+fn client(peer: SocketAddr) -> ClientGuard {
+    Clients::new().enter(NewClient {
+        id: 1,
+        grant: Grant::default(),
+        peer,
+        kind: ClientKind::Ws,
+        role: ClientRole::Viewer,
+        stream: key(),
+        agent: String::new(),
+    })
+}
+
+fn key() -> StreamKey {
+    StreamKey::new(None, "live", "a").unwrap()
+}
+
+#[tokio::test]
+async fn viewer_disconnected_mid_batch_ends_abruptly() {
+    let (mut socket, _reads_nothing, peer) = connection().await;
+    let client = client(peer);
+    let mut viewer = Viewer {
+        socket: &mut socket,
+        client: &client,
+        stall_timeout: Duration::from_secs(60),
+        draining: false,
+    };
+    // More than the socket buffers hold.
+    let mut batch = Bytes::from(vec![0; 64 << 20]);
+    let (sent, ()) = tokio::join!(viewer.send(&mut batch), async {
+        client.stop(StopReason::Kicked);
+    });
+    assert_eq!(
+        sent,
+        Err(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked))
+    );
+    assert!(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked).is_abrupt());
+}
