@@ -3,12 +3,12 @@
 //! No clock, no client, no randomness: equal input gives equal bytes. No document contains `spec.replicas` of a
 //! Deployment, which is set through `/scale` only.
 
-mod auth_volumes;
 pub mod child;
 mod config_map;
 pub mod defaults;
 mod deployment;
 mod disruption_budget;
+mod mounts;
 mod network_policy;
 mod overlay;
 mod pod;

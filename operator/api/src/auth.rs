@@ -12,11 +12,9 @@ use media_config::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::mount::{Mount, MountSource};
 use crate::rule::Rule;
 use crate::schema::cidrs;
-
-/// Folder of a Pod below which the Secrets and ConfigMaps are mounted.
-pub const AUTH_DIRECTORY: &str = "/etc/media-node-auth";
 
 /// Key of a certificate authority in a ConfigMap, as in `kube-root-ca.crt`.
 const CA_KEY: &str = "ca.crt";
@@ -122,26 +120,6 @@ pub struct JwksSpec {
     pub ca_config_map_name: Option<String>,
 }
 
-/// A Secret or ConfigMap that is mounted into every Pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthMount {
-    /// Name of the volume, which is also its folder.
-    pub volume: String,
-    /// Field of the spec that names it.
-    pub field: String,
-    /// The Secret or ConfigMap.
-    pub source: MountSource,
-}
-
-/// What is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MountSource {
-    /// A Secret of this name.
-    Secret(String),
-    /// A ConfigMap of this name.
-    ConfigMap(String),
-}
-
 impl AuthSpec {
     /// Returns the settings of a media node whose mounts are folders of `root`.
     pub fn settings(&self, root: &Path) -> AuthSettings {
@@ -152,7 +130,7 @@ impl AuthSpec {
     }
 
     /// Returns the Secrets and ConfigMaps that are mounted, each into a folder of its volume's name.
-    pub fn mounts(&self) -> Vec<AuthMount> {
+    pub fn mounts(&self) -> Vec<Mount> {
         [self.publish.mounts("publish"), self.play.mounts("play")].concat()
     }
 }
@@ -187,7 +165,7 @@ impl AccessSpec {
         }
     }
 
-    fn mounts(&self, action: &str) -> Vec<AuthMount> {
+    fn mounts(&self, action: &str) -> Vec<Mount> {
         let secret = |name: &String| MountSource::Secret(name.clone());
         let config_map = |name: &String| MountSource::ConfigMap(name.clone());
         let keys = self.keys.as_ref().map(|keys| &keys.secret_name);
@@ -208,7 +186,7 @@ impl AccessSpec {
             ("ca", "jwt.jwks.caConfigMapName", ca.map(config_map)),
         ];
         let mounts = all.into_iter().filter_map(|(method, field, source)| {
-            Some(AuthMount {
+            Some(Mount {
                 volume: volume(action, method),
                 field: format!("spec.auth.{action}.{field}"),
                 source: source?,

@@ -8,12 +8,14 @@
 
 pub mod auth;
 pub mod autoscaling;
+pub mod client_port;
 pub mod cluster_name;
 #[cfg(feature = "kube")]
 pub mod conditions;
 #[cfg(feature = "kube")]
 pub mod definition;
 pub mod kubernetes;
+pub mod mount;
 #[cfg(feature = "kube")]
 pub mod names;
 pub mod node_config;
@@ -26,14 +28,17 @@ pub mod service;
 pub mod spec;
 #[cfg(feature = "kube")]
 pub mod status;
+pub mod tls;
 
-pub use auth::{AccessSpec, AuthMount, AuthSpec, MountSource};
+pub use auth::{AccessSpec, AuthSpec};
 pub use autoscaling::{Autoscaling, AutoscalingBehavior, ScaleDownBehavior};
+pub use client_port::ClientPort;
 pub use cluster_name::ClusterName;
 #[cfg(feature = "kube")]
 pub use definition::{DefinitionError, manifest};
 pub use kubernetes::{Quantity, Toleration};
 pub use media_config::Role;
+pub use mount::{Mount, MountSource};
 pub use node_config::node_config;
 pub use pods::{DisruptionBudget, Edges, Origins, PodSettings, Resources};
 pub use service::{NodePorts, Ports, ServiceSettings, ServiceType, TrafficPolicy};
@@ -45,3 +50,4 @@ pub use status::{
     AutoscalingStatus, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus, OperatorName,
     RecommendedReplicas, RoleStatus, StreamsStatus,
 };
+pub use tls::TlsSpec;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use media_config::{Discovery, DrainSettings, NodeConfig, Role};
+use media_config::{Discovery, DrainSettings, Listen, NodeConfig, Role};
 
-use crate::auth::AUTH_DIRECTORY;
+use crate::mount::MOUNT_DIRECTORY;
 use crate::{ClusterName, LiveClusterSpec};
 
 /// Returns the configuration of every media node of `role`.
@@ -12,6 +12,7 @@ use crate::{ClusterName, LiveClusterSpec};
 /// Origins have the same `origins` as edges: each pulls the streams that it lacks from the others.
 /// The name is empty, so that a node takes its host's name, which is the Pod's; the ports are the node's own defaults.
 pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) -> NodeConfig {
+    let tls = spec.tls.as_ref();
     NodeConfig {
         role,
         origins: Discovery {
@@ -27,7 +28,16 @@ pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) ->
         },
         log: spec.logs.clone(),
         http: spec.http.clone(),
-        auth: spec.auth.settings(Path::new(AUTH_DIRECTORY)),
+        auth: spec.auth.settings(Path::new(MOUNT_DIRECTORY)),
+        tls: tls.map(|tls| tls.settings(Path::new(MOUNT_DIRECTORY))),
+        listen: match tls {
+            Some(tls) if tls.required => Listen {
+                rtmp: None,
+                http: None,
+                ..Listen::default()
+            },
+            _ => Listen::default(),
+        },
         ..NodeConfig::default()
     }
 }
@@ -45,6 +55,7 @@ fn origins_host(cluster: &ClusterName) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TlsSpec;
 
     #[test]
     fn every_default_is_a_configuration_that_a_media_node_accepts() {
@@ -56,6 +67,27 @@ mod tests {
             assert_eq!(
                 config.origins.service.as_deref(),
                 Some("demo-origin-headless.live.svc")
+            );
+        }
+    }
+
+    #[test]
+    fn required_tls_closes_the_ports_without_it() {
+        let name = ClusterName::new("live", "demo");
+        let mut spec = LiveClusterSpec::default();
+        for required in [false, true] {
+            spec.tls = Some(TlsSpec {
+                secret_name: "certificate".to_owned(),
+                required,
+            });
+            let config = node_config(&name, &spec, Role::Edge);
+            let read = media_config::parse(&media_config::render_changes(&config).unwrap());
+            assert_eq!(read.unwrap(), config);
+            assert_eq!(config.listen.rtmp.is_none(), required);
+            assert_eq!(config.listen.http.is_none(), required);
+            assert_eq!(
+                config.tls.unwrap().certificate,
+                Path::new("/etc/media-node-mounts/tls/tls.crt")
             );
         }
     }

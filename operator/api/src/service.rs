@@ -16,7 +16,7 @@ pub struct ServiceSettings {
     /// `ClusterIP` (inside the Kubernetes cluster), `NodePort` (a port of every node) or `LoadBalancer`.
     #[serde(rename = "type")]
     pub kind: ServiceType,
-    /// Ports of the Service. The ports of the Pods are always 1935 and 8080.
+    /// Ports of the Service. The ports of the Pods are always 1935, 8080, and with TLS 1936 and 8443.
     pub ports: Ports,
     /// Node ports of the Service, with type NodePort or LoadBalancer. Kubernetes allocates those that are absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +81,12 @@ pub struct Ports {
     /// Port of HTTP-FLV, WebSocket-FLV and the player page.
     #[schemars(range(min = 1))]
     pub http: u16,
+    /// Port of RTMP by TLS, where `spec.tls` is set.
+    #[schemars(range(min = 1))]
+    pub rtmps: u16,
+    /// Port of HTTP by TLS, where `spec.tls` is set.
+    #[schemars(range(min = 1))]
+    pub https: u16,
 }
 
 impl Default for Ports {
@@ -88,6 +94,8 @@ impl Default for Ports {
         Self {
             rtmp: 1935,
             http: 8080,
+            rtmps: 1936,
+            https: 8443,
         }
     }
 }
@@ -105,6 +113,14 @@ pub struct NodePorts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub http: Option<u16>,
+    /// Port of RTMP by TLS, where `spec.tls` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub rtmps: Option<u16>,
+    /// Port of HTTP by TLS, where `spec.tls` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub https: Option<u16>,
 }
 
 /// Routing of traffic from outside of the Kubernetes cluster.
@@ -168,14 +184,23 @@ pub(crate) const RULES: [Rule<ServiceSettings>; 5] = [
 
 /// Rule of the ports of a Service.
 pub(crate) const PORT_RULES: [Rule<Ports>; 1] = [Rule {
-    rule: "self.rtmp != self.http",
-    message: "ports.rtmp and ports.http must differ",
-    holds: Some(|ports| ports.rtmp != ports.http),
+    rule: "self.rtmp != self.http && self.rtmp != self.rtmps && self.rtmp != self.https && self.http != self.rtmps && self.http != self.https && self.rtmps != self.https",
+    message: "ports.rtmp, ports.http, ports.rtmps and ports.https must differ",
+    holds: Some(|ports| all_differ(&[ports.rtmp, ports.http, ports.rtmps, ports.https])),
 }];
 
 /// Rule of the node ports of a Service.
 pub(crate) const NODE_PORT_RULES: [Rule<NodePorts>; 1] = [Rule {
-    rule: "!has(self.rtmp) || !has(self.http) || self.rtmp != self.http",
-    message: "nodePorts.rtmp and nodePorts.http must differ",
-    holds: Some(|ports| ports.rtmp.is_none() || ports.rtmp != ports.http),
+    rule: "(!has(self.rtmp) || !has(self.http) || self.rtmp != self.http) && (!has(self.rtmp) || !has(self.rtmps) || self.rtmp != self.rtmps) && (!has(self.rtmp) || !has(self.https) || self.rtmp != self.https) && (!has(self.http) || !has(self.rtmps) || self.http != self.rtmps) && (!has(self.http) || !has(self.https) || self.http != self.https) && (!has(self.rtmps) || !has(self.https) || self.rtmps != self.https)",
+    message: "nodePorts.rtmp, nodePorts.http, nodePorts.rtmps and nodePorts.https must differ",
+    holds: Some(|ports| {
+        let ports = [ports.rtmp, ports.http, ports.rtmps, ports.https];
+        let given: Vec<u16> = ports.into_iter().flatten().collect();
+        all_differ(&given)
+    }),
 }];
+
+fn all_differ(ports: &[u16]) -> bool {
+    let occurrences = |port: &u16| ports.iter().filter(|other| *other == port).count();
+    ports.iter().all(|port| occurrences(port) == 1)
+}

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::auth::AuthSpec;
+use crate::mount::Mount;
 use crate::pods::{Edges, Origins, PodSettings};
 use crate::schema;
+use crate::tls::TlsSpec;
 
 /// Desired state of a LiveCluster. Every field has a default: `spec: {}` is one origin Pod and two edge Pods.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
@@ -130,6 +132,10 @@ pub struct LiveClusterSpec {
     /// Who may publish and who may play. Changing it triggers a rolling update; changing a Secret or ConfigMap that it names
     /// does not, and takes effect within about a minute.
     pub auth: AuthSpec,
+    /// Certificate of the ports with TLS: RTMPS (1936), HTTPS and WSS (8443). They are closed when absent. Changing it triggers a
+    /// rolling update; changing the Secret that it names does not, and takes effect within about a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
     /// HTTP port of the Pods. Changing it triggers a rolling update.
     pub http: HttpSettings,
     /// Host names with streams of their own. Every other host name is the default virtual host. Changing them triggers a
@@ -147,6 +153,13 @@ pub struct LiveClusterSpec {
 }
 
 impl LiveClusterSpec {
+    /// Returns the Secrets and ConfigMaps that are mounted, each into a folder of its volume's name.
+    pub fn mounts(&self) -> Vec<Mount> {
+        let mut mounts = self.auth.mounts();
+        mounts.extend(self.tls.as_ref().map(TlsSpec::mount));
+        mounts
+    }
+
     /// Returns the settings of the Pods of one role.
     pub fn pods(&self, role: Role) -> &PodSettings {
         match role {

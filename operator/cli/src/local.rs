@@ -59,6 +59,9 @@ pub enum LocalError {
     /// The instances cannot be assigned ports.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The demo publishes without TLS.
+    #[error("--demo publishes without TLS: remove spec.tls.required, or --demo")]
+    DemoNeedsRtmp,
     /// An instance cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -89,6 +92,9 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     let cluster = read(options.file.as_deref())?;
     let mounts = Mounts::new(&cluster)?;
     let planned = plan::plan(&cluster, &options.ports, mounts.root())?;
+    if options.demo && planned.iter().any(|it| it.config.listen.rtmp.is_none()) {
+        return Err(LocalError::DemoNeedsRtmp);
+    }
     media_node::start_log(&cluster.spec.logs)?;
     let mut signals = Signals::new()?;
     let instances = Arc::new(Instances::start(planned).await?);
@@ -146,6 +152,8 @@ fn print_table(cluster: &Manifest, instances: &Instances, demo: bool) -> std::io
             name,
             rtmp: addresses.rtmp,
             http: addresses.http,
+            rtmps: addresses.rtmps,
+            https: addresses.https,
             internal: addresses.internal,
         })
         .collect();

@@ -24,6 +24,7 @@ pub(super) fn network_policy(
     cluster: &LiveCluster,
     defaults: &Defaults,
 ) -> Result<NetworkPolicy, SpecError> {
+    let clients = cluster.spec.client_ports().into_iter();
     let nodes = names::label_selector(names::pods_selector(cluster));
     Ok(NetworkPolicy {
         metadata: names::metadata(cluster, names::network_policy(cluster), None),
@@ -32,7 +33,7 @@ pub(super) fn network_policy(
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![
                 NetworkPolicyIngressRule {
-                    ports: Some(vec![port("rtmp"), port("http")]),
+                    ports: Some(clients.map(|client| port(client.name())).collect()),
                     from: None,
                 },
                 NetworkPolicyIngressRule {

@@ -18,7 +18,7 @@ use media_config::Role;
 use serde_json::Value;
 
 use super::spec_error::SpecError;
-use super::{auth_volumes, config_map, overlay};
+use super::{config_map, mounts, overlay};
 
 /// Mount path of the configuration.
 const DIRECTORY: &str = "/etc/media-node";
@@ -80,7 +80,7 @@ fn set_required_fields(
     spec.termination_grace_period_seconds = Some(grace_seconds(cluster.spec.pods(role)));
     for container in &mut spec.containers {
         if container.name == names::CONTAINER {
-            container.ports = Some(ports());
+            container.ports = Some(ports(cluster));
         }
     }
 }
@@ -190,7 +190,7 @@ fn volumes(cluster: &LiveCluster, role: Role) -> Vec<Volume> {
         ..Volume::default()
     };
     let mut volumes = vec![config];
-    volumes.extend(auth_volumes::volumes(&cluster.spec.auth));
+    volumes.extend(mounts::volumes(&cluster.spec));
     volumes
 }
 
@@ -201,9 +201,9 @@ fn volume_mounts(cluster: &LiveCluster) -> Vec<VolumeMount> {
         read_only: Some(true),
         ..VolumeMount::default()
     };
-    let mut mounts = vec![config];
-    mounts.extend(auth_volumes::volume_mounts(&cluster.spec.auth));
-    mounts
+    let mut volume_mounts = vec![config];
+    volume_mounts.extend(mounts::volume_mounts(&cluster.spec));
+    volume_mounts
 }
 
 fn container(cluster: &LiveCluster, nodes: &PodSettings, image: &str) -> Container {
@@ -216,7 +216,7 @@ fn container(cluster: &LiveCluster, nodes: &PodSettings, image: &str) -> Contain
             "--config".to_owned(),
             format!("{DIRECTORY}/{}", config_map::FILE),
         ]),
-        ports: Some(ports()),
+        ports: Some(ports(cluster)),
         // Ready within two seconds and out of the Service within four: clients must not reach a Pod that drains.
         readiness_probe: Some(probe("/readyz", 2, 2)),
         liveness_probe: Some(probe("/livez", 10, 3)),
@@ -252,15 +252,18 @@ fn quantities(
     (!amounts.is_empty()).then_some(amounts)
 }
 
-fn ports() -> Vec<ContainerPort> {
-    [("rtmp", 1935), ("http", 8080), ("internal", 9090)]
+fn ports(cluster: &LiveCluster) -> Vec<ContainerPort> {
+    let ports = cluster.spec.client_ports().into_iter();
+    ports
+        .map(|port| (port.name(), port.container_port()))
+        .chain([("internal", 9090)])
         .map(|(name, port)| ContainerPort {
             name: Some(name.to_owned()),
-            container_port: port,
+            container_port: port.into(),
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         })
-        .to_vec()
+        .collect()
 }
 
 fn probe(path: &str, period: i32, failures: i32) -> Probe {

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use livecluster_api::names;
-use livecluster_api::{LiveCluster, ServiceSettings, ServiceType};
+use livecluster_api::{ClientPort, LiveCluster, ServiceSettings, ServiceType};
 use media_config::Role;
 
 /// Returns the Service of a role. It routes to ready Pods only, and to edges that do not retire.
@@ -23,15 +23,21 @@ pub(super) fn service(cluster: &LiveCluster, role: Role) -> Service {
 
 fn spec(cluster: &LiveCluster, role: Role, settings: &ServiceSettings) -> ServiceSpec {
     let node_ports = settings.node_ports.clone().unwrap_or_default();
+    let ports = cluster.spec.client_ports().into_iter();
+    let service_port = |client_port: ClientPort| {
+        let number = client_port.service_port(&settings.ports);
+        port(
+            client_port.name(),
+            number,
+            client_port.node_port(&node_ports),
+        )
+    };
     let is_public = settings.kind != ServiceType::ClusterIp;
     let ranges = &settings.load_balancer_source_ranges;
     ServiceSpec {
         type_: Some(settings.kind.as_str().to_owned()),
         selector: Some(names::service_selector(cluster, role)),
-        ports: Some(vec![
-            port("rtmp", settings.ports.rtmp, node_ports.rtmp),
-            port("http", settings.ports.http, node_ports.http),
-        ]),
+        ports: Some(ports.map(service_port).collect()),
         external_traffic_policy: is_public
             .then(|| settings.external_traffic_policy.as_str().to_owned()),
         load_balancer_class: settings.load_balancer_class.clone(),

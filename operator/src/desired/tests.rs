@@ -100,8 +100,32 @@ fn a_spec_that_uses_everything() {
         "stream": {"lingerSeconds": 3},
         "limits": {"maxConnections": 1000},
         "vhosts": ["a.example"],
+        "tls": {"secretName": "certificate"},
         "logs": {"format": "json", "level": "debug"}
     }))));
+}
+
+#[test]
+fn required_tls_leaves_only_the_ports_with_it() {
+    let desired = make(json!({"tls": {"secretName": "certificate", "required": true}}));
+    let names = |ports: &Value| -> Vec<String> {
+        let ports = ports.as_array().unwrap().iter();
+        let name = |port: &Value| port.get("name").unwrap_or(&port["port"]).clone();
+        ports
+            .map(|port| name(port).as_str().unwrap().to_owned())
+            .collect()
+    };
+    let service = child(&desired, ChildKind::Service, "demo-edge");
+    assert_eq!(names(&service["spec"]["ports"]), ["rtmps", "https"]);
+    assert_eq!(service["spec"]["ports"][1]["port"], 8443);
+    let pod = &child(&desired, ChildKind::Deployment, "demo-origin")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(names(&container["ports"]), ["rtmps", "https", "internal"]);
+    let policy = child(&desired, ChildKind::NetworkPolicy, "demo-nodes");
+    assert_eq!(
+        names(&policy["spec"]["ingress"][0]["ports"]),
+        ["rtmps", "https"]
+    );
 }
 
 #[test]

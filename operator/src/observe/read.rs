@@ -6,7 +6,7 @@ use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::names::{self, role_name};
-use livecluster_api::{ClusterName, LiveCluster};
+use livecluster_api::{ClusterName, LiveCluster, MountSource};
 use media_config::Role;
 
 use super::live_object::{LiveObject, is_controlled_by};
@@ -97,16 +97,11 @@ pub async fn references(
     check_secrets: bool,
 ) -> Result<References, CallError> {
     let mut references = References::default();
-    let secrets = &cluster.spec.image_pull_secrets;
+    let secrets = secrets(cluster);
     if !check_secrets {
         references.secrets_unchecked = !secrets.is_empty();
     }
-    for (index, secret) in secrets.iter().enumerate().filter(|_| check_secrets) {
-        let reference = MissingReference {
-            kind: ReferenceKind::Secret,
-            name: secret.name.clone(),
-            field: format!("spec.imagePullSecrets[{index}]"),
-        };
+    for reference in secrets.into_iter().filter(|_| check_secrets) {
         let missing = unless_found::<Secret>(client, cluster, reference).await?;
         references.missing.extend(missing);
     }
@@ -122,6 +117,28 @@ pub async fn references(
         }
     }
     Ok(references)
+}
+
+/// Returns the references to Secrets.
+fn secrets(cluster: &LiveCluster) -> Vec<MissingReference> {
+    let reference = |name: &String, field: String| MissingReference {
+        kind: ReferenceKind::Secret,
+        name: name.clone(),
+        field,
+    };
+    let mut references: Vec<MissingReference> = cluster
+        .spec
+        .image_pull_secrets
+        .iter()
+        .enumerate()
+        .map(|(index, secret)| reference(&secret.name, format!("spec.imagePullSecrets[{index}]")))
+        .collect();
+    for mount in cluster.spec.mounts() {
+        if let MountSource::Secret(name) = &mount.source {
+            references.push(reference(name, mount.field));
+        }
+    }
+    references
 }
 
 /// Returns `reference` unless its object exists.

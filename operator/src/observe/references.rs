@@ -23,7 +23,7 @@ pub struct MissingReference {
 /// The kinds of objects that a spec refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReferenceKind {
-    /// A Secret with the credentials of a registry.
+    /// A Secret: the credentials of a registry, keys, or a certificate.
     Secret,
     /// A ServiceAccount for the Pods.
     ServiceAccount,

@@ -6,7 +6,9 @@ use std::net::Ipv6Addr;
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use kube::ResourceExt;
 use livecluster_api::names::{self, role_name};
-use livecluster_api::{Endpoint, Endpoints, InClusterEndpoints, LiveCluster, ServiceType};
+use livecluster_api::{
+    ClientPort, Endpoint, Endpoints, InClusterEndpoints, LiveCluster, ServiceType,
+};
 use media_config::Role;
 
 use crate::observe::observed::Observed;
@@ -64,19 +66,16 @@ enum UrlProtocol {
 }
 
 impl UrlProtocol {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Rtmp => "rtmp",
-            Self::HttpFlv => "http-flv",
-            Self::Player => "player",
-        }
-    }
-
-    fn url(self, host: &str, rtmp: i32, http: i32) -> String {
-        match self {
-            Self::Rtmp => format!("rtmp://{host}:{rtmp}/live/{{stream}}"),
-            Self::HttpFlv => format!("http://{host}:{http}/live/{{stream}}.flv"),
-            Self::Player => format!("http://{host}:{http}/"),
+    /// Returns the port, the name of the protocol on it, and the path of its URLs.
+    fn on(self, encrypted: bool) -> (ClientPort, &'static str, &'static str) {
+        use ClientPort::{Http, Https, Rtmp, Rtmps};
+        match (self, encrypted) {
+            (Self::Rtmp, false) => (Rtmp, "rtmp", "live/{stream}"),
+            (Self::Rtmp, true) => (Rtmps, "rtmps", "live/{stream}"),
+            (Self::HttpFlv, false) => (Http, "http-flv", "live/{stream}.flv"),
+            (Self::HttpFlv, true) => (Https, "https-flv", "live/{stream}.flv"),
+            (Self::Player, false) => (Http, "player", ""),
+            (Self::Player, true) => (Https, "player-https", ""),
         }
     }
 }
@@ -102,9 +101,6 @@ fn urls(
         true => port.node_port,
         false => Some(port.port),
     };
-    let Some((rtmp, http)) = ports(service, number) else {
-        return Vec::new();
-    };
     let hosts = match reach {
         Reach::Public => public_hosts(cluster, observed, service, role),
         Reach::InCluster => {
@@ -115,14 +111,25 @@ fn urls(
             )]
         }
     };
-    let endpoint = |protocol: &UrlProtocol, host: &str| Endpoint {
-        name: format!("{}-{}", role_name(role), protocol.name()),
-        url: protocol.url(host, rtmp, http),
+    let endpoint = |protocol: UrlProtocol, encrypted, host: &String| {
+        let (port, name, path) = protocol.on(encrypted);
+        let number = service_port(service, port).and_then(number)?;
+        Some(Endpoint {
+            name: format!("{}-{name}", role_name(role)),
+            url: format!("{}://{host}:{number}/{path}", port.name()),
+        })
     };
-    let urls = hosts
-        .iter()
-        .flat_map(|host| protocols.iter().map(|protocol| endpoint(protocol, host)));
-    urls.collect()
+    let mut urls = Vec::new();
+    for host in &hosts {
+        // Those with TLS first.
+        for encrypted in [true, false] {
+            let of_host = protocols
+                .iter()
+                .filter_map(|protocol| endpoint(*protocol, encrypted, host));
+            urls.extend(of_host);
+        }
+    }
+    urls
 }
 
 fn public_hosts(
@@ -160,16 +167,10 @@ fn node_address(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.host_ip.as_deref()
 }
 
-/// Returns the RTMP and the HTTP port, if the Service has both.
-fn ports(service: &Service, number: impl Fn(&ServicePort) -> Option<i32>) -> Option<(i32, i32)> {
-    let ports = service.spec.as_ref()?.ports.as_ref()?;
-    let find = |name: &str| {
-        ports
-            .iter()
-            .find(|port| port.name.as_deref() == Some(name))
-            .and_then(&number)
-    };
-    Some((find("rtmp")?, find("http")?))
+/// Returns a port of the Service, if it has it.
+fn service_port(service: &Service, port: ClientPort) -> Option<&ServicePort> {
+    let mut ports = service.spec.as_ref()?.ports.as_ref()?.iter();
+    ports.find(|found| found.name.as_deref() == Some(port.name()))
 }
 
 fn load_balancer_hosts(service: &Service) -> Vec<String> {

@@ -62,8 +62,8 @@ fn node_ports_need_type_node_port_or_load_balancer() {
     let mut demo = cluster("demo");
     let service = &mut demo.spec.edges.pods.service;
     service.node_ports = Some(NodePorts {
-        rtmp: None,
         http: Some(30_880),
+        ..NodePorts::default()
     });
     service.external_traffic_policy = TrafficPolicy::Local;
     let refusal = refused(&demo);
@@ -111,12 +111,13 @@ fn ports_must_differ() {
     service.kind = ServiceType::NodePort;
     service.node_ports = Some(NodePorts {
         rtmp: Some(30_000),
-        http: Some(30_000),
+        https: Some(30_000),
+        ..NodePorts::default()
     });
     let refusal = refused(&demo);
-    assert!(refusal.contains("ports.rtmp and ports.http"), "{refusal}");
+    assert!(refusal.contains("ports.rtmp, ports.http"), "{refusal}");
     assert!(
-        refusal.contains("nodePorts.rtmp and nodePorts.http"),
+        refusal.contains("nodePorts.rtmp, nodePorts.http"),
         "{refusal}"
     );
 }
@@ -136,6 +137,8 @@ fn both_forms_of_the_rules_agree() {
         service.node_ports = is_set(0).then(|| NodePorts {
             rtmp: is_set(1).then_some(30_000),
             http: Some(30_000),
+            rtmps: is_set(2).then_some(30_000),
+            https: is_set(3).then_some(30_001),
         });
         service.load_balancer_class = is_set(2).then(|| "example.com/lb".to_owned());
         if is_set(3) {
@@ -145,6 +148,7 @@ fn both_forms_of_the_rules_agree() {
             service.external_traffic_policy = TrafficPolicy::Local;
         }
         service.ports.http = if is_set(5) { 1935 } else { 8080 };
+        service.ports.https = if is_set(2) { 1936 } else { 443 };
         refused(&demo);
     }
     for name in ["a", "a-", "-a", "a1", "1a", "A", "a.b", "a\u{e9}", "a--b"] {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use livecluster_api::{AuthMount, MountSource};
+use livecluster_api::{Mount, MountSource};
 use serde_json::Value;
 use tempfile::TempDir;
 use tracing::{info, warn};
@@ -95,7 +95,7 @@ impl Mounts {
     }
 
     fn write(&self, cluster: &Manifest) -> Result<(), MountError> {
-        for mount in cluster.spec.auth.mounts() {
+        for mount in cluster.spec.mounts() {
             let entries = entries(&mount, &cluster.resources)?;
             write_folder(&self.root().join(&mount.volume), &entries)?;
         }
@@ -104,10 +104,7 @@ impl Mounts {
 }
 
 /// The entries of the object that a mount names.
-fn entries(
-    mount: &AuthMount,
-    resources: &[Value],
-) -> Result<BTreeMap<String, Vec<u8>>, MountError> {
+fn entries(mount: &Mount, resources: &[Value]) -> Result<BTreeMap<String, Vec<u8>>, MountError> {
     let (kind, name, plain, encoded) = match &mount.source {
         MountSource::Secret(name) => ("Secret", name, "stringData", "data"),
         MountSource::ConfigMap(name) => ("ConfigMap", name, "data", "binaryData"),

@@ -1,16 +1,17 @@
 //! The instances of a LiveCluster on this machine: their names, ports and configurations.
 //!
 //! The first origin has the ports of a Pod. Those of each further origin are 100 above (2035, 8180; 2135, 8280). The ports
-//! of edges count up from 19351 and 8081, and the internal ports of all instances from 9090.
+//! of edges count up from 19351 and 8081, and the internal ports of all instances from 9090. With TLS the first origin also
+//! has 1936 and 8443, and the edges count up from 19451 and 8444.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use media_config::{Discovery, DrainSettings, Listen, NodeConfig, Role};
+use media_config::{Discovery, DrainSettings, Listen, NodeConfig, Role, TlsSettings};
 
-use livecluster_api::{node_config, role::role_name};
+use livecluster_api::{LiveClusterSpec, node_config, role::role_name};
 
 use crate::manifest::Manifest;
 
@@ -40,9 +41,37 @@ pub(super) struct Ports {
     /// HTTP port of the first edge; each further edge is one above
     #[arg(long, value_name = "PORT", default_value_t = 8081, value_parser = port())]
     pub edge_http_port: u16,
+    /// RTMPS port of the first origin, with TLS; each further origin is 100 above
+    #[arg(long, value_name = "PORT", default_value_t = 1936, value_parser = port())]
+    pub rtmps_port: u16,
+    /// HTTPS port of the first origin, with TLS; each further origin is 100 above
+    #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = port())]
+    pub https_port: u16,
+    /// RTMPS port of the first edge, with TLS; each further edge is one above
+    #[arg(long, value_name = "PORT", default_value_t = 19451, value_parser = port())]
+    pub edge_rtmps_port: u16,
+    /// HTTPS port of the first edge, with TLS; each further edge is one above
+    #[arg(long, value_name = "PORT", default_value_t = 8444, value_parser = port())]
+    pub edge_https_port: u16,
+    /// Open ports with TLS (RTMPS, HTTPS, WSS) with this certificate and key, two PEM files, instead of spec.tls
+    #[arg(long, num_args = 2, value_names = ["CERTIFICATE", "KEY"])]
+    pub tls: Option<Vec<PathBuf>>,
     /// Internal port (metrics, API, relays) of the first instance, on 127.0.0.1 only; each further instance is one above
     #[arg(long, value_name = "PORT", default_value_t = 9090, value_parser = port())]
     pub internal_port: u16,
+}
+
+impl Ports {
+    /// Returns the certificate of the command line, else that of the spec.
+    fn tls(&self, spec: &LiveClusterSpec, mounts: &Path) -> Option<TlsSettings> {
+        match self.tls.as_deref() {
+            Some([certificate, key]) => Some(TlsSettings {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            _ => spec.tls.as_ref().map(|tls| tls.settings(mounts)),
+        }
+    }
 }
 
 fn port() -> clap::builder::RangedI64ValueParser<u16> {
@@ -96,6 +125,10 @@ impl Planned {
             ("listen.rtmp", Role::Edge) => "--edge-rtmp-port",
             ("listen.http", Role::Origin) => "--http-port",
             ("listen.http", Role::Edge) => "--edge-http-port",
+            ("listen.rtmps", Role::Origin) => "--rtmps-port",
+            ("listen.rtmps", Role::Edge) => "--edge-rtmps-port",
+            ("listen.https", Role::Origin) => "--https-port",
+            ("listen.https", Role::Edge) => "--edge-https-port",
             _ => "--internal-port",
         }
     }
@@ -116,12 +149,21 @@ pub(super) fn plan(
     for role in [Role::Origin, Role::Edge] {
         for index in 0..count(role) {
             let name = format!("{}-{}", role_name(role), index + 1);
+            let pod = node_config(&cluster.name, &cluster.spec, role);
+            let tls = ports.tls(&cluster.spec, mounts);
+            let open = Listen {
+                rtmps: pod.listen.rtmps.filter(|_| tls.is_some()),
+                https: pod.listen.https.filter(|_| tls.is_some()),
+                ..pod.listen.clone()
+            };
+            let number = instances.len();
             let config = NodeConfig {
-                listen: listen(ports, role, index, instances.len(), &name, &mut taken)?,
+                listen: listen(&open, ports, role, index, number, &name, &mut taken)?,
+                tls,
                 name,
                 auth: cluster.spec.auth.settings(mounts),
                 drain: DRAIN,
-                ..node_config(&cluster.name, &cluster.spec, role)
+                ..pod
             };
             instances.push(Planned { config });
         }
@@ -130,8 +172,9 @@ pub(super) fn plan(
     Ok(instances)
 }
 
-/// Returns the addresses of the instance that is `index` of its role and `number` of all.
+/// Returns the addresses of the instance that is `index` of its role and `number` of all, for the ports that are open.
 fn listen(
+    open: &Listen,
     ports: &Ports,
     role: Role,
     index: usize,
@@ -139,31 +182,38 @@ fn listen(
     name: &str,
     taken: &mut Taken,
 ) -> Result<Listen, PlanError> {
-    let (rtmp, http, stride) = match role {
+    let ([rtmp, http, rtmps, https], stride) = match role {
         Role::Origin => (
-            (ports.rtmp_port, "--rtmp-port"),
-            (ports.http_port, "--http-port"),
+            [
+                (ports.rtmp_port, "--rtmp-port"),
+                (ports.http_port, "--http-port"),
+                (ports.rtmps_port, "--rtmps-port"),
+                (ports.https_port, "--https-port"),
+            ],
             ORIGIN_STRIDE,
         ),
         Role::Edge => (
-            (ports.edge_rtmp_port, "--edge-rtmp-port"),
-            (ports.edge_http_port, "--edge-http-port"),
+            [
+                (ports.edge_rtmp_port, "--edge-rtmp-port"),
+                (ports.edge_http_port, "--edge-http-port"),
+                (ports.edge_rtmps_port, "--edge-rtmps-port"),
+                (ports.edge_https_port, "--edge-https-port"),
+            ],
             1,
         ),
     };
     let internal = (ports.internal_port, "--internal-port");
     let above = index.saturating_mul(stride);
+    let mut public = |open: Option<SocketAddr>, use_of, first| {
+        let port = open.map(|_| taken.take(name, use_of, first, above));
+        let port = port.transpose()?;
+        Ok(port.map(|port| SocketAddr::new(ports.listen, port)))
+    };
     Ok(Listen {
-        rtmp: Some(SocketAddr::new(
-            ports.listen,
-            taken.take(name, "RTMP", rtmp, above)?,
-        )),
-        http: Some(SocketAddr::new(
-            ports.listen,
-            taken.take(name, "HTTP", http, above)?,
-        )),
-        rtmps: None,
-        https: None,
+        rtmp: public(open.rtmp, "RTMP", rtmp)?,
+        http: public(open.http, "HTTP", http)?,
+        rtmps: public(open.rtmps, "RTMPS", rtmps)?,
+        https: public(open.https, "HTTPS", https)?,
         internal: SocketAddr::new(
             Ipv4Addr::LOCALHOST.into(),
             taken.take(name, "internal", internal, number)?,
@@ -225,7 +275,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use livecluster_api::{ClusterName, LiveClusterSpec};
+    use livecluster_api::{ClusterName, LiveClusterSpec, TlsSpec};
 
     #[derive(Parser)]
     struct Line {
@@ -294,6 +344,34 @@ mod tests {
                 "edge-1 [::1]:19351 [::1]:8081 127.0.0.1:9093",
             ]
         );
+    }
+
+    #[test]
+    fn tls_opens_further_ports_and_may_close_the_others() {
+        let listen = |cluster: &Manifest, options: &[&str]| {
+            let instances = plan(cluster, &ports(options), Path::new("/mounts")).unwrap();
+            instances.into_iter().map(|instance| {
+                let Listen {
+                    rtmp, rtmps, https, ..
+                } = instance.config.listen;
+                let port = |address: Option<SocketAddr>| address.map_or(0, |it| it.port());
+                [port(rtmp), port(rtmps), port(https)]
+            })
+        };
+        let mut cluster = cluster(2, 1);
+        let by_option = listen(&cluster, &["--tls", "a.crt", "a.key"]);
+        assert_eq!(
+            by_option.collect::<Vec<_>>(),
+            [[1935, 1936, 8443], [2035, 2036, 8543], [19351, 19451, 8444]]
+        );
+        cluster.spec.tls = Some(TlsSpec {
+            secret_name: "certificate".to_owned(),
+            required: true,
+        });
+        let instances = plan(&cluster, &ports(&[]), Path::new("/mounts")).unwrap();
+        let tls = instances[0].config.tls.as_ref().unwrap();
+        assert_eq!(tls.key, Path::new("/mounts/tls/tls.key"));
+        assert_eq!(listen(&cluster, &[]).next(), Some([0, 1936, 8443]));
     }
 
     #[test]

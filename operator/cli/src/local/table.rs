@@ -13,6 +13,10 @@ pub(super) struct Row {
     pub(super) rtmp: Option<SocketAddr>,
     /// Address of HTTP-FLV and the player page, if that port is open.
     pub(super) http: Option<SocketAddr>,
+    /// Address of RTMP by TLS, if that port is open.
+    pub(super) rtmps: Option<SocketAddr>,
+    /// Address of HTTP by TLS, if that port is open.
+    pub(super) https: Option<SocketAddr>,
     /// Address of the metrics and the API.
     pub(super) internal: SocketAddr,
 }
@@ -25,14 +29,7 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
         "PLAY (HTTP-FLV)".to_owned(),
         "METRICS".to_owned(),
     ])
-    .chain(rows.iter().map(|row| {
-        [
-            row.name.clone(),
-            url("rtmp", row.rtmp, demo::STREAM),
-            url("http", row.http, &format!("{}.flv", demo::STREAM)),
-            format!("http://{}/metrics", reachable(row.internal)),
-        ]
-    }))
+    .chain(rows.iter().flat_map(lines))
     .collect();
     let width = |column: usize| {
         let cells = cells.iter().filter_map(|row| row.get(column));
@@ -42,14 +39,19 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
     let mut text = format!("\nLiveCluster {name} is running on this machine:\n\n");
     for [name, rtmp, http, internal] in &cells {
         let [a, b, c] = widths;
-        let _ = writeln!(text, "  {name:a$}  {rtmp:b$}  {http:c$}  {internal}");
+        let line = format!("  {name:a$}  {rtmp:b$}  {http:c$}  {internal}");
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text.push_str("\n`livestream` is an example: any name works. The root of each HTTP port is a player page.\n");
     if let (true, Some(row)) = (demo, rows.first()) {
-        let page = url("http", row.http, &format!("?stream={}", demo::STREAM));
+        let path = format!("?stream={}", demo::STREAM);
+        let page = match row.https {
+            Some(_) => url("https", row.https, &path),
+            None => url("http", row.http, &path),
+        };
         let _ = writeln!(text, "The demo clip is live: open {page}");
     }
-    let mut public = rows.iter().flat_map(|row| [row.rtmp, row.http]).flatten();
+    let mut public = rows.iter().flat_map(Row::public);
     if public.all(|address| address.ip().is_loopback()) {
         text.push_str("Only this machine can connect. `--listen ::` opens the ports to others.\n");
     }
@@ -59,6 +61,36 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
     );
     text.push_str("Ready. Ctrl-C stops.\n");
     text
+}
+
+impl Row {
+    fn public(&self) -> impl Iterator<Item = SocketAddr> {
+        let all = [self.rtmp, self.http, self.rtmps, self.https];
+        all.into_iter().flatten()
+    }
+}
+
+/// Returns the cells of an instance: a line for its ports without TLS, and one for those with TLS, where they are open.
+fn lines(row: &Row) -> Vec<[String; 4]> {
+    let file = format!("{}.flv", demo::STREAM);
+    let plain = [
+        url("rtmp", row.rtmp, demo::STREAM),
+        url("http", row.http, &file),
+    ];
+    let secure = [
+        url("rtmps", row.rtmps, demo::STREAM),
+        url("https", row.https, &file),
+    ];
+    let open = [plain, secure]
+        .into_iter()
+        .filter(|urls| urls.iter().any(|url| !url.is_empty()));
+    let metrics = format!("http://{}/metrics", reachable(row.internal));
+    let mut first = [row.name.clone(), metrics];
+    open.map(|[rtmp, http]| {
+        let [name, metrics] = std::mem::take(&mut first);
+        [name, rtmp, http, metrics]
+    })
+    .collect()
 }
 
 /// Returns the URL of a port for a client on this machine; nothing for a port that is closed.
@@ -89,6 +121,8 @@ mod tests {
             name: name.to_owned(),
             rtmp: Some(rtmp.parse().unwrap()),
             http: Some(http.parse().unwrap()),
+            rtmps: None,
+            https: None,
             internal: internal.parse().unwrap(),
         };
         let rows = [
@@ -103,5 +137,36 @@ mod tests {
             "  edge-1    rtmp://192.0.2.7:19351/live/livestream  http://[::1]:8081/live/livestream.flv      http://localhost:9091/metrics\n"
         ), "{text}");
         assert!(text.contains("open http://localhost:8080/?stream=live/livestream\n"));
+    }
+
+    #[test]
+    fn ports_with_tls_have_a_line_of_their_own() {
+        let row = Row {
+            name: "origin-1".to_owned(),
+            rtmp: Some("127.0.0.1:1935".parse().unwrap()),
+            http: None,
+            rtmps: Some("127.0.0.1:1936".parse().unwrap()),
+            https: Some("127.0.0.1:8443".parse().unwrap()),
+            internal: "127.0.0.1:9090".parse().unwrap(),
+        };
+        let text = table("livecluster", "tls", &[row], true);
+        let cells = |line: &str| {
+            text.lines()
+                .any(|it| it.split_whitespace().eq(line.split(' ')))
+        };
+        assert!(
+            cells("origin-1 rtmp://localhost:1935/live/livestream http://localhost:9090/metrics"),
+            "{text}"
+        );
+        assert!(
+            cells(
+                "rtmps://localhost:1936/live/livestream https://localhost:8443/live/livestream.flv"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("open https://localhost:8443/?stream=live/livestream\n"),
+            "{text}"
+        );
     }
 }

@@ -48,6 +48,37 @@ fn urls_depend_on_the_type_of_the_service() {
 }
 
 #[test]
+fn urls_with_tls_are_first() {
+    let spec = json!({
+        "tls": {"secretName": "certificate"},
+        "edges": {"service": {"type": "LoadBalancer", "externalHostname": "live.example"}},
+    });
+    let ports = json!({"ports": [
+        {"name": "rtmp", "port": 1935}, {"name": "http", "port": 8080},
+        {"name": "rtmps", "port": 1936}, {"name": "https", "port": 443},
+    ]});
+    let ingress = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
+    let services = vec![service("edge", ports, ingress)];
+    let input = input(observed(vec![], services, vec![]));
+    let endpoints = status(&cluster(spec), &input, &at(0)).endpoints;
+    let play = endpoints.play.iter();
+    assert_eq!(
+        play.map(|play| format!("{} {}", play.name, play.url))
+            .collect::<Vec<_>>(),
+        [
+            "edge-https-flv https://live.example:443/live/{stream}.flv",
+            "edge-rtmps rtmps://live.example:1936/live/{stream}",
+            "edge-player-https https://live.example:443/",
+            "edge-http-flv http://live.example:8080/live/{stream}.flv",
+            "edge-rtmp rtmp://live.example:1935/live/{stream}",
+            "edge-player http://live.example:8080/",
+        ]
+    );
+    let first = endpoints.publish_url.unwrap();
+    assert_eq!(first, "rtmps://live.example:1936/live/{stream}");
+}
+
+#[test]
 fn node_port_is_reached_at_the_nodes_of_ready_pods() {
     let spec = json!({"edges": {"service": {"type": "NodePort"}}});
     let services = || {

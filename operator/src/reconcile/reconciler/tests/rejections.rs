@@ -81,19 +81,24 @@ async fn invalid_spec_changes_no_object() {
 
 #[tokio::test]
 async fn missing_secret_is_reported_until_it_exists() {
-    let fixture =
-        ReconcilerFixture::settled(json!({"imagePullSecrets": [{"name": "registry"}]})).await;
-    assert!(
-        fixture
-            .condition("ReferencesResolved")
-            .starts_with("False SecretNotFound")
+    let spec = json!({
+        "imagePullSecrets": [{"name": "registry"}],
+        "tls": {"secretName": "certificate"},
+    });
+    let fixture = ReconcilerFixture::settled(spec).await;
+    assert_eq!(
+        fixture.condition("ReferencesResolved"),
+        "False SecretNotFound: spec.imagePullSecrets[0]: Secret \"registry\" does not exist; \
+         spec.tls.secretName: Secret \"certificate\" does not exist"
     );
     for seconds in [30, 60, 60] {
         let wait = Duration::from_secs(seconds);
         assert_eq!(fixture.reconcile().await, Action::requeue(wait));
     }
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry"}});
-    fixture.api.put("secrets/registry", secret);
+    for name in ["registry", "certificate"] {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
+        fixture.api.put(&format!("secrets/{name}"), secret);
+    }
     fixture.reconcile().await;
     assert!(fixture.condition("ReferencesResolved").starts_with("True"));
     assert!(fixture.condition("Ready").starts_with("True"));

@@ -1,0 +1,24 @@
+//! Secrets and ConfigMaps of a spec that are mounted into every Pod.
+
+/// Folder of a Pod below which they are mounted.
+pub const MOUNT_DIRECTORY: &str = "/etc/media-node-mounts";
+
+/// A Secret or ConfigMap that is mounted into every Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Name of the volume, which is also its folder.
+    pub volume: String,
+    /// Field of the spec that names it.
+    pub field: String,
+    /// The Secret or ConfigMap.
+    pub source: MountSource,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// A Secret of this name.
+    Secret(String),
+    /// A ConfigMap of this name.
+    ConfigMap(String),
+}

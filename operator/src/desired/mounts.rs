@@ -1,0 +1,78 @@
+//! Volumes of the Secrets and ConfigMaps that `spec.auth` and `spec.tls` name. The kubelet mounts them: the operator reads none
+//! of them.
+
+use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount};
+use livecluster_api::mount::MOUNT_DIRECTORY;
+use livecluster_api::{LiveClusterSpec, Mount, MountSource};
+
+/// Returns the volumes of a Pod.
+pub(super) fn volumes(spec: &LiveClusterSpec) -> Vec<Volume> {
+    spec.mounts().into_iter().map(volume).collect()
+}
+
+/// Returns where the media node's container has them.
+pub(super) fn volume_mounts(spec: &LiveClusterSpec) -> Vec<VolumeMount> {
+    let mounts = spec.mounts().into_iter();
+    mounts
+        .map(|mount| VolumeMount {
+            mount_path: format!("{MOUNT_DIRECTORY}/{}", mount.volume),
+            name: mount.volume,
+            read_only: Some(true),
+            ..VolumeMount::default()
+        })
+        .collect()
+}
+
+fn volume(mount: Mount) -> Volume {
+    let mut volume = Volume {
+        name: mount.volume,
+        ..Volume::default()
+    };
+    match mount.source {
+        MountSource::Secret(name) => {
+            volume.secret = Some(SecretVolumeSource {
+                secret_name: Some(name),
+                ..SecretVolumeSource::default()
+            });
+        }
+        MountSource::ConfigMap(name) => {
+            volume.config_map = Some(ConfigMapVolumeSource {
+                name,
+                ..ConfigMapVolumeSource::default()
+            });
+        }
+    }
+    volume
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_is_mounted_below_the_folder_that_the_media_node_reads() {
+        let spec: LiveClusterSpec = serde_json::from_value(serde_json::json!({
+            "auth": {"publish": {"keys": {"secretName": "stream-keys"}}},
+            "tls": {"secretName": "certificate"},
+        }))
+        .unwrap();
+        let volumes = volumes(&spec);
+        let names = volumes.iter().map(|volume| {
+            let secret = volume.secret.as_ref().unwrap();
+            // A Pod of which a Secret is missing does not start: nobody publishes in the meantime.
+            assert_eq!(secret.optional, None);
+            secret.secret_name.as_deref().unwrap()
+        });
+        assert_eq!(names.collect::<Vec<_>>(), ["stream-keys", "certificate"]);
+        let mounts = volume_mounts(&spec);
+        let paths: Vec<&str> = mounts.iter().map(|mount| &*mount.mount_path).collect();
+        assert_eq!(
+            paths,
+            [
+                "/etc/media-node-mounts/auth-publish-keys",
+                "/etc/media-node-mounts/tls"
+            ]
+        );
+        assert_eq!(mounts[1].name, volumes[1].name);
+    }
+}
