@@ -30,13 +30,13 @@ impl std::fmt::Display for Interval {
 }
 
 impl Interval {
-    /// Settings of a media node's `stream`. The interval must not be longer than the number of viewers in milliseconds.
+    /// Settings of a media node's `stream`.
     fn settings(self) -> String {
         match self {
-            Self::Milliseconds(max) => {
-                format!("pulseMicrosecondsPerViewer: 1000, pulseMaxMilliseconds: {max}")
+            Self::Milliseconds(it) => {
+                format!("pulseMinMilliseconds: {it}, pulseMaxMilliseconds: {it}")
             }
-            Self::EveryMessage => "pulseMicrosecondsPerViewer: 0".to_owned(),
+            Self::EveryMessage => "pulseMaxMilliseconds: 0".to_owned(),
             Self::Default => String::new(),
         }
     }
@@ -122,7 +122,8 @@ impl Server {
         let config = program.folder.join(format!("{name}.yaml"));
         let text = format!(
             "workers: 1\nlisten: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\"}}\n\
-             limits: {{maxConnections: 1000000, maxStreams: 100000}}\n{settings}"
+             limits: {{maxConnections: 1000000, maxConnectionsPerAddress: 0, maxNewConnectionsPerSecondPerAddress: 0, maxStreams: 100000}}\n\
+             {settings}"
         );
         std::fs::write(&config, text)?;
         let log = std::fs::File::create(program.folder.join(format!("{name}.log")))?;

@@ -14,9 +14,9 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let settings = "playWaitSeconds: 20, continuitySeconds: 2";
     let instances = Instances::start(&stage, settings).await?;
     let (clip, folder) = (stage.clip("h264-bframes-aac").await?, stage.folder());
-    let sent = ffmpeg::published(&clip, folder).await?;
+    let mut sent = ffmpeg::published(&clip, folder).await?;
     // librtmp drops what is too short to be a video frame: the end of the sequence.
-    let sent = sent.without(|packet| packet.size <= 5);
+    sent.packets.retain(|packet| packet.size > 5);
     let mut players = Vec::new();
     for instance in &instances.all {
         let file = folder.join(format!("{}.flv", instance.name));

@@ -19,7 +19,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("the cluster has no DNS");
     let without = async {
         let gone = "wait --for=delete pods -l k8s-app=kube-dns --timeout=180s";
-        system.kubectl(&scale_dns(0)).await?;
+        let none = "scale deployment/coredns --replicas=0";
+        system.kubectl(none).await?;
         system.kubectl(gone).await?;
         let spec = json!({"origins": {"replicas": 2}, "edges": {"replicas": 2}});
         namespace.apply("demo", spec).await?;
@@ -27,7 +28,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     };
     let result = without.await;
     // Other scenarios need DNS, also when this one fails.
-    system.kubectl(&scale_dns(2)).await?;
+    let again = "scale deployment/coredns --replicas=2";
+    system.kubectl(again).await?;
     let back = "rollout status deployment/coredns --timeout=180s";
     system.kubectl(back).await?;
     result?;
@@ -47,10 +49,6 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         encoder.assert_undisturbed()?;
     }
     Ok(())
-}
-
-fn scale_dns(replicas: u8) -> String {
-    format!("scale deployment/coredns --replicas={replicas}")
 }
 
 /// Waits until both origins are ready and both edges run, and fails unless no edge is ready for ten seconds.

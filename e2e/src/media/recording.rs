@@ -120,12 +120,6 @@ impl Recording {
         self.packets.iter().filter(|packet| packet.is_video_frame())
     }
 
-    /// The recording without the packets that satisfy `dropped`.
-    pub fn without(mut self, dropped: impl Fn(&Packet) -> bool) -> Self {
-        self.packets.retain(|packet| !dropped(packet));
-        self
-    }
-
     /// The recording as ffmpeg writes it: nothing before the first keyframe where there is video, and ffmpeg's own description
     /// of the audio channels, wherever that came in.
     pub fn as_ffmpeg_writes(mut self) -> Self {
