@@ -31,7 +31,9 @@ pub struct Instance {
 impl Instance {
     fn is_free(&self) -> bool {
         let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        [self.rtmp, self.http, self.internal].into_iter().all(free)
+        // The metrics port is 100 above the internal one.
+        let ports = [self.rtmp, self.http, self.internal, self.internal + 100];
+        ports.into_iter().all(free)
     }
 
     /// Where to publish and play: `rtmp://127.0.0.1:1935/live/livestream`.
@@ -99,8 +101,8 @@ fn free_ports() -> Result<[Instance; 3]> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..100 {
         // Below the ports that the system gives to connections. Another run on this host starts at another one.
-        let block = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 100;
-        let base = u16::try_from(20_000 + block * 100)?;
+        let block = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 50;
+        let base = u16::try_from(20_000 + block * 200)?;
         let instance = |name, rtmp, http, internal| Instance {
             name,
             rtmp: base + rtmp,

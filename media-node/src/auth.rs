@@ -7,6 +7,8 @@
 //! Files and key sets are read again in the background ([`background`]). A [`Grant`] lives as long as its client plays or
 //! publishes; [`Auth::revoked`] lists the clients whose key is gone.
 //!
+//! Apart from that, [`identity`] tells media nodes and the operator from everybody else on the internal port.
+//!
 //! Read in this order: [`request`] (what is decided), [`access`] (how), the methods, [`grant`] (what is left of it).
 
 mod access;
@@ -16,6 +18,7 @@ mod credential;
 mod fetch;
 mod grant;
 mod hook;
+mod identity;
 mod jwt;
 mod keys;
 mod mounted;
@@ -34,6 +37,7 @@ use prometheus::{IntCounter, IntCounterVec};
 pub(crate) use access::Listing;
 pub(crate) use credential::Credential;
 pub(crate) use grant::Grant;
+pub(crate) use identity::{Caller, NodeIdentity, api_token};
 pub(crate) use request::{Action, Denial, ListRequest, Request};
 
 use access::Access;

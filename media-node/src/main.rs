@@ -29,6 +29,9 @@ struct Arguments {
     /// Validate the configuration, print it with all defaults, and exit.
     #[arg(long)]
     check: bool,
+    /// Print a token for the API on the internal port of media nodes with this configuration, valid for an hour, and exit.
+    #[arg(long)]
+    api_token: bool,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     if arguments.check {
         print!("{}", media_config::render(&config)?);
+        return Ok(());
+    }
+    if arguments.api_token {
+        let token = Node::api_token(&config)?;
+        println!("{}", token.context("identity.secretFile is not set")?);
         return Ok(());
     }
     // Without its source, which repeats the message.

@@ -48,6 +48,7 @@ use media_engine::{Registry, Stream};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 
+use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
 use crate::response::Body;
 use crate::state::clients::Clients;
@@ -74,10 +75,11 @@ impl Relay {
         settings: RelaySettings,
         registry: Registry,
         clients: Arc<Clients>,
+        identity: Arc<NodeIdentity>,
         origins: Option<OriginSet>,
         spawner: Spawner,
     ) -> Self {
-        let context = RelayContext::new(settings, registry, clients, origins, spawner);
+        let context = RelayContext::new(settings, registry, clients, identity, origins, spawner);
         let context = Arc::new(context);
         Self {
             pulls: Pulls::new(Arc::clone(&context)),

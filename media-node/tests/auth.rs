@@ -93,7 +93,7 @@ async fn publishing_needs_the_key_of_the_stream_and_says_why_it_is_refused() {
     // Playing is open.
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     assert!(viewer.numbered().await.is_some());
-    let metrics = request(node.addresses.internal, "GET", "/metrics").await;
+    let metrics = request(node.addresses.metrics, "GET", "/metrics").await;
     for line in [
         "live_auth_decisions_total{action=\"publish\",result=\"allowed\"} 1",
         "live_auth_decisions_total{action=\"publish\",result=\"no_credential\"} 1",

@@ -63,7 +63,7 @@ impl Process {
         let mut file = std::fs::File::create(&config).expect("a file");
         writeln!(
             file,
-            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\"}}\n\
+            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\", metrics: \"127.0.0.1:0\"}}\n\
              stream: {{playWaitSeconds: 5, continuitySeconds: 1}}\n\
              # Attackers and viewers have one address here.\n\
              limits: {{maxNewConnectionsPerSecondPerAddress: 0}}"

@@ -11,6 +11,8 @@ mod drain;
 mod hostile;
 mod hostile_bytes;
 mod http;
+#[cfg(test)]
+mod identity;
 mod internal;
 mod large_frames;
 mod late_join;

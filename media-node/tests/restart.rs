@@ -16,6 +16,7 @@ async fn stopped_media_node_starts_again_on_its_ports_without_its_streams() {
     config.listen.rtmp = Some(addresses.rtmp);
     config.listen.http = Some(addresses.http);
     config.listen.internal = addresses.internal;
+    config.listen.metrics = Some(addresses.metrics);
     for _ in 0..3 {
         let mut publisher = Publisher::start(addresses.rtmp, "live/a").await;
         publisher.send_headers().await;

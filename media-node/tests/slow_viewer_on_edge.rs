@@ -48,7 +48,7 @@ async fn slow_viewer_on_an_edge_goes_on_at_a_keyframe_and_others_miss_nothing() 
         let limit = Duration::from_secs(1);
         assert!(silence < limit, "a viewer waited {silence:?}");
     }
-    let metrics = request(edge.addresses.internal, "GET", "/metrics").await;
+    let metrics = request(edge.addresses.metrics, "GET", "/metrics").await;
     let counts = metrics.text().lines();
     let lags = counts.filter(|line| line.starts_with("live_viewer_lags_total"));
     let lags = lags.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());

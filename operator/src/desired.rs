@@ -8,6 +8,7 @@ mod config_map;
 pub mod defaults;
 mod deployment;
 mod disruption_budget;
+pub mod identity;
 mod mounts;
 mod network_policy;
 mod overlay;
@@ -43,7 +44,7 @@ impl Desired {
 }
 
 /// Returns the objects that `cluster` needs. `live` are its existing Deployments: a cluster whose spec has no image keeps
-/// theirs.
+/// theirs. `keys` are the API server's public keys, a JSON Web Key Set.
 ///
 /// # Errors
 /// When a raw part of the spec (`podTemplate`, `affinity`, ...) is not of its Kubernetes type.
@@ -51,15 +52,18 @@ pub fn desired(
     cluster: &LiveCluster,
     defaults: &Defaults,
     live: &[Deployment],
+    keys: &str,
 ) -> Result<Desired, SpecError> {
     let image = PodImage::choose(cluster, defaults, live);
     let mut children = Vec::new();
     if let Some(account) = service_account::service_account(cluster) {
         children.push(Child::new(ChildKind::ServiceAccount, None, &account)?);
     }
+    let keys = identity::config_map(cluster, keys);
+    children.push(Child::new(ChildKind::ConfigMap, None, &keys)?);
     let mut config_hashes = Vec::new();
     for role in ROLES {
-        let (config, hash) = config_map::config_map(cluster, role)?;
+        let (config, hash) = config_map::config_map(cluster, defaults, role)?;
         children.push(Child::new(ChildKind::ConfigMap, Some(role), &config)?);
         config_hashes.push((role, hash));
     }

@@ -15,7 +15,7 @@ struct OperatorArguments {
 #[derive(Debug, Subcommand)]
 enum OperatorCommand {
     /// Runs the operator.
-    Run(operator::process::options::RunOptions),
+    Run(Box<operator::process::options::RunOptions>),
     /// Verifies that a running operator reconciles a LiveCluster without Pods.
     SelfTest(operator::self_test::SelfTestOptions),
 }
@@ -36,7 +36,7 @@ fn execute(command: OperatorCommand) -> anyhow::Result<()> {
         .build()?;
     match command {
         OperatorCommand::Run(options) => {
-            Ok(runtime.block_on(operator::process::run::run(options))?)
+            Ok(runtime.block_on(operator::process::run::run(*options))?)
         }
         OperatorCommand::SelfTest(options) => {
             Ok(runtime.block_on(operator::self_test::run(options))?)

@@ -1,5 +1,6 @@
 //! Reads the objects of a LiveCluster, and scrapes its Pods for their streams.
 
+pub mod api_keys;
 pub mod cluster;
 pub mod live_object;
 pub mod observed;

@@ -69,6 +69,7 @@ spec: {}
 
 const OBJECTS: &[&str] = &[
     "ConfigMap/demo-edge-config",
+    "ConfigMap/demo-identity",
     "ConfigMap/demo-origin-config",
     "Deployment/demo-edge",
     "Deployment/demo-origin",

@@ -5,6 +5,7 @@
 //! name, one default and one range everywhere.
 
 mod auth;
+mod identity;
 mod load;
 mod settings;
 
@@ -12,6 +13,7 @@ pub use auth::{
     AccessSettings, AuthSettings, CidrLists, FailurePolicy, HookSettings, JwtAlgorithm, JwtRules,
     JwtSettings, JwtSubject, KeySettings, SignedUrlRules, SignedUrlScheme, SignedUrlSettings,
 };
+pub use identity::{IdentitySettings, ServiceAccountSettings};
 pub use load::{ConfigError, load, parse, render, render_changes};
 pub use settings::{
     CorsSettings, Discovery, DrainSettings, DuplicatePublish, HttpSettings, Limits, Listen,

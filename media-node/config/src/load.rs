@@ -135,6 +135,19 @@ fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
         ));
     }
     validate_listen(config)?;
+    let identity = &config.identity;
+    if identity.secret_file.is_some() && identity.service_account.is_some() {
+        return Err(ConfigError::Contradiction(
+            "identity: set either secretFile or serviceAccount, not both",
+        ));
+    }
+    if let Some(account) = &identity.service_account
+        && (account.audience.is_empty() || account.nodes.is_empty())
+    {
+        return Err(ConfigError::Contradiction(
+            "identity.serviceAccount: audience and nodes must not be empty",
+        ));
+    }
     validate_access("publish", &config.auth.publish)?;
     validate_access("play", &config.auth.play)
 }

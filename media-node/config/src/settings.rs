@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::AuthSettings;
+use crate::{AuthSettings, IdentitySettings};
 
 /// Configuration of a media node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub auth: AuthSettings,
     /// Certificate of the ports `listen.rtmps` and `listen.https`. Without it they stay closed.
     pub tls: Option<TlsSettings>,
+    /// How media nodes prove to each other who they are.
+    pub identity: IdentitySettings,
 }
 
 /// What a media node does with a stream that is published to it.
@@ -66,8 +68,11 @@ pub struct Listen {
     pub rtmps: Option<SocketAddr>,
     /// HTTP by TLS, where `tls` is set.
     pub https: Option<SocketAddr>,
-    /// Metrics, probes, API and relays. Must not be public.
+    /// Probes, API and relays. Must not be public. Without an identity it has to be a loopback address; `[::]` then means one.
     pub internal: SocketAddr,
+    /// Metrics. Must not be public. Default: port 9092, or another free one if that is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Default for Listen {
@@ -79,6 +84,7 @@ impl Default for Listen {
             rtmps: Some(any(1936)),
             https: Some(any(8443)),
             internal: any(9090),
+            metrics: None,
         }
     }
 }

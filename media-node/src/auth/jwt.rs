@@ -17,7 +17,7 @@ use super::keys::KeyDigest;
 use super::request::Action;
 use super::streams::Streams;
 
-pub(super) use key_set::{KeySet, KeySetSource, REFRESH, RemoteKeySet};
+pub(super) use key_set::{KeySet, KeySetSource, REFRESH, RemoteKeySet, secret_id};
 
 /// Seconds by which clocks may differ.
 const CLOCK_SKEW: u64 = 60;
@@ -61,11 +61,12 @@ struct StreamClaim {
 
 impl Tokens {
     pub(super) fn new(keys: KeySetSource, settings: &JwtSettings) -> Self {
+        Self::with_rules(keys, settings.rules.clone())
+    }
+
+    pub(super) fn with_rules(keys: KeySetSource, rules: JwtRules) -> Self {
         crypto::install();
-        Self {
-            keys,
-            rules: settings.rules.clone(),
-        }
+        Self { keys, rules }
     }
 
     /// Returns the streams of a token that is valid now.

@@ -1,17 +1,27 @@
-//! What a connection of the internal port counts as: idle until it carries a relay.
+//! What a connection of the internal port counts as, and whom it belongs to.
 //!
-//! Probes, metrics and the API are short requests. Their connections stay idle, and of those the oldest one is closed for a new
-//! one. Whoever opens many connections closes only its own, and a probe is answered in a moment.
+//! Probes and the API are short requests. Their connections stay idle, and of those the oldest one is closed for a new one.
+//! Whoever opens many connections closes only its own, and a probe is answered in a moment.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::context::InternalContext;
+use crate::auth::{Caller, Denial, NodeIdentity};
 use crate::state::idle_connections::{Eviction, IdleGuard};
 
+/// Time for which a token that was accepted on this connection is not verified again: that takes 50 µs, and an edge asks for the
+/// status of each stream several times a second.
+const VERIFIED: Duration = Duration::from_secs(10);
+
 /// A connection of the internal port.
-pub(super) struct InternalConnection(Mutex<Counted>);
+pub(super) struct InternalConnection {
+    counted: Mutex<Counted>,
+    verified: Mutex<Option<Verified>>,
+}
 
 #[expect(dead_code, reason = "each is held until it is dropped")]
 enum Counted {
@@ -20,16 +30,27 @@ enum Counted {
     Relay(OwnedSemaphorePermit),
 }
 
+/// The last token that was accepted.
+struct Verified {
+    authorization: HeaderValue,
+    caller: Caller,
+    at: Instant,
+}
+
 impl InternalConnection {
     /// Returns a new connection, and the request to close it for another one.
     pub(super) fn open(context: &InternalContext) -> (Self, Eviction) {
         let (guard, eviction) = context.idle.enter();
-        (Self(Mutex::new(Counted::Idle(guard))), eviction)
+        let connection = Self {
+            counted: Mutex::new(Counted::Idle(guard)),
+            verified: Mutex::default(),
+        };
+        (connection, eviction)
     }
 
     /// Returns whether the connection may carry a relay. It is not closed for another one from then on.
     pub(super) fn may_relay(&self, context: &InternalContext) -> bool {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = lock(&self.counted);
         if let Counted::Idle(_) = *counted {
             match Arc::clone(&context.relay_connections).try_acquire_owned() {
                 Ok(permit) => *counted = Counted::Relay(permit),
@@ -41,4 +62,30 @@ impl InternalConnection {
         }
         true
     }
+
+    /// Returns who sends a request with this header `Authorization`.
+    pub(super) fn caller(
+        &self,
+        identity: &NodeIdentity,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Caller, Denial> {
+        let mut verified = lock(&self.verified);
+        if let Some(last) = &*verified
+            && authorization == Some(&last.authorization)
+            && last.at.elapsed() < VERIFIED
+        {
+            return Ok(last.caller);
+        }
+        let caller = identity.judge(authorization)?;
+        *verified = authorization.map(|authorization| Verified {
+            authorization: authorization.clone(),
+            caller,
+            at: Instant::now(),
+        });
+        Ok(caller)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

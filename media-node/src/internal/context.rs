@@ -8,6 +8,7 @@ use media_engine::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
+use crate::auth::NodeIdentity;
 use crate::relay::Relay;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
@@ -23,11 +24,14 @@ pub(crate) struct InternalContext {
     pub(crate) relay: Relay,
     pub(crate) clients: Arc<Clients>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) identity: Arc<NodeIdentity>,
     pub(crate) phase: watch::Receiver<Phase>,
     /// Open connections of the public ports.
     pub(crate) connections: watch::Receiver<usize>,
     /// Connections of this port that carry no relay. The oldest one is closed for a new one, so that probes are answered.
     pub(crate) idle: Arc<IdleConnections>,
+    /// Connections of the metrics port.
+    pub(crate) idle_metrics: Arc<IdleConnections>,
     /// Connections of this port that may carry relays.
     pub(crate) relay_connections: Arc<Semaphore>,
     /// Thread that renders metrics and lists.

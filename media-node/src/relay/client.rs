@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::protocol::NODE;
+use crate::auth::NodeIdentity;
 
 /// Time to connect. A lost SYN is sent again after one second, so that one lost packet does not fail the connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -35,6 +37,7 @@ pub(super) struct NodeConnection {
     peer: SocketAddr,
     /// The id of this node.
     node: HeaderValue,
+    identity: Arc<NodeIdentity>,
     sender: SendRequest<RequestBody>,
     driver: JoinHandle<()>,
 }
@@ -53,8 +56,12 @@ pub(super) enum ClientError {
 }
 
 impl NodeConnection {
-    /// Connects to `peer`. `node` is the id of this node.
-    pub(super) async fn open(peer: SocketAddr, node: HeaderValue) -> Result<Self, ClientError> {
+    /// Connects to `peer`. `node` is the id of this node, and `identity` proves to the other one what it is.
+    pub(super) async fn open(
+        peer: SocketAddr,
+        node: HeaderValue,
+        identity: Arc<NodeIdentity>,
+    ) -> Result<Self, ClientError> {
         let connect = timeout(CONNECT, TcpStream::connect(peer)).await;
         let stream = connect
             .map_err(|_| ClientError::Timeout(CONNECT))?
@@ -67,6 +74,7 @@ impl NodeConnection {
         Ok(Self {
             peer,
             node,
+            identity,
             sender,
             driver,
         })
@@ -87,6 +95,10 @@ impl NodeConnection {
             .header(NODE, &self.node);
         if let Ok(host) = host {
             request = request.header(header::HOST, host);
+        }
+        // Read for each request: tokens are renewed.
+        if let Some(authorization) = self.identity.authorization() {
+            request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request
             .body(body)

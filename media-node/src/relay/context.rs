@@ -18,7 +18,7 @@ use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection};
 use super::counters::RelayCounters;
 use super::settings::{RelaySettings, RelayTimeouts};
-use crate::auth::Grant;
+use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 
@@ -36,6 +36,7 @@ pub(super) struct RelayContext {
     /// `None`: the node is alone.
     pub(super) origins: Option<OriginSet>,
     pub(super) counters: RelayCounters,
+    identity: Arc<NodeIdentity>,
     clients: Arc<Clients>,
     spawner: Spawner,
     /// Origins that did not reply, and when. The other origins are tried first.
@@ -50,6 +51,7 @@ impl RelayContext {
         settings: RelaySettings,
         registry: Registry,
         clients: Arc<Clients>,
+        identity: Arc<NodeIdentity>,
         origins: Option<OriginSet>,
         spawner: Spawner,
     ) -> Self {
@@ -60,6 +62,7 @@ impl RelayContext {
             registry,
             origins,
             counters: RelayCounters::default(),
+            identity,
             clients,
             spawner,
             suspects: Mutex::default(),
@@ -78,7 +81,7 @@ impl RelayContext {
 
     /// Connects to another node's internal port.
     pub(super) async fn connect(&self, peer: SocketAddr) -> Result<NodeConnection, ClientError> {
-        NodeConnection::open(peer, self.node.clone()).await
+        NodeConnection::open(peer, self.node.clone(), Arc::clone(&self.identity)).await
     }
 
     /// Returns the origins in the order in which `key` is offered to them. Suspects are last.

@@ -21,6 +21,7 @@ pub(super) enum Port {
     Rtmp(Option<TlsAcceptor>),
     Http(Option<TlsAcceptor>),
     Internal,
+    Metrics,
 }
 
 /// Accepts and admits connections until `closing` is cancelled, then closes the port.
@@ -44,6 +45,14 @@ fn admit(context: &NodeContext, port: &Port, stream: TcpStream, peer: SocketAddr
             let context = Arc::clone(&context.internal);
             slot.run(move |worker, slot| async move {
                 internal::serve(stream, peer, context, worker).await;
+                drop(slot);
+            });
+            return;
+        }
+        Port::Metrics => {
+            let context = Arc::clone(&context.internal);
+            slot.run(move |_, slot| async move {
+                internal::serve_metrics(stream, peer, context).await;
                 drop(slot);
             });
             return;

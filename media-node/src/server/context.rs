@@ -7,9 +7,10 @@ use media_engine::{EngineSettings, Registry};
 use tokio::sync::{Semaphore, watch};
 
 use super::connections::Connections;
+use super::listener::BindError;
 use super::timings::Timings;
 use super::workers::WorkerHandles;
-use crate::auth::{Auth, AuthError};
+use crate::auth::{Auth, NodeIdentity};
 use crate::delivery::finder::StreamFinder;
 use crate::discovery::OriginSet;
 use crate::http::{HttpContext, StreamList};
@@ -27,6 +28,9 @@ const MAX_RELAY_CONNECTIONS: usize = 16_384;
 /// Limit of the other connections of the internal port. A probe has its answer before so many others have come.
 const MAX_IDLE_INTERNAL_CONNECTIONS: usize = 1024;
 
+/// Limit of connections of the metrics port.
+const MAX_METRICS_CONNECTIONS: usize = 64;
+
 /// Connections of the public ports for each one that may be without a stream.
 const CONNECTIONS_PER_IDLE: u32 = 10;
 
@@ -43,6 +47,7 @@ pub(super) struct NodeContext {
     pub(super) clients: Arc<Clients>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) auth: Arc<Auth>,
+    pub(super) identity: Arc<NodeIdentity>,
     phase: watch::Sender<Phase>,
     /// Connections of the public ports.
     pub(super) connections: Connections,
@@ -59,12 +64,15 @@ impl NodeContext {
         workers: WorkerHandles,
         origins: Option<OriginSet>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, AuthError> {
+    ) -> Result<Self, BindError> {
         let config = Arc::new(config);
         let registry = Registry::new(engine_settings(&config, workers.count()));
         let clients = Clients::new();
         let polling = timings.key_poll;
-        let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), polling).map(Arc::new)?;
+        let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), polling).map(Arc::new);
+        let auth = auth.map_err(BindError::auth)?;
+        let identity = NodeIdentity::open(&config.identity).map_err(BindError::auth)?;
+        let identity = Arc::new(identity);
         let phase = watch::Sender::new(Phase::Running);
         let connections = Connections::new(&config.limits);
         let idle = idle_connections(&config, &metrics);
@@ -72,6 +80,7 @@ impl NodeContext {
             relay_settings(&name, &config),
             registry.clone(),
             Arc::clone(&clients),
+            Arc::clone(&identity),
             origins,
             spawn_on(workers.clone()),
         );
@@ -114,11 +123,16 @@ impl NodeContext {
             relay: relay.clone(),
             clients: Arc::clone(&clients),
             metrics: Arc::clone(&metrics),
+            identity: Arc::clone(&identity),
             phase: phase.subscribe(),
             connections: connections.open(),
             idle: IdleConnections::new(
                 MAX_IDLE_INTERNAL_CONNECTIONS,
                 metrics.exceedances("internal_connections"),
+            ),
+            idle_metrics: IdleConnections::new(
+                MAX_METRICS_CONNECTIONS,
+                metrics.exceedances("metrics_connections"),
             ),
             relay_connections: Arc::new(Semaphore::new(MAX_RELAY_CONNECTIONS)),
             control: workers.control(),
@@ -133,6 +147,7 @@ impl NodeContext {
             clients,
             metrics,
             auth,
+            identity,
             phase,
             connections,
             rtmp: Arc::new(rtmp),

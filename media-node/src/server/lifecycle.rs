@@ -18,6 +18,7 @@ use super::ports::{self, Addresses, OpenPort};
 use super::timings::Timings;
 use super::workers::Workers;
 use super::{drain, open_files, worker_load};
+use crate::auth;
 use crate::discovery::OriginSet;
 use crate::state::clients::StopReason;
 use crate::state::metrics::Metrics;
@@ -56,7 +57,7 @@ impl Node {
         let tls = config.tls.as_ref();
         let tls = tls.map(|settings| Tls::open(settings, &metrics.tls).map(Arc::new));
         let tls = tls.transpose().map_err(BindError::tls)?;
-        let (ports, addresses) = ports::open(&config.listen, tls.as_deref())?;
+        let (ports, addresses) = ports::open(&config, tls.as_deref())?;
         let name = match config.name.as_str() {
             "" => host_name(),
             name => name.to_owned(),
@@ -71,9 +72,8 @@ impl Node {
                 .transpose()
                 .map_err(BindError::origins)?,
         };
-        let context = span
-            .in_scope(|| NodeContext::new(name, config, timings, handles, origins, metrics))
-            .map_err(BindError::auth)?;
+        let context =
+            span.in_scope(|| NodeContext::new(name, config, timings, handles, origins, metrics))?;
         Ok(Self {
             context: Arc::new(context),
             workers,
@@ -82,6 +82,19 @@ impl Node {
             tls,
             span,
         })
+    }
+
+    /// Returns a token that opens the API of media nodes with this configuration for an hour: the header is
+    /// `Authorization: Bearer TOKEN`. Returns `None` where the API asks for none or for tokens of Kubernetes.
+    ///
+    /// # Errors
+    /// When `identity.secretFile` cannot be read.
+    pub fn api_token(config: &NodeConfig) -> Result<Option<String>, BindError> {
+        let secret_file = config.identity.secret_file.as_deref();
+        secret_file
+            .map(auth::api_token)
+            .transpose()
+            .map_err(BindError::auth)
     }
 
     /// Returns the addresses that the media node listens on.
@@ -107,7 +120,7 @@ impl Node {
         for OpenPort { listener, port } in self.ports {
             let closing = match port {
                 // Open to the end: relays, probes and metrics are served while the media node drains.
-                Port::Internal => CancellationToken::new(),
+                Port::Internal | Port::Metrics => CancellationToken::new(),
                 Port::Rtmp(_) | Port::Http(_) => closing.clone(),
             };
             let context = Arc::clone(&context);
@@ -121,6 +134,9 @@ impl Node {
         context
             .workers
             .spawn_control(disconnect_revoked(Arc::clone(&context)));
+        context
+            .workers
+            .spawn_control(reload_identity(Arc::clone(&context)));
         worker_load::start(
             &context.workers,
             &context.registry,
@@ -147,10 +163,11 @@ fn log_start(context: &NodeContext, addresses: &Addresses) {
         rtmps,
         https,
         internal,
+        metrics,
     } = *addresses;
     info!(
         role = ?context.config.role, rtmp = shown(rtmp), http = shown(http), rtmps = shown(rtmps), https = shown(https),
-        %internal, workers = context.workers.count(), "serving"
+        %internal, %metrics, workers = context.workers.count(), "serving"
     );
 }
 
@@ -190,6 +207,19 @@ async fn disconnect_revoked(context: Arc<NodeContext>) {
     }
 }
 
+/// Reads the node's own token and the keys for those of others again.
+async fn reload_identity(context: Arc<NodeContext>) {
+    let mut ticks = interval(context.timings.key_poll);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (identity, span) = (Arc::clone(&context.identity), Span::current());
+        let reload = move || span.in_scope(|| identity.reload());
+        // A panic was printed by its thread. The next round tries again.
+        drop(tokio::task::spawn_blocking(reload).await);
+    }
+}
+
 fn host_name() -> String {
     let read: io::Result<String> = std::fs::read_to_string("/proc/sys/kernel/hostname");
     match read {
@@ -209,6 +239,7 @@ mod tests {
         config.listen.rtmp = Some(free);
         config.listen.http = Some(free);
         config.listen.internal = free;
+        config.listen.metrics = Some(free);
         config.origins.addresses = vec!["127.0.0.1:1".to_owned()];
         let node = Node::bind(config).await.unwrap();
         let context = Arc::downgrade(&node.context);

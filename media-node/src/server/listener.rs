@@ -57,7 +57,12 @@ pub enum BindError {
     /// `tls` names files that are no certificate and its key.
     #[error("{0}")]
     Tls(String),
-    /// `auth` is invalid, or names a file that cannot be read.
+    /// Other hosts could reach the internal port, which asks for no token.
+    #[error(
+        "listen.internal: {0} can be reached from other hosts, which need a token; set identity.secretFile, or choose a loopback address"
+    )]
+    Exposed(SocketAddr),
+    /// `auth` or `identity` is invalid, or names a file that cannot be read.
     #[error("{0}")]
     Auth(String),
 }
@@ -73,7 +78,7 @@ impl BindError {
         Self::Tls(error.to_string())
     }
 
-    /// Wraps an error of `auth`, whose message names the field.
+    /// Wraps an error of `auth` or `identity`, whose message names the field.
     pub(super) fn auth(error: impl std::error::Error) -> Self {
         Self::Auth(error.to_string())
     }

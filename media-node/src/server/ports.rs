@@ -1,13 +1,16 @@
 //! The ports of a media node, opened as its configuration says.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use media_config::Listen;
+use media_config::NodeConfig;
 use tokio::net::TcpListener;
 
 use super::admission::Port;
 use super::listener::{self, BindError};
 use crate::tls::Tls;
+
+/// Default address of the metrics.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9092);
 
 /// The addresses that a media node listens on, with the ports that the system chose where the configuration has 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +23,10 @@ pub struct Addresses {
     pub rtmps: Option<SocketAddr>,
     /// HTTP by TLS.
     pub https: Option<SocketAddr>,
-    /// Probes, metrics, API and relays.
+    /// Probes, API and relays.
     pub internal: SocketAddr,
+    /// Metrics.
+    pub metrics: SocketAddr,
 }
 
 /// An open port and what is served on it.
@@ -32,15 +37,18 @@ pub(super) struct OpenPort {
 
 /// Opens all ports.
 pub(super) fn open(
-    listen: &Listen,
+    config: &NodeConfig,
     tls: Option<&Tls>,
 ) -> Result<(Vec<OpenPort>, Addresses), BindError> {
+    let listen = &config.listen;
     let mut ports = Vec::new();
-    let mut open = |field, address, port| {
-        let listener = listener::bind(field, address)?;
-        let address = listener.local_addr().unwrap_or(address);
+    let mut add = |listener: TcpListener, configured, port| {
+        let address = listener.local_addr().unwrap_or(configured);
         ports.push(OpenPort { listener, port });
-        Ok(address)
+        address
+    };
+    let mut open = |field, address, port| {
+        listener::bind(field, address).map(|listener| add(listener, address, port))
     };
     let mut open_public = |field, address: Option<SocketAddr>, port| {
         let address = address.map(|address| open(field, address, port));
@@ -52,6 +60,7 @@ pub(super) fn open(
         rtmps: None,
         https: None,
         internal: listen.internal,
+        metrics: METRICS,
     };
     if let Some(tls) = tls {
         let rtmps = Port::Rtmp(Some(tls.rtmps.clone()));
@@ -59,6 +68,51 @@ pub(super) fn open(
         let https = Port::Http(Some(tls.https.clone()));
         addresses.https = open_public("listen.https", listen.https, https)?;
     }
-    addresses.internal = open("listen.internal", listen.internal, Port::Internal)?;
+    let internal = internal_address(config)?;
+    addresses.internal = open("listen.internal", internal, Port::Internal)?;
+    addresses.metrics = add(bind_metrics(listen.metrics)?, METRICS, Port::Metrics);
     Ok((ports, addresses))
+}
+
+/// Opens the metrics port. Several media nodes of one host need no configuration: one of them has the default port.
+fn bind_metrics(configured: Option<SocketAddr>) -> Result<TcpListener, BindError> {
+    let bind = |address| listener::bind("listen.metrics", address);
+    match (configured, bind(configured.unwrap_or(METRICS))) {
+        (None, Err(BindError::InUse { .. })) => bind(SocketAddr::new(METRICS.ip(), 0)),
+        (_, bound) => bound,
+    }
+}
+
+/// Returns the address of the internal port: a loopback address where it asks for no token.
+fn internal_address(config: &NodeConfig) -> Result<SocketAddr, BindError> {
+    let address = config.listen.internal;
+    if config.identity.is_set() || address.ip().to_canonical().is_loopback() {
+        return Ok(address);
+    }
+    match address.ip().is_unspecified() {
+        true => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))),
+        false => Err(BindError::Exposed(address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn internal_port_without_identity_listens_on_loopback_only() {
+        let address = |internal: &str, secret: Option<&str>| {
+            let mut config = NodeConfig::default();
+            config.listen.internal = internal.parse().unwrap();
+            config.identity.secret_file = secret.map(Into::into);
+            internal_address(&config).map(|address| address.to_string())
+        };
+        assert_eq!(address("[::]:9090", None).unwrap(), "127.0.0.1:9090");
+        assert_eq!(address("[::1]:9090", None).unwrap(), "[::1]:9090");
+        let error = address("192.0.2.1:9090", None).unwrap_err().to_string();
+        assert!(error.starts_with("listen.internal: ") && error.contains("identity.secretFile"));
+        for open in ["[::]:9090", "192.0.2.1:9090"] {
+            assert_eq!(address(open, Some("/secret")).unwrap(), open);
+        }
+    }
 }

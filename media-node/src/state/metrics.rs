@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     pub(crate) refused: IntCounterVec,
     /// Label `limit`; see [`Metrics::exceeded`].
     limits: IntCounterVec,
+    /// Label `reason`: `host`, `browser`, `role`, or why the token is not accepted.
+    pub(crate) internal_refused: IntCounterVec,
     /// Label `event`: `started`, `refused`, or how the publish ended.
     pub(crate) publishes: IntCounterVec,
     /// Labels `kind`, and `result`: `started`, `not_found`, `full`, `denied`.
@@ -88,6 +90,11 @@ impl Metrics {
                 "Requests refused and clients disconnected because they exceeded a limit.",
                 &["limit"],
             ),
+            internal_refused: new.counters(
+                "live_internal_requests_refused_total",
+                "Requests to the internal and metrics ports that were refused.",
+                &["reason"],
+            ),
             publishes: new.counters(
                 "live_publishes_total",
                 "Publishes by encoders: started, refused, and how they ended.",
@@ -140,7 +147,8 @@ impl Metrics {
     }
 
     /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`,
-    /// `init_data`, `names`, `parameters`, `stream_starts`, `idle_connections`, `internal_connections`.
+    /// `init_data`, `names`, `parameters`, `stream_starts`, `idle_connections`, `internal_connections`,
+    /// `metrics_connections`.
     pub(crate) fn exceeded(&self, limit: &'static str) {
         self.exceedances(limit).inc();
     }

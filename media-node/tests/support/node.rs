@@ -17,6 +17,7 @@ pub(crate) struct Addresses {
     pub(crate) rtmps: SocketAddr,
     pub(crate) https: SocketAddr,
     pub(crate) internal: SocketAddr,
+    pub(crate) metrics: SocketAddr,
 }
 
 impl Addresses {
@@ -27,6 +28,7 @@ impl Addresses {
             rtmps,
             https,
             internal,
+            metrics,
         } = node.addresses();
         let closed = SocketAddr::from(([0, 0, 0, 0], 0));
         Self {
@@ -35,6 +37,7 @@ impl Addresses {
             rtmps: rtmps.unwrap_or(closed),
             https: https.unwrap_or(closed),
             internal,
+            metrics,
         }
     }
 }
@@ -74,6 +77,7 @@ impl TestNode {
         config.listen.rtmps = Some(free);
         config.listen.https = Some(free);
         config.listen.internal = free;
+        config.listen.metrics = Some(free);
         config.stream.play_wait_seconds = 1;
         config.stream.linger_seconds = 1;
         config.drain.accept_seconds = 0;
@@ -111,7 +115,7 @@ impl TestNode {
 
     /// Returns the metrics.
     pub(crate) async fn metrics(&self) -> String {
-        let response = request(self.addresses.internal, "GET", "/metrics").await;
+        let response = request(self.addresses.metrics, "GET", "/metrics").await;
         response.text().to_owned()
     }
 

@@ -49,6 +49,11 @@ pub fn config_map(cluster: &LiveCluster, role: Role) -> String {
     format!("{}-{}-config", cluster.name_any(), role_name(role))
 }
 
+/// Returns the name of the ConfigMap with the API server's public keys.
+pub fn identity(cluster: &LiveCluster) -> String {
+    format!("{}-identity", cluster.name_any())
+}
+
 /// Returns the name of the NetworkPolicy.
 pub fn network_policy(cluster: &LiveCluster) -> String {
     format!("{}-nodes", cluster.name_any())

@@ -106,7 +106,8 @@ pub struct PodSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// ServiceAccount of the Pods, instead of the one that the operator creates. Its token is never mounted.
+    /// ServiceAccount of the Pods, instead of the one that the operator creates. Its only token is for other Pods of the
+    /// LiveCluster: the API server does not accept it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,

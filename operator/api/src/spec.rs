@@ -215,9 +215,9 @@ pub struct SecretName {
 #[serde(default, rename_all = "camelCase")]
 pub struct NetworkPolicySettings {
     /// Whether a NetworkPolicy exists. It admits every client to the RTMP and HTTP ports, and only the LiveCluster's own
-    /// Pods and the operator to the internal port.
+    /// Pods and the operator to the internal port and the metrics.
     pub enabled: bool,
-    /// Further clients of the internal port, such as Prometheus: peers as in a NetworkPolicy's `ingress.from`.
+    /// Further clients of the internal port and the metrics, such as Prometheus: peers as in a NetworkPolicy's `ingress.from`.
     #[schemars(length(max = 16), schema_with = "schema::raw_list")]
     pub internal_from: Vec<Map<String, Value>>,
 }

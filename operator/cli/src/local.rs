@@ -154,7 +154,7 @@ fn print_table(cluster: &Manifest, instances: &Instances, demo: bool) -> std::io
             http: addresses.http,
             rtmps: addresses.rtmps,
             https: addresses.https,
-            internal: addresses.internal,
+            metrics: addresses.metrics,
         })
         .collect();
     let program = std::env::args().next();

@@ -31,14 +31,17 @@ struct Ports {
 }
 
 impl Ports {
-    /// Returns ports that are free now; the internal one with the next one, which the edge has.
+    /// Returns ports that are free now; the internal one with the next one, which the edge has, and both metrics ports.
     fn free() -> Self {
         let open = |port| TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
         let held: Vec<TcpListener> = (0..4).map(|_| open(0)).collect();
         let internal = (0..100)
             .map(|_| port(&open(0)))
-            .find(|first| TcpListener::bind(("127.0.0.1", first + 1)).is_ok())
+            .find(|first| {
+                let free = |above| TcpListener::bind(("127.0.0.1", first + above)).is_ok();
+                *first < 65_000 && [1, 100, 101].into_iter().all(free)
+            })
             .unwrap();
         Self {
             rtmp: port(&held[0]),

@@ -11,6 +11,8 @@ use livecluster_api::{ClusterName, LiveCluster};
 use media_config::Role;
 use sha2::{Digest, Sha256};
 
+use super::defaults::Defaults;
+use super::identity;
 use super::spec_error::SpecError;
 
 /// The file's name in the ConfigMap and in the Pod.
@@ -22,10 +24,12 @@ pub(super) const FILE: &str = "config.yaml";
 /// from the defaults: a new setting that is not used restarts no Pod, and an older image accepts the file.
 pub(super) fn config_map(
     cluster: &LiveCluster,
+    defaults: &Defaults,
     role: Role,
 ) -> Result<(ConfigMap, String), SpecError> {
-    let file =
-        media_config::render_changes(&node_config(&ClusterName::of(cluster), &cluster.spec, role))?;
+    let mut config = node_config(&ClusterName::of(cluster), &cluster.spec, role);
+    config.identity = identity::settings(cluster, defaults);
+    let file = media_config::render_changes(&config)?;
     let hash = short_hash(file.as_bytes());
     let config = ConfigMap {
         metadata: names::metadata(cluster, names::config_map(cluster, role), Some(role)),

@@ -14,6 +14,8 @@ pub struct Defaults {
     pub roll_image: bool,
     /// Namespace of the operator, for the rule that admits it; unknown outside of a Kubernetes cluster.
     pub operator_namespace: Option<String>,
+    /// ServiceAccount of the operator, whose tokens the Pods accept; unknown outside of a Kubernetes cluster.
+    pub operator_account: Option<String>,
 }
 
 /// The image of the Pods.

@@ -1,5 +1,5 @@
-//! The clients that may reach the Pods: the public ports are open to all, the internal port to the cluster's own Pods and
-//! the operator.
+//! The clients that may reach the Pods: the public ports are open to all, the internal port and the metrics to the cluster's own
+//! Pods and the operator. It is a second fence: the internal port asks for tokens.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub(super) fn network_policy(
                     from: None,
                 },
                 NetworkPolicyIngressRule {
-                    ports: Some(vec![port("internal")]),
+                    ports: Some(vec![port("internal"), port("metrics")]),
                     from: Some(peers(cluster, defaults)?),
                 },
             ]),

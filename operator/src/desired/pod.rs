@@ -18,7 +18,7 @@ use media_config::Role;
 use serde_json::Value;
 
 use super::spec_error::SpecError;
-use super::{config_map, mounts, overlay};
+use super::{config_map, identity, mounts, overlay};
 
 /// Mount path of the configuration.
 const DIRECTORY: &str = "/etc/media-node";
@@ -166,12 +166,7 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
             }),
             ..PodSecurityContext::default()
         }),
-        service_account_name: Some(
-            nodes
-                .service_account_name
-                .clone()
-                .unwrap_or_else(|| names::service_account(cluster)),
-        ),
+        service_account_name: Some(identity::service_account(cluster, role)),
         termination_grace_period_seconds: Some(grace_seconds(nodes)),
         tolerations: (!nodes.tolerations.is_empty())
             .then(|| nodes.tolerations.iter().map(Into::into).collect()),
@@ -189,7 +184,7 @@ fn volumes(cluster: &LiveCluster, role: Role) -> Vec<Volume> {
         }),
         ..Volume::default()
     };
-    let mut volumes = vec![config];
+    let mut volumes = vec![config, identity::volume(cluster)];
     volumes.extend(mounts::volumes(&cluster.spec));
     volumes
 }
@@ -201,7 +196,7 @@ fn volume_mounts(cluster: &LiveCluster) -> Vec<VolumeMount> {
         read_only: Some(true),
         ..VolumeMount::default()
     };
-    let mut volume_mounts = vec![config];
+    let mut volume_mounts = vec![config, identity::volume_mount()];
     volume_mounts.extend(mounts::volume_mounts(&cluster.spec));
     volume_mounts
 }
@@ -256,7 +251,7 @@ fn ports(cluster: &LiveCluster) -> Vec<ContainerPort> {
     let ports = cluster.spec.client_ports().into_iter();
     ports
         .map(|port| (port.name(), port.container_port()))
-        .chain([("internal", 9090)])
+        .chain([("internal", 9090), ("metrics", 9092)])
         .map(|(name, port)| ContainerPort {
             name: Some(name.to_owned()),
             container_port: port.into(),

@@ -1,4 +1,4 @@
-//! The identity of the Pods: a ServiceAccount without permissions and without a token.
+//! The ServiceAccount of the Pods: it has no permissions, and its only token is for other Pods of the cluster.
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use livecluster_api::LiveCluster;

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Keys of the API server.
+const KEYS: &str = r#"{"keys":[]}"#;
+
 fn cluster(spec: Value) -> LiveCluster {
     let spec: LiveClusterSpec = serde_json::from_value(spec).unwrap();
     let mut cluster = LiveCluster::new("demo", spec);
@@ -19,11 +22,12 @@ fn defaults() -> Defaults {
         image: "livecluster.dev/media-node:0.1.0".to_owned(),
         roll_image: false,
         operator_namespace: Some("livecluster-system".to_owned()),
+        operator_account: Some("livecluster".to_owned()),
     }
 }
 
 fn make(spec: Value) -> Desired {
-    desired(&cluster(spec), &defaults(), &[]).unwrap()
+    desired(&cluster(spec), &defaults(), &[], KEYS).unwrap()
 }
 
 fn child<'a>(desired: &'a Desired, kind: ChildKind, name: &str) -> &'a Value {
@@ -120,7 +124,10 @@ fn required_tls_leaves_only_the_ports_with_it() {
     assert_eq!(service["spec"]["ports"][1]["port"], 8443);
     let pod = &child(&desired, ChildKind::Deployment, "demo-origin")["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
-    assert_eq!(names(&container["ports"]), ["rtmps", "https", "internal"]);
+    assert_eq!(
+        names(&container["ports"]),
+        ["rtmps", "https", "internal", "metrics"]
+    );
     let policy = child(&desired, ChildKind::NetworkPolicy, "demo-nodes");
     assert_eq!(
         names(&policy["spec"]["ingress"][0]["ports"]),
@@ -210,7 +217,7 @@ fn running_cluster_keeps_the_default_image_it_was_created_with() {
     let mut newer = defaults();
     newer.image = "livecluster.dev/media-node:0.2.0".to_owned();
     let image = |defaults: &Defaults, live: &[Deployment], spec: Value| {
-        desired(&cluster(spec), defaults, live).unwrap().image
+        desired(&cluster(spec), defaults, live, KEYS).unwrap().image
     };
     assert_eq!(image(&newer, &running, json!({})), defaults().image);
     assert_eq!(image(&newer, &[], json!({})), newer.image);
@@ -225,7 +232,7 @@ fn running_cluster_keeps_the_default_image_it_was_created_with() {
 #[test]
 fn image_removed_from_the_spec_is_not_kept() {
     let running = [live(&make(json!({"image": "mine:1"})), "demo-edge")];
-    let image = desired(&cluster(json!({})), &defaults(), &running)
+    let image = desired(&cluster(json!({})), &defaults(), &running, KEYS)
         .unwrap()
         .image;
     assert_eq!(image, defaults().image);
@@ -237,6 +244,7 @@ fn misspelt_field_of_a_raw_part_is_named() {
         &cluster(json!({"edges": {"podTemplate": {"spec": {"contianers": []}}}})),
         &defaults(),
         &[],
+        KEYS,
     );
     assert_eq!(
         refused.unwrap_err().to_string(),

@@ -190,6 +190,7 @@ impl FakeApiState {
         let parts: Vec<_> = request.path.split('/').collect();
         let object = parts.iter().take(2).copied().collect::<Vec<_>>().join("/");
         match (request.method.as_str(), parts.as_slice()) {
+            ("GET", ["jwks"]) => json!({"keys": [{"kid": "a", "kty": "RSA"}]}),
             ("GET", [plural]) => self.list(plural, &request.query),
             ("GET", _) => self.objects.get(&object).cloned().unwrap_or_else(not_found),
             ("POST", _) => self.create(request),

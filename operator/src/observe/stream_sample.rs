@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -61,24 +61,33 @@ pub enum ScrapeError {
     TimedOut(#[from] tokio::time::error::Elapsed),
 }
 
-/// Requests the summary of a Pod.
+/// Requests the summary of a Pod, with the header `Authorization` of the operator's token.
 ///
 /// # Errors
 /// See [`ScrapeError`].
-pub async fn scrape(address: SocketAddr) -> Result<StreamSample, ScrapeError> {
-    tokio::time::timeout(SCRAPE_LIMIT, request(address)).await?
+pub async fn scrape(
+    address: SocketAddr,
+    authorization: Option<&HeaderValue>,
+) -> Result<StreamSample, ScrapeError> {
+    tokio::time::timeout(SCRAPE_LIMIT, request(address, authorization)).await?
 }
 
-async fn request(address: SocketAddr) -> Result<StreamSample, ScrapeError> {
+async fn request(
+    address: SocketAddr,
+    authorization: Option<&HeaderValue>,
+) -> Result<StreamSample, ScrapeError> {
     let socket = TcpStream::connect(address)
         .await
         .map_err(ScrapeError::Connect)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
-    let request = Request::get("/api/v1/summary")
+    let mut request = Request::get("/api/v1/summary")
         .header(header::HOST, address.to_string())
-        .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())?;
+        .header(header::CONNECTION, "close");
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let request = request.body(Empty::<Bytes>::new())?;
     let sample = async {
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {
@@ -129,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn summary_is_parsed() {
         let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0,"egressBytes":7}"#;
-        let sample = scrape(node(ok(body)).await).await.unwrap();
+        let sample = scrape(node(ok(body)).await, None).await.unwrap();
         let numbers = (sample.publications, sample.viewers, sample.egress_bytes);
         assert_eq!(numbers, (2, 31, 7));
     }
@@ -137,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn response_that_is_not_a_summary_is_an_error() {
         for body in [r#"{"publications":-1,"viewers":0}"#, "[]", ""] {
-            let error = scrape(node(ok(body)).await).await.unwrap_err();
+            let error = scrape(node(ok(body)).await, None).await.unwrap_err();
             assert!(matches!(error, ScrapeError::Content(_)), "{error}");
         }
     }
@@ -145,14 +154,16 @@ mod tests {
     #[tokio::test]
     async fn too_long_response_is_an_error() {
         let body = format!("{{\"name\":\"{}\"}}", "x".repeat(MAX_BYTES));
-        let error = scrape(node(ok(&body)).await).await.unwrap_err();
+        let error = scrape(node(ok(&body)).await, None).await.unwrap_err();
         assert!(matches!(error, ScrapeError::Body(_)), "{error}");
     }
 
     #[tokio::test]
     async fn response_status_is_named() {
         let response = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        let error = scrape(node(response.to_owned()).await).await.unwrap_err();
+        let error = scrape(node(response.to_owned()).await, None)
+            .await
+            .unwrap_err();
         assert_eq!(error.to_string(), "the response is 503 Service Unavailable");
     }
 }

@@ -166,6 +166,11 @@ impl StreamScraper {
         load
     }
 
+    /// Returns all clusters.
+    pub fn clusters(&self) -> Vec<ClusterName> {
+        self.lock().keys().cloned().collect()
+    }
+
     /// Drops the state of a deleted cluster.
     pub fn forget(&self, cluster: &ClusterName) {
         self.lock().remove(cluster);

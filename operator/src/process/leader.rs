@@ -1,8 +1,10 @@
 //! The work of the leader: one controller for each watched namespace, and the scrapes of all Pods.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use livecluster_api::ClusterName;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -37,6 +39,7 @@ pub struct TaskEnded(pub(super) &'static str);
 pub(super) async fn run(
     context: Arc<ControllerContext>,
     watched_namespaces: Vec<String>,
+    token_file: Option<&Path>,
     stop: &CancellationToken,
 ) -> Result<(), TaskEnded> {
     let namespaces: Vec<Option<String>> = if watched_namespaces.is_empty() {
@@ -56,7 +59,7 @@ pub(super) async fn run(
         biased;
         () = stop.cancelled() => {}
         _ = controllers.join_next() => return Err(TaskEnded("a controller")),
-        () = scrape_pods(&context, &queues) => return Err(TaskEnded("the scraper")),
+        () = scrape_pods(&context, token_file, &queues) => return Err(TaskEnded("the scraper")),
     }
     let all = async { while controllers.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
@@ -65,8 +68,13 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Scrapes the Pods of all clusters at intervals, and queues the clusters whose streams or wanted edges have changed.
-async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
+/// Scrapes the Pods of all clusters at intervals, and queues the clusters whose streams or wanted edges have changed. Queues all
+/// clusters when the API server's keys have changed.
+async fn scrape_pods(
+    context: &ControllerContext,
+    token_file: Option<&Path>,
+    queues: &[ControllerQueue],
+) {
     let reconciler = &context.reconciler;
     let mut timer = tokio::time::interval(SCRAPE_INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -75,8 +83,8 @@ async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
             .watchdog
             .heartbeat("the scraper", SCRAPE_HEARTBEAT_LIMIT);
     };
-    let scrape = async |target: ScrapeTarget| {
-        let sample = stream_sample::scrape(target.address).await;
+    let scrape = async |target: ScrapeTarget, authorization: Option<HeaderValue>| {
+        let sample = stream_sample::scrape(target.address, authorization.as_ref()).await;
         heartbeat();
         reconciler.metrics.count_scrape(sample.is_ok());
         sample
@@ -88,8 +96,14 @@ async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
     loop {
         timer.tick().await;
         heartbeat();
+        // The kubelet renews the token.
+        let authorization = token_file.and_then(authorization);
+        let scrape = |target| scrape(target, authorization.clone());
         let mut changed = reconciler.scraper.scrape_all(Instant::now(), scrape).await;
         changed.extend(reconciler.autoscalers.decide_all(&reconciler.scraper));
+        if reconciler.api_keys.have_changed(&reconciler.client).await {
+            changed = reconciler.scraper.clusters();
+        }
         for cluster in changed {
             let queue = queues.iter().find(|(namespace, _)| {
                 namespace
@@ -101,6 +115,17 @@ async fn scrape_pods(context: &ControllerContext, queues: &[ControllerQueue]) {
             }
         }
     }
+}
+
+/// Reads the operator's token for media nodes.
+fn authorization(token_file: &Path) -> Option<HeaderValue> {
+    let read = std::fs::read_to_string(token_file);
+    let token = read
+        .inspect_err(|error| tracing::warn!(file = %token_file.display(), %error, "failed to read the token for media nodes"))
+        .ok()?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 #[cfg(test)]
@@ -150,7 +175,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = scrape_pods(&context, &[]) => {}
+            () = scrape_pods(&context, None, &[]) => {}
             () = watch => {}
         }
     }

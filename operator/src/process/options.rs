@@ -1,6 +1,7 @@
 //! The options of `operator run`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -31,6 +32,12 @@ pub struct RunOptions {
     /// Namespace of the operator and its Lease; that of the kubeconfig when absent.
     #[arg(long, env = "POD_NAMESPACE")]
     pub(super) namespace: Option<String>,
+    /// ServiceAccount of the operator. Media nodes accept its tokens.
+    #[arg(long, env = "POD_SERVICE_ACCOUNT", value_name = "NAME")]
+    service_account: Option<String>,
+    /// File with the operator's token for media nodes, which has the audience `livecluster.dev/operator`.
+    #[arg(long, env = "LIVECLUSTER_TOKEN_FILE", value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
     /// Name of the operator as the holder of the Lease; host name and process ID when absent. Must be unique.
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
@@ -91,6 +98,7 @@ impl RunOptions {
             image: self.media_node_image.clone(),
             roll_image: self.roll_default_image,
             operator_namespace: self.namespace.clone(),
+            operator_account: self.service_account.clone(),
         }
     }
 }

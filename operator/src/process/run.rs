@@ -128,7 +128,7 @@ impl OperatorProcess<'_> {
         let watched_namespaces = self.options.watched_namespaces();
         tokio::select! {
             lost = &mut holding => lost?,
-            ended = leader::run(context, watched_namespaces, &self.stop) => ended?,
+            ended = leader::run(context, watched_namespaces, self.options.token_file.as_deref(), &self.stop) => ended?,
         }
         self.metrics.set_leader(false);
         // The next leader may start only now: all reconciliations have ended.

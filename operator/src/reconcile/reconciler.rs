@@ -23,6 +23,7 @@ use crate::desired::defaults::Defaults;
 use crate::k8s::call_error::CallError;
 use crate::k8s::event_recorder::EventRecorder;
 use crate::monitoring::metrics::OperatorMetrics;
+use crate::observe::api_keys::ApiKeys;
 use crate::observe::cluster::{UnreadableCluster, parse};
 use crate::observe::read;
 use crate::observe::stream_scraper::{self, StreamScraper};
@@ -43,6 +44,8 @@ pub struct Reconciler {
     pub events: EventRecorder,
     /// The operator's metrics.
     pub metrics: OperatorMetrics,
+    /// The API server's public keys.
+    pub api_keys: ApiKeys,
     pub(super) defaults: Defaults,
     check_secrets: bool,
     claims: ClusterClaims,
@@ -66,6 +69,7 @@ impl Reconciler {
             events: EventRecorder::new(client.clone(), reporter),
             client,
             metrics,
+            api_keys: ApiKeys::default(),
             defaults,
             check_secrets,
             claims: ClusterClaims::new(identity),

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use livecluster_api::LiveCluster;
-use livecluster_api::names::{CONTAINER, ROLES};
+use livecluster_api::names::{self, CONTAINER, ROLES};
 use media_config::Role;
 use tokio::time::Instant;
 
@@ -12,7 +12,9 @@ use super::prune::prune;
 use super::reconciler::{Reconciler, now};
 use super::rollout::hold;
 use super::scaling::Scaling;
-use crate::desired::{Desired, desired};
+use crate::desired::child::ChildKind;
+use crate::desired::{Desired, desired, identity};
+use crate::observe::api_keys;
 use crate::observe::live_object::LiveObject;
 use crate::observe::observed::Observed;
 use crate::status::input::{Reason, ReconcileError, RolloutHold, StatusInput};
@@ -33,7 +35,11 @@ impl Reconciliation<'_> {
             return Ok(());
         }
         let defaults = &self.reconciler.defaults;
-        let desired = match desired(self.cluster, defaults, &self.input.observed.deployments) {
+        let Some(keys) = self.identity_keys().await? else {
+            return Ok(());
+        };
+        let deployments = &self.input.observed.deployments;
+        let desired = match desired(self.cluster, defaults, deployments, &keys) {
             Ok(desired) => desired,
             Err(error) => {
                 self.input.errors.push(ReconcileError {
@@ -56,6 +62,37 @@ impl Reconciliation<'_> {
             .filter_map(|role| Some((role, self.hold(&desired, role)?)))
             .collect();
         Ok(())
+    }
+
+    /// Returns the key set for the Pods. Without an answer of the API server, it is the one that they have; `None` when there is none
+    /// and the API server refuses.
+    async fn identity_keys(&mut self) -> Result<Option<String>, ApplyError> {
+        let name = names::identity(self.cluster);
+        let is_it = |live: &&LiveObject| {
+            live.kind == ChildKind::ConfigMap && live.object.name_any() == name
+        };
+        let published = self.live.iter().find(is_it);
+        let published = published
+            .and_then(|live| live.object.data["data"][identity::KEYS].as_str())
+            .map(str::to_owned);
+        let reconciler = self.reconciler;
+        match reconciler.api_keys.current(&reconciler.client).await {
+            Ok(current) => {
+                let now = now().as_second();
+                Ok(Some(api_keys::merge(published.as_deref(), &current, now)))
+            }
+            Err(_) if published.is_some() => Ok(published),
+            Err(error) if error.status().is_some() => {
+                self.input.errors.push(ReconcileError {
+                    reason: Reason::Forbidden,
+                    message: format!(
+                        "{error}; the operator needs the ClusterRole system:service-account-issuer-discovery"
+                    ),
+                });
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn applier(&self) -> Applier<'_> {

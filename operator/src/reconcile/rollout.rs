@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn wanted(cluster: &LiveCluster) -> Desired {
-        desired(cluster, &Defaults::default(), &[]).unwrap()
+        desired(cluster, &Defaults::default(), &[], "{}").unwrap()
     }
 
     /// Returns the observed state after `cluster` was rolled out.

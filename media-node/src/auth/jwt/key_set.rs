@@ -9,7 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::auth::fetch::{Client, FetchError};
-use crate::auth::keys::KeyDigest;
+use crate::auth::keys::{KeyDigest, lines};
 use crate::auth::mounted::{Files, Mounted};
 
 /// How often a key set is fetched again. A new key counts within a minute.
@@ -20,6 +20,9 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Keys of a set that are used; the largest providers publish a few dozen.
 const MAX_KEYS: usize = 256;
+
+/// Bytes of a shared secret at least: as many as its signatures have (RFC 7518, section 3.2).
+const MIN_SECRET: usize = 32;
 
 /// The keys that have an id.
 #[derive(Default)]
@@ -61,6 +64,17 @@ impl KeySet {
         Self::parse(content)
     }
 
+    /// Reads the shared secrets of the only file of a mount, one a line.
+    pub(in crate::auth) fn of_secrets(files: &Files) -> Result<Self, String> {
+        let content = files.values().next().ok_or("the file is missing")?;
+        let secrets: Vec<_> = lines(content).collect();
+        if secrets.is_empty() || secrets.iter().any(|secret| secret.len() < MIN_SECRET) {
+            return Err(format!("each line needs at least {MIN_SECRET} bytes"));
+        }
+        let keys = secrets.into_iter().take(MAX_KEYS).map(Key::shared);
+        Ok(Self(keys.collect()))
+    }
+
     fn parse(text: &[u8]) -> Result<Self, String> {
         let set: Published = serde_json::from_slice(text)
             .map_err(|error| format!("not a JSON Web Key Set: {error}"))?;
@@ -90,6 +104,15 @@ impl KeySet {
 }
 
 impl Key {
+    fn shared(secret: &[u8]) -> Self {
+        Self {
+            kid: secret_id(secret),
+            algorithm: Some("HS256".to_owned()),
+            decoding: DecodingKey::from_secret(secret),
+            digest: Sha256::digest(secret).into(),
+        }
+    }
+
     /// A key that can verify signatures and has an id; others are left out.
     fn new(jwk: &Jwk) -> Option<Self> {
         let for_signatures = match &jwk.common.public_key_use {
@@ -105,6 +128,13 @@ impl Key {
             digest: Sha256::digest(canonical).into(),
         })
     }
+}
+
+/// Returns the id of a shared secret, which says nothing about it: a part of its digest.
+pub(in crate::auth) fn secret_id(secret: &[u8]) -> String {
+    let digest = Sha256::digest(secret);
+    let id = digest.iter().take(8);
+    id.map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl KeySetSource {

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::encoder::RelayEncoder;
 use super::freezer::Freezer;
 use super::viewer::RelayViewer;
+use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
 use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
@@ -171,6 +172,7 @@ impl RelayNode {
             settings,
             registry.clone(),
             Clients::new(),
+            Arc::new(NodeIdentity::none()),
             Some(origins),
             Arc::new(|task| drop(tokio::spawn(task(0)))),
         );

@@ -1,15 +1,17 @@
 //! The instances of a LiveCluster on this machine: their names, ports and configurations.
 //!
 //! The first origin has the ports of a Pod. Those of each further origin are 100 above (2035, 8180; 2135, 8280). The ports
-//! of edges count up from 19351 and 8081, and the internal ports of all instances from 9090. With TLS the first origin also
-//! has 1936 and 8443, and the edges count up from 19451 and 8444.
+//! of edges count up from 19351 and 8081, the internal ports of all instances from 9090, and their metrics ports from 9190. With TLS
+//! the first origin also has 1936 and 8443, and the edges count up from 19451 and 8444.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use media_config::{Discovery, DrainSettings, Listen, NodeConfig, Role, TlsSettings};
+use media_config::{
+    Discovery, DrainSettings, IdentitySettings, Listen, NodeConfig, Role, TlsSettings,
+};
 
 use livecluster_api::{LiveClusterSpec, node_config, role::role_name};
 
@@ -17,6 +19,8 @@ use crate::manifest::Manifest;
 
 /// Difference between the ports of two origins.
 const ORIGIN_STRIDE: usize = 100;
+/// Difference between the internal port and the metrics port of an instance.
+const METRICS_ABOVE: usize = 100;
 /// Short: no Service has to learn that an instance drains, and viewers only need what is under way.
 const DRAIN: DrainSettings = DrainSettings {
     accept_seconds: 0,
@@ -56,9 +60,13 @@ pub(super) struct Ports {
     /// Open ports with TLS (RTMPS, HTTPS, WSS) with this certificate and key, two PEM files, instead of spec.tls
     #[arg(long, num_args = 2, value_names = ["CERTIFICATE", "KEY"])]
     pub tls: Option<Vec<PathBuf>>,
-    /// Internal port (metrics, API, relays) of the first instance, on 127.0.0.1 only; each further instance is one above
+    /// Internal port (API, relays) of the first instance, on 127.0.0.1 only; each further instance is one above, and the
+    /// metrics port of an instance is 100 above its internal port
     #[arg(long, value_name = "PORT", default_value_t = 9090, value_parser = port())]
     pub internal_port: u16,
+    /// File with a secret of at least 32 bytes: the internal ports then ask for a token, which is signed with it
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
 }
 
 impl Ports {
@@ -162,6 +170,10 @@ pub(super) fn plan(
                 tls,
                 name,
                 auth: cluster.spec.auth.settings(mounts),
+                identity: IdentitySettings {
+                    secret_file: ports.secret_file.clone(),
+                    ..IdentitySettings::default()
+                },
                 drain: DRAIN,
                 ..pod
             };
@@ -218,6 +230,15 @@ fn listen(
             Ipv4Addr::LOCALHOST.into(),
             taken.take(name, "internal", internal, number)?,
         ),
+        metrics: Some(SocketAddr::new(
+            Ipv4Addr::LOCALHOST.into(),
+            taken.take(
+                name,
+                "metrics",
+                internal,
+                number.saturating_add(METRICS_ABOVE),
+            )?,
+        )),
     })
 }
 
@@ -306,10 +327,12 @@ mod tests {
                     rtmp,
                     http,
                     internal,
+                    metrics,
                     ..
                 } = config.listen;
                 let (rtmp, http) = (rtmp.unwrap(), http.unwrap());
-                format!("{} {rtmp} {http} {internal}", config.name)
+                let metrics = metrics.unwrap().port();
+                format!("{} {rtmp} {http} {internal} {metrics}", config.name)
             })
             .collect()
     }
@@ -320,9 +343,9 @@ mod tests {
         assert_eq!(
             addresses(&instances),
             [
-                "origin-1 127.0.0.1:1935 127.0.0.1:8080 127.0.0.1:9090",
-                "edge-1 127.0.0.1:19351 127.0.0.1:8081 127.0.0.1:9091",
-                "edge-2 127.0.0.1:19352 127.0.0.1:8082 127.0.0.1:9092",
+                "origin-1 127.0.0.1:1935 127.0.0.1:8080 127.0.0.1:9090 9190",
+                "edge-1 127.0.0.1:19351 127.0.0.1:8081 127.0.0.1:9091 9191",
+                "edge-2 127.0.0.1:19352 127.0.0.1:8082 127.0.0.1:9092 9192",
             ]
         );
     }
@@ -338,10 +361,10 @@ mod tests {
         assert_eq!(
             addresses(&instances),
             [
-                "origin-1 [::1]:1935 [::1]:8080 127.0.0.1:9090",
-                "origin-2 [::1]:2035 [::1]:8180 127.0.0.1:9091",
-                "origin-3 [::1]:2135 [::1]:8280 127.0.0.1:9092",
-                "edge-1 [::1]:19351 [::1]:8081 127.0.0.1:9093",
+                "origin-1 [::1]:1935 [::1]:8080 127.0.0.1:9090 9190",
+                "origin-2 [::1]:2035 [::1]:8180 127.0.0.1:9091 9191",
+                "origin-3 [::1]:2135 [::1]:8280 127.0.0.1:9092 9192",
+                "edge-1 [::1]:19351 [::1]:8081 127.0.0.1:9093 9193",
             ]
         );
     }

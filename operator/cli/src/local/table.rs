@@ -17,8 +17,8 @@ pub(super) struct Row {
     pub(super) rtmps: Option<SocketAddr>,
     /// Address of HTTP by TLS, if that port is open.
     pub(super) https: Option<SocketAddr>,
-    /// Address of the metrics and the API.
-    pub(super) internal: SocketAddr,
+    /// Address of the metrics.
+    pub(super) metrics: SocketAddr,
 }
 
 /// Returns the instances with their URLs, and what to try next. `program` is how this program was started.
@@ -37,9 +37,9 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
     };
     let widths = [width(0), width(1), width(2)];
     let mut text = format!("\nLiveCluster {name} is running on this machine:\n\n");
-    for [name, rtmp, http, internal] in &cells {
+    for [name, rtmp, http, metrics] in &cells {
         let [a, b, c] = widths;
-        let line = format!("  {name:a$}  {rtmp:b$}  {http:c$}  {internal}");
+        let line = format!("  {name:a$}  {rtmp:b$}  {http:c$}  {metrics}");
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text.push_str("\n`livestream` is an example: any name works. The root of each HTTP port is a player page.\n");
@@ -84,7 +84,7 @@ fn lines(row: &Row) -> Vec<[String; 4]> {
     let open = [plain, secure]
         .into_iter()
         .filter(|urls| urls.iter().any(|url| !url.is_empty()));
-    let metrics = format!("http://{}/metrics", reachable(row.internal));
+    let metrics = format!("http://{}/metrics", reachable(row.metrics));
     let mut first = [row.name.clone(), metrics];
     open.map(|[rtmp, http]| {
         let [name, metrics] = std::mem::take(&mut first);
@@ -117,24 +117,24 @@ mod tests {
 
     #[test]
     fn every_instance_has_a_line_with_urls_that_work_on_this_machine() {
-        let row = |name: &str, rtmp: &str, http: &str, internal: &str| Row {
+        let row = |name: &str, rtmp: &str, http: &str, metrics: &str| Row {
             name: name.to_owned(),
             rtmp: Some(rtmp.parse().unwrap()),
             http: Some(http.parse().unwrap()),
             rtmps: None,
             https: None,
-            internal: internal.parse().unwrap(),
+            metrics: metrics.parse().unwrap(),
         };
         let rows = [
-            row("origin-1", "[::]:1935", "[::]:8080", "127.0.0.1:9090"),
-            row("edge-1", "192.0.2.7:19351", "[::1]:8081", "127.0.0.1:9091"),
+            row("origin-1", "[::]:1935", "[::]:8080", "127.0.0.1:9190"),
+            row("edge-1", "192.0.2.7:19351", "[::1]:8081", "127.0.0.1:9191"),
         ];
         let text = table("livecluster", "http-flv", &rows, true);
         assert!(text.contains(
-            "  origin-1  rtmp://localhost:1935/live/livestream   http://localhost:8080/live/livestream.flv  http://localhost:9090/metrics\n"
+            "  origin-1  rtmp://localhost:1935/live/livestream   http://localhost:8080/live/livestream.flv  http://localhost:9190/metrics\n"
         ), "{text}");
         assert!(text.contains(
-            "  edge-1    rtmp://192.0.2.7:19351/live/livestream  http://[::1]:8081/live/livestream.flv      http://localhost:9091/metrics\n"
+            "  edge-1    rtmp://192.0.2.7:19351/live/livestream  http://[::1]:8081/live/livestream.flv      http://localhost:9191/metrics\n"
         ), "{text}");
         assert!(text.contains("open http://localhost:8080/?stream=live/livestream\n"));
     }
@@ -147,7 +147,7 @@ mod tests {
             http: None,
             rtmps: Some("127.0.0.1:1936".parse().unwrap()),
             https: Some("127.0.0.1:8443".parse().unwrap()),
-            internal: "127.0.0.1:9090".parse().unwrap(),
+            metrics: "127.0.0.1:9190".parse().unwrap(),
         };
         let text = table("livecluster", "tls", &[row], true);
         let cells = |line: &str| {
@@ -155,7 +155,7 @@ mod tests {
                 .any(|it| it.split_whitespace().eq(line.split(' ')))
         };
         assert!(
-            cells("origin-1 rtmp://localhost:1935/live/livestream http://localhost:9090/metrics"),
+            cells("origin-1 rtmp://localhost:1935/live/livestream http://localhost:9190/metrics"),
             "{text}"
         );
         assert!(

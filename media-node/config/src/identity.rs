@@ -1,0 +1,43 @@
+//! How media nodes prove to each other who they are.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How the media nodes of one cluster prove to each other who they are on the internal port. Without either field, the internal
+/// port listens on loopback only and asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct IdentitySettings {
+    /// The file with a secret that all media nodes of the cluster share, of at least 32 bytes. During a rotation it has one secret
+    /// a line: the first one signs, all of them are accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// Tokens of Kubernetes ServiceAccounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountSettings>,
+}
+
+impl IdentitySettings {
+    /// Returns whether the internal port asks for tokens.
+    pub fn is_set(&self) -> bool {
+        self.secret_file.is_some() || self.service_account.is_some()
+    }
+}
+
+/// Tokens of Kubernetes ServiceAccounts: the kubelet renews them, and the keys of the API server verify them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ServiceAccountSettings {
+    /// The file with this media node's own token.
+    pub token_file: PathBuf,
+    /// The file with the API server's public keys, a JSON Web Key Set.
+    pub jwks_file: PathBuf,
+    /// The audience of the media nodes' tokens, which no other cluster has.
+    pub audience: String,
+    /// Subjects of the media nodes, `system:serviceaccount:NAMESPACE:NAME`.
+    pub nodes: Vec<String>,
+    /// Subjects of the operator, whose tokens have the audience `livecluster.dev/operator`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<String>,
+}

@@ -1,0 +1,87 @@
+//! What the internal and the metrics port serve besides relays.
+
+use http::{HeaderValue, Method, Response, StatusCode, header};
+
+use super::api;
+use super::context::InternalContext;
+use crate::response::{Body, json, text, with_type};
+use crate::state::metrics::Scrape;
+use crate::state::phase::Phase;
+
+/// Answers a request to the internal port.
+pub(super) fn route(context: &InternalContext, method: &Method, path: &str) -> Response<Body> {
+    if let Some(id) = path.strip_prefix("/api/v1/clients/") {
+        return match (method, id.parse()) {
+            (&Method::DELETE, Ok(id)) => api::disconnect(context, id),
+            (_, Ok(_)) => method_not_allowed("DELETE"),
+            (_, Err(_)) => text(StatusCode::NOT_FOUND, "no such client"),
+        };
+    }
+    let ok = StatusCode::OK;
+    let read: &dyn Fn() -> Response<Body> = match path {
+        "/livez" => &|| text(ok, "alive"),
+        "/readyz" => &|| readiness(context),
+        "/api/v1/summary" => &|| json(ok, &api::summary(context)),
+        "/api/v1/streams" => &|| json(ok, &api::streams(context)),
+        "/api/v1/clients" => &|| json(ok, &api::clients(context)),
+        _ => return text(StatusCode::NOT_FOUND, "not found"),
+    };
+    get(method, read)
+}
+
+/// Answers a request to the metrics port.
+pub(super) fn route_metrics(
+    context: &InternalContext,
+    method: &Method,
+    path: &str,
+) -> Response<Body> {
+    match path {
+        "/metrics" => get(method, &|| metrics(context)),
+        _ => text(StatusCode::NOT_FOUND, "not found, metrics are at /metrics"),
+    }
+}
+
+fn get(method: &Method, read: &dyn Fn() -> Response<Body>) -> Response<Body> {
+    match *method {
+        Method::GET | Method::HEAD => read(),
+        _ => method_not_allowed("GET, HEAD"),
+    }
+}
+
+/// Answers the readiness probe.
+///
+/// A lame duck is ready: a cluster of one media node has no other until the replacement serves. An edge becomes ready when
+/// it has found an origin for the first time, because before that it can neither forward nor find a stream. It stays ready
+/// when its origins disappear, or a restart of the only origin would remove all edges from their Service.
+fn readiness(context: &InternalContext) -> Response<Body> {
+    let unavailable = |reason| text(StatusCode::SERVICE_UNAVAILABLE, reason);
+    match context.phase() {
+        Phase::Closing => unavailable("shutting down"),
+        Phase::Running | Phase::LameDuck if context.relay.found_origins() => {
+            text(StatusCode::OK, "ready")
+        }
+        Phase::Running | Phase::LameDuck => unavailable("no origins found yet"),
+    }
+}
+
+fn metrics(context: &InternalContext) -> Response<Body> {
+    let relays = context.relay.counts();
+    let rendered = context.metrics.render(&Scrape {
+        registry: &context.registry,
+        clients: &context.clients,
+        connections: context.connections(),
+        draining: context.phase() != Phase::Running,
+        relay_pulls: relays.pulls,
+        relay_forwards: relays.forwards,
+        relay_switches: relays.switches,
+        relay_failures: relays.failures,
+    });
+    with_type(StatusCode::OK, "text/plain; version=0.0.4", rendered)
+}
+
+fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(header::ALLOW, allowed);
+    response
+}
