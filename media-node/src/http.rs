@@ -5,6 +5,7 @@ mod connection;
 mod context;
 mod cors;
 mod denial;
+mod files;
 mod listing;
 mod player_page;
 mod request;

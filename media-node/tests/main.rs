@@ -20,6 +20,8 @@ mod limits;
 mod log;
 #[cfg(test)]
 mod origin_loss;
+#[cfg(test)]
+mod pages;
 mod publish_play;
 mod publisher_restart;
 #[cfg(test)]

@@ -360,11 +360,13 @@ impl DrainSettings {
 }
 
 /// The HTTP port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct HttpSettings {
     /// Which pages of other sites may play streams.
     pub cors: CorsSettings,
+    /// Folder whose files are served beside the streams, to everybody. Its `index.html` replaces the player page.
+    pub directory: Option<PathBuf>,
 }
 
 /// Which pages of other sites may play streams in a browser.

@@ -11,8 +11,11 @@ use super::context::HttpContext;
 use super::response::{self, HttpStatus};
 use crate::delivery::socket::Socket;
 
-/// Time that a connection may take to accept a response.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a response that are sent at one time.
+const PIECE: usize = 16 * 1024;
+
+/// Time that a connection may take to accept a piece of a response. A slow client gets large files as well.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Media type of responses of one line.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -42,6 +45,14 @@ impl ResponseMode {
         keep_alive: false,
         without_body: false,
     };
+
+    /// Returns what the connection does after the response.
+    pub(super) fn after(self) -> AfterResponse {
+        match self.keep_alive {
+            true => AfterResponse::KeepAlive,
+            false => AfterResponse::Close,
+        }
+    }
 }
 
 /// What a connection does after a response.
@@ -83,11 +94,7 @@ impl HttpConnection {
         );
         let body = if mode.without_body { &[][..] } else { body };
         self.write(&[header.as_bytes(), body].concat()).await?;
-        Ok(if mode.keep_alive {
-            AfterResponse::KeepAlive
-        } else {
-            AfterResponse::Close
-        })
+        Ok(mode.after())
     }
 
     /// Sends bytes.
@@ -98,5 +105,8 @@ impl HttpConnection {
 
 /// Sends bytes on a connection.
 pub(super) async fn write(socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {
-    timeout(RESPONSE_TIMEOUT, socket.send(bytes)).await?
+    for piece in bytes.chunks(PIECE) {
+        timeout(PIECE_TIMEOUT, socket.send(piece)).await??;
+    }
+    Ok(())
 }

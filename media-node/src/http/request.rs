@@ -1,5 +1,8 @@
 //! Parses the header section of requests to the public HTTP port.
 
+use http::header::{IF_MODIFIED_SINCE, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::response::HttpStatus;
 
 /// Bytes of a request's header section. A player's is below 1 KiB, a browser's with cookies below 8.
@@ -7,6 +10,9 @@ pub(super) const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 /// Headers of a request.
 const MAX_HEADERS: usize = 64;
+
+/// Headers that matter for files.
+const FILE_HEADERS: [HeaderName; 4] = [RANGE, IF_RANGE, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
 
 /// A request without a body.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub(super) struct HttpRequest {
     pub(super) has_body: bool,
     /// The WebSocket handshake, if the request is one.
     pub(super) websocket: Option<WebSocketHandshake>,
+    /// Headers of requests for files: ranges and conditions.
+    pub(super) file_headers: HeaderMap,
     /// Whether a browser asks if a public page may connect to this private address.
     pub(super) requests_private_network: bool,
 }
@@ -143,6 +151,13 @@ fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
                 .unwrap_or_default()
                 .to_owned(),
         }),
+        file_headers: FILE_HEADERS
+            .iter()
+            .filter_map(|name| {
+                let value = HeaderValue::from_str(header(name.as_str())?).ok()?;
+                Some((name.clone(), value))
+            })
+            .collect(),
         requests_private_network: header("Access-Control-Request-Private-Network").is_some(),
     }
 }

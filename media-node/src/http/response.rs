@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use http::{HeaderMap, StatusCode};
+
 use super::body::BodyFraming;
 
 /// The status of a response.
@@ -11,6 +13,7 @@ pub(super) struct HttpStatus(u16, &'static str);
 impl HttpStatus {
     const SWITCHING_PROTOCOLS: Self = Self(101, "Switching Protocols");
     pub(super) const OK: Self = Self(200, "OK");
+    pub(super) const MOVED: Self = Self(308, "Permanent Redirect");
     pub(super) const NO_CONTENT: Self = Self(204, "No Content");
     pub(super) const BAD_REQUEST: Self = Self(400, "Bad Request");
     pub(super) const UNAUTHORIZED: Self = Self(401, "Unauthorized");
@@ -24,6 +27,15 @@ impl HttpStatus {
     pub(super) const UNAVAILABLE: Self = Self(503, "Service Unavailable");
 }
 
+impl From<StatusCode> for HttpStatus {
+    fn from(status: StatusCode) -> Self {
+        Self(
+            status.as_u16(),
+            status.canonical_reason().unwrap_or("Unknown"),
+        )
+    }
+}
+
 /// Returns the header section of a response whose body has a length.
 pub(super) fn header(
     status: HttpStatus,
@@ -33,6 +45,7 @@ pub(super) fn header(
     keep_alive: bool,
 ) -> String {
     let mut section = begin(status, allow_origin);
+    push(&mut section, "Cache-Control", "no-store");
     for (name, value) in headers {
         push(&mut section, name, value);
     }
@@ -44,9 +57,31 @@ pub(super) fn header(
     section + "\r\n"
 }
 
+/// Returns the header section of a file, which clients may keep but have to ask about again.
+pub(super) fn file_header(
+    status: HttpStatus,
+    allow_origin: Option<&str>,
+    headers: &HeaderMap,
+    keep_alive: bool,
+) -> String {
+    let mut section = begin(status, allow_origin);
+    push(&mut section, "Cache-Control", "no-cache");
+    for (name, value) in headers {
+        push(
+            &mut section,
+            name.as_str(),
+            value.to_str().unwrap_or_default(),
+        );
+    }
+    let connection = if keep_alive { "keep-alive" } else { "close" };
+    push(&mut section, "Connection", connection);
+    section + "\r\n"
+}
+
 /// Returns the header section of a stream. The connection is closed at the stream's end.
 pub(super) fn stream_header(framing: BodyFraming, allow_origin: Option<&str>) -> String {
     let mut section = begin(HttpStatus::OK, allow_origin);
+    push(&mut section, "Cache-Control", "no-store");
     push(&mut section, "Content-Type", "video/x-flv");
     if framing == BodyFraming::Chunked {
         push(&mut section, "Transfer-Encoding", "chunked");
@@ -60,6 +95,7 @@ pub(super) fn stream_header(framing: BodyFraming, allow_origin: Option<&str>) ->
 /// Returns the header section that switches the connection to WebSocket, RFC 6455 section 4.2.2.
 pub(super) fn websocket_header(accept: &str) -> String {
     let mut section = begin(HttpStatus::SWITCHING_PROTOCOLS, None);
+    push(&mut section, "Cache-Control", "no-store");
     push(&mut section, "Upgrade", "websocket");
     push(&mut section, "Connection", "Upgrade");
     push(&mut section, "Sec-WebSocket-Accept", accept);
@@ -75,7 +111,6 @@ fn begin(status: HttpStatus, allow_origin: Option<&str>) -> String {
     if let Some(origin) = allow_origin {
         push(&mut section, "Access-Control-Allow-Origin", origin);
     }
-    push(&mut section, "Cache-Control", "no-store");
     section
 }
 

@@ -186,18 +186,13 @@ impl HttpConnection {
             .await
     }
 
-    /// Answers with the list of streams or a file of the player page.
+    /// Answers with the list of streams, a file of the user's, or one of the player page.
     async fn answer_page(
         &mut self,
         request: &HttpRequest,
         path: &str,
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
-        if path == "/"
-            && let Err(denial) = self.may_see_page(request)
-        {
-            return self.respond_denied(denial, mode).await;
-        }
         if path == "/streams.json" {
             let list = match self.list_for(request).await {
                 Ok(list) => serde_json::to_vec(&list)?,
@@ -205,6 +200,17 @@ impl HttpConnection {
             };
             let headers = [("Content-Type", "application/json")];
             return self.respond(HttpStatus::OK, &headers, &list, mode).await;
+        }
+        // The player page stays complete, whatever a user's folder has.
+        if !path.starts_with("/player/")
+            && let Some(after) = self.answer_file(request, path, mode).await?
+        {
+            return Ok(after);
+        }
+        if path == "/"
+            && let Err(denial) = self.may_see_page(request)
+        {
+            return self.respond_denied(denial, mode).await;
         }
         if let Some((media_type, body)) = player_page::file(path) {
             let headers = [("Content-Type", media_type)];

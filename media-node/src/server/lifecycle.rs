@@ -52,6 +52,9 @@ impl Node {
     /// # Errors
     /// As [`Node::bind`].
     pub async fn bind_with(config: NodeConfig, timings: Timings) -> Result<Self, BindError> {
+        if let Some(directory) = config.http.directory.as_ref().filter(|path| !path.is_dir()) {
+            return Err(BindError::Directory(directory.clone()));
+        }
         open_files::raise(config.limits.max_connections);
         let metrics = Arc::new(Metrics::new());
         let tls = config.tls.as_ref();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -51,6 +52,9 @@ pub enum BindError {
     /// The threads that serve connections cannot be started.
     #[error("workers: cannot start the worker threads")]
     Workers(#[source] io::Error),
+    /// The folder of the user's pages does not exist.
+    #[error("http.directory: {} is not a folder that can be read", .0.display())]
+    Directory(PathBuf),
     /// `origins` is invalid.
     #[error("{0}")]
     Origins(String),

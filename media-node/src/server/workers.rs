@@ -13,6 +13,9 @@ use tokio::runtime::{self, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
+/// Threads of each worker that read files. A folder that hangs takes no more.
+const MAX_FILE_THREADS: usize = 16;
+
 /// The worker threads. They end, with all of their tasks, when this is dropped.
 pub(super) struct Workers {
     handles: WorkerHandles,
@@ -32,6 +35,7 @@ impl Workers {
         let mut start = |name: String| {
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
+                .max_blocking_threads(MAX_FILE_THREADS)
                 .build()?;
             let handle = runtime.handle().clone();
             let (stopped, span) = (stop.clone(), span.clone());

@@ -1,16 +1,16 @@
-//! Secrets and ConfigMaps of a spec that are mounted into every Pod.
+//! What the Pods of a LiveCluster mount: the Secrets, ConfigMaps and volumes that its spec names.
 
 /// Folder of a Pod below which they are mounted.
 pub const MOUNT_DIRECTORY: &str = "/etc/media-node-mounts";
 
-/// A Secret or ConfigMap that is mounted into every Pod.
+/// Something that is mounted into every Pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// Name of the volume, which is also its folder.
     pub volume: String,
     /// Field of the spec that names it.
     pub field: String,
-    /// The Secret or ConfigMap.
+    /// What is mounted.
     pub source: MountSource,
 }
 
@@ -21,4 +21,6 @@ pub enum MountSource {
     Secret(String),
     /// A ConfigMap of this name.
     ConfigMap(String),
+    /// A PersistentVolumeClaim of this name.
+    PersistentVolumeClaim(String),
 }

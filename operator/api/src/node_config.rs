@@ -27,7 +27,7 @@ pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) ->
             ..DrainSettings::default()
         },
         log: spec.logs.clone(),
-        http: spec.http.clone(),
+        http: spec.http.settings(Path::new(MOUNT_DIRECTORY)),
         auth: spec.auth.settings(Path::new(MOUNT_DIRECTORY)),
         tls: tls.map(|tls| tls.settings(Path::new(MOUNT_DIRECTORY))),
         listen: match tls {

@@ -1,7 +1,8 @@
 //! The rules of a whole LiveCluster, for `livecluster check`. Each rule stands beside the type that it is about.
 
 use crate::{
-    ClusterName, LiveClusterSpec, Role, auth, autoscaling, cluster_name, pods, role, rule, service,
+    ClusterName, LiveClusterSpec, Role, auth, autoscaling, cluster_name, http, pods, role, rule,
+    service,
 };
 
 /// Returns the message of each rule that a new LiveCluster breaks, behind the field that it is about.
@@ -34,6 +35,10 @@ pub fn violations(name: &ClusterName, spec: &LiveClusterSpec) -> Vec<String> {
             let path = format!("spec.auth.{action}.jwt.jwks");
             broken.extend(rule::broken(&path, &auth::JWKS_RULES, &jwt.jwks));
         }
+    }
+    if let Some(directory) = &spec.http.directory {
+        let path = "spec.http.directory";
+        broken.extend(rule::broken(path, &http::DIRECTORY_RULES, directory));
     }
     broken
 }

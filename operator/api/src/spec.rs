@@ -1,11 +1,12 @@
 //! The spec of a LiveCluster, and with the feature `kube` the resource itself.
 
-use media_config::{HttpSettings, Limits, LogSettings, Role, StreamSettings};
+use media_config::{Limits, LogSettings, Role, StreamSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::auth::AuthSpec;
+use crate::http::HttpSpec;
 use crate::mount::Mount;
 use crate::pods::{Edges, Origins, PodSettings};
 use crate::schema;
@@ -137,7 +138,7 @@ pub struct LiveClusterSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
     /// HTTP port of the Pods. Changing it triggers a rolling update.
-    pub http: HttpSettings,
+    pub http: HttpSpec,
     /// Host names with streams of their own. Every other host name is the default virtual host. Changing them triggers a
     /// rolling update.
     #[schemars(
@@ -155,7 +156,7 @@ pub struct LiveClusterSpec {
 impl LiveClusterSpec {
     /// Returns the Secrets and ConfigMaps that are mounted, each into a folder of its volume's name.
     pub fn mounts(&self) -> Vec<Mount> {
-        let mut mounts = self.auth.mounts();
+        let mut mounts = [self.auth.mounts(), self.http.mounts()].concat();
         mounts.extend(self.tls.as_ref().map(TlsSpec::mount));
         mounts
     }

@@ -38,6 +38,9 @@ pub struct Options {
     /// Publish a built-in clip as live/livestream, in a loop
     #[arg(long)]
     demo: bool,
+    /// Serve the files of this folder on the HTTP ports; its index.html replaces the player page
+    #[arg(long, value_name = "FOLDER")]
+    directory: Option<PathBuf>,
     #[command(flatten)]
     ports: Ports,
 }
@@ -91,7 +94,12 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     }
     let cluster = read(options.file.as_deref())?;
     let mounts = Mounts::new(&cluster)?;
-    let planned = plan::plan(&cluster, &options.ports, mounts.root())?;
+    let planned = plan::plan(
+        &cluster,
+        &options.ports,
+        options.directory.as_deref(),
+        mounts.root(),
+    )?;
     if options.demo && planned.iter().any(|it| it.config.listen.rtmp.is_none()) {
         return Err(LocalError::DemoNeedsRtmp);
     }

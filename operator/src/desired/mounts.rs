@@ -1,7 +1,9 @@
-//! Volumes of the Secrets and ConfigMaps that `spec.auth` and `spec.tls` name. The kubelet mounts them: the operator reads none
-//! of them.
+//! Volumes of the Secrets, ConfigMaps and claims that the spec names. The kubelet mounts them: the operator reads none of them.
 
-use k8s_openapi::api::core::v1::{ConfigMapVolumeSource, SecretVolumeSource, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    ConfigMapVolumeSource, PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume,
+    VolumeMount,
+};
 use livecluster_api::mount::MOUNT_DIRECTORY;
 use livecluster_api::{LiveClusterSpec, Mount, MountSource};
 
@@ -41,6 +43,12 @@ fn volume(mount: Mount) -> Volume {
                 ..ConfigMapVolumeSource::default()
             });
         }
+        MountSource::PersistentVolumeClaim(claim_name) => {
+            volume.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
+                claim_name,
+                read_only: Some(true),
+            });
+        }
     }
     volume
 }
@@ -74,5 +82,23 @@ mod tests {
             ]
         );
         assert_eq!(mounts[1].name, volumes[1].name);
+    }
+
+    #[test]
+    fn claim_of_pages_is_mounted_read_only() {
+        let spec: LiveClusterSpec = serde_json::from_value(serde_json::json!({
+            "http": {"directory": {"persistentVolumeClaimName": "pages"}},
+        }))
+        .unwrap();
+        let [volume] = volumes(&spec).try_into().unwrap();
+        let claim = volume.persistent_volume_claim.unwrap();
+        assert_eq!(
+            (claim.claim_name.as_str(), claim.read_only),
+            ("pages", Some(true))
+        );
+        assert_eq!(
+            volume_mounts(&spec)[0].mount_path,
+            "/etc/media-node-mounts/http-directory"
+        );
     }
 }

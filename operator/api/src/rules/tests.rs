@@ -203,3 +203,16 @@ fn autoscaling_has_a_target_and_a_range_and_no_fixed_number() {
     demo.spec.edges.autoscaling = None;
     assert_eq!(refused(&demo), "");
 }
+
+#[test]
+fn pages_have_exactly_one_source() {
+    let mut demo = cluster("demo");
+    demo.spec.http.directory = Some(crate::DirectorySpec::default());
+    assert!(refused(&demo).contains("spec.http.directory: directory needs exactly one"));
+    let directory = demo.spec.http.directory.as_mut().unwrap();
+    directory.config_map_name = Some("pages".to_owned());
+    assert_eq!(refused(&demo), "");
+    let directory = demo.spec.http.directory.as_mut().unwrap();
+    directory.persistent_volume_claim_name = Some("pages".to_owned());
+    assert!(refused(&demo).contains("exactly one"));
+}

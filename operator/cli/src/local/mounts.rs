@@ -96,18 +96,23 @@ impl Mounts {
 
     fn write(&self, cluster: &Manifest) -> Result<(), MountError> {
         for mount in cluster.spec.mounts() {
-            let entries = entries(&mount, &cluster.resources)?;
-            write_folder(&self.root().join(&mount.volume), &entries)?;
+            if let Some(entries) = entries(&mount, &cluster.resources)? {
+                write_folder(&self.root().join(&mount.volume), &entries)?;
+            }
         }
         Ok(())
     }
 }
 
-/// The entries of the object that a mount names.
-fn entries(mount: &Mount, resources: &[Value]) -> Result<BTreeMap<String, Vec<u8>>, MountError> {
+/// The entries of the object that a mount names; `None` for a PersistentVolumeClaim, which only a Pod has.
+fn entries(
+    mount: &Mount,
+    resources: &[Value],
+) -> Result<Option<BTreeMap<String, Vec<u8>>>, MountError> {
     let (kind, name, plain, encoded) = match &mount.source {
         MountSource::Secret(name) => ("Secret", name, "stringData", "data"),
         MountSource::ConfigMap(name) => ("ConfigMap", name, "data", "binaryData"),
+        MountSource::PersistentVolumeClaim(_) => return Ok(None),
     };
     let object = resources
         .iter()
@@ -126,7 +131,7 @@ fn entries(mount: &Mount, resources: &[Value]) -> Result<BTreeMap<String, Vec<u8
         let bytes = value.as_str().map(|text| text.as_bytes().to_vec());
         (entry, bytes)
     });
-    decoded
+    let entries: Result<_, _> = decoded
         .chain(texts)
         .map(|(entry, bytes)| {
             let bytes = bytes.filter(|_| is_key(entry));
@@ -137,7 +142,8 @@ fn entries(mount: &Mount, resources: &[Value]) -> Result<BTreeMap<String, Vec<u8
             })?;
             Ok((entry.clone(), bytes))
         })
-        .collect()
+        .collect();
+    entries.map(Some)
 }
 
 /// Whether Kubernetes accepts the name of an entry: it becomes a file name.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use media_config::{
-    Discovery, DrainSettings, IdentitySettings, Listen, NodeConfig, Role, TlsSettings,
+    Discovery, DrainSettings, HttpSettings, IdentitySettings, Listen, NodeConfig, Role, TlsSettings,
 };
 
 use livecluster_api::{LiveClusterSpec, node_config, role::role_name};
@@ -104,6 +104,11 @@ pub enum PlanError {
         /// The option that changes the first port.
         option: &'static str,
     },
+    /// The spec names a volume that only a Pod has.
+    #[error(
+        "spec.http.directory.persistentVolumeClaimName: there is no volume here, choose the folder of the pages with --directory"
+    )]
+    Claim,
     /// Two instances would have the same port.
     #[error("port {port} would be used by both {first} and {second}, move one with {option}")]
     Twice {
@@ -143,9 +148,11 @@ impl Planned {
 }
 
 /// Plans the instances of a LiveCluster: its origins, then its edges. Its Secrets and ConfigMaps are folders of `mounts`.
+/// `directory` has the pages instead of those that the spec names.
 pub(super) fn plan(
     cluster: &Manifest,
     ports: &Ports,
+    directory: Option<&Path>,
     mounts: &Path,
 ) -> Result<Vec<Planned>, PlanError> {
     let count = |role| usize::from(cluster.spec.replicas(role));
@@ -174,6 +181,7 @@ pub(super) fn plan(
                     secret_file: ports.secret_file.clone(),
                     ..IdentitySettings::default()
                 },
+                http: http(cluster, directory, mounts)?,
                 drain: DRAIN,
                 ..pod
             };
@@ -182,6 +190,24 @@ pub(super) fn plan(
     }
     set_origins(&mut instances);
     Ok(instances)
+}
+
+fn http(
+    cluster: &Manifest,
+    directory: Option<&Path>,
+    mounts: &Path,
+) -> Result<HttpSettings, PlanError> {
+    let mut settings = cluster.spec.http.settings(mounts);
+    match directory {
+        Some(directory) => settings.directory = Some(directory.to_owned()),
+        None => {
+            let pages = cluster.spec.http.directory.as_ref();
+            if pages.is_some_and(|pages| pages.persistent_volume_claim_name.is_some()) {
+                return Err(PlanError::Claim);
+            }
+        }
+    }
+    Ok(settings)
 }
 
 /// Returns the addresses of the instance that is `index` of its role and `number` of all, for the ports that are open.
@@ -339,7 +365,7 @@ mod tests {
 
     #[test]
     fn default_ports_are_those_of_the_srs_guide() {
-        let instances = plan(&cluster(1, 2), &ports(&[]), Path::new("/mounts")).unwrap();
+        let instances = plan(&cluster(1, 2), &ports(&[]), None, Path::new("/mounts")).unwrap();
         assert_eq!(
             addresses(&instances),
             [
@@ -355,6 +381,7 @@ mod tests {
         let instances = plan(
             &cluster(3, 1),
             &ports(&["--listen", "::1"]),
+            None,
             Path::new("/mounts"),
         )
         .unwrap();
@@ -372,7 +399,7 @@ mod tests {
     #[test]
     fn tls_opens_further_ports_and_may_close_the_others() {
         let listen = |cluster: &Manifest, options: &[&str]| {
-            let instances = plan(cluster, &ports(options), Path::new("/mounts")).unwrap();
+            let instances = plan(cluster, &ports(options), None, Path::new("/mounts")).unwrap();
             instances.into_iter().map(|instance| {
                 let Listen {
                     rtmp, rtmps, https, ..
@@ -391,7 +418,7 @@ mod tests {
             secret_name: "certificate".to_owned(),
             required: true,
         });
-        let instances = plan(&cluster, &ports(&[]), Path::new("/mounts")).unwrap();
+        let instances = plan(&cluster, &ports(&[]), None, Path::new("/mounts")).unwrap();
         let tls = instances[0].config.tls.as_ref().unwrap();
         assert_eq!(tls.key, Path::new("/mounts/tls/tls.key"));
         assert_eq!(listen(&cluster, &[]).next(), Some([0, 1936, 8443]));
@@ -402,7 +429,7 @@ mod tests {
         let mut cluster = cluster(2, 1);
         cluster.spec.stream.linger_seconds = 3;
         cluster.spec.vhosts = vec!["a.example".to_owned()];
-        for instance in plan(&cluster, &ports(&[]), Path::new("/mounts")).unwrap() {
+        for instance in plan(&cluster, &ports(&[]), None, Path::new("/mounts")).unwrap() {
             let pod = node_config(&cluster.name, &cluster.spec, instance.config.role);
             assert_eq!(
                 instance.config.origins.addresses,
@@ -421,7 +448,7 @@ mod tests {
 
     #[test]
     fn every_configuration_is_accepted_by_a_media_node() {
-        for instance in plan(&cluster(2, 2), &ports(&[]), Path::new("/mounts")).unwrap() {
+        for instance in plan(&cluster(2, 2), &ports(&[]), None, Path::new("/mounts")).unwrap() {
             let text = media_config::render(&instance.config).unwrap();
             assert_eq!(media_config::parse(&text).unwrap(), instance.config);
         }
@@ -432,6 +459,7 @@ mod tests {
         let error = plan(
             &cluster(1, 2),
             &ports(&["--edge-http-port", "9089"]),
+            None,
             Path::new("/mounts"),
         )
         .unwrap_err();
@@ -446,6 +474,7 @@ mod tests {
         let error = plan(
             &cluster(1, 2),
             &ports(&["--edge-rtmp-port", "65535"]),
+            None,
             Path::new("/mounts"),
         )
         .unwrap_err();
@@ -456,9 +485,26 @@ mod tests {
     }
 
     #[test]
+    fn directory_replaces_the_pages_of_the_spec() {
+        let mut cluster = cluster(1, 1);
+        let claim = livecluster_api::DirectorySpec {
+            persistent_volume_claim_name: Some("pages".to_owned()),
+            ..Default::default()
+        };
+        cluster.spec.http.directory = Some(claim);
+        let pages = Path::new("/pages");
+        let plan = |directory| plan(&cluster, &ports(&[]), directory, Path::new("/mounts"));
+        for instance in plan(Some(pages)).unwrap() {
+            assert_eq!(instance.config.http.directory.as_deref(), Some(pages));
+        }
+        let error = plan(None).unwrap_err().to_string();
+        assert!(error.contains("--directory"), "{error}");
+    }
+
+    #[test]
     fn stopped_cluster_is_refused() {
         assert!(matches!(
-            plan(&cluster(0, 2), &ports(&[]), Path::new("/mounts")),
+            plan(&cluster(0, 2), &ports(&[]), None, Path::new("/mounts")),
             Err(PlanError::Stopped)
         ));
     }
