@@ -32,9 +32,9 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug)]
 enum SegmentOffset {
     Flv(usize),
-    /// A byte of a chunk's header and payload.
+    /// A byte of a piece's two slices.
     Rtmp {
-        chunk: usize,
+        piece: usize,
         byte: usize,
     },
 }
@@ -62,7 +62,7 @@ impl Batch {
         Self {
             preamble: preamble.map(Box::new),
             segment: 0,
-            offset: SegmentOffset::Rtmp { chunk: 0, byte: 0 },
+            offset: SegmentOffset::Rtmp { piece: 0, byte: 0 },
             left: run.segments().map(|segment| segment.rtmp().len()).sum(),
             lagged,
             renewed: false,
@@ -162,7 +162,7 @@ impl<'a> Slices<'a> {
             self.segment += 1;
             self.offset = match self.offset {
                 SegmentOffset::Flv(_) => SegmentOffset::Flv(0),
-                SegmentOffset::Rtmp { .. } => SegmentOffset::Rtmp { chunk: 0, byte: 0 },
+                SegmentOffset::Rtmp { .. } => SegmentOffset::Rtmp { piece: 0, byte: 0 },
             };
         }
     }
@@ -172,16 +172,16 @@ impl<'a> Slices<'a> {
             SegmentOffset::Flv(offset) => {
                 segment.flv().get(*offset..).filter(|rest| !rest.is_empty())
             }
-            SegmentOffset::Rtmp { chunk, byte } => loop {
-                let [header, payload] = segment.rtmp().chunk(segment.flv(), *chunk)?;
-                let rest = match byte.checked_sub(header.len()) {
-                    None => header.get(*byte..)?,
+            SegmentOffset::Rtmp { piece, byte } => loop {
+                let [copied, payload] = segment.rtmp().piece(segment.flv(), *piece)?;
+                let rest = match byte.checked_sub(copied.len()) {
+                    None => copied.get(*byte..)?,
                     Some(byte) => payload.get(byte..)?,
                 };
                 if !rest.is_empty() {
                     return Some(rest);
                 }
-                (*chunk, *byte) = (*chunk + 1, 0);
+                (*piece, *byte) = (*piece + 1, 0);
             },
         }
     }
