@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use media_engine::Cursor;
-use tracing::{Instrument, Span};
+use tracing::{Instrument, debug_span};
 
 use super::body::BodyFraming;
 use super::connection::{self, HttpConnection};
@@ -73,7 +73,11 @@ impl<F: HttpFraming> HttpViewer<F> {
             cursor,
         };
         match sent {
-            Ok(()) => drop(tokio::spawn(started.run().instrument(Span::current()))),
+            Ok(()) => {
+                // A span of its own: to enter the current one, which is always enabled, would cost something at every wake-up.
+                let span = debug_span!("http", peer = %started.viewer.client.peer);
+                drop(tokio::spawn(started.run().instrument(span)));
+            }
             Err(end) => started.end(end).await,
         }
     }

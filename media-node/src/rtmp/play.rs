@@ -7,7 +7,7 @@ use media_engine::Cursor;
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::{PlayRefusal, ServerConnection, ServerEvent};
 use tokio::time::timeout;
-use tracing::{Instrument, Span};
+use tracing::{Instrument, debug_span};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
@@ -87,7 +87,11 @@ impl RtmpViewer {
         let (mut delivery, mut framing, ..) = viewer.parts();
         let bytes = framed(&mut framing, first);
         match delivery.send(bytes).await {
-            Ok(()) => drop(tokio::spawn(viewer.run().instrument(Span::current()))),
+            Ok(()) => {
+                // A span of its own: to enter the current one, which is always enabled, would cost something at every wake-up.
+                let span = debug_span!("rtmp", peer = %viewer.client.peer);
+                drop(tokio::spawn(viewer.run().instrument(span)));
+            }
             Err(end) => viewer.end(end).await,
         }
     }

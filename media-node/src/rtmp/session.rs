@@ -8,7 +8,7 @@ use media_config::Limits;
 use media_wire::StreamKey;
 use media_wire::rtmp::server::ServerEvent;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, Span, debug, debug_span};
+use tracing::{Instrument, debug, debug_span};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
@@ -84,12 +84,13 @@ async fn run(mut session: SessionState) {
 /// Continues after a stream has been played, in a task of its own.
 fn resume(mut session: SessionState, after: Result<AfterStream, ConnectionLost>) {
     session.deadline = Instant::now() + session.context.config.stream.publish_idle_timeout();
+    let span = debug_span!("rtmp", peer = %session.connection.peer);
     let session: BoxFuture<'static, ()> = match after {
         Ok(AfterStream::Continue) => Box::pin(run(session)),
         Ok(AfterStream::Close) => Box::pin(close(session, Ok(()))),
         Err(error) => Box::pin(close(session, Err(error))),
     };
-    tokio::spawn(session.instrument(Span::current()));
+    tokio::spawn(session.instrument(span));
 }
 
 /// Closes the connection, after the last bytes if the client can still read them.
