@@ -24,3 +24,4 @@ pub mod reconcile;
 pub mod scale;
 pub mod self_test;
 pub mod status;
+pub mod uninstall_check;

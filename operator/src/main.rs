@@ -1,4 +1,4 @@
-//! The command line: `operator run`, `operator self-test`.
+//! The command line: `operator run`, `operator self-test`, `operator uninstall-check`.
 
 use std::process::ExitCode;
 
@@ -18,6 +18,8 @@ enum OperatorCommand {
     Run(Box<operator::process::options::RunOptions>),
     /// Verifies that a running operator reconciles a LiveCluster without Pods.
     SelfTest(operator::self_test::SelfTestOptions),
+    /// Fails while LiveClusters exist.
+    UninstallCheck,
 }
 
 fn main() -> ExitCode {
@@ -41,5 +43,6 @@ fn execute(command: OperatorCommand) -> anyhow::Result<()> {
         OperatorCommand::SelfTest(options) => {
             Ok(runtime.block_on(operator::self_test::run(options))?)
         }
+        OperatorCommand::UninstallCheck => Ok(runtime.block_on(operator::uninstall_check::run())?),
     }
 }

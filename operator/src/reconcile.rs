@@ -14,3 +14,4 @@ mod reconciliation;
 mod requeue;
 mod rollout;
 mod scaling;
+mod upgrade_queue;

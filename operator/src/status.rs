@@ -15,6 +15,7 @@ use livecluster_api::{LiveCluster, LiveClusterStatus, RoleStatus};
 use media_config::Role;
 
 use crate::observe::observed::Observed;
+pub(crate) use conditions::AT_MAXIMUM;
 use input::StatusInput;
 
 /// Returns the status of a cluster. It equals `cluster.status` when nothing has changed: `now` is used only as the

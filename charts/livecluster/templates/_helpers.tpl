@@ -19,6 +19,9 @@ app.kubernetes.io/component: operator
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "livecluster.serviceAccount" -}}
@@ -34,27 +37,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%s" .Release.Namespace (include "livecluster.fullname" .) -}}
 {{- end -}}
 
-{{/* Image reference from {repository, tag, digest}. */}}
+{{/* Image reference from {registry, image: {repository, tag, digest}, version}. */}}
 {{- define "livecluster.image" -}}
+{{- $repository := .image.repository -}}
+{{- if .registry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .registry) $repository -}}
+{{- end -}}
 {{- if .image.digest -}}
-{{- printf "%s@%s" .image.repository .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .image.repository (default .version .image.tag) -}}
+{{- printf "%s:%s" $repository (default .version .image.tag) -}}
 {{- end -}}
-{{- end -}}
-
-{{- define "livecluster.containerSecurityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
-{{- end -}}
-
-{{- define "livecluster.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
 {{/* Namespace in which `helm test` creates its LiveCluster: one that the operator watches. */}}

@@ -26,17 +26,17 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
 async fn renders(namespace: &Namespace, chart: &str) -> Result<()> {
     namespace.say("the API server accepts what the chart renders");
-    let template = format!("helm template rendered {chart}");
-    let other = "--set watchNamespaces={default},rbac.readSecrets=false,replicas=1";
+    let template = format!("helm template rendered {chart} {KUBERNETES}");
+    let other = "--set watchNamespaces={default},rbac.readSecrets=true,replicas=1";
     for values in ["", other] {
         let rendered = run_line(&format!("{template} --namespace default {values}")).await?;
         let line = "kubectl apply --dry-run=server --validate=strict -n default -f -";
         let mut apply = process::command(line);
         process::finish(&mut apply, &rendered).await?.success()?;
     }
-    let monitoring = "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.dashboard.enabled=true";
+    let monitoring = "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true";
     let rendered = run_line(&format!("{template} --set {monitoring}")).await?;
-    for kind in ["ServiceMonitor", "PodMonitor"] {
+    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
         let renders = rendered.contains(&format!("kind: {kind}\n"));
         ensure!(renders, "no {kind} with {monitoring}");
     }
@@ -50,7 +50,8 @@ async fn refuses(chart: &str) -> Result<()> {
         "log.format=xml",
         "image.pullPolicy=Sometimes",
     ] {
-        let mut command = process::command(&format!("helm template {chart} --set {wrong}"));
+        let mut command =
+            process::command(&format!("helm template {chart} {KUBERNETES} --set {wrong}"));
         let refused = process::finish(&mut command, "").await?.failure()?;
         let schema = refused.contains("schema");
         ensure!(
@@ -90,3 +91,6 @@ async fn installs(namespace: &Namespace) -> Result<()> {
     release.install(&[]).await?;
     Ok(())
 }
+
+/// The oldest Kubernetes that the chart accepts: without a cluster, Helm assumes one of its own.
+const KUBERNETES: &str = "--kube-version 1.33";

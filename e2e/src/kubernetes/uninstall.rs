@@ -42,10 +42,17 @@ async fn uninstall(namespace: &Namespace) -> Result<()> {
     nothing_left(namespace, CHILDREN, "nothing").await?;
 
     if namespace.may_break("crds.keep=false, which deletes every LiveCluster") {
-        namespace.say("with crds.keep=false the definition goes too, and all LiveClusters with it");
+        namespace.say(
+            "with crds.keep=false the definition goes too, but not while a LiveCluster exists",
+        );
         release.install(&["crds.keep=false"]).await?;
         let small = json!({"edges": {"replicas": 1}});
         namespace.apply_ready("the-last", small).await?;
+        let refused = release.helm(&helm_uninstall).await;
+        ensure!(refused.is_err(), "a LiveCluster exists, and is deleted");
+        namespace.ready("the-last").await?;
+        let line = "delete lc/the-last --timeout=60s";
+        namespace.kubectl(line).await?;
         release.helm(&helm_uninstall).await?;
         let crd = "crd/liveclusters.livecluster.dev";
         let line = format!("kubectl wait --for=delete {crd} --timeout=60s");

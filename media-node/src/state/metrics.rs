@@ -79,7 +79,7 @@ impl Metrics {
         // process_*: open files, memory, processor time.
         let process = Box::new(ProcessCollector::for_self());
         new.0.register(process).expect(STATIC);
-        Self {
+        let metrics = Self {
             refused: new.counters(
                 "live_connections_refused_total",
                 "Connections refused.",
@@ -143,7 +143,17 @@ impl Metrics {
             ),
             scraped: Mutex::new(ScrapedMetrics::new(&new)),
             registry: new.0,
+        };
+        // A counter that does not exist is not 0: its first increment would not be a rate.
+        for event in ["started", "refused"] {
+            metrics.publishes.with_label_values(&[event]);
         }
+        for kind in [ClientKind::Rtmp, ClientKind::Flv, ClientKind::Ws] {
+            for result in ["started", "not_found", "full", "denied"] {
+                metrics.plays.with_label_values(&[kind.label(), result]);
+            }
+        }
+        metrics
     }
 
     /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`,

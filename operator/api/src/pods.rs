@@ -148,15 +148,28 @@ impl Default for PodSettings {
 }
 
 /// Compute resources of each Pod.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Resources {
-    /// Resources that are reserved for each Pod, for example `{cpu: 500m, memory: 256Mi}`.
+    /// Resources that are reserved for each Pod, for example `{cpu: 500m, memory: 256Mi}`. The default keeps the Pods from being
+    /// the first ones that a node evicts; a Pod with many viewers needs more.
     #[schemars(schema_with = "quantities")]
     pub requests: BTreeMap<String, Quantity>,
     /// Maximum resources of each Pod. Streams stutter in a Pod that reaches its CPU limit.
     #[schemars(schema_with = "quantities")]
     pub limits: BTreeMap<String, Quantity>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        let requests = [("cpu", "100m"), ("memory", "64Mi")];
+        let requests =
+            requests.map(|(resource, amount)| (resource.to_owned(), Quantity(amount.to_owned())));
+        Self {
+            requests: requests.into(),
+            limits: BTreeMap::new(),
+        }
+    }
 }
 
 /// PodDisruptionBudget of the Pods.

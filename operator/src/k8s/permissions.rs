@@ -30,12 +30,10 @@ const NEEDED: &[Permission] = &[
 const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 /// Needed only to verify references to Secrets.
 const SECRETS: Permission = (&["get"], "", "secrets");
-/// Needed in the operator's own namespace.
-const LEASES: Permission = (
-    &["get", "create", "update"],
-    "coordination.k8s.io",
-    "leases",
-);
+/// Needed in the operator's own namespace, for its Lease.
+const LEASE: Permission = (&["get", "update"], "coordination.k8s.io", "leases");
+/// Needed in the operator's own namespace: the Lease does not exist yet.
+const LEASES: Permission = (&["create"], "coordination.k8s.io", "leases");
 
 /// The permissions are missing, or cannot be verified.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +53,8 @@ pub struct PermissionScope {
     pub watched: Vec<String>,
     /// Namespace of the operator.
     pub own: String,
+    /// Name of the operator's Lease.
+    pub lease: String,
     /// Whether references to Secrets are verified.
     pub secrets: bool,
 }
@@ -73,10 +73,11 @@ pub async fn verify(client: &Client, scope: &PermissionScope) -> Result<(), Perm
     let secrets = scope.secrets.then_some(&SECRETS);
     for namespace in watched {
         for needed in NEEDED.iter().chain(secrets) {
-            missing.extend(missing_verbs(client, namespace, *needed).await?);
+            missing.extend(missing_verbs(client, namespace, "", *needed).await?);
         }
     }
-    missing.extend(missing_verbs(client, &scope.own, LEASES).await?);
+    missing.extend(missing_verbs(client, &scope.own, &scope.lease, LEASE).await?);
+    missing.extend(missing_verbs(client, &scope.own, "", LEASES).await?);
     if missing.is_empty() {
         Ok(())
     } else {
@@ -84,15 +85,16 @@ pub async fn verify(client: &Client, scope: &PermissionScope) -> Result<(), Perm
     }
 }
 
-/// Returns the missing verbs of a permission, as one line.
+/// Returns the missing verbs of a permission, as one line. `name` is that of an object, empty for all objects.
 async fn missing_verbs(
     client: &Client,
     namespace: &str,
+    name: &str,
     (verbs, group, resource): Permission,
 ) -> Result<Option<String>, CallError> {
     let mut missing = Vec::new();
     for verb in verbs {
-        if !is_allowed(client, namespace, [verb, group, resource]).await? {
+        if !is_allowed(client, namespace, name, [verb, group, resource]).await? {
             missing.push(*verb);
         }
     }
@@ -113,6 +115,7 @@ async fn missing_verbs(
 async fn is_allowed(
     client: &Client,
     namespace: &str,
+    name: &str,
     [verb, group, resource]: [&str; 3],
 ) -> Result<bool, CallError> {
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -125,6 +128,7 @@ async fn is_allowed(
                 resource: some(resource),
                 subresource: some(subresource),
                 namespace: some(namespace),
+                name: some(name),
                 ..ResourceAttributes::default()
             }),
             non_resource_attributes: None,
@@ -167,6 +171,7 @@ mod tests {
         PermissionScope {
             watched: watched.iter().map(|text| (*text).to_owned()).collect(),
             own: "system".to_owned(),
+            lease: "operator".to_owned(),
             secrets: true,
         }
     }
@@ -194,7 +199,8 @@ mod tests {
             result(denies, &scope(&[])).await,
             "the operator lacks permissions: patch on deployments/scale.apps in all namespaces; \
              delete on services in all namespaces; \
-             create,update on leases.coordination.k8s.io in namespace system"
+             update on leases.coordination.k8s.io in namespace system; \
+             create on leases.coordination.k8s.io in namespace system"
         );
     }
 

@@ -17,6 +17,8 @@ pub struct OperatorMetrics {
     scrapes: IntCounterVec,
     leader: IntGauge,
     ready: IntGaugeVec,
+    degraded: IntGaugeVec,
+    edges_at_maximum: IntGaugeVec,
     unreadable: IntGaugeVec,
     foreign: IntGaugeVec,
     streams: IntGaugeVec,
@@ -64,6 +66,16 @@ impl OperatorMetrics {
                 "1 while the LiveCluster is Ready",
                 cluster,
             )?,
+            degraded: gauge(
+                "live_cluster_degraded",
+                "1 while the LiveCluster is Degraded",
+                cluster,
+            )?,
+            edges_at_maximum: gauge(
+                "live_cluster_edges_at_maximum",
+                "1 while the load of the LiveCluster needs more edges than its maxReplicas",
+                cluster,
+            )?,
             unreadable: gauge(
                 "live_cluster_unreadable",
                 "1 while the LiveCluster has a value that this version of the operator cannot read",
@@ -91,6 +103,12 @@ impl OperatorMetrics {
             )?,
         };
         metrics.register()?;
+        // A counter that does not exist is not 0: its first increment would not be a rate.
+        for is_success in [true, false] {
+            let label = [result_label(is_success)];
+            metrics.reconciles.with_label_values(&label);
+            metrics.scrapes.with_label_values(&label);
+        }
         Ok(metrics)
     }
 
@@ -102,6 +120,8 @@ impl OperatorMetrics {
         registry.register(Box::new(self.scrapes.clone()))?;
         registry.register(Box::new(self.leader.clone()))?;
         registry.register(Box::new(self.ready.clone()))?;
+        registry.register(Box::new(self.degraded.clone()))?;
+        registry.register(Box::new(self.edges_at_maximum.clone()))?;
         registry.register(Box::new(self.unreadable.clone()))?;
         registry.register(Box::new(self.foreign.clone()))?;
         registry.register(Box::new(self.streams.clone()))?;
@@ -146,6 +166,20 @@ impl OperatorMetrics {
             .set(is_ready.into());
     }
 
+    /// Sets whether a cluster is degraded.
+    pub fn set_degraded(&self, cluster: &ClusterName, is_degraded: bool) {
+        self.degraded
+            .with_label_values(&labels(cluster))
+            .set(is_degraded.into());
+    }
+
+    /// Sets whether the load of a cluster needs more edges than are allowed.
+    pub fn set_edges_at_maximum(&self, cluster: &ClusterName, is_at_maximum: bool) {
+        self.edges_at_maximum
+            .with_label_values(&labels(cluster))
+            .set(is_at_maximum.into());
+    }
+
     /// Sets whether a cluster has a value that this version cannot read.
     pub fn set_unreadable(&self, cluster: &ClusterName, is_unreadable: bool) {
         self.unreadable
@@ -181,6 +215,8 @@ impl OperatorMetrics {
     pub fn remove(&self, cluster: &ClusterName) {
         for gauge in [
             &self.ready,
+            &self.degraded,
+            &self.edges_at_maximum,
             &self.unreadable,
             &self.foreign,
             &self.streams,
@@ -228,6 +264,10 @@ mod tests {
         metrics.count_api_request("get", "leases", "200");
         let text = metrics.render().unwrap();
         assert!(text.contains("live_operator_leader 1"), "{text}");
+        for result in ["success", "error"] {
+            let line = format!("live_operator_reconciles_total{{result=\"{result}\"}} 0");
+            assert!(text.contains(&line), "{text}");
+        }
         assert!(
             text.contains(r#"{code="200",resource="leases",verb="get"} 1"#),
             "{text}"

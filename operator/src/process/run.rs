@@ -141,6 +141,7 @@ impl OperatorProcess<'_> {
         let scope = PermissionScope {
             watched: self.options.watched_namespaces(),
             own: self.own_namespace(),
+            lease: self.options.lease_name.clone(),
             secrets: self.options.check_secrets,
         };
         let mut wait = Duration::from_secs(1);

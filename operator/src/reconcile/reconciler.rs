@@ -8,7 +8,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{EventType, Reporter};
 use kube::{Api, Client, Resource};
-use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus, OperatorName};
+use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus, OperatorName, conditions};
 use media_config::Role;
 use serde_json::{Value, json};
 
@@ -19,6 +19,7 @@ use super::claim::{self, Claim, ClusterClaims, OperatorIdentity};
 use super::ownership::FIELD_MANAGER;
 use super::reconciliation::Reconciliation;
 use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
+use super::upgrade_queue::UpgradeQueue;
 use crate::desired::defaults::Defaults;
 use crate::k8s::call_error::CallError;
 use crate::k8s::event_recorder::EventRecorder;
@@ -27,6 +28,7 @@ use crate::observe::api_keys::ApiKeys;
 use crate::observe::cluster::{UnreadableCluster, parse};
 use crate::observe::read;
 use crate::observe::stream_scraper::{self, StreamScraper};
+use crate::status::AT_MAXIMUM;
 use crate::status::input::StatusInput;
 use crate::status::status;
 use crate::status::transitions::{self, transitions};
@@ -50,6 +52,7 @@ pub struct Reconciler {
     check_secrets: bool,
     claims: ClusterClaims,
     pub(super) cache: ApplyCache,
+    pub(super) upgrades: UpgradeQueue,
     backoff: RequeueBackoff,
 }
 
@@ -74,6 +77,7 @@ impl Reconciler {
             check_secrets,
             claims: ClusterClaims::new(identity),
             cache: ApplyCache::default(),
+            upgrades: UpgradeQueue::default(),
             backoff: RequeueBackoff::default(),
         }
     }
@@ -151,6 +155,7 @@ impl Reconciler {
         self.autoscalers.forget(name);
         self.metrics.remove(name);
         self.cache.forget(name);
+        self.upgrades.forget(name);
         self.backoff.forget(name);
     }
 
@@ -279,10 +284,14 @@ impl Reconciler {
 
     fn update_metrics(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {
         let name = ClusterName::of(cluster);
-        let is_ready = status.conditions.iter().any(|condition| {
-            condition.type_ == livecluster_api::conditions::READY && condition.status == "True"
-        });
-        self.metrics.set_ready(&name, is_ready);
+        let find = |kind: &str| status.conditions.iter().find(|found| found.type_ == kind);
+        let is_true = |kind| find(kind).is_some_and(|condition| condition.status == "True");
+        self.metrics.set_ready(&name, is_true(conditions::READY));
+        self.metrics
+            .set_degraded(&name, is_true(conditions::DEGRADED));
+        let autoscaling = find(conditions::AUTOSCALING_ACTIVE);
+        let is_at_maximum = autoscaling.is_some_and(|found| found.reason == AT_MAXIMUM);
+        self.metrics.set_edges_at_maximum(&name, is_at_maximum);
         if let Some(streams) = &status.streams {
             self.metrics
                 .set_streams(&name, streams.active, streams.viewers);

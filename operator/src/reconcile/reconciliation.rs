@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use livecluster_api::LiveCluster;
 use livecluster_api::names::{self, CONTAINER, ROLES};
+use livecluster_api::{ClusterName, LiveCluster};
 use media_config::Role;
 use tokio::time::Instant;
 
@@ -61,6 +61,10 @@ impl Reconciliation<'_> {
             .into_iter()
             .filter_map(|role| Some((role, self.hold(&desired, role)?)))
             .collect();
+        if self.is_settled() {
+            let name = ClusterName::of(self.cluster);
+            self.reconciler.upgrades.settle(&name);
+        }
         Ok(())
     }
 
@@ -95,6 +99,12 @@ impl Reconciliation<'_> {
         }
     }
 
+    fn is_settled(&self) -> bool {
+        let observed = &self.input.observed;
+        let mut roles = ROLES.iter().map(|role| observed.role(self.cluster, *role));
+        self.input.holds.is_empty() && roles.all(|role| role.is_settled())
+    }
+
     fn applier(&self) -> Applier<'_> {
         Applier {
             client: &self.reconciler.client,
@@ -109,6 +119,7 @@ impl Reconciliation<'_> {
             &self.input.observed,
             desired,
             role,
+            &self.reconciler.upgrades,
             &Time(now()),
         )
     }

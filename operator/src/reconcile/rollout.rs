@@ -1,14 +1,15 @@
-//! Limits a rollout: never more terminating Pods than wanted ones.
+//! Limits a rollout: never more terminating Pods than wanted ones, and few clusters at a time when the operator has changed.
 //!
 //! Origins and edges roll independently: relays of release N and N-1 understand each other.
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use livecluster_api::LiveCluster;
 use livecluster_api::names;
+use livecluster_api::{ClusterName, LiveCluster};
 use media_config::Role;
 
+use super::upgrade_queue::UpgradeQueue;
 use crate::desired::Desired;
 use crate::desired::child::ChildKind;
 use crate::observe::observed::Observed;
@@ -24,6 +25,7 @@ pub(super) fn hold(
     observed: &Observed,
     desired: &Desired,
     role: Role,
+    queue: &UpgradeQueue,
     now: &Time,
 ) -> Option<RolloutHold> {
     if !changes(cluster, observed, desired, role) {
@@ -35,7 +37,16 @@ pub(super) fn hold(
     }
     let draining = observed.pods(role).filter(|pod| is_draining(pod, now));
     let terminating = i32::try_from(draining.count()).unwrap_or(i32::MAX);
-    (terminating > current.wanted).then_some(RolloutHold { terminating })
+    if terminating > current.wanted {
+        return Some(RolloutHold::Draining { terminating });
+    }
+    // The spec is the one that was reconciled before, so it is the operator that has changed.
+    let observed_generation = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
+    let is_upgrade = observed_generation == cluster.metadata.generation;
+    (is_upgrade && !queue.may_roll(&ClusterName::of(cluster))).then_some(RolloutHold::Queued)
 }
 
 /// Returns whether the Pod is terminating within its grace period. After it, the Pod is on a node that does not respond, and
@@ -116,7 +127,8 @@ mod tests {
         let cluster = cluster(spec);
         let wanted = wanted(&cluster);
         let now = Time(Timestamp::from_second(second).unwrap());
-        [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role, &now))
+        let queue = UpgradeQueue::default();
+        [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role, &queue, &now))
     }
 
     fn holds(spec: Value, observed: &Observed) -> [Option<RolloutHold>; 2] {
@@ -147,7 +159,7 @@ mod tests {
         observed.pods = serde_json::from_value(terminating("edge", 2)).unwrap();
         assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, None]);
         observed.pods = serde_json::from_value(terminating("edge", 3)).unwrap();
-        let held = Some(RolloutHold { terminating: 3 });
+        let held = Some(RolloutHold::Draining { terminating: 3 });
         assert_eq!(holds(json!({"image": "x:2"}), &observed), [held, None]);
     }
 

@@ -188,7 +188,7 @@ fn autoscaling_active(spec: &Autoscaling, report: &AutoscalingReport) -> Conditi
         }
         ScalingState::AtMaximum => {
             let message = format!("the load needs more than maxReplicas, {edges}");
-            ConditionStatus::new(true, "AtMaxReplicas", message)
+            ConditionStatus::new(true, AT_MAXIMUM, message)
         }
         ScalingState::NoMetrics => {
             let message = format!("fewer than half of the edges respond; {edges} stay");
@@ -196,6 +196,9 @@ fn autoscaling_active(spec: &Autoscaling, report: &AutoscalingReport) -> Conditi
         }
     }
 }
+
+/// Reason of `AutoscalingActive` while the load needs more edges than are allowed.
+pub(crate) const AT_MAXIMUM: &str = "AtMaxReplicas";
 
 fn missing_message(missing: &MissingReference) -> String {
     let MissingReference { kind, name, field } = missing;

@@ -47,12 +47,16 @@ pub struct AutoscalingReport {
     pub state: ScalingState,
 }
 
-/// A role keeps its current Pod template for now, because more Pods are terminating than are wanted: another rollout would
-/// add a further generation of them.
+/// Why a role keeps its current Pod template for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RolloutHold {
-    /// Terminating Pods within their grace period.
-    pub terminating: i32,
+pub enum RolloutHold {
+    /// More Pods are terminating than are wanted: another rollout would add a further generation of them.
+    Draining {
+        /// Terminating Pods within their grace period.
+        terminating: i32,
+    },
+    /// The operator has changed, and other clusters roll first.
+    Queued,
 }
 
 /// An error that keeps a cluster from matching its spec until the spec or something outside of the cluster changes. It is

@@ -99,10 +99,20 @@ fn retiring(count: i32) -> ConditionStatus {
 }
 
 fn on_hold(hold: RolloutHold, role: Role) -> ConditionStatus {
-    let message = format!(
-        "the next rollout of the {role}s waits until {} terminating {role} Pods are gone, at most for their drain",
-        hold.terminating,
-        role = role_name(role)
-    );
-    ConditionStatus::new(true, "Draining", message)
+    let role = role_name(role);
+    match hold {
+        RolloutHold::Draining { terminating } => {
+            let message = format!(
+                "the next rollout of the {role}s waits until {terminating} terminating {role} Pods are gone, at most for \
+                 their drain"
+            );
+            ConditionStatus::new(true, "Draining", message)
+        }
+        RolloutHold::Queued => {
+            let message = format!(
+                "the rollout of the {role}s for this version of the operator waits until other LiveClusters have rolled"
+            );
+            ConditionStatus::new(true, "Queued", message)
+        }
+    }
 }

@@ -179,7 +179,7 @@ fn rollouts_and_holds_of_both_roles_are_named() {
     let mut input = input(settled());
     input.observed.deployments[1] =
         serde_json::from_value(deployment("edge", [2, 3, 1, 2, 2])).unwrap();
-    input.holds = vec![(Role::Origin, RolloutHold { terminating: 2 })];
+    input.holds = vec![(Role::Origin, RolloutHold::Draining { terminating: 2 })];
     assert_eq!(
         condition_of(json!({}), &input, "Progressing"),
         "True RollingEdges: 1 of 2 edges updated; the next rollout of the origins waits until 2 terminating origin \

@@ -4,9 +4,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
+use super::conditions::AT_MAXIMUM;
+
 /// Reasons that need attention.
 const WARNING_REASONS: [&str; 15] = [
-    "AtMaxReplicas",
+    AT_MAXIMUM,
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",

@@ -387,6 +387,48 @@ async fn held_rollout_is_named_and_ends_with_the_drain() {
     assert!(config().contains("lingerSeconds"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn upgrade_of_the_operator_rolls_few_clusters_at_a_time() {
+    let mut fixture = ReconcilerFixture::settled(json!({})).await;
+    let others: Vec<_> = (0..3)
+        .map(|number| ClusterName::new("media", format!("other-{number}")))
+        .collect();
+    let queue = &fixture.reconciler.upgrades;
+    assert!(others.iter().all(|other| queue.may_roll(other)));
+    fixture.reconciler.defaults.image = "media-node:2".to_owned();
+    fixture.reconciler.defaults.roll_image = true;
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(EDGE), "media-node:1");
+    assert_eq!(
+        fixture.condition("Progressing"),
+        "True Queued: the rollout of the edges for this version of the operator waits until other LiveClusters have \
+         rolled; the rollout of the origins for this version of the operator waits until other LiveClusters have rolled"
+    );
+    fixture.reconciler.upgrades.settle(&others[0]);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    fixture.reconcile().await;
+    assert_eq!(
+        (fixture.image(EDGE), fixture.image(ORIGIN)),
+        ("media-node:2".to_owned(), "media-node:2".to_owned())
+    );
+    // A change of the spec waits for nothing.
+    fixture.settle();
+    fixture.reconcile().await;
+    fixture
+        .reconciler
+        .upgrades
+        .forget(&ClusterName::new("media", "demo"));
+    assert!(
+        fixture
+            .reconciler
+            .upgrades
+            .may_roll(&ClusterName::new("media", "other-3"))
+    );
+    fixture.edit_spec(|spec| spec["image"] = "media-node:3".into());
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(EDGE), "media-node:3");
+}
+
 #[tokio::test]
 async fn of_a_paused_cluster_only_the_status_is_written() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
