@@ -64,7 +64,8 @@ pub fn desired(
     let mut config_hashes = Vec::new();
     for role in ROLES {
         let (config, hash) = config_map::config_map(cluster, defaults, role)?;
-        children.push(Child::new(ChildKind::ConfigMap, Some(role), &config)?);
+        // It is new where its content is: a role on hold keeps the one that it has.
+        children.push(Child::new(ChildKind::ConfigMap, None, &config)?);
         config_hashes.push((role, hash));
     }
     for role in ROLES {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use serde_json::json;
@@ -17,9 +17,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("deleted children come back");
     let before: Service = namespace.get("demo-edge").await?;
+    let list = "get configmap -l app.kubernetes.io/component=edge -o name";
+    let config = namespace.kubectl(list).await?;
+    let config = config.trim();
     for object in [
         "service/demo-edge",
-        "configmap/demo-edge-config",
+        config,
         "poddisruptionbudget/demo-edge",
         "deployment/demo-origin",
     ] {
@@ -30,7 +33,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         let again: Service = namespace.get("demo-edge").await?;
         let new = again.metadata.uid != before.metadata.uid;
         ensure!(new, "Service demo-edge is still the old one");
-        namespace.get::<ConfigMap>("demo-edge-config").await?;
+        let again = namespace.kubectl(list).await?;
+        ensure!(again.trim() == config, "{again}, not {config}");
         namespace.get::<PodDisruptionBudget>("demo-edge").await?;
         namespace.get::<Deployment>("demo-origin").await?;
         Ok(())
@@ -44,9 +48,9 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace
         .kubectl_patch("service/demo-edge", &service)
         .await?;
-    let config = json!({"data": {"config.yaml": "broken"}});
-    let name = "configmap/demo-edge-config";
-    namespace.kubectl_patch(name, &config).await?;
+    let broken = json!({"data": {"config.yaml": "broken"}});
+    let patched = namespace.kubectl_patch(config, &broken).await;
+    ensure!(patched.is_err(), "{config} can be changed");
     namespace
         .kubectl("scale deployment demo-edge --replicas=5")
         .await?;
@@ -67,9 +71,6 @@ async fn assert_undone(namespace: &Namespace) -> Result<()> {
         annotations.contains_key("mine"),
         "annotations: {annotations:?}"
     );
-    let config: ConfigMap = namespace.get("demo-edge-config").await?;
-    let config = format!("{:?}", config.data);
-    ensure!(config.contains("role: edge"), "demo-edge-config: {config}");
     let edges: Deployment = namespace.get("demo-edge").await?;
     let replicas = edges.spec.and_then(|spec| spec.replicas);
     ensure!(replicas == Some(2), "demo-edge has replicas {replicas:?}");

@@ -19,6 +19,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let owner = cluster.metadata.uid.as_deref().context("no UID")?;
 
     let found = owned(&namespace, owner).await?;
+    let found: BTreeSet<String> = found.iter().map(|name| without_hash(name)).collect();
     let expected: BTreeSet<String> = OBJECTS.iter().map(ToString::to_string).collect();
     let missing: Vec<_> = expected.difference(&found).collect();
     let more: Vec<_> = found.difference(&expected).collect();
@@ -58,6 +59,14 @@ async fn owned(namespace: &Namespace, owner: &str) -> Result<BTreeSet<String>> {
         }
     }
     Ok(found)
+}
+
+/// The name of a ConfigMap ends with the hash of its content.
+fn without_hash(name: &str) -> String {
+    match name.split_once("-config-") {
+        Some((start, _)) => format!("{start}-config"),
+        None => name.to_owned(),
+    }
 }
 
 const MANIFEST: &str = r"

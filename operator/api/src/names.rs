@@ -19,8 +19,6 @@ pub const CONTAINER: &str = "media-node";
 pub const TEMPLATE_HASH: &str = "livecluster.dev/template-hash";
 /// Annotation of a Deployment: its image, when the spec names none and the operator chose its default.
 pub const DEFAULT_IMAGE: &str = "livecluster.dev/default-image";
-/// Annotation of a Pod: hash of the configuration that it was started with.
-pub const CONFIG_HASH: &str = "livecluster.dev/config-hash";
 
 /// Label of an edge Pod: whether the Service of the edges routes new clients to it, `true` or `false`.
 pub const SERVING: &str = "livecluster.dev/serving";
@@ -44,9 +42,9 @@ pub fn headless_service(cluster: &LiveCluster) -> String {
     ClusterName::of(cluster).headless_service()
 }
 
-/// Returns the name of a role's ConfigMap.
-pub fn config_map(cluster: &LiveCluster, role: Role) -> String {
-    format!("{}-{}-config", cluster.name_any(), role_name(role))
+/// Returns the name of a role's ConfigMap with the content of this hash.
+pub fn config_map(cluster: &LiveCluster, role: Role, hash: &str) -> String {
+    format!("{}-{}-config-{hash}", cluster.name_any(), role_name(role))
 }
 
 /// Returns the name of the ConfigMap with the API server's public keys.

@@ -1,5 +1,5 @@
-//! The configuration of the media nodes: one ConfigMap for each role, so that a rollout of one role leaves the other's
-//! file alone.
+//! The configuration of the media nodes: one immutable ConfigMap for each role and content. A Pod keeps its own while others
+//! roll, and a container that restarts meanwhile reads the file that it had before.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,7 +32,8 @@ pub(super) fn config_map(
     let file = media_config::render_changes(&config)?;
     let hash = short_hash(file.as_bytes());
     let config = ConfigMap {
-        metadata: names::metadata(cluster, names::config_map(cluster, role), Some(role)),
+        immutable: Some(true),
+        metadata: names::metadata(cluster, names::config_map(cluster, role, &hash), Some(role)),
         data: Some(BTreeMap::from([(FILE.to_owned(), file)])),
         ..ConfigMap::default()
     };

@@ -49,33 +49,24 @@ pub(super) fn template(
                 role,
                 &field("topologySpreadConstraints"),
             )?,
-            ..pod_spec(cluster, role, image)
+            ..pod_spec(cluster, role, image, config_hash)
         }),
     };
     if let Some(raw) = &nodes.pod_template {
         let raw = Value::Object(raw.clone());
         template.merge_from(overlay::typed(&field("podTemplate"), raw)?);
     }
-    set_required_fields(&mut template, cluster, role, config_hash);
+    set_required_fields(&mut template, cluster, role);
     Ok(template)
 }
 
 /// Sets the fields that neither `podLabels` nor `podTemplate` may change: without them the Pod would not be discovered,
 /// or would be killed before it has drained.
-fn set_required_fields(
-    template: &mut PodTemplateSpec,
-    cluster: &LiveCluster,
-    role: Role,
-    config_hash: &str,
-) {
+fn set_required_fields(template: &mut PodTemplateSpec, cluster: &LiveCluster, role: Role) {
     let metadata = template.metadata.get_or_insert_default();
     let labels = metadata.labels.get_or_insert_default();
     labels.extend(names::labels(cluster, Some(role)));
     labels.extend(names::service_selector(cluster, role));
-    metadata
-        .annotations
-        .get_or_insert_default()
-        .insert(names::CONFIG_HASH.to_owned(), config_hash.to_owned());
     let spec = template.spec.get_or_insert_default();
     spec.termination_grace_period_seconds = Some(grace_seconds(cluster.spec.pods(role)));
     for container in &mut spec.containers {
@@ -140,7 +131,7 @@ fn topology_spread(
     ]))
 }
 
-fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
+fn pod_spec(cluster: &LiveCluster, role: Role, image: &str, config_hash: &str) -> PodSpec {
     let nodes = cluster.spec.pods(role);
     let secrets = &cluster.spec.image_pull_secrets;
     PodSpec {
@@ -170,16 +161,16 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str) -> PodSpec {
         termination_grace_period_seconds: Some(grace_seconds(nodes)),
         tolerations: (!nodes.tolerations.is_empty())
             .then(|| nodes.tolerations.iter().map(Into::into).collect()),
-        volumes: Some(volumes(cluster, role)),
+        volumes: Some(volumes(cluster, role, config_hash)),
         ..PodSpec::default()
     }
 }
 
-fn volumes(cluster: &LiveCluster, role: Role) -> Vec<Volume> {
+fn volumes(cluster: &LiveCluster, role: Role, config_hash: &str) -> Vec<Volume> {
     let config = Volume {
         name: "config".to_owned(),
         config_map: Some(ConfigMapVolumeSource {
-            name: names::config_map(cluster, role),
+            name: names::config_map(cluster, role, config_hash),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()

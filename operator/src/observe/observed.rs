@@ -1,5 +1,7 @@
 //! The observed state of a cluster: its Deployments, Services and Pods, read once for each reconciliation.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::jiff::Timestamp;
@@ -78,6 +80,22 @@ impl Observed {
         self.pods.iter().filter(move |pod| {
             pod.labels().get(COMPONENT).map(String::as_str) == Some(role_name(role))
         })
+    }
+
+    /// Returns the names of the ConfigMaps that Pods mount, or will mount by the template of their Deployment.
+    pub fn mounted_config_maps(&self) -> BTreeSet<String> {
+        let templates = self.deployments.iter().filter_map(|deployment| {
+            let spec = deployment.spec.as_ref()?;
+            spec.template.spec.as_ref()
+        });
+        let pods = self.pods.iter().filter_map(|pod| pod.spec.as_ref());
+        let volumes = templates
+            .chain(pods)
+            .flat_map(|spec| spec.volumes.iter().flatten());
+        let config_maps = volumes.filter_map(|volume| volume.config_map.as_ref());
+        config_maps
+            .map(|config_map| config_map.name.clone())
+            .collect()
     }
 
     /// Returns the observed state of a role.

@@ -1,5 +1,7 @@
 //! Deletes the objects that a cluster no longer needs.
 
+use std::collections::BTreeSet;
+
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::Status;
 use kube::{Client, ResourceExt};
@@ -7,10 +9,11 @@ use livecluster_api::LiveCluster;
 
 use super::apply::api;
 use crate::desired::Desired;
+use crate::desired::child::ChildKind;
 use crate::k8s::call_error::CallError;
 use crate::observe::live_object::{LiveObject, is_controlled_by};
 
-/// Deletes the objects of `cluster` that are not desired.
+/// Deletes the objects of `cluster` that are not desired. The ConfigMaps that are `mounted` stay until their last Pod is gone.
 ///
 /// # Guarantees
 /// An object is deleted only if the cluster is its controller, and only the very object that was observed: its UID is a
@@ -23,11 +26,13 @@ pub(super) async fn prune(
     cluster: &LiveCluster,
     desired: &Desired,
     live: &[LiveObject],
+    mounted: &BTreeSet<String>,
 ) -> Result<(), CallError> {
     for found in live {
         let name = found.object.name_any();
-        let is_desired = desired.contains(found.kind, &name);
-        if is_desired
+        let is_mounted = found.kind == ChildKind::ConfigMap && mounted.contains(&name);
+        if is_mounted
+            || desired.contains(found.kind, &name)
             || found.object.metadata.deletion_timestamp.is_some()
             || !is_controlled_by(&found.object, cluster)
         {

@@ -56,7 +56,9 @@ impl Reconciliation<'_> {
             return Ok(());
         }
         self.scale().await?;
-        prune(&self.reconciler.client, self.cluster, &desired, &self.live).await?;
+        let mounted = self.input.observed.mounted_config_maps();
+        let client = &self.reconciler.client;
+        prune(client, self.cluster, &desired, &self.live, &mounted).await?;
         self.input.holds = ROLES
             .into_iter()
             .filter_map(|role| Some((role, self.hold(&desired, role)?)))

@@ -17,9 +17,8 @@ use crate::status::input::RolloutHold;
 
 /// Returns why `role` keeps its current Pod template for now, if it does.
 ///
-/// The hold applies to the role's Deployment and ConfigMap together: a container that restarts meanwhile reads the file
-/// that belongs to its template. A role without a Deployment is never on hold, nor is one whose template is unchanged, nor
-/// one whose Pods are not all available: the change may fix them.
+/// A role without a Deployment is never on hold, nor is one whose template is unchanged, nor one whose Pods are not all
+/// available: the change may fix them.
 pub(super) fn hold(
     cluster: &LiveCluster,
     observed: &Observed,

@@ -117,6 +117,22 @@ impl ReconcilerFixture {
         format!("{} {}: {}", text("status"), text("reason"), text("message"))
     }
 
+    /// Returns the path of the ConfigMap that the Pods of a Deployment mount.
+    fn config_path(&self, path: &str) -> String {
+        let deployment = self.api.object(path).unwrap();
+        let volume = &deployment["spec"]["template"]["spec"]["volumes"][0];
+        format!(
+            "configmaps/{}",
+            volume["configMap"]["name"].as_str().unwrap()
+        )
+    }
+
+    /// Returns the configuration of the Pods of a Deployment.
+    fn config(&self, path: &str) -> String {
+        let config = self.api.object(&self.config_path(path)).unwrap();
+        config["data"]["config.yaml"].as_str().unwrap().to_owned()
+    }
+
     fn image(&self, path: &str) -> String {
         let deployment = self.api.object(path).unwrap();
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
@@ -136,8 +152,8 @@ async fn objects_are_applied_in_order_edges_before_origins() {
         [
             "PATCH serviceaccounts/demo-media-node",
             "PATCH configmaps/demo-identity",
-            "PATCH configmaps/demo-edge-config",
-            "PATCH configmaps/demo-origin-config",
+            &format!("PATCH {}", fixture.config_path(EDGE)),
+            &format!("PATCH {}", fixture.config_path(ORIGIN)),
             "PATCH services/demo-edge",
             "PATCH services/demo-origin",
             "PATCH services/demo-origin-headless",
@@ -268,11 +284,12 @@ async fn manual_edit_of_an_applied_field_is_reverted_and_of_another_is_kept() {
 #[tokio::test]
 async fn removed_label_is_restored() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
-    fixture.api.edit("configmaps/demo-edge-config", |config| {
-        config["metadata"]["labels"] = json!({});
+    let path = "services/demo-edge";
+    fixture.api.edit(path, |service| {
+        service["metadata"]["labels"] = json!({});
     });
     fixture.reconcile().await;
-    assert_eq!(fixture.api.writes(), ["PATCH configmaps/demo-edge-config"]);
+    assert_eq!(fixture.api.writes(), [format!("PATCH {path}")]);
 }
 
 #[tokio::test]
@@ -345,16 +362,35 @@ async fn cure_of_broken_origins_does_not_wait_for_edges() {
     }
     fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
     fixture.reconcile().await;
-    for role in ["edge", "origin"] {
-        let config = fixture
-            .api
-            .object(&format!("configmaps/demo-{role}-config"));
-        let config = config.unwrap()["data"]["config.yaml"].to_string();
-        assert!(config.contains("lingerSeconds"), "{role}: {config}");
+    for path in [EDGE, ORIGIN] {
+        let config = fixture.config(path);
+        assert!(config.contains("lingerSeconds"), "{path}: {config}");
     }
     fixture.edit_spec(|spec| spec["image"] = "media-node:2".into());
     fixture.reconcile().await;
     assert_eq!(fixture.image(ORIGIN), "media-node:2");
+}
+
+#[tokio::test]
+async fn configuration_is_deleted_with_its_last_pod() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let old = fixture.config_path(EDGE);
+    let template = fixture.api.object(EDGE).unwrap()["spec"]["template"].clone();
+    let mut pod = template.clone();
+    pod["metadata"]["name"] = "demo-edge-1".into();
+    fixture.api.put("pods/demo-edge-1", pod);
+    fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
+    fixture.reconcile().await;
+    let new = fixture.config_path(EDGE);
+    assert_ne!(old, new);
+    assert!(fixture.api.object(&old).is_some());
+    assert_eq!(fixture.api.object(&new).unwrap()["immutable"], true);
+    let mut pod = fixture.api.object(EDGE).unwrap()["spec"]["template"].clone();
+    pod["metadata"]["name"] = "demo-edge-1".into();
+    fixture.api.put("pods/demo-edge-1", pod);
+    fixture.reconcile().await;
+    assert!(fixture.api.object(&old).is_none());
+    assert!(fixture.api.object(&new).is_some());
 }
 
 #[tokio::test]
@@ -374,10 +410,7 @@ async fn held_rollout_is_named_and_ends_with_the_drain() {
     terminating("2100-01-01T00:00:00Z");
     fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
     fixture.reconcile().await;
-    let config = || {
-        let config = fixture.api.object("configmaps/demo-origin-config").unwrap();
-        config["data"]["config.yaml"].to_string()
-    };
+    let config = || fixture.config(ORIGIN);
     assert!(!config().contains("lingerSeconds"));
     assert!(fixture.condition("Progressing").contains(
         "the next rollout of the origins waits until 2 terminating origin Pods are gone"

@@ -130,8 +130,7 @@ async fn unknown_field_of_a_newer_definition_is_ignored() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
     fixture.edit_spec(|spec| spec["stream"] = json!({"later": true, "lingerSeconds": 3}));
     fixture.reconcile().await;
-    let config = fixture.api.object("configmaps/demo-edge-config").unwrap();
-    let config = config["data"]["config.yaml"].as_str().unwrap().to_owned();
+    let config = fixture.config(EDGE);
     assert!(
         config.contains("lingerSeconds: 3") && !config.contains("later"),
         "{config}"
