@@ -24,10 +24,12 @@ mod backoff;
 mod body;
 mod client;
 mod conflict;
+mod connection_pool;
 mod context;
 mod counters;
 mod forward;
 mod intake;
+mod lookups;
 mod protocol;
 mod pull;
 mod rejection;
@@ -57,6 +59,8 @@ pub(crate) use context::Spawner;
 pub(crate) use counters::RelayCounts;
 pub(crate) use forward::Forwarding;
 use forward::Forwards;
+use lookups::Lookups;
+pub(crate) use lookups::{Appearance, TooManyNames};
 use pull::Pulls;
 pub(crate) use rejection::PublishRejection;
 pub(crate) use settings::RelaySettings;
@@ -66,6 +70,7 @@ pub(crate) use settings::RelaySettings;
 pub(crate) struct Relay {
     context: Arc<RelayContext>,
     pulls: Pulls,
+    lookups: Lookups,
     forwards: Forwards,
 }
 
@@ -83,6 +88,7 @@ impl Relay {
         let context = Arc::new(context);
         Self {
             pulls: Pulls::new(Arc::clone(&context)),
+            lookups: Lookups::new(Arc::clone(&context)),
             forwards: Forwards::new(Arc::clone(&context)),
             context,
         }
@@ -90,13 +96,22 @@ impl Relay {
 
     /// Pulls the stream whenever it is not published here, until it has no viewers. Each new viewer calls this: further
     /// calls are cheap.
-    pub(crate) fn demand(&self, stream: &Arc<Stream>) {
-        self.pulls.demand(stream);
+    pub(crate) fn demand(&self, stream: &Arc<Stream>, appearance: Appearance) {
+        self.pulls.demand(stream, appearance.missing);
+    }
+
+    /// Waits until the stream exists here, or another node has a publication of it. Until then, it takes the place of no other.
+    ///
+    /// # Errors
+    /// When too many names are looked up.
+    pub(crate) async fn appearance(&self, key: &StreamKey) -> Result<Appearance, TooManyNames> {
+        self.lookups.appearance(key).await
     }
 
     /// Waits until all origins were surveyed and none has the stream. Returns immediately when the node is alone.
-    pub(crate) async fn not_found(&self, stream: &Stream) {
-        self.pulls.not_found(stream.key()).await;
+    pub(crate) async fn not_found(&self, key: &StreamKey) {
+        self.lookups.missing(key).await;
+        self.pulls.not_found(key).await;
     }
 
     /// Returns the epoch with which an encoder may publish `key`.

@@ -7,8 +7,8 @@ use media_wire::amf0::{self, Value};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
-    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, keyframe, request,
-    video_header, within_deadline,
+    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, edge, eventually, keyframe, origins,
+    request, video_header, within_deadline,
 };
 
 #[tokio::test]
@@ -306,4 +306,34 @@ async fn connection_begins_a_limited_number_of_streams_in_a_minute() {
     );
     let exceeded = "live_limits_exceeded_total{limit=\"stream_starts\"} 1";
     assert!(node.metrics().await.contains(exceeded));
+}
+
+#[tokio::test]
+async fn names_that_nobody_publishes_keep_no_viewer_out() {
+    let [origin] = origins::<1>(|_| {}).await;
+    let edge = edge(std::slice::from_ref(&origin), |config| {
+        config.limits.max_streams = 2;
+        config.limits.max_new_connections_per_second_per_address = 0;
+        config.stream.play_wait_seconds = 7;
+    })
+    .await;
+    let mut invented = Vec::new();
+    for number in 0..200 {
+        let mut connection = RawConnection::connect(edge.addresses.http).await;
+        let request = format!("GET /live/none-{number}.flv HTTP/1.1\r\nHost: h\r\n\r\n");
+        connection.send(request).await;
+        invented.push(connection);
+    }
+    let mut publisher = Publisher::start(origin.addresses.rtmp, "live/real").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/real.flv").await;
+    assert!(viewer.numbered().await.is_some());
+    // A name that is published while viewers wait for it is found, from its first message on.
+    drop((viewer, publisher));
+    let mut late = Publisher::start(origin.addresses.rtmp, "live/none-7").await;
+    late.send_headers().await;
+    late.send_group(0).await;
+    let found = invented.get_mut(7).expect("one of them");
+    assert_eq!(found.response_header().await.status, 200);
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::auth::{Action, Auth, Credential, Denial, Grant, Request};
-use crate::relay::Relay;
+use crate::relay::{Appearance, Relay};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 use crate::state::metrics::Metrics;
 
@@ -119,23 +119,24 @@ impl StreamFinder {
     }
 
     async fn find(&self, request: &PlayRequest) -> Result<OpenedStream, NotPlayable> {
-        let stream = || {
-            let stream = self.registry.open(&request.key);
-            stream.map_err(|_| NotPlayable::Full)
-        };
         let opened = async {
             loop {
-                if let Some(opened) = self.open(stream()?, request).await {
+                let appearance = self.relay.appearance(&request.key).await.map_err(|_| {
+                    self.metrics.exceeded("lookups");
+                    NotPlayable::Full
+                })?;
+                let stream = self.registry.open(&request.key);
+                let stream = stream.map_err(|_| NotPlayable::Full)?;
+                if let Some(opened) = self.open(stream, appearance, request).await {
                     return Ok(opened);
                 }
             }
         };
         if self.play_wait.is_zero() {
-            let stream = stream()?;
             tokio::select! {
                 biased;
                 opened = opened => opened,
-                () = self.relay.not_found(&stream) => Err(NotPlayable::NotFound),
+                () = self.relay.not_found(&request.key) => Err(NotPlayable::NotFound),
             }
         } else {
             let expired = Err(NotPlayable::NotFound);
@@ -144,13 +145,22 @@ impl StreamFinder {
     }
 
     /// Waits for a stream's first bytes. Returns `None` when the stream has ended and another one may have its name.
-    async fn open(&self, stream: Arc<Stream>, request: &PlayRequest) -> Option<OpenedStream> {
+    async fn open(
+        &self,
+        stream: Arc<Stream>,
+        appearance: Appearance,
+        request: &PlayRequest,
+    ) -> Option<OpenedStream> {
         let format = match request.kind {
             ClientKind::Rtmp => Format::Rtmp,
             ClientKind::Flv | ClientKind::Ws | ClientKind::Relay => Format::Flv,
         };
-        let mut cursor = stream.subscribe(format, Start::Newest, request.worker);
-        self.relay.demand(&stream);
+        let start = match appearance.awaited {
+            true => Start::Oldest,
+            false => Start::Newest,
+        };
+        let mut cursor = stream.subscribe(format, start, request.worker);
+        self.relay.demand(&stream, appearance);
         // A stream without a publisher may still hold its last frames. They are for viewers that saw it live.
         let mut states = stream.watch();
         let is_live = |state: &StreamState| state.publication.is_some() && state.playable;

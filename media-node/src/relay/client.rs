@@ -1,4 +1,5 @@
-//! HTTP connections to other nodes. Nothing is pooled: a relay is one long request, a status is one short one.
+//! HTTP connections to other nodes. A relay is one long request on a connection of its own. Connections for short ones are kept
+//! ([`super::connection_pool`]).
 
 use std::convert::Infallible;
 use std::io;
@@ -78,6 +79,15 @@ impl NodeConnection {
             sender,
             driver,
         })
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Returns whether the other node has closed the connection.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Sends a request and waits for the headers of the response, without a time limit.

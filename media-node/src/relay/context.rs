@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection};
+use super::connection_pool::ConnectionPool;
 use super::counters::RelayCounters;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::{Grant, NodeIdentity};
@@ -36,6 +37,8 @@ pub(super) struct RelayContext {
     /// `None`: the node is alone.
     pub(super) origins: Option<OriginSet>,
     pub(super) counters: RelayCounters,
+    /// Connections for short requests.
+    pub(super) kept: ConnectionPool,
     identity: Arc<NodeIdentity>,
     clients: Arc<Clients>,
     spawner: Spawner,
@@ -62,6 +65,7 @@ impl RelayContext {
             registry,
             origins,
             counters: RelayCounters::default(),
+            kept: ConnectionPool::default(),
             identity,
             clients,
             spawner,

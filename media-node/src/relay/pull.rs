@@ -44,8 +44,9 @@ impl Pulls {
         }
     }
 
-    /// Pulls the stream whenever it is not published here, until it has no viewers.
-    pub(super) fn demand(&self, stream: &Arc<Stream>) {
+    /// Pulls the stream whenever it is not published here, until it has no viewers. `absent` is when the origins last answered
+    /// that they do not have it.
+    pub(super) fn demand(&self, stream: &Arc<Stream>, absent: Option<Instant>) {
         if self.context.origins.is_none() {
             return;
         }
@@ -54,7 +55,7 @@ impl Pulls {
         if existing.is_some_and(|demand| demand.is_for(stream)) {
             return;
         }
-        let task = PullTask::new(self.clone(), Arc::clone(stream));
+        let task = PullTask::new(self.clone(), Arc::clone(stream), absent);
         demands.insert(stream.key().clone(), task.demand());
         drop(demands);
         self.context.spawn(move |_| task.run());
@@ -109,7 +110,7 @@ fn need(state: &StreamState, readers: ReaderCounts) -> PullNeed {
 }
 
 impl PullTask {
-    fn new(pulls: Pulls, stream: Arc<Stream>) -> Self {
+    fn new(pulls: Pulls, stream: Arc<Stream>, absent: Option<Instant>) -> Self {
         let (states, readers) = (stream.watch(), stream.watch_readers());
         Self {
             pulls,
@@ -119,7 +120,7 @@ impl PullTask {
             search: watch::Sender::new(SearchState::Searching),
             pulled: false,
             watched: false,
-            absent: None,
+            absent,
         }
     }
 

@@ -152,7 +152,7 @@ pub(super) async fn survey(
     survey
 }
 
-/// Requests a stream's status from one origin over a new connection. Returns `None` when the origin is this node.
+/// Requests a stream's status from one origin over a kept or a new connection. Returns `None` when the origin is this node.
 async fn status_of(
     context: &RelayContext,
     origin: SocketAddr,
@@ -160,8 +160,18 @@ async fn status_of(
     hold: Duration,
 ) -> Result<Option<OriginStatus>, ClientError> {
     let status = async {
+        if let Some(mut kept) = context.kept.take(origin) {
+            let status = status_over(context, &mut kept, origin, key, hold).await;
+            // The origin may have closed the connection at this moment.
+            if let Ok(status) = status {
+                context.kept.keep(kept);
+                return Ok(status);
+            }
+        }
         let mut connection = context.connect(origin).await?;
-        status_over(context, &mut connection, origin, key, hold).await
+        let status = status_over(context, &mut connection, origin, key, hold).await?;
+        context.kept.keep(connection);
+        Ok(status)
     };
     let limit = hold + context.timeouts().survey.status;
     timeout(limit, status)

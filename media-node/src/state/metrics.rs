@@ -158,7 +158,7 @@ impl Metrics {
 
     /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`,
     /// `init_data`, `names`, `parameters`, `stream_starts`, `idle_connections`, `internal_connections`,
-    /// `metrics_connections`.
+    /// `metrics_connections`, `lookups`.
     pub(crate) fn exceeded(&self, limit: &'static str) {
         self.exceedances(limit).inc();
     }

@@ -211,7 +211,8 @@ impl RelayNode {
     pub(super) fn watch(&self, name: &str) -> RelayViewer {
         let stream = self.registry.open(&key(name)).unwrap();
         let cursor = stream.subscribe(Format::Flv, Start::Newest, 0);
-        self.relay.demand(&stream);
+        self.relay
+            .demand(&stream, crate::relay::Appearance::default());
         RelayViewer::new(stream, cursor)
     }
 

@@ -102,7 +102,7 @@ async fn edge_finds_an_origin_that_starts_later() {
     let edge = cluster.edge("e").await;
     let mut viewer = edge.watch("a");
     let stream = viewer.stream.clone();
-    timeout(LIMIT, edge.relay.not_found(&stream))
+    timeout(LIMIT, edge.relay.not_found(stream.key()))
         .await
         .expect("no origin to wait for");
     let origin = cluster.origin("o").await;
@@ -135,7 +135,7 @@ async fn origin_that_appears_is_reached_before_the_next_attempt_is_due() {
     let encoder = origin.publish("a").await.unwrap();
     let edge = cluster.edge("e").await;
     let (mut viewer, mut local) = (edge.watch("a"), edge.watch("b"));
-    timeout(LIMIT, edge.relay.not_found(&viewer.stream))
+    timeout(LIMIT, edge.relay.not_found(viewer.stream.key()))
         .await
         .expect("no origin to wait for");
     let forwarded = edge.publish("b").await.unwrap();
@@ -152,7 +152,7 @@ async fn viewer_that_waited_gets_all_of_a_publication_that_is_found_late() {
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
     let mut early = edge.watch("a");
-    let not_found = edge.relay.not_found(&early.stream);
+    let not_found = edge.relay.not_found(early.stream.key());
     timeout(LIMIT, not_found)
         .await
         .expect("all origins replied");
@@ -177,7 +177,7 @@ async fn viewers_that_waited_get_all_of_a_publication_that_is_forwarded_late() {
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
     let mut viewers = [origin.watch("a"), edge.watch("a"), other.watch("a")];
-    let not_found = other.relay.not_found(&viewers[2].stream);
+    let not_found = other.relay.not_found(viewers[2].stream.key());
     timeout(LIMIT, not_found)
         .await
         .expect("all origins replied");

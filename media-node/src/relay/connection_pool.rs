@@ -1,0 +1,47 @@
+//! Connections to other nodes that wait for their next short request. A node that asks the origins about many silent or missing
+//! streams would otherwise open several connections a second for each of them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::client::NodeConnection;
+
+/// Connections to one node that are kept. More are opened while there are more requests, and closed after them.
+const MAX_KEPT: usize = 32;
+
+/// Connections that are open and unused, by node.
+#[derive(Default)]
+pub(super) struct ConnectionPool(Mutex<HashMap<SocketAddr, Vec<NodeConnection>>>);
+
+impl ConnectionPool {
+    /// Takes an unused connection to a node, if there is one.
+    pub(super) fn take(&self, peer: SocketAddr) -> Option<NodeConnection> {
+        let mut kept = self.lock();
+        let connections = kept.get_mut(&peer)?;
+        // The other node closes a connection that is unused for some seconds.
+        let open = std::iter::from_fn(|| connections.pop()).find(|it| !it.is_closed());
+        if connections.is_empty() {
+            kept.remove(&peer);
+        }
+        open
+    }
+
+    /// Keeps a connection whose response was read to its end.
+    pub(super) fn keep(&self, connection: NodeConnection) {
+        let mut kept = self.lock();
+        // Origins that are gone leave nothing behind.
+        kept.retain(|_, connections| {
+            connections.retain(|it| !it.is_closed());
+            !connections.is_empty()
+        });
+        let connections = kept.entry(connection.peer()).or_default();
+        if connections.len() < MAX_KEPT {
+            connections.push(connection);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<NodeConnection>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
