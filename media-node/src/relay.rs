@@ -9,6 +9,8 @@
 //!                             origin ── encoder
 //! ```
 //!
+//! Instead of origins, an edge can have foreign RTMP servers (`rtmp_server`), which it plays from and publishes to.
+//!
 //! Guarantees
 //! * A stream is pulled once for all viewers of a node ([`pull`]), and only from a node that it is published or forwarded
 //!   to, never from another copy: there are no loops.
@@ -33,6 +35,7 @@ mod lookups;
 mod protocol;
 mod pull;
 mod rejection;
+mod rtmp_server;
 mod serve;
 mod settings;
 mod silence;
@@ -63,6 +66,7 @@ use lookups::Lookups;
 pub(crate) use lookups::{Appearance, TooManyNames};
 use pull::Pulls;
 pub(crate) use rejection::PublishRejection;
+pub(crate) use rtmp_server::RtmpServer;
 pub(crate) use settings::RelaySettings;
 
 /// The relays of a node. Clones share them.
@@ -129,7 +133,7 @@ impl Relay {
     /// announces it.
     pub(crate) fn forward(&self, stream: &Arc<Stream>, epoch: Epoch) -> Forwarding {
         self.context.notify_publication();
-        if self.context.origins.is_none() {
+        if self.context.origins.is_none() && self.context.settings.rtmp_servers.is_empty() {
             return Forwarding::none();
         }
         match self.context.settings.role {

@@ -29,6 +29,8 @@ mod relay;
 #[cfg(test)]
 mod renewal;
 mod restart;
+#[cfg(test)]
+mod rtmp_origin;
 mod slow_viewer;
 mod slow_viewer_on_edge;
 #[cfg(test)]

@@ -129,9 +129,12 @@ fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
             "origins: set either service or addresses, not both",
         ));
     }
+    if !config.origins.rtmp.is_empty() {
+        return validate_rtmp_servers(config);
+    }
     if config.role == crate::Role::Edge && config.origins.is_empty() {
         return Err(ConfigError::Contradiction(
-            "origins: an edge needs origins, set service or addresses",
+            "origins: an edge needs origins, set service, addresses or rtmp",
         ));
     }
     validate_listen(config)?;
@@ -304,6 +307,49 @@ fn node_ranges(config: &NodeConfig) -> [Ranged; 13] {
     ]
 }
 
+/// The maximum number of foreign servers: a stream that none has is asked for at all of them, one after the other.
+const MAX_RTMP_SERVERS: usize = 8;
+
+fn validate_rtmp_servers(config: &NodeConfig) -> Result<(), ConfigError> {
+    let origins = &config.origins;
+    if !origins.is_empty() {
+        return Err(ConfigError::Contradiction(
+            "origins: set one of service, addresses and rtmp",
+        ));
+    }
+    if config.role != crate::Role::Edge {
+        return Err(ConfigError::Contradiction(
+            "origins.rtmp: only an edge has RTMP servers as origins, set role: edge",
+        ));
+    }
+    if origins.rtmp.len() > MAX_RTMP_SERVERS {
+        return Err(ConfigError::Contradiction(
+            "origins.rtmp: at most 8 servers are allowed",
+        ));
+    }
+    match origins.rtmp.iter().all(|url| is_rtmp_server(url)) {
+        true => Ok(()),
+        false => Err(ConfigError::Contradiction(
+            "origins.rtmp: write each server as rtmp://HOST or rtmp://HOST:PORT",
+        )),
+    }
+}
+
+fn is_rtmp_server(url: &str) -> bool {
+    let Some(authority) = url.strip_prefix("rtmp://") else {
+        return false;
+    };
+    let authority = authority.trim_end_matches('/');
+    let after_address = authority
+        .rsplit_once(']')
+        .map_or(authority, |(_, port)| port);
+    let port = after_address.rsplit_once(':').map(|(_, port)| port);
+    !authority.is_empty()
+        && !authority.starts_with(':')
+        && !authority.contains(['/', '?', '#', '@', ' '])
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -417,6 +463,27 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
+    fn rtmp_servers_are_origins_of_an_edge_only() {
+        let error = |text: &str| parse(text).unwrap_err().to_string();
+        let edge = parse("{role: edge, origins: {rtmp: ['rtmp://srs', 'rtmp://[::1]:19350']}}");
+        assert_eq!(edge.unwrap().origins.rtmp.len(), 2);
+        let origin = error("origins: {rtmp: ['rtmp://srs']}");
+        assert!(origin.contains("role: edge"), "{origin}");
+        let both = error("{role: edge, origins: {rtmp: ['rtmp://srs'], addresses: ['a:1']}}");
+        assert!(both.contains("one of service"), "{both}");
+        for wrong in [
+            "srs:1935",
+            "rtmp://",
+            "rtmp://srs/live",
+            "rtmp://srs:x",
+            "rtmp://:1935",
+        ] {
+            let refused = error(&format!("{{role: edge, origins: {{rtmp: ['{wrong}']}}}}"));
+            assert!(refused.contains("rtmp://HOST:PORT"), "{wrong}: {refused}");
         }
     }
 

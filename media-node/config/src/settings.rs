@@ -110,10 +110,13 @@ pub struct Discovery {
     pub port: Option<u16>,
     /// Addresses of the origins' internal ports, `HOST:PORT`, instead of a Service.
     pub addresses: Vec<String>,
+    /// RTMP servers of another make, `rtmp://HOST[:PORT]`, instead of origins. An edge plays the streams that its viewers want from
+    /// the first one that has them, and publishes what is published to it.
+    pub rtmp: Vec<String>,
 }
 
 impl Discovery {
-    /// Returns whether no origin is configured.
+    /// Returns whether no origin is configured that is a media node.
     pub fn is_empty(&self) -> bool {
         self.service.is_none() && self.addresses.is_empty()
     }

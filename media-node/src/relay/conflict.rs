@@ -50,6 +50,11 @@ pub(super) async fn resolve_conflict(
     Ok(next_epoch(latest, now(), random(key)))
 }
 
+/// Returns the epoch of a publication that begins here now, above all that are known here.
+pub(super) fn local_epoch(context: &RelayContext, key: &StreamKey) -> Epoch {
+    next_epoch(latest_here(context, key), now(), random(key))
+}
+
 fn latest_here(context: &RelayContext, key: &StreamKey) -> Option<Epoch> {
     let (epoch, _) = context.registry.find(key)?.position()?;
     Some(epoch)

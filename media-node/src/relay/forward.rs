@@ -4,6 +4,7 @@
 //! next one where it stopped: the log has the messages that the new origin lacks, and the origin drops those that it has.
 //! When the origin drains, another one takes over first. The encoder does not notice.
 
+mod servers;
 mod source;
 mod upstream;
 
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 use super::announce::start_announcing;
 use super::context::RelayContext;
 use super::rejection::PublishRejection;
+use servers::forward_to_servers;
 use source::ForwardSource;
 use upstream::{ForwardUpstream, UpstreamEnd, UpstreamState};
 
@@ -99,7 +101,9 @@ impl Forwards {
                     // The origin would drop the last messages of a publication that is superseded.
                     drop(timeout(limit, predecessor.changed()).await);
                 }
-                if let Some(rejection) = (ForwardTask { source }).run().await {
+                if !source.context.settings.rtmp_servers.is_empty() {
+                    forward_to_servers(&source).await;
+                } else if let Some(rejection) = (ForwardTask { source }).run().await {
                     sender.send_replace(Some(rejection));
                 }
                 drop(active);

@@ -74,6 +74,10 @@ impl Lookups {
 
     /// Waits until the stream exists here, or another node has a publication of it.
     pub(super) async fn appearance(&self, key: &StreamKey) -> Result<Appearance, TooManyNames> {
+        // A foreign server has no surveys: its streams are found by playing them.
+        if !self.context.settings.rtmp_servers.is_empty() {
+            return Ok(Appearance::default());
+        }
         let mut publications = self.context.publications();
         let registry = &self.context.registry;
         if registry.find(key).is_some() {

@@ -12,6 +12,7 @@
 //! publication; the task searches for as long as there are viewers.
 
 mod demand;
+mod servers;
 mod session;
 
 use std::collections::HashMap;
@@ -21,12 +22,13 @@ use std::time::Duration;
 use media_engine::{ReaderCounts, Stream, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 use super::context::{RelayContext, is_published};
 use super::survey::{OriginStatus, SurveyEnd, survey};
 use demand::{Demand, SearchState};
+use servers::pull_from_servers;
 use session::{PullEnd, PullHistory, PullSession};
 
 /// The pulls of a node, by stream. Clones share them.
@@ -47,7 +49,7 @@ impl Pulls {
     /// Pulls the stream whenever it is not published here, until it has no viewers. `absent` is when the origins last answered
     /// that they do not have it.
     pub(super) fn demand(&self, stream: &Arc<Stream>, absent: Option<Instant>) {
-        if self.context.origins.is_none() {
+        if self.context.origins.is_none() && self.context.settings.rtmp_servers.is_empty() {
             return;
         }
         let mut demands = self.demands();
@@ -157,6 +159,21 @@ impl PullTask {
                 PullNeed::Pull => {}
             }
             let (start, origins) = (Instant::now(), context.current_origins());
+            if !context.settings.rtmp_servers.is_empty() {
+                let found = pull_from_servers(&context, &self.stream).await;
+                self.search.send_replace(match found {
+                    true => SearchState::Found,
+                    false => SearchState::NotFound,
+                });
+                if found {
+                    backoff.reset();
+                }
+                tokio::select! {
+                    () = sleep_until(start + backoff.next()) => {}
+                    () = self.no_pull_needed() => {}
+                }
+                continue;
+            }
             if self.pulled {
                 // Viewers wait for the stream, which may return at an origin that is new.
                 context.search_origins();

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use media_config::{Limits, Role, StreamSettings};
 
+use super::rtmp_server::RtmpServer;
+
 /// The settings of a node's relays.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelaySettings {
@@ -12,6 +14,8 @@ pub(crate) struct RelaySettings {
     pub(crate) role: Role,
     pub(crate) stream: StreamSettings,
     pub(crate) limits: Limits,
+    /// Foreign servers that an edge has instead of origins.
+    pub(crate) rtmp_servers: Vec<RtmpServer>,
     pub(crate) timeouts: RelayTimeouts,
 }
 

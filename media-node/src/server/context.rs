@@ -15,7 +15,7 @@ use crate::delivery::finder::StreamFinder;
 use crate::discovery::OriginSet;
 use crate::http::{HttpContext, StreamList};
 use crate::internal::InternalContext;
-use crate::relay::{Relay, RelaySettings, Spawner};
+use crate::relay::{Relay, RelaySettings, RtmpServer, Spawner};
 use crate::rtmp::RtmpContext;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
@@ -183,11 +183,13 @@ fn idle_connections(config: &NodeConfig, metrics: &Metrics) -> Arc<IdleConnectio
 }
 
 fn relay_settings(name: &str, config: &NodeConfig) -> RelaySettings {
+    let servers = config.origins.rtmp.iter();
     RelaySettings {
         name: name.to_owned(),
         role: config.role,
         stream: config.stream.clone(),
         limits: config.limits.clone(),
+        rtmp_servers: servers.map(|address| RtmpServer::new(address)).collect(),
         ..RelaySettings::default()
     }
 }

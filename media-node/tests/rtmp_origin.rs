@@ -1,0 +1,104 @@
+//! An edge whose origins are RTMP servers of another make. Here they are media nodes that know nothing of each other.
+
+use std::net::SocketAddr;
+
+use media_config::Role;
+
+use crate::support::{
+    FlvViewer, Publisher, RtmpViewer, TestNode, eventually, interframe, keyframe,
+};
+
+async fn edge(servers: &[SocketAddr]) -> TestNode {
+    let servers: Vec<_> = servers
+        .iter()
+        .map(|address| format!("rtmp://{address}"))
+        .collect();
+    TestNode::with(|config| {
+        config.role = Role::Edge;
+        config.origins.rtmp = servers;
+        config.stream.play_wait_seconds = 5;
+    })
+    .await
+}
+
+async fn viewers(node: &TestNode) -> usize {
+    let clients = node.api("/api/v1/clients").await;
+    let clients = clients.as_array().unwrap().iter();
+    clients.filter(|client| client["role"] == "viewer").count()
+}
+
+#[tokio::test]
+async fn stream_of_the_server_is_played_once_for_all_viewers_until_the_last_one_leaves() {
+    let server = TestNode::start().await;
+    let edge = edge(&[server.addresses.rtmp]).await;
+    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut flv = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    let mut rtmp = RtmpViewer::start(edge.addresses.rtmp, "live/a").await;
+    publisher.send_group(10).await;
+    for number in 0..20 {
+        assert_eq!(flv.numbered().await, Some((number, number * 40)));
+    }
+    while rtmp.numbered().await != Some((19, 760)) {}
+    assert_eq!(viewers(&server).await, 1);
+    drop((flv, rtmp));
+    eventually("the end of the pull", async || viewers(&server).await == 0).await;
+}
+
+#[tokio::test]
+async fn what_is_published_to_the_edge_is_published_to_the_server() {
+    let server = TestNode::start().await;
+    let edge = edge(&[server.addresses.rtmp]).await;
+    let mut early = RtmpViewer::try_start(server.addresses.rtmp, "live/a")
+        .await
+        .err();
+    assert!(early.take().is_some(), "the stream does not exist yet");
+    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/a?key=secret").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(server.addresses.http, "/live/a.flv").await;
+    publisher.send_group(10).await;
+    let first = viewer.numbered().await.unwrap().0;
+    for number in first + 1..20 {
+        assert_eq!(viewer.numbered().await, Some((number, number * 40)));
+    }
+    publisher.finish().await;
+    eventually("the end of the publication", async || {
+        let streams = server.api("/api/v1/streams").await;
+        streams[0]["publication"].is_null()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn next_server_is_asked_when_the_first_one_is_dead_or_lacks_the_stream() {
+    let dead = SocketAddr::from(([127, 0, 0, 1], 1));
+    let (empty, server) = (TestNode::start().await, TestNode::start().await);
+    let servers = [dead, empty.addresses.rtmp, server.addresses.rtmp];
+    let edge = edge(&servers).await;
+    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    publisher
+        .send([keyframe(10, 400, 100), interframe(11, 440, 100)])
+        .await;
+    while viewer.numbered().await != Some((11, 440)) {}
+}
+
+#[tokio::test]
+async fn viewers_stay_when_the_encoder_of_the_server_returns() {
+    let server = TestNode::with(|config| config.stream.continuity_seconds = 0).await;
+    let edge = edge(&[server.addresses.rtmp]).await;
+    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    while viewer.numbered().await != Some((9, 360)) {}
+    publisher.finish().await;
+    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send([keyframe(20, 0, 100)]).await;
+    assert_eq!(viewer.numbered().await, Some((20, 400)), "timestamps go on");
+}
