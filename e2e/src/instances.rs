@@ -1,6 +1,7 @@
 //! Instances of media nodes that `livecluster local` runs, on free ports.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -25,14 +26,33 @@ pub struct Instance {
     pub name: &'static str,
     rtmp: u16,
     http: u16,
+    rtmps: u16,
+    https: u16,
     internal: u16,
+}
+
+/// A certificate and its key, two PEM files.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 impl Instance {
     fn is_free(&self) -> bool {
         let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
         // The metrics port is 100 above the internal one.
-        let ports = [self.rtmp, self.http, self.internal, self.internal + 100];
+        let metrics = self.internal + 100;
+        let ports = [
+            self.rtmp,
+            self.http,
+            self.rtmps,
+            self.https,
+            self.internal,
+            metrics,
+        ];
         ports.into_iter().all(free)
     }
 
@@ -46,6 +66,21 @@ impl Instance {
         format!("{}{stream}.flv", self.page())
     }
 
+    /// Where to publish and play by TLS: `rtmps://127.0.0.1:1936/live/livestream`.
+    pub fn rtmps(&self, stream: &str) -> String {
+        format!("rtmps://127.0.0.1:{}/{stream}", self.rtmps)
+    }
+
+    /// Where to play by TLS: `https://127.0.0.1:8443/live/livestream.flv`.
+    pub fn https(&self, stream: &str) -> String {
+        format!("{}{stream}.flv", self.https_page())
+    }
+
+    /// The player page by TLS.
+    pub fn https_page(&self) -> String {
+        format!("https://127.0.0.1:{}/", self.https)
+    }
+
     /// The player page.
     pub fn page(&self) -> String {
         format!("http://127.0.0.1:{}/", self.http)
@@ -55,6 +90,23 @@ impl Instance {
 impl Instances {
     /// Starts one origin and two edges. `stream` are settings of `spec.stream`, as a YAML flow mapping without its braces.
     pub async fn start(stage: &Stage, stream: &str) -> Result<Self> {
+        Self::start_with(stage, stream, None).await
+    }
+
+    /// Starts them with ports with TLS as well.
+    pub async fn start_with_tls(
+        stage: &Stage,
+        stream: &str,
+        certificate: &Certificate,
+    ) -> Result<Self> {
+        Self::start_with(stage, stream, Some(certificate)).await
+    }
+
+    async fn start_with(
+        stage: &Stage,
+        stream: &str,
+        certificate: Option<&Certificate>,
+    ) -> Result<Self> {
         let manifest = stage.folder().join("cluster.yaml");
         let text = format!(
             "apiVersion: livecluster.dev/v1alpha1\nkind: LiveCluster\nmetadata: {{name: interop}}\nspec:\n  \
@@ -72,8 +124,15 @@ impl Instances {
             ("--internal-port", origin.internal),
             ("--edge-rtmp-port", edge.rtmp),
             ("--edge-http-port", edge.http),
+            ("--rtmps-port", origin.rtmps),
+            ("--https-port", origin.https),
+            ("--edge-rtmps-port", edge.rtmps),
+            ("--edge-https-port", edge.https),
         ] {
             command.args([option, &port.to_string()]);
+        }
+        if let Some(Certificate { certificate, key }) = certificate {
+            command.arg("--tls").arg(certificate).arg(key);
         }
         let mut process = Process::start("instances", &mut command, stage.folder())?;
         process.prints("Ready.", Duration::from_secs(20)).await?;
@@ -103,16 +162,18 @@ fn free_ports() -> Result<[Instance; 3]> {
         // Below the ports that the system gives to connections. Another run on this host starts at another one.
         let block = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 50;
         let base = u16::try_from(20_000 + block * 200)?;
-        let instance = |name, rtmp, http, internal| Instance {
+        let instance = |name, [rtmp, http, rtmps, https, internal]: [u16; 5]| Instance {
             name,
             rtmp: base + rtmp,
             http: base + http,
+            rtmps: base + rtmps,
+            https: base + https,
             internal: base + internal,
         };
         let all = [
-            instance("origin-1", 0, 1, 70),
-            instance("edge-1", 10, 40, 71),
-            instance("edge-2", 11, 41, 72),
+            instance("origin-1", [0, 1, 2, 3, 70]),
+            instance("edge-1", [10, 40, 20, 50, 71]),
+            instance("edge-2", [11, 41, 21, 51, 72]),
         ];
         if all.iter().all(Instance::is_free) {
             return Ok(all);

@@ -12,6 +12,7 @@ mod page;
 mod refused_encoder;
 mod rtmpdump;
 mod timestamps;
+mod tls;
 mod websocket;
 
 /// Every scenario, in the order in which they run.
@@ -28,6 +29,8 @@ pub const INTEROP: &[Scenario] = scenarios! { Programs:
         "a second ffmpeg fails on every instance where duplicates are rejected, and the first goes on";
     timestamps "timestamps" Beside None,
         "ffmpeg's timestamps beyond a day, 2^24 and 2^31 milliseconds pass unchanged";
+    tls "tls" Beside None,
+        "ffmpeg publishes and plays by RTMPS and HTTPS-FLV, and curl verifies the certificate with TLS 1.2 and 1.3";
     page "page" Alone None,
         "the player page plays in a browser on every instance";
 };
