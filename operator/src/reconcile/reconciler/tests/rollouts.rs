@@ -1,0 +1,150 @@
+//! Rollouts: which role rolls when, and with which configuration.
+
+use super::*;
+
+#[tokio::test]
+async fn origins_and_edges_roll_independently() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.edit_spec(|spec| spec["image"] = "media-node:2".into());
+    fixture.reconcile().await;
+    assert_eq!(
+        fixture.api.writes(),
+        [
+            "PATCH deployments/demo-edge",
+            "PATCH deployments/demo-origin",
+            "PATCH liveclusters/demo/status",
+            "POST events"
+        ]
+    );
+    assert_eq!(
+        fixture.condition("Progressing"),
+        "True RollingEdges: 0 of 2 edges updated; 0 of 1 origin updated"
+    );
+    assert!(fixture.condition("Ready").starts_with("True"));
+    fixture.settle_one(EDGE);
+    fixture.reconcile().await;
+    assert!(
+        fixture
+            .condition("Progressing")
+            .starts_with("True RollingOrigins")
+    );
+    fixture.settle_one(ORIGIN);
+    fixture.reconcile().await;
+    assert!(
+        fixture
+            .condition("Progressing")
+            .starts_with("False RolloutComplete")
+    );
+}
+
+/// Origins that never became ready leave the edges unready as well, and then both change.
+#[tokio::test]
+async fn cure_of_broken_origins_does_not_wait_for_edges() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    for path in [ORIGIN, EDGE] {
+        fixture.api.edit(path, |object| {
+            object["status"]["availableReplicas"] = 0.into();
+            object["status"]["readyReplicas"] = 0.into();
+        });
+    }
+    fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
+    fixture.reconcile().await;
+    for path in [EDGE, ORIGIN] {
+        let config = fixture.config(path);
+        assert!(config.contains("lingerSeconds"), "{path}: {config}");
+    }
+    fixture.edit_spec(|spec| spec["image"] = "media-node:2".into());
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(ORIGIN), "media-node:2");
+}
+
+#[tokio::test]
+async fn configuration_is_deleted_with_its_last_pod() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let old = fixture.config_path(EDGE);
+    let template = fixture.api.object(EDGE).unwrap()["spec"]["template"].clone();
+    let mut pod = template.clone();
+    pod["metadata"]["name"] = "demo-edge-1".into();
+    fixture.api.put("pods/demo-edge-1", pod);
+    fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
+    fixture.reconcile().await;
+    let new = fixture.config_path(EDGE);
+    assert_ne!(old, new);
+    assert!(fixture.api.object(&old).is_some());
+    assert_eq!(fixture.api.object(&new).unwrap()["immutable"], true);
+    let mut pod = fixture.api.object(EDGE).unwrap()["spec"]["template"].clone();
+    pod["metadata"]["name"] = "demo-edge-1".into();
+    fixture.api.put("pods/demo-edge-1", pod);
+    fixture.reconcile().await;
+    assert!(fixture.api.object(&old).is_none());
+    assert!(fixture.api.object(&new).is_some());
+}
+
+#[tokio::test]
+async fn held_rollout_is_named_and_ends_with_the_drain() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let labels = fixture.api.object(ORIGIN).unwrap()["metadata"]["labels"].clone();
+    let terminating = |end: &str| {
+        for number in 0..2 {
+            let name = format!("demo-origin-{number}");
+            let pod = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": name, "namespace": "media", "labels": labels, "deletionTimestamp": end}
+            });
+            fixture.api.put(&format!("pods/{name}"), pod);
+        }
+    };
+    terminating("2100-01-01T00:00:00Z");
+    fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
+    fixture.reconcile().await;
+    let config = || fixture.config(ORIGIN);
+    assert!(!config().contains("lingerSeconds"));
+    assert!(fixture.condition("Progressing").contains(
+        "the next rollout of the origins waits until 2 terminating origin Pods are gone"
+    ));
+    terminating("2020-01-01T00:00:00Z");
+    fixture.reconcile().await;
+    assert!(config().contains("lingerSeconds"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn upgrade_of_the_operator_rolls_few_clusters_at_a_time() {
+    let mut fixture = ReconcilerFixture::settled(json!({})).await;
+    let others: Vec<_> = (0..3)
+        .map(|number| ClusterName::new("media", format!("other-{number}")))
+        .collect();
+    let queue = &fixture.reconciler.upgrades;
+    assert!(others.iter().all(|other| queue.may_roll(other)));
+    fixture.reconciler.defaults.image = "media-node:2".to_owned();
+    fixture.reconciler.defaults.roll_image = true;
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(EDGE), "media-node:1");
+    assert_eq!(
+        fixture.condition("Progressing"),
+        "True Queued: the rollout of the edges for this version of the operator waits until other LiveClusters have \
+         rolled; the rollout of the origins for this version of the operator waits until other LiveClusters have rolled"
+    );
+    fixture.reconciler.upgrades.settle(&others[0]);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    fixture.reconcile().await;
+    assert_eq!(
+        (fixture.image(EDGE), fixture.image(ORIGIN)),
+        ("media-node:2".to_owned(), "media-node:2".to_owned())
+    );
+    // A change of the spec waits for nothing.
+    fixture.settle();
+    fixture.reconcile().await;
+    fixture
+        .reconciler
+        .upgrades
+        .forget(&ClusterName::new("media", "demo"));
+    assert!(
+        fixture
+            .reconciler
+            .upgrades
+            .may_roll(&ClusterName::new("media", "other-3"))
+    );
+    fixture.edit_spec(|spec| spec["image"] = "media-node:3".into());
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(EDGE), "media-node:3");
+}
