@@ -21,8 +21,11 @@ use crate::auth::{Action, Request};
 use crate::relay::{Forwarding, PublishRejection};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient, StopReason};
 
-/// Bytes of one read: most keyframes of high-quality video fit.
-const READ: usize = 64 * 1024;
+/// Bytes of the first read. The buffer of a read lives until its messages are sealed, and a stream of low bitrate has many.
+const MIN_READ: usize = 4 * 1024;
+
+/// Bytes of one read at most: most keyframes of high-quality video fit.
+const MAX_READ: usize = 64 * 1024;
 
 /// Time that a draining publish may take to its next keyframe.
 const LAST_GROUP: Duration = Duration::from_secs(10);
@@ -34,6 +37,8 @@ struct Publishing {
     forwarding: Forwarding,
     client: ClientGuard,
     keyframe_flags: KeyframeFlags,
+    /// Bytes of the next read.
+    read_size: usize,
     /// Time at which the log seals its next segment.
     pulse: Option<Instant>,
     last_message: Instant,
@@ -215,6 +220,7 @@ async fn start(
             agent: connection.agent.clone(),
         }),
         keyframe_flags: KeyframeFlags::default(),
+        read_size: MIN_READ,
         pulse: None,
         last_message: now,
         drain_deadline: None,
@@ -251,7 +257,7 @@ async fn receive_stream(
         let due = publishing
             .pulse
             .map_or(deadline, |pulse| pulse.min(deadline));
-        connection.input.reserve(READ);
+        connection.input.reserve(publishing.read_size);
         tokio::select! {
             biased;
             reason = publishing.client.stopped() => match reason {
@@ -266,9 +272,21 @@ async fn receive_stream(
             () = sleep_until(due.into()) => {}
             read = connection.socket.read_buf(&mut connection.input) => match read {
                 Ok(0) | Err(_) => return PublishEnd::Closed,
-                Ok(read) => publishing.client.received(read),
+                Ok(read) => {
+                    publishing.client.received(read);
+                    publishing.read_size = next_read_size(publishing.read_size, read);
+                }
             },
         }
+    }
+}
+
+/// Returns the size of the read after one of `size` that returned `read` bytes.
+fn next_read_size(size: usize, read: usize) -> usize {
+    match read {
+        read if read >= size => (size * 2).min(MAX_READ),
+        read if read < size / 4 => (size / 2).max(MIN_READ),
+        _ => size,
     }
 }
 
@@ -335,4 +353,22 @@ async fn finish(
     connection.protocol.end_publish(refusal, &reason);
     connection.flush().await?;
     Ok(AfterStream::Close)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_grow_with_the_bitrate_and_shrink_again() {
+        let after = |size, reads: &[usize]| {
+            let next = |size, read: &usize| next_read_size(size, (*read).min(size));
+            reads.iter().fold(size, next)
+        };
+        assert_eq!(after(MIN_READ, &[300; 9]), MIN_READ);
+        assert_eq!(after(MIN_READ, &[1 << 20; 3]), 32 * 1024);
+        assert_eq!(after(MIN_READ, &[1 << 20; 9]), MAX_READ);
+        assert_eq!(after(MAX_READ, &[20_000; 9]), MAX_READ);
+        assert_eq!(after(MAX_READ, &[1_000; 9]), MIN_READ);
+    }
 }
