@@ -203,7 +203,12 @@ async fn handshake_and_first_request_have_one_time_limit() {
 
 #[tokio::test]
 async fn handshakes_give_way_to_newer_connections() {
-    let node = node(|config| config.limits.max_connections = 160).await;
+    // Two workers would begin the handshakes of connections in any order.
+    let node = node(|config| {
+        config.workers = 1;
+        config.limits.max_connections = 160;
+    })
+    .await;
     let mut oldest = RawConnection::connect(node.addresses.https).await;
     let mut others = Vec::new();
     for _ in 0..16 {
