@@ -1,7 +1,8 @@
-//! The Kubernetes API: clients, the layers that every request passes, permissions and events.
+//! The Kubernetes API: clients, the layers that every request passes, permissions, events and the time.
 
 pub mod call_error;
 pub mod client;
+pub(crate) mod clock;
 pub mod event_recorder;
 #[cfg(test)]
 pub(crate) mod fake_api;

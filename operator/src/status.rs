@@ -1,6 +1,7 @@
 //! The status of a `LiveCluster`: a pure function of the observed state.
 
 mod availability;
+mod condition_status;
 mod conditions;
 mod endpoints;
 pub mod input;

@@ -1,14 +1,14 @@
 //! Many viewers at the same time, and what they have received together.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::check::StreamCheck;
+use crate::counters::{Counters, Totals, lock};
 use crate::histogram::Histogram;
 use crate::viewer;
 
@@ -33,30 +33,8 @@ impl Default for Behaviour {
 /// Viewers that watch until they are dropped.
 #[derive(Debug)]
 pub(crate) struct Crowd {
-    shared: Arc<Shared>,
+    totals: Arc<Totals>,
     viewers: Vec<AbortHandle>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    clock: Instant,
-    connected: AtomicU64,
-    started: AtomicU64,
-    frames: AtomicU64,
-    gaps: AtomicU64,
-    latency: Mutex<Histogram>,
-    first_frame: Mutex<Histogram>,
-    faults: Mutex<Vec<String>>,
-}
-
-/// Where one viewer counts what it receives.
-#[derive(Debug)]
-pub(crate) struct Counters {
-    shared: Arc<Shared>,
-    start: Instant,
-    has_frame: AtomicBool,
-    has_both_tracks: AtomicBool,
-    measures_latency: bool,
 }
 
 /// What all viewers of a crowd have received.
@@ -77,7 +55,7 @@ impl Crowd {
     ) -> Self {
         let pause = Duration::from_secs(1) / behaviour.joins_per_second;
         let begin = tokio::time::Instant::now();
-        let shared = Arc::new(Shared {
+        let totals = Arc::new(Totals {
             clock,
             connected: AtomicU64::new(0),
             started: AtomicU64::new(0),
@@ -88,24 +66,24 @@ impl Crowd {
             faults: Mutex::default(),
         });
         let viewers = (0..).zip(urls).map(|(number, url)| {
-            let shared = Arc::clone(&shared);
+            let totals = Arc::clone(&totals);
             let task = runtime.spawn(async move {
                 tokio::time::sleep_until(begin + pause * number).await;
                 let counters = Counters {
-                    shared: Arc::clone(&shared),
+                    totals: Arc::clone(&totals),
                     start: Instant::now(),
                     has_frame: AtomicBool::new(false),
                     has_both_tracks: AtomicBool::new(false),
                     measures_latency: behaviour.measures_latency,
                 };
                 if let Err(fault) = viewer::watch(&url, &counters).await {
-                    lock(&shared.faults).push(format!("{url}: {fault:#}"));
+                    lock(&totals.faults).push(format!("{url}: {fault:#}"));
                 }
             });
             task.abort_handle()
         });
         let viewers = viewers.collect();
-        Self { shared, viewers }
+        Self { totals, viewers }
     }
 
     /// Waits until every viewer has received both tracks. Fails when one of them fails or it takes longer than a minute.
@@ -114,12 +92,12 @@ impl Crowd {
         let expected = self.viewers.len() as u64;
         loop {
             self.assert_faultless()?;
-            let started = self.shared.started.load(Ordering::Relaxed);
+            let started = self.totals.started.load(Ordering::Relaxed);
             if started == expected {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let connected = self.shared.connected.load(Ordering::Relaxed);
+                let connected = self.totals.connected.load(Ordering::Relaxed);
                 bail!(
                     "after a minute {connected} of {expected} viewers are connected, {started} watch"
                 );
@@ -130,7 +108,7 @@ impl Crowd {
 
     /// Fails when a viewer was disconnected or has received what it must not.
     pub(crate) fn assert_faultless(&self) -> Result<()> {
-        let faults = lock(&self.shared.faults);
+        let faults = lock(&self.totals.faults);
         let (count, first) = (faults.len(), faults.first().cloned().unwrap_or_default());
         ensure!(count == 0, "{count} viewers failed, the first: {first}");
         Ok(())
@@ -139,19 +117,19 @@ impl Crowd {
     /// Returns what all of them have received so far.
     pub(crate) fn received(&self) -> Received {
         Received {
-            frames: self.shared.frames.load(Ordering::Relaxed),
-            gaps: self.shared.gaps.load(Ordering::Relaxed),
+            frames: self.totals.frames.load(Ordering::Relaxed),
+            gaps: self.totals.gaps.load(Ordering::Relaxed),
         }
     }
 
     /// Returns the time from a frame's sending to its receipt, for all frames since the previous call.
     pub(crate) fn take_latency(&self) -> Histogram {
-        std::mem::take(&mut lock(&self.shared.latency))
+        std::mem::take(&mut lock(&self.totals.latency))
     }
 
     /// Returns the time from a viewer's connecting to its first frame.
     pub(crate) fn first_frame(&self) -> Histogram {
-        lock(&self.shared.first_frame).clone()
+        lock(&self.totals.first_frame).clone()
     }
 }
 
@@ -159,36 +137,4 @@ impl Drop for Crowd {
     fn drop(&mut self) {
         self.viewers.iter().for_each(AbortHandle::abort);
     }
-}
-
-impl Counters {
-    pub(crate) fn connected(&self) {
-        self.shared.connected.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts what a viewer's check has found since the previous call.
-    pub(crate) fn checked(&self, check: &mut StreamCheck) {
-        let gaps = std::mem::take(&mut check.gaps);
-        if gaps > 0 {
-            self.shared.gaps.fetch_add(gaps, Ordering::Relaxed);
-        }
-        if check.is_complete() && !self.has_both_tracks.swap(true, Ordering::Relaxed) {
-            self.shared.started.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts a frame that was sent at this time of the clock.
-    pub(crate) fn frame(&self, sent: Duration) {
-        self.shared.frames.fetch_add(1, Ordering::Relaxed);
-        if !self.has_frame.swap(true, Ordering::Relaxed) {
-            lock(&self.shared.first_frame).record(self.start.elapsed());
-        } else if self.measures_latency {
-            let latency = self.shared.clock.elapsed().saturating_sub(sent);
-            lock(&self.shared.latency).record(latency);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,11 +2,12 @@
 //! `e2e/bench/NOTES.md` says how it measures.
 //!
 //! Read in this order: [`steps`] (what is measured), [`server`] (the floor and the media node), [`crowd`] and [`viewer`] (the
-//! load), [`check`] (what each viewer must receive), [`cores`] (CPU time and memory).
+//! load), [`check`] (what each viewer must receive), [`counters`] (what it has received), [`cores`] (CPU time and memory).
 
 mod check;
 mod clip;
 mod cores;
+mod counters;
 mod crowd;
 mod encoder;
 mod floor;

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::check::StreamCheck;
-use crate::crowd::Counters;
+use crate::counters::Counters;
 use crate::flv::FlvReader;
 use crate::framing::Framing;
 

@@ -48,6 +48,7 @@ mod active_publication;
 mod batch;
 mod cursor;
 mod init_data;
+mod lock;
 mod message_class;
 mod notifier;
 mod preamble;

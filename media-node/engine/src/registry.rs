@@ -9,9 +9,10 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use thiserror::Error;
 
+use crate::lock::lock;
 use crate::publication::Publication;
 use crate::settings::EngineSettings;
-use crate::stream::{EngineContext, Stream, WriteState, lock};
+use crate::stream::{EngineContext, Stream, WriteState};
 use crate::stream_state::PublicationSource;
 use crate::worker_pulses::WorkerPulses;
 

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use crate::segment::Segment;
-use crate::stream::lock;
 
 /// The maximum number of segments in a run. A reader that is up to date has one. A reader that joins or lags takes small
 /// segments together, so it needs fewer writes the more it has to catch up.

@@ -1,7 +1,7 @@
 //! A live stream: its log, its publication if it has one, and the number of its readers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use media_wire::StreamKey;
@@ -9,6 +9,7 @@ use media_wire::relay::Epoch;
 use tokio::sync::watch;
 
 use crate::active_publication::ActivePublication;
+use crate::lock::lock;
 use crate::notifier::{Notifier, Notifiers};
 use crate::pulse::due;
 use crate::segment_run::NewestRun;
@@ -365,9 +366,4 @@ impl Stream {
         let publication = self.state.borrow().publication;
         publication.is_some_and(|publication| publication.epoch == epoch)
     }
-}
-
-/// Locks a mutex even if a former holder panicked: every statement that can panic leaves the data consistent.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

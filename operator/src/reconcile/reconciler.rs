@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::controller::Action;
@@ -22,6 +21,7 @@ use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
 use super::upgrade_queue::UpgradeQueue;
 use crate::desired::defaults::Defaults;
 use crate::k8s::call_error::CallError;
+use crate::k8s::clock::now;
 use crate::k8s::event_recorder::EventRecorder;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::observe::api_keys::ApiKeys;
@@ -48,11 +48,11 @@ pub struct Reconciler {
     pub metrics: OperatorMetrics,
     /// The API server's public keys.
     pub api_keys: ApiKeys,
-    pub(super) defaults: Defaults,
+    defaults: Defaults,
     check_secrets: bool,
     claims: ClusterClaims,
-    pub(super) cache: ApplyCache,
-    pub(super) upgrades: UpgradeQueue,
+    cache: ApplyCache,
+    upgrades: UpgradeQueue,
     backoff: RequeueBackoff,
 }
 
@@ -125,7 +125,12 @@ impl Reconciler {
             .set_targets(&cluster, stream_scraper::targets(&observed));
         let autoscaling = self.autoscalers.update(&cluster, &observed);
         let mut reconciliation = Reconciliation {
-            reconciler: self,
+            client: &self.client,
+            cache: &self.cache,
+            defaults: &self.defaults,
+            api_keys: &self.api_keys,
+            upgrades: &self.upgrades,
+            scraper: &self.scraper,
             cluster: &cluster,
             live,
             input: StatusInput {
@@ -297,12 +302,6 @@ impl Reconciler {
                 .set_streams(&name, streams.active, streams.viewers);
         }
     }
-}
-
-/// Returns the time in whole seconds, as conditions have it.
-pub(super) fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 #[cfg(test)]

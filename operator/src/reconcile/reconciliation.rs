@@ -1,27 +1,36 @@
 //! The changes of one reconciliation: applies, scales and prunes the objects of a cluster.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
+use kube::{Client, ResourceExt};
 use livecluster_api::names::{self, CONTAINER, ROLES};
 use livecluster_api::{ClusterName, LiveCluster};
 use media_config::Role;
 use tokio::time::Instant;
 
 use super::apply::{Applied, Applier, ApplyError};
+use super::apply_cache::ApplyCache;
 use super::prune::prune;
-use super::reconciler::{Reconciler, now};
 use super::rollout::hold;
 use super::scaling::Scaling;
+use super::upgrade_queue::UpgradeQueue;
 use crate::desired::child::ChildKind;
+use crate::desired::defaults::Defaults;
 use crate::desired::{Desired, desired, identity};
-use crate::observe::api_keys;
+use crate::k8s::clock::now;
+use crate::observe::api_keys::{self, ApiKeys};
 use crate::observe::live_object::LiveObject;
 use crate::observe::observed::Observed;
+use crate::observe::stream_scraper::StreamScraper;
 use crate::status::input::{Reason, ReconcileError, RolloutHold, StatusInput};
 
 /// A reconciliation in progress.
 pub(super) struct Reconciliation<'a> {
-    pub(super) reconciler: &'a Reconciler,
+    pub(super) client: &'a Client,
+    pub(super) cache: &'a ApplyCache,
+    pub(super) defaults: &'a Defaults,
+    pub(super) api_keys: &'a ApiKeys,
+    pub(super) upgrades: &'a UpgradeQueue,
+    pub(super) scraper: &'a StreamScraper,
     pub(super) cluster: &'a LiveCluster,
     pub(super) live: Vec<LiveObject>,
     pub(super) input: StatusInput,
@@ -34,12 +43,11 @@ impl Reconciliation<'_> {
             self.input.image = running_image(&self.input.observed);
             return Ok(());
         }
-        let defaults = &self.reconciler.defaults;
         let Some(keys) = self.identity_keys().await? else {
             return Ok(());
         };
         let deployments = &self.input.observed.deployments;
-        let desired = match desired(self.cluster, defaults, deployments, &keys) {
+        let desired = match desired(self.cluster, self.defaults, deployments, &keys) {
             Ok(desired) => desired,
             Err(error) => {
                 self.input.errors.push(ReconcileError {
@@ -57,15 +65,14 @@ impl Reconciliation<'_> {
         }
         self.scale().await?;
         let mounted = self.input.observed.mounted_config_maps();
-        let client = &self.reconciler.client;
-        prune(client, self.cluster, &desired, &self.live, &mounted).await?;
+        prune(self.client, self.cluster, &desired, &self.live, &mounted).await?;
         self.input.holds = ROLES
             .into_iter()
             .filter_map(|role| Some((role, self.hold(&desired, role)?)))
             .collect();
         if self.is_settled() {
             let name = ClusterName::of(self.cluster);
-            self.reconciler.upgrades.settle(&name);
+            self.upgrades.settle(&name);
         }
         Ok(())
     }
@@ -81,8 +88,7 @@ impl Reconciliation<'_> {
         let published = published
             .and_then(|live| live.object.data["data"][identity::KEYS].as_str())
             .map(str::to_owned);
-        let reconciler = self.reconciler;
-        match reconciler.api_keys.current(&reconciler.client).await {
+        match self.api_keys.current(self.client).await {
             Ok(current) => {
                 let now = now().as_second();
                 Ok(Some(api_keys::merge(published.as_deref(), &current, now)))
@@ -109,8 +115,8 @@ impl Reconciliation<'_> {
 
     fn applier(&self) -> Applier<'_> {
         Applier {
-            client: &self.reconciler.client,
-            cache: &self.reconciler.cache,
+            client: self.client,
+            cache: self.cache,
             cluster: self.cluster,
         }
     }
@@ -121,7 +127,7 @@ impl Reconciliation<'_> {
             &self.input.observed,
             desired,
             role,
-            &self.reconciler.upgrades,
+            self.upgrades,
             &Time(now()),
         )
     }
@@ -160,8 +166,8 @@ impl Reconciliation<'_> {
     fn scaling(&mut self) -> Scaling<'_> {
         Scaling {
             applier: Applier {
-                client: &self.reconciler.client,
-                cache: &self.reconciler.cache,
+                client: self.client,
+                cache: self.cache,
                 cluster: self.cluster,
             },
             observed: &mut self.input.observed,
@@ -171,10 +177,7 @@ impl Reconciliation<'_> {
     /// Changes the number of Pods of each role, if it has to change.
     async fn scale(&mut self) -> Result<(), ApplyError> {
         let wanted = self.input.wanted(self.cluster, Role::Edge).into();
-        let clients = self
-            .reconciler
-            .scraper
-            .clients(self.cluster, Instant::now());
+        let clients = self.scraper.clients(self.cluster, Instant::now());
         let mut scaling = self.scaling();
         scaling.scale_edges(wanted, clients.as_ref()).await?;
         Ok(scaling.scale_origins().await?)

@@ -4,7 +4,7 @@ use livecluster_api::LiveCluster;
 use livecluster_api::names::{self, role_name};
 use media_config::Role;
 
-use super::conditions::{ConditionStatus, counted, joined, unavailable_reason};
+use super::condition_status::{ConditionStatus, counted, joined, unavailable_reason};
 use super::endpoints::awaits_load_balancer;
 use super::input::StatusInput;
 

@@ -5,33 +5,18 @@ use livecluster_api::conditions::{
     AUTOSCALING_ACTIVE, DEGRADED, EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING,
     PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED,
 };
-use livecluster_api::names::role_name;
 use livecluster_api::{AccessSpec, Autoscaling, LiveCluster};
 use media_config::Role;
 
 use super::availability::{available, degraded};
+use super::condition_status::{
+    ConditionStatus, counted, deleting_message, failed, unavailable_reason,
+};
 use super::input::{AutoscalingReport, StatusInput};
 use super::progress::progressing;
 use super::protection::protection;
 use crate::observe::references::MissingReference;
 use crate::scale::autoscaler::ScalingState;
-
-/// Status, reason and message of a condition.
-pub(super) struct ConditionStatus {
-    pub(super) is_true: bool,
-    pub(super) reason: &'static str,
-    pub(super) message: String,
-}
-
-impl ConditionStatus {
-    pub(super) fn new(is_true: bool, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            is_true,
-            reason,
-            message: message.into(),
-        }
-    }
-}
 
 /// Returns `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
 /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`.
@@ -126,40 +111,6 @@ fn ready(
     ConditionStatus::new(true, "Available", message)
 }
 
-/// Returns the reason for too few available Pods of a role.
-pub(super) fn unavailable_reason(role: Role) -> &'static str {
-    match role {
-        Role::Origin => "OriginsUnavailable",
-        Role::Edge => "EdgesUnavailable",
-    }
-}
-
-/// Returns what the deletion of a cluster waits for.
-pub(super) fn deleting_message(input: &StatusInput) -> String {
-    match input.observed.pods.len() {
-        0 => "the garbage collector deletes the objects of the LiveCluster".to_owned(),
-        count => format!(
-            "the garbage collector deletes the objects of the LiveCluster; Pods that still serve clients, at most for their \
-             drain timeout: {count}"
-        ),
-    }
-}
-
-/// Returns the reason of the first reconcile error with the messages of all.
-pub(super) fn failed(input: &StatusInput) -> Option<ConditionStatus> {
-    let first = input.errors.first()?;
-    let messages: Vec<_> = input
-        .errors
-        .iter()
-        .map(|error| error.message.as_str())
-        .collect();
-    Some(ConditionStatus::new(
-        false,
-        first.reason.as_str(),
-        messages.join("; "),
-    ))
-}
-
 fn references_resolved(input: &StatusInput) -> ConditionStatus {
     let missing = &input.references.missing;
     if let Some(first) = missing.first() {
@@ -203,24 +154,6 @@ pub(crate) const AT_MAXIMUM: &str = "AtMaxReplicas";
 fn missing_message(missing: &MissingReference) -> String {
     let MissingReference { kind, name, field } = missing;
     format!("{field}: {} \"{name}\" does not exist", kind.name())
-}
-
-/// Returns "1 origin" or "2 edges".
-pub(super) fn counted(count: u16, role: Role) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {}{plural}", role_name(role))
-}
-
-/// Returns one status for several: the first that is false, else the first one, with the messages of all.
-pub(super) fn joined(statuses: Vec<ConditionStatus>) -> Option<ConditionStatus> {
-    let first_false = statuses.iter().find(|status| !status.is_true);
-    let first = first_false.or(statuses.first())?;
-    let messages: Vec<_> = statuses.iter().map(|status| &*status.message).collect();
-    Some(ConditionStatus::new(
-        first.is_true,
-        first.reason,
-        messages.join("; "),
-    ))
 }
 
 /// Kubernetes accepts messages of up to 32,768 characters; a reader wants far fewer.

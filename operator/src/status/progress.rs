@@ -4,7 +4,7 @@ use livecluster_api::LiveCluster;
 use livecluster_api::names::role_name;
 use media_config::Role;
 
-use super::conditions::{ConditionStatus, counted, deleting_message, failed, joined};
+use super::condition_status::{ConditionStatus, counted, deleting_message, failed, joined};
 use super::input::{RolloutHold, StatusInput};
 use crate::observe::observed::ObservedRole;
 

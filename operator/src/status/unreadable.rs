@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::conditions;
 use serde_json::{Value, json};
 
-use super::conditions::{ConditionStatus, condition};
+use super::condition_status::ConditionStatus;
+use super::conditions::condition;
 use crate::observe::cluster::UnreadableCluster;
 
 /// Returns the conditions of the status that the cluster has. One that cannot be read is left out.

@@ -1,0 +1,63 @@
+//! Where viewers count what they receive.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::check::StreamCheck;
+use crate::histogram::Histogram;
+
+/// What the viewers of a crowd have received together.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    pub(crate) clock: Instant,
+    pub(crate) connected: AtomicU64,
+    pub(crate) started: AtomicU64,
+    pub(crate) frames: AtomicU64,
+    pub(crate) gaps: AtomicU64,
+    pub(crate) latency: Mutex<Histogram>,
+    pub(crate) first_frame: Mutex<Histogram>,
+    pub(crate) faults: Mutex<Vec<String>>,
+}
+
+/// Where one viewer counts what it receives.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) totals: Arc<Totals>,
+    pub(crate) start: Instant,
+    pub(crate) has_frame: AtomicBool,
+    pub(crate) has_both_tracks: AtomicBool,
+    pub(crate) measures_latency: bool,
+}
+
+impl Counters {
+    pub(crate) fn connected(&self) {
+        self.totals.connected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what a viewer's check has found since the previous call.
+    pub(crate) fn checked(&self, check: &mut StreamCheck) {
+        let gaps = std::mem::take(&mut check.gaps);
+        if gaps > 0 {
+            self.totals.gaps.fetch_add(gaps, Ordering::Relaxed);
+        }
+        if check.is_complete() && !self.has_both_tracks.swap(true, Ordering::Relaxed) {
+            self.totals.started.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a frame that was sent at this time of the clock.
+    pub(crate) fn frame(&self, sent: Duration) {
+        self.totals.frames.fetch_add(1, Ordering::Relaxed);
+        if !self.has_frame.swap(true, Ordering::Relaxed) {
+            lock(&self.totals.first_frame).record(self.start.elapsed());
+        } else if self.measures_latency {
+            let latency = self.totals.clock.elapsed().saturating_sub(sent);
+            lock(&self.totals.latency).record(latency);
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
