@@ -7,8 +7,8 @@ use media_wire::amf0::{self, Value};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
-    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, edge, eventually, keyframe, origins,
-    request, video_header, within_deadline,
+    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode,
+    assert_stalled_viewer_is_disconnected, edge, eventually, origins, request, video_header,
 };
 
 #[tokio::test]
@@ -181,23 +181,7 @@ async fn stalled_viewer_is_disconnected() {
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
     publisher.send_group(0).await;
-    let _viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
-    within_deadline("the end of the viewer", async {
-        for number in 10.. {
-            publisher
-                .send([keyframe(number, number * 40, 1_000_000)])
-                .await;
-            if node.api("/api/v1/clients").await.as_array().unwrap().len() == 1 {
-                return;
-            }
-        }
-    })
-    .await;
-    let metrics = node.metrics().await;
-    assert!(
-        metrics.contains("live_viewers_stalled_total 1"),
-        "{metrics}"
-    );
+    assert_stalled_viewer_is_disconnected(&node, &mut publisher, node.addresses.http).await;
 }
 
 #[tokio::test]
@@ -309,7 +293,7 @@ async fn connection_begins_a_limited_number_of_streams_in_a_minute() {
 }
 
 #[tokio::test]
-async fn names_that_nobody_publishes_keep_no_viewer_out() {
+async fn names_without_a_publisher_keep_no_viewer_out() {
     let [origin] = origins::<1>(|_| {}).await;
     let edge = edge(std::slice::from_ref(&origin), |config| {
         config.limits.max_streams = 2;

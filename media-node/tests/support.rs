@@ -11,6 +11,7 @@ mod node;
 mod rtmp;
 pub(crate) mod tls;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub(crate) use audience::{
@@ -46,4 +47,29 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: 
         }
     })
     .await;
+}
+
+/// Opens a viewer that reads nothing, and sends keyframes until the media node has disconnected it.
+pub(crate) async fn assert_stalled_viewer_is_disconnected(
+    node: &TestNode,
+    publisher: &mut Publisher,
+    http: SocketAddr,
+) {
+    let _viewer = FlvViewer::open(http, "/live/a.flv").await;
+    within_deadline("the end of the viewer", async {
+        for number in 10.. {
+            publisher
+                .send([keyframe(number, number * 40, 1_000_000)])
+                .await;
+            if node.api("/api/v1/clients").await.as_array().unwrap().len() == 1 {
+                return;
+            }
+        }
+    })
+    .await;
+    let metrics = node.metrics().await;
+    assert!(
+        metrics.contains("live_viewers_stalled_total 1"),
+        "{metrics}"
+    );
 }

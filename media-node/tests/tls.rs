@@ -11,8 +11,8 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use crate::support::tls::{CERTIFICATES, TlsClient, VERSIONS, certificate, tls};
 use crate::support::{
     Clip, FlvViewer, Protocol, Publisher, RawConnection, RtmpViewer, Start, TestNode,
-    assert_complete, ended, eventually, finish, keyframe, publish, request, watch_at,
-    within_deadline,
+    assert_complete, assert_stalled_viewer_is_disconnected, ended, eventually, finish, publish,
+    request, watch_at, within_deadline,
 };
 
 /// Keyframes that neither a socket nor the buffer of TLS accepts at once.
@@ -239,23 +239,7 @@ async fn stalled_viewer_is_disconnected() {
     publisher.send_group(0).await;
     let client = TlsClient::new(&["first"], &TLS13);
     let http = client.tunnel(node.addresses.https).await;
-    let _viewer = FlvViewer::open(http, "/live/a.flv").await;
-    within_deadline("the end of the viewer", async {
-        for number in 10.. {
-            publisher
-                .send([keyframe(number, number * 40, 1_000_000)])
-                .await;
-            if node.api("/api/v1/clients").await.as_array().unwrap().len() == 1 {
-                return;
-            }
-        }
-    })
-    .await;
-    let metrics = node.metrics().await;
-    assert!(
-        metrics.contains("live_viewers_stalled_total 1"),
-        "{metrics}"
-    );
+    assert_stalled_viewer_is_disconnected(&node, &mut publisher, http).await;
 }
 
 #[tokio::test]

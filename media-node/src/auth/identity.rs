@@ -56,7 +56,7 @@ pub(crate) enum Caller {
     Node,
     /// The operator, or a person with a token for it.
     Operator,
-    /// Whoever reaches a port that listens on loopback only.
+    /// A client of a port that listens on loopback only.
     Local,
 }
 

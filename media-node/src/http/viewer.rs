@@ -66,8 +66,8 @@ impl<F: HttpFraming> HttpViewer<F> {
     pub(super) async fn start(mut self, opened: OpenedStream, header: &[u8]) {
         let OpenedStream { cursor, first } = opened;
         self.socket.prepare_viewer();
-        let bytes = header.chain(framed(&mut self.framing, first));
-        let sent = self.delivery().send(bytes).await;
+        let (mut delivery, framing, _) = self.parts();
+        let sent = delivery.send(header.chain(framed(framing, first))).await;
         let started = StartedViewer {
             viewer: self,
             cursor,
@@ -82,13 +82,14 @@ impl<F: HttpFraming> HttpViewer<F> {
         }
     }
 
-    fn delivery(&mut self) -> Viewer<'_> {
-        Viewer {
+    fn parts(&mut self) -> (Viewer<'_>, &mut F, &mut BytesMut) {
+        let delivery = Viewer {
             socket: &mut self.socket,
             client: &self.client,
             stall_timeout: self.context.config.limits.stall_timeout(),
             draining: false,
-        }
+        };
+        (delivery, &mut self.framing, &mut self.input)
     }
 }
 
@@ -106,20 +107,7 @@ impl<F: HttpFraming> StartedViewer<F> {
     }
 
     async fn deliver(&mut self) -> ViewerEnd {
-        let HttpViewer {
-            socket,
-            context,
-            client,
-            framing,
-            input,
-            ..
-        } = &mut self.viewer;
-        let mut delivery = Viewer {
-            socket,
-            client,
-            stall_timeout: context.config.limits.stall_timeout(),
-            draining: false,
-        };
+        let (mut delivery, framing, input) = self.viewer.parts();
         delivery.deliver(framing, &mut self.cursor, input).await
     }
 

@@ -116,7 +116,7 @@ fn is_read_by_nodes(path: &str) -> bool {
     path == "/api/v1/streams"
 }
 
-/// Returns whether a host is an address, or a name that nobody can register on the internet.
+/// Returns whether a host is an address, or a name that cannot be registered on the internet.
 fn is_internal(host: &HeaderValue) -> bool {
     let Ok(authority) = Authority::try_from(host.as_bytes()) else {
         return false;

@@ -1,7 +1,7 @@
 //! What a connection of the internal port counts as, and whom it belongs to.
 //!
 //! Probes and the API are short requests. Their connections stay idle, and of those the oldest one is closed for a new one.
-//! Whoever opens many connections closes only its own, and a probe is answered in a moment.
+//! A client that opens many connections closes only its own, and a probe is answered in a moment.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

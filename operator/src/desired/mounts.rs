@@ -67,7 +67,7 @@ mod tests {
         let volumes = volumes(&spec);
         let names = volumes.iter().map(|volume| {
             let secret = volume.secret.as_ref().unwrap();
-            // A Pod of which a Secret is missing does not start: nobody publishes in the meantime.
+            // A Pod of which a Secret is missing does not start: no client publishes in the meantime.
             assert_eq!(secret.optional, None);
             secret.secret_name.as_deref().unwrap()
         });

@@ -130,17 +130,13 @@ fn authorization(token_file: &Path) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::events::Reporter;
     use livecluster_api::{LiveCluster, LiveClusterSpec};
     use media_config::Role;
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
-    use crate::monitoring::metrics::OperatorMetrics;
     use crate::observe::stream_scraper::TargetState;
-    use crate::reconcile::claim::OperatorIdentity;
     use crate::reconcile::reconciler::Reconciler;
 
     /// A round of 2,000 scrapes without a response takes longer than the limit of the heartbeat.
@@ -148,16 +144,7 @@ mod tests {
     async fn operator_is_alive_while_no_pod_responds() {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, _api) = FakeApi::start();
-        let metrics = OperatorMetrics::new().unwrap();
-        let reporter = Reporter::from("test");
-        let reconciler = Reconciler::new(
-            client,
-            reporter,
-            metrics,
-            Defaults::default(),
-            true,
-            OperatorIdentity::default(),
-        );
+        let reconciler = Reconciler::with_defaults(client);
         let targets = (0..2000).map(|number| ScrapeTarget {
             uid: number.to_string(),
             address: silent.local_addr().unwrap(),

@@ -278,13 +278,9 @@ type ControllerError = controller::Error<ApplyError, watcher::Error>;
 
 #[cfg(test)]
 mod tests {
-    use kube::runtime::events::Reporter;
 
     use super::*;
-    use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
-    use crate::monitoring::metrics::OperatorMetrics;
-    use crate::reconcile::claim::OperatorIdentity;
 
     #[test]
     fn backoff_grows_up_to_five_minutes() {
@@ -296,16 +292,7 @@ mod tests {
 
     fn context() -> ControllerContext {
         let (client, _api) = FakeApi::start();
-        let metrics = OperatorMetrics::new().unwrap();
-        let reporter = Reporter::from("test");
-        let reconciler = Reconciler::new(
-            client,
-            reporter,
-            metrics,
-            Defaults::default(),
-            true,
-            OperatorIdentity::default(),
-        );
+        let reconciler = Reconciler::with_defaults(client);
         ControllerContext::new(reconciler, Arc::default())
     }
 

@@ -82,6 +82,19 @@ impl Reconciler {
         }
     }
 
+    /// Returns a reconciler with the defaults of everything.
+    #[cfg(test)]
+    pub(crate) fn with_defaults(client: Client) -> Self {
+        Self::new(
+            client,
+            Reporter::from("test"),
+            OperatorMetrics::new().unwrap(),
+            Defaults::default(),
+            true,
+            OperatorIdentity::default(),
+        )
+    }
+
     /// Makes the objects of a cluster match its spec, as far as possible now, and updates its status.
     ///
     /// # Guarantees

@@ -1,4 +1,4 @@
-//! As many viewers as one core serves with the defaults: nobody misses a frame, and 99 % of frames come within a second.
+//! As many viewers as one core serves with the defaults: no viewer misses a frame, and 99 % of frames come within a second.
 
 use std::time::Duration;
 

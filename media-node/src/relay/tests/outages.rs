@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cluster::RelayCluster;
-use super::encoder::GOP;
+use super::encoder::{GOP, RelayEncoder};
 
 /// A window of one second. The encoders send 100 frames a second.
 fn with_short_window() -> RelayCluster {
@@ -11,6 +11,13 @@ fn with_short_window() -> RelayCluster {
     cluster.settings.stream.window_seconds = 1;
     cluster.settings.timeouts.pull.hung = Duration::from_millis(200);
     cluster
+}
+
+/// Sends a group of pictures and ends the publication. Returns its epoch, and how many frames it had.
+async fn end_after_a_group(mut encoder: RelayEncoder) -> (u64, u32) {
+    encoder.until(encoder.sent() + GOP).await;
+    let epoch = encoder.epoch;
+    (epoch, encoder.stop().await)
 }
 
 #[tokio::test]
@@ -39,13 +46,11 @@ async fn tail_of_a_publication_that_ends_while_its_pull_is_lost_is_delivered() {
     let cluster = with_short_window();
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
-    let mut encoder = origin.publish("a").await.unwrap();
+    let encoder = origin.publish("a").await.unwrap();
     let mut viewer = edge.watch("a");
     viewer.watch_on(&encoder).await;
     freezer.freeze();
-    encoder.until(encoder.sent() + GOP).await;
-    let epoch = encoder.epoch;
-    let sent = encoder.stop().await;
+    let (epoch, sent) = end_after_a_group(encoder).await;
     freezer.thaw();
     viewer.watch_until(epoch, sent - 1).await;
     viewer.assert_continuous();
@@ -56,14 +61,12 @@ async fn tail_of_a_publication_that_ends_while_its_origin_is_lost_is_delivered()
     let cluster = with_short_window();
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
-    let mut encoder = edge.publish("a").await.unwrap();
+    let encoder = edge.publish("a").await.unwrap();
     let mut viewer = origin.watch("a");
     viewer.watch_on(&encoder).await;
     freezer.freeze();
     edge.until(|node| node.relay.counts().failures > 0).await;
-    encoder.until(encoder.sent() + GOP).await;
-    let epoch = encoder.epoch;
-    let sent = encoder.stop().await;
+    let (epoch, sent) = end_after_a_group(encoder).await;
     freezer.thaw();
     viewer.watch_until(epoch, sent - 1).await;
     viewer.assert_continuous();
@@ -76,13 +79,11 @@ async fn tail_is_only_for_viewers_who_stayed() {
     let cluster = with_short_window();
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
-    let mut encoder = origin.publish("a").await.unwrap();
+    let encoder = origin.publish("a").await.unwrap();
     let mut viewer = edge.watch("a");
     viewer.watch_on(&encoder).await;
     freezer.freeze();
-    encoder.until(encoder.sent() + GOP).await;
-    let former = encoder.epoch;
-    let sent = encoder.stop().await;
+    let (former, sent) = end_after_a_group(encoder).await;
     let mut late = edge.watch("a");
     freezer.thaw();
     viewer.watch_until(former, sent - 1).await;

@@ -1,0 +1,142 @@
+//! Configurations that are accepted, and those that are rejected with their field.
+
+use super::*;
+
+#[test]
+fn empty_file_is_the_default_configuration() {
+    assert_eq!(parse("").unwrap(), NodeConfig::default());
+}
+
+#[test]
+fn rendered_configuration_is_read_back() {
+    let mut config = NodeConfig {
+        role: crate::Role::Edge,
+        ..NodeConfig::default()
+    };
+    config.origins.service = Some("demo-origin-headless.live.svc".to_owned());
+    config.stream.linger_seconds = 3;
+    assert_eq!(parse(&render(&config).unwrap()).unwrap(), config);
+}
+
+#[test]
+fn only_changes_are_rendered_and_read_back() {
+    let mut config = NodeConfig {
+        vhosts: vec!["a.example".to_owned()],
+        ..NodeConfig::default()
+    };
+    config.limits.max_streams = 7;
+    let text = render_changes(&config).unwrap();
+    assert_eq!(text, "vhosts:\n- a.example\nlimits:\n  maxStreams: 7\n");
+    assert_eq!(parse(&text).unwrap(), config);
+    assert_eq!(
+        parse(&render_changes(&NodeConfig::default()).unwrap()).unwrap(),
+        NodeConfig::default()
+    );
+}
+
+#[test]
+fn unknown_field_is_named() {
+    let error = parse("stream: {lingerSecond: 3}").unwrap_err().to_string();
+    assert!(
+        error.contains("lingerSecond") && error.contains("lingerSeconds"),
+        "{error}"
+    );
+}
+
+#[test]
+fn number_out_of_range_is_named_with_its_range() {
+    let error = parse("limits: {maxStreams: 0}").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "limits.maxStreams: 0 is not allowed, choose 1 to 100000"
+    );
+}
+
+#[test]
+fn access_settings_are_read_strictly() {
+    let text = "auth: {publish: {allowCidrs: [10.0.0.0/8], keys: {directory: /keys}, \
+                signedUrls: {directory: /urls, scheme: tencent, validitySeconds: 60}, \
+                jwt: {jwksFile: /jwks.json, audiences: [a]}, hook: {url: 'http://hook/'}}}";
+    let config = parse(text).unwrap();
+    assert_eq!(parse(&render_changes(&config).unwrap()).unwrap(), config);
+    assert!(config.auth.publish.is_protected() && !config.auth.play.is_protected());
+    for (wrong, named) in [
+        ("publish: {key: {directory: /keys}}", "key"),
+        (
+            "publish: {signedUrls: {directory: /urls, schema: tencent}}",
+            "schema",
+        ),
+        (
+            "publish: {jwt: {jwksFile: /j, audiences: [a], audience: b}}",
+            "audience",
+        ),
+        (
+            "play: {jwt: {audiences: [a]}}",
+            "auth.play.jwt: give either",
+        ),
+        (
+            "play: {jwt: {jwksFile: /j, audiences: []}}",
+            "must not be empty",
+        ),
+        (
+            "play: {hook: {url: 'http://h', timeoutSeconds: 0}}",
+            "auth.play.hook.timeoutSeconds",
+        ),
+    ] {
+        let error = parse(&format!("auth: {{{wrong}}}"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(named), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn ports_without_tls_are_closed_by_null() {
+    let text = "listen:\n  rtmp: null\n  http: null\ntls:\n  certificate: /tls/tls.crt\n  key: /tls/tls.key\n";
+    let config = parse(text).unwrap();
+    assert_eq!((config.listen.rtmp, config.listen.http), (None, None));
+    assert_eq!(config.listen.rtmps.unwrap().port(), 1936);
+    assert_eq!(render_changes(&config).unwrap(), text);
+}
+
+#[test]
+fn ports_that_cannot_work_are_refused() {
+    for (text, named) in [
+        (
+            "listen: {rtmp: null, http: null}",
+            "all ports for clients are closed",
+        ),
+        ("listen: {https: '[::]:443'}", "need a certificate"),
+        ("tls: {certificate: /tls/tls.crt}", "missing field `key`"),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
+fn rtmp_servers_are_origins_of_an_edge_only() {
+    let error = |text: &str| parse(text).unwrap_err().to_string();
+    let edge = parse("{role: edge, origins: {rtmp: ['rtmp://srs', 'rtmp://[::1]:19350']}}");
+    assert_eq!(edge.unwrap().origins.rtmp.len(), 2);
+    let origin = error("origins: {rtmp: ['rtmp://srs']}");
+    assert!(origin.contains("role: edge"), "{origin}");
+    let both = error("{role: edge, origins: {rtmp: ['rtmp://srs'], addresses: ['a:1']}}");
+    assert!(both.contains("one of service"), "{both}");
+    for wrong in [
+        "srs:1935",
+        "rtmp://",
+        "rtmp://srs/live",
+        "rtmp://srs:x",
+        "rtmp://:1935",
+    ] {
+        let refused = error(&format!("{{role: edge, origins: {{rtmp: ['{wrong}']}}}}"));
+        assert!(refused.contains("rtmp://HOST:PORT"), "{wrong}: {refused}");
+    }
+}
+
+#[test]
+fn edge_without_origins_is_refused() {
+    let error = parse("role: edge").unwrap_err().to_string();
+    assert!(error.starts_with("origins:"), "{error}");
+}
