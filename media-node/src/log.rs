@@ -10,11 +10,12 @@ use std::io::{self, IsTerminal as _, Write};
 
 use media_config::{LogFormat, LogSettings};
 use tracing::Dispatch;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Starts to log to standard error. A process that logs already continues to do so as before.
@@ -31,18 +32,24 @@ fn subscriber<W>(settings: &LogSettings, ansi: bool, writer: W) -> Result<Dispat
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(&settings.level)?);
+    // A filter without regular expressions: those of `EnvFilter` take a tenth of the time of a first build.
+    let filter: Targets = settings.level.parse()?;
+    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
     Ok(match settings.format {
         // Colours are control characters as well, so that fields are escaped before they are part of a line.
         LogFormat::Text => log
             .with_ansi(ansi)
             .fmt_fields(EscapedFields)
             .with_writer(writer)
+            .finish()
+            .with(filter)
             .into(),
         LogFormat::Json => log
             .json()
             .with_ansi(false)
             .with_writer(EscapedLines(writer))
+            .finish()
+            .with(filter)
             .into(),
     })
 }

@@ -33,8 +33,12 @@ pub(crate) fn serve(interval: Duration) -> Result<()> {
     loop {
         // The frames that are due by the end of this interval, as one piece.
         next = (next + interval).max(clip.next_due());
-        while clock.elapsed() < next {
-            std::thread::sleep((next - clock.elapsed()).min(ACCEPT));
+        loop {
+            let left = next.saturating_sub(clock.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(ACCEPT));
             while let Ok((viewer, _)) = listener.accept() {
                 waiting.extend(answer(viewer).ok());
             }

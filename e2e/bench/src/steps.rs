@@ -84,7 +84,7 @@ pub(crate) struct Plan {
     /// Streams of the step with many.
     pub(crate) streams: usize,
     /// How often each cost is measured; the median counts.
-    pub(crate) windows: usize,
+    pub(crate) turns: usize,
     pub(crate) window: Duration,
 }
 
@@ -103,7 +103,7 @@ impl Plan {
             many_viewers: 10_000,
             audiences: vec![500, 5_000],
             streams: 200,
-            windows: 3,
+            turns: 3,
             window: Duration::from_secs(10),
         }
     }
@@ -118,7 +118,8 @@ impl Plan {
             ],
             protocols: vec![Protocol::Flv, Protocol::Rtmp],
             many_viewers: 4_000,
-            window: Duration::from_secs(3),
+            turns: 5,
+            window: Duration::from_millis(1500),
             ..Self::full()
         }
     }

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use media_engine::Registry;
 use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
 };
@@ -76,9 +75,8 @@ impl Metrics {
         )
         .with_label_values(&[env!("CARGO_PKG_VERSION")])
         .set(1);
-        // process_*: open files, memory, processor time.
-        let process = Box::new(ProcessCollector::for_self());
-        new.0.register(process).expect(STATIC);
+        #[cfg(feature = "process-metrics")]
+        new.process();
         let metrics = Self {
             refused: new.counters(
                 "live_connections_refused_total",
@@ -269,6 +267,13 @@ impl Registration {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.register(IntCounterVec::new(Opts::new(name, help), labels).expect(STATIC))
+    }
+
+    /// Open files, memory and processor time of the process.
+    #[cfg(feature = "process-metrics")]
+    fn process(&self) {
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        self.0.register(Box::new(process)).expect(STATIC);
     }
 
     fn register<C: Collector + Clone + 'static>(&self, metric: C) -> C {

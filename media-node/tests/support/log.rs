@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 use std::sync::{Mutex, Once, PoisonError};
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 static LINES: Mutex<String> = Mutex::new(String::new());
 
@@ -11,11 +14,13 @@ static LINES: Mutex<String> = Mutex::new(String::new());
 pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let filter = EnvFilter::try_from_default_env();
+        let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "media_node=debug".to_owned());
         tracing_subscriber::fmt()
-            .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("media_node=debug")))
+            .with_max_level(LevelFilter::TRACE)
             .with_ansi(false)
             .with_writer(|| Capture)
+            .finish()
+            .with(filter.parse::<Targets>().expect("RUST_LOG: a filter"))
             .init();
     });
 }

@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::options::OperatorLogFormat;
 
@@ -12,13 +14,17 @@ use super::options::OperatorLogFormat;
 /// # Errors
 /// When `level` is neither a level nor a filter.
 pub(super) fn start(level: &str, format: OperatorLogFormat) -> Result<(), ParseError> {
+    let filter: Targets = level.parse()?;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(level)?)
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {
-        OperatorLogFormat::Text => log.init(),
-        OperatorLogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
+        OperatorLogFormat::Text => log.finish().with(filter).init(),
+        OperatorLogFormat::Json => {
+            let log = log.json().flatten_event(true).with_span_list(false);
+            log.finish().with(filter).init();
+        }
     }
     Ok(())
 }

@@ -1,4 +1,7 @@
 //! The CPU time of a viewer: core-seconds for a thousand viewers that watch for a second.
+//!
+//! The speed of a computer that others use as well changes within seconds. So all servers of an interval run at once, and their
+//! viewers come in turns: the floor's, then those of each protocol, then the floor's again. A ratio is of one turn.
 
 use std::time::Duration;
 
@@ -7,118 +10,161 @@ use anyhow::{Result, ensure};
 use super::{Bench, FLOOR, MEDIA_NODE, median};
 use crate::clip::{FRAMES_PER_SECOND, Sizes};
 use crate::cores::Meter;
-use crate::crowd::Crowd;
 use crate::report::Row;
-use crate::server::{Interval, Server};
+use crate::server::{Interval, Protocol, Server};
 
 /// After all viewers have begun to watch.
-const WARM_UP: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The figure that is compared with the floor.
 pub(super) const COST: &str = "process";
 
 /// What is measured, and how it is called.
-struct Subject<'a> {
-    server: &'a str,
+struct Subject {
+    server: String,
     protocol: String,
     setting: String,
+    url: String,
     process: Option<u32>,
 }
 
+/// CPU time for a thousand viewers that watch for a second, of one turn.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    core: f64,
+    process: Option<f64>,
+}
+
 impl Bench {
-    /// Measures each interval: the floor, then a media node by each protocol. After that, other servers as they are.
+    /// Measures the floor and a media node at each interval. After that, other servers as they are.
     pub(super) fn cost(&mut self) -> Result<()> {
         for interval in self.plan.intervals.clone() {
-            let floor = match interval {
-                Interval::Default => None,
-                _ => Some(self.cost_of_floor(interval)?),
-            };
             let node = self.media_node(interval)?;
             let encoder = self.encoder(&node.publish_url("cost"), Sizes::NORMAL)?;
-            for protocol in self.plan.protocols.clone() {
-                let subject = Subject {
-                    server: MEDIA_NODE,
-                    protocol: protocol.to_string(),
-                    setting: interval.to_string(),
-                    process: Some(node.process()),
-                };
-                let cost = self.cost_of(&node.play_url(protocol, "cost"), subject)?;
-                encoder.assert_connected()?;
-                if let Some(floor) = floor {
-                    let name = format!("cost {protocol} {interval}");
-                    self.report.ratios.insert(name, cost / floor);
-                }
+            let floor = match interval {
+                Interval::Default => None,
+                _ => Some(Server::floor(&self.cores, interval)?),
+            };
+            let floor = floor.as_ref();
+            let mut subjects: Vec<Subject> = floor
+                .map(|it| floor_subject(it, interval))
+                .into_iter()
+                .collect();
+            for protocol in &self.plan.protocols {
+                subjects.push(node_subject(&node, *protocol, interval));
+            }
+            let turns = self.costs_of(&subjects)?;
+            encoder.assert_connected()?;
+            if floor.is_some() {
+                self.add_ratios(&subjects, &turns);
             }
         }
-        for other in self.against.clone() {
-            let encoder = self.encoder(&other.publish_url("cost"), Sizes::NORMAL)?;
-            let subject = Subject {
-                server: &other.name,
+        self.cost_of_others()
+    }
+
+    fn cost_of_others(&mut self) -> Result<()> {
+        let (mut encoders, mut subjects) = (Vec::new(), Vec::new());
+        for other in &self.against {
+            encoders.push(self.encoder(&other.publish_url("cost"), Sizes::NORMAL)?);
+            subjects.push(Subject {
+                server: other.name.clone(),
                 protocol: other.protocol().to_owned(),
                 setting: "its own".to_owned(),
+                url: other.play_url("cost"),
                 process: other.process,
+            });
+        }
+        self.costs_of(&subjects)?;
+        encoders
+            .iter()
+            .try_for_each(|encoder| encoder.assert_connected())
+    }
+
+    /// Measures each subject in each turn, and adds its row. Returns the turns, with a cost for each subject.
+    fn costs_of(&mut self, subjects: &[Subject]) -> Result<Vec<Vec<Cost>>> {
+        let mut turns = Vec::new();
+        for _ in 0..self.plan.turns {
+            let costs: Result<_> = subjects.iter().map(|it| self.cost_of(it)).collect();
+            turns.push(costs?);
+        }
+        for (index, subject) in subjects.iter().enumerate() {
+            let all = |figure: fn(&Cost) -> Option<f64>| {
+                let turns = turns.iter().filter_map(|turn: &Vec<Cost>| turn.get(index));
+                median(turns.filter_map(figure).collect())
             };
-            self.cost_of(&other.play_url("cost"), subject)?;
-            encoder.assert_connected()?;
+            self.report.add(Row {
+                step: "cost".to_owned(),
+                server: subject.server.clone(),
+                protocol: subject.protocol.clone(),
+                setting: subject.setting.clone(),
+                viewers: self.plan.viewers,
+                figures: vec![
+                    ("core", all(|cost| Some(cost.core))),
+                    (COST, all(|cost| cost.process)),
+                ],
+            });
         }
-        Ok(())
+        Ok(turns)
     }
 
-    fn cost_of_floor(&mut self, interval: Interval) -> Result<f64> {
-        let floor = Server::floor(&self.cores, interval)?;
-        let subject = Subject {
-            server: FLOOR,
-            protocol: "HTTP-FLV".to_owned(),
-            setting: interval.to_string(),
-            process: Some(floor.process()),
-        };
-        self.cost_of(
-            &floor.play_url(crate::server::Protocol::Flv, "floor"),
-            subject,
-        )
-    }
-
-    /// Measures a stream that is published. Returns the cost that is compared.
-    fn cost_of(&mut self, url: &str, subject: Subject<'_>) -> Result<f64> {
-        let viewers = self.plan.viewers;
-        let crowd = self.crowd(url, viewers)?;
+    /// Measures a stream that is published, in one turn.
+    fn cost_of(&self, subject: &Subject) -> Result<Cost> {
+        let crowd = self.crowd(&subject.url, self.plan.viewers)?;
         std::thread::sleep(WARM_UP);
-        let (mut core, mut process) = (Vec::new(), Vec::new());
-        for _ in 0..self.plan.windows {
-            let meter = Meter::start(self.cores.server, subject.process)?;
-            self.watch(&crowd, self.plan.window)?;
-            let usage = meter.stop()?;
-            let watched = usage.elapsed.as_secs_f64() * viewers as f64 / 1000.0;
-            core.push(usage.core.as_secs_f64() / watched);
-            process.extend(usage.process.map(|busy| busy.as_secs_f64() / watched));
-        }
-        let (core, process) = (median(core), median(process));
-        self.report.add(Row {
-            step: "cost".to_owned(),
-            server: subject.server.to_owned(),
-            protocol: subject.protocol,
-            setting: subject.setting,
-            viewers,
-            figures: vec![("core", core), (COST, process)],
-        });
-        Ok(process)
-    }
-
-    /// Lets viewers watch for a time, and fails unless they receive everything.
-    fn watch(&self, crowd: &Crowd, span: Duration) -> Result<()> {
         let before = crowd.received();
-        std::thread::sleep(span);
+        let meter = Meter::start(self.cores.server, subject.process)?;
+        std::thread::sleep(self.plan.window);
+        let usage = meter.stop()?;
         crowd.assert_faultless()?;
         let after = crowd.received();
-        let expected = FRAMES_PER_SECOND * span.as_secs_f64() * self.plan.viewers as f64;
-        let share = (after.frames - before.frames) as f64 / expected;
-        // Messages come in pieces of up to 350 ms, of which a window has one more or less.
-        ensure!(
-            (0.8..1.2).contains(&share),
-            "viewers received {share:.2} of what was sent"
-        );
         let gaps = after.gaps - before.gaps;
-        ensure!(gaps == 0, "viewers missed frames {gaps} times");
-        Ok(())
+        ensure!(
+            gaps == 0,
+            "{}: viewers missed frames {gaps} times",
+            subject.url
+        );
+        // By what was received: a window has one piece of 350 ms more or less.
+        let watched = (after.frames - before.frames) as f64 / FRAMES_PER_SECOND / 1000.0;
+        let expected = self.plan.viewers as f64 * usage.elapsed.as_secs_f64() / 1000.0;
+        let share = watched / expected;
+        ensure!(
+            (0.7..1.3).contains(&share),
+            "{}: viewers received {share:.2} of what was sent",
+            subject.url
+        );
+        Ok(Cost {
+            core: usage.core.as_secs_f64() / watched,
+            process: usage.process.map(|busy| busy.as_secs_f64() / watched),
+        })
+    }
+
+    /// Adds the ratio of each subject to the first one, the floor: the median of its turns.
+    fn add_ratios(&mut self, subjects: &[Subject], turns: &[Vec<Cost>]) {
+        for (index, subject) in subjects.iter().enumerate().skip(1) {
+            let ratio = |turn: &Vec<Cost>| Some(turn.get(index)?.process? / turn.first()?.process?);
+            let name = format!("cost {} {}", subject.protocol, subject.setting);
+            let ratios = turns.iter().filter_map(ratio).collect();
+            self.report.ratios.insert(name, median(ratios));
+        }
+    }
+}
+
+fn floor_subject(floor: &Server, interval: Interval) -> Subject {
+    Subject {
+        server: FLOOR.to_owned(),
+        protocol: Protocol::Flv.to_string(),
+        setting: interval.to_string(),
+        url: floor.play_url(Protocol::Flv, "floor"),
+        process: Some(floor.process()),
+    }
+}
+
+fn node_subject(node: &Server, protocol: Protocol, interval: Interval) -> Subject {
+    Subject {
+        server: MEDIA_NODE.to_owned(),
+        protocol: protocol.to_string(),
+        setting: interval.to_string(),
+        url: node.play_url(protocol, "cost"),
+        process: Some(node.process()),
     }
 }
