@@ -2,6 +2,8 @@
 
 pub mod api_keys;
 pub mod cluster;
+pub mod gateway_api;
+pub mod gateways;
 pub mod live_object;
 pub mod observed;
 pub mod pod_failure;

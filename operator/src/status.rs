@@ -4,9 +4,11 @@ mod availability;
 mod condition_status;
 mod conditions;
 mod endpoints;
+mod gateway_addresses;
 pub mod input;
 mod progress;
 mod protection;
+pub(crate) mod routes;
 pub mod transitions;
 pub mod unreadable;
 

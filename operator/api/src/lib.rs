@@ -14,6 +14,7 @@ pub mod cluster_name;
 pub mod conditions;
 #[cfg(feature = "kube")]
 pub mod definition;
+pub mod gateway;
 pub mod http;
 pub mod kubernetes;
 pub mod mount;
@@ -37,6 +38,7 @@ pub use client_port::ClientPort;
 pub use cluster_name::ClusterName;
 #[cfg(feature = "kube")]
 pub use definition::{DefinitionError, manifest};
+pub use gateway::{GatewayParent, GatewayRoute, GatewaySpec};
 pub use http::{DirectorySpec, HttpSpec};
 pub use kubernetes::{Quantity, Toleration};
 pub use media_config::Role;

@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use media_config::Role;
 
 pub use crate::role::{ROLES, role_name};
-use crate::{ClusterName, LiveCluster};
+use crate::{ClusterName, GatewayRoute, LiveCluster};
 
 /// Name of the media node's container in each Pod.
 pub const CONTAINER: &str = "media-node";
@@ -50,6 +50,11 @@ pub fn config_map(cluster: &LiveCluster, role: Role, hash: &str) -> String {
 /// Returns the name of the ConfigMap with the API server's public keys.
 pub fn identity(cluster: &LiveCluster) -> String {
     format!("{}-identity", cluster.name_any())
+}
+
+/// Returns the name of a route of the Gateway API.
+pub fn gateway_route(cluster: &LiveCluster, route: GatewayRoute) -> String {
+    format!("{}-{}", cluster.name_any(), route.name())
 }
 
 /// Returns the name of the NetworkPolicy.

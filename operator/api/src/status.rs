@@ -37,7 +37,7 @@ pub struct LiveClusterStatus {
     /// URLs of the LiveCluster.
     pub endpoints: Endpoints,
     /// Conditions: `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-    /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`.
+    /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with a Gateway `RoutesAccepted`.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
@@ -151,7 +151,7 @@ pub struct InClusterEndpoints {
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Endpoint {
-    /// Role and protocol, such as `edge-http-flv`.
+    /// Role and protocol, such as `edge-http-flv`, behind `gateway-` if a Gateway has the address.
     pub name: String,
     /// The URL.
     pub url: String,

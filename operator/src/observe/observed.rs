@@ -12,6 +12,7 @@ use livecluster_api::names::{self, COMPONENT, role_name};
 use media_config::Role;
 use serde::de::DeserializeOwned;
 
+use super::gateways::ObservedGateways;
 use super::pod_failure::PodFailure;
 use super::pods::{is_ready, is_retiring, is_terminating};
 use crate::desired::child::ChildKind;
@@ -27,14 +28,17 @@ pub struct Observed {
     pub services: Vec<Service>,
     /// Its Pods, terminating ones included.
     pub pods: Vec<Pod>,
+    /// Its routes, and the Gateways that they are attached to.
+    pub gateways: ObservedGateways,
 }
 
 impl Observed {
-    /// Replaces a Deployment or Service by its current version.
+    /// Replaces a Deployment, Service or route by its current version.
     pub fn update(&mut self, kind: ChildKind, object: &DynamicObject) {
         match kind {
             ChildKind::Deployment => replace(&mut self.deployments, object),
             ChildKind::Service => replace(&mut self.services, object),
+            ChildKind::Route(_) => self.gateways.update_route(object),
             _ => {}
         }
     }

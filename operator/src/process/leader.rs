@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::observe::stream_sample;
 use crate::observe::stream_scraper::{SCRAPE_INTERVAL, ScrapeTarget};
 use crate::reconcile::controller::{self, ControllerContext};
+use crate::reconcile::route_watch;
 
 /// Time for reconciliations in progress to complete when the process stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -51,8 +52,11 @@ pub(super) async fn run(
     let mut controllers = JoinSet::new();
     for namespace in namespaces {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        queues.push((namespace.clone(), sender));
+        queues.push((namespace.clone(), sender.clone()));
+        let watch = route_watch::run(context.clone(), namespace.clone(), sender);
         let stop = stop.clone();
+        let stopped = stop.clone();
+        controllers.spawn(async move { stopped.run_until_cancelled(watch).await.unwrap_or(()) });
         controllers.spawn(controller::run(context.clone(), namespace, receiver, stop));
     }
     tokio::select! {
@@ -69,7 +73,7 @@ pub(super) async fn run(
 }
 
 /// Scrapes the Pods of all clusters at intervals, and queues the clusters whose streams or wanted edges have changed. Queues all
-/// clusters when the API server's keys have changed.
+/// clusters when the API server's keys or the kinds of the Gateway API have changed.
 async fn scrape_pods(
     context: &ControllerContext,
     token_file: Option<&Path>,
@@ -101,7 +105,9 @@ async fn scrape_pods(
         let scrape = |target| scrape(target, authorization.clone());
         let mut changed = reconciler.scraper.scrape_all(Instant::now(), scrape).await;
         changed.extend(reconciler.autoscalers.decide_all(&reconciler.scraper));
-        if reconciler.api_keys.have_changed(&reconciler.client).await {
+        let client = &reconciler.client;
+        let have_keys_changed = reconciler.api_keys.have_changed(client).await;
+        if have_keys_changed | reconciler.gateway_api.have_changed(client).await {
             changed = reconciler.scraper.clusters();
         }
         for cluster in changed {

@@ -20,12 +20,14 @@ use super::reconciliation::Reconciliation;
 use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
 use super::upgrade_queue::UpgradeQueue;
 use crate::desired::defaults::Defaults;
+use crate::desired::gateway_kind::ServedGatewayApi;
 use crate::k8s::call_error::CallError;
 use crate::k8s::clock::now;
 use crate::k8s::event_recorder::EventRecorder;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::observe::api_keys::ApiKeys;
 use crate::observe::cluster::{UnreadableCluster, parse};
+use crate::observe::gateway_api::GatewayApi;
 use crate::observe::read;
 use crate::observe::stream_scraper::{self, StreamScraper};
 use crate::status::AT_MAXIMUM;
@@ -48,6 +50,8 @@ pub struct Reconciler {
     pub metrics: OperatorMetrics,
     /// The API server's public keys.
     pub api_keys: ApiKeys,
+    /// The kinds of the Gateway API that the Kubernetes cluster serves.
+    pub gateway_api: GatewayApi,
     defaults: Defaults,
     check_secrets: bool,
     claims: ClusterClaims,
@@ -73,6 +77,7 @@ impl Reconciler {
             client,
             metrics,
             api_keys: ApiKeys::default(),
+            gateway_api: GatewayApi::default(),
             defaults,
             check_secrets,
             claims: ClusterClaims::new(identity),
@@ -130,10 +135,14 @@ impl Reconciler {
                 return Ok(Action::requeue(REJECTED_INTERVAL));
             }
         };
+        let served = self.gateway_api.served(&self.client, &cluster).await?;
         let ((live, observed), references) = futures::try_join!(
-            read::children(&self.client, &cluster),
+            read::children(&self.client, &cluster, served),
             read::references(&self.client, &cluster, self.check_secrets)
         )?;
+        if cluster.spec.gateway.is_none() && observed.gateways.routes.is_empty() {
+            self.gateway_api.set_without_routes(&cluster);
+        }
         self.scraper
             .set_targets(&cluster, stream_scraper::targets(&observed));
         let autoscaling = self.autoscalers.update(&cluster, &observed);
@@ -154,7 +163,12 @@ impl Reconciler {
                 ..StatusInput::default()
             },
         };
-        reconciliation.apply().await?;
+        let applied = reconciliation.apply().await;
+        if applied.is_err() {
+            // A kind may have been removed.
+            self.gateway_api.expire().await;
+        }
+        applied?;
         let input = reconciliation.input;
         let has_changed = self.update_status(&cluster, &input).await?;
         let interval = self.backoff.interval(&cluster, &input, has_changed);
@@ -171,6 +185,7 @@ impl Reconciler {
     fn drop_state(&self, name: &ClusterName) {
         self.scraper.forget(name);
         self.autoscalers.forget(name);
+        self.gateway_api.forget(name);
         self.metrics.remove(name);
         self.cache.forget(name);
         self.upgrades.forget(name);
@@ -220,7 +235,8 @@ impl Reconciler {
     /// cluster exists until its last Pod has drained.
     async fn report_deletion(&self, object: DynamicObject) -> Result<Action, ApplyError> {
         if let Ok(cluster) = parse(object) {
-            let (_, observed) = read::children(&self.client, &cluster).await?;
+            let served = ServedGatewayApi::default();
+            let (_, observed) = read::children(&self.client, &cluster, served).await?;
             let input = StatusInput {
                 is_deleting: true,
                 observed,

@@ -47,7 +47,8 @@ impl Reconciliation<'_> {
             return Ok(());
         };
         let deployments = &self.input.observed.deployments;
-        let desired = match desired(self.cluster, self.defaults, deployments, &keys) {
+        let served = &self.input.observed.gateways.served;
+        let desired = match desired(self.cluster, self.defaults, deployments, &keys, served) {
             Ok(desired) => desired,
             Err(error) => {
                 self.input.errors.push(ReconcileError {

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::conditions::{
     AUTOSCALING_ACTIVE, DEGRADED, EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING,
-    PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED,
+    PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED, ROUTES_ACCEPTED,
 };
 use livecluster_api::{AccessSpec, Autoscaling, LiveCluster};
 use media_config::Role;
@@ -15,11 +15,12 @@ use super::condition_status::{
 use super::input::{AutoscalingReport, StatusInput};
 use super::progress::progressing;
 use super::protection::protection;
+use super::routes::routes_accepted;
 use crate::observe::references::MissingReference;
 use crate::scale::autoscaler::ScalingState;
 
 /// Returns `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-/// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`.
+/// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with a Gateway `RoutesAccepted`.
 pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> Vec<Condition> {
     let origins = available(cluster, input, Role::Origin);
     let edges = available(cluster, input, Role::Edge);
@@ -41,11 +42,14 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
     let autoscaling = cluster.spec.edges.autoscaling.as_ref().zip(autoscaling);
     let autoscaling =
         autoscaling.map(|(spec, report)| (AUTOSCALING_ACTIVE, autoscaling_active(spec, report)));
+    let routes = routes_accepted(cluster, &input.observed.gateways);
+    let routes = routes.map(|status| (ROUTES_ACCEPTED, status));
     let old = cluster.status.as_ref();
     let old = old.map_or(&[][..], |status| &status.conditions);
     statuses
         .into_iter()
         .chain(autoscaling)
+        .chain(routes)
         .map(|(kind, status)| {
             let old = old.iter().find(|old| old.type_ == kind);
             condition(old, cluster.metadata.generation, kind, status, now)

@@ -7,19 +7,24 @@ use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 use super::conditions::AT_MAXIMUM;
 
 /// Reasons that need attention.
-const WARNING_REASONS: [&str; 15] = [
+pub(super) const WARNING_REASONS: [&str; 20] = [
     AT_MAXIMUM,
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",
+    "GatewayApiMissing",
+    "GatewayNotFound",
+    "HostnameMissing",
     "ImageUnavailable",
     "InvalidSpec",
     "MetricsUnavailable",
     "NameConflict",
     "NoOriginFound",
+    "PortClosed",
     "ProgressDeadlineExceeded",
     "QuotaExceeded",
     "ReplicaFailure",
+    "RoutesNotAccepted",
     "SecretNotFound",
     "ServiceAccountNotFound",
     "UnreadableSpec",

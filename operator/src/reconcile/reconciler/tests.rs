@@ -11,6 +11,7 @@ use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_
 
 mod autoscaling;
 mod claims;
+mod gateways;
 mod ownership;
 mod rejections;
 mod retirement;
