@@ -1,7 +1,6 @@
 //! Conflicts between publications of one stream: which epoch a new publication gets, and whether it may start.
 
-use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use media_config::{DuplicatePublish, Role};
 use media_wire::StreamKey;
@@ -12,6 +11,7 @@ use super::contest::{Carrier, Contender, OnAir, Reason, Resolution};
 use super::context::{RelayContext, is_published};
 use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
+use crate::host;
 
 /// The number of low bits of an epoch that are random. Two nodes whose clocks are both behind a third one's would
 /// otherwise choose the same next epoch, and two publications with one epoch would be spliced into one. The order of
@@ -60,7 +60,7 @@ pub(super) async fn resolve_conflict(
             }
         }
     };
-    let epoch = next_epoch(latest, now(), random(key));
+    let epoch = next_epoch(latest, now(), host::random(key));
     Ok(Resolution::OnAir(epoch, reason))
 }
 
@@ -115,7 +115,7 @@ fn before(silence: Duration) -> Instant {
 
 /// Returns the epoch of a publication that begins here now, above all that are known here.
 pub(super) fn local_epoch(context: &RelayContext, key: &StreamKey) -> Epoch {
-    next_epoch(latest_here(context, key), now(), random(key))
+    next_epoch(latest_here(context, key), now(), host::random(key))
 }
 
 fn latest_here(context: &RelayContext, key: &StreamKey) -> Option<Epoch> {
@@ -171,15 +171,7 @@ fn next_epoch(latest: Option<Epoch>, now: u64, random: u64) -> Epoch {
 
 /// Returns the time in microseconds since 1970.
 fn now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Returns a random number: the seed of the standard library's hash maps comes from the system's random numbers.
-fn random(key: &StreamKey) -> u64 {
-    RandomState::new().hash_one(key)
+    u64::try_from(host::wall_clock().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

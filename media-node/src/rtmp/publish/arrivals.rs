@@ -1,6 +1,8 @@
 //! When an encoder's messages arrived: whether it is idle, and whether it is steady enough to be preferred.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The arrivals of one encoder's messages.
 #[derive(Clone, Copy, Debug)]

@@ -1,12 +1,12 @@
 //! An encoder's connection, on air or standing by: its messages and the requests to disconnect it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use media_wire::media::KeyframeFlags;
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{Message, StreamKey};
 use tokio::io::AsyncReadExt;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::super::connection::RtmpConnection;
@@ -134,7 +134,7 @@ impl<'a> Encoder<'a> {
                 StopReason::Draining => return Ok(Some(Drain)),
                 StopReason::Kicked | StopReason::Now => return Err(PublishEnd::Disconnected),
             },
-            () = sleep_until(due.into()) => {}
+            () = sleep_until(due) => {}
             read = self.connection.socket.read_buf(&mut self.connection.input) => match read {
                 Ok(0) | Err(_) => return Err(PublishEnd::Closed),
                 Ok(read) => {

@@ -1,12 +1,12 @@
 //! An encoder that is on air: its messages go into the log.
 
 use std::pin::pin;
-use std::time::Instant;
 
 use media_config::DuplicatePublish;
 use media_engine::{Appended, DuplicatePolicy, Publication, PublicationSource, PublishError};
 use media_wire::relay::Epoch;
 use media_wire::{MediaKind, Message, StreamKey};
+use tokio::time::Instant;
 
 use super::super::context::RtmpContext;
 use super::encoder::Encoder;
@@ -34,7 +34,7 @@ impl OnAir {
             }
             DuplicatePublish::Reject => DuplicatePolicy::Reject,
         };
-        let (source, now) = (PublicationSource::Encoder, Instant::now());
+        let (source, now) = (PublicationSource::Encoder, Instant::now().into_std());
         let publication = context.registry.publish(key, epoch, source, policy, now)?;
         let forwarding = context
             .relay
@@ -68,7 +68,8 @@ impl OnAir {
             encoder.flush().await?;
             let now = Instant::now();
             let idle = now + encoder.context.config.stream.publish_idle_timeout();
-            let due = self.publication.pulse(now).unwrap_or(idle);
+            let pulse = self.publication.pulse(now.into_std());
+            let due = pulse.map_or(idle, Instant::from_std);
             tokio::select! {
                 biased;
                 () = &mut superseded => return Ok(PublishEnd::Superseded),

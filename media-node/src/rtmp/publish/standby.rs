@@ -1,6 +1,6 @@
 //! An encoder that stands by: its messages are read and not kept. At a keyframe it goes on air, if it may.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -8,7 +8,7 @@ use media_engine::{Standby, StandbyMessage};
 use media_wire::Message;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 use super::super::context::RtmpContext;
@@ -153,7 +153,7 @@ impl<'a> Conflict<'a> {
     /// Waits for the next resolution, which decides whether there is a turn. Cancel safe.
     async fn resolved(&mut self) {
         if self.running.is_none() {
-            sleep_until(self.due.into()).await;
+            sleep_until(self.due).await;
             self.outdated = false;
             let (relay, key, contender) = (
                 &self.context.relay,
