@@ -13,6 +13,5 @@ pub mod reconciler;
 mod reconciliation;
 mod requeue;
 mod rollout;
-pub mod route_watch;
 mod scaling;
 mod upgrade_queue;

@@ -159,10 +159,7 @@ impl Access {
                 Ok(Proof::Key(proof))
             }
             Method::SignedUrl(urls) => {
-                let mut signed = self.signed(request.stream, request.peer);
-                if self.action == Action::Publish {
-                    signed.priority = request.credential.parameter("priority");
-                }
+                let signed = self.signed(request.stream, request.peer);
                 let proof = urls.judge(request.credential, signed, now)?;
                 Ok(Proof::SignedUrl(proof))
             }
@@ -249,7 +246,6 @@ impl Access {
             action: self.action,
             stream,
             peer,
-            priority: None,
         }
     }
 }

@@ -27,14 +27,7 @@ fn defaults() -> Defaults {
 }
 
 fn make(spec: Value) -> Desired {
-    desired(
-        &cluster(spec),
-        &defaults(),
-        &[],
-        KEYS,
-        &ServedGatewayApi::default(),
-    )
-    .unwrap()
+    desired(&cluster(spec), &defaults(), &[], KEYS).unwrap()
 }
 
 fn child<'a>(desired: &'a Desired, kind: ChildKind, name: &str) -> &'a Value {
@@ -224,15 +217,7 @@ fn running_cluster_keeps_the_default_image_it_was_created_with() {
     let mut newer = defaults();
     newer.image = "livecluster.dev/media-node:0.2.0".to_owned();
     let image = |defaults: &Defaults, live: &[Deployment], spec: Value| {
-        desired(
-            &cluster(spec),
-            defaults,
-            live,
-            KEYS,
-            &ServedGatewayApi::default(),
-        )
-        .unwrap()
-        .image
+        desired(&cluster(spec), defaults, live, KEYS).unwrap().image
     };
     assert_eq!(image(&newer, &running, json!({})), defaults().image);
     assert_eq!(image(&newer, &[], json!({})), newer.image);
@@ -247,15 +232,9 @@ fn running_cluster_keeps_the_default_image_it_was_created_with() {
 #[test]
 fn image_removed_from_the_spec_is_not_kept() {
     let running = [live(&make(json!({"image": "mine:1"})), "demo-edge")];
-    let image = desired(
-        &cluster(json!({})),
-        &defaults(),
-        &running,
-        KEYS,
-        &ServedGatewayApi::default(),
-    )
-    .unwrap()
-    .image;
+    let image = desired(&cluster(json!({})), &defaults(), &running, KEYS)
+        .unwrap()
+        .image;
     assert_eq!(image, defaults().image);
 }
 
@@ -266,7 +245,6 @@ fn misspelt_field_of_a_raw_part_is_named() {
         &defaults(),
         &[],
         KEYS,
-        &ServedGatewayApi::default(),
     );
     assert_eq!(
         refused.unwrap_err().to_string(),

@@ -139,8 +139,7 @@ pub async fn run(
     context.watchdog.remove(&name);
 }
 
-/// Returns the configuration of all watches.
-pub(super) fn watch_config() -> watcher::Config {
+fn watch_config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 

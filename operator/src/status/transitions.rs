@@ -5,26 +5,24 @@ use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
 use super::conditions::AT_MAXIMUM;
+use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 20] = [
+const WARNING_REASONS: [&str; 17] = [
     AT_MAXIMUM,
+    EXCEEDS_MAXIMUM,
+    LATE,
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",
-    "GatewayApiMissing",
-    "GatewayNotFound",
-    "HostnameMissing",
     "ImageUnavailable",
     "InvalidSpec",
     "MetricsUnavailable",
     "NameConflict",
     "NoOriginFound",
-    "PortClosed",
     "ProgressDeadlineExceeded",
     "QuotaExceeded",
     "ReplicaFailure",
-    "RoutesNotAccepted",
     "SecretNotFound",
     "ServiceAccountNotFound",
     "UnreadableSpec",

@@ -11,7 +11,6 @@ mod publications;
 mod relays;
 mod renewals;
 mod splices;
-mod standbys;
 mod support;
 mod timelines;
 mod viewers;

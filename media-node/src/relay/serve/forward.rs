@@ -81,7 +81,7 @@ fn publish(
     let reject = context.settings.stream.duplicate_publish == DuplicatePublish::Reject;
     let policy = match reject || parameters.reject {
         true => DuplicatePolicy::Reject,
-        false => DuplicatePolicy::Priority(parameters.priority),
+        false => DuplicatePolicy::Takeover,
     };
     let now = Instant::now().into_std();
     let source = PublicationSource::Forwarded;
