@@ -15,6 +15,7 @@
 //!   state, response         clients, metrics and phase of life; HTTP responses: used by the rooms above
 //!   auth                    who may publish and play: decides for rtmp and delivery
 //!   log                     the only place where text of peers is made safe for a log
+//!   host                    connections, wall clock, random numbers: what tests can simulate
 //!   tls                     certificate and handshakes, under delivery's sockets
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
@@ -29,6 +30,9 @@
 mod auth;
 mod delivery;
 mod discovery;
+#[cfg(test)]
+mod explorer;
+mod host;
 mod http;
 mod internal;
 mod log;

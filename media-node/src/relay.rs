@@ -14,12 +14,14 @@
 //! Guarantees
 //! * A stream is pulled once for all viewers of a node ([`pull`]), and only from a node that it is published or forwarded
 //!   to, never from another copy: there are no loops.
-//! * Of several publications of a stream the newest one wins, on every node ([`conflict`]).
+//! * Of several publications of a stream the newest one wins, on every node ([`conflict`]). An encoder that stands by begins none
+//!   ([`contest`]).
 //! * A relay that changes its upstream continues with the message that it needs next. Duplicates are dropped.
 //! * Viewers that wait for a publication get it from its first message, on every node that finds it soon enough.
 //! * Every wait has a limit ([`settings`]). An origin that hangs is given up like one that disconnects.
 //!
-//! Read in this order: [`protocol`] and [`serve`] (the server), [`survey`], [`pull`], [`conflict`], [`forward`].
+//! Read in this order: [`protocol`] and [`serve`] (the server), [`survey`], [`pull`], [`conflict`], [`contest`],
+//! [`forward`].
 
 mod announce;
 mod backoff;
@@ -27,6 +29,7 @@ mod body;
 mod client;
 mod conflict;
 mod connection_pool;
+mod contest;
 mod context;
 mod counters;
 mod forward;
@@ -57,6 +60,7 @@ use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
 use crate::response::Body;
 use crate::state::clients::Clients;
+pub(crate) use contest::{Contender, Reason, Resolution};
 use context::RelayContext;
 pub(crate) use context::Spawner;
 pub(crate) use counters::RelayCounts;
@@ -118,15 +122,16 @@ impl Relay {
         self.pulls.not_found(key).await;
     }
 
-    /// Returns the epoch with which an encoder may publish `key`.
+    /// Returns whether an encoder may publish `key`, and with which epoch.
     ///
     /// # Errors
     /// The reason for which the encoder is rejected.
     pub(crate) async fn resolve_conflict(
         &self,
         key: &StreamKey,
-    ) -> Result<Epoch, PublishRejection> {
-        conflict::resolve_conflict(&self.context, key).await
+        contender: &Contender,
+    ) -> Result<Resolution, PublishRejection> {
+        conflict::resolve_conflict(&self.context, key, contender).await
     }
 
     /// Makes an encoder's publication known in the cluster until the result is dropped: an edge forwards it, an origin

@@ -9,6 +9,8 @@ mod lifecycle;
 mod listener;
 mod open_files;
 mod ports;
+#[cfg(test)]
+mod probe;
 mod timings;
 mod worker_load;
 mod workers;
@@ -16,4 +18,6 @@ mod workers;
 pub use lifecycle::Node;
 pub use listener::BindError;
 pub use ports::Addresses;
+#[cfg(test)]
+pub(crate) use probe::{Held, Probe};
 pub use timings::Timings;

@@ -34,6 +34,8 @@ mod rtmp_origin;
 mod slow_viewer;
 mod slow_viewer_on_edge;
 #[cfg(test)]
+mod standby;
+#[cfg(test)]
 mod support;
 mod takeover;
 mod takeover_rounds;

@@ -18,7 +18,7 @@ pub(crate) use audience::{
     Clip, Protocol, Received, Start, assert_complete, cluster, ended, finish, frames, publish,
     wait_everywhere, watch, watch_at, watch_everywhere,
 };
-pub(crate) use cluster::{edge, origins};
+pub(crate) use cluster::{edge, edge_with, origins, origins_with};
 pub(crate) use flv::FlvViewer;
 pub(crate) use hook_server::hook_server;
 pub(crate) use http::{RawConnection, Response, request};

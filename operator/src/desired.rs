@@ -8,6 +8,8 @@ mod config_map;
 pub mod defaults;
 mod deployment;
 mod disruption_budget;
+pub mod gateway_kind;
+pub mod gateway_routes;
 pub mod identity;
 mod mounts;
 mod network_policy;
@@ -23,6 +25,7 @@ use livecluster_api::names::ROLES;
 
 use child::{Child, ChildKind};
 use defaults::{Defaults, PodImage};
+use gateway_kind::ServedGatewayApi;
 use spec_error::SpecError;
 
 /// The objects that a cluster needs.
@@ -44,7 +47,7 @@ impl Desired {
 }
 
 /// Returns the objects that `cluster` needs. `live` are its existing Deployments: a cluster whose spec has no image keeps
-/// theirs. `keys` are the API server's public keys, a JSON Web Key Set.
+/// theirs. `keys` are the API server's public keys, a JSON Web Key Set. `served` are the kinds of the Gateway API.
 ///
 /// # Errors
 /// When a raw part of the spec (`podTemplate`, `affinity`, ...) is not of its Kubernetes type.
@@ -53,6 +56,7 @@ pub fn desired(
     defaults: &Defaults,
     live: &[Deployment],
     keys: &str,
+    served: &ServedGatewayApi,
 ) -> Result<Desired, SpecError> {
     let image = PodImage::choose(cluster, defaults, live);
     let mut children = Vec::new();
@@ -77,6 +81,7 @@ pub fn desired(
         None,
         &service::headless(cluster),
     )?);
+    children.extend(gateway_routes::gateway_routes(cluster, served)?);
     if cluster.spec.network_policy.enabled {
         let policy = network_policy::network_policy(cluster, defaults)?;
         children.push(Child::new(ChildKind::NetworkPolicy, None, &policy)?);

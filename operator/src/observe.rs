@@ -2,12 +2,13 @@
 
 pub mod api_keys;
 pub mod cluster;
+pub mod gateway_api;
+pub mod gateways;
 pub mod live_object;
 pub mod observed;
 pub mod pod_failure;
 pub mod pods;
 pub mod read;
 pub mod references;
-pub mod scrape_target;
 pub mod stream_sample;
 pub mod stream_scraper;

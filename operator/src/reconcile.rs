@@ -13,5 +13,6 @@ pub mod reconciler;
 mod reconciliation;
 mod requeue;
 mod rollout;
+pub mod route_watch;
 mod scaling;
 mod upgrade_queue;

@@ -213,8 +213,13 @@ fn validate_access(action: &'static str, access: &AccessSettings) -> Result<(), 
 /// A field, its value and its range.
 type Ranged = (&'static str, u32, RangeInclusive<u32>);
 
-fn stream_ranges(stream: &StreamSettings) -> [Ranged; 9] {
+fn stream_ranges(stream: &StreamSettings) -> [Ranged; 10] {
     [
+        (
+            "stream.failoverAfterMilliseconds",
+            stream.failover_after_milliseconds,
+            500..=60_000,
+        ),
         (
             "stream.publishIdleTimeoutSeconds",
             stream.publish_idle_timeout_seconds,

@@ -132,8 +132,13 @@ impl Discovery {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct StreamSettings {
     /// Policy for a second publisher of a stream: `takeover` disconnects the first one, `reject` refuses the second one with
-    /// `NetStream.Publish.BadName`.
+    /// `NetStream.Publish.BadName`, `standby` keeps both and puts the one with the higher priority on air. An encoder names its
+    /// priority in its URL, `?priority=N` with 0 to 100.
     pub duplicate_publish: DuplicatePublish,
+    /// With `duplicatePublish: standby`, milliseconds without media after which a standby replaces the publisher that is on air. A
+    /// publisher that disconnects is replaced immediately.
+    #[schemars(range(min = 500, max = 60000))]
+    pub failover_after_milliseconds: u32,
     /// Seconds without a message after which a publisher is disconnected.
     #[schemars(range(min = 1, max = 3600))]
     pub publish_idle_timeout_seconds: u32,
@@ -172,6 +177,7 @@ impl Default for StreamSettings {
     fn default() -> Self {
         Self {
             duplicate_publish: DuplicatePublish::Takeover,
+            failover_after_milliseconds: 2000,
             publish_idle_timeout_seconds: 15,
             play_wait_seconds: 3,
             continuity_seconds: 30,
@@ -186,6 +192,11 @@ impl Default for StreamSettings {
 }
 
 impl StreamSettings {
+    /// Returns the time without media after which a standby replaces the publisher that is on air.
+    pub fn failover_after(&self) -> Duration {
+        Duration::from_millis(self.failover_after_milliseconds.into())
+    }
+
     /// Returns the time without a message after which a publisher is disconnected.
     pub fn publish_idle_timeout(&self) -> Duration {
         Duration::from_secs(self.publish_idle_timeout_seconds.into())
@@ -241,6 +252,8 @@ pub enum DuplicatePublish {
     Takeover,
     /// Refuses the second publisher.
     Reject,
+    /// Keeps both publishers. The one with the higher priority is on air, the others stand by.
+    Standby,
 }
 
 /// Limits that protect a media node.

@@ -15,7 +15,12 @@ pub(crate) struct ActivePublication {
     pub(crate) token: Arc<PublicationToken>,
     pub(crate) epoch: Epoch,
     pub(crate) source: PublicationSource,
+    pub(crate) priority: u8,
     pub(crate) started: Instant,
+    /// When the log last got a message, as far as a pulse has noticed.
+    pub(crate) last_message: Instant,
+    /// The number of messages that the log had then.
+    pub(crate) messages: u64,
 }
 
 impl ActivePublication {
@@ -23,6 +28,15 @@ impl ActivePublication {
         PublicationInfo {
             epoch: self.epoch,
             source: self.source,
+            priority: self.priority,
+        }
+    }
+
+    /// Notices that the log has this many messages.
+    pub(crate) fn observe(&mut self, messages: u64, now: Instant) {
+        if messages > self.messages {
+            self.messages = messages;
+            self.last_message = now;
         }
     }
 }

@@ -165,6 +165,15 @@ impl InitData {
         }
     }
 
+    /// Returns the messages as an encoder sends them before a message with the timestamp `next`.
+    pub(crate) fn messages(&self, next: u32) -> impl Iterator<Item = Message> {
+        self.messages.iter().map(move |init| Message {
+            kind: init.slot.kind(),
+            timestamp: init.slot.timestamp(next),
+            payload: init.payload.clone(),
+        })
+    }
+
     /// Returns the tracks that have a sequence header.
     pub(crate) fn tracks(&self) -> Tracks {
         let has = |kind| self.messages.iter().any(|init| init.slot.kind() == kind);

@@ -19,7 +19,8 @@
 //!    that joined before the publication starts at its beginning, a later one at the newest keyframe.
 //! 5. A cursor whose number has left the window has lagged. It jumps to the newest keyframe, and the jump is counted.
 //! 6. A later publication of the stream continues the same log: timestamps continue, viewers stay.
-//! 7. [`Registry::sweep`] ends streams whose publisher does not return in time.
+//! 7. A [`Standby`] is an encoder that waits for its turn: it keeps init data and no media.
+//! 8. [`Registry::sweep`] ends streams whose publisher does not return in time.
 //!
 //! ```
 //! use std::time::Instant;
@@ -59,6 +60,7 @@ mod rtmp_headers;
 mod segment;
 mod segment_run;
 mod settings;
+mod standby;
 mod stream;
 mod stream_state;
 mod subscription;
@@ -71,8 +73,9 @@ mod writer;
 pub use batch::Batch;
 pub use cursor::{Cursor, CursorEvent};
 pub use publication::Publication;
-pub use registry::{DuplicatePolicy, PublishError, Registry, TooManyStreams};
+pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError, TooManyStreams};
 pub use settings::EngineSettings;
+pub use standby::{Standby, StandbyMessage, TooManyStandbys};
 pub use stream::Stream;
 pub use stream_state::{
     PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,

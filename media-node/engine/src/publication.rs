@@ -8,6 +8,7 @@ use media_wire::relay::Epoch;
 use media_wire::{MediaKind, Message, StreamKey};
 
 use crate::active_publication::{ActivePublication, PublicationToken};
+use crate::init_data::InitData;
 use crate::stream::{Stream, WriteState};
 use crate::stream_state::PublicationSource;
 use crate::writer::Appended;
@@ -31,6 +32,7 @@ impl Publication {
         state: &mut WriteState,
         epoch: Epoch,
         source: PublicationSource,
+        priority: u8,
         started: Instant,
     ) -> Self {
         let token = Arc::<PublicationToken>::default();
@@ -38,7 +40,10 @@ impl Publication {
             token: Arc::clone(&token),
             epoch,
             source,
+            priority,
             started,
+            last_message: started,
+            messages: state.writer.counters().messages,
         };
         stream.hand_over(state, Some(active));
         Self {
@@ -92,9 +97,18 @@ impl Publication {
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
         let mut state = self.stream.write_state();
         match self.is_active(&state) {
-            true => self.stream.pulse(&mut state, now),
+            true => {
+                state.observe_messages(now);
+                self.stream.pulse(&mut state, now)
+            }
             false => None,
         }
+    }
+
+    /// Returns the metadata and sequence headers of this publication, also when another one has the stream.
+    pub(crate) fn init_data(&self) -> InitData {
+        let state = self.stream.write_state();
+        state.writer.init_data_of(self.epoch)
     }
 
     /// Completes when another publication has the stream. Cancel safe.

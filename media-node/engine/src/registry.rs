@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::lock::lock;
 use crate::publication::Publication;
 use crate::settings::EngineSettings;
+use crate::standby::{Standby, TooManyStandbys};
 use crate::stream::{EngineContext, Stream, WriteState};
 use crate::stream_state::PublicationSource;
 use crate::worker_pulses::WorkerPulses;
@@ -41,6 +42,8 @@ struct RegisteredStream {
 pub enum DuplicatePolicy {
     /// It takes over the stream.
     Takeover,
+    /// It takes over the stream with this priority, which the caller has compared with that of the former one.
+    Priority(u8),
     /// It is refused.
     Reject,
 }
@@ -57,6 +60,17 @@ pub enum PublishError {
         /// The epoch of the later publisher.
         by: Epoch,
     },
+    /// The media node has the maximum number of streams.
+    #[error(transparent)]
+    TooManyStreams(#[from] TooManyStreams),
+}
+
+/// An error of [`Registry::stand_by`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum StandbyError {
+    /// The stream has the maximum number of standbys.
+    #[error(transparent)]
+    TooManyStandbys(#[from] TooManyStandbys),
     /// The media node has the maximum number of streams.
     #[error(transparent)]
     TooManyStreams(#[from] TooManyStreams),
@@ -106,7 +120,21 @@ impl Registry {
             PublicationSource::Forwarded | PublicationSource::Pulled => epoch,
         };
         arbitrate(&state, epoch, source, policy)?;
-        Ok(Publication::begin(&stream, &mut state, epoch, source, now))
+        let priority = match policy {
+            DuplicatePolicy::Priority(priority) => priority,
+            DuplicatePolicy::Takeover | DuplicatePolicy::Reject => 0,
+        };
+        Ok(Publication::begin(
+            &stream, &mut state, epoch, source, priority, now,
+        ))
+    }
+
+    /// Begins a standby of a stream, which may be one that does not exist yet.
+    ///
+    /// # Errors
+    /// When the stream has the maximum number of standbys, or the media node that of streams.
+    pub fn stand_by(&self, key: &StreamKey) -> Result<Standby, StandbyError> {
+        Ok(Standby::new(self.open(key)?)?)
     }
 
     /// Ends the publication of a stream if it is earlier than `by` and not a pulled copy. Returns whether it did.

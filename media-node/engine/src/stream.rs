@@ -1,6 +1,6 @@
 //! A live stream: its log, its publication if it has one, and the number of its readers.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,7 @@ pub struct Stream {
     /// One for each worker.
     newest_runs: Box<[NewestRun]>,
     lags: AtomicU64,
+    standbys: AtomicUsize,
     state: watch::Sender<StreamState>,
     readers: watch::Sender<ReaderCounts>,
 }
@@ -76,6 +77,14 @@ impl WriteState {
         let becomes_playable = !self.playable && self.writer.opens_with_keyframe();
         self.sealed_by_message || becomes_playable
     }
+
+    /// Notices the messages that were appended, for [`Stream::silence`].
+    pub(crate) fn observe_messages(&mut self, now: Instant) {
+        let messages = self.writer.counters().messages;
+        if let Some(active) = &mut self.publication {
+            active.observe(messages, now);
+        }
+    }
 }
 
 impl Stream {
@@ -94,6 +103,7 @@ impl Stream {
                 ..WriteState::default()
             }),
             lags: AtomicU64::new(0),
+            standbys: AtomicUsize::new(0),
             state: watch::Sender::default(),
             readers: watch::Sender::default(),
             context,
@@ -128,6 +138,34 @@ impl Stream {
     /// Returns the epoch of the last message and the sequence after it: the start of a relay that takes over.
     pub fn position(&self) -> Option<(Epoch, u64)> {
         self.write_state().writer.position()
+    }
+
+    /// Returns the time since the publication's last message, or since its start. `None` without a publication.
+    pub fn silence(&self, now: Instant) -> Option<Duration> {
+        let state = self.write_state();
+        let active = state.publication.as_ref()?;
+        Some(now.saturating_duration_since(active.last_message))
+    }
+
+    /// Returns the maximum bytes of a sequence header or metadata message.
+    pub(crate) fn max_init_message_bytes(&self) -> usize {
+        self.context.settings.max_init_message_bytes
+    }
+
+    /// Returns the number of encoders that stand by.
+    pub fn standbys(&self) -> usize {
+        self.standbys.load(Ordering::Relaxed)
+    }
+
+    /// Counts a standby, unless there are `max` already. Returns whether it is counted.
+    pub(crate) fn standby_joined(&self, max: usize) -> bool {
+        let more = |standbys| (standbys < max).then_some(standbys + 1);
+        let (set, read) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.standbys.fetch_update(set, read, more).is_ok()
+    }
+
+    pub(crate) fn standby_left(&self) {
+        self.standbys.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Returns the numbers of the stream.
@@ -282,7 +320,7 @@ impl Stream {
             former.token.supersede();
         }
         state.idle_since = None;
-        if let Some(PublicationInfo { epoch, source }) = publication {
+        if let Some(PublicationInfo { epoch, source, .. }) = publication {
             let mut window = self.window();
             let on_air = match source {
                 PublicationSource::Encoder | PublicationSource::Forwarded => epoch,

@@ -33,6 +33,8 @@ pub struct PublicationInfo {
     pub epoch: Epoch,
     /// The origin of the messages.
     pub source: PublicationSource,
+    /// The encoder's priority among those of the stream. The highest is preferred.
+    pub priority: u8,
 }
 
 /// The origin of a publication's messages.

@@ -182,6 +182,17 @@ impl Writer {
         self.epoch.map(|epoch| (epoch, self.next_sequence))
     }
 
+    /// Returns the init data of an epoch that is remembered.
+    pub(crate) fn init_data_of(&self, epoch: Epoch) -> InitData {
+        if self.epoch == Some(epoch) {
+            return InitData::clone(&self.init_data);
+        }
+        let former = self.former.iter().find(|former| former.epoch == epoch);
+        former.map_or_else(InitData::default, |former| {
+            InitData::clone(&former.init_data)
+        })
+    }
+
     /// Returns the tracks of this epoch, once they are decided.
     pub(crate) fn tracks(&self) -> Option<Tracks> {
         self.tracks.tracks()

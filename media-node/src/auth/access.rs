@@ -159,7 +159,10 @@ impl Access {
                 Ok(Proof::Key(proof))
             }
             Method::SignedUrl(urls) => {
-                let signed = self.signed(request.stream, request.peer);
+                let mut signed = self.signed(request.stream, request.peer);
+                if self.action == Action::Publish {
+                    signed.priority = request.credential.parameter("priority");
+                }
                 let proof = urls.judge(request.credential, signed, now)?;
                 Ok(Proof::SignedUrl(proof))
             }
@@ -246,6 +249,7 @@ impl Access {
             action: self.action,
             stream,
             peer,
+            priority: None,
         }
     }
 }

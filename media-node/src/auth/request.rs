@@ -65,6 +65,10 @@ pub(crate) enum Denial {
     Key,
     #[error("the signature is not valid for this stream")]
     Signature,
+    #[error(
+        "the signature does not cover the priority: leave it out, or sign URLs by the scheme liveCluster"
+    )]
+    Priority,
     #[error("the credential has expired")]
     Expired,
     #[error("the token is not valid")]
@@ -87,6 +91,7 @@ impl Denial {
             Self::NoCredential => "no_credential",
             Self::Key => "key",
             Self::Signature => "signature",
+            Self::Priority => "priority",
             Self::Expired => "expired",
             Self::Token => "token",
             Self::Claim => "claim",

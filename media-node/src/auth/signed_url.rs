@@ -2,12 +2,12 @@
 //!
 //! | scheme | parameters | signature |
 //! |---|---|---|
-//! | `liveCluster` | `expires`, `signature` | base64url(HMAC-SHA256(key, `ACTION\nVHOST/APP/STREAM\nEXPIRES[\nIP]`)) |
+//! | `liveCluster` | `expires`, `signature` | base64url(HMAC-SHA256(key, `ACTION\nVHOST/APP/STREAM\nEXPIRES[\npriority=N][\nIP]`)) |
 //! | `tencent` | `txSecret`, `txTime` | MD5 or SHA-256 of key, stream and `txTime`, in hexadecimal digits |
 //! | `alibaba` | `auth_key=TIME-RAND-UID-MD5` | MD5 of `/APP/STREAM-TIME-RAND-UID-KEY`, with `.flv` behind the stream by HTTP |
 //!
-//! The default virtual host is written `__defaultVhost__`. The schemes of the CDNs sign neither action nor virtual host:
-//! publishing and playing need different keys.
+//! The default virtual host is written `__defaultVhost__`. The URL of an encoder that names its `priority` signs it as well. The schemes of the CDNs sign neither action nor virtual host:
+//! publishing and playing need different keys, and an encoder's priority cannot be signed.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -54,6 +54,8 @@ pub(super) struct Signed<'a> {
     pub(super) action: Action,
     pub(super) stream: &'a StreamKey,
     pub(super) peer: IpAddr,
+    /// The priority of an encoder, as the URL names it.
+    pub(super) priority: Option<&'a str>,
 }
 
 /// The parameters of a signed URL.
@@ -105,6 +107,9 @@ impl SignedUrls {
         // A URL without a valid signature does not learn whether its time is over.
         if time.saturating_add(self.rules.validity_seconds.into()) < now {
             return Err(Denial::Expired);
+        }
+        if signed.priority.is_some() && self.rules.scheme != SignedUrlScheme::LiveCluster {
+            return Err(Denial::Priority);
         }
         Ok(SigningKeyProof(digest(key)))
     }
@@ -170,10 +175,20 @@ fn is_hmac_of(key: &[u8], signed: Signed<'_>, expires: &str, signature: &str) ->
         stream.app(),
         stream.name()
     ));
+    let mac = match signed.priority {
+        // It could contain the line of the address.
+        Some(priority) if !is_number(priority) => return false,
+        Some(priority) => mac.chain_update(format!("\npriority={priority}")),
+        None => mac,
+    };
     let bound = mac
         .clone()
         .chain_update(format!("\n{}", signed.peer.to_canonical()));
     mac.verify_slice(&signature).is_ok() || bound.verify_slice(&signature).is_ok()
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_tencent_secret(key: &[u8], stream: &StreamKey, time: &str, secret: &str) -> bool {

@@ -8,13 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::TcpKeepalive;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::rustls::ServerConnection;
 use tokio_rustls::server::TlsStream;
 
+use crate::host::net::{self, DetachedStream, TcpStream};
 use crate::state::idle_connections::IdleConnections;
 use crate::tls::{HandshakeError, TlsAcceptor};
 
@@ -36,7 +36,7 @@ const LINGERING_CLOSE: Duration = Duration::from_secs(2);
 
 /// A connection that a port has accepted.
 pub(crate) struct NewConnection {
-    pub(crate) stream: std::net::TcpStream,
+    pub(crate) stream: DetachedStream,
     pub(crate) peer: SocketAddr,
     /// Present on a port with TLS.
     pub(crate) tls: Option<TlsAcceptor>,
@@ -76,18 +76,20 @@ impl NewConnection {
 /// It has no `TCP_USER_TIMEOUT`. With it Linux resets a client that reads all the time but keeps its window nearly closed: a
 /// receive buffer of 4 KiB and 20 KB/s were reset after the timeout (Linux 6.18, 2026-11-28). Each write has a time limit
 /// instead.
-pub(crate) fn adopt(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-    let socket = SockRef::from(&stream);
-    // A pulse is one write, so that Nagle's algorithm would only add latency.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&KEEPALIVE)?;
-    TcpStream::from_std(stream)
+pub(crate) fn adopt(stream: DetachedStream) -> io::Result<TcpStream> {
+    let stream = net::attach(stream)?;
+    net::set_options(&stream, |socket| {
+        // A pulse is one write, so that Nagle's algorithm would only add latency.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&KEEPALIVE)
+    })?;
+    Ok(stream)
 }
 
 /// Makes the kernel close the connection when the peer acknowledges nothing for `limit`. Only for media nodes as peers, which
 /// read large pieces.
 pub(crate) fn limit_unacknowledged(stream: &TcpStream, limit: Duration) -> io::Result<()> {
-    SockRef::from(stream).set_tcp_user_timeout(Some(limit))
+    net::set_options(stream, |socket| socket.set_tcp_user_timeout(Some(limit)))
 }
 
 /// A client's connection.
@@ -108,7 +110,9 @@ impl Socket {
     /// Limits what the kernel holds unsent for a viewer.
     pub(crate) fn prepare_viewer(&self) {
         // A kernel without the option still serves viewers, with more memory for slow ones.
-        drop(SockRef::from(self.tcp()).set_tcp_notsent_lowat(VIEWER_UNSENT));
+        drop(net::set_options(self.tcp(), |socket| {
+            socket.set_tcp_notsent_lowat(VIEWER_UNSENT)
+        }));
     }
 
     /// Waits until the peer has sent something, or closed the connection.
@@ -130,9 +134,7 @@ impl Socket {
 
     /// Sends what the socket accepts, although it was not reported as writable.
     pub(crate) fn attempt_send(&mut self, bytes: &mut impl Buf) -> io::Result<bool> {
-        let write =
-            |tcp: &TcpStream, slices: &[IoSlice<'_>]| SockRef::from(tcp).send_vectored(slices);
-        self.send_by(bytes, write)
+        self.send_by(bytes, net::send_unasked)
     }
 
     fn send_by(

@@ -16,6 +16,9 @@ pub(crate) struct StreamSummary {
     /// Codec names, video first.
     pub(crate) codecs: Vec<String>,
     pub(crate) viewers: usize,
+    /// Encoders that stand by.
+    #[serde(default)]
+    pub(crate) standbys: usize,
 }
 
 /// Summary of a stream's publication.
@@ -41,6 +44,7 @@ impl StreamSummary {
             playable: state.playable,
             codecs: codecs.map(|codec| codec.to_string()).collect(),
             viewers: stream.readers().viewers,
+            standbys: stream.standbys(),
         }
     }
 }

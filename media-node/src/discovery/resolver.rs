@@ -15,6 +15,9 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 
+#[cfg(test)]
+use crate::host;
+
 /// Time for one query to one server: longer than any cluster's DNS takes, and short enough to repeat it soon.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum number of SRV targets of one answer.
@@ -96,6 +99,10 @@ impl DnsResolver {
 
     /// Returns the SRV records of the Service's port `internal`. Without any, returns its addresses with `port`.
     pub(super) async fn service(&self, service: &str, port: u16) -> Result<DnsAnswer, LookupError> {
+        #[cfg(test)]
+        if let Some(host) = host::simulated::current() {
+            return simulated(&host, service, port).await;
+        }
         let ports = format!("_internal._tcp.{service}");
         for name in self.candidates(&ports)? {
             // A server that fails for SRV may still have the A records.
@@ -236,4 +243,24 @@ fn addresses(lookup: &Lookup) -> impl Iterator<Item = IpAddr> + '_ {
         .answers()
         .iter()
         .filter_map(|record| record.data.ip_addr())
+}
+
+/// Returns the addresses that the name servers of a simulated host have.
+#[cfg(test)]
+async fn simulated(
+    host: &host::simulated::SimulatedHost,
+    service: &str,
+    port: u16,
+) -> Result<DnsAnswer, LookupError> {
+    let Some((addresses, lifetime)) = host.resolve(service).await else {
+        return Err(LookupError::Query {
+            name: Name::root(),
+            source: Box::new(NetError::Timeout),
+        });
+    };
+    let addresses = addresses.into_iter();
+    Ok(DnsAnswer {
+        addresses: addresses.map(|ip| SocketAddr::new(ip, port)).collect(),
+        valid_until: tokio::time::Instant::now().into_std() + lifetime,
+    })
 }

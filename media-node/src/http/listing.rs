@@ -1,7 +1,7 @@
 //! `/streams.json`: the streams of the whole cluster, for the player page. An edge without viewers lists the streams of its
 //! origins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use media_engine::Registry;
@@ -43,6 +43,8 @@ struct ListEntry {
     path: String,
     codecs: Vec<String>,
     viewers: usize,
+    /// Encoders that stand by, on this media node and on the origins.
+    standbys: usize,
     live: bool,
 }
 
@@ -101,11 +103,15 @@ impl StreamList {
 /// Merges the summaries of several media nodes into one entry for each stream.
 fn merge(summaries: impl Iterator<Item = StreamSummary>) -> Vec<ListEntry> {
     let mut entries: BTreeMap<_, ListEntry> = BTreeMap::new();
-    for summary in summaries.filter(|summary| summary.playable) {
+    let mut playable = BTreeSet::new();
+    for summary in summaries {
         let StreamSummary {
             vhost, app, name, ..
         } = summary;
         let key = (vhost.clone(), app.clone(), name.clone());
+        if summary.playable {
+            playable.insert(key.clone());
+        }
         let entry = entries.entry(key).or_insert_with(|| ListEntry {
             path: path(vhost.as_deref(), &app, &name),
             vhost,
@@ -113,14 +119,20 @@ fn merge(summaries: impl Iterator<Item = StreamSummary>) -> Vec<ListEntry> {
             name,
             codecs: Vec::new(),
             viewers: 0,
+            standbys: 0,
             live: false,
         });
+        entry.standbys += summary.standbys;
+        if !summary.playable {
+            continue;
+        }
         entry.viewers += summary.viewers;
         entry.live |= summary.publication.is_some();
         if entry.codecs.len() < summary.codecs.len() {
             entry.codecs = summary.codecs;
         }
     }
+    entries.retain(|key, _| playable.contains(key));
     entries.into_values().collect()
 }
 
@@ -158,6 +170,7 @@ mod tests {
             playable: true,
             codecs: vec!["H.264".to_owned()],
             viewers,
+            standbys: 0,
         }
     }
 
@@ -174,6 +187,22 @@ mod tests {
             .map(|entry| (entry.name.as_str(), entry.live, entry.viewers))
             .collect();
         assert_eq!(short, [("a", false, 2), ("b", true, 4)]);
+    }
+
+    #[test]
+    fn standbys_are_counted_where_the_stream_cannot_be_played() {
+        let standby = StreamSummary {
+            playable: false,
+            standbys: 2,
+            ..summary("a", false, 0)
+        };
+        let alone = StreamSummary {
+            name: "b".to_owned(),
+            ..standby.clone()
+        };
+        let entries = merge([standby, alone, summary("a", true, 1)].into_iter());
+        assert_eq!(entries.len(), 1, "{entries:?}");
+        assert_eq!((entries[0].standbys, entries[0].viewers), (2, 1));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! A client that opens many connections closes only its own, and a probe is answered in a moment.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::context::InternalContext;
 use crate::auth::{Caller, Denial, NodeIdentity};

@@ -15,6 +15,7 @@ use super::connection::InternalConnection;
 use super::context::InternalContext;
 use super::{access, routes};
 use crate::delivery::socket;
+use crate::host::net::DetachedStream;
 use crate::response::{Body, text};
 
 /// Time for which a peer may acknowledge nothing. The relay at the other end has failed over before.
@@ -22,7 +23,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves one connection of the internal port.
 pub(crate) async fn serve(
-    stream: std::net::TcpStream,
+    stream: DetachedStream,
     peer: SocketAddr,
     context: Arc<InternalContext>,
     worker: usize,
@@ -42,7 +43,7 @@ pub(crate) async fn serve(
 
 /// Serves one connection of the metrics port, which has nothing else.
 pub(crate) async fn serve_metrics(
-    stream: std::net::TcpStream,
+    stream: DetachedStream,
     peer: SocketAddr,
     context: Arc<InternalContext>,
 ) {
@@ -59,7 +60,7 @@ pub(crate) async fn serve_metrics(
 }
 
 async fn serve_http<F>(
-    stream: std::net::TcpStream,
+    stream: DetachedStream,
     peer: SocketAddr,
     header_timeout: Duration,
     respond: impl Fn(Request<Incoming>) -> F,

@@ -15,13 +15,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
+use socket2::TcpKeepalive;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::protocol::NODE;
 use crate::auth::NodeIdentity;
+use crate::host::net::{self, TcpStream};
 
 /// Time to connect. A lost SYN is sent again after one second, so that one lost packet does not fail the connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -150,13 +150,14 @@ pub(super) async fn collect(
 }
 
 fn configure(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(2))
         .with_interval(Duration::from_secs(1));
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    Ok(())
+    net::set_options(stream, |socket| {
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        Ok(())
+    })
 }

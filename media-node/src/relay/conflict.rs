@@ -1,27 +1,28 @@
 //! Conflicts between publications of one stream: which epoch a new publication gets, and whether it may start.
 
-use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use media_config::{DuplicatePublish, Role};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::Instant;
 
+use super::contest::{Carrier, Contender, OnAir, Reason, Resolution};
 use super::context::{RelayContext, is_published};
 use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
+use crate::host;
 
 /// The number of low bits of an epoch that are random. Two nodes whose clocks are both behind a third one's would
 /// otherwise choose the same next epoch, and two publications with one epoch would be spliced into one. The order of
 /// events within 4 ms is lost, which is faster than any encoder reconnects.
 const RANDOM_BITS: u32 = 12;
 
-/// Returns the epoch with which an encoder may publish `key`.
+/// Returns whether an encoder may publish `key`, and with which epoch.
 ///
 /// The new epoch is higher than all that the origins know of the stream: with a clock that is ahead elsewhere, the new
 /// publication must not look older than the previous one. With policy `reject`, an existing publication rejects the
-/// encoder.
+/// encoder. With policy `standby`, it may let the encoder wait.
 ///
 /// An origin accepts the encoder even if no other origin replies. An edge that reaches no origin rejects it, because
 /// no other node could serve the stream and the encoder would not notice. If the stream has viewers on the edge, the
@@ -32,37 +33,94 @@ const RANDOM_BITS: u32 = 12;
 pub(super) async fn resolve_conflict(
     context: &RelayContext,
     key: &StreamKey,
-) -> Result<Epoch, PublishRejection> {
-    let policy = context.settings.stream.duplicate_publish;
-    let reject = policy == DuplicatePublish::Reject;
-    if reject && is_published_here(context, key) {
+    contender: &Contender,
+) -> Result<Resolution, PublishRejection> {
+    let settings = &context.settings.stream;
+    let reject = settings.duplicate_publish == DuplicatePublish::Reject;
+    if reject && on_air_here(context, key).is_some() {
         return Err(PublishRejection::AlreadyPublished);
     }
-    let mut latest = latest_here(context, key);
-    if context.origins.is_some() {
-        let survey = reach_origins(context, key).await?;
-        if reject && survey.newest().is_some() {
+    let survey = match &context.origins {
+        Some(_) => reach_origins(context, key).await?,
+        None => Survey::default(),
+    };
+    let on_air = on_air(context, key, &survey);
+    let latest = survey.replies.iter().map(OriginStatus::epoch);
+    let latest = latest.chain(latest_here(context, key)).max();
+    let reason = match settings.duplicate_publish {
+        DuplicatePublish::Reject if on_air.is_some() => {
             return Err(PublishRejection::AlreadyPublished);
         }
-        let elsewhere = survey.replies.iter().map(OriginStatus::epoch);
-        latest = elsewhere.chain(latest).max();
+        DuplicatePublish::Takeover | DuplicatePublish::Reject => Reason::Preferred,
+        DuplicatePublish::Standby => {
+            let is_over = |previous: &OnAir| is_over(context, key, &survey, previous);
+            match contender.compare(on_air, is_over, settings.failover_after()) {
+                Ok(reason) => reason,
+                Err(on_air) => return Ok(Resolution::Standby(on_air)),
+            }
+        }
+    };
+    let epoch = next_epoch(latest, now(), host::random(key));
+    Ok(Resolution::OnAir(epoch, reason))
+}
+
+/// Returns the newest publication in the cluster.
+fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<OnAir> {
+    let elsewhere = survey.newest().map(|status| OnAir {
+        epoch: status.epoch(),
+        priority: status.publication.priority,
+        silent_since: before(Duration::from_millis(
+            status.publication.silent_milliseconds,
+        )),
+        carrier: Carrier::Origin(status.node.clone()),
+    });
+    // Of an encoder here that is forwarded, this media node knows most.
+    let here = on_air_here(context, key);
+    elsewhere
+        .into_iter()
+        .chain(here)
+        .max_by_key(|on_air| on_air.epoch)
+}
+
+fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<OnAir> {
+    let stream = context.registry.find(key)?;
+    let state = stream.state();
+    let publication = state.publication.filter(|_| is_published(&state))?;
+    let silence = stream.silence(Instant::now().into_std());
+    Some(OnAir {
+        epoch: publication.epoch,
+        priority: publication.priority,
+        silent_since: before(silence.unwrap_or_default()),
+        carrier: Carrier::Here,
+    })
+}
+
+/// Returns whether the media node that had a publication says that it is over. None was found by the survey.
+fn is_over(context: &RelayContext, key: &StreamKey, survey: &Survey, previous: &OnAir) -> bool {
+    match &previous.carrier {
+        Carrier::Here => on_air_here(context, key).is_none(),
+        Carrier::Origin(node) => {
+            let mut replies = survey.replies.iter();
+            replies.any(|reply| reply.node == *node && !reply.live)
+        }
+        Carrier::Unknown => false,
     }
-    Ok(next_epoch(latest, now(), random(key)))
+}
+
+/// Returns the time so long ago.
+fn before(silence: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(silence).unwrap_or(now)
 }
 
 /// Returns the epoch of a publication that begins here now, above all that are known here.
 pub(super) fn local_epoch(context: &RelayContext, key: &StreamKey) -> Epoch {
-    next_epoch(latest_here(context, key), now(), random(key))
+    next_epoch(latest_here(context, key), now(), host::random(key))
 }
 
 fn latest_here(context: &RelayContext, key: &StreamKey) -> Option<Epoch> {
     let (epoch, _) = context.registry.find(key)?.position()?;
     Some(epoch)
-}
-
-fn is_published_here(context: &RelayContext, key: &StreamKey) -> bool {
-    let stream = context.registry.find(key);
-    stream.is_some_and(|stream| is_published(&stream.state()))
 }
 
 fn has_viewers(context: &RelayContext, key: &StreamKey) -> bool {
@@ -113,15 +171,7 @@ fn next_epoch(latest: Option<Epoch>, now: u64, random: u64) -> Epoch {
 
 /// Returns the time in microseconds since 1970.
 fn now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Returns a random number: the seed of the standard library's hash maps comes from the system's random numbers.
-fn random(key: &StreamKey) -> u64 {
-    RandomState::new().hash_one(key)
+    u64::try_from(host::wall_clock().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +20,7 @@ use super::counters::RelayCounters;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
+use crate::host;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 
 /// Starts a task on one of the node's workers.
@@ -203,5 +203,5 @@ pub(super) fn is_published(state: &StreamState) -> bool {
 /// Returns the name with a random number: several nodes may have one name, and a node that restarts is another one.
 fn unique_id(name: &str) -> String {
     let safe: String = name.chars().filter(char::is_ascii_graphic).collect();
-    format!("{safe}-{:016x}", RandomState::new().hash_one(name))
+    format!("{safe}-{:016x}", host::random(name))
 }

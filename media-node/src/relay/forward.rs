@@ -84,6 +84,8 @@ impl Forwards {
         let (sender, rejection) = watch::channel(None);
         let ended = CancellationToken::new();
         let (active, predecessor) = self.replace(stream.key());
+        let publication = stream.state().publication;
+        let priority = publication.map_or(0, |publication| publication.priority);
         let (context, stream, token) =
             (Arc::clone(&self.context), Arc::clone(stream), ended.clone());
         self.context.spawn(move |worker| {
@@ -92,6 +94,7 @@ impl Forwards {
                 context,
                 stream,
                 epoch,
+                priority,
                 worker,
                 start: Instant::now(),
                 ended: token,

@@ -28,6 +28,8 @@ pub(super) struct Parameters {
     pub(super) wait: Duration,
     /// Whether an existing publication stays.
     pub(super) reject: bool,
+    /// The priority of the encoder.
+    pub(super) priority: u8,
     /// Whether the viewers of the stream stayed: they continue at the oldest keyframe if the message was evicted.
     pub(super) resume: bool,
 }
@@ -54,6 +56,7 @@ impl Parameters {
             sequence: None,
             wait: Duration::ZERO,
             reject: false,
+            priority: 0,
             resume: false,
         }
     }
@@ -62,7 +65,7 @@ impl Parameters {
     pub(super) fn parse(query: &str) -> Result<Self, ParametersError> {
         let (mut vhost, mut app, mut stream) = (None, None, None);
         let (mut epoch, mut sequence, mut wait, mut resume) = (None, None, 0, 0);
-        let mut reject = false;
+        let (mut reject, mut priority) = (false, 0);
         for (name, value) in parse(query.as_bytes()) {
             match name.as_ref() {
                 "vhost" => vhost = Some(value),
@@ -72,6 +75,7 @@ impl Parameters {
                 "sequence" => sequence = Some(number("sequence", &value)?),
                 "wait" => wait = number("wait", &value)?,
                 "resume" => resume = number("resume", &value)?,
+                "priority" => priority = number("priority", &value)?,
                 "policy" => reject = policy(&value)?,
                 // A newer node may send parameters that this one does not know.
                 _ => {}
@@ -85,6 +89,7 @@ impl Parameters {
             sequence,
             wait: Duration::from_millis(wait).min(MAX_WAIT),
             reject,
+            priority: u8::try_from(priority).unwrap_or(u8::MAX),
             resume: resume > 0,
         })
     }
@@ -108,6 +113,10 @@ impl Parameters {
                     .filter(|wait| *wait > 0),
             ),
             ("resume", self.resume.then_some(1)),
+            (
+                "priority",
+                (self.priority > 0).then_some(self.priority.into()),
+            ),
         ];
         for (name, number) in numbers {
             if let Some(number) = number {
@@ -150,6 +159,10 @@ pub(super) struct PublicationStatus {
     pub(super) source: String,
     /// The node is draining: an edge that forwards to it should move to another origin.
     pub(super) draining: bool,
+    /// The priority of the encoder.
+    pub(super) priority: u8,
+    /// Milliseconds since the publication's last message.
+    pub(super) silent_milliseconds: u64,
 }
 
 /// The body of a response with HTTP status 409.
@@ -180,6 +193,7 @@ mod tests {
             sequence: Some(7),
             wait: Duration::from_millis(900),
             reject: true,
+            priority: 7,
             resume: true,
             ..Parameters::of(&key)
         };

@@ -8,8 +8,9 @@ use bytes::{Buf, BytesMut};
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpError, RtmpUrl};
 use media_wire::{Message, StreamKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::host::net::{self, TcpStream};
 
 /// Time to connect, for the handshake, and for the server to accept the stream.
 const READY: Duration = Duration::from_secs(5);
@@ -80,7 +81,7 @@ impl RtmpServer {
         let ready = async {
             let url = self.url(key).ok_or(RtmpServerError::Closed)?;
             let socket = TcpStream::connect((url.host.as_str(), url.port)).await?;
-            socket.set_nodelay(true)?;
+            net::set_options(&socket, |socket| socket.set_tcp_nodelay(true))?;
             let peer = socket.peer_addr()?;
             let settings = ClientSettings {
                 max_message_bytes,

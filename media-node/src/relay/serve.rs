@@ -83,6 +83,7 @@ async fn publication(context: &RelayContext, parameters: &Parameters) -> Respons
 }
 
 fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
+    let now = Instant::now().into_std();
     let (last, sequence) = stream.position().unzip();
     let publication = stream.state().publication;
     let own = publication.filter(|publication| publication.source != PublicationSource::Pulled);
@@ -90,6 +91,8 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
         PublicationSource::Encoder => "encoder",
         PublicationSource::Forwarded | PublicationSource::Pulled => "forwarded",
     });
+    let priority = own.as_ref().map(|publication| publication.priority);
+    let silence = own.as_ref().and_then(|_| stream.silence(now));
     // A publication without messages has no position.
     let epoch = own.map(|publication| publication.epoch).or(last);
     PublicationStatus {
@@ -97,6 +100,10 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
         sequence: sequence.filter(|_| last == epoch).unwrap_or(0),
         source: source.unwrap_or_default().to_owned(),
         draining: context.is_draining(),
+        priority: priority.unwrap_or_default(),
+        silent_milliseconds: silence.map_or(0, |silence| {
+            u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Handles that an RTMP session uses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use media_config::NodeConfig;
 use media_engine::Registry;
@@ -22,4 +23,6 @@ pub(crate) struct RtmpContext {
     pub(crate) clients: Arc<Clients>,
     pub(crate) idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Time without silence after which an encoder replaces one with a lower priority.
+    pub(crate) steady: Duration,
 }

@@ -1,10 +1,9 @@
 //! Admission: each accepted connection is served on a worker, or refused when the media node is full.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{Admission, ConnectionLimit, Permit};
@@ -12,6 +11,7 @@ use super::context::NodeContext;
 use super::listener;
 use super::workers::WorkerSlot;
 use crate::delivery::socket::{self, NewConnection};
+use crate::host::net::{DetachedStream, TcpListener};
 use crate::state::admitted::Admitted;
 use crate::tls::TlsAcceptor;
 use crate::{http, internal, rtmp};
@@ -35,7 +35,7 @@ pub(super) async fn serve(
     listener::accept(listener, closing, admit).await;
 }
 
-fn admit(context: &NodeContext, port: &Port, stream: TcpStream, peer: SocketAddr) {
+fn admit(context: &NodeContext, port: &Port, stream: DetachedStream, peer: SocketAddr) {
     let slot = context.workers.slot();
     let (is_rtmp, tls) = match port {
         Port::Rtmp(tls) => (true, tls.clone()),
@@ -58,7 +58,9 @@ fn admit(context: &NodeContext, port: &Port, stream: TcpStream, peer: SocketAddr
             return;
         }
     };
-    let admission = context.connections.admit(peer.ip(), Instant::now());
+    let admission = context
+        .connections
+        .admit(peer.ip(), Instant::now().into_std());
     if let Admission::Refused(limit, _) | Admission::Dropped(limit) = &admission {
         let refused = &context.metrics.refused;
         refused.with_label_values(&[limit.label()]).inc();

@@ -101,6 +101,7 @@ impl NodeContext {
             clients: Arc::clone(&clients),
             idle: Arc::clone(&idle),
             metrics: Arc::clone(&metrics),
+            steady: timings.standby_steady,
         };
         let http = HttpContext {
             config: Arc::clone(&config),

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use media_config::NodeConfig;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error_span, info};
 
@@ -15,6 +15,8 @@ use super::admission::{self, Port};
 use super::context::NodeContext;
 use super::listener::BindError;
 use super::ports::{self, Addresses, OpenPort};
+#[cfg(test)]
+use super::probe::Probe;
 use super::timings::Timings;
 use super::workers::Workers;
 use super::{drain, open_files, worker_load};
@@ -98,6 +100,12 @@ impl Node {
             .map(auth::api_token)
             .transpose()
             .map_err(BindError::auth)
+    }
+
+    /// Returns a look at the media node that remains after its end.
+    #[cfg(test)]
+    pub(crate) fn probe(&self) -> Probe {
+        Probe(Arc::downgrade(&self.context))
     }
 
     /// Returns the addresses that the media node listens on.
@@ -191,7 +199,7 @@ async fn sweep(context: Arc<NodeContext>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        context.registry.sweep(Instant::now());
+        context.registry.sweep(Instant::now().into_std());
     }
 }
 

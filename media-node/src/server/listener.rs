@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+use crate::host::net::{self, DetachedStream, TcpListener};
 
 /// Connections that the kernel queues while the media node is busy: the viewers of another one that stops reconnect all at
 /// once.
@@ -112,6 +113,10 @@ pub(super) fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListen
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    #[cfg(test)]
+    if let Some(opened) = TcpListener::simulated(address) {
+        return opened;
+    }
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -141,14 +146,14 @@ const EAFNOSUPPORT: i32 = 97;
 pub(super) async fn accept(
     listener: TcpListener,
     closing: CancellationToken,
-    mut accepted: impl FnMut(std::net::TcpStream, SocketAddr),
+    mut accepted: impl FnMut(DetachedStream, SocketAddr),
 ) {
     loop {
         let connection = tokio::select! {
             connection = listener.accept() => connection,
             () = closing.cancelled() => return,
         };
-        match connection.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+        match connection.and_then(|(stream, peer)| Ok((net::detach(stream)?, peer))) {
             Ok((stream, peer)) => accepted(stream, peer),
             Err(error) if affects_one_connection(&error) => {}
             Err(error) => {

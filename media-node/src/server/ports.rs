@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use media_config::NodeConfig;
-use tokio::net::TcpListener;
 
 use super::admission::Port;
 use super::listener::{self, BindError};
+use crate::host::net::TcpListener;
 use crate::tls::Tls;
 
 /// Default address of the metrics.

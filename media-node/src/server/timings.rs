@@ -17,6 +17,8 @@ pub struct Timings {
     pub internal_header_timeout: Duration,
     /// Interval at which mounted keys and certificates are read again, and clients whose key is gone are disconnected.
     pub key_poll: Duration,
+    /// Time without silence after which an encoder that stands by replaces one with a lower priority.
+    pub standby_steady: Duration,
 }
 
 impl Default for Timings {
@@ -28,6 +30,7 @@ impl Default for Timings {
             internal_header_timeout: Duration::from_secs(10),
             // The kubelet takes most of the minute within which a changed Secret takes effect.
             key_poll: Duration::from_secs(5),
+            standby_steady: Duration::from_secs(10),
         }
     }
 }

@@ -13,6 +13,9 @@ use tokio::runtime::{self, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
+#[cfg(test)]
+use crate::host;
+
 /// Threads of each worker that read files. A folder that hangs takes no more.
 const MAX_FILE_THREADS: usize = 16;
 
@@ -33,6 +36,11 @@ impl Workers {
         let stop = CancellationToken::new();
         let mut threads = Vec::with_capacity(count + 1);
         let mut start = |name: String| {
+            #[cfg(test)]
+            if host::simulated::current().is_some() {
+                // A simulated host has one thread: the one that polls it.
+                return Ok(Handle::current());
+            }
             let runtime = runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(MAX_FILE_THREADS)

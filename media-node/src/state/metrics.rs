@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     pub(crate) internal_refused: IntCounterVec,
     /// Label `event`: `started`, `refused`, or how the publish ended.
     pub(crate) publishes: IntCounterVec,
+    /// Label `reason`: `gone`, `silent`, `priority`.
+    pub(crate) standby_switches: IntCounterVec,
     /// Labels `kind`, and `result`: `started`, `not_found`, `full`, `denied`.
     pub(crate) plays: IntCounterVec,
     pub(crate) stalled: IntCounter,
@@ -55,6 +57,7 @@ struct ScrapedMetrics {
     clients: IntGaugeVec,
     streams: IntGauge,
     publications: IntGauge,
+    standbys: IntGauge,
     ingress: IntCounterVec,
     egress: IntCounterVec,
     lags: IntCounterVec,
@@ -97,6 +100,11 @@ impl Metrics {
                 "live_publishes_total",
                 "Publishes by encoders: started, refused, and how they ended.",
                 &["event"],
+            ),
+            standby_switches: new.counters(
+                "live_standby_switches_total",
+                "Standby encoders that went on air: the one before is gone or silent, or has a lower priority.",
+                &["reason"],
             ),
             plays: new.counters("live_plays_total", "Plays by viewers.", &["kind", "result"]),
             auth: AuthMetrics {
@@ -146,6 +154,9 @@ impl Metrics {
         for event in ["started", "refused"] {
             metrics.publishes.with_label_values(&[event]);
         }
+        for reason in ["gone", "silent", "priority"] {
+            metrics.standby_switches.with_label_values(&[reason]);
+        }
         for kind in [ClientKind::Rtmp, ClientKind::Flv, ClientKind::Ws] {
             for result in ["started", "not_found", "full", "denied"] {
                 metrics.plays.with_label_values(&[kind.label(), result]);
@@ -156,7 +167,7 @@ impl Metrics {
 
     /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`,
     /// `init_data`, `names`, `parameters`, `stream_starts`, `idle_connections`, `internal_connections`,
-    /// `metrics_connections`, `lookups`.
+    /// `metrics_connections`, `lookups`, `standbys`.
     pub(crate) fn exceeded(&self, limit: &'static str) {
         self.exceedances(limit).inc();
     }
@@ -164,15 +175,6 @@ impl Metrics {
     /// Returns the counter of [`Metrics::exceeded`].
     pub(crate) fn exceedances(&self, limit: &'static str) -> IntCounter {
         self.limits.with_label_values(&[limit])
-    }
-
-    /// Returns the plays that have started.
-    pub(crate) fn started_plays(&self) -> u64 {
-        let plays = |kind: ClientKind| {
-            let labels = [kind.label(), "started"];
-            self.plays.with_label_values(&labels).get()
-        };
-        ClientKind::ALL.into_iter().map(plays).sum()
     }
 
     /// Returns all metrics in the text format of Prometheus.
@@ -197,6 +199,7 @@ impl ScrapedMetrics {
             ),
             streams: new.gauge("live_streams", "Streams that exist on this media node."),
             publications: new.gauge("live_publications", "Streams that have a source."),
+            standbys: new.gauge("live_standbys", "Encoders that stand by."),
             ingress: new.counters("live_ingress_bytes_total", "Bytes received.", &["kind"]),
             egress: new.counters("live_egress_bytes_total", "Bytes sent.", &["kind"]),
             lags: new.counters(
@@ -225,6 +228,8 @@ impl ScrapedMetrics {
             .filter(|stream| stream.state().publication.is_some());
         set(&self.publications, published.count());
         set(&self.streams, streams.len());
+        let standbys = streams.iter().map(|stream| stream.standbys());
+        set(&self.standbys, standbys.sum());
         set(&self.connections, scrape.connections);
         self.draining.set(i64::from(scrape.draining));
         self.set_clients(scrape.clients);

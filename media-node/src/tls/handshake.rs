@@ -5,10 +5,11 @@ use std::io;
 use std::sync::Arc;
 
 use prometheus::IntCounterVec;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage, ServerConfig};
 use tokio_rustls::server::TlsStream;
+
+use crate::host::net::TcpStream;
 
 /// Performs handshakes of one port.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use media_node::NodeConfig;
+use media_node::{NodeConfig, Timings};
 
 use super::TestNode;
 
@@ -11,10 +11,18 @@ use super::TestNode;
 pub(crate) async fn origins<const COUNT: usize>(
     change: impl Fn(&mut NodeConfig),
 ) -> [TestNode; COUNT] {
+    origins_with(Timings::default(), change).await
+}
+
+/// Starts the origins of one cluster, with other waits.
+pub(crate) async fn origins_with<const COUNT: usize>(
+    timings: Timings,
+    change: impl Fn(&mut NodeConfig),
+) -> [TestNode; COUNT] {
     let addresses: [SocketAddr; COUNT] = std::array::from_fn(|_| reserve());
     let mut origins = Vec::new();
     for (number, address) in addresses.iter().enumerate() {
-        let origin = TestNode::with(|config| {
+        let origin = TestNode::with_timings(timings, |config| {
             config.name = format!("origin-{number}");
             config.listen.internal = *address;
             config.origins.addresses = addresses.iter().map(ToString::to_string).collect();
@@ -30,10 +38,19 @@ pub(crate) async fn origins<const COUNT: usize>(
 
 /// Starts an edge of these origins.
 pub(crate) async fn edge(origins: &[TestNode], change: impl Fn(&mut NodeConfig)) -> TestNode {
+    edge_with(origins, Timings::default(), change).await
+}
+
+/// Starts an edge of these origins, with other waits.
+pub(crate) async fn edge_with(
+    origins: &[TestNode],
+    timings: Timings,
+    change: impl Fn(&mut NodeConfig),
+) -> TestNode {
     let addresses = origins
         .iter()
         .map(|origin| origin.addresses.internal.to_string());
-    TestNode::with(|config| {
+    TestNode::with_timings(timings, |config| {
         config.name = "edge".to_owned();
         config.role = media_config::Role::Edge;
         config.origins.addresses = addresses.collect();

@@ -14,6 +14,7 @@ pub mod cluster_name;
 pub mod conditions;
 #[cfg(feature = "kube")]
 pub mod definition;
+pub mod gateway;
 pub mod http;
 pub mod kubernetes;
 pub mod mount;
@@ -32,11 +33,12 @@ pub mod status;
 pub mod tls;
 
 pub use auth::{AccessSpec, AuthSpec};
-pub use autoscaling::{AnnouncedEvent, Autoscaling, AutoscalingBehavior, ScaleDownBehavior};
+pub use autoscaling::{Autoscaling, AutoscalingBehavior, ScaleDownBehavior};
 pub use client_port::ClientPort;
 pub use cluster_name::ClusterName;
 #[cfg(feature = "kube")]
 pub use definition::{DefinitionError, manifest};
+pub use gateway::{GatewayParent, GatewayRoute, GatewaySpec};
 pub use http::{DirectorySpec, HttpSpec};
 pub use kubernetes::{Quantity, Toleration};
 pub use media_config::Role;
@@ -49,7 +51,7 @@ pub use spec::LiveCluster;
 pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretName};
 #[cfg(feature = "kube")]
 pub use status::{
-    AutoscalingStatus, DrainingPod, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus,
-    OperatorName, RecommendedReplicas, RoleStatus, StreamsStatus,
+    AutoscalingStatus, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus, OperatorName,
+    RecommendedReplicas, RoleStatus, StreamsStatus,
 };
 pub use tls::TlsSpec;

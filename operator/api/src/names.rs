@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 use media_config::Role;
 
 pub use crate::role::{ROLES, role_name};
-use crate::{ClusterName, LiveCluster};
+use crate::{ClusterName, GatewayRoute, LiveCluster};
 
 /// Name of the media node's container in each Pod.
 pub const CONTAINER: &str = "media-node";
@@ -20,11 +20,8 @@ pub const TEMPLATE_HASH: &str = "livecluster.dev/template-hash";
 /// Annotation of a Deployment: its image, when the spec names none and the operator chose its default.
 pub const DEFAULT_IMAGE: &str = "livecluster.dev/default-image";
 
-/// Label of an edge Pod: whether the Service of the edges routes new clients to it. `true`, [`FULL`] while emptier edges take
-/// them, or `false` when it retires.
+/// Label of an edge Pod: whether the Service of the edges routes new clients to it, `true` or `false`.
 pub const SERVING: &str = "livecluster.dev/serving";
-/// Value of [`SERVING`].
-pub const FULL: &str = "full";
 /// Annotation of an edge Pod that retires: since when.
 pub const RETIRING_SINCE: &str = "livecluster.dev/retiring-since";
 
@@ -53,6 +50,11 @@ pub fn config_map(cluster: &LiveCluster, role: Role, hash: &str) -> String {
 /// Returns the name of the ConfigMap with the API server's public keys.
 pub fn identity(cluster: &LiveCluster) -> String {
     format!("{}-identity", cluster.name_any())
+}
+
+/// Returns the name of a route of the Gateway API.
+pub fn gateway_route(cluster: &LiveCluster, route: GatewayRoute) -> String {
+    format!("{}-{}", cluster.name_any(), route.name())
 }
 
 /// Returns the name of the NetworkPolicy.
@@ -87,16 +89,6 @@ pub fn service_selector(cluster: &LiveCluster, role: Role) -> BTreeMap<String, S
         labels.insert(SERVING.to_owned(), "true".to_owned());
     }
     labels
-}
-
-/// Returns the label selector of the Pods of one role that an autoscaler counts: those that do not retire, in the form of the
-/// API's `labelSelector` parameter.
-pub fn scale_selector(cluster: &LiveCluster, role: Role) -> String {
-    let all = selector_text(&selector(cluster, role));
-    match role {
-        Role::Origin => all,
-        Role::Edge => format!("{all},{SERVING}!=false"),
-    }
 }
 
 /// Returns `labels` as a `LabelSelector`.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::auth::AuthSpec;
+use crate::gateway::GatewaySpec;
 use crate::http::HttpSpec;
 use crate::mount::Mount;
 use crate::pods::{Edges, Origins, PodSettings};
@@ -124,6 +125,10 @@ pub struct LiveClusterSpec {
     pub origins: Origins,
     /// Pods that serve viewers. A stream that is published to an edge is forwarded to an origin.
     pub edges: Edges,
+    /// Routes of the Gateway API that lead from Gateways to the Pods. It has no effect while the Kubernetes cluster does not serve
+    /// the Gateway API, as the condition `RoutesAccepted` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewaySpec>,
     /// NetworkPolicy of the Pods.
     pub network_policy: NetworkPolicySettings,
     /// Behavior of streams. Changing it triggers a rolling update.

@@ -8,6 +8,7 @@ use media_config::Role;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::gateway_kind::GatewayResource;
 use super::spec_error::SpecError;
 
 /// The kinds of a cluster's objects.
@@ -19,6 +20,8 @@ pub enum ChildKind {
     ConfigMap,
     /// The addresses of the Pods.
     Service,
+    /// The way from Gateways to the Services, where the Kubernetes cluster serves the Gateway API.
+    Route(GatewayResource),
     /// The clients that may reach the Pods.
     NetworkPolicy,
     /// The Pods that may be unavailable during voluntary disruptions.
@@ -28,7 +31,7 @@ pub enum ChildKind {
 }
 
 impl ChildKind {
-    /// All kinds, in the order in which they are applied.
+    /// The kinds that every Kubernetes cluster serves, in the order in which they are applied.
     pub const ALL: [Self; 6] = [
         Self::ServiceAccount,
         Self::ConfigMap,
@@ -44,6 +47,7 @@ impl ChildKind {
             Self::ServiceAccount => ApiResource::erase::<api::core::v1::ServiceAccount>(&()),
             Self::ConfigMap => ApiResource::erase::<api::core::v1::ConfigMap>(&()),
             Self::Service => ApiResource::erase::<api::core::v1::Service>(&()),
+            Self::Route(route) => route.resource(),
             Self::NetworkPolicy => ApiResource::erase::<api::networking::v1::NetworkPolicy>(&()),
             Self::PodDisruptionBudget => {
                 ApiResource::erase::<api::policy::v1::PodDisruptionBudget>(&())

@@ -27,7 +27,14 @@ fn defaults() -> Defaults {
 }
 
 fn make(spec: Value) -> Desired {
-    desired(&cluster(spec), &defaults(), &[], KEYS).unwrap()
+    desired(
+        &cluster(spec),
+        &defaults(),
+        &[],
+        KEYS,
+        &ServedGatewayApi::default(),
+    )
+    .unwrap()
 }
 
 fn child<'a>(desired: &'a Desired, kind: ChildKind, name: &str) -> &'a Value {
@@ -217,7 +224,15 @@ fn running_cluster_keeps_the_default_image_it_was_created_with() {
     let mut newer = defaults();
     newer.image = "livecluster.dev/media-node:0.2.0".to_owned();
     let image = |defaults: &Defaults, live: &[Deployment], spec: Value| {
-        desired(&cluster(spec), defaults, live, KEYS).unwrap().image
+        desired(
+            &cluster(spec),
+            defaults,
+            live,
+            KEYS,
+            &ServedGatewayApi::default(),
+        )
+        .unwrap()
+        .image
     };
     assert_eq!(image(&newer, &running, json!({})), defaults().image);
     assert_eq!(image(&newer, &[], json!({})), newer.image);
@@ -232,9 +247,15 @@ fn running_cluster_keeps_the_default_image_it_was_created_with() {
 #[test]
 fn image_removed_from_the_spec_is_not_kept() {
     let running = [live(&make(json!({"image": "mine:1"})), "demo-edge")];
-    let image = desired(&cluster(json!({})), &defaults(), &running, KEYS)
-        .unwrap()
-        .image;
+    let image = desired(
+        &cluster(json!({})),
+        &defaults(),
+        &running,
+        KEYS,
+        &ServedGatewayApi::default(),
+    )
+    .unwrap()
+    .image;
     assert_eq!(image, defaults().image);
 }
 
@@ -245,6 +266,7 @@ fn misspelt_field_of_a_raw_part_is_named() {
         &defaults(),
         &[],
         KEYS,
+        &ServedGatewayApi::default(),
     );
     assert_eq!(
         refused.unwrap_err().to_string(),

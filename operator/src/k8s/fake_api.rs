@@ -22,6 +22,8 @@ struct FakeApiState {
     objects: BTreeMap<String, Value>,
     requests: Vec<FakeRequest>,
     refusals: Vec<FakeRefusal>,
+    /// Plural names of the kinds of the Gateway API that each version serves.
+    gateway_api: BTreeMap<String, Vec<String>>,
     /// Requests without a response, while the server does not respond.
     held: Option<Vec<(FakeRequest, SendResponse<Response<Body>>)>>,
     version: u64,
@@ -105,6 +107,12 @@ impl FakeApi {
             .iter()
             .map(|request| format!("{} {}", request.method, request.path))
             .collect()
+    }
+
+    /// Serves these kinds of the Gateway API, by their plural names, in a version.
+    pub(crate) fn serve_gateway_api(&self, version: &str, plurals: &[&str]) {
+        let plurals = plurals.iter().map(|plural| (*plural).to_owned()).collect();
+        self.lock().gateway_api.insert(version.to_owned(), plurals);
     }
 
     /// Responds to such requests with an error from now on.
@@ -191,6 +199,7 @@ impl FakeApiState {
         let object = parts.iter().take(2).copied().collect::<Vec<_>>().join("/");
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["jwks"]) => json!({"keys": [{"kid": "a", "kty": "RSA"}]}),
+            ("GET", [version]) if version.starts_with("v1") => self.gateway_resources(version),
             ("GET", [plural]) => self.list(plural, &request.query),
             ("GET", _) => self.objects.get(&object).cloned().unwrap_or_else(not_found),
             ("POST", _) => self.create(request),
@@ -201,6 +210,21 @@ impl FakeApiState {
             ("PATCH", _) => self.apply(&object, request),
             other => panic!("unexpected request {other:?}"),
         }
+    }
+
+    fn gateway_resources(&self, version: &str) -> Value {
+        let Some(plurals) = self.gateway_api.get(version) else {
+            return not_found();
+        };
+        let resources = plurals.iter();
+        let resources = resources.map(|plural| {
+            json!({"name": plural, "singularName": "", "namespaced": true, "kind": plural, "verbs": []})
+        });
+        json!({
+            "apiVersion": "v1", "kind": "APIResourceList",
+            "groupVersion": format!("gateway.networking.k8s.io/{version}"),
+            "resources": resources.collect::<Vec<_>>()
+        })
     }
 
     fn list(&self, plural: &str, query: &str) -> Value {

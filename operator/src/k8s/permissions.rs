@@ -23,6 +23,9 @@ const NEEDED: &[Permission] = &[
     (CHILD, "", "serviceaccounts"),
     (CHILD, "policy", "poddisruptionbudgets"),
     (CHILD, "networking.k8s.io", "networkpolicies"),
+    (CHILD, "gateway.networking.k8s.io", "httproutes"),
+    (CHILD, "gateway.networking.k8s.io", "tlsroutes"),
+    (CHILD, "gateway.networking.k8s.io", "tcproutes"),
     (&["list", "watch", "patch"], "", "pods"),
     (&["create", "patch"], "events.k8s.io", "events"),
 ];

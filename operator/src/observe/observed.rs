@@ -12,8 +12,9 @@ use livecluster_api::names::{self, COMPONENT, role_name};
 use media_config::Role;
 use serde::de::DeserializeOwned;
 
+use super::gateways::ObservedGateways;
 use super::pod_failure::PodFailure;
-use super::pods::{is_full, is_ready, is_retiring, is_terminating};
+use super::pods::{is_ready, is_retiring, is_terminating};
 use crate::desired::child::ChildKind;
 
 /// The observed state of a cluster.
@@ -27,14 +28,17 @@ pub struct Observed {
     pub services: Vec<Service>,
     /// Its Pods, terminating ones included.
     pub pods: Vec<Pod>,
+    /// Its routes, and the Gateways that they are attached to.
+    pub gateways: ObservedGateways,
 }
 
 impl Observed {
-    /// Replaces a Deployment or Service by its current version.
+    /// Replaces a Deployment, Service or route by its current version.
     pub fn update(&mut self, kind: ChildKind, object: &DynamicObject) {
         match kind {
             ChildKind::Deployment => replace(&mut self.deployments, object),
             ChildKind::Service => replace(&mut self.services, object),
+            ChildKind::Route(_) => self.gateways.update_route(object),
             _ => {}
         }
     }
@@ -80,11 +84,6 @@ impl Observed {
         self.pods.iter().filter(move |pod| {
             pod.labels().get(COMPONENT).map(String::as_str) == Some(role_name(role))
         })
-    }
-
-    /// Returns the number of edges that take no new clients while emptier ones do.
-    pub fn full_edges(&self) -> usize {
-        self.pods(Role::Edge).filter(|pod| is_full(pod)).count()
     }
 
     /// Returns the names of the ConfigMaps that Pods mount, or will mount by the template of their Deployment.

@@ -1,18 +1,22 @@
 //! Reads a cluster and its objects: one list for each kind, all of them concurrently.
 
+use futures::future::try_join_all;
+use futures::try_join;
 use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
-use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta};
+use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta, Status};
 use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::names::{self, role_name};
 use livecluster_api::{ClusterName, LiveCluster, MountSource};
 use media_config::Role;
 
+use super::gateways::{ObservedGateways, gateways};
 use super::live_object::{LiveObject, is_controlled_by};
 use super::observed::Observed;
 use super::references::{MissingReference, ReferenceKind, References};
 use crate::desired::child::ChildKind;
+use crate::desired::gateway_kind::ServedGatewayApi;
 use crate::k8s::call_error::CallError;
 
 /// Reads a cluster as it is stored. Returns `None` when it is deleted.
@@ -31,21 +35,30 @@ pub async fn cluster(
         .map_err(CallError::on("get", "LiveCluster", &cluster.name))
 }
 
-/// Lists all objects with the cluster's labels, and derives the observed state from those that it controls.
+/// Lists all objects with the cluster's labels, and derives the observed state from those that it controls. `served` are the kinds
+/// of the Gateway API.
 ///
 /// # Errors
 /// See [`CallError`].
 pub async fn children(
     client: &Client,
     cluster: &LiveCluster,
+    served: ServedGatewayApi,
 ) -> Result<(Vec<LiveObject>, Observed), CallError> {
-    let lists = ChildKind::ALL.map(|kind| list(client, cluster, kind));
-    let (lists, pods) =
-        futures::try_join!(futures::future::try_join_all(lists), pods(client, cluster))?;
+    let routes = served.routes().into_iter().map(ChildKind::Route);
+    let kinds = ChildKind::ALL.into_iter().chain(routes);
+    let lists = try_join_all(kinds.map(|kind| list(client, cluster, kind)));
+    let gateways = gateways(client, cluster, &served);
+    let (lists, pods, gateways) = try_join!(lists, pods(client, cluster), gateways)?;
     let live: Vec<LiveObject> = lists.into_iter().flatten().collect();
     let mut observed = Observed {
         at: Timestamp::now(),
         pods,
+        gateways: ObservedGateways {
+            served,
+            gateways,
+            ..ObservedGateways::default()
+        },
         ..Observed::default()
     };
     for found in &live {
@@ -65,14 +78,14 @@ async fn list(
     let namespace = cluster.namespace().unwrap_or_default();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
     let params = ListParams::default().labels(&names::children_selector(cluster));
-    let list = api
-        .list(&params)
-        .await
-        .map_err(CallError::on("list", &resource.kind, ""))?;
-    let live = list
-        .items
-        .into_iter()
-        .map(|object| LiveObject { kind, object });
+    let list = api.list(&params).await;
+    let list = match list.map_err(CallError::on("list", &resource.kind, "")) {
+        Ok(list) => list.items,
+        // The kind is not served any more. The next discovery finds that out, too.
+        Err(error) if error.status().is_some_and(Status::is_not_found) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let live = list.into_iter().map(|object| LiveObject { kind, object });
     Ok(live.collect())
 }
 

@@ -108,7 +108,6 @@ impl AutoscaledCluster {
             reported: AutoscalingReport {
                 status: AutoscalingStatus::default(),
                 state: ScalingState::Active,
-                event: None,
             },
             reported_at: Instant::now(),
         };
@@ -120,7 +119,6 @@ impl AutoscaledCluster {
         AutoscalingReport {
             status: self.autoscaler.status(&self.autoscaling),
             state: self.autoscaler.state(),
-            event: self.autoscaler.event(),
         }
     }
 
@@ -131,10 +129,7 @@ impl AutoscaledCluster {
         if new == self.reported {
             return false;
         }
-        let decision = |report: &AutoscalingReport| {
-            let desired = report.status.desired_replicas;
-            (desired, report.state, report.event)
-        };
+        let decision = |report: &AutoscalingReport| (report.status.desired_replicas, report.state);
         let is_due = now.duration_since(self.reported_at) >= REPORT_INTERVAL;
         let is_changed = is_due || decision(&new) != decision(&self.reported);
         if is_changed {

@@ -139,7 +139,8 @@ pub async fn run(
     context.watchdog.remove(&name);
 }
 
-fn watch_config() -> watcher::Config {
+/// Returns the configuration of all watches.
+pub(super) fn watch_config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 

@@ -18,23 +18,23 @@ use super::claim::{self, Claim, ClusterClaims, OperatorIdentity};
 use super::ownership::FIELD_MANAGER;
 use super::reconciliation::Reconciliation;
 use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
-use super::scaling;
 use super::upgrade_queue::UpgradeQueue;
 use crate::desired::defaults::Defaults;
+use crate::desired::gateway_kind::ServedGatewayApi;
 use crate::k8s::call_error::CallError;
 use crate::k8s::clock::now;
 use crate::k8s::event_recorder::EventRecorder;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::observe::api_keys::ApiKeys;
 use crate::observe::cluster::{UnreadableCluster, parse};
+use crate::observe::gateway_api::GatewayApi;
 use crate::observe::read;
-use crate::observe::scrape_target;
-use crate::observe::stream_scraper::StreamScraper;
+use crate::observe::stream_scraper::{self, StreamScraper};
+use crate::status::AT_MAXIMUM;
 use crate::status::input::StatusInput;
 use crate::status::status;
 use crate::status::transitions::{self, transitions};
 use crate::status::unreadable::{present_conditions, unreadable_conditions, unreadable_status};
-use crate::status::{AT_MAXIMUM, draining_event};
 
 /// Reconciles clusters, and holds what outlives a reconciliation.
 pub struct Reconciler {
@@ -50,6 +50,8 @@ pub struct Reconciler {
     pub metrics: OperatorMetrics,
     /// The API server's public keys.
     pub api_keys: ApiKeys,
+    /// The kinds of the Gateway API that the Kubernetes cluster serves.
+    pub gateway_api: GatewayApi,
     defaults: Defaults,
     check_secrets: bool,
     claims: ClusterClaims,
@@ -75,6 +77,7 @@ impl Reconciler {
             client,
             metrics,
             api_keys: ApiKeys::default(),
+            gateway_api: GatewayApi::default(),
             defaults,
             check_secrets,
             claims: ClusterClaims::new(identity),
@@ -132,12 +135,16 @@ impl Reconciler {
                 return Ok(Action::requeue(REJECTED_INTERVAL));
             }
         };
+        let served = self.gateway_api.served(&self.client, &cluster).await?;
         let ((live, observed), references) = futures::try_join!(
-            read::children(&self.client, &cluster),
+            read::children(&self.client, &cluster, served),
             read::references(&self.client, &cluster, self.check_secrets)
         )?;
+        if cluster.spec.gateway.is_none() && observed.gateways.routes.is_empty() {
+            self.gateway_api.set_without_routes(&cluster);
+        }
         self.scraper
-            .set_targets(&cluster, scrape_target::targets(&observed));
+            .set_targets(&cluster, stream_scraper::targets(&observed));
         let autoscaling = self.autoscalers.update(&cluster, &observed);
         let mut reconciliation = Reconciliation {
             client: &self.client,
@@ -153,25 +160,19 @@ impl Reconciler {
                 autoscaling,
                 references,
                 streams: self.scraper.reported(&cluster),
-                viewers: self.scraper.draining_viewers(&cluster),
                 ..StatusInput::default()
             },
         };
-        reconciliation.apply().await?;
+        let applied = reconciliation.apply().await;
+        if applied.is_err() {
+            // A kind may have been removed.
+            self.gateway_api.expire().await;
+        }
+        applied?;
         let input = reconciliation.input;
         let has_changed = self.update_status(&cluster, &input).await?;
         let interval = self.backoff.interval(&cluster, &input, has_changed);
         Ok(Action::requeue(interval))
-    }
-
-    /// Lets all edges take new clients, for the time in which no operator works.
-    pub async fn open_edges(&self) {
-        for cluster in self.scraper.clusters_with_full_edges() {
-            let opened = scaling::open_edges(&self.client, &cluster).await;
-            drop(opened.inspect_err(
-                |error| tracing::warn!(%cluster, %error, "failed to open the full edges"),
-            ));
-        }
     }
 
     /// Drops the state of a deleted cluster.
@@ -184,6 +185,7 @@ impl Reconciler {
     fn drop_state(&self, name: &ClusterName) {
         self.scraper.forget(name);
         self.autoscalers.forget(name);
+        self.gateway_api.forget(name);
         self.metrics.remove(name);
         self.cache.forget(name);
         self.upgrades.forget(name);
@@ -202,25 +204,17 @@ impl Reconciler {
         let wanted = input.wanted(cluster, Role::Edge);
         self.metrics
             .set_wanted_edges(&ClusterName::of(cluster), wanted);
-        self.metrics
-            .set_full_edges(&ClusterName::of(cluster), input.observed.full_edges());
         if cluster.status.as_ref() == Some(&new) {
             return Ok(false);
         }
         self.write_status(&cluster.metadata, json!(new)).await?;
-        let old = cluster.status.clone().unwrap_or_default();
+        let old = cluster.status.as_ref();
+        let old = old.map_or(&[][..], |status| &status.conditions);
         let about = cluster.object_ref(&());
-        self.record_transitions(&about, &old.conditions, &new.conditions)
-            .await;
-        if let Some(event) = draining_event(&old.draining, &new.draining) {
-            self.events.record(&event, &about).await;
-        }
-        let numbers = LiveClusterStatus {
-            streams: new.streams.clone(),
-            draining: new.draining.clone(),
-            ..old
-        };
-        Ok(numbers != new)
+        self.record_transitions(&about, old, &new.conditions).await;
+        let old = cluster.status.clone().unwrap_or_default();
+        let streams = new.streams.clone();
+        Ok(LiveClusterStatus { streams, ..old } != new)
     }
 
     /// Reports a cluster that another operator reconciles, once, and leaves it alone.
@@ -241,7 +235,8 @@ impl Reconciler {
     /// cluster exists until its last Pod has drained.
     async fn report_deletion(&self, object: DynamicObject) -> Result<Action, ApplyError> {
         if let Ok(cluster) = parse(object) {
-            let (_, observed) = read::children(&self.client, &cluster).await?;
+            let served = ServedGatewayApi::default();
+            let (_, observed) = read::children(&self.client, &cluster, served).await?;
             let input = StatusInput {
                 is_deleting: true,
                 observed,

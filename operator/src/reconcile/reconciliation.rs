@@ -47,7 +47,8 @@ impl Reconciliation<'_> {
             return Ok(());
         };
         let deployments = &self.input.observed.deployments;
-        let desired = match desired(self.cluster, self.defaults, deployments, &keys) {
+        let served = &self.input.observed.gateways.served;
+        let desired = match desired(self.cluster, self.defaults, deployments, &keys, served) {
             Ok(desired) => desired,
             Err(error) => {
                 self.input.errors.push(ReconcileError {
@@ -177,11 +178,9 @@ impl Reconciliation<'_> {
     /// Changes the number of Pods of each role, if it has to change.
     async fn scale(&mut self) -> Result<(), ApplyError> {
         let wanted = self.input.wanted(self.cluster, Role::Edge).into();
-        let now = Instant::now();
-        let clients = self.scraper.clients(self.cluster, now);
-        let joins = self.scraper.join_fleet(self.cluster, now);
+        let clients = self.scraper.clients(self.cluster, Instant::now());
         let mut scaling = self.scaling();
-        scaling.scale_edges(wanted, clients.as_ref(), joins).await?;
+        scaling.scale_edges(wanted, clients.as_ref()).await?;
         Ok(scaling.scale_origins().await?)
     }
 }

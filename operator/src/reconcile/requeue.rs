@@ -9,12 +9,14 @@ use livecluster_api::names::ROLES;
 use livecluster_api::{ClusterName, LiveCluster};
 
 use crate::status::input::{Reason, StatusInput};
+use crate::status::routes::awaits_gateway;
 
 /// Time until a settled cluster is reconciled again, in case that a change was missed.
 pub(super) const SETTLED_INTERVAL: Duration = Duration::from_secs(300);
 /// First time until a cluster whose Pods start or terminate is reconciled again.
 pub(super) const PROGRESSING_INTERVAL: Duration = Duration::from_secs(10);
-/// First time until a cluster that waits for a foreign or missing object is reconciled again: these are not watched.
+/// First time until a cluster that waits for a foreign or missing object, or for the address of a Gateway, is reconciled again: these
+/// are not watched.
 pub(super) const WAITING_INTERVAL: Duration = Duration::from_secs(15);
 /// First time until a cluster that waits for the garbage collector is reconciled again. It needs seconds, unless a finalizer
 /// keeps the object.
@@ -79,7 +81,10 @@ fn first_interval(cluster: &LiveCluster, input: &StatusInput) -> Option<Duration
     let has = |reason| input.errors.iter().any(|error| error.reason == reason);
     if has(Reason::LeftOver) {
         Some(LEFT_OVER_INTERVAL)
-    } else if has(Reason::NameConflict) || !input.references.missing.is_empty() {
+    } else if has(Reason::NameConflict)
+        || !input.references.missing.is_empty()
+        || awaits_gateway(cluster, &input.observed.gateways)
+    {
         Some(WAITING_INTERVAL)
     } else if !input.errors.is_empty() {
         Some(REJECTED_INTERVAL)

@@ -80,6 +80,7 @@ mod tests {
     use super::*;
     use crate::desired::defaults::Defaults;
     use crate::desired::desired;
+    use crate::desired::gateway_kind::ServedGatewayApi;
 
     fn cluster(spec: Value) -> LiveCluster {
         serde_json::from_value(json!({
@@ -90,7 +91,14 @@ mod tests {
     }
 
     fn wanted(cluster: &LiveCluster) -> Desired {
-        desired(cluster, &Defaults::default(), &[], "{}").unwrap()
+        desired(
+            cluster,
+            &Defaults::default(),
+            &[],
+            "{}",
+            &ServedGatewayApi::default(),
+        )
+        .unwrap()
     }
 
     /// Returns the observed state after `cluster` was rolled out.

@@ -7,6 +7,7 @@ use media_config::Role;
 use super::condition_status::{ConditionStatus, counted, joined, unavailable_reason};
 use super::endpoints::awaits_load_balancer;
 use super::input::StatusInput;
+use super::routes::{gateways_without_address, routes_accepted};
 
 const ROLES: [Role; 2] = [Role::Origin, Role::Edge];
 
@@ -73,6 +74,7 @@ pub(super) fn degraded(cluster: &LiveCluster, input: &StatusInput) -> ConditionS
                 .iter()
                 .filter_map(|role| missing_address(cluster, input, *role)),
         );
+        missing.extend(missing_gateway(cluster, input));
     }
     joined(missing).unwrap_or_else(|| {
         ConditionStatus::new(false, "AsExpected", "no Pod and no address is missing")
@@ -111,6 +113,22 @@ fn missing_address(
         let service = names::deployment(cluster, role);
         let message = format!("the load balancer of Service {service} has no address yet");
         ConditionStatus::new(true, "LoadBalancerPending", message)
+    })
+}
+
+fn missing_gateway(cluster: &LiveCluster, input: &StatusInput) -> Option<ConditionStatus> {
+    let gateways = &input.observed.gateways;
+    let routes = routes_accepted(cluster, gateways)?;
+    if !routes.is_true {
+        return Some(ConditionStatus {
+            is_true: true,
+            ..routes
+        });
+    }
+    let pending = gateways_without_address(gateways);
+    (!pending.is_empty()).then(|| {
+        let message = format!("Gateways without an address yet: {}", pending.join(", "));
+        ConditionStatus::new(true, "GatewayAddressPending", message)
     })
 }
 

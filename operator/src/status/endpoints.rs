@@ -11,6 +11,7 @@ use livecluster_api::{
 };
 use media_config::Role;
 
+use super::gateway_addresses::gateway_addresses;
 use crate::observe::observed::Observed;
 use crate::observe::pods::{is_ready, is_terminating};
 
@@ -30,7 +31,16 @@ pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints
     };
     let publishers = [Role::Origin, Role::Edge];
     let viewers = [Role::Edge, Role::Origin];
-    let publish = urls(Reach::Public, publishers, PUBLISH);
+    let gateway_urls = |roles: [Role; 2], protocols: &[UrlProtocol]| -> Vec<Endpoint> {
+        let urls = roles
+            .into_iter()
+            .flat_map(|role| gateway_urls(cluster, observed, role, protocols));
+        urls.collect()
+    };
+    let mut publish = gateway_urls(publishers, PUBLISH);
+    publish.extend(urls(Reach::Public, publishers, PUBLISH));
+    let mut play = gateway_urls(viewers, PLAY);
+    play.extend(urls(Reach::Public, viewers, PLAY));
     let in_cluster = InClusterEndpoints {
         publish: urls(Reach::InCluster, publishers, PUBLISH),
         play: urls(Reach::InCluster, viewers, PLAY),
@@ -38,7 +48,7 @@ pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints
     let first = publish.first().or(in_cluster.publish.first());
     Endpoints {
         publish_url: first.map(|endpoint| endpoint.url.clone()),
-        play: urls(Reach::Public, viewers, PLAY),
+        play,
         publish,
         in_cluster,
     }
@@ -127,6 +137,37 @@ fn urls(
                 .iter()
                 .filter_map(|protocol| endpoint(*protocol, encrypted, host));
             urls.extend(of_host);
+        }
+    }
+    urls
+}
+
+/// Returns the URLs of the Gateways that accept the routes to the Pods of a role.
+fn gateway_urls(
+    cluster: &LiveCluster,
+    observed: &Observed,
+    role: Role,
+    protocols: &[UrlProtocol],
+) -> Vec<Endpoint> {
+    if cluster.spec.replicas(role) == 0 {
+        return Vec::new();
+    }
+    let addresses = gateway_addresses(cluster, &observed.gateways, role);
+    let mut urls = Vec::new();
+    // Those with TLS first.
+    for encrypted in [true, false] {
+        for protocol in protocols {
+            let (port, name, path) = protocol.on(encrypted);
+            let addresses = addresses.iter().filter(|address| address.port == port);
+            urls.extend(addresses.map(|address| Endpoint {
+                name: format!("gateway-{}-{name}", role_name(role)),
+                url: format!(
+                    "{}://{}:{}/{path}",
+                    port.name(),
+                    host(&address.host),
+                    address.number
+                ),
+            }));
         }
     }
     urls

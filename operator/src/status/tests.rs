@@ -9,6 +9,7 @@ use input::{Reason, ReconcileError, RolloutHold};
 
 mod availability;
 mod endpoints;
+mod gateways;
 
 fn cluster(spec: Value) -> LiveCluster {
     serde_json::from_value(json!({
@@ -67,6 +68,7 @@ fn observed(deployments: Vec<Value>, services: Vec<Value>, pods: Vec<Value>) -> 
         deployments: serde_json::from_value(deployments.into()).unwrap(),
         services: serde_json::from_value(services.into()).unwrap(),
         pods: serde_json::from_value(pods.into()).unwrap(),
+        ..Observed::default()
     }
 }
 

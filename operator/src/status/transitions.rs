@@ -5,24 +5,26 @@ use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
 use super::conditions::AT_MAXIMUM;
-use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
 
 /// Reasons that need attention.
-const WARNING_REASONS: [&str; 17] = [
+pub(super) const WARNING_REASONS: [&str; 20] = [
     AT_MAXIMUM,
-    EXCEEDS_MAXIMUM,
-    LATE,
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",
+    "GatewayApiMissing",
+    "GatewayNotFound",
+    "HostnameMissing",
     "ImageUnavailable",
     "InvalidSpec",
     "MetricsUnavailable",
     "NameConflict",
     "NoOriginFound",
+    "PortClosed",
     "ProgressDeadlineExceeded",
     "QuotaExceeded",
     "ReplicaFailure",
+    "RoutesNotAccepted",
     "SecretNotFound",
     "ServiceAccountNotFound",
     "UnreadableSpec",

@@ -11,6 +11,7 @@ mod publications;
 mod relays;
 mod renewals;
 mod splices;
+mod standbys;
 mod support;
 mod timelines;
 mod viewers;

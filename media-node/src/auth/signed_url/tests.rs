@@ -33,12 +33,13 @@ fn judge_stream(
     now: u64,
 ) -> Result<(), Denial> {
     let stream = StreamKey::new(None, app, name).unwrap();
+    let credential = Credential::new(query, None);
     let signed = Signed {
         action,
         stream: &stream,
         peer: Ipv4Addr::new(192, 0, 2, 1).into(),
+        priority: credential.parameter("priority"),
     };
-    let credential = Credential::new(query, None);
     urls.judge(&credential, signed, now).map(drop)
 }
 
@@ -183,6 +184,7 @@ fn removed_signing_key_is_noticed() {
     let signed = Signed {
         action: Action::Play,
         stream: &stream,
+        priority: None,
         peer: Ipv4Addr::LOCALHOST.into(),
     };
     let proof = urls
@@ -192,4 +194,50 @@ fn removed_signing_key_is_noticed() {
     fs::write(folder.path().join("keys"), "k2").unwrap();
     urls.keys.reload();
     assert!(!urls.hold(&proof));
+}
+
+#[test]
+fn priority_is_part_of_what_is_signed() {
+    let (_folder, urls) = urls(SignedUrlScheme::LiveCluster, "k1");
+    let text = "publish\n__defaultVhost__/live/cam";
+    let signature = sign("k1", &format!("{text}\n{NOW}\npriority=7"));
+    let judged = |priority: &str| {
+        let query = format!("expires={NOW}&signature={signature}{priority}");
+        judge(&urls, Action::Publish, &query, NOW)
+    };
+    assert_eq!(judged("&priority=7"), Ok(()));
+    assert_eq!(judged("&priority=8"), Err(Denial::Signature));
+    assert_eq!(judged(""), Err(Denial::Signature));
+    let unsigned = format!("{}&priority=7", url("k1", text, NOW));
+    assert_eq!(
+        judge(&urls, Action::Publish, &unsigned, NOW),
+        Err(Denial::Signature)
+    );
+}
+
+#[test]
+fn priority_does_not_stand_for_an_address() {
+    let (_folder, urls) = urls(SignedUrlScheme::LiveCluster, "k1");
+    let text = format!("publish\n__defaultVhost__/live/cam\n{NOW}\npriority=7\n198.51.100.9");
+    let signature = sign("k1", &text);
+    let query = format!("expires={NOW}&signature={signature}&priority=7%0A198.51.100.9");
+    assert_eq!(
+        judge(&urls, Action::Publish, &query, NOW),
+        Err(Denial::Signature)
+    );
+}
+
+#[test]
+fn signature_of_a_cdn_has_no_priority() {
+    let (_folder, urls) = urls(SignedUrlScheme::Alibaba, "key");
+    let signed = format!("{NOW}-0-0");
+    let md5 = hash::<Md5>(&[format!("/live/cam-{signed}-key").as_bytes()]);
+    let md5: String = md5.iter().map(|byte| format!("{byte:02x}")).collect();
+    let query = format!("auth_key={signed}-{md5}");
+    assert_eq!(judge(&urls, Action::Publish, &query, NOW), Ok(()));
+    let query = format!("{query}&priority=7");
+    assert_eq!(
+        judge(&urls, Action::Publish, &query, NOW),
+        Err(Denial::Priority)
+    );
 }

@@ -42,7 +42,7 @@ async fn connection() -> (Socket, TcpStream, SocketAddr) {
     let peer = listener.local_addr().unwrap();
     let client = TcpStream::connect(peer).await.unwrap();
     let (socket, peer) = listener.accept().await.unwrap();
-    (Socket::Plain(socket), client, peer)
+    (Socket::Plain(socket.into()), client, peer)
 }
 
 fn client(peer: SocketAddr) -> ClientGuard {

@@ -15,6 +15,7 @@ pub(super) struct ForwardSource {
     pub(super) context: Arc<RelayContext>,
     pub(super) stream: Arc<Stream>,
     pub(super) epoch: Epoch,
+    pub(super) priority: u8,
     /// The worker that runs the task.
     pub(super) worker: usize,
     /// When the publication started.

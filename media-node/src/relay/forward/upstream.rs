@@ -163,6 +163,7 @@ impl UpstreamTask {
         let parameters = Parameters {
             epoch: Some(self.source.epoch),
             reject: policy == DuplicatePublish::Reject,
+            priority: self.source.priority,
             ..Parameters::of(key)
         };
         let worker = self.source.worker;

@@ -81,7 +81,7 @@ fn publish(
     let reject = context.settings.stream.duplicate_publish == DuplicatePublish::Reject;
     let policy = match reject || parameters.reject {
         true => DuplicatePolicy::Reject,
-        false => DuplicatePolicy::Takeover,
+        false => DuplicatePolicy::Priority(parameters.priority),
     };
     let now = Instant::now().into_std();
     let source = PublicationSource::Forwarded;

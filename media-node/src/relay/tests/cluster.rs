@@ -24,7 +24,7 @@ use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
     SurveyTimeouts,
 };
-use crate::relay::{PublishRejection, Relay, RelaySettings};
+use crate::relay::{Contender, PublishRejection, Relay, RelaySettings, Resolution};
 use crate::state::clients::Clients;
 
 /// Time that no step of these tests takes.
@@ -194,8 +194,12 @@ impl RelayNode {
 
     pub(super) async fn publish(&self, name: &str) -> Result<RelayEncoder, PublishRejection> {
         let key = key(name);
-        let epoch = timeout(LIMIT, self.relay.resolve_conflict(&key)).await;
-        let epoch = epoch.expect("a result in time")?;
+        let contender = Contender::new(0);
+        let resolution = self.relay.resolve_conflict(&key, &contender);
+        let resolution = timeout(LIMIT, resolution).await;
+        let Resolution::OnAir(epoch, _) = resolution.expect("a result in time")? else {
+            panic!("no policy of these tests lets an encoder stand by");
+        };
         let now = std::time::Instant::now();
         let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);
         let publication = self

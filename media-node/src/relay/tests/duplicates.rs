@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::cluster::{LIMIT, RelayCluster, key};
 use super::encoder::EncoderEnd;
-use crate::relay::PublishRejection;
+use crate::relay::{Contender, PublishRejection, Resolution};
 
 #[tokio::test]
 async fn viewers_follow_a_publisher_to_another_edge() {
@@ -142,6 +142,8 @@ async fn new_publication_is_newer_despite_a_clock_that_is_ahead_elsewhere() {
         .registry
         .publish(&key("a"), future, PublicationSource::Encoder, policy, now)
         .unwrap();
-    assert!(two.relay.resolve_conflict(&key("a")).await.unwrap() > future);
+    let contender = Contender::new(0);
+    let resolution = two.relay.resolve_conflict(&key("a"), &contender).await;
+    assert!(matches!(resolution, Ok(Resolution::OnAir(epoch, _)) if epoch > future));
     drop(ahead);
 }

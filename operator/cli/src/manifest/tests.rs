@@ -62,8 +62,8 @@ fn unknown_field_is_named_with_the_fields_that_exist() {
     assert_eq!(
         refusal(&with_spec("{stream: {lingerSecond: 3}}")),
         "not a valid LiveCluster: spec.stream.lingerSecond: unknown field, the fields here are continuitySeconds, \
-         duplicatePublish, lingerSeconds, playWaitSeconds, publishIdleTimeoutSeconds, pulseCpuPercent, \
-         pulseMaxMilliseconds, pulseMinMilliseconds, windowMaxMebibytes, windowSeconds"
+         duplicatePublish, failoverAfterMilliseconds, lingerSeconds, playWaitSeconds, publishIdleTimeoutSeconds, \
+         pulseCpuPercent, pulseMaxMilliseconds, pulseMinMilliseconds, windowMaxMebibytes, windowSeconds"
     );
     let error = refusal(&format!("{HEAD}metadata: {{nam: demo}}\nspec: {{}}"));
     assert!(error.contains("metadata.nam: unknown field"), "{error}");

@@ -11,8 +11,6 @@ use crate::observe::stream_sample::StreamSample;
 pub(super) struct Edges {
     pub(super) fixture: ReconcilerFixture,
     pub(super) viewers: BTreeMap<&'static str, u64>,
-    /// Plays that each edge has counted.
-    pub(super) plays: u64,
 }
 
 impl Edges {
@@ -20,11 +18,7 @@ impl Edges {
         let spec = json!({"edges": {"replicas": viewers.len()}});
         let fixture = ReconcilerFixture::settled(spec).await;
         let viewers = viewers.iter().copied().collect();
-        let mut edges = Self {
-            fixture,
-            viewers,
-            plays: 0,
-        };
+        let mut edges = Self { fixture, viewers };
         let names: Vec<_> = edges.viewers.keys().copied().collect();
         for (number, name) in names.into_iter().enumerate() {
             edges.create(name, number);
@@ -61,17 +55,13 @@ impl Edges {
     }
 
     pub(super) async fn scrape(&self) {
-        self.scrape_at(tokio::time::Instant::now()).await;
-    }
-
-    pub(super) async fn scrape_at(&self, now: tokio::time::Instant) {
-        let scrape = async |target: crate::observe::scrape_target::ScrapeTarget| {
+        let scrape = async |target: crate::observe::stream_scraper::ScrapeTarget| {
             Some(StreamSample {
                 viewers: *self.viewers.get(target.uid.as_str())?,
-                plays: self.plays,
                 ..StreamSample::default()
             })
         };
+        let now = tokio::time::Instant::now();
         self.fixture
             .reconciler
             .scraper
@@ -93,7 +83,7 @@ impl Edges {
         writes
     }
 
-    pub(super) fn serving(&self, name: &str) -> Value {
+    fn serving(&self, name: &str) -> Value {
         let pod = self.fixture.api.object(&format!("pods/{name}")).unwrap();
         pod["metadata"]["labels"]["livecluster.dev/serving"].clone()
     }

@@ -1,0 +1,110 @@
+//! A standby: an encoder that waits for its turn to publish a stream. It keeps what a viewer needs before a keyframe, and no
+//! media.
+
+use std::sync::Arc;
+
+use media_wire::{MediaKind, Message};
+use thiserror::Error;
+
+use crate::init_data::InitData;
+use crate::message_class::MessageClass;
+use crate::publication::Publication;
+use crate::stream::Stream;
+
+/// The maximum number of standbys of a stream on a media node. Each has a connection and up to 16 messages of init data.
+const MAX_STANDBYS: usize = 8;
+
+/// An encoder that stands by for a stream.
+#[derive(Debug)]
+pub struct Standby {
+    stream: Arc<Stream>,
+    init_data: InitData,
+    max_init_message_bytes: usize,
+    has_video: bool,
+}
+
+/// What a standby does with a message.
+#[derive(Debug)]
+pub enum StandbyMessage {
+    /// It is kept as init data, or dropped.
+    Taken,
+    /// A publication can start with this message, after [`Standby::init_data`].
+    Start(Message),
+    /// It is init data above the limit, and is dropped.
+    InitDataTooLong {
+        /// The length of the message.
+        len: usize,
+        /// The maximum.
+        limit: usize,
+    },
+}
+
+/// The error of a stream with the maximum number of standbys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{MAX_STANDBYS} encoders stand by for the stream on this media node, as many as it may have"
+)]
+pub struct TooManyStandbys;
+
+impl Standby {
+    pub(crate) fn new(stream: Arc<Stream>) -> Result<Self, TooManyStandbys> {
+        if !stream.standby_joined(MAX_STANDBYS) {
+            return Err(TooManyStandbys);
+        }
+        Ok(Self {
+            max_init_message_bytes: stream.max_init_message_bytes(),
+            stream,
+            init_data: InitData::default(),
+            has_video: false,
+        })
+    }
+
+    /// Returns the stream.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.stream
+    }
+
+    /// Takes the init data of the encoder's former publication: encoders send it only once.
+    pub fn keep_init_data(&mut self, former: &Publication) {
+        self.init_data = former.init_data();
+        self.has_video = self.init_data.tracks().video;
+    }
+
+    /// Takes the init data of the encoder's former standby.
+    pub fn keep_init_data_of(&mut self, former: &Self) {
+        self.init_data = former.init_data.clone();
+        self.has_video = former.has_video;
+    }
+
+    /// Takes the encoder's next message.
+    pub fn receive(&mut self, message: Message) -> StandbyMessage {
+        let class = MessageClass::of(&message, message.header());
+        self.has_video |= message.kind == MediaKind::Video;
+        if let Some(slot) = class.init_slot() {
+            let (len, limit) = (message.payload.len(), self.max_init_message_bytes);
+            if len > limit {
+                return StandbyMessage::InitDataTooLong { len, limit };
+            }
+            if let Some(changed) = self.init_data.changed_by(slot, &message, 0) {
+                self.init_data = changed;
+            }
+            return StandbyMessage::Taken;
+        }
+        match class {
+            MessageClass::Keyframe => StandbyMessage::Start(message),
+            MessageClass::Audio if !self.has_video => StandbyMessage::Start(message),
+            _ => StandbyMessage::Taken,
+        }
+    }
+
+    /// Returns the latest metadata and sequence headers, with the timestamp of the message that follows them.
+    pub fn init_data(&self, timestamp: u32) -> Vec<Message> {
+        self.init_data.messages(timestamp).collect()
+    }
+}
+
+impl Drop for Standby {
+    fn drop(&mut self) {
+        self.stream.standby_left();
+    }
+}

@@ -1,0 +1,278 @@
+//! A cluster of media nodes on simulated hosts, each with the production code from its ports down to its timers.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use media_config::{NodeConfig, Role};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{CLIENTS, HTTP, NodeAddresses, RTMP};
+use super::machine::Machine;
+use super::schedule::{Place, Settings};
+use crate::host::simulated::SimulatedHost;
+use crate::host::simulated::network::Network;
+use crate::server::{Held, Node, Probe, Timings};
+
+/// The name of the origins.
+const SERVICE: &str = "origins.media.svc";
+
+const INTERNAL: u16 = 9090;
+const METRICS: u16 = 9092;
+
+/// A cluster, and the host of its clients.
+pub(super) struct Cluster {
+    pub(super) network: Network,
+    pub(super) addresses: NodeAddresses,
+    pub(super) clients: Machine,
+    settings: Settings,
+    seed: u64,
+    nodes: Vec<SimulatedNode>,
+    /// Looks at the media nodes that have ended.
+    ended: Vec<Probe>,
+    /// Addresses that were given so far.
+    given: u8,
+    starts: u64,
+}
+
+struct SimulatedNode {
+    role: Role,
+    address: Ipv4Addr,
+    process: Option<Process>,
+}
+
+/// A running media node.
+struct Process {
+    machine: Machine,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    probe: Probe,
+    task: JoinHandle<()>,
+    is_hung: bool,
+}
+
+impl Cluster {
+    /// Returns a cluster whose media nodes are not started yet.
+    pub(super) fn new(settings: Settings, seed: u64) -> Self {
+        let network = Network::new(seed, settings.latency, settings.time_to_live);
+        network.start_host(CLIENTS);
+        let clients = SimulatedHost::new(network.clone(), CLIENTS, Duration::ZERO, seed);
+        let mut cluster = Self {
+            clients: Machine::new(clients),
+            network,
+            addresses: NodeAddresses::default(),
+            seed,
+            nodes: Vec::new(),
+            ended: Vec::new(),
+            given: 0,
+            starts: 0,
+            settings,
+        };
+        for number in 0..cluster.settings.origins + cluster.settings.edges {
+            let role = match number < cluster.settings.origins {
+                true => Role::Origin,
+                false => Role::Edge,
+            };
+            let address = cluster.next_address();
+            cluster.addresses.set(number, address);
+            cluster.nodes.push(SimulatedNode {
+                role,
+                address,
+                process: None,
+            });
+        }
+        cluster.publish_name();
+        cluster
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    fn next_address(&mut self) -> Ipv4Addr {
+        self.given += 1;
+        // Loopback, where the internal port needs no identity.
+        Ipv4Addr::new(127, 0, self.given, 1)
+    }
+
+    fn origins(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let origins = self.nodes.iter().filter(|node| node.role == Role::Origin);
+        origins.map(|node| node.address)
+    }
+
+    fn publish_name(&self) {
+        let addresses = self.origins().map(IpAddr::from).collect();
+        self.network.set_name(SERVICE, addresses);
+    }
+
+    /// Starts a media node, unless it runs.
+    pub(super) fn start(&mut self, number: usize, new_address: bool) {
+        if self.nodes[number].process.is_some() {
+            return;
+        }
+        if new_address {
+            let before = self.nodes[number].address;
+            let address = self.next_address();
+            self.network.remove_host(before);
+            self.nodes[number].address = address;
+            self.addresses.set(number, address);
+            self.publish_name();
+        }
+        let address = self.nodes[number].address;
+        self.network.start_host(address);
+        self.starts += 1;
+        let seed = self.seed.wrapping_mul(31).wrapping_add(self.starts);
+        let share = u32::try_from(seed % 5).unwrap_or_default();
+        let skew = self.settings.skew * share / 4;
+        let host = SimulatedHost::new(self.network.clone(), address, skew, seed);
+        let machine = Machine::new(host);
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let timings = Timings {
+            // There are no keys. Each reading takes a thread that the simulation does not control.
+            key_poll: Duration::from_secs(1 << 20),
+            ..Timings::default()
+        };
+        let config = self.config(number);
+        let (probe, task) = machine.block_on(async {
+            let node = Node::bind_with(config, timings).await;
+            let node = node.expect("a valid configuration and free ports");
+            let run = |node: Node| node.run(drain.clone(), stop.clone());
+            (node.probe(), tokio::spawn(run(node)))
+        });
+        self.nodes[number].process = Some(Process {
+            machine,
+            drain,
+            stop,
+            probe,
+            task,
+            is_hung: false,
+        });
+    }
+
+    fn config(&self, number: usize) -> NodeConfig {
+        let node = &self.nodes[number];
+        let settings = &self.settings;
+        let mut config = NodeConfig {
+            role: node.role,
+            name: format!("node-{number}"),
+            workers: 2,
+            ..NodeConfig::default()
+        };
+        let at = |port| SocketAddr::from((node.address, port));
+        config.listen.rtmp = Some(at(RTMP));
+        config.listen.http = Some(at(HTTP));
+        config.listen.internal = at(INTERNAL);
+        config.listen.metrics = Some(at(METRICS));
+        match settings.has_dns {
+            true => config.origins.service = Some(SERVICE.to_owned()),
+            false => {
+                let origins = self.origins().map(|origin| format!("{origin}:{INTERNAL}"));
+                config.origins.addresses = origins.collect();
+            }
+        }
+        let stream = &mut config.stream;
+        stream.duplicate_publish = settings.duplicate_publish;
+        stream.publish_idle_timeout_seconds = settings.publish_idle_timeout_seconds;
+        stream.play_wait_seconds = settings.play_wait_seconds;
+        stream.continuity_seconds = settings.continuity_seconds;
+        stream.linger_seconds = settings.linger_seconds;
+        stream.window_seconds = settings.window_seconds;
+        stream.window_max_mebibytes = 1;
+        // A pulse that follows the load would follow that of this computer.
+        stream.pulse_min_milliseconds = settings.pulse_milliseconds;
+        stream.pulse_max_milliseconds = settings.pulse_milliseconds;
+        config.drain.accept_seconds = 1;
+        config.drain.timeout_seconds = 6;
+        config
+    }
+
+    /// Ends the process of a media node without a drain.
+    pub(super) fn kill(&mut self, number: usize) {
+        if let Some(process) = self.nodes[number].process.take() {
+            self.ended.push(process.probe);
+        }
+    }
+
+    /// Takes the power from the host of a media node.
+    pub(super) fn lose(&mut self, number: usize) {
+        if self.nodes[number].process.is_some() {
+            self.network.lose_host(self.nodes[number].address);
+            self.kill(number);
+        }
+    }
+
+    pub(super) fn drain(&mut self, number: usize) {
+        if let Some(process) = &self.nodes[number].process {
+            process.drain.cancel();
+        }
+    }
+
+    pub(super) fn stop(&mut self, number: usize) {
+        if let Some(process) = &self.nodes[number].process {
+            process.stop.cancel();
+        }
+    }
+
+    pub(super) fn hang(&mut self, number: usize, is_hung: bool) {
+        if let Some(process) = &mut self.nodes[number].process
+            && std::mem::replace(&mut process.is_hung, is_hung)
+            && !is_hung
+        {
+            process.machine.skip_until(self.network.now());
+        }
+    }
+
+    pub(super) fn cut(&self, one: Place, other: Place, is_cut: bool) {
+        let (one, other) = (self.address(one), self.address(other));
+        if one != other {
+            self.network.cut(one, other, is_cut);
+        }
+    }
+
+    pub(super) fn delay(&self, one: Place, other: Place, delay: Duration) {
+        let (one, other) = (self.address(one), self.address(other));
+        self.network.delay(one, other, delay);
+    }
+
+    fn address(&self, place: Place) -> Ipv4Addr {
+        match place {
+            Place::Node(node) => self.nodes[node].address,
+            Place::Clients => CLIENTS,
+        }
+    }
+
+    /// Lets everything run until `now`.
+    pub(super) fn run_until(&mut self, now: Duration) {
+        self.network.advance(now);
+        for number in 0..self.nodes.len() {
+            let Some(process) = &self.nodes[number].process else {
+                continue;
+            };
+            if process.is_hung {
+                continue;
+            }
+            process.machine.run_until(now);
+            if process.task.is_finished() {
+                self.kill(number);
+            }
+        }
+        self.clients.run_until(now);
+    }
+
+    /// Returns what each running media node holds.
+    pub(super) fn held(&self) -> Vec<(usize, Held)> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .filter_map(|(number, node)| {
+                let process = node.process.as_ref()?;
+                Some((number, process.probe.held()?))
+            })
+            .collect()
+    }
+
+    /// Returns how many media nodes have ended and are still in memory.
+    pub(super) fn leaked(&self) -> usize {
+        let leaked = self.ended.iter().filter(|probe| probe.held().is_some());
+        leaked.count()
+    }
+}

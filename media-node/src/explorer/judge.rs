@@ -1,0 +1,167 @@
+//! The judge of what one viewer receives on one connection.
+
+use std::collections::BTreeMap;
+
+use media_wire::{MediaKind, Message};
+
+use super::media::{Content, Identity, content};
+
+/// What a viewer must never see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Violation {
+    #[error("a message came again")]
+    Repeated,
+    #[error("a message came after a later one")]
+    Reordered,
+    #[error("a message is torn, or nobody sent it")]
+    Torn,
+    #[error("the first video frame after a gap, or of an encoder, is no keyframe")]
+    NoKeyframe,
+    #[error("time goes back")]
+    TimeGoesBack,
+    #[error("the sequence header before it is that of another encoding")]
+    WrongHeader,
+    #[error("a frame came before a sequence header")]
+    NoHeader,
+    #[error("an encoder is back on air after another one")]
+    TwoOnAir,
+}
+
+/// What one viewer has received on one connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ViewerJudge {
+    last: Option<Identity>,
+    /// The last number of each encoder.
+    seen: BTreeMap<u32, u32>,
+    /// The encodings of the newest sequence headers.
+    headers: BTreeMap<MediaKind, u32>,
+    timestamp: Option<u32>,
+    needs_keyframe: bool,
+    /// Messages that did not come, of encoders that were on air before and after them.
+    pub(super) lost: u32,
+    pub(super) received: u32,
+}
+
+impl ViewerJudge {
+    pub(super) fn last(&self) -> Option<Identity> {
+        self.last
+    }
+
+    /// Judges the next message.
+    pub(super) fn receive(&mut self, message: &Message) -> Result<(), Violation> {
+        match content(message).ok_or(Violation::Torn)? {
+            Content::Metadata => Ok(()),
+            Content::Header(kind, encoding) => {
+                self.headers.insert(kind, encoding);
+                Ok(())
+            }
+            Content::Frame(frame) => self.receive_frame(frame, message.timestamp),
+        }
+    }
+
+    fn receive_frame(&mut self, frame: Identity, timestamp: u32) -> Result<(), Violation> {
+        match self.seen.get(&frame.encoder) {
+            Some(last) if *last == frame.number => return Err(Violation::Repeated),
+            Some(last) if *last > frame.number => return Err(Violation::Reordered),
+            Some(_) | None => {}
+        }
+        let is_same = self.last.is_some_and(|last| last.encoder == frame.encoder);
+        if !is_same && self.seen.contains_key(&frame.encoder) {
+            return Err(Violation::TwoOnAir);
+        }
+        let next = self.last.map(|last| last.number + 1);
+        if !is_same {
+            self.needs_keyframe = true;
+        } else if let Some(missing) = next.and_then(|next| frame.number.checked_sub(next))
+            && missing > 0
+        {
+            self.lost += missing;
+            self.needs_keyframe = true;
+        }
+        if frame.kind() == MediaKind::Video {
+            if self.needs_keyframe && !frame.is_keyframe() {
+                return Err(Violation::NoKeyframe);
+            }
+            self.needs_keyframe = false;
+        }
+        match self.headers.get(&frame.kind()) {
+            None => return Err(Violation::NoHeader),
+            Some(encoding) if *encoding != frame.encoding => return Err(Violation::WrongHeader),
+            Some(_) => {}
+        }
+        if self.timestamp.is_some_and(|before| timestamp < before) {
+            return Err(Violation::TimeGoesBack);
+        }
+        self.timestamp = Some(timestamp);
+        self.seen.insert(frame.encoder, frame.number);
+        self.last = Some(frame);
+        self.received += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::media::headers;
+    use super::*;
+
+    /// Headers and 120 frames of an encoder.
+    fn sent(encoder: u32) -> Vec<Message> {
+        let frame = |number| Identity {
+            encoder,
+            encoding: encoder,
+            number,
+        };
+        let frames = (0..120).map(|number| frame(number).message(encoder * 10_000 + number * 20));
+        headers(encoder).into_iter().chain(frames).collect()
+    }
+
+    fn judged(messages: &[Message]) -> Result<ViewerJudge, Violation> {
+        let mut judge = ViewerJudge::default();
+        for message in messages {
+            judge.receive(message)?;
+        }
+        Ok(judge)
+    }
+
+    #[test]
+    fn what_was_sent_passes_and_so_does_a_skip_to_a_keyframe() {
+        assert_eq!(judged(&sent(1)).unwrap().lost, 0);
+        let mut skipped = sent(1);
+        skipped.drain(10..53);
+        assert_eq!(judged(&skipped).unwrap().lost, 43);
+        let both = [sent(1), sent(2)].concat();
+        assert_eq!(judged(&both).unwrap().received, 240);
+    }
+
+    #[test]
+    fn each_violation_is_found() {
+        type Change = fn(&mut Vec<Message>);
+        let changes: [(Violation, Change); 9] = [
+            (Violation::Repeated, |came| {
+                came.insert(40, came[39].clone())
+            }),
+            (Violation::Reordered, |came| came.swap(40, 42)),
+            (Violation::Torn, |came| {
+                drop(came[40].payload.split_off(30));
+            }),
+            (Violation::NoKeyframe, |came| drop(came.drain(30..40))),
+            (Violation::NoKeyframe, |came| drop(came.drain(3..5))),
+            (Violation::TimeGoesBack, |came| came[40].timestamp -= 100),
+            (Violation::WrongHeader, |came| {
+                came[1] = headers(9)[1].clone()
+            }),
+            (Violation::NoHeader, |came| drop(came.remove(1))),
+            (Violation::TwoOnAir, |came| {
+                let back = came.split_off(53);
+                came.extend(sent(2).split_off(0));
+                came.extend(back);
+            }),
+        ];
+        for (expected, change) in changes {
+            let mut came = sent(1);
+            change(&mut came);
+            assert_eq!(judged(&came).unwrap_err(), expected);
+        }
+    }
+}

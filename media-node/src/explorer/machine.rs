@@ -1,0 +1,61 @@
+//! A simulated host with its own runtime, whose time passes only when the explorer lets it.
+
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, advance, sleep_until};
+
+use crate::host::simulated::SimulatedHost;
+
+/// A host and the tasks that run on it. Dropping it drops the tasks, as the end of a process does.
+pub(super) struct Machine {
+    host: SimulatedHost,
+    /// `None` only while this is dropped.
+    runtime: Option<Runtime>,
+    start: Instant,
+    /// When it started, in the time of the network.
+    started_at: Duration,
+}
+
+impl Machine {
+    pub(super) fn new(host: SimulatedHost) -> Self {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .max_blocking_threads(1)
+            .build();
+        let runtime = runtime.expect("a runtime without input and output");
+        let start = runtime.block_on(async { Instant::now() });
+        Self {
+            started_at: host.network.now(),
+            host,
+            runtime: Some(runtime),
+            start,
+        }
+    }
+
+    /// Runs something to its end, in no time.
+    pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        let runtime = self.runtime.as_ref().expect("a machine that runs");
+        self.host.run(|| runtime.block_on(future))
+    }
+
+    /// Lets the tasks run until `now`.
+    pub(super) fn run_until(&self, now: Duration) {
+        let due = self.start + now.saturating_sub(self.started_at);
+        self.block_on(async { sleep_until(due).await });
+    }
+
+    /// Lets the time pass until `now` while no task runs.
+    pub(super) fn skip_until(&self, now: Duration) {
+        let due = self.start + now.saturating_sub(self.started_at);
+        self.block_on(async { advance(due - Instant::now()).await });
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let runtime = self.runtime.take();
+        self.host.run(|| drop(runtime));
+    }
+}

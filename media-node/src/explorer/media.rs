@@ -1,0 +1,120 @@
+//! The media of the explorer's encoders. Each message says which encoder sent it, and which one it is, so that none can be
+//! confused with another.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use media_wire::amf0::{Value, encode_all};
+use media_wire::{MediaKind, Message};
+
+/// Video frames per second. Each has an audio frame after it.
+pub(super) const RATE: u32 = 25;
+
+/// Video frames from keyframe to keyframe.
+const GOP: u32 = 25;
+
+/// Bytes of media in a second, at most.
+pub(super) const BYTES_PER_SECOND: usize = 16 << 10;
+
+/// What identifies a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    /// The encoder. One that starts again is another one.
+    pub(super) encoder: u32,
+    /// The encoding. It is that of the sequence headers before it.
+    pub(super) encoding: u32,
+    /// The number among all video and audio frames of the encoder.
+    pub(super) number: u32,
+}
+
+/// A message of an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Metadata,
+    /// A sequence header.
+    Header(MediaKind, u32),
+    Frame(Identity),
+}
+
+impl Identity {
+    pub(super) fn kind(self) -> MediaKind {
+        match self.number.is_multiple_of(2) {
+            true => MediaKind::Video,
+            false => MediaKind::Audio,
+        }
+    }
+
+    pub(super) fn is_keyframe(self) -> bool {
+        self.number.is_multiple_of(2 * GOP)
+    }
+
+    /// Returns the payload of this message.
+    fn payload(self) -> Bytes {
+        let (header, size): (&[u8], usize) = match self.kind() {
+            MediaKind::Video if self.is_keyframe() => (&[0x17, 1, 0, 0, 0], 1500),
+            MediaKind::Video => (&[0x27, 1, 0, 0, 0], 250),
+            MediaKind::Audio | MediaKind::Data => (&[0xAF, 1], 60),
+        };
+        let mut payload = BytesMut::with_capacity(size);
+        payload.put_slice(header);
+        payload.put_u32(self.encoder);
+        payload.put_u32(self.encoding);
+        payload.put_u32(self.number);
+        // No two payloads have the same end, so that one that is torn is noticed.
+        let fill = self.number.wrapping_mul(31).wrapping_add(self.encoder);
+        payload.resize(size, fill.to_be_bytes()[3]);
+        payload.freeze()
+    }
+
+    /// Returns the message, as sent at this time of the encoder.
+    pub(super) fn message(self, timestamp: u32) -> Message {
+        message(self.kind(), timestamp, self.payload())
+    }
+}
+
+/// Returns metadata and the sequence headers of an encoding.
+pub(super) fn headers(encoding: u32) -> [Message; 3] {
+    let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
+    let properties = vec![number("videocodecid", 7.0), number("audiocodecid", 10.0)];
+    let metadata = encode_all(&[Value::from("onMetaData"), Value::EcmaArray(properties)]);
+    [
+        message(MediaKind::Data, 0, metadata.into()),
+        message(MediaKind::Video, 0, header(AVC, encoding)),
+        message(MediaKind::Audio, 0, header(AAC, encoding)),
+    ]
+}
+
+/// Returns what a message is, or `None` when no encoder has sent it so.
+pub(super) fn content(message: &Message) -> Option<Content> {
+    let payload = &message.payload;
+    let (start, start_of_header) = match message.kind {
+        MediaKind::Data => return Some(Content::Metadata),
+        MediaKind::Video => (5, AVC),
+        MediaKind::Audio => (2, AAC),
+    };
+    if payload.starts_with(start_of_header) {
+        let mut rest = payload.get(start_of_header.len()..)?;
+        return (rest.len() == 4).then(|| Content::Header(message.kind, rest.get_u32()));
+    }
+    let mut rest = payload.get(start..start + 12)?;
+    let identity = Identity {
+        encoder: rest.get_u32(),
+        encoding: rest.get_u32(),
+        number: rest.get_u32(),
+    };
+    (identity.kind() == message.kind && identity.payload() == *payload)
+        .then_some(Content::Frame(identity))
+}
+
+const AVC: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1e\xff\xe1\0\0\x01\0\0";
+const AAC: &[u8] = b"\xaf\0\x12\x10";
+
+fn header(start: &[u8], encoding: u32) -> Bytes {
+    [start, &encoding.to_be_bytes()].concat().into()
+}
+
+fn message(kind: MediaKind, timestamp: u32, payload: Bytes) -> Message {
+    Message {
+        kind,
+        timestamp,
+        payload,
+    }
+}

@@ -1,0 +1,108 @@
+//! The schedules that `cargo test` runs, and proofs that the explorer finds what is planted.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::planted::{Planted, Tamper, TamperKind};
+use super::run::{Outcome, explore};
+use super::schedule::Schedule;
+
+/// The seeds that every test run explores.
+const SEEDS: std::ops::Range<u64> = 1..3;
+
+/// How often a seed is replayed.
+const REPLAYS: u32 = 5;
+
+/// Lines of a record that a failure prints, unless it replays a seed.
+const LAST_LINES: usize = 60;
+
+#[test]
+fn schedules_of_failures_break_nothing() {
+    let variable = |name| std::env::var(name).ok().map(|value| value.parse::<u64>());
+    let number = |name| variable(name).map(|value| value.expect("a number"));
+    match (number("EXPLORE_SEED"), number("EXPLORE_SECONDS")) {
+        (Some(seed), _) => {
+            let schedule = Schedule::of(seed);
+            // Repeated, as the order in which `select!` polls its branches may matter.
+            for _ in 0..REPLAYS {
+                let outcome = explore(&schedule, Planted::Nothing);
+                println!("{}", outcome.lines.join("\n"));
+                assert_eq!(outcome.violation, None, "seed {seed}");
+            }
+        }
+        (None, Some(seconds)) => {
+            // Another part of all seeds each time.
+            let first = crate::host::random(seconds) >> 16;
+            explore_from(first..u64::MAX, Duration::from_secs(seconds));
+        }
+        (None, None) => explore_from(SEEDS, Duration::MAX),
+    }
+}
+
+/// Explores seeds on all cores until the time is over. Fails with the first seed that fails.
+fn explore_from(seeds: std::ops::Range<u64>, limit: Duration) {
+    let start = Instant::now();
+    let next = AtomicU64::new(seeds.start);
+    let (received, is_failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end || start.elapsed() >= limit || is_failed.load(Ordering::Relaxed) {
+                return;
+            }
+            let outcome = explore(&Schedule::of(seed), Planted::Nothing);
+            received.fetch_add(outcome.received.into(), Ordering::Relaxed);
+            let count = seed - seeds.start + 1;
+            if count.is_multiple_of(50) {
+                let seconds = start.elapsed().as_secs();
+                println!("{count} schedules in {seconds} s");
+            }
+            if outcome.violation.is_some() {
+                is_failed.store(true, Ordering::Relaxed);
+                panic!("{}", failure(seed, &outcome));
+            }
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(work);
+        }
+    });
+    let count = next.into_inner().min(seeds.end) - seeds.start;
+    let received = received.into_inner();
+    assert!(received > 0, "no viewer received anything");
+    println!(
+        "{count} schedules in {} s, {received} messages received",
+        start.elapsed().as_secs()
+    );
+}
+
+fn failure(seed: u64, outcome: &Outcome) -> String {
+    let first = outcome.lines.len().saturating_sub(LAST_LINES);
+    let lines = outcome.lines[first..].join("\n");
+    let violation = outcome.violation.as_deref().unwrap_or_default();
+    format!(
+        "{lines}\n\nseed {seed} fails: {violation}\n\
+         replay it: EXPLORE_SEED={seed} cargo test -p media-node --lib explorer:: -- --nocapture"
+    )
+}
+
+#[test]
+fn each_planted_fault_is_found() {
+    let tampered = |kind| Planted::Tampered(Tamper { kind, after: 150 });
+    let planted = [
+        (tampered(TamperKind::Repeat), "a message came again"),
+        (tampered(TamperKind::Tear), "torn"),
+        (tampered(TamperKind::Lose), "is no keyframe"),
+        (tampered(TamperKind::TurnBackTime), "time goes back"),
+        (Planted::Leak, "still holds"),
+        (Planted::SecondOnAir, "that are on air"),
+    ];
+    for (planted, expected) in planted {
+        let outcome = explore(&Schedule::of(1), planted);
+        let violation = outcome.violation.expect("the fault is found");
+        assert!(violation.contains(expected), "{planted:?}: {violation}");
+    }
+}

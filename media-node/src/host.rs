@@ -1,0 +1,32 @@
+//! What a media node takes from its host besides memory and files: connections, worker threads, the wall clock, random numbers
+//! and DNS.
+//!
+//! Here, and nowhere else, a build for unit tests can replace the host by a simulated one ([`simulated`]), so that the failure
+//! explorer runs whole clusters in one thread and in a time that it controls. Any other build has the types of tokio.
+
+pub(crate) mod net;
+#[cfg(test)]
+pub(crate) mod simulated;
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Returns the time since 1970 by the host's clock, which may differ from those of other hosts.
+pub(crate) fn wall_clock() -> Duration {
+    #[cfg(test)]
+    if let Some(host) = simulated::current() {
+        return host.wall_clock();
+    }
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Returns a random number. The seed of the standard library's hash maps comes from the system's random numbers.
+pub(crate) fn random(salt: impl Hash) -> u64 {
+    #[cfg(test)]
+    if let Some(host) = simulated::current() {
+        return host.random();
+    }
+    RandomState::new().hash_one(salt)
+}

@@ -1,0 +1,288 @@
+//! One TCP connection of the simulated network: what its ends have received, and what is on its way to them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// A connection. The end 0 has connected to the end 1.
+pub(super) struct Connection {
+    pub(super) ends: [End; 2],
+    /// Bytes that may be on their way to an end, or wait there until they are read.
+    pub(super) capacity: usize,
+    /// Since when the hosts cannot reach each other.
+    pub(super) blocked_since: Option<Duration>,
+    /// After an outage, when the senders send again what was lost.
+    pub(super) stalled_until: Duration,
+}
+
+/// One end of a connection.
+pub(super) struct End {
+    pub(super) address: SocketAddr,
+    patience: Patience,
+    state: EndState,
+    arriving: VecDeque<(Duration, Segment)>,
+    received: BytesMut,
+    /// The peer sends no more.
+    is_finished: bool,
+    /// This end sends no more.
+    is_shut: bool,
+    /// This end is not used any more.
+    is_closed: bool,
+    readers: Option<Waker>,
+    writers: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndState {
+    Connecting,
+    Open,
+    Failed(io::ErrorKind),
+}
+
+#[derive(Debug)]
+enum Segment {
+    Bytes(Bytes),
+    Finish,
+    Reset,
+}
+
+/// How long an end waits for a peer that it cannot reach, before its connection fails.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// With bytes that the peer does not acknowledge.
+    unacknowledged: Duration,
+    /// Without, by keepalive.
+    idle: Duration,
+}
+
+impl Patience {
+    /// That of a media node that connects to another one, see `relay/client.rs`.
+    pub(super) const RELAY: Self = Self::seconds(4, 5);
+    /// That of a connection that a media node has accepted, see `internal/server.rs` and `delivery/socket.rs`.
+    pub(super) const ACCEPTED: Self = Self::seconds(10, 60);
+    /// That of encoders and viewers.
+    pub(super) const CLIENT: Self = Self::seconds(8, 8);
+
+    const fn seconds(unacknowledged: u64, idle: u64) -> Self {
+        Self {
+            unacknowledged: Duration::from_secs(unacknowledged),
+            idle: Duration::from_secs(idle),
+        }
+    }
+}
+
+/// The tasks to wake after a change.
+pub(super) type Wakers = Vec<Waker>;
+
+impl End {
+    pub(super) fn new(address: SocketAddr, patience: Patience) -> Self {
+        Self {
+            address,
+            patience,
+            state: EndState::Connecting,
+            arriving: VecDeque::new(),
+            received: BytesMut::new(),
+            is_finished: false,
+            is_shut: false,
+            is_closed: false,
+            readers: None,
+            writers: None,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// Returns whether the connection is established, or why it is not.
+    pub(super) fn established(&self) -> Option<io::Result<()>> {
+        match self.state {
+            EndState::Connecting => None,
+            EndState::Open => Some(Ok(())),
+            EndState::Failed(kind) => Some(Err(kind.into())),
+        }
+    }
+
+    /// Wakes `waker` when something can be read, or the connection ends.
+    pub(super) fn wake_reader(&mut self, waker: &Waker) {
+        self.readers = Some(waker.clone());
+    }
+
+    /// Wakes `waker` when something can be written, or the connection ends.
+    pub(super) fn wake_writer(&mut self, waker: &Waker) {
+        self.writers = Some(waker.clone());
+    }
+
+    pub(super) fn open(&mut self, wakers: &mut Wakers) {
+        self.state = EndState::Open;
+        self.wake(wakers);
+    }
+
+    pub(super) fn fail(&mut self, kind: io::ErrorKind, wakers: &mut Wakers) {
+        if !matches!(self.state, EndState::Failed(_)) {
+            self.state = EndState::Failed(kind);
+            self.wake(wakers);
+        }
+    }
+
+    fn wake(&mut self, wakers: &mut Wakers) {
+        wakers.extend(self.readers.take());
+        wakers.extend(self.writers.take());
+    }
+
+    /// Returns the number of bytes that were sent to this end and not read yet.
+    fn held(&self) -> usize {
+        let arriving = self.arriving.iter().map(|(_, segment)| match segment {
+            Segment::Bytes(bytes) => bytes.len(),
+            Segment::Finish | Segment::Reset => 0,
+        });
+        arriving.sum::<usize>() + self.received.len()
+    }
+
+    fn send_to(&mut self, due: Duration, segment: Segment) {
+        let last = self.arriving.back().map_or(due, |(last, _)| *last);
+        self.arriving.push_back((due.max(last), segment));
+    }
+}
+
+impl Connection {
+    fn pair(&mut self, end: usize) -> (&mut End, &mut End) {
+        let [first, second] = &mut self.ends;
+        match end {
+            0 => (first, second),
+            _ => (second, first),
+        }
+    }
+
+    /// Takes bytes that an end has received: none at the end of the stream. Returns `None` when it has to wait.
+    pub(super) fn read(
+        &mut self,
+        end: usize,
+        limit: usize,
+        wakers: &mut Wakers,
+    ) -> Option<io::Result<BytesMut>> {
+        let (this, peer) = self.pair(end);
+        if !this.received.is_empty() {
+            let length = limit.min(this.received.len());
+            wakers.extend(peer.writers.take());
+            return Some(Ok(this.received.split_to(length)));
+        }
+        match this.state {
+            EndState::Failed(kind) => Some(Err(kind.into())),
+            EndState::Connecting | EndState::Open if this.is_finished => Some(Ok(BytesMut::new())),
+            EndState::Connecting | EndState::Open => None,
+        }
+    }
+
+    /// Returns whether [`Connection::read`] would not have to wait.
+    pub(super) fn is_readable(&self, end: usize) -> bool {
+        let this = &self.ends[end];
+        !this.received.is_empty() || this.is_finished || matches!(this.state, EndState::Failed(_))
+    }
+
+    /// Sends as many bytes as fit. Returns `None` when the sender has to wait.
+    pub(super) fn write(
+        &mut self,
+        end: usize,
+        mut bytes: impl Buf,
+        due: Duration,
+    ) -> Option<io::Result<usize>> {
+        let capacity = self.capacity;
+        let (this, peer) = self.pair(end);
+        if let EndState::Failed(kind) = this.state {
+            return Some(Err(kind.into()));
+        }
+        if this.is_shut {
+            return Some(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let length = capacity.saturating_sub(peer.held()).min(bytes.remaining());
+        if length == 0 && bytes.has_remaining() {
+            return None;
+        }
+        if length > 0 {
+            peer.send_to(due, Segment::Bytes(bytes.copy_to_bytes(length)));
+        }
+        Some(Ok(length))
+    }
+
+    /// Returns whether [`Connection::write`] would not have to wait.
+    pub(super) fn is_writable(&self, end: usize) -> bool {
+        let (this, peer) = (&self.ends[end], &self.ends[1 - end]);
+        peer.held() < self.capacity || matches!(this.state, EndState::Failed(_))
+    }
+
+    /// Ends what one end sends.
+    pub(super) fn shut(&mut self, end: usize, due: Duration) {
+        let (this, peer) = self.pair(end);
+        if !std::mem::replace(&mut this.is_shut, true) && this.state == EndState::Open {
+            peer.send_to(due, Segment::Finish);
+        }
+    }
+
+    /// Ends the use of one end, as `close` does: the peer gets a reset if it would lose bytes that it has sent.
+    pub(super) fn close(&mut self, end: usize, due: Duration) {
+        let (this, _) = self.pair(end);
+        this.is_closed = true;
+        (this.readers, this.writers) = (None, None);
+        let is_unread = !this.received.is_empty();
+        this.received.clear();
+        match is_unread && this.state == EndState::Open {
+            true => self.pair(end).1.send_to(due, Segment::Reset),
+            false => self.shut(end, due),
+        }
+    }
+
+    /// Resets the connection to the peer of an end whose host has restarted.
+    pub(super) fn reset_peer_of(&mut self, end: usize, due: Duration) {
+        self.pair(end).1.send_to(due, Segment::Reset);
+    }
+
+    /// Drops what a host has sent that is gone now.
+    pub(super) fn lose_sent_by(&mut self, end: usize) {
+        self.pair(end).1.arriving.clear();
+    }
+
+    /// Lets arrive what is due.
+    pub(super) fn deliver(&mut self, now: Duration, latency: Duration, wakers: &mut Wakers) {
+        for end in 0..2 {
+            let (this, peer) = self.pair(end);
+            while this.arriving.front().is_some_and(|(due, _)| *due <= now) {
+                match this.arriving.pop_front() {
+                    Some((_, Segment::Bytes(_))) if this.is_closed => {
+                        peer.send_to(now + latency, Segment::Reset);
+                    }
+                    Some((_, Segment::Bytes(bytes))) => this.received.extend_from_slice(&bytes),
+                    Some((_, Segment::Finish)) => this.is_finished = true,
+                    Some((_, Segment::Reset)) => {
+                        this.fail(io::ErrorKind::ConnectionReset, wakers);
+                    }
+                    None => {}
+                }
+                wakers.extend(this.readers.take());
+                if this.is_closed {
+                    wakers.extend(peer.writers.take());
+                }
+            }
+        }
+    }
+
+    /// Fails the ends whose patience an outage of this length exceeds. The peer of such an end is reset after the outage.
+    pub(super) fn expire(&mut self, outage: Duration, now: Duration, wakers: &mut Wakers) {
+        for end in 0..2 {
+            let (this, peer) = self.pair(end);
+            let limit = match peer.arriving.is_empty() {
+                true => this.patience.idle,
+                false => this.patience.unacknowledged,
+            };
+            if outage >= limit && this.state == EndState::Open && !this.is_closed {
+                this.fail(io::ErrorKind::TimedOut, wakers);
+                peer.arriving.clear();
+                peer.send_to(now, Segment::Reset);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Whether an encoder may publish, and whether it begins on air or stands by.
+
+use media_config::DuplicatePublish;
+use media_engine::{PublishError, Standby, StandbyError};
+use media_wire::StreamKey;
+use media_wire::rtmp::server::PublishRefusal;
+use tracing::info;
+
+use super::super::connection::RtmpConnection;
+use super::super::context::RtmpContext;
+use super::super::request::StreamRequest;
+use super::on_air::OnAir;
+use crate::auth::{Action, Credential, Request};
+use crate::relay::{Contender, PublishRejection, Resolution};
+use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient};
+
+/// The highest priority of an encoder. The default is 0.
+const MAX_PRIORITY: u8 = 100;
+
+/// An encoder that may publish.
+pub(super) struct Admission {
+    pub(super) client: ClientGuard,
+    pub(super) key: StreamKey,
+    pub(super) priority: u8,
+    pub(super) place: Place,
+}
+
+/// The place of an encoder among those of its stream.
+pub(super) enum Place {
+    OnAir(OnAir),
+    Standby(Standby, Contender),
+}
+
+/// Why an encoder may not publish.
+pub(super) struct Refusal {
+    pub(super) kind: PublishRefusal,
+    pub(super) reason: String,
+    /// The label of the limit that is exceeded.
+    pub(super) limit: Option<&'static str>,
+}
+
+/// Decides about an encoder's request, and gives it a place.
+pub(super) async fn admit(
+    connection: &RtmpConnection,
+    context: &RtmpContext,
+    request: &StreamRequest,
+) -> Result<Admission, Refusal> {
+    let key = match &request.key {
+        Ok(key) => key,
+        Err(error) => return Err(Refusal::new(PublishRefusal::BadName, error)),
+    };
+    let id = context.clients.next_id();
+    let grant = context.auth.decide(Request {
+        action: Action::Publish,
+        stream: key,
+        credential: &request.credential,
+        peer: connection.peer.ip(),
+        client: id,
+        tc_url: &request.tc_url,
+        page_url: &connection.page_url,
+    });
+    let grant = grant
+        .await
+        .map_err(|denial| Refusal::new(PublishRefusal::Denied, denial))?;
+    let priority = match context.config.stream.duplicate_publish {
+        DuplicatePublish::Standby => priority(&request.credential)?,
+        DuplicatePublish::Takeover | DuplicatePublish::Reject => 0,
+    };
+    let place = place(context, key, priority).await?;
+    let client = context.clients.enter(NewClient {
+        id,
+        grant,
+        peer: connection.peer,
+        kind: ClientKind::Rtmp,
+        role: ClientRole::Publisher,
+        stream: key.clone(),
+        agent: connection.agent.clone(),
+    });
+    let (stream, client_id, peer) = (key, client.id, connection.peer);
+    match &place {
+        Place::OnAir(on_air) => {
+            let epoch = on_air.publication().epoch().0;
+            info!(%stream, client = client_id, %peer, epoch, agent = connection.agent, "publish started");
+        }
+        Place::Standby(..) => {
+            info!(%stream, client = client_id, %peer, priority, agent = connection.agent, "publish stands by");
+        }
+    }
+    Ok(Admission {
+        client,
+        key: key.clone(),
+        priority,
+        place,
+    })
+}
+
+async fn place(context: &RtmpContext, key: &StreamKey, priority: u8) -> Result<Place, Refusal> {
+    let contender = Contender::new(priority);
+    let resolution = context.relay.resolve_conflict(key, &contender).await;
+    match resolution? {
+        Resolution::OnAir(epoch, _) => {
+            let on_air = OnAir::begin(context, key, epoch, priority)?;
+            Ok(Place::OnAir(on_air))
+        }
+        Resolution::Standby(on_air) => {
+            let standby = context.registry.stand_by(key)?;
+            let contender = Contender {
+                previous: Some(on_air),
+                ..contender
+            };
+            Ok(Place::Standby(standby, contender))
+        }
+    }
+}
+
+fn priority(credential: &Credential) -> Result<u8, Refusal> {
+    let Some(text) = credential.parameter("priority") else {
+        return Ok(0);
+    };
+    let priority = text.parse().ok();
+    priority
+        .filter(|priority| *priority <= MAX_PRIORITY)
+        .ok_or_else(|| {
+            let reason = format!("priority: choose a whole number from 0 to {MAX_PRIORITY}");
+            Refusal::new(PublishRefusal::Failed, reason)
+        })
+}
+
+impl Refusal {
+    fn new(kind: PublishRefusal, reason: impl ToString) -> Self {
+        Self {
+            kind,
+            reason: reason.to_string(),
+            limit: None,
+        }
+    }
+}
+
+impl From<PublishRejection> for Refusal {
+    fn from(rejection: PublishRejection) -> Self {
+        let kind = match rejection {
+            PublishRejection::AlreadyPublished => PublishRefusal::BadName,
+            PublishRejection::Superseded | PublishRejection::NoOrigin => PublishRefusal::Failed,
+        };
+        Self::new(kind, rejection)
+    }
+}
+
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
+        let kind = match error {
+            PublishError::TooManyStreams(_) => PublishRefusal::Failed,
+            PublishError::AlreadyPublished | PublishError::Superseded { .. } => {
+                PublishRefusal::BadName
+            }
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<StandbyError> for Refusal {
+    fn from(error: StandbyError) -> Self {
+        let limit = match error {
+            StandbyError::TooManyStandbys(_) => Some("standbys"),
+            StandbyError::TooManyStreams(_) => None,
+        };
+        Self {
+            limit,
+            ..Self::new(PublishRefusal::Failed, error)
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! An encoder's connection, on air or standing by: its messages and the requests to disconnect it.
+
+use std::time::Duration;
+
+use media_wire::media::KeyframeFlags;
+use media_wire::rtmp::server::ServerEvent;
+use media_wire::{Message, StreamKey};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use super::super::connection::RtmpConnection;
+use super::super::context::RtmpContext;
+use super::arrivals::Arrivals;
+use super::end::PublishEnd;
+use crate::state::clients::{ClientGuard, StopReason};
+
+/// Bytes of the first read. The buffer of a read lives until its messages are sealed, and a stream of low bitrate has many.
+const MIN_READ: usize = 4 * 1024;
+
+/// Bytes of one read at most: most keyframes of high-quality video fit.
+const MAX_READ: usize = 64 * 1024;
+
+/// Time that a draining publish may take to its next keyframe.
+const LAST_GROUP: Duration = Duration::from_secs(10);
+
+/// An encoder that may publish or stand by.
+pub(super) struct Encoder<'a> {
+    pub(super) connection: &'a mut RtmpConnection,
+    pub(super) context: &'a RtmpContext,
+    pub(super) client: ClientGuard,
+    pub(super) key: StreamKey,
+    pub(super) priority: u8,
+    pub(super) arrivals: Arrivals,
+    keyframe_flags: KeyframeFlags,
+    /// A message that was read and that nothing took.
+    put_back: Option<Message>,
+    /// Bytes of the next read.
+    read_size: usize,
+    /// While it drains: the latest time to end. It ends earlier at a keyframe.
+    drain_deadline: Option<Instant>,
+    /// Whether the encoder reconnects elsewhere and ends this publish itself.
+    reconnects: bool,
+}
+
+impl<'a> Encoder<'a> {
+    pub(super) fn new(
+        connection: &'a mut RtmpConnection,
+        context: &'a RtmpContext,
+        client: ClientGuard,
+        key: StreamKey,
+        priority: u8,
+    ) -> Self {
+        let silence = context.config.stream.failover_after();
+        Self {
+            connection,
+            context,
+            client,
+            key,
+            priority,
+            arrivals: Arrivals::new(silence, Instant::now()),
+            keyframe_flags: KeyframeFlags::default(),
+            put_back: None,
+            read_size: MIN_READ,
+            drain_deadline: None,
+            reconnects: false,
+        }
+    }
+
+    /// Returns the next of the messages that were read.
+    pub(super) fn next_message(&mut self) -> Result<Option<Message>, PublishEnd> {
+        if let Some(message) = self.put_back.take() {
+            return Ok(Some(message));
+        }
+        loop {
+            let RtmpConnection {
+                protocol, input, ..
+            } = &mut *self.connection;
+            match protocol.receive(input) {
+                Ok(Some(ServerEvent::Media(mut message))) => {
+                    self.arrivals.record(Instant::now());
+                    self.flag_keyframe(&mut message);
+                    return match self.ends_before(&message) {
+                        true => Err(PublishEnd::Disconnected),
+                        false => Ok(Some(message)),
+                    };
+                }
+                Ok(Some(ServerEvent::Unpublish)) => return Err(PublishEnd::Unpublished),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    debug!(%error, "encoder violated the protocol");
+                    return Err(PublishEnd::ProtocolError(error));
+                }
+            }
+        }
+    }
+
+    /// Returns a message to those that were read, as the first one.
+    pub(super) fn put_back(&mut self, message: Message) {
+        self.put_back = Some(message);
+    }
+
+    fn flag_keyframe(&mut self, message: &mut Message) {
+        if self.keyframe_flags.add_missing(message) {
+            let (stream, client, agent) = (&self.key, self.client.id, &self.connection.agent);
+            let codec = message.header().codec.map(tracing::field::debug);
+            warn!(%stream, client, agent, codec, "encoder does not flag keyframes, so they are found by their content");
+        }
+    }
+
+    /// Sends pending answers.
+    pub(super) async fn flush(&mut self) -> Result<(), PublishEnd> {
+        let flushed = self.connection.flush().await;
+        flushed.map_err(|_| PublishEnd::Closed)
+    }
+
+    /// Waits for more bytes, until `due` at the latest. Returns a request to drain. Cancel safe.
+    pub(super) async fn input(&mut self, due: Instant) -> Result<Option<Drain>, PublishEnd> {
+        let now = Instant::now();
+        let idle = self.arrivals.last() + self.context.config.stream.publish_idle_timeout();
+        if idle <= now {
+            return Err(PublishEnd::Idle);
+        }
+        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(PublishEnd::Disconnected);
+        }
+        let due = [Some(due), Some(idle), self.drain_deadline];
+        let due = due.into_iter().flatten().min().unwrap_or(idle);
+        self.connection.input.reserve(self.read_size);
+        tokio::select! {
+            biased;
+            reason = self.client.stopped() => match reason {
+                StopReason::Draining => return Ok(Some(Drain)),
+                StopReason::Kicked | StopReason::Now => return Err(PublishEnd::Disconnected),
+            },
+            () = sleep_until(due) => {}
+            read = self.connection.socket.read_buf(&mut self.connection.input) => match read {
+                Ok(0) | Err(_) => return Err(PublishEnd::Closed),
+                Ok(read) => {
+                    self.client.received(read);
+                    self.read_size = next_read_size(self.read_size, read);
+                }
+            },
+        }
+        Ok(None)
+    }
+
+    /// Starts to drain the publish. An encoder that supports it is requested to reconnect: it connects to another media node
+    /// first and then ends this publish. Any other encoder is disconnected at its next keyframe, or immediately if it
+    /// `has_none` that a viewer waits for.
+    pub(super) fn drain(&mut self, has_none: bool) {
+        let protocol = &mut self.connection.protocol;
+        self.reconnects = protocol.request_reconnect(None, "this media node is shutting down");
+        let wait = match has_none && !self.reconnects {
+            true => Duration::ZERO,
+            false => LAST_GROUP,
+        };
+        self.drain_deadline = Some(Instant::now() + wait);
+    }
+
+    fn ends_before(&self, message: &Message) -> bool {
+        self.drain_deadline.is_some() && !self.reconnects && message.is_keyframe()
+    }
+}
+
+/// A request to drain the publish.
+pub(super) struct Drain;
+
+/// Returns the size of the read after one of `size` that returned `read` bytes.
+fn next_read_size(size: usize, read: usize) -> usize {
+    match read {
+        read if read >= size => (size * 2).min(MAX_READ),
+        read if read < size / 4 => (size / 2).max(MIN_READ),
+        _ => size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_grow_with_the_bitrate_and_shrink_again() {
+        let after = |size, reads: &[usize]| {
+            let next = |size, read: &usize| next_read_size(size, (*read).min(size));
+            reads.iter().fold(size, next)
+        };
+        assert_eq!(after(MIN_READ, &[300; 9]), MIN_READ);
+        assert_eq!(after(MIN_READ, &[1 << 20; 3]), 32 * 1024);
+        assert_eq!(after(MIN_READ, &[1 << 20; 9]), MAX_READ);
+        assert_eq!(after(MAX_READ, &[20_000; 9]), MAX_READ);
+        assert_eq!(after(MAX_READ, &[1_000; 9]), MIN_READ);
+    }
+}

@@ -1,0 +1,85 @@
+//! Why a publish ends, and what the encoder and the metrics are told.
+
+use std::borrow::Cow;
+
+use media_engine::StandbyError;
+use media_wire::rtmp::RtmpError;
+use media_wire::rtmp::server::PublishRefusal;
+
+use super::super::connection;
+
+/// Reason that a publish ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PublishEnd {
+    /// The encoder ended the stream and may publish another one.
+    Unpublished,
+    /// The encoder closed the connection.
+    Closed,
+    /// The encoder sent no message for too long.
+    Idle,
+    /// Another encoder has taken over the stream.
+    Superseded,
+    /// The encoder cannot stand by.
+    NoStandby(StandbyError),
+    /// No origin accepts the stream.
+    NoOrigin,
+    /// The encoder violated the protocol or a limit.
+    ProtocolError(RtmpError),
+    /// A sequence header or metadata of the encoder is too long.
+    InitDataTooLong { len: usize, limit: usize },
+    /// The media node disconnects the encoder.
+    Disconnected,
+}
+
+impl PublishEnd {
+    /// Value of the metric's label `event`.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Unpublished => "unpublished",
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::Superseded => "superseded",
+            Self::NoStandby(_) => "no_standby",
+            Self::NoOrigin => "no_origin",
+            Self::ProtocolError(_) => "protocol_error",
+            Self::InitDataTooLong { .. } => "init_data_too_long",
+            Self::Disconnected => "disconnected",
+        }
+    }
+
+    /// Returns the label of the limit that the encoder has exceeded.
+    pub(super) fn exceeded_limit(&self) -> Option<&'static str> {
+        match self {
+            Self::ProtocolError(error) => connection::exceeded_limit(error),
+            Self::InitDataTooLong { .. } => Some("init_data"),
+            Self::NoStandby(StandbyError::TooManyStandbys(_)) => Some("standbys"),
+            _ => None,
+        }
+    }
+
+    /// Returns the error that the encoder gets; `None` where it ended the stream itself.
+    pub(super) fn refusal(self) -> Option<(PublishRefusal, Cow<'static, str>)> {
+        let failed = |reason| Some((PublishRefusal::Failed, Cow::Borrowed(reason)));
+        match self {
+            Self::Unpublished | Self::Closed => None,
+            Self::Idle => failed("no message was received for too long"),
+            Self::Superseded => Some((
+                PublishRefusal::BadName,
+                Cow::Borrowed("another encoder has taken over this stream"),
+            )),
+            Self::NoStandby(error) => Some((PublishRefusal::Failed, Cow::Owned(error.to_string()))),
+            Self::NoOrigin => failed("no origin accepts the stream"),
+            Self::ProtocolError(error) => Some((
+                PublishRefusal::Failed,
+                Cow::Owned(connection::reason(&error)),
+            )),
+            Self::InitDataTooLong { len, limit } => Some((
+                PublishRefusal::Failed,
+                Cow::Owned(format!(
+                    "a sequence header or metadata of {len} bytes is above the limit of {limit}"
+                )),
+            )),
+            Self::Disconnected => failed("this media node disconnects the stream, connect again"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What the failure explorer sees inside of a media node. It does not keep the media node in memory.
+
+use std::sync::Weak;
+
+use super::context::NodeContext;
+
+/// A look at a media node.
+pub(crate) struct Probe(pub(super) Weak<NodeContext>);
+
+/// What a media node holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) streams: usize,
+    /// Bytes of media in the windows of all streams.
+    pub(crate) window_bytes: usize,
+    /// Publishers, viewers and relays.
+    pub(crate) clients: usize,
+    pub(crate) pulls: u64,
+    pub(crate) forwards: u64,
+    /// Connections of the public ports.
+    pub(crate) connections: usize,
+}
+
+impl Probe {
+    /// Returns what the media node holds, or `None` when nothing of it is left in memory.
+    pub(crate) fn held(&self) -> Option<Held> {
+        let context = self.0.upgrade()?;
+        let streams = context.registry.streams();
+        let relays = context.relay.counts();
+        Some(Held {
+            streams: streams.len(),
+            window_bytes: streams
+                .iter()
+                .map(|stream| stream.stats().window_bytes)
+                .sum(),
+            clients: context.clients.all().len(),
+            pulls: relays.pulls,
+            forwards: relays.forwards,
+            connections: *context.connections.open().borrow(),
+        })
+    }
+}
