@@ -4,6 +4,7 @@
 //! next one where it stopped: the log has the messages that the new origin lacks, and the origin drops those that it has.
 //! When the origin drains, another one takes over first. The encoder does not notice.
 
+mod heartbeat;
 mod servers;
 mod source;
 mod upstream;
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 use super::announce::start_announcing;
 use super::context::RelayContext;
 use super::rejection::PublishRejection;
+use heartbeat::Heartbeats;
 use servers::forward_to_servers;
 use source::ForwardSource;
 use upstream::{ForwardUpstream, UpstreamEnd, UpstreamState};
@@ -69,11 +71,13 @@ pub(super) struct Forwards {
     context: Arc<RelayContext>,
     /// The latest one of each stream. The channel closes when it ends.
     latest: Arc<Mutex<HashMap<StreamKey, watch::Receiver<()>>>>,
+    heartbeats: Heartbeats,
 }
 
 impl Forwards {
     pub(super) fn new(context: Arc<RelayContext>) -> Self {
         Self {
+            heartbeats: Heartbeats::new(Arc::clone(&context)),
             context,
             latest: Arc::default(),
         }
@@ -86,12 +90,13 @@ impl Forwards {
         let (active, predecessor) = self.replace(stream.key());
         let publication = stream.state().publication;
         let priority = publication.map_or(0, |publication| publication.priority);
-        let (context, stream, token) =
-            (Arc::clone(&self.context), Arc::clone(stream), ended.clone());
+        let (context, heartbeats) = (Arc::clone(&self.context), self.heartbeats.clone());
+        let (stream, token) = (Arc::clone(stream), ended.clone());
         self.context.spawn(move |worker| {
             let limit = context.timeouts().forward.predecessor;
             let source = ForwardSource {
                 context,
+                heartbeats,
                 stream,
                 epoch,
                 priority,

@@ -106,9 +106,9 @@ impl Default for PullTimeouts {
 /// The time limits of forwarding, on the edge.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForwardTimeouts {
-    /// Time between two requests for the stream's status at the origin.
+    /// Time between two requests to an origin, for all streams that are forwarded to it.
     pub(crate) poll: Duration,
-    /// The same until the origin confirms that it has the stream.
+    /// Time between two requests for the stream's status until the origin confirms that it has the stream.
     pub(crate) poll_unconfirmed: Duration,
     /// Time without a status after which an origin is given up. A busy origin that is given up too early loses only
     /// this stream, and none of its messages.

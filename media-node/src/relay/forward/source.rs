@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::context::RelayContext;
+use super::heartbeat::Heartbeats;
 
 /// A publication on an edge. Clones share it.
 #[derive(Clone)]
 pub(super) struct ForwardSource {
     pub(super) context: Arc<RelayContext>,
+    pub(super) heartbeats: Heartbeats,
     pub(super) stream: Arc<Stream>,
     pub(super) epoch: Epoch,
     pub(super) priority: u8,

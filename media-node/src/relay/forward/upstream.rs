@@ -1,5 +1,4 @@
-//! One publication forwarded to one origin: a long request, and status requests beside it. An origin that hangs accepts
-//! bytes for a long time until its socket buffer is full, but it does not respond.
+//! One publication forwarded to one origin: a long request, beside which the origin is supervised.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -22,6 +21,7 @@ use super::super::protocol::{ConflictBody, ConflictReason, FORWARD, Parameters};
 use super::super::rejection::PublishRejection;
 use super::super::settings::ForwardTimeouts;
 use super::super::survey::{OriginStatus, status_over};
+use super::heartbeat::{Heartbeat, THIS_NODE};
 use super::source::ForwardSource;
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
@@ -208,44 +208,73 @@ impl UpstreamTask {
         Ok((start, status.node))
     }
 
-    /// Polls the stream's status at the origin. Returns when the origin does not respond or does not have the stream.
+    /// Returns when the origin does not respond or does not have the stream.
     async fn supervise(&self, connection: NodeConnection) -> UpstreamEnd {
+        if let Err(end) = self.confirmed(connection).await {
+            return end;
+        }
+        let heartbeats = &self.source.heartbeats;
+        let mut news = heartbeats.follow(self.origin, self.source.stream.key());
+        while news.changed().await.is_ok() {
+            if self.finished.is_cancelled() {
+                // The stream ends at the origin: the response to the long request says when.
+                break;
+            }
+            match news.borrow_and_update().clone() {
+                Heartbeat::Unknown => {}
+                Heartbeat::Stopped(reason) => return UpstreamEnd::Lost(reason),
+                Heartbeat::Beats { draining, status } => {
+                    if let Some(end) = status.and_then(|status| self.end_by(&status)) {
+                        return end;
+                    }
+                    self.confirm(draining);
+                }
+            }
+        }
+        pending().await
+    }
+
+    /// Polls the stream's status at the origin until it has the stream.
+    async fn confirmed(&self, connection: NodeConnection) -> Result<(), UpstreamEnd> {
         let mut connection = Some(connection);
         let start = Instant::now();
         let mut last_status = start;
-        let mut confirmed = false;
         loop {
-            let (poll, hung) = match confirmed {
-                true => (self.timeouts.poll, self.timeouts.hung),
-                false => (self.timeouts.poll_unconfirmed, self.unconfirmed_limit()),
-            };
-            sleep(poll).await;
+            sleep(self.timeouts.poll_unconfirmed).await;
             if self.finished.is_cancelled() {
-                // The stream ends at the origin: the response to the long request says when.
                 pending::<()>().await;
             }
-            let deadline = last_status + hung;
+            let limit = self.unconfirmed_limit();
+            let deadline = last_status + limit;
             let status = match timeout_at(deadline, self.status(&mut connection)).await {
-                Err(_) => return UpstreamEnd::Lost(format!("no response for {hung:?}")),
-                Ok(Err(error)) if Instant::now() > deadline => return lost(error),
+                Err(_) => return Err(UpstreamEnd::Lost(format!("no response for {limit:?}"))),
+                Ok(Err(error)) if Instant::now() > deadline => return Err(lost(error)),
                 Ok(Err(_)) => continue,
                 Ok(Ok(status)) => status,
             };
-            let epoch = status.epoch();
-            if confirmed && !status.live {
-                return UpstreamEnd::Lost("the origin lost the stream".to_owned());
+            match self.end_by(&status) {
+                None => {
+                    self.confirm(status.publication.draining);
+                    return Ok(());
+                }
+                Some(rejected @ UpstreamEnd::Rejected(_)) => return Err(rejected),
+                Some(_) if start.elapsed() > self.timeouts.confirm => {
+                    let reason = "the origin did not confirm the stream";
+                    return Err(UpstreamEnd::Lost(reason.to_owned()));
+                }
+                Some(_) => last_status = Instant::now(),
             }
-            if status.live && epoch > self.source.epoch {
-                return UpstreamEnd::Rejected(PublishRejection::Superseded);
-            }
-            if status.live && epoch == self.source.epoch {
-                confirmed = true;
-                self.confirm(status.publication.draining);
-            } else if start.elapsed() > self.timeouts.confirm {
-                return UpstreamEnd::Lost("the origin did not confirm the stream".to_owned());
-            }
-            last_status = Instant::now();
         }
+    }
+
+    /// Returns the end that a status tells of, unless the origin has the publication.
+    fn end_by(&self, status: &OriginStatus) -> Option<UpstreamEnd> {
+        let epoch = status.epoch();
+        if status.live && epoch > self.source.epoch {
+            return Some(UpstreamEnd::Rejected(PublishRejection::Superseded));
+        }
+        let has_it = status.live && epoch == self.source.epoch;
+        (!has_it).then(|| UpstreamEnd::Lost("the origin lost the stream".to_owned()))
     }
 
     fn confirm(&self, draining: bool) {
@@ -306,8 +335,6 @@ impl UpstreamTask {
         sleep(self.timeouts.confirm).await;
     }
 }
-
-const THIS_NODE: &str = "the address is one of this node";
 
 fn lost(error: ClientError) -> UpstreamEnd {
     UpstreamEnd::Lost(error.to_string())

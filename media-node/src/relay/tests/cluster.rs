@@ -2,9 +2,11 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use media_config::{DuplicatePublish, Role};
@@ -151,8 +153,12 @@ pub(super) struct RelayNode {
     pub(super) relay: Relay,
     pub(super) registry: Registry,
     pub(super) address: SocketAddr,
+    requests: Requests,
     server: JoinHandle<()>,
 }
+
+/// The connection and the URI of each request.
+type Requests = Arc<Mutex<Vec<(SocketAddr, String)>>>;
 
 impl RelayNode {
     async fn start(cluster: &RelayCluster, name: &str, role: Role) -> Self {
@@ -178,13 +184,20 @@ impl RelayNode {
         );
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(accept(listener, relay.clone()));
+        let requests = Requests::default();
+        let server = tokio::spawn(accept(listener, relay.clone(), Arc::clone(&requests)));
         Self {
             relay,
             registry,
             address,
+            requests,
             server,
         }
+    }
+
+    /// Returns the requests to this node so far, and forgets them.
+    pub(super) fn take_requests(&self) -> Vec<(SocketAddr, String)> {
+        std::mem::take(&mut self.requests.lock().unwrap())
     }
 
     /// Closes the port and all connections, as if the process were killed.
@@ -247,13 +260,15 @@ impl Drop for RelayNode {
     }
 }
 
-async fn accept(listener: TcpListener, relay: Relay) {
+async fn accept(listener: TcpListener, relay: Relay, requests: Requests) {
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         stream.set_nodelay(true).unwrap();
-        let relay = relay.clone();
-        let service = service_fn(move |request| {
+        let (relay, requests) = (relay.clone(), Arc::clone(&requests));
+        let service = service_fn(move |request: Request<Incoming>| {
             let relay = relay.clone();
+            let uri = request.uri().to_string();
+            requests.lock().unwrap().push((peer, uri));
             async move {
                 let mut response = relay.serve(request, 0).await;
                 relay.add_node_id(&mut response);

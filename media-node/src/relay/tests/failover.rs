@@ -1,6 +1,7 @@
 //! Origins that fail or drain while streams have viewers.
 
-use std::net::Ipv4Addr;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -54,6 +55,59 @@ async fn hung_origin_is_given_up() {
         .await;
     viewer.assert_continuous();
     assert!(edge.relay.counts().failures >= 1);
+}
+
+#[tokio::test]
+async fn hung_origin_is_given_up_for_all_streams() {
+    let cluster = RelayCluster::impatient();
+    let (one, freezer) = cluster.freezable_origin("o1").await;
+    let edge = cluster.edge("e").await;
+    let names = ["a", "b", "c"];
+    let mut encoders = Vec::new();
+    for name in names {
+        encoders.push(edge.publish(name).await.unwrap());
+        one.until(|node| node.is_forwarded_to(name)).await;
+    }
+    let two = cluster.origin("o2").await;
+    freezer.freeze();
+    for (name, encoder) in names.into_iter().zip(&encoders) {
+        two.until(|node| node.is_forwarded_to(name)).await;
+        two.watch(name).watch_on(encoder).await;
+    }
+}
+
+#[tokio::test]
+async fn origin_is_asked_once_for_all_streams() {
+    let cluster = RelayCluster::new();
+    let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
+    let names = ["a", "b", "c"];
+    let mut encoders = Vec::new();
+    for name in names {
+        encoders.push(edge.publish(name).await.unwrap());
+        origin.until(|node| node.is_forwarded_to(name)).await;
+    }
+    let mut asked: Vec<(SocketAddr, String)> = Vec::new();
+    let rotation = loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let requests = origin.take_requests();
+        asked.extend(
+            requests
+                .into_iter()
+                .filter(|(_, uri)| uri.contains("publication?")),
+        );
+        // The first ones are those by which each stream is confirmed.
+        let heartbeat = asked.last().map(|(connection, _)| *connection);
+        asked.retain(|(connection, _)| Some(*connection) == heartbeat);
+        let all = asked.iter().position(|(_, uri)| uri.contains("stream=c"));
+        let since = asked.get(all.unwrap_or(asked.len())..).unwrap_or_default();
+        if since.len() >= 3 * names.len() {
+            break since;
+        }
+    };
+    for turn in rotation.windows(names.len()) {
+        let streams: HashSet<_> = turn.iter().map(|(_, uri)| uri).collect();
+        assert_eq!(streams.len(), names.len(), "{asked:?}");
+    }
 }
 
 #[tokio::test]

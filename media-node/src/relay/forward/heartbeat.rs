@@ -1,0 +1,184 @@
+//! Heartbeats: an edge asks each origin that it forwards to whether it still replies, once for all of the streams.
+//!
+//! An origin that hangs accepts bytes for a long time until its socket buffer is full, but it does not respond. Five requests
+//! a second find it in time. Each one is about another of the streams, in turn: the response shows that the origin works, and
+//! also whether it still has that stream.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use media_wire::StreamKey;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::super::client::{ClientError, NodeConnection};
+use super::super::context::RelayContext;
+use super::super::survey::{OriginStatus, status_over};
+
+pub(super) const THIS_NODE: &str = "the address is one of this node";
+
+/// The heartbeats of all origins that something is forwarded to. Clones share them.
+#[derive(Clone)]
+pub(super) struct Heartbeats {
+    context: Arc<RelayContext>,
+    origins: Arc<Mutex<HashMap<SocketAddr, Followers>>>,
+}
+
+/// The streams that are forwarded to one origin.
+#[derive(Default)]
+struct Followers {
+    streams: Vec<Follower>,
+    /// The stream that is asked for next.
+    next: usize,
+}
+
+struct Follower {
+    key: StreamKey,
+    heartbeat: watch::Sender<Heartbeat>,
+}
+
+/// The last news of an origin.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Heartbeat {
+    /// There was no request yet.
+    #[default]
+    Unknown,
+    /// It replied.
+    Beats {
+        /// The origin drains.
+        draining: bool,
+        /// The status of this stream, when it was its turn.
+        status: Option<OriginStatus>,
+    },
+    /// It has not replied in time. The reason is for the log.
+    Stopped(String),
+}
+
+impl Heartbeats {
+    pub(super) fn new(context: Arc<RelayContext>) -> Self {
+        Self {
+            context,
+            origins: Arc::default(),
+        }
+    }
+
+    /// Returns the news of an origin from now on, for a stream that it has. They end when the receiver is dropped.
+    pub(super) fn follow(&self, origin: SocketAddr, key: &StreamKey) -> watch::Receiver<Heartbeat> {
+        let (heartbeat, news) = watch::channel(Heartbeat::Unknown);
+        let follower = Follower {
+            key: key.clone(),
+            heartbeat,
+        };
+        let is_first = match self.lock().entry(origin) {
+            Entry::Occupied(mut followers) => {
+                followers.get_mut().streams.push(follower);
+                false
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(Followers::default()).streams.push(follower);
+                true
+            }
+        };
+        if is_first {
+            let pulse = OriginPulse {
+                heartbeats: self.clone(),
+                origin,
+                connection: None,
+            };
+            self.context.spawn(|_| pulse.run());
+        }
+        news
+    }
+
+    /// Returns the stream whose turn it is. Forgets the origin when nothing is forwarded to it any more.
+    fn next_stream(&self, origin: SocketAddr) -> Option<StreamKey> {
+        let mut origins = self.lock();
+        let followers = origins.get_mut(&origin)?;
+        followers.streams.retain(|it| !it.heartbeat.is_closed());
+        followers.next = (followers.next + 1)
+            .checked_rem(followers.streams.len())
+            .unwrap_or_default();
+        let next = followers.streams.get(followers.next);
+        let next = next.map(|follower| follower.key.clone());
+        if next.is_none() {
+            origins.remove(&origin);
+        }
+        next
+    }
+
+    /// Tells each stream the news that are made for it.
+    fn tell(&self, origin: SocketAddr, news: impl Fn(&StreamKey) -> Heartbeat) {
+        if let Some(followers) = self.lock().get(&origin) {
+            for follower in &followers.streams {
+                follower.heartbeat.send_replace(news(&follower.key));
+            }
+        }
+    }
+
+    /// Tells all streams that the origin does not reply, and forgets it: one that replies later begins anew.
+    fn stop(&self, origin: SocketAddr, reason: &str) {
+        let followers = self.lock().remove(&origin).unwrap_or_default();
+        for follower in followers.streams {
+            let stopped = Heartbeat::Stopped(reason.to_owned());
+            follower.heartbeat.send_replace(stopped);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Followers>> {
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The requests to one origin.
+struct OriginPulse {
+    heartbeats: Heartbeats,
+    origin: SocketAddr,
+    connection: Option<NodeConnection>,
+}
+
+impl OriginPulse {
+    async fn run(mut self) {
+        let (heartbeats, origin) = (self.heartbeats.clone(), self.origin);
+        let timeouts = heartbeats.context.timeouts().forward;
+        let mut last = Instant::now();
+        loop {
+            sleep(timeouts.poll).await;
+            let Some(key) = heartbeats.next_stream(origin) else {
+                return;
+            };
+            let deadline = last + timeouts.hung;
+            match timeout_at(deadline, self.status(&key)).await {
+                Ok(Ok(status)) => {
+                    last = Instant::now();
+                    heartbeats.tell(origin, |of| Heartbeat::Beats {
+                        draining: status.publication.draining,
+                        status: (*of == key).then(|| status.clone()),
+                    });
+                }
+                Ok(Err(error)) if Instant::now() > deadline => {
+                    return heartbeats.stop(origin, &error.to_string());
+                }
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    let reason = format!("no response for {:?}", timeouts.hung);
+                    return heartbeats.stop(origin, &reason);
+                }
+            }
+        }
+    }
+
+    async fn status(&mut self, key: &StreamKey) -> Result<OriginStatus, ClientError> {
+        let context = &self.heartbeats.context;
+        // A connection is not used again after an error.
+        let mut open = match self.connection.take() {
+            Some(open) => open,
+            None => context.connect(self.origin).await?,
+        };
+        let status = status_over(context, &mut open, self.origin, key, Duration::ZERO).await?;
+        self.connection = Some(open);
+        status.ok_or_else(|| ClientError::Response(THIS_NODE.to_owned()))
+    }
+}
