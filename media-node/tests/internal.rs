@@ -65,6 +65,7 @@ async fn api_lists_clients_and_streams() {
         (Some(2), Some(1))
     );
     assert!(summary["egressBytes"].as_u64() > Some(2000), "{summary}");
+    assert_eq!(summary["plays"], 2);
 }
 
 #[tokio::test]

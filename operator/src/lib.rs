@@ -6,7 +6,7 @@
 //! process       the process: options, leader election, start and stop
 //! reconcile     the controller; a reconciliation: apply, scale, prune, update the status
 //! status        pure: the status of a LiveCluster
-//! scale         pure: the number of edges, and which of them retire
+//! scale         pure: the number of edges, which of them take new clients, and which retire
 //! observe       the objects that exist, and the streams that the Pods report
 //! desired       pure: the objects that a LiveCluster needs
 //! k8s           the Kubernetes API

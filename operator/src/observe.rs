@@ -10,5 +10,6 @@ pub mod pod_failure;
 pub mod pods;
 pub mod read;
 pub mod references;
+pub mod scrape_target;
 pub mod stream_sample;
 pub mod stream_scraper;

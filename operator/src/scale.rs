@@ -1,4 +1,6 @@
-//! How many edges a cluster has, and which of them retire: pure functions.
+//! How many edges a cluster has, which of them take new clients, and which of them retire: pure functions.
 
 pub mod autoscaler;
+pub mod events;
+pub mod joins;
 pub mod retirement;

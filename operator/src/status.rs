@@ -3,7 +3,9 @@
 mod availability;
 mod condition_status;
 mod conditions;
+mod draining;
 mod endpoints;
+mod event_capacity;
 mod gateway_addresses;
 pub mod input;
 mod progress;
@@ -19,6 +21,7 @@ use media_config::Role;
 
 use crate::observe::observed::Observed;
 pub(crate) use conditions::AT_MAXIMUM;
+pub(crate) use draining::draining_event;
 use input::StatusInput;
 
 /// Returns the status of a cluster. It equals `cluster.status` when nothing has changed: `now` is used only as the
@@ -36,6 +39,7 @@ pub fn status(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> LiveClu
         origins: role_status(cluster, input, Role::Origin),
         edges: role_status(cluster, input, Role::Edge),
         draining_pods: draining_pods(cluster, &input.observed),
+        draining: draining::draining(cluster, input),
         // An operator that has just started has no samples yet.
         streams: input
             .streams
@@ -64,9 +68,7 @@ fn role_status(cluster: &LiveCluster, input: &StatusInput, role: Role) -> RoleSt
         terminating_replicas: observed.terminating,
         retiring_replicas: observed.retiring,
         settled_replicas: availability::settled_replicas(cluster, input, role),
-        selector: Some(names::selector_text(&names::service_selector(
-            cluster, role,
-        ))),
+        selector: Some(names::scale_selector(cluster, role)),
     }
 }
 

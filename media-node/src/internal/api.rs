@@ -30,6 +30,8 @@ pub(super) struct Summary {
     connections: usize,
     egress_bytes: u64,
     ingress_bytes: u64,
+    /// Plays that have started since the start of the media node.
+    plays: u64,
 }
 
 /// A stream of `/api/v1/streams`.
@@ -82,6 +84,7 @@ pub(super) fn summary(context: &InternalContext) -> Summary {
         connections: context.connections(),
         egress_bytes: totals.iter().map(|totals| totals.sent).sum(),
         ingress_bytes: totals.iter().map(|totals| totals.received).sum(),
+        plays: context.metrics.started_plays(),
     }
 }
 

@@ -177,6 +177,15 @@ impl Metrics {
         self.limits.with_label_values(&[limit])
     }
 
+    /// Returns the plays that have started.
+    pub(crate) fn started_plays(&self) -> u64 {
+        let plays = |kind: ClientKind| {
+            let labels = [kind.label(), "started"];
+            self.plays.with_label_values(&labels).get()
+        };
+        ClientKind::ALL.into_iter().map(plays).sum()
+    }
+
     /// Returns all metrics in the text format of Prometheus.
     pub(crate) fn render(&self, scrape: &Scrape<'_>) -> Vec<u8> {
         let scraped = self.scraped.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,12 @@
 //! Autoscaling of the edges: their number follows their viewers or what they send.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rule::Rule;
+use crate::schema;
 
 /// Autoscaling of the edge Pods. The operator asks the Pods themselves; no other component is needed.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -32,6 +35,52 @@ pub struct Autoscaling {
     /// How fast the number of Pods changes.
     #[serde(default)]
     pub behavior: AutoscalingBehavior,
+    /// Events whose viewers come at a known time. The Pods for them are added ten minutes before. The condition
+    /// `EventCapacityReady` says whether they are ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub events: Vec<AnnouncedEvent>,
+}
+
+/// Event whose viewers come at a known time.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnnouncedEvent {
+    /// When it begins, in the form of RFC 3339: `2027-01-31T20:00:00Z` or `2027-01-31T21:00:00+01:00`.
+    #[schemars(schema_with = "schema::date_time")]
+    pub starts_at: String,
+    /// How long its viewers stay, such as `90m` or `2h30m`: hours, minutes and seconds in this order.
+    #[schemars(
+        length(min = 2, max = 16),
+        regex(pattern = r"^([1-9][0-9]{0,2}h)?([1-9][0-9]{0,3}m)?([1-9][0-9]{0,4}s)?$")
+    )]
+    pub duration: String,
+    /// Viewers of all edges together. Those of events at the same time are added up.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub viewers: u32,
+}
+
+impl AnnouncedEvent {
+    /// Returns how long the event lasts. Text that the schema does not allow counts as nothing.
+    pub fn duration(&self) -> Duration {
+        let mut seconds: u64 = 0;
+        let mut number: u64 = 0;
+        for character in self.duration.chars() {
+            let unit = match character {
+                'h' => 3600,
+                'm' => 60,
+                's' => 1,
+                digit => {
+                    let digit = digit.to_digit(10).unwrap_or(0);
+                    number = number.saturating_mul(10).saturating_add(digit.into());
+                    continue;
+                }
+            };
+            seconds = seconds.saturating_add(number.saturating_mul(unit));
+            number = 0;
+        }
+        Duration::from_secs(seconds)
+    }
 }
 
 /// How fast the number of edge Pods changes. It grows at once.
@@ -72,7 +121,7 @@ fn default_buffer() -> u16 {
 }
 
 /// Rules of the autoscaling.
-pub(crate) const RULES: [Rule<Autoscaling>; 2] = [
+pub(crate) const RULES: [Rule<Autoscaling>; 3] = [
     Rule {
         rule: "self.minReplicas <= self.maxReplicas",
         message: "minReplicas must not exceed maxReplicas",
@@ -85,4 +134,28 @@ pub(crate) const RULES: [Rule<Autoscaling>; 2] = [
             autoscaling.target_viewers.is_some() || autoscaling.target_egress_mbps.is_some()
         }),
     },
+    Rule {
+        rule: "!has(self.events) || self.events.size() == 0 || has(self.targetViewers)",
+        message: "events needs targetViewers",
+        holds: Some(|autoscaling| {
+            autoscaling.events.is_empty() || autoscaling.target_viewers.is_some()
+        }),
+    },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duration_is_the_sum_of_its_parts() {
+        for (text, seconds) in [("90m", 5400), ("2h30m", 9000), ("1h1m1s", 3661), ("", 0)] {
+            let event = AnnouncedEvent {
+                starts_at: String::new(),
+                duration: text.to_owned(),
+                viewers: 1,
+            };
+            assert_eq!(event.duration(), Duration::from_secs(seconds), "{text}");
+        }
+    }
+}

@@ -14,6 +14,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const AUTOSCALING_ACTIVE: &str = "AutoscalingActive";
 /// Type of a condition, with `spec.gateway` only: the Gateways accept every route.
 pub const ROUTES_ACCEPTED: &str = "RoutesAccepted";
+/// Type of a condition, with announced events only: their edges are ready, or will be added in time.
+pub const EVENT_CAPACITY_READY: &str = "EventCapacityReady";
 /// Type of a condition: every object that the spec refers to exists.
 pub const REFERENCES_RESOLVED: &str = "ReferencesResolved";
 /// Type of a condition: clients need a credential or an allowed address to publish.

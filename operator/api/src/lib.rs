@@ -33,7 +33,7 @@ pub mod status;
 pub mod tls;
 
 pub use auth::{AccessSpec, AuthSpec};
-pub use autoscaling::{Autoscaling, AutoscalingBehavior, ScaleDownBehavior};
+pub use autoscaling::{AnnouncedEvent, Autoscaling, AutoscalingBehavior, ScaleDownBehavior};
 pub use client_port::ClientPort;
 pub use cluster_name::ClusterName;
 #[cfg(feature = "kube")]
@@ -51,7 +51,7 @@ pub use spec::LiveCluster;
 pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretName};
 #[cfg(feature = "kube")]
 pub use status::{
-    AutoscalingStatus, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus, OperatorName,
-    RecommendedReplicas, RoleStatus, StreamsStatus,
+    AutoscalingStatus, DrainingPod, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus,
+    OperatorName, RecommendedReplicas, RoleStatus, StreamsStatus,
 };
 pub use tls::TlsSpec;

@@ -20,8 +20,11 @@ pub const TEMPLATE_HASH: &str = "livecluster.dev/template-hash";
 /// Annotation of a Deployment: its image, when the spec names none and the operator chose its default.
 pub const DEFAULT_IMAGE: &str = "livecluster.dev/default-image";
 
-/// Label of an edge Pod: whether the Service of the edges routes new clients to it, `true` or `false`.
+/// Label of an edge Pod: whether the Service of the edges routes new clients to it. `true`, [`FULL`] while emptier edges take
+/// them, or `false` when it retires.
 pub const SERVING: &str = "livecluster.dev/serving";
+/// Value of [`SERVING`].
+pub const FULL: &str = "full";
 /// Annotation of an edge Pod that retires: since when.
 pub const RETIRING_SINCE: &str = "livecluster.dev/retiring-since";
 
@@ -89,6 +92,16 @@ pub fn service_selector(cluster: &LiveCluster, role: Role) -> BTreeMap<String, S
         labels.insert(SERVING.to_owned(), "true".to_owned());
     }
     labels
+}
+
+/// Returns the label selector of the Pods of one role that an autoscaler counts: those that do not retire, in the form of the
+/// API's `labelSelector` parameter.
+pub fn scale_selector(cluster: &LiveCluster, role: Role) -> String {
+    let all = selector_text(&selector(cluster, role));
+    match role {
+        Role::Origin => all,
+        Role::Edge => format!("{all},{SERVING}!=false"),
+    }
 }
 
 /// Returns `labels` as a `LabelSelector`.

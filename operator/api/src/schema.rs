@@ -20,6 +20,19 @@ pub(crate) fn raw_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
+/// Schema of a time in the form of RFC 3339.
+pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "maxLength": 40,
+        "pattern": concat!(
+            r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?",
+            r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+        ),
+    })
+}
+
 /// Schema of labels, within the limits that Kubernetes has for them.
 pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
     string_map(63)

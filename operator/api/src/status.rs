@@ -28,6 +28,9 @@ pub struct LiveClusterStatus {
     pub edges: RoleStatus,
     /// Pods that serve the clients that they have and take no new ones: those that are terminating or retiring.
     pub draining_pods: i32,
+    /// Those of them that are removed first, at most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<DrainingPod>,
     /// Streams and viewers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub streams: Option<StreamsStatus>,
@@ -37,7 +40,8 @@ pub struct LiveClusterStatus {
     /// URLs of the LiveCluster.
     pub endpoints: Endpoints,
     /// Conditions: `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-    /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with a Gateway `RoutesAccepted`.
+    /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with announced events
+    /// `EventCapacityReady`; with a Gateway `RoutesAccepted`.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 }
@@ -77,9 +81,27 @@ pub struct RoleStatus {
     /// Wanted Pods when all of them were available for the last time. `Ready` accepts as many less as the disruption budget
     /// allows, so that neither a scale-up nor an eviction ends it.
     pub settled_replicas: i32,
-    /// Label selector of the Pods that take new clients, for autoscalers.
+    /// Label selector of the Pods that do not retire, for autoscalers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+}
+
+/// Pod that serves the clients that it has and takes no new ones.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct DrainingPod {
+    /// Name of the Pod.
+    pub pod: String,
+    /// Node of the Pod.
+    pub node: String,
+    /// `Terminating` (deleted or evicted) or `Retiring` (one of too many edges).
+    pub reason: String,
+    /// Its viewers, rounded to two digits. Absent while it does not respond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub viewers: Option<i64>,
+    /// When it is removed. When its last client has disconnected before, it is removed then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }
 
 /// Streams and viewers, as reported by the Pods.

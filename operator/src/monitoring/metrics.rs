@@ -24,6 +24,7 @@ pub struct OperatorMetrics {
     streams: IntGaugeVec,
     viewers: IntGaugeVec,
     wanted_edges: IntGaugeVec,
+    full_edges: IntGaugeVec,
 }
 
 impl OperatorMetrics {
@@ -101,6 +102,11 @@ impl OperatorMetrics {
                 "Edge Pods that the LiveCluster is to have, by its spec or by autoscaling",
                 cluster,
             )?,
+            full_edges: gauge(
+                "live_cluster_full_edges",
+                "Edge Pods of the LiveCluster that take no new clients while emptier ones do",
+                cluster,
+            )?,
         };
         metrics.register()?;
         // A counter that does not exist is not 0: its first increment would not be a rate.
@@ -127,6 +133,7 @@ impl OperatorMetrics {
         registry.register(Box::new(self.streams.clone()))?;
         registry.register(Box::new(self.viewers.clone()))?;
         registry.register(Box::new(self.wanted_edges.clone()))?;
+        registry.register(Box::new(self.full_edges.clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))
@@ -211,6 +218,13 @@ impl OperatorMetrics {
             .set(edges.into());
     }
 
+    /// Sets the full edges of a cluster.
+    pub fn set_full_edges(&self, cluster: &ClusterName, edges: usize) {
+        self.full_edges
+            .with_label_values(&labels(cluster))
+            .set(i64::try_from(edges).unwrap_or(i64::MAX));
+    }
+
     /// Removes the metrics of a deleted cluster.
     pub fn remove(&self, cluster: &ClusterName) {
         for gauge in [
@@ -222,6 +236,7 @@ impl OperatorMetrics {
             &self.streams,
             &self.viewers,
             &self.wanted_edges,
+            &self.full_edges,
         ] {
             // The label values do not exist when the metric was never set.
             drop(gauge.remove_label_values(&labels(cluster)));

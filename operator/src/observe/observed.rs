@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::gateways::ObservedGateways;
 use super::pod_failure::PodFailure;
-use super::pods::{is_ready, is_retiring, is_terminating};
+use super::pods::{is_full, is_ready, is_retiring, is_terminating};
 use crate::desired::child::ChildKind;
 
 /// The observed state of a cluster.
@@ -84,6 +84,11 @@ impl Observed {
         self.pods.iter().filter(move |pod| {
             pod.labels().get(COMPONENT).map(String::as_str) == Some(role_name(role))
         })
+    }
+
+    /// Returns the number of edges that take no new clients while emptier ones do.
+    pub fn full_edges(&self) -> usize {
+        self.pods(Role::Edge).filter(|pod| is_full(pod)).count()
     }
 
     /// Returns the names of the ConfigMaps that Pods mount, or will mount by the template of their Deployment.

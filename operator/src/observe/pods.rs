@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use livecluster_api::names::{RETIRING_SINCE, SERVING};
+use livecluster_api::names::{FULL, RETIRING_SINCE, SERVING};
 
 /// Returns whether the Pod is terminating.
 pub fn is_terminating(pod: &Pod) -> bool {
@@ -23,7 +23,12 @@ pub fn is_retiring(pod: &Pod) -> bool {
         && pod
             .labels()
             .get(SERVING)
-            .is_some_and(|value| value != "true")
+            .is_some_and(|value| value != "true" && value != FULL)
+}
+
+/// Returns whether the Pod takes no new clients while emptier edges do.
+pub fn is_full(pod: &Pod) -> bool {
+    !is_terminating(pod) && pod.labels().get(SERVING).is_some_and(|value| value == FULL)
 }
 
 /// Returns since when the Pod retires. One whose annotation was removed by hand has retired for long.

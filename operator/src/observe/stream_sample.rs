@@ -26,6 +26,9 @@ pub struct StreamSample {
     /// Bytes sent to clients since the Pod started.
     #[serde(default)]
     pub egress_bytes: u64,
+    /// Plays that have started since the Pod started. An older media node does not count them.
+    #[serde(default)]
+    pub plays: u64,
 }
 
 impl StreamSample {
@@ -137,10 +140,15 @@ mod tests {
 
     #[tokio::test]
     async fn summary_is_parsed() {
-        let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0,"egressBytes":7}"#;
+        let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0,"egressBytes":7,"plays":40}"#;
         let sample = scrape(node(ok(body)).await, None).await.unwrap();
-        let numbers = (sample.publications, sample.viewers, sample.egress_bytes);
-        assert_eq!(numbers, (2, 31, 7));
+        let numbers = [
+            sample.publications,
+            sample.viewers,
+            sample.egress_bytes,
+            sample.plays,
+        ];
+        assert_eq!(numbers, [2, 31, 7, 40]);
     }
 
     #[tokio::test]

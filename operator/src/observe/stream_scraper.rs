@@ -1,22 +1,19 @@
 //! Scrapes the Pods for their streams and viewers, and reports sums that change rarely.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use livecluster_api::{ClusterName, LiveCluster, StreamsStatus};
 use media_config::Role;
 use tokio::time::Instant;
 
-use super::observed::Observed;
-use super::pods::{is_ready, is_retiring, is_terminating};
+use super::scrape_target::{ScrapeTarget, TargetState};
 use super::stream_sample::StreamSample;
 use crate::scale::autoscaler::EdgeLoad;
+use crate::scale::joins::{EdgeCapacity, JoinEdge, JoinFleet, full_edges};
 
 /// Time between two scrapes of a Pod.
 pub const SCRAPE_INTERVAL: Duration = Duration::from_secs(5);
@@ -26,71 +23,12 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 const SAMPLE_LIFETIME: Duration = Duration::from_secs(30);
 /// Time that a sample says how many clients a Pod has: one scrape may fail.
 const FRESH_LIFETIME: Duration = Duration::from_secs(10);
+/// Time until a change of the edges that take new clients is asked for again: the cluster may be unable to carry it out.
+const JOINS_INTERVAL: Duration = Duration::from_secs(30);
 /// Concurrent scrapes.
 const CONCURRENCY: usize = 32;
-/// The internal port of a media node.
-const INTERNAL_PORT: u16 = 9090;
-
-/// A Pod to scrape.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScrapeTarget {
-    /// UID of the Pod. Its address may be given to another Pod.
-    pub uid: String,
-    /// Address of its internal port.
-    pub address: SocketAddr,
-    /// Role of the Pod. Publications count on origins only: an edge forwards its own to an origin.
-    pub role: Role,
-    /// Whether the Pod takes new clients.
-    pub state: TargetState,
-}
-
-/// Whether a Pod takes new clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TargetState {
-    /// It takes new clients.
-    Serving,
-    /// It is removed when its last client has disconnected.
-    Retiring,
-    /// It is terminating.
-    Terminating,
-}
-
-impl TargetState {
-    fn of(pod: &Pod) -> Self {
-        if is_terminating(pod) {
-            Self::Terminating
-        } else if is_retiring(pod) {
-            Self::Retiring
-        } else {
-            Self::Serving
-        }
-    }
-}
-
-/// Returns the Pods to scrape: ready ones, and terminating ones, which may still have clients.
-pub fn targets(observed: &Observed) -> Vec<ScrapeTarget> {
-    let mut targets = Vec::new();
-    for role in [Role::Origin, Role::Edge] {
-        let pods = observed
-            .pods(role)
-            .filter(|pod| is_ready(pod) || is_terminating(pod));
-        targets.extend(pods.filter_map(|pod| {
-            Some(ScrapeTarget {
-                uid: pod.uid()?,
-                address: SocketAddr::new(address(pod)?, INTERNAL_PORT),
-                role,
-                state: TargetState::of(pod),
-            })
-        }));
-    }
-    targets
-}
-
-fn address(pod: &Pod) -> Option<IpAddr> {
-    let status = pod.status.as_ref()?;
-    let is_running = status.phase.as_deref() == Some("Running");
-    status.pod_ip.as_ref().filter(|_| is_running)?.parse().ok()
-}
+/// Megabits of a byte.
+const MEGABITS_PER_BYTE: f64 = 8.0 / 1_000_000.0;
 
 /// Scrapes the Pods of all clusters.
 #[derive(Debug, Default)]
@@ -102,11 +40,23 @@ pub struct StreamScraper {
 #[derive(Debug, Default)]
 struct ScrapedStreams {
     targets: Vec<ScrapeTarget>,
+    capacity: EdgeCapacity,
+    is_paused: bool,
+    /// The edges that were to take no new clients when a change was asked for last.
+    asked_full: Option<(BTreeSet<String>, Instant)>,
     /// The last sample of each Pod, by UID.
     samples: HashMap<String, PodSample>,
-    reported: Option<(StreamsStatus, Instant)>,
+    reported: Option<(StreamsReport, Instant)>,
     /// Whether the Pods have been scraped since the operator started.
     is_scraped: bool,
+}
+
+/// What the status of a cluster has of its streams.
+#[derive(Clone, Debug, PartialEq)]
+struct StreamsReport {
+    status: StreamsStatus,
+    /// The viewers of Pods that drain, by UID.
+    draining: HashMap<String, i64>,
 }
 
 /// The last sample of a Pod.
@@ -116,22 +66,32 @@ struct PodSample {
     at: Instant,
     /// What the Pod sent since the sample before.
     egress_mbps: f64,
+    /// Plays that have started since the sample before.
+    plays_per_second: f64,
 }
 
 impl StreamScraper {
     /// Sets the Pods of a cluster that are scraped.
     pub fn set_targets(&self, cluster: &LiveCluster, targets: Vec<ScrapeTarget>) {
-        self.lock()
-            .entry(ClusterName::of(cluster))
-            .or_default()
-            .targets = targets;
+        let mut clusters = self.lock();
+        let streams = clusters.entry(ClusterName::of(cluster)).or_default();
+        streams.targets = targets;
+        streams.capacity = EdgeCapacity::of(&cluster.spec);
+        streams.is_paused = cluster.spec.paused;
     }
 
     /// Returns the streams for the status of a cluster. They change at most every 15 seconds.
     pub fn reported(&self, cluster: &LiveCluster) -> Option<StreamsStatus> {
         let clusters = self.lock();
-        let (status, _) = clusters.get(&ClusterName::of(cluster))?.reported.as_ref()?;
-        Some(status.clone())
+        let (report, _) = clusters.get(&ClusterName::of(cluster))?.reported.as_ref()?;
+        Some(report.status.clone())
+    }
+
+    /// Returns the viewers of the Pods that drain, by UID; `None` before the first scrape. They change at most every 15 seconds.
+    pub fn draining_viewers(&self, cluster: &LiveCluster) -> Option<HashMap<String, i64>> {
+        let clusters = self.lock();
+        let (report, _) = clusters.get(&ClusterName::of(cluster))?.reported.as_ref()?;
+        Some(report.draining.clone())
     }
 
     /// Returns the clients of each Pod that has responded lately, by UID; `None` before the first scrape.
@@ -144,17 +104,40 @@ impl StreamScraper {
         streams.is_scraped.then(|| clients.collect())
     }
 
-    /// Returns the load of the edges that take new viewers.
+    /// Returns the edges that do not retire, for the decision which of them take new clients; `None` before the first scrape.
+    pub fn join_fleet(&self, cluster: &LiveCluster, now: Instant) -> Option<JoinFleet> {
+        let clusters = self.lock();
+        let streams = clusters.get(&ClusterName::of(cluster))?;
+        streams.is_scraped.then(|| streams.join_fleet(now))
+    }
+
+    /// Returns the clusters in which other edges are to take new clients than those that do.
+    pub fn changed_joins(&self, now: Instant) -> Vec<ClusterName> {
+        let mut clusters = self.lock();
+        let changed = clusters
+            .iter_mut()
+            .filter_map(|(name, streams)| streams.joins_change(now).then(|| name.clone()));
+        changed.collect()
+    }
+
+    /// Returns the clusters with edges that take no new clients while emptier ones do, except paused ones.
+    pub fn clusters_with_full_edges(&self) -> Vec<ClusterName> {
+        let clusters = self.lock();
+        let full = clusters.iter().filter(|(_, streams)| {
+            let mut targets = streams.targets.iter();
+            !streams.is_paused && targets.any(|target| target.state == TargetState::Full)
+        });
+        full.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the load of the edges that do not retire.
     pub fn edge_load(&self, cluster: &ClusterName, now: Instant) -> EdgeLoad {
         let clusters = self.lock();
         let Some(streams) = clusters.get(cluster) else {
             return EdgeLoad::default();
         };
         let mut load = EdgeLoad::default();
-        let targets = streams.targets.iter();
-        for target in targets
-            .filter(|target| target.role == Role::Edge && target.state == TargetState::Serving)
-        {
+        for target in streams.edges() {
             load.asked = load.asked.saturating_add(1);
             let sample = streams.samples.get(&target.uid);
             if let Some(pod) = sample.filter(|pod| pod.is_fresh(now)) {
@@ -236,6 +219,58 @@ impl StreamScraper {
 }
 
 impl ScrapedStreams {
+    /// Returns the edges that do not retire.
+    fn edges(&self) -> impl Iterator<Item = &ScrapeTarget> {
+        self.targets.iter().filter(|target| {
+            let takes_clients = matches!(target.state, TargetState::Serving | TargetState::Full);
+            target.role == Role::Edge && takes_clients
+        })
+    }
+
+    /// Returns whether a change of the edges that take new clients is to be asked for.
+    fn joins_change(&mut self, now: Instant) -> bool {
+        if !self.is_scraped || self.is_paused {
+            return false;
+        }
+        let fleet = self.join_fleet(now);
+        let full = full_edges(&fleet);
+        let is_asked = self
+            .asked_full
+            .as_ref()
+            .is_some_and(|(asked, at)| *asked == full && now.duration_since(*at) < JOINS_INTERVAL);
+        let is_changed = fleet
+            .edges
+            .iter()
+            .any(|edge| edge.is_full != full.contains(&edge.uid));
+        if is_changed && !is_asked {
+            self.asked_full = Some((full, now));
+        }
+        is_changed && !is_asked
+    }
+
+    fn join_fleet(&self, now: Instant) -> JoinFleet {
+        let mut plays_per_second = 0.0;
+        let edges = self.edges().map(|target| {
+            let sample = self.samples.get(&target.uid);
+            let sample = sample.filter(|pod| pod.is_fresh(now));
+            plays_per_second += sample.map_or(0.0, |pod| pod.plays_per_second);
+            JoinEdge {
+                uid: target.uid.clone(),
+                node: target.node.clone(),
+                is_full: target.state == TargetState::Full,
+                load: sample.map(|pod| {
+                    let viewers = as_f64(pod.sample.viewers);
+                    self.capacity.load(viewers, pod.egress_mbps)
+                }),
+            }
+        });
+        JoinFleet {
+            edges: edges.collect(),
+            plays_per_second,
+            is_local: self.capacity.is_local,
+        }
+    }
+
     /// Stores a sample. Returns whether the Pod retires and has become empty.
     fn insert(&mut self, target: ScrapeTarget, sample: StreamSample, now: Instant) -> bool {
         let is_empty = target.state == TargetState::Retiring && sample.clients() == 0;
@@ -243,7 +278,13 @@ impl ScrapedStreams {
         let pod = PodSample {
             sample,
             at: now,
-            egress_mbps: before.map_or(0.0, |before| before.megabits_per_second(&sample, now)),
+            egress_mbps: before.map_or(0.0, |before| {
+                let bytes = before.rate(now, |sample| sample.egress_bytes, &sample);
+                bytes * MEGABITS_PER_BYTE
+            }),
+            plays_per_second: before.map_or(0.0, |before| {
+                before.rate(now, |sample| sample.plays, &sample)
+            }),
         };
         self.samples.insert(target.uid, pod);
         is_empty && before.is_some_and(|before| before.sample.clients() > 0)
@@ -254,15 +295,34 @@ impl ScrapedStreams {
         let uids: HashSet<_> = self.targets.iter().map(|target| &target.uid).collect();
         self.samples
             .retain(|uid, pod| uids.contains(uid) && now.duration_since(pod.at) <= SAMPLE_LIFETIME);
-        let status = self.status();
+        let report = StreamsReport {
+            status: self.status(),
+            draining: self.draining(),
+        };
         match &self.reported {
-            Some((reported, _)) if *reported == status => false,
+            Some((reported, _)) if *reported == report => false,
             Some((_, at)) if now.duration_since(*at) < REPORT_INTERVAL => false,
             _ => {
-                self.reported = Some((status, now));
+                self.reported = Some((report, now));
                 true
             }
         }
+    }
+
+    fn draining(&self) -> HashMap<String, i64> {
+        let drains = |target: &&ScrapeTarget| {
+            matches!(
+                target.state,
+                TargetState::Retiring | TargetState::Terminating
+            )
+        };
+        let draining = self.targets.iter().filter(drains);
+        draining
+            .filter_map(|target| {
+                let pod = self.samples.get(&target.uid)?;
+                Some((target.uid.clone(), round_down(pod.sample.viewers)))
+            })
+            .collect()
     }
 
     fn status(&self) -> StreamsStatus {
@@ -290,13 +350,12 @@ impl PodSample {
         now.duration_since(self.at) <= FRESH_LIFETIME
     }
 
-    /// Returns what the Pod sent from this sample to the next one. A container that restarted counts from 0.
-    fn megabits_per_second(&self, next: &StreamSample, now: Instant) -> f64 {
-        const BITS_PER_MEGABYTE: f64 = 8.0 / 1_000_000.0;
-        let bytes = next.egress_bytes.saturating_sub(self.sample.egress_bytes);
+    /// Returns by how much a counter grew a second from this sample to the next one. A container that restarted counts from 0.
+    fn rate(&self, now: Instant, counter: fn(&StreamSample) -> u64, next: &StreamSample) -> f64 {
+        let growth = counter(next).saturating_sub(counter(&self.sample));
         let seconds = now.duration_since(self.at).as_secs_f64();
         if seconds > 0.0 {
-            as_f64(bytes) * BITS_PER_MEGABYTE / seconds
+            as_f64(growth) / seconds
         } else {
             0.0
         }

@@ -11,13 +11,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::observe::scrape_target::ScrapeTarget;
 use crate::observe::stream_sample;
-use crate::observe::stream_scraper::{SCRAPE_INTERVAL, ScrapeTarget};
+use crate::observe::stream_scraper::SCRAPE_INTERVAL;
 use crate::reconcile::controller::{self, ControllerContext};
 use crate::reconcile::route_watch;
 
 /// Time for reconciliations in progress to complete when the process stops.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// Time to open the full edges when the process stops.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Time without a scrape after which the scraper is stalled. Every scrape ends within two seconds, with or without a
 /// response; a round of many scrapes may take longer than this limit.
 const SCRAPE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
@@ -69,6 +72,10 @@ pub(super) async fn run(
     if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
         tracing::warn!("a reconciliation is not completed in time");
     }
+    let opened = context.reconciler.open_edges();
+    if tokio::time::timeout(OPEN_LIMIT, opened).await.is_err() {
+        tracing::warn!("not every edge that was full takes new clients again");
+    }
     Ok(())
 }
 
@@ -105,6 +112,7 @@ async fn scrape_pods(
         let scrape = |target| scrape(target, authorization.clone());
         let mut changed = reconciler.scraper.scrape_all(Instant::now(), scrape).await;
         changed.extend(reconciler.autoscalers.decide_all(&reconciler.scraper));
+        changed.extend(reconciler.scraper.changed_joins(Instant::now()));
         let client = &reconciler.client;
         let have_keys_changed = reconciler.api_keys.have_changed(client).await;
         if have_keys_changed | reconciler.gateway_api.have_changed(client).await {
@@ -142,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::k8s::fake_api::FakeApi;
-    use crate::observe::stream_scraper::TargetState;
+    use crate::observe::scrape_target::TargetState;
     use crate::reconcile::reconciler::Reconciler;
 
     /// A round of 2,000 scrapes without a response takes longer than the limit of the heartbeat.
@@ -156,6 +164,7 @@ mod tests {
             address: silent.local_addr().unwrap(),
             role: Role::Edge,
             state: TargetState::Serving,
+            node: String::new(),
         });
         let demo = LiveCluster::new("demo", LiveClusterSpec::default());
         reconciler.scraper.set_targets(&demo, targets.collect());

@@ -108,6 +108,7 @@ impl AutoscaledCluster {
             reported: AutoscalingReport {
                 status: AutoscalingStatus::default(),
                 state: ScalingState::Active,
+                event: None,
             },
             reported_at: Instant::now(),
         };
@@ -119,6 +120,7 @@ impl AutoscaledCluster {
         AutoscalingReport {
             status: self.autoscaler.status(&self.autoscaling),
             state: self.autoscaler.state(),
+            event: self.autoscaler.event(),
         }
     }
 
@@ -129,7 +131,10 @@ impl AutoscaledCluster {
         if new == self.reported {
             return false;
         }
-        let decision = |report: &AutoscalingReport| (report.status.desired_replicas, report.state);
+        let decision = |report: &AutoscalingReport| {
+            let desired = report.status.desired_replicas;
+            (desired, report.state, report.event)
+        };
         let is_due = now.duration_since(self.reported_at) >= REPORT_INTERVAL;
         let is_changed = is_due || decision(&new) != decision(&self.reported);
         if is_changed {

@@ -18,6 +18,7 @@ use super::claim::{self, Claim, ClusterClaims, OperatorIdentity};
 use super::ownership::FIELD_MANAGER;
 use super::reconciliation::Reconciliation;
 use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
+use super::scaling;
 use super::upgrade_queue::UpgradeQueue;
 use crate::desired::defaults::Defaults;
 use crate::desired::gateway_kind::ServedGatewayApi;
@@ -29,12 +30,13 @@ use crate::observe::api_keys::ApiKeys;
 use crate::observe::cluster::{UnreadableCluster, parse};
 use crate::observe::gateway_api::GatewayApi;
 use crate::observe::read;
-use crate::observe::stream_scraper::{self, StreamScraper};
-use crate::status::AT_MAXIMUM;
+use crate::observe::scrape_target;
+use crate::observe::stream_scraper::StreamScraper;
 use crate::status::input::StatusInput;
 use crate::status::status;
 use crate::status::transitions::{self, transitions};
 use crate::status::unreadable::{present_conditions, unreadable_conditions, unreadable_status};
+use crate::status::{AT_MAXIMUM, draining_event};
 
 /// Reconciles clusters, and holds what outlives a reconciliation.
 pub struct Reconciler {
@@ -144,7 +146,7 @@ impl Reconciler {
             self.gateway_api.set_without_routes(&cluster);
         }
         self.scraper
-            .set_targets(&cluster, stream_scraper::targets(&observed));
+            .set_targets(&cluster, scrape_target::targets(&observed));
         let autoscaling = self.autoscalers.update(&cluster, &observed);
         let mut reconciliation = Reconciliation {
             client: &self.client,
@@ -160,6 +162,7 @@ impl Reconciler {
                 autoscaling,
                 references,
                 streams: self.scraper.reported(&cluster),
+                viewers: self.scraper.draining_viewers(&cluster),
                 ..StatusInput::default()
             },
         };
@@ -173,6 +176,16 @@ impl Reconciler {
         let has_changed = self.update_status(&cluster, &input).await?;
         let interval = self.backoff.interval(&cluster, &input, has_changed);
         Ok(Action::requeue(interval))
+    }
+
+    /// Lets all edges take new clients, for the time in which no operator works.
+    pub async fn open_edges(&self) {
+        for cluster in self.scraper.clusters_with_full_edges() {
+            let opened = scaling::open_edges(&self.client, &cluster).await;
+            drop(opened.inspect_err(
+                |error| tracing::warn!(%cluster, %error, "failed to open the full edges"),
+            ));
+        }
     }
 
     /// Drops the state of a deleted cluster.
@@ -204,17 +217,25 @@ impl Reconciler {
         let wanted = input.wanted(cluster, Role::Edge);
         self.metrics
             .set_wanted_edges(&ClusterName::of(cluster), wanted);
+        self.metrics
+            .set_full_edges(&ClusterName::of(cluster), input.observed.full_edges());
         if cluster.status.as_ref() == Some(&new) {
             return Ok(false);
         }
         self.write_status(&cluster.metadata, json!(new)).await?;
-        let old = cluster.status.as_ref();
-        let old = old.map_or(&[][..], |status| &status.conditions);
-        let about = cluster.object_ref(&());
-        self.record_transitions(&about, old, &new.conditions).await;
         let old = cluster.status.clone().unwrap_or_default();
-        let streams = new.streams.clone();
-        Ok(LiveClusterStatus { streams, ..old } != new)
+        let about = cluster.object_ref(&());
+        self.record_transitions(&about, &old.conditions, &new.conditions)
+            .await;
+        if let Some(event) = draining_event(&old.draining, &new.draining) {
+            self.events.record(&event, &about).await;
+        }
+        let numbers = LiveClusterStatus {
+            streams: new.streams.clone(),
+            draining: new.draining.clone(),
+            ..old
+        };
+        Ok(numbers != new)
     }
 
     /// Reports a cluster that another operator reconciles, once, and leaves it alone.

@@ -178,9 +178,11 @@ impl Reconciliation<'_> {
     /// Changes the number of Pods of each role, if it has to change.
     async fn scale(&mut self) -> Result<(), ApplyError> {
         let wanted = self.input.wanted(self.cluster, Role::Edge).into();
-        let clients = self.scraper.clients(self.cluster, Instant::now());
+        let now = Instant::now();
+        let clients = self.scraper.clients(self.cluster, now);
+        let joins = self.scraper.join_fleet(self.cluster, now);
         let mut scaling = self.scaling();
-        scaling.scale_edges(wanted, clients.as_ref()).await?;
+        scaling.scale_edges(wanted, clients.as_ref(), joins).await?;
         Ok(scaling.scale_origins().await?)
     }
 }

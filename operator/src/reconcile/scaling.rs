@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
-use livecluster_api::names::{RETIRING_SINCE, SERVING};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use livecluster_api::ClusterName;
+use livecluster_api::names::{self, FULL, RETIRING_SINCE, SERVING};
 use media_config::Role;
 use serde_json::{Value, json};
 
 use super::apply::{Applier, SCALE_FIELD_MANAGER};
 use crate::k8s::call_error::CallError;
 use crate::observe::observed::Observed;
-use crate::observe::pods::{is_ready, is_terminating, retiring_since};
+use crate::observe::pods::{is_full, is_ready, is_retiring, is_terminating, retiring_since};
+use crate::scale::joins::{JoinFleet, full_edges};
 use crate::scale::retirement::{self, EdgeFleet, EdgePod, RetirementPlan};
 
 /// Annotation of a Pod: a ReplicaSet with fewer replicas deletes the Pods of the lowest cost first.
@@ -44,8 +46,8 @@ impl Scaling<'_> {
         self.set_replicas(&name, replicas, wanted).await
     }
 
-    /// Takes the next step to the wanted number of edges. `clients` are those of each Pod by UID; nothing retires before they
-    /// are known.
+    /// Takes the next step to the wanted number of edges, and lets only those take new clients that have room. `clients` are
+    /// those of each Pod by UID, `joins` is who takes new ones; nothing retires and no edge is full before they are known.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -53,6 +55,7 @@ impl Scaling<'_> {
         &mut self,
         wanted: i32,
         clients: Option<&HashMap<String, u64>>,
+        joins: Option<JoinFleet>,
     ) -> Result<(), CallError> {
         let cluster = self.applier.cluster;
         let Some(deployment) = self.observed.deployment(cluster, Role::Edge) else {
@@ -66,7 +69,19 @@ impl Scaling<'_> {
             return Ok(());
         }
         let plan = retirement::plan(&fleet, self.observed.at);
+        let (open, full) = joins
+            .map(|joins| self.join_changes(&plan, joins))
+            .unwrap_or_default();
+        // Some leave the Service after others have returned: it is never without any.
+        for name in &open {
+            tracing::info!(name, "edge takes new clients again");
+            self.patch(name, serving()).await?;
+        }
         self.change_pods(&plan).await?;
+        for name in &full {
+            tracing::info!(name, "edge is full: emptier ones take the new clients");
+            self.patch(name, json!({"labels": {SERVING: FULL}})).await?;
+        }
         self.set_replicas(&name, replicas, plan.replicas).await
     }
 
@@ -113,6 +128,29 @@ impl Scaling<'_> {
         }
     }
 
+    /// Returns the names of the edges that are to take new clients again, and of those that become full.
+    fn join_changes(
+        &self,
+        plan: &RetirementPlan,
+        mut fleet: JoinFleet,
+    ) -> (Vec<String>, Vec<String>) {
+        let retires = |pod: &Pod| is_retiring(pod) || plan.retire.contains(&pod.name_any());
+        let pods = self.observed.pods(Role::Edge);
+        let staying: Vec<&Pod> = pods
+            .filter(|pod| !is_terminating(pod) && !retires(pod))
+            .collect();
+        let uids: Vec<String> = staying.iter().filter_map(|pod| pod.uid()).collect();
+        fleet.edges.retain(|edge| uids.contains(&edge.uid));
+        let full = full_edges(&fleet);
+        let to_be_full = |pod: &Pod| pod.uid().is_some_and(|uid| full.contains(&uid));
+        let changed = staying
+            .into_iter()
+            .filter(|pod| is_full(pod) != to_be_full(pod));
+        let (open, full): (Vec<&Pod>, Vec<&Pod>) = changed.partition(|pod| is_full(pod));
+        let names = |pods: Vec<&Pod>| pods.into_iter().map(ResourceExt::name_any).collect();
+        (names(open), names(full))
+    }
+
     async fn change_pods(&mut self, plan: &RetirementPlan) -> Result<(), CallError> {
         let now = self.observed.at;
         for name in &plan.retire {
@@ -131,19 +169,10 @@ impl Scaling<'_> {
     }
 
     async fn patch(&mut self, name: &str, metadata: Value) -> Result<(), CallError> {
-        let namespace = self.applier.cluster.namespace().unwrap_or_default();
-        let api: Api<Pod> = Api::namespaced(self.applier.client.clone(), &namespace);
-        let params = PatchParams {
-            field_manager: Some(SCALE_FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        let patch = Patch::Merge(json!({"metadata": metadata}));
-        let patched = api.patch(name, &params, &patch).await;
-        match patched.map_err(CallError::on("patch", "Pod", name)) {
-            Ok(pod) => self.observed.update_pod(pod),
-            // It was deleted meanwhile.
-            Err(error) if error.status().is_some_and(|status| status.is_not_found()) => {}
-            Err(error) => return Err(error),
+        let cluster = ClusterName::of(self.applier.cluster);
+        let patched = patch(self.applier.client, &cluster, name, metadata).await?;
+        if let Some(pod) = patched {
+            self.observed.update_pod(pod);
         }
         Ok(())
     }
@@ -159,6 +188,46 @@ impl Scaling<'_> {
             self.observed.update_scale(name, wanted);
         }
         Ok(())
+    }
+}
+
+/// Lets all full edges of a cluster take new clients.
+///
+/// # Errors
+/// See [`CallError`].
+pub(super) async fn open_edges(client: &Client, cluster: &ClusterName) -> Result<(), CallError> {
+    let selector = format!(
+        "{},{}={},{SERVING}={FULL}",
+        names::MANAGED,
+        names::INSTANCE,
+        cluster.name
+    );
+    let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.namespace);
+    let full = api.list(&ListParams::default().labels(&selector)).await;
+    for pod in full.map_err(CallError::on("list", "Pod", ""))? {
+        patch(client, cluster, &pod.name_any(), serving()).await?;
+    }
+    Ok(())
+}
+
+/// Patches the metadata of a Pod and returns it, or `None` when it was deleted meanwhile.
+async fn patch(
+    client: &Client,
+    cluster: &ClusterName,
+    name: &str,
+    metadata: Value,
+) -> Result<Option<Pod>, CallError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.namespace);
+    let params = PatchParams {
+        field_manager: Some(SCALE_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(json!({ "metadata": metadata }));
+    let patched = api.patch(name, &params, &patch).await;
+    match patched.map_err(CallError::on("patch", "Pod", name)) {
+        Ok(pod) => Ok(Some(pod)),
+        Err(error) if error.status().is_some_and(|status| status.is_not_found()) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

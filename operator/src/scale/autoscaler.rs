@@ -1,8 +1,8 @@
 //! How many edges the load needs. No clock and no client: time and samples come in as arguments.
 //!
 //! The number grows at once, also ahead of a load that rises fast. It decreases after fewer edges were enough for the whole
-//! stabilization window, and then by steps. Retirement makes a step gentle: no client is cut off, and an edge that is wanted
-//! again returns.
+//! stabilization window, and then by steps. Announced events ([`super::events`]) have their edges before their viewers come.
+//! Retirement makes a step gentle: no client is cut off, and an edge that is wanted again returns.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use livecluster_api::{Autoscaling, AutoscalingStatus, RecommendedReplicas};
+
+use super::events::{EventReport, event_demand};
 
 /// Time between two steps down.
 const STEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -70,6 +72,7 @@ pub struct Autoscaler {
     loads: VecDeque<(Timestamp, f64)>,
     misses: u32,
     state: ScalingState,
+    event: Option<EventReport>,
 }
 
 impl Autoscaler {
@@ -87,6 +90,7 @@ impl Autoscaler {
             loads: VecDeque::new(),
             misses: 0,
             state: ScalingState::Active,
+            event: None,
         }
     }
 
@@ -98,6 +102,11 @@ impl Autoscaler {
     /// Returns whether the number of edges follows the load.
     pub fn state(&self) -> ScalingState {
         self.state
+    }
+
+    /// Returns the announced event that matters most.
+    pub fn event(&self) -> Option<EventReport> {
+        self.event
     }
 
     /// Returns the status from which another autoscaler continues.
@@ -125,7 +134,11 @@ impl Autoscaler {
         now: Timestamp,
     ) {
         let now = whole_seconds(now);
-        self.desired = self.desired(autoscaling);
+        let events = event_demand(autoscaling, now);
+        self.event = events.event;
+        self.desired = self
+            .desired(autoscaling)
+            .max(clamp(events.edges, autoscaling));
         if load.asked == 0 || load.responded.saturating_mul(2) < load.asked {
             self.hold(load, now);
             return;
@@ -136,7 +149,7 @@ impl Autoscaler {
             true => ScalingState::AtMaximum,
             false => ScalingState::Active,
         };
-        let recommended = clamp(needed, autoscaling);
+        let recommended = clamp(needed.max(events.edges), autoscaling);
         self.remember(autoscaling, recommended, now);
         let highest = self.recent.iter().map(|(_, replicas)| *replicas).max();
         let stable = highest.unwrap_or(0).max(recommended);

@@ -2,8 +2,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::conditions::{
-    AUTOSCALING_ACTIVE, DEGRADED, EDGES_AVAILABLE, ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING,
-    PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED, ROUTES_ACCEPTED,
+    AUTOSCALING_ACTIVE, DEGRADED, EDGES_AVAILABLE, EVENT_CAPACITY_READY, ORIGINS_AVAILABLE,
+    PLAY_PROTECTED, PROGRESSING, PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED, ROUTES_ACCEPTED,
 };
 use livecluster_api::{AccessSpec, Autoscaling, LiveCluster};
 use media_config::Role;
@@ -12,6 +12,7 @@ use super::availability::{available, degraded};
 use super::condition_status::{
     ConditionStatus, counted, deleting_message, failed, unavailable_reason,
 };
+use super::event_capacity::event_capacity;
 use super::input::{AutoscalingReport, StatusInput};
 use super::progress::progressing;
 use super::protection::protection;
@@ -20,7 +21,8 @@ use crate::observe::references::MissingReference;
 use crate::scale::autoscaler::ScalingState;
 
 /// Returns `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-/// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with a Gateway `RoutesAccepted`.
+/// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with announced events `EventCapacityReady`; with
+/// a Gateway `RoutesAccepted`.
 pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> Vec<Condition> {
     let origins = available(cluster, input, Role::Origin);
     let edges = available(cluster, input, Role::Edge);
@@ -42,6 +44,7 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
     let autoscaling = cluster.spec.edges.autoscaling.as_ref().zip(autoscaling);
     let autoscaling =
         autoscaling.map(|(spec, report)| (AUTOSCALING_ACTIVE, autoscaling_active(spec, report)));
+    let events = event_capacity(cluster, input).map(|status| (EVENT_CAPACITY_READY, status));
     let routes = routes_accepted(cluster, &input.observed.gateways);
     let routes = routes.map(|status| (ROUTES_ACCEPTED, status));
     let old = cluster.status.as_ref();
@@ -49,6 +52,7 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
     statuses
         .into_iter()
         .chain(autoscaling)
+        .chain(events)
         .chain(routes)
         .map(|(kind, status)| {
             let old = old.iter().find(|old| old.type_ == kind);

@@ -1,11 +1,14 @@
 //! The input of a status.
 
+use std::collections::HashMap;
+
 use livecluster_api::{AutoscalingStatus, LiveCluster, StreamsStatus};
 use media_config::Role;
 
 use crate::observe::observed::Observed;
 use crate::observe::references::References;
 use crate::scale::autoscaler::ScalingState;
+use crate::scale::events::EventReport;
 
 /// The input of a status.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +29,8 @@ pub struct StatusInput {
     pub references: References,
     /// The streams that the Pods report.
     pub streams: Option<StreamsStatus>,
+    /// The viewers of Pods that drain, by the UID of the Pod; `None` before the first scrape.
+    pub viewers: Option<HashMap<String, i64>>,
 }
 
 impl StatusInput {
@@ -45,6 +50,8 @@ pub struct AutoscalingReport {
     pub status: AutoscalingStatus,
     /// Whether their number follows the load.
     pub state: ScalingState,
+    /// The announced event that matters most.
+    pub event: Option<EventReport>,
 }
 
 /// Why a role keeps its current Pod template for now.

@@ -5,10 +5,13 @@ use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
 use super::conditions::AT_MAXIMUM;
+use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 20] = [
+pub(super) const WARNING_REASONS: [&str; 22] = [
     AT_MAXIMUM,
+    EXCEEDS_MAXIMUM,
+    LATE,
     "ContainerCannotStart",
     "CrashLooping",
     "Forbidden",

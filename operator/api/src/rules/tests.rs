@@ -194,6 +194,18 @@ fn autoscaling_has_a_target_and_a_range_and_no_fixed_number() {
         serde_json::json!({"maxReplicas": 9, "targetEgressMbps": 800}),
     );
     assert_eq!(refused(&demo), "");
+    let event =
+        serde_json::json!({"startsAt": "2027-01-31T20:00:00Z", "duration": "2h", "viewers": 900});
+    autoscale(
+        &mut demo,
+        serde_json::json!({"maxReplicas": 9, "targetEgressMbps": 800, "events": [event]}),
+    );
+    assert!(refused(&demo).contains("events needs targetViewers"));
+    autoscale(
+        &mut demo,
+        serde_json::json!({"maxReplicas": 9, "targetViewers": 500, "events": [event]}),
+    );
+    assert_eq!(refused(&demo), "");
     demo.spec.edges.replicas = 4;
     let refusal = refused(&demo);
     assert!(

@@ -10,6 +10,7 @@ fn target(uid: &str, role: Role) -> ScrapeTarget {
         address: "192.0.2.1:9090".parse().unwrap(),
         role,
         state: TargetState::Serving,
+        node: String::new(),
     }
 }
 
@@ -179,31 +180,4 @@ async fn load_is_that_of_edges_that_take_new_viewers() {
     assert_eq!(scraper.edge_load(&name, now), expected);
     let later = scraper.edge_load(&name, now + FRESH_LIFETIME * 2);
     assert_eq!((later.responded, later.asked), (0, 3));
-}
-
-#[test]
-fn terminating_pods_are_scraped_and_starting_ones_are_not() {
-    let pod = |name: &str, ready: &str, terminating: bool| {
-        serde_json::json!({
-            "metadata": {
-                "name": name, "uid": name, "labels": {"app.kubernetes.io/component": "edge"},
-                "deletionTimestamp": terminating.then_some("2026-11-22T10:00:00Z")
-            },
-            "status": {"phase": "Running", "podIP": "192.0.2.7", "conditions": [{"type": "Ready", "status": ready}]}
-        })
-    };
-    let pods = serde_json::json!([
-        pod("ready", "True", false),
-        pod("starting", "False", false),
-        pod("terminating", "False", true)
-    ]);
-    let observed = Observed {
-        pods: serde_json::from_value(pods).unwrap(),
-        ..Observed::default()
-    };
-    let uids: Vec<_> = targets(&observed)
-        .into_iter()
-        .map(|target| target.uid)
-        .collect();
-    assert_eq!(uids, ["ready", "terminating"]);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::*;
 use crate::k8s::fake_api::FakeApi;
@@ -12,6 +13,7 @@ use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_
 mod autoscaling;
 mod claims;
 mod gateways;
+mod joins;
 mod ownership;
 mod rejections;
 mod retirement;

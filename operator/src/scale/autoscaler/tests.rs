@@ -1,5 +1,6 @@
 //! Hours of load against simulated edges: never too small for longer than a Pod's start, seldom too large, no flapping.
 
+use livecluster_api::AnnouncedEvent;
 use serde_json::{Value, json};
 
 use super::*;
@@ -235,6 +236,47 @@ fn silent_edges_count_as_empty_for_more_and_as_full_for_less() {
     simulation.second += INTERVAL;
     simulation.decide(&viewers(5_000.0, 6, 10));
     assert!(simulation.desired() >= 11, "{}", simulation.desired());
+}
+
+#[test]
+fn viewers_of_an_announced_event_find_room_at_once() {
+    let mut simulation = Simulation::new(100, 2);
+    let starts_at = at(3600).to_string();
+    simulation.autoscaling.events = vec![AnnouncedEvent {
+        starts_at,
+        duration: "1h".to_owned(),
+        viewers: 20_000,
+    }];
+    simulation.run(2990, |_| 900.0);
+    assert_eq!(simulation.desired(), 2);
+    // No edge responds when its edges are due, and none is lost for that.
+    simulation.second += INTERVAL;
+    simulation.decide(&viewers(0.0, 0, 2));
+    simulation.second = 3005;
+    simulation.decide(&viewers(0.0, 0, 2));
+    assert_eq!(simulation.desired(), 44);
+    simulation.run(595, |_| 900.0);
+    // All of them in a second.
+    simulation.run(3000, |_| 20_000.0);
+    assert_eq!(simulation.longest_short, 0);
+    assert_eq!(simulation.desired(), 44);
+    // It is over: as few edges as are needed, by steps.
+    simulation.run(1800, |_| 900.0);
+    assert_eq!(simulation.desired(), 2);
+}
+
+#[test]
+fn event_that_needs_more_than_the_maximum_gets_the_maximum() {
+    let mut simulation = Simulation::new(5, 2);
+    simulation.autoscaling.events = vec![AnnouncedEvent {
+        starts_at: at(600).to_string(),
+        duration: "10m".to_owned(),
+        viewers: 20_000,
+    }];
+    simulation.run(30, |_| 900.0);
+    assert_eq!(simulation.desired(), 5);
+    assert_eq!(simulation.autoscaler.state(), ScalingState::Active);
+    assert_eq!(simulation.autoscaler.event().unwrap().edges, 44);
 }
 
 #[test]

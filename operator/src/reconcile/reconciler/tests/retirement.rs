@@ -11,6 +11,8 @@ use crate::observe::stream_sample::StreamSample;
 pub(super) struct Edges {
     pub(super) fixture: ReconcilerFixture,
     pub(super) viewers: BTreeMap<&'static str, u64>,
+    /// Plays that each edge has counted.
+    pub(super) plays: u64,
 }
 
 impl Edges {
@@ -18,7 +20,11 @@ impl Edges {
         let spec = json!({"edges": {"replicas": viewers.len()}});
         let fixture = ReconcilerFixture::settled(spec).await;
         let viewers = viewers.iter().copied().collect();
-        let mut edges = Self { fixture, viewers };
+        let mut edges = Self {
+            fixture,
+            viewers,
+            plays: 0,
+        };
         let names: Vec<_> = edges.viewers.keys().copied().collect();
         for (number, name) in names.into_iter().enumerate() {
             edges.create(name, number);
@@ -55,13 +61,17 @@ impl Edges {
     }
 
     pub(super) async fn scrape(&self) {
-        let scrape = async |target: crate::observe::stream_scraper::ScrapeTarget| {
+        self.scrape_at(tokio::time::Instant::now()).await;
+    }
+
+    pub(super) async fn scrape_at(&self, now: tokio::time::Instant) {
+        let scrape = async |target: crate::observe::scrape_target::ScrapeTarget| {
             Some(StreamSample {
                 viewers: *self.viewers.get(target.uid.as_str())?,
+                plays: self.plays,
                 ..StreamSample::default()
             })
         };
-        let now = tokio::time::Instant::now();
         self.fixture
             .reconciler
             .scraper
@@ -83,7 +93,7 @@ impl Edges {
         writes
     }
 
-    fn serving(&self, name: &str) -> Value {
+    pub(super) fn serving(&self, name: &str) -> Value {
         let pod = self.fixture.api.object(&format!("pods/{name}")).unwrap();
         pod["metadata"]["labels"]["livecluster.dev/serving"].clone()
     }
