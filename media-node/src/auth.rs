@@ -38,6 +38,7 @@ pub(crate) use access::Listing;
 pub(crate) use credential::Credential;
 pub(crate) use grant::Grant;
 pub(crate) use identity::{Caller, NodeIdentity, api_token};
+pub use jwt::KeySetTimings;
 pub(crate) use request::{Action, Denial, ListRequest, Request};
 
 use access::Access;
@@ -104,6 +105,7 @@ impl Auth {
         settings: &AuthSettings,
         metrics: AuthMetrics,
         poll: Duration,
+        key_set: KeySetTimings,
     ) -> Result<Self, AuthError> {
         let instance = Instance::new(name);
         let publish = Access::new(Action::Publish, &settings.publish, &instance)?;
@@ -112,7 +114,7 @@ impl Auth {
         let background =
             match settings.publish.needs_credential() || settings.play.needs_credential() {
                 true => Some(
-                    Background::start(sources, poll, metrics.lost_hook_calls.clone())
+                    Background::start(sources, poll, key_set, metrics.lost_hook_calls.clone())
                         .map_err(AuthError::Thread)?,
                 ),
                 false => None,

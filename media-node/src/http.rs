@@ -6,6 +6,7 @@ mod context;
 mod cors;
 mod denial;
 mod files;
+mod forwarded;
 mod listing;
 mod player_page;
 mod request;

@@ -14,13 +14,14 @@
 //!
 //!   state, response         clients, metrics and phase of life; HTTP responses: used by the rooms above
 //!   auth                    who may publish and play: decides for rtmp and delivery
-//!   log                     the only place where text of peers is made safe for a log
 //!   host                    connections, wall clock, random numbers: what tests can simulate
 //!   tls                     certificate and handshakes, under delivery's sockets
+//!   proxies, networks       load balancers that are trusted to name their clients
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
 //!   media-wire              RTMP, FLV, AMF0, the relay's format
 //!   media-config            the configuration file
+//!   media-log               the log, the only place where text of peers is made safe for it
 //! ```
 //!
 //! Imports only point down. To read: `server/lifecycle.rs` (a media node from start to end), `server/admission.rs` (a new
@@ -36,6 +37,8 @@ mod host;
 mod http;
 mod internal;
 mod log;
+mod networks;
+mod proxies;
 mod relay;
 mod response;
 mod rtmp;
@@ -43,6 +46,7 @@ mod server;
 mod state;
 mod tls;
 
+pub use auth::KeySetTimings;
 pub use log::start_log;
 pub use media_config::NodeConfig;
 pub use server::{Addresses, BindError, Node, Timings};

@@ -1,6 +1,5 @@
 //! A media node as a whole: its lifecycle, the threads it serves on, admission of connections, and the drain.
 
-mod address_limits;
 mod admission;
 mod connections;
 mod context;
@@ -11,6 +10,7 @@ mod open_files;
 mod ports;
 #[cfg(test)]
 mod probe;
+mod proxy_header;
 mod timings;
 mod worker_load;
 mod workers;

@@ -1,5 +1,6 @@
 //! State of a media node that its connections change and its internal port reports: clients, metrics, phase of life.
 
+pub(crate) mod address_limits;
 pub(crate) mod admitted;
 pub(crate) mod clients;
 pub(crate) mod idle_connections;

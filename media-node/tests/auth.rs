@@ -21,6 +21,7 @@ use crate::support::{
 };
 
 mod hooks;
+mod jwks;
 
 const FAST: Duration = Duration::from_millis(50);
 
@@ -71,6 +72,30 @@ async fn publish(node: &TestNode, stream: &str) -> Publisher {
 fn signature(key: &str, text: &str) -> String {
     let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
     URL_SAFE_NO_PAD.encode(mac.chain_update(text).finalize().into_bytes())
+}
+
+/// Returns a JSON Web Key Set with one shared secret.
+fn jwks(secret: &str) -> String {
+    json!({"keys": [{"kty": "oct", "kid": "k", "k": URL_SAFE_NO_PAD.encode(secret)}]}).to_string()
+}
+
+/// Returns the rules for tokens that are signed with a secret of [`jwks`].
+fn token_rules() -> JwtRules {
+    JwtRules {
+        audiences: vec!["livecluster".to_owned()],
+        issuer: None,
+        algorithms: vec![JwtAlgorithm::HS256],
+        subjects: Vec::new(),
+    }
+}
+
+/// Returns a token that is signed with a secret of [`jwks`].
+fn token(secret: &str, algorithm: &str, claims: &Value) -> String {
+    let header = json!({"alg": algorithm, "kid": "k"});
+    let [header, claims] = [&header, claims].map(|json| URL_SAFE_NO_PAD.encode(json.to_string()));
+    let message = format!("{header}.{claims}");
+    let signature = signature(secret, &message);
+    format!("{message}.{signature}")
 }
 
 #[tokio::test]
@@ -237,19 +262,13 @@ async fn viewer_of_a_signed_url_stays_after_its_expiry() {
 #[tokio::test]
 async fn token_publishes_and_plays_what_its_claim_lists() {
     let secret = "a secret of at least thirty-two bytes";
-    let jwks = json!({"keys": [{"kty": "oct", "kid": "k", "k": URL_SAFE_NO_PAD.encode(secret)}]});
-    let folder = folder(&[("jwks.json", &jwks.to_string())]);
+    let folder = folder(&[("jwks.json", &jwks(secret))]);
     let access = AccessSettings {
         jwt: Some(JwtSettings {
             jwks_file: Some(folder.path().join("jwks.json")),
             jwks_url: None,
             ca_file: None,
-            rules: JwtRules {
-                audiences: vec!["livecluster".to_owned()],
-                issuer: None,
-                algorithms: vec![JwtAlgorithm::HS256],
-                subjects: Vec::new(),
-            },
+            rules: token_rules(),
         }),
         ..AccessSettings::default()
     };
@@ -258,14 +277,7 @@ async fn token_publishes_and_plays_what_its_claim_lists() {
         config.auth.play = access;
     })
     .await;
-    let token = |algorithm: &str, claims: Value| {
-        let header = json!({"alg": algorithm, "kid": "k"});
-        let [header, claims] =
-            [header, claims].map(|json| URL_SAFE_NO_PAD.encode(json.to_string()));
-        let message = format!("{header}.{claims}");
-        let signature = signature(secret, &message);
-        format!("{message}.{signature}")
-    };
+    let token = |algorithm: &str, claims: Value| token(secret, algorithm, &claims);
     let claims = json!({"aud": "livecluster", "exp": 9_999_999_999_u64,
         "livecluster": {"publish": ["live/a"], "play": ["live/*"]}});
     let good = token("HS256", claims.clone());

@@ -22,6 +22,8 @@ mod log;
 mod origin_loss;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
+mod proxies;
 mod publish_play;
 mod publisher_restart;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Support of the socket tests: media nodes on free ports, an encoder, viewers, and numbered messages.
 
 mod audience;
+mod balancer;
 mod cluster;
 mod flv;
 mod hook_server;
@@ -18,6 +19,7 @@ pub(crate) use audience::{
     Clip, Protocol, Received, Start, assert_complete, cluster, ended, finish, frames, publish,
     wait_everywhere, watch, watch_at, watch_everywhere,
 };
+pub(crate) use balancer::{balancer, v1, v2};
 pub(crate) use cluster::{edge, edge_with, origins, origins_with};
 pub(crate) use flv::FlvViewer;
 pub(crate) use hook_server::hook_server;

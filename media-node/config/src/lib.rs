@@ -1,12 +1,13 @@
 //! Configuration file of a media node: one YAML document in which every field has a default.
 //!
 //! The operator writes it into a ConfigMap, and the media node reads it. `livecluster local` passes it in memory.
-//! [`StreamSettings`], [`Limits`] and [`LogSettings`] are also part of the `LiveCluster` resource, so that a setting has one
+//! [`StreamSettings`], [`Limits`], [`ProxySettings`] and [`LogSettings`] are also part of the `LiveCluster` resource, so that a setting has one
 //! name, one default and one range everywhere.
 
 mod auth;
 mod identity;
 mod load;
+mod proxies;
 mod settings;
 
 pub use auth::{
@@ -15,6 +16,7 @@ pub use auth::{
 };
 pub use identity::{IdentitySettings, ServiceAccountSettings};
 pub use load::{ConfigError, load, parse, render, render_changes};
+pub use proxies::{ForwardedHeader, ProxySettings, cidrs_schema};
 pub use settings::{
     CorsSettings, Discovery, DrainSettings, DuplicatePublish, HttpSettings, Limits, Listen,
     LogFormat, LogSettings, NodeConfig, Role, StreamSettings, TlsSettings,

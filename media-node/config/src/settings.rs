@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AuthSettings, IdentitySettings};
+use crate::{AuthSettings, IdentitySettings, ProxySettings};
 
 /// Configuration of a media node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct NodeConfig {
     pub tls: Option<TlsSettings>,
     /// How media nodes prove to each other who they are.
     pub identity: IdentitySettings,
+    /// Load balancers and reverse proxies before the public ports.
+    pub proxies: ProxySettings,
 }
 
 /// What a media node does with a stream that is published to it.
@@ -265,8 +267,8 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod from one client address (IPv4) or network (IPv6 /64). 0 is no
-    /// limit. Choose 0 where clients arrive with the address of a proxy, a load balancer or a node, as with
-    /// `externalTrafficPolicy: Cluster`.
+    /// limit. Choose 0 where clients arrive with the address of a node, as with `externalTrafficPolicy: Cluster`, or of a load
+    /// balancer or proxy that `proxies` does not name.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_connections_per_address: u32,
     /// Maximum number of new connections in a second from one client address or network. 0 is no limit, as for

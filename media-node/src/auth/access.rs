@@ -80,7 +80,7 @@ impl Access {
         let cidrs = Cidrs::new(&settings.cidrs).map_err(|error| AuthError::Cidr {
             action,
             field: error.field,
-            text: error.text,
+            text: error.entry.0,
         })?;
         let keys = settings.keys.as_ref().map(|keys| {
             let directory = &keys.directory;

@@ -12,11 +12,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Span, info, warn};
 
-use super::jwt::{REFRESH, RemoteKeySet};
+use super::jwt::{KeySetTimings, RemoteKeySet};
 use super::mounted::Source;
-
-/// How long a key set that cannot be fetched is left alone.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// How long hooks may take for their last calls when the node ends.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -41,6 +38,7 @@ impl Background {
     pub(super) fn start(
         sources: Vec<Refreshed>,
         poll: Duration,
+        key_set: KeySetTimings,
         lost: IntCounter,
     ) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
@@ -56,7 +54,7 @@ impl Background {
         for source in sources {
             match source {
                 Refreshed::Files(source) => files.push(source),
-                Refreshed::Remote(keys) => drop(handle.spawn(keep_fetching(keys))),
+                Refreshed::Remote(keys) => drop(handle.spawn(keep_fetching(keys, key_set))),
             }
         }
         handle.spawn(keep_reading(files, poll));
@@ -126,23 +124,23 @@ async fn keep_reading(files: Vec<Arc<dyn Source>>, poll: Duration) {
     }
 }
 
-async fn keep_fetching(keys: Arc<RemoteKeySet>) {
+async fn keep_fetching(keys: Arc<RemoteKeySet>, timings: KeySetTimings) {
     let mut failing = false;
     loop {
         let host = keys.host();
-        let pause = match keys.refresh().await {
+        let pause = match keys.refresh(timings.timeout).await {
             Ok(()) if failing => {
                 info!(host, "key set fetched again");
                 failing = false;
-                REFRESH
+                timings.refresh
             }
-            Ok(()) => REFRESH,
+            Ok(()) => timings.refresh,
             Err(error) => {
                 if !failing {
                     warn!(host, %error, "cannot fetch the key set, keeping the last one");
                 }
                 failing = true;
-                RETRY
+                timings.retry
             }
         };
         sleep(pause).await;

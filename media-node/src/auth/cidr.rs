@@ -2,27 +2,31 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use media_config::CidrLists;
+
+use crate::networks::{Networks, NotANetwork};
 
 /// The two lists, parsed.
 #[derive(Default)]
 pub(super) struct Cidrs {
-    allow: Vec<IpNet>,
-    deny: Vec<IpNet>,
+    allow: Networks,
+    deny: Networks,
 }
 
-/// An entry that is not a network.
-pub(super) struct NotANetwork {
+/// A list with an entry that is not a network.
+pub(super) struct InvalidList {
     pub(super) field: &'static str,
-    pub(super) text: String,
+    pub(super) entry: NotANetwork,
 }
 
 impl Cidrs {
-    pub(super) fn new(lists: &CidrLists) -> Result<Self, NotANetwork> {
+    pub(super) fn new(lists: &CidrLists) -> Result<Self, InvalidList> {
+        let parse = |field, texts: &[String]| {
+            Networks::parse(texts).map_err(|entry| InvalidList { field, entry })
+        };
         Ok(Self {
-            allow: parsed("allowCidrs", &lists.allow_cidrs)?,
-            deny: parsed("denyCidrs", &lists.deny_cidrs)?,
+            allow: parse("allowCidrs", &lists.allow_cidrs)?,
+            deny: parse("denyCidrs", &lists.deny_cidrs)?,
         })
     }
 
@@ -31,24 +35,8 @@ impl Cidrs {
     }
 
     pub(super) fn allow(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        let contains = |networks: &[IpNet]| networks.iter().any(|net| net.contains(&peer));
-        !contains(&self.deny) && (self.allow.is_empty() || contains(&self.allow))
+        !self.deny.contains(peer) && (self.allow.is_empty() || self.allow.contains(peer))
     }
-}
-
-fn parsed(field: &'static str, texts: &[String]) -> Result<Vec<IpNet>, NotANetwork> {
-    let parse = |text: &String| {
-        // A single address is a network of one.
-        let address = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse()
-            .or_else(|_| address())
-            .map_err(|_| NotANetwork {
-                field,
-                text: text.clone(),
-            })
-    };
-    texts.iter().map(parse).collect()
 }
 
 #[cfg(test)]
@@ -61,7 +49,7 @@ mod tests {
             allow_cidrs: owned(allow),
             deny_cidrs: owned(deny),
         };
-        Cidrs::new(&lists).unwrap_or_else(|error| panic!("{}", error.text))
+        Cidrs::new(&lists).unwrap_or_else(|error| panic!("{}", error.entry))
     }
 
     fn allows(cidrs: &Cidrs, peer: &str) -> bool {
@@ -90,9 +78,7 @@ mod tests {
             ..CidrLists::default()
         };
         let error = Cidrs::new(&lists).err().unwrap();
-        assert_eq!(
-            (error.field, error.text.as_str()),
-            ("denyCidrs", "10.0.0.0/33")
-        );
+        assert_eq!(error.field, "denyCidrs");
+        assert_eq!(error.entry.0, "10.0.0.0/33");
     }
 }

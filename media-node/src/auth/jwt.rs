@@ -17,7 +17,8 @@ use super::keys::KeyDigest;
 use super::request::Action;
 use super::streams::Streams;
 
-pub(super) use key_set::{KeySet, KeySetSource, REFRESH, RemoteKeySet, secret_id};
+pub use key_set::KeySetTimings;
+pub(super) use key_set::{KeySet, KeySetSource, RemoteKeySet, secret_id};
 
 /// Seconds by which clocks may differ.
 const CLOCK_SKEW: u64 = 60;

@@ -33,7 +33,14 @@ fn start(settings: AuthSettings) -> Auth {
         decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
         lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
     };
-    Auth::start("test", &settings, metrics, Duration::from_secs(60)).unwrap()
+    Auth::start(
+        "test",
+        &settings,
+        metrics,
+        Duration::from_secs(60),
+        KeySetTimings::default(),
+    )
+    .unwrap()
 }
 
 fn publish(access: AccessSettings) -> Auth {
@@ -300,10 +307,16 @@ fn folder_that_is_not_there_is_named_with_its_field() {
         decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
         lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
     };
-    let error = Auth::start("test", &settings, metrics, Duration::from_secs(60))
-        .err()
-        .unwrap()
-        .to_string();
+    let error = Auth::start(
+        "test",
+        &settings,
+        metrics,
+        Duration::from_secs(60),
+        KeySetTimings::default(),
+    )
+    .err()
+    .unwrap()
+    .to_string();
     assert!(
         error.starts_with("auth.publish.keys.directory: /nowhere"),
         "{error}"

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::context::HttpContext;
 use super::response::{self, HttpStatus};
 use crate::delivery::socket::Socket;
+use crate::state::address_limits::AddressPermit;
 
 /// Bytes of a response that are sent at one time.
 const PIECE: usize = 16 * 1024;
@@ -24,6 +25,10 @@ pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) struct HttpConnection {
     pub(super) socket: Socket,
     pub(super) peer: SocketAddr,
+    /// Sender of the current request: the peer, or the client that a reverse proxy names.
+    pub(super) client: SocketAddr,
+    /// The current request in the number of connections of its client, behind a reverse proxy.
+    pub(super) client_permit: Option<AddressPermit>,
     pub(super) context: Arc<HttpContext>,
     /// Worker that serves the connection.
     pub(super) worker: usize,

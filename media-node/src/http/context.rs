@@ -8,6 +8,8 @@ use tokio::sync::watch;
 use super::listing::StreamList;
 use crate::auth::Auth;
 use crate::delivery::finder::StreamFinder;
+use crate::proxies::Proxies;
+use crate::state::address_limits::AddressLimits;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
@@ -19,6 +21,8 @@ pub(crate) struct HttpContext {
     pub(crate) finder: Arc<StreamFinder>,
     pub(crate) list: StreamList,
     pub(crate) idle: Arc<IdleConnections>,
+    pub(crate) addresses: AddressLimits,
+    pub(crate) proxies: Arc<Proxies>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) phase: watch::Receiver<Phase>,
 }

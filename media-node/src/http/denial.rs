@@ -55,7 +55,7 @@ impl HttpConnection {
     ) -> ListRequest<'a> {
         ListRequest {
             credential,
-            peer: self.peer.ip(),
+            peer: self.client.ip(),
             stream: stream.as_ref(),
         }
     }

@@ -37,6 +37,10 @@ pub(super) struct HttpRequest {
     pub(super) websocket: Option<WebSocketHandshake>,
     /// Headers of requests for files: ranges and conditions.
     pub(super) file_headers: HeaderMap,
+    /// All values of `X-Forwarded-For`, with commas between them.
+    pub(super) x_forwarded_for: Option<String>,
+    /// The same of `Forwarded`.
+    pub(super) forwarded: Option<String>,
     /// Whether a browser asks if a public page may connect to this private address.
     pub(super) requests_private_network: bool,
 }
@@ -123,6 +127,13 @@ fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
         let mut values = header(name).unwrap_or_default().split(',');
         values.any(|value| value.trim().eq_ignore_ascii_case(wanted))
     };
+    // A proxy may add a line, or append to the last one. Bytes that are no text stay invalid.
+    let joined = |name: &str| {
+        let lines = request.headers.iter();
+        let lines = lines.filter(|header| header.name.eq_ignore_ascii_case(name));
+        let values = lines.map(|header| String::from_utf8_lossy(header.value).into_owned());
+        values.reduce(|all, value| all + "," + &value)
+    };
     let is_websocket = lists("Upgrade", "websocket") && lists("Connection", "upgrade");
     let keep_alive = match request.version {
         Some(1) => !lists("Connection", "close"),
@@ -158,6 +169,8 @@ fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
                 Some((name.clone(), value))
             })
             .collect(),
+        x_forwarded_for: joined("X-Forwarded-For"),
+        forwarded: joined("Forwarded"),
         requests_private_network: header("Access-Control-Request-Private-Network").is_some(),
     }
 }

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use media_wire::StreamKey;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 use super::body::BodyFraming;
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
@@ -47,8 +47,9 @@ pub(super) async fn serve(connection: &mut HttpConnection, mut deadline: Instant
             }
         };
         is_first = false;
-        match connection.answer(request, &mut input).await {
+        match connection.serve_request(request, &mut input).await {
             Ok(None) => {
+                connection.client_permit = None;
                 let limits = &connection.context.config.limits;
                 deadline = Instant::now() + limits.handshake_timeout();
             }
@@ -126,6 +127,19 @@ impl HttpConnection {
         debug!(%reason, "request refused");
         let mode = ResponseMode::CLOSING;
         drop(self.respond_text(status, &reason.to_string(), mode).await);
+    }
+
+    /// Answers a request as one of its client, or refuses it.
+    async fn serve_request(
+        &mut self,
+        request: HttpRequest,
+        input: &mut BytesMut,
+    ) -> io::Result<Option<Outcome>> {
+        if let Err(refusal) = self.identify_client(&request) {
+            return Ok(self.refuse_client(refusal).await?.into());
+        }
+        let span = self.client_span();
+        self.answer(request, input).instrument(span).await
     }
 
     /// Answers a request. Returns `None` when the connection may serve another one.
@@ -291,7 +305,7 @@ impl HttpConnection {
             page_url: request.referer.unwrap_or_default(),
             key,
             kind,
-            peer: self.peer,
+            peer: self.client,
             agent: request.agent,
             worker: self.worker,
         };

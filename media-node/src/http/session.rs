@@ -38,6 +38,8 @@ pub(crate) async fn serve(
         let connection = HttpConnection {
             socket,
             peer,
+            client: peer,
+            client_permit: None,
             context,
             worker,
             allow_origin: None,

@@ -52,6 +52,10 @@ impl<F: HttpFraming> HttpViewer<F> {
         input: BytesMut,
         admitted: Admitted,
     ) -> Self {
+        let admitted = match connection.client_permit {
+            Some(permit) => Admitted::new((admitted, permit)),
+            None => admitted,
+        };
         Self {
             socket: connection.socket,
             context: connection.context,

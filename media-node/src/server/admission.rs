@@ -1,20 +1,27 @@
 //! Admission: each accepted connection is served on a worker, or refused when the media node is full.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use media_wire::proxy_protocol::ProxyHeaderError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::connections::{Admission, ConnectionLimit, Permit};
 use super::context::NodeContext;
 use super::listener;
+use super::proxy_header::{self, NoHeader};
 use super::workers::WorkerSlot;
 use crate::delivery::socket::{self, NewConnection};
-use crate::host::net::{DetachedStream, TcpListener};
+use crate::host::net::{self, DetachedStream, TcpListener};
 use crate::state::admitted::Admitted;
 use crate::tls::TlsAcceptor;
 use crate::{http, internal, rtmp};
+
+/// Text for a client of a load balancer that sends no PROXY header, and for whoever configures that.
+const NO_HEADER: &str =
+    "this media node expects a PROXY header from your address, see proxies.proxyProtocolCidrs";
 
 /// A port of a media node. The public ones perform a TLS handshake where they have an acceptor.
 pub(super) enum Port {
@@ -22,6 +29,13 @@ pub(super) enum Port {
     Http(Option<TlsAcceptor>),
     Internal,
     Metrics,
+}
+
+/// Protocol of a public port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Rtmp,
+    Http,
 }
 
 /// Accepts and admits connections until `closing` is cancelled, then closes the port.
@@ -35,11 +49,11 @@ pub(super) async fn serve(
     listener::accept(listener, closing, admit).await;
 }
 
-fn admit(context: &NodeContext, port: &Port, stream: DetachedStream, peer: SocketAddr) {
+fn admit(context: &Arc<NodeContext>, port: &Port, stream: DetachedStream, peer: SocketAddr) {
     let slot = context.workers.slot();
-    let (is_rtmp, tls) = match port {
-        Port::Rtmp(tls) => (true, tls.clone()),
-        Port::Http(tls) => (false, tls.clone()),
+    let (protocol, tls) = match port {
+        Port::Rtmp(tls) => (Protocol::Rtmp, tls.clone()),
+        Port::Http(tls) => (Protocol::Http, tls.clone()),
         Port::Internal => {
             // Always, so that probes are answered: this port limits what its connections become.
             let context = Arc::clone(&context.internal);
@@ -58,22 +72,80 @@ fn admit(context: &NodeContext, port: &Port, stream: DetachedStream, peer: Socke
             return;
         }
     };
-    let admission = context
-        .connections
-        .admit(peer.ip(), Instant::now().into_std());
+    let connection = NewConnection { stream, peer, tls };
+    if context.proxies.is_balancer(peer.ip()) {
+        let context = Arc::clone(context);
+        slot.run(move |_, slot| admit_balanced(context, protocol, connection, slot));
+    } else {
+        admit_client(context, protocol, connection, Some(peer.ip()), slot);
+    }
+}
+
+/// Reads the PROXY header of a load balancer's connection, and admits it as that of the client.
+async fn admit_balanced(
+    context: Arc<NodeContext>,
+    protocol: Protocol,
+    connection: NewConnection,
+    slot: WorkerSlot,
+) {
+    let NewConnection { stream, peer, tls } = connection;
+    let deadline = Instant::now() + context.config.limits.handshake_timeout();
+    let Ok(mut stream) = net::attach(stream) else {
+        return;
+    };
+    let source = proxy_header::read(&mut stream, deadline, &context.rtmp.idle).await;
+    let Ok(stream) = net::detach(stream) else {
+        return;
+    };
+    let error = match source {
+        Ok(source) => {
+            let peer = source.unwrap_or(peer);
+            let connection = NewConnection { stream, peer, tls };
+            let client = source.map(|source| source.ip());
+            return admit_client(&context, protocol, connection, client, slot);
+        }
+        Err(error) => error,
+    };
+    debug!(%peer, %error, "connection of a load balancer lost");
+    if let Some(reason) = error.label() {
+        let refused = &context.metrics.refused;
+        refused.with_label_values(&[reason]).inc();
+    }
+    // A client of another protocol than TLS can be told: nothing has been read from it.
+    if let NoHeader::Invalid(ProxyHeaderError::Missing) = error
+        && tls.is_none()
+        && let Some(permit) = context.connections.refuse()
+    {
+        let connection = NewConnection { stream, peer, tls };
+        refuse(&context, protocol, connection, NO_HEADER, slot, permit);
+    }
+}
+
+/// Serves or refuses a connection. A `client` has limits of its own; the connection of a proxy has none but those of all.
+fn admit_client(
+    context: &NodeContext,
+    protocol: Protocol,
+    connection: NewConnection,
+    client: Option<IpAddr>,
+    slot: WorkerSlot,
+) {
+    // The clients of a reverse proxy are known with their requests.
+    let is_client =
+        |ip: &IpAddr| protocol == Protocol::Rtmp || !context.proxies.is_reverse_proxy(*ip);
+    let client = client.filter(is_client);
+    let admission = context.connections.admit(client, Instant::now().into_std());
     if let Admission::Refused(limit, _) | Admission::Dropped(limit) = &admission {
         let refused = &context.metrics.refused;
         refused.with_label_values(&[limit.label()]).inc();
     }
-    let connection = NewConnection { stream, peer, tls };
-    match (admission, is_rtmp) {
-        (Admission::Served(permit), true) => {
+    match (admission, protocol) {
+        (Admission::Served(permit), Protocol::Rtmp) => {
             let context = Arc::clone(&context.rtmp);
             run(slot, permit, move |worker, admitted| {
                 rtmp::serve(connection, context, worker, admitted)
             });
         }
-        (Admission::Served(permit), false) => {
+        (Admission::Served(permit), Protocol::Http) => {
             let context = Arc::clone(&context.http);
             run(slot, permit, move |worker, admitted| {
                 http::serve(connection, context, worker, admitted)
@@ -83,20 +155,36 @@ fn admit(context: &NodeContext, port: &Port, stream: DetachedStream, peer: Socke
         (Admission::Refused(ConnectionLimit::Address(_), _), _) if connection.tls.is_some() => {
             drop(connection);
         }
-        (Admission::Refused(limit, permit), true) => {
-            let config = Arc::clone(&context.config);
-            run(slot, permit, move |_, admitted| async move {
-                rtmp::refuse(connection, &config.limits, limit.reason()).await;
-                drop(admitted);
-            });
-        }
-        (Admission::Refused(limit, permit), false) => {
-            run(slot, permit, move |_, admitted| async move {
-                http::refuse(connection, limit.reason()).await;
-                drop(admitted);
-            });
+        (Admission::Refused(limit, permit), _) => {
+            refuse(context, protocol, connection, limit.reason(), slot, permit);
         }
         (Admission::Dropped(_), _) => drop(connection),
+    }
+}
+
+/// Refuses a connection with an error of its protocol.
+fn refuse(
+    context: &NodeContext,
+    protocol: Protocol,
+    connection: NewConnection,
+    reason: &'static str,
+    slot: WorkerSlot,
+    permit: Permit,
+) {
+    match protocol {
+        Protocol::Rtmp => {
+            let config = Arc::clone(&context.config);
+            run(slot, permit, move |_, admitted| async move {
+                rtmp::refuse(connection, &config.limits, reason).await;
+                drop(admitted);
+            });
+        }
+        Protocol::Http => {
+            run(slot, permit, move |_, admitted| async move {
+                http::refuse(connection, reason).await;
+                drop(admitted);
+            });
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use media_config::Limits;
 use tokio::sync::watch;
 
-use super::address_limits::{AddressLimit, AddressLimits, AddressPermit};
+use crate::state::address_limits::{AddressLimit, AddressLimits, AddressPermit};
 
 /// Connections over the limit that are refused with an error at one time. Further ones are closed without one, because a
 /// refusal costs a file descriptor and a task.
@@ -53,10 +53,7 @@ impl ConnectionLimit {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::All => "this media node is full, try another one or later",
-            Self::Address(AddressLimit::Open) => "too many connections from your address",
-            Self::Address(AddressLimit::Rate) => {
-                "too many new connections from your address, try again in a second"
-            }
+            Self::Address(limit) => limit.reason(),
         }
     }
 }
@@ -74,19 +71,30 @@ impl Connections {
         }
     }
 
-    /// Decides about a new connection.
-    pub(super) fn admit(&self, peer: IpAddr, now: Instant) -> Admission {
-        let exceeded = match self.addresses.admit(peer, now) {
-            Ok(address) => match Permit::acquire(&self.open, self.limit, Some(address)) {
+    /// Decides about a new connection. Those of a client's address are limited; `None` is a proxy's connection.
+    pub(super) fn admit(&self, client: Option<IpAddr>, now: Instant) -> Admission {
+        let address = client.map(|client| self.addresses.admit(client, now));
+        let exceeded = match address.transpose() {
+            Ok(address) => match Permit::acquire(&self.open, self.limit, address) {
                 Some(permit) => return Admission::Served(permit),
                 None => ConnectionLimit::All,
             },
             Err(limit) => ConnectionLimit::Address(limit),
         };
-        match Permit::acquire(&self.refused, MAX_REFUSALS, None) {
+        match self.refuse() {
             Some(permit) => Admission::Refused(exceeded, permit),
             None => Admission::Dropped(exceeded),
         }
+    }
+
+    /// Returns a permit to refuse a connection with an error, unless too many are being refused.
+    pub(super) fn refuse(&self) -> Option<Permit> {
+        Permit::acquire(&self.refused, MAX_REFUSALS, None)
+    }
+
+    /// Returns the limits of each client address.
+    pub(super) fn addresses(&self) -> AddressLimits {
+        self.addresses.clone()
     }
 
     /// Returns the number of served connections as it changes.
@@ -135,7 +143,7 @@ mod tests {
             max_connections: 1,
             ..Limits::default()
         });
-        let admit = |peer: [u8; 4]| connections.admit(peer.into(), Instant::now());
+        let admit = |peer: [u8; 4]| connections.admit(Some(peer.into()), Instant::now());
         let Admission::Served(first) = admit([192, 0, 2, 1]) else {
             panic!("refused below the limit")
         };

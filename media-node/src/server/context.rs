@@ -15,6 +15,7 @@ use crate::delivery::finder::StreamFinder;
 use crate::discovery::OriginSet;
 use crate::http::{HttpContext, StreamList};
 use crate::internal::InternalContext;
+use crate::proxies::Proxies;
 use crate::relay::{Relay, RelaySettings, RtmpServer, Spawner};
 use crate::rtmp::RtmpContext;
 use crate::state::clients::Clients;
@@ -49,6 +50,7 @@ pub(super) struct NodeContext {
     pub(super) auth: Arc<Auth>,
     pub(super) identity: Arc<NodeIdentity>,
     phase: watch::Sender<Phase>,
+    pub(super) proxies: Arc<Proxies>,
     /// Connections of the public ports.
     pub(super) connections: Connections,
     pub(super) rtmp: Arc<RtmpContext>,
@@ -68,11 +70,15 @@ impl NodeContext {
         let config = Arc::new(config);
         let registry = Registry::new(engine_settings(&config, workers.count()));
         let clients = Clients::new();
-        let polling = timings.key_poll;
-        let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), polling).map(Arc::new);
-        let auth = auth.map_err(BindError::auth)?;
+        let Timings {
+            key_poll, key_set, ..
+        } = timings;
+        let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), key_poll, key_set);
+        let auth = Arc::new(auth.map_err(BindError::auth)?);
         let identity = NodeIdentity::open(&config.identity).map_err(BindError::auth)?;
         let identity = Arc::new(identity);
+        let proxies = Proxies::new(&config.proxies).map_err(BindError::proxies)?;
+        let proxies = Arc::new(proxies);
         let phase = watch::Sender::new(Phase::Running);
         let connections = Connections::new(&config.limits);
         let idle = idle_connections(&config, &metrics);
@@ -114,6 +120,8 @@ impl NodeContext {
                 workers.control(),
             ),
             idle,
+            addresses: connections.addresses(),
+            proxies: Arc::clone(&proxies),
             metrics: Arc::clone(&metrics),
             phase: phase.subscribe(),
         };
@@ -150,6 +158,7 @@ impl NodeContext {
             auth,
             identity,
             phase,
+            proxies,
             connections,
             rtmp: Arc::new(rtmp),
             http: Arc::new(http),

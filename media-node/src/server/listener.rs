@@ -67,6 +67,9 @@ pub enum BindError {
         "listen.internal: {0} can be reached from other hosts, which need a token; set identity.secretFile, or choose a loopback address"
     )]
     Exposed(SocketAddr),
+    /// `proxies` is invalid.
+    #[error("{0}")]
+    Proxies(String),
     /// `auth` or `identity` is invalid, or names a file that cannot be read.
     #[error("{0}")]
     Auth(String),
@@ -81,6 +84,11 @@ impl BindError {
     /// Wraps an error of `tls`, whose message names the field.
     pub(super) fn tls(error: impl std::error::Error) -> Self {
         Self::Tls(error.to_string())
+    }
+
+    /// Wraps an error of `proxies`, whose message names the field.
+    pub(super) fn proxies(error: impl std::error::Error) -> Self {
+        Self::Proxies(error.to_string())
     }
 
     /// Wraps an error of `auth` or `identity`, whose message names the field.

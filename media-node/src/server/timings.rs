@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::auth::KeySetTimings;
+
 /// Waits of a media node that its configuration does not set. Tests choose others, so that their outcome does not depend on
 /// the speed of the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +21,8 @@ pub struct Timings {
     pub key_poll: Duration,
     /// Time without silence after which an encoder that stands by replaces one with a lower priority.
     pub standby_steady: Duration,
+    /// Intervals at which JSON Web Key Sets are fetched from their addresses.
+    pub key_set: KeySetTimings,
 }
 
 impl Default for Timings {
@@ -31,6 +35,7 @@ impl Default for Timings {
             // The kubelet takes most of the minute within which a changed Secret takes effect.
             key_poll: Duration::from_secs(5),
             standby_steady: Duration::from_secs(10),
+            key_set: KeySetTimings::default(),
         }
     }
 }

@@ -17,7 +17,8 @@ use super::clients::{ClientKind, ClientRole, Clients};
 /// Counters that connections increment, and metrics that are set for each scrape.
 pub(crate) struct Metrics {
     registry: prometheus::Registry,
-    /// Label `reason`: `limit`, `address_connections`, `address_rate`, `timeout`, `protocol`, `request`, `origin`.
+    /// Label `reason`: `limit`, `address_connections`, `address_rate`, `timeout`, `protocol`, `request`, `origin`,
+    /// `proxy_header_missing`, `proxy_header_invalid`, `proxy_header_timeout`, `forwarded_header`.
     pub(crate) refused: IntCounterVec,
     /// Label `limit`; see [`Metrics::exceeded`].
     limits: IntCounterVec,

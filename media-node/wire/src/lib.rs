@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Read in this order: [`stream_key`] (the name of a stream), [`media`] (the media message), [`flv`] (how media is
-//! stored), [`relay`] (how media nodes pass it on), [`rtmp`] (the protocol of encoders and players).
+//! stored), [`relay`] (how media nodes pass it on), [`rtmp`] (the protocol of encoders and players), [`proxy_protocol`] (what a load
+//! balancer says before it).
 //!
 //! | standard | where |
 //! |---|---|
@@ -17,6 +18,7 @@
 //! | Adobe Flash Video File Format 10.1, Annex E | [`flv`], [`media`] |
 //! | Action Message Format AMF 0 | [`amf0`] |
 //! | Enhanced RTMP v2 (veovera) | [`media`], `connect` in [`rtmp`] |
+//! | PROXY protocol, versions 1 and 2 (HAProxy) | [`proxy_protocol`] |
 //!
 //! Bytes of a peer are never indexed, never trusted as a size to allocate, and bounded by named constants.
 
@@ -25,6 +27,7 @@
 pub mod amf0;
 pub mod flv;
 pub mod media;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod rtmp;
 pub mod stream_key;

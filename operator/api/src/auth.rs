@@ -7,14 +7,13 @@ use std::path::Path;
 
 use media_config::{
     AccessSettings, AuthSettings, CidrLists, HookSettings, JwtRules, JwtSettings, KeySettings,
-    SignedUrlRules, SignedUrlSettings,
+    SignedUrlRules, SignedUrlSettings, cidrs_schema,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::mount::{Mount, MountSource};
 use crate::rule::Rule;
-use crate::schema::cidrs;
 
 /// Key of a certificate authority in a ConfigMap, as in `kube-root-ca.crt`.
 const CA_KEY: &str = "ca.crt";
@@ -36,10 +35,10 @@ pub struct AuthSpec {
 #[serde(default, rename_all = "camelCase")]
 pub struct AccessSpec {
     /// Networks whose clients are allowed, such as `10.0.0.0/8`. Every network when empty.
-    #[schemars(schema_with = "cidrs")]
+    #[schemars(schema_with = "cidrs_schema")]
     pub allow_cidrs: Vec<String>,
     /// Networks whose clients are refused, also where `allowCidrs` contains them.
-    #[schemars(schema_with = "cidrs")]
+    #[schemars(schema_with = "cidrs_schema")]
     pub deny_cidrs: Vec<String>,
     /// Keys behind the stream's name: `livestream?key=KEY` as stream key of an encoder.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -29,6 +29,7 @@ pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) ->
         log: spec.logs.clone(),
         http: spec.http.settings(Path::new(MOUNT_DIRECTORY)),
         auth: spec.auth.settings(Path::new(MOUNT_DIRECTORY)),
+        proxies: spec.proxies.clone(),
         tls: tls.map(|tls| tls.settings(Path::new(MOUNT_DIRECTORY))),
         listen: match tls {
             Some(tls) if tls.required => Listen {

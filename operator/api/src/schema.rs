@@ -43,20 +43,6 @@ pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
     string_map(16_384)
 }
 
-/// Schema of a list of networks, which the API server parses.
-pub(crate) fn cidrs(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "maxItems": 256,
-        "items": {
-            "type": "string",
-            "format": "cidr",
-            "maxLength": 43,
-            "pattern": r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$",
-        },
-    })
-}
-
 fn string_map(longest_value: u32) -> Schema {
     json_schema!({
         "type": "object",

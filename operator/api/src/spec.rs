@@ -1,6 +1,6 @@
 //! The spec of a LiveCluster, and with the feature `kube` the resource itself.
 
-use media_config::{Limits, LogSettings, Role, StreamSettings};
+use media_config::{Limits, LogSettings, ProxySettings, Role, StreamSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -142,6 +142,9 @@ pub struct LiveClusterSpec {
     /// rolling update; changing the Secret that it names does not, and takes effect within about a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
+    /// Load balancers and reverse proxies that are trusted to say whose connection or request they forward. Changing it triggers a
+    /// rolling update.
+    pub proxies: ProxySettings,
     /// HTTP port of the Pods. Changing it triggers a rolling update.
     pub http: HttpSpec,
     /// Host names with streams of their own. Every other host name is the default virtual host. Changing them triggers a

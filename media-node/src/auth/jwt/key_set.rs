@@ -12,12 +12,6 @@ use crate::auth::fetch::{Client, FetchError};
 use crate::auth::keys::{KeyDigest, lines};
 use crate::auth::mounted::{Files, Mounted};
 
-/// How often a key set is fetched again. A new key counts within a minute.
-pub(in crate::auth) const REFRESH: Duration = Duration::from_secs(30);
-
-/// How long a fetch may take.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Keys of a set that are used; the largest providers publish a few dozen.
 const MAX_KEYS: usize = 256;
 
@@ -48,6 +42,28 @@ pub(super) struct Key {
 pub(in crate::auth) enum KeySetSource {
     File(Arc<Mounted<KeySet>>),
     Url(Arc<RemoteKeySet>),
+}
+
+/// When a key set is fetched from its address.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KeySetTimings {
+    /// Pause after a fetch.
+    pub refresh: Duration,
+    /// Pause after a fetch that failed.
+    pub retry: Duration,
+    /// Time that a fetch may take.
+    pub timeout: Duration,
+}
+
+impl Default for KeySetTimings {
+    fn default() -> Self {
+        Self {
+            // A new key counts within a minute.
+            refresh: Duration::from_secs(30),
+            retry: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 /// A key set behind an address. The last good one is kept.
@@ -159,8 +175,8 @@ impl RemoteKeySet {
     }
 
     /// Fetches the keys; the last good ones are kept when that fails.
-    pub(in crate::auth) async fn refresh(&self) -> Result<(), RefreshError> {
-        let response = self.client.get(FETCH_TIMEOUT).await?;
+    pub(in crate::auth) async fn refresh(&self, timeout: Duration) -> Result<(), RefreshError> {
+        let response = self.client.get(timeout).await?;
         if !response.is_success() {
             return Err(RefreshError::Status(response.status));
         }

@@ -122,6 +122,14 @@ impl TcpStream {
         }
     }
 
+    /// Reads bytes that stay in a kernel's connection. No load balancer is simulated, whose header is read so.
+    pub(crate) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Kernel(stream) => stream.peek(buffer).await,
+            Self::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     pub(crate) async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Kernel(stream) => stream.writable().await,

@@ -1,5 +1,8 @@
 //! Connections of each client address: how many are open, and how many are new in a second.
 //!
+//! A reverse proxy sends the requests of many clients on one connection. There, each request counts as a connection of its client,
+//! and a stream as long as it is played.
+//!
 //! An IPv6 client has a whole /64, so that all of it counts as one address.
 
 use std::collections::HashMap;
@@ -13,8 +16,9 @@ const MIN_PRUNED: usize = 1024;
 /// Time over which new connections of one address are counted.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Connections of each client address, and their limits.
-pub(super) struct AddressLimits {
+/// Connections of each client address, and their limits. Clones share them.
+#[derive(Clone)]
+pub(crate) struct AddressLimits {
     /// Open connections of one address.
     max_open: Option<u32>,
     /// Time that a new connection takes of its address's [`PERIOD`].
@@ -24,23 +28,31 @@ pub(super) struct AddressLimits {
 
 /// The limit that a connection exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AddressLimit {
+pub(crate) enum AddressLimit {
     Open,
     Rate,
 }
 
 impl AddressLimit {
     /// Value of the metric's label `reason`.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Open => "address_connections",
             Self::Rate => "address_rate",
         }
     }
+
+    /// Text for the client.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Open => "too many connections from your address",
+            Self::Rate => "too many new connections from your address, try again in a second",
+        }
+    }
 }
 
 /// A connection of an address, which counts as open until this is dropped.
-pub(super) struct AddressPermit {
+pub(crate) struct AddressPermit {
     table: Arc<Mutex<Table>>,
     address: IpAddr,
 }
@@ -60,7 +72,7 @@ struct Address {
 
 impl AddressLimits {
     /// Returns limits of open connections and of new ones in a second. 0 is no limit.
-    pub(super) fn new(max_open: u32, max_new_per_second: u32) -> Self {
+    pub(crate) fn new(max_open: u32, max_new_per_second: u32) -> Self {
         Self {
             max_open: (max_open > 0).then_some(max_open),
             interval: (max_new_per_second > 0).then(|| PERIOD / max_new_per_second),
@@ -69,7 +81,7 @@ impl AddressLimits {
     }
 
     /// Counts a new connection, unless it exceeds a limit.
-    pub(super) fn admit(&self, peer: IpAddr, now: Instant) -> Result<AddressPermit, AddressLimit> {
+    pub(crate) fn admit(&self, peer: IpAddr, now: Instant) -> Result<AddressPermit, AddressLimit> {
         let address = network(peer);
         let mut table = lock(&self.table);
         table.prune(now);
