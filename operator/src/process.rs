@@ -2,7 +2,6 @@
 
 mod leader;
 mod leader_election;
-mod log;
 pub mod options;
 pub mod run;
 mod signals;

@@ -5,9 +5,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use media_config::ForwardedHeader;
+use tokio::time::Instant;
 use tracing::{Span, debug, debug_span};
 
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
@@ -50,7 +50,8 @@ impl HttpConnection {
             return Ok(());
         };
         self.client = client;
-        let admitted = self.context.addresses.admit(client.ip(), Instant::now());
+        let now = Instant::now().into_std();
+        let admitted = self.context.addresses.admit(client.ip(), now);
         self.client_permit = Some(admitted.map_err(ClientRefusal::Limit)?);
         Ok(())
     }

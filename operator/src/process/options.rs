@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use media_log::LineFormat;
 
 use crate::desired::defaults::Defaults;
 
@@ -69,6 +70,15 @@ pub enum OperatorLogFormat {
     Text,
     /// For log collectors.
     Json,
+}
+
+impl From<OperatorLogFormat> for LineFormat {
+    fn from(format: OperatorLogFormat) -> Self {
+        match format {
+            OperatorLogFormat::Text => Self::Text,
+            OperatorLogFormat::Json => Self::FlatJson,
+        }
+    }
 }
 
 impl RunOptions {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::leader::{self, TaskEnded};
 use super::leader_election::{LeaderElector, LeadershipLost};
 use super::options::RunOptions;
-use super::{log, signals};
+use super::signals;
 use crate::k8s::client;
 use crate::k8s::permissions::{self, PermissionError, PermissionScope};
 use crate::k8s::request_layer::RequestLayer;
@@ -35,7 +35,7 @@ const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(15);
 pub enum RunError {
     /// The log filter is invalid.
     #[error("--log-level {0}: {1}")]
-    LogLevel(String, tracing_subscriber::filter::ParseError),
+    LogLevel(String, media_log::ParseError),
     /// Signal handlers cannot be installed.
     #[error("failed to install signal handlers")]
     Signals(#[source] std::io::Error),
@@ -65,7 +65,7 @@ pub enum RunError {
 /// See [`RunError`]. After [`RunError::LeadershipLost`] the process must exit: a reconciliation in progress is not
 /// stopped otherwise.
 pub async fn run(options: RunOptions) -> Result<(), RunError> {
-    log::start(&options.log_level, options.log_format)
+    media_log::start(&options.log_level, options.log_format.into())
         .map_err(|error| RunError::LogLevel(options.log_level.clone(), error))?;
     let stop = signals::stop_on_signal().map_err(RunError::Signals)?;
     let config = client::config().await.map_err(client_error)?;
