@@ -7,6 +7,7 @@ use super::*;
 use crate::observe::references::{MissingReference, ReferenceKind};
 use input::{Reason, ReconcileError, RolloutHold};
 
+mod argo_cd;
 mod availability;
 mod endpoints;
 mod gateways;
