@@ -37,12 +37,21 @@ pub(super) struct ViewerJudge {
     headers: BTreeMap<MediaKind, u32>,
     timestamp: Option<u32>,
     needs_keyframe: bool,
+    /// An encoder may be on air again, with later messages, as those that stand by for each other.
+    allows_return: bool,
     /// Messages that did not come, of encoders that were on air before and after them.
     pub(super) lost: u32,
     pub(super) received: u32,
 }
 
 impl ViewerJudge {
+    pub(super) fn new(allows_return: bool) -> Self {
+        Self {
+            allows_return,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn last(&self) -> Option<Identity> {
         self.last
     }
@@ -66,7 +75,7 @@ impl ViewerJudge {
             Some(_) | None => {}
         }
         let is_same = self.last.is_some_and(|last| last.encoder == frame.encoder);
-        if !is_same && self.seen.contains_key(&frame.encoder) {
+        if !is_same && self.seen.contains_key(&frame.encoder) && !self.allows_return {
             return Err(Violation::TwoOnAir);
         }
         let next = self.last.map(|last| last.number + 1);

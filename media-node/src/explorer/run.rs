@@ -36,6 +36,7 @@ const LATE: Duration = Duration::from_secs(8);
 
 /// How far behind the encoder a viewer may be then.
 const BEHIND: Duration = Duration::from_secs(2);
+const BEHIND_MESSAGES: u32 = 2 * 2 * RATE;
 
 /// Time after the last client in which a media node may still hold a stream, besides the waits that are configured: that of an
 /// encoder's edge, and those of tails and surveys.
@@ -123,6 +124,10 @@ impl<'a> Run<'a> {
         // More than one attempt, as an encoder may be refused while another one is on air.
         for (attempt, after) in [2, 6, 11].into_iter().enumerate() {
             self.run_until(STORM + Duration::from_secs(after))?;
+            // Those that were draining as well.
+            for node in 0..self.cluster.count() {
+                self.cluster.start(node, false);
+            }
             for stream in 0..self.on_air.len() {
                 if self.on_air[stream].accepted().is_empty() {
                     self.perform(&Action::Publish {
@@ -132,6 +137,7 @@ impl<'a> Run<'a> {
                             + attempt
                             + usize::try_from(self.schedule.seed % 7).unwrap_or(0),
                         is_same_encoding: false,
+                        priority: 0,
                     });
                 }
             }
@@ -248,37 +254,8 @@ impl<'a> Run<'a> {
 
     fn check_settled(&self) {
         let record = &self.record;
-        for (number, on_air) in self.on_air.iter().enumerate() {
-            let mut accepted = on_air.accepted();
-            if self.planted == Planted::SecondOnAir {
-                accepted.extend(accepted.first().copied());
-            }
-            let [(encoder, next)] = accepted[..] else {
-                record.violation(format_args!(
-                    "encoders of stream {number} that are on air: {accepted:?}"
-                ));
-                continue;
-            };
-            let name = stream_name(number);
-            let viewers = self
-                .viewers
-                .iter()
-                .filter(|(_, viewer)| viewer.setup.stream == name && viewer.setup.pause.is_zero());
-            let behind = u32::try_from(BEHIND.as_secs()).unwrap_or_default() * RATE * 2;
-            for (id, viewer) in viewers {
-                let last = viewer.seen().last;
-                let is_fresh = last.is_some_and(|(last, at)| {
-                    last.encoder == encoder
-                        && last.number + behind >= next
-                        && record.now() - at < BEHIND
-                });
-                if !is_fresh {
-                    let node = viewer.setup.node;
-                    record.violation(format_args!(
-                        "viewer {id} on node {node} does not see encoder {encoder} of {name} at {next}, only {last:?}"
-                    ));
-                }
-            }
+        for stream in 0..self.on_air.len() {
+            self.check_on_air(stream);
         }
         if self.schedule.hardship == Hardship::Calm {
             for (id, viewer) in &self.viewers {
@@ -288,6 +265,40 @@ impl<'a> Run<'a> {
                         "viewer {id}: {seen:?} although nothing failed"
                     ));
                 }
+            }
+        }
+    }
+
+    /// Checks that one encoder of a stream is on air, and that all viewers see it.
+    fn check_on_air(&self, stream: usize) {
+        let (record, name) = (&self.record, stream_name(stream));
+        let mut accepted = self.on_air[stream].accepted();
+        if self.planted == Planted::SecondOnAir {
+            accepted.extend(accepted.first().copied());
+        }
+        if accepted.is_empty() || (accepted.len() > 1 && !self.schedule.settings.has_standby()) {
+            record.violation(format_args!(
+                "encoders of {name} that are on air: {accepted:?}"
+            ));
+        }
+        let viewers = self
+            .viewers
+            .iter()
+            .filter(|(_, viewer)| viewer.setup.stream == name && viewer.setup.pause.is_zero());
+        let mut on_air = None;
+        for (id, viewer) in viewers {
+            let last = viewer.seen().last;
+            let fresh = last.filter(|(last, at)| {
+                let sent = accepted.iter().find(|(id, _)| *id == last.encoder);
+                sent.is_some_and(|(_, next)| last.number + BEHIND_MESSAGES >= *next)
+                    && record.now() - *at < BEHIND
+                    && *on_air.get_or_insert(last.encoder) == last.encoder
+            });
+            if fresh.is_none() {
+                let node = viewer.setup.node;
+                record.violation(format_args!(
+                    "viewer {id} on node {node} does not see the encoder of {name} that is on air, of {accepted:?}, only {last:?}"
+                ));
             }
         }
     }
@@ -316,12 +327,13 @@ impl<'a> Run<'a> {
                 stream,
                 node,
                 is_same_encoding,
+                priority,
             } => {
                 let setup = EncoderSetup {
                     network: self.cluster.network.clone(),
                     record: self.record.clone(),
                     on_air: self.on_air[stream].clone(),
-                    stream: stream_name(stream),
+                    stream: format!("{}?priority={priority}", stream_name(stream)),
                     encoding: match is_same_encoding {
                         true => 0,
                         false => u32::try_from(100 * (encoder + 1)).unwrap_or_default(),
@@ -354,6 +366,7 @@ impl<'a> Run<'a> {
                     node,
                     pause,
                     capacity,
+                    allows_return: self.schedule.settings.has_standby(),
                     tamper: self.planted.tamper(),
                 };
                 let started = self

@@ -86,6 +86,8 @@ pub(super) enum Action {
         stream: usize,
         node: usize,
         is_same_encoding: bool,
+        /// Of encoders that stand by for each other.
+        priority: u8,
     },
     EndEncoder(usize, EncoderEnd),
     Watch {
@@ -121,6 +123,13 @@ pub(super) const STORM: Duration = Duration::from_secs(25);
 
 /// The first milliseconds, in which media nodes start.
 const CALM_START: u64 = 500;
+
+impl Settings {
+    /// Returns whether encoders stand by for each other, so that one may be on air again.
+    pub(super) fn has_standby(&self) -> bool {
+        self.duplicate_publish == DuplicatePublish::Standby
+    }
+}
 
 impl Schedule {
     /// Returns the schedule of a seed.
@@ -168,8 +177,9 @@ fn settings(random: &mut StdRng) -> Settings {
         time_to_live: milliseconds(one_of(&[1000, 5000, 30_000])),
         latency: milliseconds(one_of(&[1, 5, 40])),
         skew: milliseconds(one_of(&[0, 0, 50, 5000])),
-        duplicate_publish: match one_of(&[0, 0, 0, 1]) {
+        duplicate_publish: match one_of(&[0, 0, 1, 2]) {
             1 => DuplicatePublish::Reject,
+            2 => DuplicatePublish::Standby,
             _ => DuplicatePublish::Takeover,
         },
         publish_idle_timeout_seconds: one_of(&[3, 8]),
@@ -229,6 +239,7 @@ impl Plan {
                     stream,
                     node,
                     is_same_encoding,
+                    priority: self.random.random_range(0..3),
                 };
                 self.at(at, publish);
                 let lasts = self.number(1500, 20_000);

@@ -32,6 +32,8 @@ pub(super) struct ViewerSetup {
     pub(super) pause: Duration,
     /// Bytes that its connection holds.
     pub(super) capacity: usize,
+    /// Whether an encoder may be on air again after another one.
+    pub(super) allows_return: bool,
     /// A fault that is planted into what it receives.
     pub(super) tamper: Option<Tamper>,
 }
@@ -90,24 +92,29 @@ impl Watching {
         let ViewerSetup {
             record, id, stream, ..
         } = &self.setup;
+        let mut before = None;
         loop {
-            let mut judge = ViewerJudge::default();
+            let mut judge = ViewerJudge::new(self.setup.allows_return);
             let end = match self.setup.protocol {
                 Protocol::Rtmp => self.watch_rtmp(&mut judge).await,
                 Protocol::Flv => self.watch_flv(&mut judge).await,
             };
             let Err(end) = end;
             let ViewerJudge { received, lost, .. } = judge;
-            record.note(format_args!(
-                "viewer {id} of {stream}: {end:?} after {received} messages, {lost} lost, last {:?}",
-                judge.last()
-            ));
+            // Attempts that fail in the same way are noted once.
+            if received > 0 || before.as_ref() != Some(&end) {
+                record.note(format_args!(
+                    "viewer {id} of {stream}: {end:?} after {received} messages, {lost} lost, last {:?}",
+                    judge.last()
+                ));
+            }
             if let ClientEnd::Protocol(error) = &end {
                 record.violation(format_args!("viewer {id} of {stream}: {error}"));
             }
             if let ClientEnd::Lost(_) = end {
                 self.change(|seen| seen.disconnects += 1);
             }
+            before = Some(end);
             sleep(RETRY).await;
         }
     }
