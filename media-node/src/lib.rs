@@ -15,6 +15,7 @@
 //!   state, response         clients, metrics and phase of life; HTTP responses: used by the rooms above
 //!   auth                    who may publish and play: decides for rtmp and delivery
 //!   host                    connections, wall clock, random numbers: what tests can simulate
+//!   slate                   the clip for streams that wait for an encoder: read once, fed by relay
 //!   tls                     certificate and handshakes, under delivery's sockets
 //!   proxies, networks       load balancers that are trusted to name their clients
 //!  ──────────────────────────────────────────────────────────────────────────
@@ -43,6 +44,7 @@ mod relay;
 mod response;
 mod rtmp;
 mod server;
+mod slate;
 mod state;
 mod tls;
 

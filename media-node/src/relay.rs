@@ -42,6 +42,7 @@ mod rtmp_server;
 mod serve;
 mod settings;
 mod silence;
+mod slate;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,7 @@ use pull::Pulls;
 pub(crate) use rejection::PublishRejection;
 pub(crate) use rtmp_server::RtmpServer;
 pub(crate) use settings::RelaySettings;
+use slate::Slates;
 
 /// The relays of a node. Clones share them.
 #[derive(Clone)]
@@ -80,6 +82,7 @@ pub(crate) struct Relay {
     pulls: Pulls,
     lookups: Lookups,
     forwards: Forwards,
+    slates: Slates,
 }
 
 impl Relay {
@@ -98,6 +101,7 @@ impl Relay {
             pulls: Pulls::new(Arc::clone(&context)),
             lookups: Lookups::new(Arc::clone(&context)),
             forwards: Forwards::new(Arc::clone(&context)),
+            slates: Slates::new(Arc::clone(&context)),
             context,
         }
     }
@@ -145,6 +149,11 @@ impl Relay {
             Role::Edge => self.forwards.forward(stream, epoch),
             Role::Origin => Forwarding::announce(&self.context, stream.key(), epoch),
         }
+    }
+
+    /// Begins a slate in each stream that waits for an encoder, if there is one. Call it after each sweep of the registry.
+    pub(crate) fn begin_slates(&self) {
+        self.slates.begin();
     }
 
     /// Responds to a request of another node. `worker` is the one that runs the connection.

@@ -33,6 +33,8 @@ mod renewal;
 mod restart;
 #[cfg(test)]
 mod rtmp_origin;
+#[cfg(test)]
+mod slate;
 mod slow_viewer;
 mod slow_viewer_on_edge;
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct NodeConfig {
     pub log: LogSettings,
     /// The HTTP port.
     pub http: HttpSettings,
+    /// FLV file that an origin's viewers watch, again and again, while a stream waits for an encoder: for
+    /// `stream.continuitySeconds`.
+    pub slate: Option<PathBuf>,
     /// Who may publish and who may play.
     pub auth: AuthSettings,
     /// Certificate of the ports `listen.rtmps` and `listen.https`. Without it they stay closed.

@@ -68,6 +68,7 @@ mod timeline;
 mod tracks;
 mod window;
 mod worker_pulses;
+mod write_state;
 mod writer;
 
 pub use batch::Batch;

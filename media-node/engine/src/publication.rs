@@ -9,8 +9,9 @@ use media_wire::{MediaKind, Message, StreamKey};
 
 use crate::active_publication::{ActivePublication, PublicationToken};
 use crate::init_data::InitData;
-use crate::stream::{Stream, WriteState};
+use crate::stream::Stream;
 use crate::stream_state::PublicationSource;
+use crate::write_state::WriteState;
 use crate::writer::Appended;
 
 /// The right to write a stream. When it is dropped, the stream waits for another publication.

@@ -13,9 +13,10 @@ use crate::lock::lock;
 use crate::publication::Publication;
 use crate::settings::EngineSettings;
 use crate::standby::{Standby, TooManyStandbys};
-use crate::stream::{EngineContext, Stream, WriteState};
+use crate::stream::{EngineContext, Stream};
 use crate::stream_state::PublicationSource;
 use crate::worker_pulses::WorkerPulses;
+use crate::write_state::WriteState;
 
 /// All streams of a media node. Clones share them.
 #[derive(Clone, Debug)]
@@ -100,7 +101,8 @@ impl Registry {
     ///
     /// A later epoch takes over from an earlier one, unless the policy keeps the first encoder. The same epoch takes over
     /// without a new start for viewers, because its messages are spliced by sequence. Nothing of the same epoch takes over
-    /// from its encoder, and a pulled copy does not take over from a forwarded publication.
+    /// from its encoder, and a pulled copy does not take over from a forwarded publication. A slate begins only in a stream of
+    /// [`Registry::waiting`], and every other publication takes over from it.
     ///
     /// # Errors
     /// When the stream keeps its publisher, or the media node has the maximum number of streams.
@@ -117,7 +119,10 @@ impl Registry {
         let mut state = stream.write_state();
         let epoch = match source {
             PublicationSource::Encoder => later_than_all(&state, epoch),
-            PublicationSource::Forwarded | PublicationSource::Pulled => epoch,
+            PublicationSource::Forwarded
+            | PublicationSource::Pulled
+            | PublicationSource::Slate
+            | PublicationSource::PulledSlate => epoch,
         };
         arbitrate(&state, epoch, source, policy)?;
         let priority = match policy {
@@ -137,16 +142,16 @@ impl Registry {
         Ok(Standby::new(self.open(key)?)?)
     }
 
-    /// Ends the publication of a stream if it is earlier than `by` and not a pulled copy. Returns whether it did.
+    /// Ends the publication of a stream if it is earlier than `by` or a slate, and not a pulled copy. Returns whether it did.
     pub fn supersede(&self, key: &StreamKey, by: Epoch) -> bool {
         let Some(stream) = self.find(key) else {
             return false;
         };
         let mut state = stream.write_state();
-        let earlier = state
-            .publication
-            .as_ref()
-            .is_some_and(|active| active.source != PublicationSource::Pulled && active.epoch < by);
+        let earlier = state.publication.as_ref().is_some_and(|active| {
+            let outdated = active.epoch < by || active.source.is_slate();
+            outdated && !active.source.is_copy()
+        });
         if earlier {
             stream.hand_over(&mut state, None);
         }
@@ -178,6 +183,13 @@ impl Registry {
             .collect()
     }
 
+    /// Returns the streams whose publisher this media node had, and which has been gone since the last sweep.
+    pub fn waiting(&self) -> Vec<Arc<Stream>> {
+        let mut streams = self.streams();
+        streams.retain(|stream| stream.write_state().awaits_encoder());
+        streams
+    }
+
     /// Returns the viewers of all streams together.
     pub fn viewers(&self) -> usize {
         self.context.workers.viewers()
@@ -205,7 +217,7 @@ impl Registry {
                 return Arc::strong_count(&registered.stream) > 1;
             }
             let mut state = registered.stream.write_state();
-            if state.publication.is_some() {
+            if state.has_encoder() {
                 return true;
             }
             let idle_since = *state.idle_since.get_or_insert(now);
@@ -310,9 +322,16 @@ fn arbitrate(
     source: PublicationSource,
     policy: DuplicatePolicy,
 ) -> Result<(), PublishError> {
+    if source == PublicationSource::Slate {
+        let waits = state.awaits_encoder();
+        return waits.then_some(()).ok_or(PublishError::AlreadyPublished);
+    }
     let Some(active) = &state.publication else {
         return Ok(());
     };
+    if active.source.is_slate() {
+        return Ok(());
+    }
     if epoch < active.epoch {
         return Err(PublishError::Superseded { by: active.epoch });
     }
@@ -320,11 +339,13 @@ fn arbitrate(
         // The same publication over another route, which must not lead back through this media node.
         true => match active.source {
             PublicationSource::Encoder => true,
-            PublicationSource::Forwarded => source == PublicationSource::Pulled,
-            PublicationSource::Pulled => false,
+            PublicationSource::Forwarded => source.is_copy(),
+            PublicationSource::Pulled
+            | PublicationSource::Slate
+            | PublicationSource::PulledSlate => false,
         },
         // Another media node has accepted the later publication of a pulled copy, so the policy was applied there.
-        false => source != PublicationSource::Pulled && policy == DuplicatePolicy::Reject,
+        false => !source.is_copy() && policy == DuplicatePolicy::Reject,
     };
     match refused {
         true => Err(PublishError::AlreadyPublished),

@@ -20,6 +20,7 @@ use crate::stream_state::{
 use crate::subscription::Format;
 use crate::window::Window;
 use crate::worker_pulses::{WorkerPulse, WorkerPulses};
+use crate::write_state::{Notification, WriteState};
 use crate::writer::Writer;
 
 /// The state that all streams of a registry share.
@@ -44,47 +45,6 @@ pub struct Stream {
     standbys: AtomicUsize,
     state: watch::Sender<StreamState>,
     readers: watch::Sender<ReaderCounts>,
-}
-
-/// The writing side of a stream: its publication, and what the readers of each worker were notified of.
-#[derive(Debug, Default)]
-pub(crate) struct WriteState {
-    pub(crate) writer: Writer,
-    pub(crate) publication: Option<ActivePublication>,
-    last_seal: Option<Instant>,
-    /// A keyframe or a full segment has sealed the segment before it. Both are sent together, before the pulse.
-    pub(crate) sealed_by_message: bool,
-    /// The number of segments that were sealed.
-    segments: u64,
-    /// One for each worker.
-    notified: Box<[Notification]>,
-    /// The time of the first sweep since the stream has no publisher.
-    pub(crate) idle_since: Option<Instant>,
-    playable: bool,
-}
-
-/// The last notification of a worker's readers.
-#[derive(Clone, Copy, Debug, Default)]
-struct Notification {
-    at: Option<Instant>,
-    /// The number of segments that were sealed by then.
-    segments: u64,
-}
-
-impl WriteState {
-    /// Returns whether waiting messages are sent before the pulse.
-    fn is_urgent(&self) -> bool {
-        let becomes_playable = !self.playable && self.writer.opens_with_keyframe();
-        self.sealed_by_message || becomes_playable
-    }
-
-    /// Notices the messages that were appended, for [`Stream::silence`].
-    pub(crate) fn observe_messages(&mut self, now: Instant) {
-        let messages = self.writer.counters().messages;
-        if let Some(active) = &mut self.publication {
-            active.observe(messages, now);
-        }
-    }
 }
 
 impl Stream {
@@ -315,20 +275,28 @@ impl Stream {
     pub(crate) fn hand_over(&self, state: &mut WriteState, next: Option<ActivePublication>) {
         self.flush(state);
         let publication = next.as_ref().map(ActivePublication::info);
+        let is_slate = publication.is_some_and(|next| next.source.is_slate());
         let former = std::mem::replace(&mut state.publication, next);
+        let was_slate = former.as_ref().is_some_and(|it| it.source.is_slate());
         if let Some(former) = former {
             former.token.supersede();
         }
-        state.idle_since = None;
+        if !is_slate && !was_slate {
+            state.idle_since = None;
+        }
         if let Some(PublicationInfo { epoch, source, .. }) = publication {
+            if !source.is_slate() {
+                state.carried = !source.is_copy();
+                state.idle_since = None;
+            }
             let mut window = self.window();
-            let on_air = match source {
-                PublicationSource::Encoder | PublicationSource::Forwarded => epoch,
+            let on_air = match source.is_copy() {
+                false => epoch,
                 // The rest of a publication that is over can precede the one that an origin has.
-                PublicationSource::Pulled => epoch.max(window.on_air()),
+                true => epoch.max(window.on_air()),
             };
             window.set_on_air(on_air);
-            if source != PublicationSource::Encoder {
+            if source == PublicationSource::Forwarded || source.is_copy() {
                 window.resume();
             }
             state.playable = window.playable();

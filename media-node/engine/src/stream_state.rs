@@ -16,6 +16,14 @@ pub struct StreamState {
     pub ended: bool,
 }
 
+impl StreamState {
+    /// Returns whether the stream has a publication that is more than a slate.
+    pub fn has_encoder(&self) -> bool {
+        let publication = self.publication.as_ref();
+        publication.is_some_and(|publication| !publication.source.is_slate())
+    }
+}
+
 /// The readers of a stream. [`Stream::watch_readers`](crate::Stream::watch_readers) reports every change. They are apart from
 /// its state, which thousands of viewers can wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +54,22 @@ pub enum PublicationSource {
     Forwarded,
     /// A media node that has the publication. This one has a copy.
     Pulled,
+    /// A clip of this media node, while viewers wait for an encoder.
+    Slate,
+    /// A media node that shows its slate. This one has a copy.
+    PulledSlate,
+}
+
+impl PublicationSource {
+    /// Returns whether another media node has the publication, and this one a copy of it.
+    pub fn is_copy(self) -> bool {
+        matches!(self, Self::Pulled | Self::PulledSlate)
+    }
+
+    /// Returns whether the stream has no encoder. Every other publication takes its place.
+    pub fn is_slate(self) -> bool {
+        matches!(self, Self::Slate | Self::PulledSlate)
+    }
 }
 
 /// The numbers of a stream since its creation.

@@ -25,7 +25,7 @@ pub(crate) struct StreamSummary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PublicationSummary {
     pub(crate) epoch: u64,
-    /// `encoder`, `forwarded` or `pulled`.
+    /// `encoder`, `forwarded`, `pulled` or `slate`.
     pub(crate) source: String,
 }
 
@@ -53,6 +53,7 @@ fn source_name(source: PublicationSource) -> &'static str {
     match source {
         PublicationSource::Encoder => "encoder",
         PublicationSource::Forwarded => "forwarded",
-        PublicationSource::Pulled => "pulled",
+        PublicationSource::Pulled | PublicationSource::PulledSlate => "pulled",
+        PublicationSource::Slate => "slate",
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn summary(context: &InternalContext) -> Summary {
     let streams = context.registry.streams();
     let states: Vec<_> = streams.iter().map(|stream| stream.state()).collect();
     let readers = || streams.iter().map(|stream| stream.readers());
-    let published = states.iter().filter(|state| state.publication.is_some());
+    let published = states.iter().filter(|state| state.has_encoder());
     let totals = ClientKind::ALL.map(|kind| context.clients.totals(kind));
     Summary {
         name: context.name.clone(),

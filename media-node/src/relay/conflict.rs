@@ -45,8 +45,6 @@ pub(super) async fn resolve_conflict(
         None => Survey::default(),
     };
     let on_air = on_air(context, key, &survey);
-    let latest = survey.replies.iter().map(OriginStatus::epoch);
-    let latest = latest.chain(latest_here(context, key)).max();
     let reason = match settings.duplicate_publish {
         DuplicatePublish::Reject if on_air.is_some() => {
             return Err(PublishRejection::AlreadyPublished);
@@ -60,13 +58,21 @@ pub(super) async fn resolve_conflict(
             }
         }
     };
-    let epoch = next_epoch(latest, now(), host::random(key));
+    let epoch = epoch_after(context, key, &survey);
     Ok(Resolution::OnAir(epoch, reason))
+}
+
+/// Returns an epoch above all that are known here and were found by a survey.
+pub(super) fn epoch_after(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Epoch {
+    let elsewhere = survey.replies.iter().map(OriginStatus::epoch);
+    let latest = elsewhere.chain(latest_here(context, key)).max();
+    next_epoch(latest, now(), host::random(key))
 }
 
 /// Returns the newest publication in the cluster.
 fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<OnAir> {
-    let elsewhere = survey.newest().map(|status| OnAir {
+    let elsewhere = survey.newest().filter(|newest| newest.has_encoder());
+    let elsewhere = elsewhere.map(|status| OnAir {
         epoch: status.epoch(),
         priority: status.publication.priority,
         silent_since: before(Duration::from_millis(
@@ -85,7 +91,9 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<On
 fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<OnAir> {
     let stream = context.registry.find(key)?;
     let state = stream.state();
-    let publication = state.publication.filter(|_| is_published(&state))?;
+    let publication = state
+        .publication
+        .filter(|publication| is_published(&state) && !publication.source.is_slate())?;
     let silence = stream.silence(Instant::now().into_std());
     Some(OnAir {
         epoch: publication.epoch,
@@ -101,7 +109,7 @@ fn is_over(context: &RelayContext, key: &StreamKey, survey: &Survey, previous: &
         Carrier::Here => on_air_here(context, key).is_none(),
         Carrier::Origin(node) => {
             let mut replies = survey.replies.iter();
-            replies.any(|reply| reply.node == *node && !reply.live)
+            replies.any(|reply| reply.node == *node && !reply.has_encoder())
         }
         Carrier::Unknown => false,
     }

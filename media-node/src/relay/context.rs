@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use http::HeaderValue;
-use media_engine::{PublicationSource, Registry, StreamState};
+use media_engine::{Registry, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -197,7 +197,7 @@ impl RelayContext {
 /// Returns whether other nodes may pull the stream from here. Copies are never relayed, so that there are no loops.
 pub(super) fn is_published(state: &StreamState) -> bool {
     let publication = state.publication.as_ref();
-    publication.is_some_and(|publication| publication.source != PublicationSource::Pulled)
+    publication.is_some_and(|publication| !publication.source.is_copy())
 }
 
 /// Returns the name with a random number: several nodes may have one name, and a node that restarts is another one.

@@ -15,6 +15,9 @@ pub(super) const PULL: &str = "/relay/v1/pull";
 pub(super) const FORWARD: &str = "/relay/v1/forward";
 pub(super) const SUPERSEDE: &str = "/relay/v1/supersede";
 
+/// The source of a publication that is a slate.
+pub(super) const SLATE: &str = "slate";
+
 /// The longest time that a node holds a request for a publication until one starts.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 
@@ -155,7 +158,7 @@ pub(super) struct PublicationStatus {
     pub(super) epoch: u64,
     /// The number of the next message.
     pub(super) sequence: u64,
-    /// `encoder` or `forwarded`; empty without a publication.
+    /// `encoder`, `forwarded` or [`SLATE`]; empty without a publication.
     pub(super) source: String,
     /// The node is draining: an edge that forwards to it should move to another origin.
     pub(super) draining: bool,

@@ -15,7 +15,7 @@ use tracing::debug;
 use super::body::{EndCondition, RelayBody};
 use super::context::{RelayContext, is_published};
 use super::protocol::{
-    ConflictBody, FORWARD, PUBLICATION, PULL, Parameters, PublicationStatus, SUPERSEDE,
+    ConflictBody, FORWARD, PUBLICATION, PULL, Parameters, PublicationStatus, SLATE, SUPERSEDE,
 };
 use crate::response::{Body, json, text};
 use crate::state::clients::ClientRole;
@@ -86,10 +86,11 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
     let now = Instant::now().into_std();
     let (last, sequence) = stream.position().unzip();
     let publication = stream.state().publication;
-    let own = publication.filter(|publication| publication.source != PublicationSource::Pulled);
+    let own = publication.filter(|publication| !publication.source.is_copy());
     let source = own.as_ref().map(|publication| match publication.source {
         PublicationSource::Encoder => "encoder",
         PublicationSource::Forwarded | PublicationSource::Pulled => "forwarded",
+        PublicationSource::Slate | PublicationSource::PulledSlate => SLATE,
     });
     let priority = own.as_ref().map(|publication| publication.priority);
     let silence = own.as_ref().and_then(|_| stream.silence(now));

@@ -1,10 +1,12 @@
 //! The settings of the relays: what the configuration says, and how long each wait lasts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use media_config::{Limits, Role, StreamSettings};
 
 use super::rtmp_server::RtmpServer;
+use crate::slate::SlateClip;
 
 /// The settings of a node's relays.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct RelaySettings {
     pub(crate) limits: Limits,
     /// Foreign servers that an edge has instead of origins.
     pub(crate) rtmp_servers: Vec<RtmpServer>,
+    /// The clip of an origin.
+    pub(crate) slate: Option<Arc<SlateClip>>,
     pub(crate) timeouts: RelayTimeouts,
 }
 

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::client::{ClientError, NodeConnection, collect, empty, json};
 use super::context::RelayContext;
-use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus};
+use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus, SLATE};
 
 /// Bytes of a response from each origin: some thousand streams.
 const MAX_FETCHED: usize = 4 << 20;
@@ -36,6 +36,16 @@ pub(super) struct OriginStatus {
 impl OriginStatus {
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.publication.epoch)
+    }
+
+    /// Returns whether the publication is only the origin's slate.
+    pub(super) fn is_slate(&self) -> bool {
+        self.live && self.publication.source == SLATE
+    }
+
+    /// Returns whether an encoder has the publication.
+    pub(super) fn has_encoder(&self) -> bool {
+        self.live && !self.is_slate()
     }
 }
 
@@ -59,12 +69,17 @@ pub(super) enum SurveyEnd {
 
 impl Survey {
     /// Returns the origin with the newest publication. While a publication moves, two origins have it: the one that is
-    /// not draining is preferred.
+    /// not draining is preferred. A slate is returned only if there is nothing else.
     pub(super) fn newest(&self) -> Option<&OriginStatus> {
         let live = self.replies.iter().filter(|reply| reply.live);
         live.max_by_key(|reply| {
             let publication = &reply.publication;
-            (reply.epoch(), !publication.draining, publication.sequence)
+            (
+                reply.has_encoder(),
+                reply.epoch(),
+                !publication.draining,
+                publication.sequence,
+            )
         })
     }
 

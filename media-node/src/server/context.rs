@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use media_config::NodeConfig;
+use media_config::{NodeConfig, Role};
 use media_engine::{EngineSettings, Registry};
 use tokio::sync::{Semaphore, watch};
 
@@ -18,6 +18,7 @@ use crate::internal::InternalContext;
 use crate::proxies::Proxies;
 use crate::relay::{Relay, RelaySettings, RtmpServer, Spawner};
 use crate::rtmp::RtmpContext;
+use crate::slate::SlateClip;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::metrics::Metrics;
@@ -83,7 +84,7 @@ impl NodeContext {
         let connections = Connections::new(&config.limits);
         let idle = idle_connections(&config, &metrics);
         let relay = Relay::new(
-            relay_settings(&name, &config),
+            relay_settings(&name, &config)?,
             registry.clone(),
             Arc::clone(&clients),
             Arc::clone(&identity),
@@ -192,16 +193,21 @@ fn idle_connections(config: &NodeConfig, metrics: &Metrics) -> Arc<IdleConnectio
     IdleConnections::new(limit, metrics.exceedances("idle_connections"))
 }
 
-fn relay_settings(name: &str, config: &NodeConfig) -> RelaySettings {
+fn relay_settings(name: &str, config: &NodeConfig) -> Result<RelaySettings, BindError> {
     let servers = config.origins.rtmp.iter();
-    RelaySettings {
+    let slate = config.slate.as_ref();
+    let slate = slate.filter(|_| config.role == Role::Origin);
+    let slate =
+        slate.map(|path| SlateClip::load(path).map_err(|error| BindError::slate(path, error)));
+    Ok(RelaySettings {
         name: name.to_owned(),
         role: config.role,
         stream: config.stream.clone(),
         limits: config.limits.clone(),
         rtmp_servers: servers.map(|address| RtmpServer::new(address)).collect(),
+        slate: slate.transpose()?.map(Arc::new),
         ..RelaySettings::default()
-    }
+    })
 }
 
 fn spawn_on(workers: WorkerHandles) -> Spawner {

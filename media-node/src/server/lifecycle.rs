@@ -193,12 +193,13 @@ async fn keep_reading(tls: Arc<Tls>, poll: Duration) {
     }
 }
 
-/// Removes the streams that have ended.
+/// Removes the streams that have ended. Those that wait since the last round get the slate.
 async fn sweep(context: Arc<NodeContext>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        context.relay.begin_slates();
         context.registry.sweep(Instant::now().into_std());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -56,6 +56,14 @@ pub enum BindError {
     /// The folder of the user's pages does not exist.
     #[error("http.directory: {} is not a folder that can be read", .0.display())]
     Directory(PathBuf),
+    /// The slate is not a clip that can be shown.
+    #[error("slate: {}: {reason}", path.display())]
+    Slate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `origins` is invalid.
     #[error("{0}")]
     Origins(String),
@@ -89,6 +97,14 @@ impl BindError {
     /// Wraps an error of `proxies`, whose message names the field.
     pub(super) fn proxies(error: impl std::error::Error) -> Self {
         Self::Proxies(error.to_string())
+    }
+
+    /// Wraps an error of `slate`.
+    pub(super) fn slate(path: &Path, error: impl std::error::Error) -> Self {
+        Self::Slate {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
     }
 
     /// Wraps an error of `auth` or `identity`, whose message names the field.

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use media_engine::Registry;
+use media_engine::{PublicationSource, Registry};
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
@@ -59,6 +59,7 @@ struct ScrapedMetrics {
     streams: IntGauge,
     publications: IntGauge,
     standbys: IntGauge,
+    slates: IntGauge,
     ingress: IntCounterVec,
     egress: IntCounterVec,
     lags: IntCounterVec,
@@ -208,8 +209,9 @@ impl ScrapedMetrics {
                 &["kind", "role"],
             ),
             streams: new.gauge("live_streams", "Streams that exist on this media node."),
-            publications: new.gauge("live_publications", "Streams that have a source."),
+            publications: new.gauge("live_publications", "Streams that have an encoder."),
             standbys: new.gauge("live_standbys", "Encoders that stand by."),
+            slates: new.gauge("live_slates", "Streams that show the slate of this origin."),
             ingress: new.counters("live_ingress_bytes_total", "Bytes received.", &["kind"]),
             egress: new.counters("live_egress_bytes_total", "Bytes sent.", &["kind"]),
             lags: new.counters(
@@ -233,13 +235,16 @@ impl ScrapedMetrics {
 
     fn set(&self, scrape: &Scrape<'_>) {
         let streams = scrape.registry.streams();
-        let published = streams
-            .iter()
-            .filter(|stream| stream.state().publication.is_some());
+        let published = streams.iter().filter(|stream| stream.state().has_encoder());
         set(&self.publications, published.count());
         set(&self.streams, streams.len());
         let standbys = streams.iter().map(|stream| stream.standbys());
         set(&self.standbys, standbys.sum());
+        let slates = streams.iter().filter(|stream| {
+            let publication = stream.state().publication;
+            publication.is_some_and(|publication| publication.source == PublicationSource::Slate)
+        });
+        set(&self.slates, slates.count());
         set(&self.connections, scrape.connections);
         self.draining.set(i64::from(scrape.draining));
         self.set_clients(scrape.clients);

@@ -27,6 +27,7 @@ mod rule;
 pub mod rules;
 mod schema;
 pub mod service;
+pub mod slate;
 pub mod spec;
 #[cfg(feature = "kube")]
 pub mod status;
@@ -46,6 +47,7 @@ pub use mount::{Mount, MountSource};
 pub use node_config::node_config;
 pub use pods::{DisruptionBudget, Edges, Origins, PodSettings, Resources};
 pub use service::{NodePorts, Ports, ServiceSettings, ServiceType, TrafficPolicy};
+pub use slate::SlateSpec;
 #[cfg(feature = "kube")]
 pub use spec::LiveCluster;
 pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretName};

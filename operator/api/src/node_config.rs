@@ -12,7 +12,7 @@ use crate::{ClusterName, LiveClusterSpec};
 /// Origins have the same `origins` as edges: each pulls the streams that it lacks from the others.
 /// The name is empty, so that a node takes its host's name, which is the Pod's; the ports are the node's own defaults.
 pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) -> NodeConfig {
-    let tls = spec.tls.as_ref();
+    let (tls, slate) = (spec.tls.as_ref(), spec.slate.as_ref());
     NodeConfig {
         role,
         origins: Discovery {
@@ -27,6 +27,7 @@ pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) ->
             ..DrainSettings::default()
         },
         log: spec.logs.clone(),
+        slate: slate.map(|slate| slate.file(Path::new(MOUNT_DIRECTORY))),
         http: spec.http.settings(Path::new(MOUNT_DIRECTORY)),
         auth: spec.auth.settings(Path::new(MOUNT_DIRECTORY)),
         proxies: spec.proxies.clone(),

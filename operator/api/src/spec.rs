@@ -11,6 +11,7 @@ use crate::http::HttpSpec;
 use crate::mount::Mount;
 use crate::pods::{Edges, Origins, PodSettings};
 use crate::schema;
+use crate::slate::SlateSpec;
 use crate::tls::TlsSpec;
 
 /// Desired state of a LiveCluster. Every field has a default: `spec: {}` is one origin Pod and two edge Pods.
@@ -145,6 +146,10 @@ pub struct LiveClusterSpec {
     /// Load balancers and reverse proxies that are trusted to say whose connection or request they forward. Changing it triggers a
     /// rolling update.
     pub proxies: ProxySettings,
+    /// Clip that viewers watch while a stream waits for an encoder. Changing it triggers a rolling update; a changed ConfigMap takes
+    /// effect with the next start of an origin Pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slate: Option<SlateSpec>,
     /// HTTP port of the Pods. Changing it triggers a rolling update.
     pub http: HttpSpec,
     /// Host names with streams of their own. Every other host name is the default virtual host. Changing them triggers a
@@ -166,6 +171,7 @@ impl LiveClusterSpec {
     pub fn mounts(&self) -> Vec<Mount> {
         let mut mounts = [self.auth.mounts(), self.http.mounts()].concat();
         mounts.extend(self.tls.as_ref().map(TlsSpec::mount));
+        mounts.extend(self.slate.as_ref().map(SlateSpec::mount));
         mounts
     }
 

@@ -41,6 +41,9 @@ pub struct Options {
     /// Serve the files of this folder on the HTTP ports; its index.html replaces the player page
     #[arg(long, value_name = "FOLDER")]
     directory: Option<PathBuf>,
+    /// FLV file that viewers watch while a stream waits for an encoder
+    #[arg(long, value_name = "FILE")]
+    slate: Option<PathBuf>,
     #[command(flatten)]
     ports: Ports,
 }
@@ -94,12 +97,17 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     }
     let cluster = read(options.file.as_deref())?;
     let mounts = Mounts::new(&cluster)?;
-    let planned = plan::plan(
+    let mut planned = plan::plan(
         &cluster,
         &options.ports,
         options.directory.as_deref(),
         mounts.root(),
     )?;
+    if let Some(slate) = &options.slate {
+        for it in &mut planned {
+            it.config.slate = Some(slate.clone());
+        }
+    }
     if options.demo && planned.iter().any(|it| it.config.listen.rtmp.is_none()) {
         return Err(LocalError::DemoNeedsRtmp);
     }

@@ -10,6 +10,7 @@ mod notifiers;
 mod publications;
 mod relays;
 mod renewals;
+mod slates;
 mod splices;
 mod standbys;
 mod support;

@@ -198,7 +198,7 @@ impl UpstreamTask {
             Ok(Err(error)) => return Err(lost(error)),
             Err(_) => return Err(UpstreamEnd::Lost(format!("no response in {limit:?}"))),
         };
-        if status.live && status.epoch() > self.source.epoch {
+        if status.has_encoder() && status.epoch() > self.source.epoch {
             return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
         }
         let start = match status.epoch() == self.source.epoch {
@@ -269,11 +269,11 @@ impl UpstreamTask {
 
     /// Returns the end that a status tells of, unless the origin has the publication.
     fn end_by(&self, status: &OriginStatus) -> Option<UpstreamEnd> {
-        let epoch = status.epoch();
-        if status.live && epoch > self.source.epoch {
+        let (epoch, live) = (status.epoch(), status.has_encoder());
+        if live && epoch > self.source.epoch {
             return Some(UpstreamEnd::Rejected(PublishRejection::Superseded));
         }
-        let has_it = status.live && epoch == self.source.epoch;
+        let has_it = live && epoch == self.source.epoch;
         (!has_it).then(|| UpstreamEnd::Lost("the origin lost the stream".to_owned()))
     }
 

@@ -201,10 +201,15 @@ impl<'a> PullSession<'a> {
     /// Publishes the copy here.
     fn publish(&mut self, epoch: Epoch) -> Result<(), PullEnd> {
         let key = self.stream.key();
+        let is_slate = self.status.is_slate() && epoch == self.status.epoch();
+        let source = match is_slate {
+            true => PublicationSource::PulledSlate,
+            false => PublicationSource::Pulled,
+        };
         let published = self.context.registry.publish(
             key,
             epoch,
-            PublicationSource::Pulled,
+            source,
             DuplicatePolicy::Takeover,
             Instant::now().into_std(),
         );
@@ -239,7 +244,10 @@ impl<'a> PullSession<'a> {
         if let Some(other) = survey.newest().filter(others) {
             let position = (other.epoch(), other.publication.sequence);
             // This origin may not have noticed yet that it lost the publication.
-            let ahead = Some(position) > self.stream.position();
+            let ahead = match self.status.is_slate() {
+                true => other.has_encoder(),
+                false => Some(position) > self.stream.position(),
+            };
             let epoch = self.intake.publication().map(Publication::epoch);
             let moved = epoch == Some(other.epoch()) && !own.is_some_and(|own| own.live);
             if ahead || moved {

@@ -153,7 +153,7 @@ fn append(epoch: Epoch, intake: &mut Intake) -> Result<(), RelayRequestError> {
 /// Ends a silent publication if another origin has more of it, or a later one: the edge lost this origin and moved. This
 /// origin does not notice that itself, because the connection to the edge stays open.
 fn give_way(epoch: Epoch, intake: &Intake, survey: &Survey) -> Result<(), RelayRequestError> {
-    let Some(other) = survey.newest() else {
+    let Some(other) = survey.newest().filter(|newest| newest.has_encoder()) else {
         return Ok(());
     };
     let stream = intake.publication().map(Publication::stream);

@@ -166,6 +166,7 @@ pub(super) fn plan(
             let name = format!("{}-{}", role_name(role), index + 1);
             let pod = node_config(&cluster.name, &cluster.spec, role);
             let tls = ports.tls(&cluster.spec, mounts);
+            let slate = cluster.spec.slate.as_ref();
             let open = Listen {
                 rtmps: pod.listen.rtmps.filter(|_| tls.is_some()),
                 https: pod.listen.https.filter(|_| tls.is_some()),
@@ -182,6 +183,7 @@ pub(super) fn plan(
                     ..IdentitySettings::default()
                 },
                 http: http(cluster, directory, mounts)?,
+                slate: slate.map(|slate| slate.file(mounts)),
                 drain: DRAIN,
                 ..pod
             };

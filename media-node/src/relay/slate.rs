@@ -1,0 +1,104 @@
+//! Slates, on an origin: a clip in streams that wait for an encoder, for as long as their viewers wait.
+//!
+//! A slate is no encoder's publication: it is never on air, and every other publication takes its place, also one that is older.
+//! The stream's time to wait goes on, and ends it.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use media_engine::{DuplicatePolicy, Epoch, Publication, PublicationSource, Stream};
+use media_wire::StreamKey;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
+
+use super::conflict::epoch_after;
+use super::context::RelayContext;
+use super::survey::{Survey, SurveyEnd, survey};
+use crate::slate::SlateClip;
+
+/// The slates of a node. Clones share them.
+#[derive(Clone)]
+pub(super) struct Slates {
+    context: Arc<RelayContext>,
+    /// The streams that have one, or get one.
+    active: Arc<Mutex<HashSet<StreamKey>>>,
+}
+
+impl Slates {
+    pub(super) fn new(context: Arc<RelayContext>) -> Self {
+        Self {
+            context,
+            active: Arc::default(),
+        }
+    }
+
+    /// Begins a slate in each stream that waits for an encoder.
+    pub(super) fn begin(&self) {
+        let Some(clip) = &self.context.settings.slate else {
+            return;
+        };
+        for stream in self.context.registry.waiting() {
+            if !self.active().insert(stream.key().clone()) {
+                continue;
+            }
+            let (slates, clip) = (self.clone(), Arc::clone(clip));
+            self.context.spawn(move |_| async move {
+                slates.feed(&stream, &clip).await;
+                slates.active().remove(stream.key());
+            });
+        }
+    }
+
+    /// Feeds the clip into a stream until it ends or another publication has it.
+    async fn feed(&self, stream: &Arc<Stream>, clip: &SlateClip) {
+        let (context, key) = (&self.context, stream.key());
+        let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
+        if !is_carrier(&survey, stream.position()) {
+            return;
+        }
+        let epoch = epoch_after(context, key, &survey);
+        let (source, policy) = (PublicationSource::Slate, DuplicatePolicy::Reject);
+        let now = Instant::now().into_std();
+        let published = context.registry.publish(key, epoch, source, policy, now);
+        let Ok(publication) = published else {
+            return;
+        };
+        context.notify_publication();
+        info!(stream = %key, epoch = epoch.0, "slate started");
+        play(publication, clip).await;
+        info!(stream = %key, "slate ended");
+    }
+
+    fn active(&self) -> MutexGuard<'_, HashSet<StreamKey>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns whether no other origin has the stream, or had more of it.
+fn is_carrier(survey: &Survey, position: Option<(Epoch, u64)>) -> bool {
+    let elsewhere = survey.replies.iter();
+    let elsewhere = elsewhere.map(|reply| (reply.epoch(), reply.publication.sequence));
+    survey.newest().is_none() && elsewhere.max() <= position
+}
+
+/// Appends the clip's messages when they are due.
+async fn play(mut publication: Publication, clip: &SlateClip) {
+    let mut superseded = pin!(publication.superseded());
+    let mut states = publication.stream().watch();
+    let start = Instant::now();
+    for message in clip.repeated() {
+        let due = start + Duration::from_millis(message.timestamp.into());
+        while Instant::now() < due {
+            let pulse = publication.pulse(Instant::now().into_std());
+            let pulse = pulse.map(Instant::from_std).filter(|pulse| *pulse < due);
+            tokio::select! {
+                () = &mut superseded => return,
+                _ = states.wait_for(|state| state.ended) => return,
+                () = sleep_until(pulse.unwrap_or(due)) => {}
+            }
+        }
+        publication.append(message);
+    }
+}

@@ -1,0 +1,223 @@
+//! The slate: a clip that viewers watch while a stream waits for an encoder.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use bytes::BytesMut;
+use media_wire::flv::{FlvError, FlvItem, TagReader};
+use media_wire::media::KeyframeFlags;
+use media_wire::{MediaKind, Message};
+
+/// Bytes of the file at most. It stays in memory, once for all streams.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Bytes of one tag at most.
+const MAX_TAG_BYTES: usize = 8 << 20;
+
+/// The shortest clip, in milliseconds. A shorter one would be a burst of sequence headers and keyframes.
+const MIN_DURATION_MS: u32 = 1_000;
+
+/// The longest clip, in milliseconds. Timestamps further apart are a mistake.
+const MAX_DURATION_MS: i32 = 600_000;
+
+/// A frame that follows the first one may be so much earlier, in milliseconds: it belongs to the other track.
+const INTERLEAVE_MS: i32 = 1_000;
+
+/// The duration of a last frame that follows no other one.
+const FRAME_MS: u32 = 40;
+
+/// A clip that can be repeated without a gap.
+#[derive(Debug)]
+pub(crate) struct SlateClip {
+    /// Sequence headers and frames. Their timestamps begin at 0.
+    messages: Vec<Message>,
+    duration: u32,
+}
+
+/// Why a file is no slate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SlateError {
+    #[error("cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("the file has more than {} MiB", MAX_BYTES >> 20)]
+    TooLarge,
+    #[error("the file is not FLV: {0}")]
+    Flv(#[from] FlvError),
+    #[error("the last tag is truncated")]
+    Truncated,
+    #[error("the first video frame is not a keyframe")]
+    NoKeyframe,
+    #[error("the timestamp of frame {0} is more than 10 minutes after the first one, or before it")]
+    Timestamp(usize),
+    #[error("the clip lasts {0} ms, it must last 1 s at least")]
+    TooShort(u32),
+}
+
+impl SlateClip {
+    /// Reads a clip.
+    pub(crate) fn load(path: &Path) -> Result<Self, SlateError> {
+        let mut bytes = Vec::new();
+        // One byte more shows that there are too many.
+        File::open(path)?
+            .take(MAX_BYTES + 1)
+            .read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(SlateError::TooLarge);
+        }
+        Self::parse(&bytes)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, SlateError> {
+        let mut input = BytesMut::from(bytes);
+        let mut reader = TagReader::new(MAX_TAG_BYTES);
+        let mut flags = KeyframeFlags::default();
+        let mut messages = Vec::new();
+        while let Some(item) = reader.receive(&mut input)? {
+            match item {
+                // Its metadata describes a file: duration, size, positions.
+                FlvItem::Header(_)
+                | FlvItem::Tag(Message {
+                    kind: MediaKind::Data,
+                    ..
+                }) => {}
+                FlvItem::Tag(mut message) => {
+                    flags.add_missing(&mut message);
+                    messages.push(message);
+                }
+            }
+        }
+        if !input.is_empty() {
+            return Err(SlateError::Truncated);
+        }
+        Self::of(messages)
+    }
+
+    fn of(mut messages: Vec<Message>) -> Result<Self, SlateError> {
+        let is_frame = |message: &&Message| !message.is_sequence_header();
+        let is_video = |message: &&Message| message.kind == MediaKind::Video;
+        let frames = || messages.iter().filter(is_frame);
+        if frames()
+            .find(is_video)
+            .is_some_and(|first| !first.is_keyframe())
+        {
+            return Err(SlateError::NoKeyframe);
+        }
+        let first = frames().map(|frame| frame.timestamp).next();
+        let first = first.ok_or(SlateError::TooShort(0))?;
+        let (mut last, mut interval) = (0, FRAME_MS);
+        for (number, message) in messages.iter_mut().enumerate() {
+            if message.is_sequence_header() {
+                message.timestamp = last;
+                continue;
+            }
+            let offset = message.timestamp.wrapping_sub(first).cast_signed();
+            if !(-INTERLEAVE_MS..=MAX_DURATION_MS).contains(&offset) {
+                return Err(SlateError::Timestamp(number + 1));
+            }
+            let offset = u32::try_from(offset).unwrap_or(0);
+            message.timestamp = offset;
+            if offset > last {
+                interval = offset - last;
+                last = offset;
+            }
+        }
+        let duration = last + interval;
+        if duration < MIN_DURATION_MS {
+            return Err(SlateError::TooShort(duration));
+        }
+        Ok(Self { messages, duration })
+    }
+
+    /// Returns the messages of the clip, again and again. Their timestamps go on.
+    pub(crate) fn repeated(&self) -> impl Iterator<Item = Message> {
+        let starts = (0_u32..).map(|round| round.wrapping_mul(self.duration));
+        starts.flat_map(|start| {
+            self.messages.iter().map(move |message| Message {
+                timestamp: message.timestamp.wrapping_add(start),
+                ..message.clone()
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use media_wire::flv::{Tracks, file_header, write_tag};
+
+    use super::*;
+
+    fn flv(tags: &[(MediaKind, u32, &[u8])]) -> Vec<u8> {
+        let tracks = Tracks {
+            audio: true,
+            video: true,
+        };
+        let mut file = file_header(tracks).to_vec();
+        for (kind, timestamp, payload) in tags {
+            write_tag(&mut file, *kind, *timestamp, payload);
+        }
+        file
+    }
+
+    const HEADER: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1e\xff\xe1\0\0\x01\0\0";
+    const KEYFRAME: &[u8] = b"\x17\x01\0\0\0\0\0\0\x01\x65";
+    const INTERFRAME: &[u8] = b"\x27\x01\0\0\0\0\0\0\x01\x41";
+
+    fn error(tags: &[(MediaKind, u32, &[u8])]) -> String {
+        SlateClip::parse(&flv(tags)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn clip_is_repeated_one_frame_after_its_end() {
+        let file = flv(&[
+            (MediaKind::Data, 0, b"\x02\x00\x0AonMetaData"),
+            (MediaKind::Video, 7_000, HEADER),
+            (MediaKind::Video, 5_000, KEYFRAME),
+            (MediaKind::Video, 5_600, INTERFRAME),
+        ]);
+        let clip = SlateClip::parse(&file).unwrap();
+        let times = clip.repeated().map(|message| message.timestamp);
+        assert_eq!(
+            times.take(7).collect::<Vec<_>>(),
+            [0, 0, 600, 1_200, 1_200, 1_800, 2_400]
+        );
+    }
+
+    #[test]
+    fn file_that_is_no_slate_is_refused_with_the_reason() {
+        let error_of = |file: &[u8]| SlateClip::parse(file).unwrap_err().to_string();
+        assert!(error_of(b"GIF89a and so on").starts_with("the file is not FLV"));
+        let file = flv(&[(MediaKind::Video, 0, KEYFRAME)]);
+        assert_eq!(
+            error_of(&file[..file.len() - 1]),
+            "the last tag is truncated"
+        );
+        assert_eq!(error(&[]), "the clip lasts 0 ms, it must last 1 s at least");
+        let begins_late = [(MediaKind::Video, 0, INTERFRAME)];
+        assert_eq!(
+            error(&begins_late),
+            "the first video frame is not a keyframe"
+        );
+        let short = [
+            (MediaKind::Video, 0, KEYFRAME),
+            (MediaKind::Video, 400, INTERFRAME),
+        ];
+        assert!(error(&short).starts_with("the clip lasts 800 ms"));
+        let jumps = [
+            (MediaKind::Video, 0, KEYFRAME),
+            (MediaKind::Video, 600_001, INTERFRAME),
+        ];
+        assert!(error(&jumps).starts_with("the timestamp of frame 2"));
+    }
+
+    #[test]
+    fn file_above_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slate.flv");
+        File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        let error = SlateClip::load(&path).unwrap_err().to_string();
+        assert_eq!(error, "the file has more than 16 MiB");
+        let missing = SlateClip::load(&folder.path().join("none"));
+        assert!(matches!(missing, Err(SlateError::Read(_))));
+    }
+}
