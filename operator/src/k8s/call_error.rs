@@ -31,6 +31,12 @@ impl CallError {
         }
     }
 
+    /// Returns whether the object or its kind does not exist. About a kind that it does not serve, the API server answers in plain
+    /// text, from which kube makes a status without the reason `NotFound`.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404)
+    }
+
     /// Returns whether the call failed because its namespace is being deleted.
     pub fn is_namespace_terminating(&self) -> bool {
         let details = self.status().and_then(|status| status.details.as_ref());

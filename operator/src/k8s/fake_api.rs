@@ -200,6 +200,7 @@ impl FakeApiState {
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["jwks"]) => json!({"keys": [{"kid": "a", "kty": "RSA"}]}),
             ("GET", [version]) if version.starts_with("v1") => self.gateway_resources(version),
+            ("GET" | "PATCH", [plural, ..]) if !self.serves(plural) => page_not_found(),
             ("GET", [plural]) => self.list(plural, &request.query),
             ("GET", _) => self.objects.get(&object).cloned().unwrap_or_else(not_found),
             ("POST", _) => self.create(request),
@@ -212,9 +213,16 @@ impl FakeApiState {
         }
     }
 
+    /// Returns whether the kind is not one of the Gateway API, or is served.
+    fn serves(&self, plural: &str) -> bool {
+        let is_optional = plural == "gateways" || plural.ends_with("routes");
+        let mut served = self.gateway_api.values().flatten();
+        !is_optional || served.any(|served| served == plural)
+    }
+
     fn gateway_resources(&self, version: &str) -> Value {
         let Some(plurals) = self.gateway_api.get(version) else {
-            return not_found();
+            return page_not_found();
         };
         let resources = plurals.iter();
         let resources = resources.map(|plural| {
@@ -378,6 +386,11 @@ fn short_path(path: &str) -> String {
 
 fn not_found() -> Value {
     failure(404, "NotFound", "the object does not exist")
+}
+
+/// What kube makes of the API server's answer about a kind that it does not serve, which is plain text.
+fn page_not_found() -> Value {
+    failure(404, "Failed to parse error data", "404 page not found")
 }
 
 fn failure(code: u16, reason: &str, message: &str) -> Value {

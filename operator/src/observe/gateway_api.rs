@@ -152,7 +152,7 @@ async fn kinds(client: &Client, version: GatewayVersion) -> Result<Vec<GatewayKi
     let on = CallError::on("get", "API resources", &path);
     let resources = match listed.map_err(on) {
         Ok(list) => list.resources,
-        Err(error) if error.status().is_some_and(|it| it.is_not_found()) => Vec::new(),
+        Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error),
     };
     let is_served = |kind: &GatewayKind| resources.iter().any(|it| it.name == kind.plural());

@@ -123,6 +123,8 @@ async fn read(
     let state = match found.map_err(CallError::on("get", "Gateway", &name)) {
         Ok(Some(gateway)) => state(&gateway),
         Ok(None) => GatewayState::Missing,
+        // The kind is not served any more.
+        Err(error) if error.is_not_found() => GatewayState::Missing,
         Err(error) if error.status().is_some_and(|it| it.is_forbidden()) => {
             GatewayState::Unreadable
         }

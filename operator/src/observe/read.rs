@@ -5,7 +5,7 @@ use futures::try_join;
 use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
-use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta, Status};
+use kube::core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::names::{self, role_name};
 use livecluster_api::{ClusterName, LiveCluster, MountSource};
@@ -82,7 +82,7 @@ async fn list(
     let list = match list.map_err(CallError::on("list", &resource.kind, "")) {
         Ok(list) => list.items,
         // The kind is not served any more. The next discovery finds that out, too.
-        Err(error) if error.status().is_some_and(Status::is_not_found) => Vec::new(),
+        Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error),
     };
     let live = list.into_iter().map(|object| LiveObject { kind, object });

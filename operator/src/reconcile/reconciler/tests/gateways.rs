@@ -183,9 +183,6 @@ async fn removed_gateway_api_fails_one_reconciliation_at_most() {
     fixture.api.serve_gateway_api("v1", &[]);
     for path in [HTTP, RTMP] {
         fixture.api.remove(path);
-        fixture
-            .api
-            .refuse(Method::PATCH, path, 404, "NotFound", "page not found");
     }
     assert!(fixture.try_reconcile().await.is_err());
     fixture.reconcile().await;
