@@ -61,7 +61,7 @@ use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
 use crate::response::Body;
 use crate::state::clients::Clients;
-pub(crate) use contest::{Contender, Reason, Resolution};
+pub(crate) use contest::{Contender, Resolution, SwitchReason};
 use context::RelayContext;
 pub(crate) use context::Spawner;
 pub(crate) use counters::RelayCounts;

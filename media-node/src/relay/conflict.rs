@@ -7,7 +7,7 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::Instant;
 
-use super::contest::{Carrier, Contender, OnAir, Reason, Resolution};
+use super::contest::{Carrier, Contender, CurrentPublication, Resolution, SwitchReason};
 use super::context::{RelayContext, is_published};
 use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
@@ -49,9 +49,9 @@ pub(super) async fn resolve_conflict(
         DuplicatePublish::Reject if on_air.is_some() => {
             return Err(PublishRejection::AlreadyPublished);
         }
-        DuplicatePublish::Takeover | DuplicatePublish::Reject => Reason::Preferred,
+        DuplicatePublish::Takeover | DuplicatePublish::Reject => SwitchReason::Preferred,
         DuplicatePublish::Standby => {
-            let is_over = |previous: &OnAir| is_over(context, key, &survey, previous);
+            let is_over = |previous: &CurrentPublication| is_over(context, key, &survey, previous);
             match contender.compare(on_air, is_over, settings.failover_after()) {
                 Ok(reason) => reason,
                 Err(on_air) => return Ok(Resolution::Standby(on_air)),
@@ -70,9 +70,9 @@ pub(super) fn epoch_after(context: &RelayContext, key: &StreamKey, survey: &Surv
 }
 
 /// Returns the newest publication in the cluster.
-fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<OnAir> {
+fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<CurrentPublication> {
     let elsewhere = survey.newest().filter(|newest| newest.has_encoder());
-    let elsewhere = elsewhere.map(|status| OnAir {
+    let elsewhere = elsewhere.map(|status| CurrentPublication {
         epoch: status.epoch(),
         priority: status.publication.priority,
         silent_since: before(Duration::from_millis(
@@ -88,14 +88,14 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<On
         .max_by_key(|on_air| on_air.epoch)
 }
 
-fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<OnAir> {
+fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<CurrentPublication> {
     let stream = context.registry.find(key)?;
     let state = stream.state();
     let publication = state
         .publication
         .filter(|publication| is_published(&state) && !publication.source.is_slate())?;
     let silence = stream.silence(Instant::now().into_std());
-    Some(OnAir {
+    Some(CurrentPublication {
         epoch: publication.epoch,
         priority: publication.priority,
         silent_since: before(silence.unwrap_or_default()),
@@ -104,7 +104,12 @@ fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<OnAir> {
 }
 
 /// Returns whether the media node that had a publication says that it is over. None was found by the survey.
-fn is_over(context: &RelayContext, key: &StreamKey, survey: &Survey, previous: &OnAir) -> bool {
+fn is_over(
+    context: &RelayContext,
+    key: &StreamKey,
+    survey: &Survey,
+    previous: &CurrentPublication,
+) -> bool {
     match &previous.carrier {
         Carrier::Here => on_air_here(context, key).is_none(),
         Carrier::Origin(node) => {

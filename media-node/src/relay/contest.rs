@@ -17,12 +17,12 @@ pub(crate) struct Contender {
     /// Whether media has arrived from it without silence for long enough to prefer it.
     pub(crate) steady: bool,
     /// What was on air when this encoder was told to stand by.
-    pub(crate) previous: Option<OnAir>,
+    pub(crate) previous: Option<CurrentPublication>,
 }
 
 /// A publication that is on air.
 #[derive(Clone, Debug)]
-pub(crate) struct OnAir {
+pub(crate) struct CurrentPublication {
     pub(super) epoch: Epoch,
     pub(super) priority: u8,
     /// The time of its last message.
@@ -44,14 +44,14 @@ pub(super) enum Carrier {
 #[derive(Clone, Debug)]
 pub(crate) enum Resolution {
     /// It may, with this epoch.
-    OnAir(Epoch, Reason),
+    OnAir(Epoch, SwitchReason),
     /// It stands by. This is what is on air.
-    Standby(OnAir),
+    Standby(CurrentPublication),
 }
 
 /// Why an encoder may be on air.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum SwitchReason {
     /// No other one is.
     Free,
     /// The other one is silent.
@@ -60,7 +60,7 @@ pub(crate) enum Reason {
     Preferred,
 }
 
-impl Reason {
+impl SwitchReason {
     /// Value of the metric's label `reason`.
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl Contender {
 
     /// Returns an encoder whose publication of `epoch` was superseded. It does not know yet by which one.
     pub(crate) fn superseded(priority: u8, epoch: Epoch) -> Self {
-        let previous = OnAir {
+        let previous = CurrentPublication {
             epoch,
             priority: u8::MAX,
             silent_since: Instant::now(),
@@ -100,20 +100,20 @@ impl Contender {
     /// does not reply may still have it, or its edge may be about to move.
     pub(super) fn compare(
         &self,
-        on_air: Option<OnAir>,
-        is_over: impl FnOnce(&OnAir) -> bool,
+        on_air: Option<CurrentPublication>,
+        is_over: impl FnOnce(&CurrentPublication) -> bool,
         failover_after: Duration,
-    ) -> Result<Reason, OnAir> {
+    ) -> Result<SwitchReason, CurrentPublication> {
         let on_air = match (on_air, &self.previous) {
             (Some(on_air), _) => on_air,
             (None, Some(previous)) if !is_over(previous) => previous.clone(),
-            (None, _) => return Ok(Reason::Free),
+            (None, _) => return Ok(SwitchReason::Free),
         };
         if on_air.silent_since.elapsed() >= failover_after {
-            return Ok(Reason::Silent);
+            return Ok(SwitchReason::Silent);
         }
         match self.steady && self.priority > on_air.priority {
-            true => Ok(Reason::Preferred),
+            true => Ok(SwitchReason::Preferred),
             false => Err(on_air),
         }
     }
@@ -125,8 +125,8 @@ mod tests {
 
     const AFTER: Duration = Duration::from_secs(2);
 
-    fn on_air(priority: u8, silent: Duration) -> OnAir {
-        OnAir {
+    fn on_air(priority: u8, silent: Duration) -> CurrentPublication {
+        CurrentPublication {
             epoch: Epoch(1),
             priority,
             silent_since: Instant::now() - silent,
@@ -141,15 +141,15 @@ mod tests {
         }
     }
 
-    fn reason(contender: &Contender, on_air: Option<OnAir>) -> Option<Reason> {
-        let unknown = |_: &OnAir| false;
+    fn reason(contender: &Contender, on_air: Option<CurrentPublication>) -> Option<SwitchReason> {
+        let unknown = |_: &CurrentPublication| false;
         contender.compare(on_air, unknown, AFTER).ok()
     }
 
     #[test]
     fn only_a_higher_priority_that_is_steady_is_preferred() {
         let lively = || Some(on_air(5, Duration::ZERO));
-        assert_eq!(reason(&steady(6), lively()), Some(Reason::Preferred));
+        assert_eq!(reason(&steady(6), lively()), Some(SwitchReason::Preferred));
         assert_eq!(reason(&steady(5), lively()), None);
         assert_eq!(reason(&steady(4), lively()), None);
         assert_eq!(reason(&Contender::new(6), lively()), None);
@@ -160,7 +160,7 @@ mod tests {
         let silent = |time| Some(on_air(9, time));
         assert_eq!(
             reason(&Contender::new(0), silent(AFTER)),
-            Some(Reason::Silent)
+            Some(SwitchReason::Silent)
         );
         assert_eq!(reason(&Contender::new(0), silent(AFTER / 2)), None);
     }
@@ -172,10 +172,10 @@ mod tests {
             ..Contender::new(0)
         };
         assert_eq!(reason(&waits(AFTER / 2), None), None);
-        assert_eq!(reason(&waits(AFTER), None), Some(Reason::Silent));
+        assert_eq!(reason(&waits(AFTER), None), Some(SwitchReason::Silent));
         let over = waits(Duration::ZERO).compare(None, |_| true, AFTER);
-        assert_eq!(over.ok(), Some(Reason::Free));
-        assert_eq!(reason(&Contender::new(0), None), Some(Reason::Free));
+        assert_eq!(over.ok(), Some(SwitchReason::Free));
+        assert_eq!(reason(&Contender::new(0), None), Some(SwitchReason::Free));
     }
 
     #[test]

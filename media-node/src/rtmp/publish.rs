@@ -17,10 +17,10 @@ use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
 use crate::relay::Contender;
-use admission::{Place, admit};
-use encoder::Encoder;
+use admission::{EncoderPlace, admit};
+use encoder::EncoderConnection;
 use end::PublishEnd;
-use on_air::OnAir;
+use on_air::EncoderPublication;
 use standby::stand_by;
 
 /// Serves an encoder until its stream ends.
@@ -46,7 +46,7 @@ pub(super) async fn serve(
     };
     count("started");
     connection.protocol.accept_publish();
-    let mut encoder = Encoder::new(
+    let mut encoder = EncoderConnection::new(
         connection,
         context,
         admission.client,
@@ -66,33 +66,39 @@ pub(super) async fn serve(
 }
 
 /// Lets the encoder publish and stand by until it ends.
-async fn take_turns(encoder: &mut Encoder<'_>, mut place: Place) -> Result<Infallible, PublishEnd> {
+async fn take_turns(
+    encoder: &mut EncoderConnection<'_>,
+    mut place: EncoderPlace,
+) -> Result<Infallible, PublishEnd> {
     encoder.flush().await?;
     let policy = encoder.context.config.stream.duplicate_publish;
     loop {
         place = match place {
-            Place::OnAir(mut on_air) => match on_air.receive(encoder).await {
+            EncoderPlace::OnAir(mut on_air) => match on_air.receive(encoder).await {
                 PublishEnd::Superseded if policy == DuplicatePublish::Standby => {
                     leave_air(&on_air, encoder)?
                 }
                 end => return Err(end),
             },
-            Place::Standby(standby, contender) => {
-                Place::OnAir(stand_by(encoder, standby, contender).await?)
+            EncoderPlace::Standby(standby, contender) => {
+                EncoderPlace::OnAir(stand_by(encoder, standby, contender).await?)
             }
         };
     }
 }
 
 /// Lets an encoder stand by whose publication was superseded.
-fn leave_air(on_air: &OnAir, encoder: &Encoder<'_>) -> Result<Place, PublishEnd> {
+fn leave_air(
+    on_air: &EncoderPublication,
+    encoder: &EncoderConnection<'_>,
+) -> Result<EncoderPlace, PublishEnd> {
     let (stream, client, priority) = (&encoder.key, encoder.client.id, encoder.priority);
     let standby = encoder.context.registry.stand_by(stream);
     let mut standby = standby.map_err(PublishEnd::NoStandby)?;
     standby.keep_init_data(on_air.publication());
     info!(%stream, client, priority, "publish stands by");
     let contender = Contender::superseded(priority, on_air.publication().epoch());
-    Ok(Place::Standby(standby, contender))
+    Ok(EncoderPlace::Standby(standby, contender))
 }
 
 /// Sends the reason for the end, where the encoder can still receive it.

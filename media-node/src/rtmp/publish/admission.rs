@@ -9,7 +9,7 @@ use tracing::info;
 use super::super::connection::RtmpConnection;
 use super::super::context::RtmpContext;
 use super::super::request::StreamRequest;
-use super::on_air::OnAir;
+use super::on_air::EncoderPublication;
 use crate::auth::{Action, Credential, Request};
 use crate::relay::{Contender, PublishRejection, Resolution};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient};
@@ -18,21 +18,21 @@ use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient};
 const MAX_PRIORITY: u8 = 100;
 
 /// An encoder that may publish.
-pub(super) struct Admission {
+pub(super) struct AdmittedEncoder {
     pub(super) client: ClientGuard,
     pub(super) key: StreamKey,
     pub(super) priority: u8,
-    pub(super) place: Place,
+    pub(super) place: EncoderPlace,
 }
 
 /// The place of an encoder among those of its stream.
-pub(super) enum Place {
-    OnAir(OnAir),
+pub(super) enum EncoderPlace {
+    OnAir(EncoderPublication),
     Standby(Standby, Contender),
 }
 
 /// Why an encoder may not publish.
-pub(super) struct Refusal {
+pub(super) struct EncoderRefusal {
     pub(super) kind: PublishRefusal,
     pub(super) reason: String,
     /// The label of the limit that is exceeded.
@@ -44,10 +44,10 @@ pub(super) async fn admit(
     connection: &RtmpConnection,
     context: &RtmpContext,
     request: &StreamRequest,
-) -> Result<Admission, Refusal> {
+) -> Result<AdmittedEncoder, EncoderRefusal> {
     let key = match &request.key {
         Ok(key) => key,
-        Err(error) => return Err(Refusal::new(PublishRefusal::BadName, error)),
+        Err(error) => return Err(EncoderRefusal::new(PublishRefusal::BadName, error)),
     };
     let id = context.clients.next_id();
     let grant = context.auth.decide(Request {
@@ -61,7 +61,7 @@ pub(super) async fn admit(
     });
     let grant = grant
         .await
-        .map_err(|denial| Refusal::new(PublishRefusal::Denied, denial))?;
+        .map_err(|denial| EncoderRefusal::new(PublishRefusal::Denied, denial))?;
     let priority = match context.config.stream.duplicate_publish {
         DuplicatePublish::Standby => priority(&request.credential)?,
         DuplicatePublish::Takeover | DuplicatePublish::Reject => 0,
@@ -78,15 +78,15 @@ pub(super) async fn admit(
     });
     let (stream, client_id, peer) = (key, client.id, connection.peer);
     match &place {
-        Place::OnAir(on_air) => {
+        EncoderPlace::OnAir(on_air) => {
             let epoch = on_air.publication().epoch().0;
             info!(%stream, client = client_id, %peer, epoch, agent = connection.agent, "publish started");
         }
-        Place::Standby(..) => {
+        EncoderPlace::Standby(..) => {
             info!(%stream, client = client_id, %peer, priority, agent = connection.agent, "publish stands by");
         }
     }
-    Ok(Admission {
+    Ok(AdmittedEncoder {
         client,
         key: key.clone(),
         priority,
@@ -94,13 +94,17 @@ pub(super) async fn admit(
     })
 }
 
-async fn place(context: &RtmpContext, key: &StreamKey, priority: u8) -> Result<Place, Refusal> {
+async fn place(
+    context: &RtmpContext,
+    key: &StreamKey,
+    priority: u8,
+) -> Result<EncoderPlace, EncoderRefusal> {
     let contender = Contender::new(priority);
     let resolution = context.relay.resolve_conflict(key, &contender).await;
     match resolution? {
         Resolution::OnAir(epoch, _) => {
-            let on_air = OnAir::begin(context, key, epoch, priority)?;
-            Ok(Place::OnAir(on_air))
+            let on_air = EncoderPublication::begin(context, key, epoch, priority)?;
+            Ok(EncoderPlace::OnAir(on_air))
         }
         Resolution::Standby(on_air) => {
             let standby = context.registry.stand_by(key)?;
@@ -108,12 +112,12 @@ async fn place(context: &RtmpContext, key: &StreamKey, priority: u8) -> Result<P
                 previous: Some(on_air),
                 ..contender
             };
-            Ok(Place::Standby(standby, contender))
+            Ok(EncoderPlace::Standby(standby, contender))
         }
     }
 }
 
-fn priority(credential: &Credential) -> Result<u8, Refusal> {
+fn priority(credential: &Credential) -> Result<u8, EncoderRefusal> {
     let Some(text) = credential.parameter("priority") else {
         return Ok(0);
     };
@@ -122,11 +126,11 @@ fn priority(credential: &Credential) -> Result<u8, Refusal> {
         .filter(|priority| *priority <= MAX_PRIORITY)
         .ok_or_else(|| {
             let reason = format!("priority: choose a whole number from 0 to {MAX_PRIORITY}");
-            Refusal::new(PublishRefusal::Failed, reason)
+            EncoderRefusal::new(PublishRefusal::Failed, reason)
         })
 }
 
-impl Refusal {
+impl EncoderRefusal {
     fn new(kind: PublishRefusal, reason: impl ToString) -> Self {
         Self {
             kind,
@@ -136,7 +140,7 @@ impl Refusal {
     }
 }
 
-impl From<PublishRejection> for Refusal {
+impl From<PublishRejection> for EncoderRefusal {
     fn from(rejection: PublishRejection) -> Self {
         let kind = match rejection {
             PublishRejection::AlreadyPublished => PublishRefusal::BadName,
@@ -146,7 +150,7 @@ impl From<PublishRejection> for Refusal {
     }
 }
 
-impl From<PublishError> for Refusal {
+impl From<PublishError> for EncoderRefusal {
     fn from(error: PublishError) -> Self {
         let kind = match error {
             PublishError::TooManyStreams(_) => PublishRefusal::Failed,
@@ -158,7 +162,7 @@ impl From<PublishError> for Refusal {
     }
 }
 
-impl From<StandbyError> for Refusal {
+impl From<StandbyError> for EncoderRefusal {
     fn from(error: StandbyError) -> Self {
         let limit = match error {
             StandbyError::TooManyStandbys(_) => Some("standbys"),

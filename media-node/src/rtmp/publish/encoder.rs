@@ -25,7 +25,7 @@ const MAX_READ: usize = 64 * 1024;
 const LAST_GROUP: Duration = Duration::from_secs(10);
 
 /// An encoder that may publish or stand by.
-pub(super) struct Encoder<'a> {
+pub(super) struct EncoderConnection<'a> {
     pub(super) connection: &'a mut RtmpConnection,
     pub(super) context: &'a RtmpContext,
     pub(super) client: ClientGuard,
@@ -43,7 +43,7 @@ pub(super) struct Encoder<'a> {
     reconnects: bool,
 }
 
-impl<'a> Encoder<'a> {
+impl<'a> EncoderConnection<'a> {
     pub(super) fn new(
         connection: &'a mut RtmpConnection,
         context: &'a RtmpContext,

@@ -9,18 +9,18 @@ use media_wire::{MediaKind, Message, StreamKey};
 use tokio::time::Instant;
 
 use super::super::context::RtmpContext;
-use super::encoder::Encoder;
+use super::encoder::EncoderConnection;
 use super::end::PublishEnd;
 use crate::relay::{Forwarding, PublishRejection};
 
 /// A publication of an encoder. Fields are dropped in this order: the publication ends first, so that the relay still forwards
 /// what is left in the log.
-pub(super) struct OnAir {
+pub(super) struct EncoderPublication {
     publication: Publication,
     forwarding: Forwarding,
 }
 
-impl OnAir {
+impl EncoderPublication {
     /// Begins a publication.
     pub(super) fn begin(
         context: &RtmpContext,
@@ -50,7 +50,7 @@ impl OnAir {
     }
 
     /// Receives messages until the publication ends.
-    pub(super) async fn receive(&mut self, encoder: &mut Encoder<'_>) -> PublishEnd {
+    pub(super) async fn receive(&mut self, encoder: &mut EncoderConnection<'_>) -> PublishEnd {
         match self.receive_messages(encoder).await {
             Ok(end) | Err(end) => end,
         }
@@ -58,7 +58,7 @@ impl OnAir {
 
     async fn receive_messages(
         &mut self,
-        encoder: &mut Encoder<'_>,
+        encoder: &mut EncoderConnection<'_>,
     ) -> Result<PublishEnd, PublishEnd> {
         let mut superseded = pin!(self.publication.superseded());
         loop {
@@ -89,7 +89,7 @@ impl OnAir {
     pub(super) fn append(
         &mut self,
         message: Message,
-        encoder: &mut Encoder<'_>,
+        encoder: &mut EncoderConnection<'_>,
     ) -> Result<(), PublishEnd> {
         // Encoders send these once, and a standby needs them.
         let is_init = message.kind == MediaKind::Data || message.is_sequence_header();

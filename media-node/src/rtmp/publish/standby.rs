@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 use super::super::context::RtmpContext;
-use super::encoder::Encoder;
+use super::encoder::EncoderConnection;
 use super::end::PublishEnd;
-use super::on_air::OnAir;
-use crate::relay::{Contender, PublishRejection, Reason, Resolution};
+use super::on_air::EncoderPublication;
+use crate::relay::{Contender, PublishRejection, Resolution, SwitchReason};
 
 /// The longest time between two looks at what is on air elsewhere. What is on air here is noticed at once.
 const MAX_POLL: Duration = Duration::from_millis(500);
@@ -25,10 +25,10 @@ const POLLS: u32 = 8;
 
 /// Stands by until the encoder goes on air.
 pub(super) async fn stand_by(
-    encoder: &mut Encoder<'_>,
+    encoder: &mut EncoderConnection<'_>,
     mut standby: Standby,
     contender: Contender,
-) -> Result<OnAir, PublishEnd> {
+) -> Result<EncoderPublication, PublishEnd> {
     let context = encoder.context;
     let mut conflict = Conflict::new(context, encoder.key.clone(), contender);
     let mut states = standby.stream().watch();
@@ -70,7 +70,10 @@ pub(super) async fn stand_by(
 }
 
 /// Stands by for the stream that has the key now: the former one has ended.
-fn stand_by_again(encoder: &Encoder<'_>, former: &Standby) -> Result<Standby, PublishEnd> {
+fn stand_by_again(
+    encoder: &EncoderConnection<'_>,
+    former: &Standby,
+) -> Result<Standby, PublishEnd> {
     let standby = encoder.context.registry.stand_by(&encoder.key);
     let mut standby = standby.map_err(PublishEnd::NoStandby)?;
     standby.keep_init_data_of(former);
@@ -79,13 +82,13 @@ fn stand_by_again(encoder: &Encoder<'_>, former: &Standby) -> Result<Standby, Pu
 
 /// Begins a publication with a keyframe. Returns `None` if the encoder stands by for longer.
 fn go_on_air(
-    encoder: &mut Encoder<'_>,
+    encoder: &mut EncoderConnection<'_>,
     standby: &Standby,
     turn: Turn,
     keyframe: Message,
-) -> Result<Option<OnAir>, PublishEnd> {
+) -> Result<Option<EncoderPublication>, PublishEnd> {
     let (context, priority) = (encoder.context, encoder.priority);
-    let mut on_air = match OnAir::begin(context, &encoder.key, turn.epoch, priority) {
+    let mut on_air = match EncoderPublication::begin(context, &encoder.key, turn.epoch, priority) {
         Ok(on_air) => on_air,
         Err(error) => {
             debug!(stream = %encoder.key, client = encoder.client.id, %error, "standby does not go on air");
@@ -113,7 +116,7 @@ fn go_on_air(
 #[derive(Clone, Copy)]
 struct Turn {
     epoch: Epoch,
-    reason: Reason,
+    reason: SwitchReason,
 }
 
 /// The conflict with the publication that is on air, resolved again and again.
