@@ -6,6 +6,7 @@ mod context;
 mod drain;
 mod lifecycle;
 mod listener;
+mod media_memory;
 mod open_files;
 mod ports;
 #[cfg(test)]

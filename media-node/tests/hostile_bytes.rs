@@ -1,9 +1,7 @@
 //! Nonsense, malice and idleness on both public ports of a media node's own process: its viewers watch undisturbed, and it needs no more
 //! memory afterwards.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -11,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{
-    Clip, Protocol, Publisher, Start, assert_complete, ended, eventually, finish, publish, watch_at,
+    Clip, Process, Protocol, Publisher, Start, assert_complete, ended, finish, publish, watch_at,
 };
 
 /// Connections of each kind.
@@ -22,7 +20,7 @@ const LONGEST_SILENCE: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
 async fn hostile_bytes_disturb_no_viewer_and_cost_no_memory() {
-    let mut node = Process::start().await;
+    let mut node = Process::start("").await;
     let sent = Clip::PLAIN.messages(25 * 12);
     let mut publisher = Publisher::start(node.rtmp, "live/a").await;
     let viewers = [Protocol::Flv, Protocol::Rtmp];
@@ -45,80 +43,6 @@ async fn hostile_bytes_disturb_no_viewer_and_cost_no_memory() {
     let (after, limit) = (node.memory(), 64 << 20);
     assert!(after < before + limit, "{before} bytes became {after}");
     node.assert_healthy();
-}
-
-/// A media node in a process of its own, whose memory can be measured.
-struct Process {
-    child: Child,
-    folder: tempfile::TempDir,
-    rtmp: SocketAddr,
-    http: SocketAddr,
-}
-
-impl Process {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let [rtmp, http, internal] = std::array::from_fn(|_| free());
-        let config = folder.path().join("config.yaml");
-        let mut file = std::fs::File::create(&config).expect("a file");
-        writeln!(
-            file,
-            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\", metrics: \"127.0.0.1:0\"}}\n\
-             stream: {{playWaitSeconds: 5, continuitySeconds: 1}}\n\
-             # Attackers and viewers have one address here.\n\
-             limits: {{maxNewConnectionsPerSecondPerAddress: 0}}"
-        )
-        .expect("the configuration");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_media-node"))
-            .arg("--config")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the media node starts");
-        eventually("the media node", async || {
-            TcpStream::connect(rtmp).await.is_ok()
-        })
-        .await;
-        Self {
-            child,
-            folder,
-            rtmp,
-            http,
-        }
-    }
-
-    /// Bytes of resident memory.
-    fn memory(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kibibytes = line.expect("VmRSS").trim().trim_end_matches(" kB");
-        kibibytes.parse::<u64>().expect("a number") << 10
-    }
-
-    /// Fails when it has ended or panicked.
-    fn assert_healthy(&mut self) {
-        let log = std::fs::read_to_string(self.folder.path().join("log"));
-        let log = log.expect("a log");
-        let ended = self.child.try_wait().expect("a process");
-        assert!(ended.is_none(), "it ended with {ended:?}: {log}");
-        assert!(!log.contains("panicked"), "{log}");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// A port that is free, on a loopback address.
-fn free() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address")
 }
 
 /// What one attacker sends, and what it does then.

@@ -8,7 +8,8 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode,
-    assert_stalled_viewer_is_disconnected, edge, eventually, origins, request, video_header,
+    assert_stalled_viewer_is_disconnected, edge, eventually, keyframe, origins, request,
+    video_header,
 };
 
 #[tokio::test]
@@ -290,6 +291,34 @@ async fn connection_begins_a_limited_number_of_streams_in_a_minute() {
     );
     let exceeded = "live_limits_exceeded_total{limit=\"stream_starts\"} 1";
     assert!(node.metrics().await.contains(exceeded));
+}
+
+#[tokio::test]
+async fn encoder_with_too_high_a_bitrate_is_disconnected_with_a_reason() {
+    let node = TestNode::with(|config| config.limits.max_publish_kbps = 800).await;
+    let mut honest = Publisher::start(node.addresses.rtmp, "live/honest").await;
+    honest.send_headers().await;
+    honest.send_group(0).await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    // 800 kbit/s are a megabyte in ten seconds.
+    for number in 0..3 {
+        publisher
+            .send([keyframe(number, number * 40, 400_000)])
+            .await;
+    }
+    let status = publisher.0.closed_with().await.expect("a status");
+    assert_eq!(status.code, "NetStream.Publish.Failed");
+    assert_eq!(
+        status.description,
+        "the bitrate is above the limit of 800 kbit/s"
+    );
+    let exceeded = "live_limits_exceeded_total{limit=\"publish_bitrate\"}";
+    assert_eq!(node.metric(exceeded).await, 1);
+    let ended = "live_publishes_total{event=\"bitrate_exceeded\"}";
+    assert_eq!(node.metric(ended).await, 1);
+    honest.send_group(10).await;
+    let viewer = FlvViewer::open(node.addresses.http, "/live/honest.flv").await;
+    drop(viewer);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! The modules are marked as tests for clippy, which then allows `unwrap` in their helpers.
 
+mod attacks;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod large_frames;
 mod late_join;
 mod limits;
 mod log;
+mod memory;
 #[cfg(test)]
 mod origin_loss;
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod http;
 pub(crate) mod log;
 mod media;
 mod node;
+mod process;
 mod rtmp;
 pub(crate) mod tls;
 
@@ -28,6 +29,7 @@ pub(crate) use media::{
     audio_frame, audio_header, interframe, keyframe, metadata, number, video_header,
 };
 pub(crate) use node::TestNode;
+pub(crate) use process::Process;
 pub(crate) use rtmp::{Publisher, RtmpViewer};
 
 /// Limit of every wait. Nothing here takes this long on a loaded host.

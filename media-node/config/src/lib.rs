@@ -6,6 +6,7 @@
 
 mod auth;
 mod identity;
+mod limits;
 mod load;
 mod proxies;
 mod settings;
@@ -15,9 +16,10 @@ pub use auth::{
     JwtSettings, JwtSubject, KeySettings, SignedUrlRules, SignedUrlScheme, SignedUrlSettings,
 };
 pub use identity::{IdentitySettings, ServiceAccountSettings};
+pub use limits::Limits;
 pub use load::{ConfigError, load, parse, render, render_changes};
 pub use proxies::{ForwardedHeader, ProxySettings, cidrs_schema};
 pub use settings::{
-    CorsSettings, Discovery, DrainSettings, DuplicatePublish, HttpSettings, Limits, Listen,
-    LogFormat, LogSettings, NodeConfig, Role, StreamSettings, TlsSettings,
+    CorsSettings, Discovery, DrainSettings, DuplicatePublish, HttpSettings, Listen, LogFormat,
+    LogSettings, NodeConfig, Role, StreamSettings, TlsSettings,
 };

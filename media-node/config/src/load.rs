@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::{AccessSettings, Listen, NodeConfig, StreamSettings};
+use crate::{AccessSettings, Limits, Listen, NodeConfig, StreamSettings};
 
 /// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,8 @@ fn changes(value: Value, defaults: &Value) -> Value {
 fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
     let ranges = stream_ranges(&config.stream)
         .into_iter()
-        .chain(node_ranges(config));
+        .chain(node_ranges(config))
+        .chain(media_memory_range(&config.limits));
     for (field, value, allowed) in ranges {
         if !allowed.contains(&value) {
             return Err(ConfigError::OutOfRange {
@@ -252,7 +253,7 @@ fn stream_ranges(stream: &StreamSettings) -> [Ranged; 10] {
     ]
 }
 
-fn node_ranges(config: &NodeConfig) -> [Ranged; 13] {
+fn node_ranges(config: &NodeConfig) -> [Ranged; 14] {
     let limits = &config.limits;
     let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
     [
@@ -277,6 +278,11 @@ fn node_ranges(config: &NodeConfig) -> [Ranged; 13] {
             "limits.maxMessageMebibytes",
             limits.max_message_mebibytes,
             1..=16,
+        ),
+        (
+            "limits.maxPublishKbps",
+            limits.max_publish_kbps,
+            0..=10_000_000,
         ),
         (
             "limits.maxInitDataKibibytes",
@@ -310,6 +316,11 @@ fn node_ranges(config: &NodeConfig) -> [Ranged; 13] {
             0..=86_400,
         ),
     ]
+}
+
+fn media_memory_range(limits: &Limits) -> Option<Ranged> {
+    let value = limits.max_media_mebibytes?;
+    Some(("limits.maxMediaMebibytes", value, 16..=1_048_576))
 }
 
 /// The maximum number of foreign servers: a stream that none has is asked for at all of them, one after the other.

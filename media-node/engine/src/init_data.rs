@@ -8,6 +8,7 @@ use media_wire::relay::Mark;
 use media_wire::rtmp::{CHUNK_SIZE, continuation_header, message_header};
 use media_wire::{MediaKind, Message};
 
+use crate::media_memory::{MediaMemory, MemoryClaim};
 use crate::preamble::PreambleWriter;
 use crate::subscription::Format;
 use crate::timeline::NEVER;
@@ -28,6 +29,8 @@ struct InitMessage {
     slot: InitSlot,
     sequence: u64,
     payload: Bytes,
+    /// The payload's memory, which all versions with the message share.
+    _claim: Arc<MemoryClaim>,
 }
 
 /// The role of a message in the init data. Messages are sent in this order, and those of one role by track.
@@ -77,6 +80,7 @@ impl InitData {
         slot: InitSlot,
         message: &Message,
         sequence: u64,
+        memory: &Arc<MediaMemory>,
     ) -> Option<Self> {
         if self.contains(slot, &message.payload) {
             return None;
@@ -94,6 +98,7 @@ impl InitData {
             sequence,
             // A copy, because the payload can be a part of a large read buffer.
             payload: Bytes::copy_from_slice(&message.payload),
+            _claim: Arc::new(MemoryClaim::new(memory, message.payload.len())),
         };
         match found {
             Ok(at) => next.messages[at] = init,

@@ -43,13 +43,14 @@
 //! ```
 //!
 //! Read in this order: `writer` (message to segment), `message_class`, `segment`, `window` (the log), `cursor`, `segment_run`,
-//! `batch`, then `timeline`, `stream`, `notifier`, `pulse`, `publication`, `registry`.
+//! `batch`, then `media_memory`, `timeline`, `stream`, `notifier`, `pulse`, `publication`, `registry`.
 
 mod active_publication;
 mod batch;
 mod cursor;
 mod init_data;
 mod lock;
+mod media_memory;
 mod message_class;
 mod notifier;
 mod preamble;
@@ -73,6 +74,7 @@ mod writer;
 
 pub use batch::Batch;
 pub use cursor::{Cursor, CursorEvent};
+pub use media_memory::{MemoryStats, OutOfMemory, UnfinishedMessages};
 pub use publication::Publication;
 pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError, TooManyStreams};
 pub use settings::EngineSettings;

@@ -10,6 +10,9 @@ use media_wire::relay::Epoch;
 use thiserror::Error;
 
 use crate::lock::lock;
+use crate::media_memory::{
+    MediaMemory, MemoryStats, OutOfMemory, PressureWatch, Reservation, UnfinishedMessages,
+};
 use crate::publication::Publication;
 use crate::settings::EngineSettings;
 use crate::standby::{Standby, TooManyStandbys};
@@ -30,6 +33,7 @@ struct StreamTable {
     by_key: HashMap<StreamKey, RegisteredStream>,
     /// The number of streams that have or had a publisher.
     published: usize,
+    pressure: PressureWatch,
 }
 
 #[derive(Debug)]
@@ -64,6 +68,9 @@ pub enum PublishError {
     /// The media node has the maximum number of streams.
     #[error(transparent)]
     TooManyStreams(#[from] TooManyStreams),
+    /// The media node has no memory for another stream.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
 }
 
 /// An error of [`Registry::stand_by`].
@@ -91,6 +98,7 @@ impl Registry {
         Self {
             context: Arc::new(EngineContext {
                 workers: WorkerPulses::new(&settings),
+                memory: Arc::new(MediaMemory::new(settings.media_memory_bytes)),
                 settings,
             }),
             streams: Arc::default(),
@@ -105,7 +113,7 @@ impl Registry {
     /// [`Registry::waiting`], and every other publication takes over from it.
     ///
     /// # Errors
-    /// When the stream keeps its publisher, or the media node has the maximum number of streams.
+    /// When the stream keeps its publisher, or the media node has the maximum number of streams or no memory for another one.
     pub fn publish(
         &self,
         key: &StreamKey,
@@ -115,7 +123,14 @@ impl Registry {
         now: Instant,
     ) -> Result<Publication, PublishError> {
         let mut streams = lock(&self.streams);
+        let reservation = match streams.is_published(key) {
+            true => None,
+            false => Some(streams.reserve(&self.context.memory)?),
+        };
         let stream = streams.for_publisher(key, &self.context)?;
+        if let Some(reservation) = reservation {
+            stream.window().set_reservation(reservation);
+        }
         let mut state = stream.write_state();
         let epoch = match source {
             PublicationSource::Encoder => later_than_all(&state, epoch),
@@ -156,6 +171,17 @@ impl Registry {
             stream.hand_over(&mut state, None);
         }
         earlier
+    }
+
+    /// Checks whether the stream has had a publisher here, or there is memory for its publication.
+    ///
+    /// # Errors
+    /// When the media node has no memory for another stream.
+    pub fn check_memory_for(&self, key: &StreamKey) -> Result<(), OutOfMemory> {
+        match lock(&self.streams).is_published(key) {
+            true => Ok(()),
+            false => self.context.memory.check_room(),
+        }
     }
 
     /// Returns the stream, and creates it if it does not exist. A stream that was never published exists while the
@@ -204,12 +230,36 @@ impl Registry {
         })
     }
 
+    /// Returns the media memory in numbers.
+    pub fn memory(&self) -> MemoryStats {
+        self.context.memory.stats()
+    }
+
+    /// Returns the unfinished messages of a publisher, none at first.
+    pub fn unfinished_messages(&self) -> UnfinishedMessages {
+        UnfinishedMessages::new(&self.context.memory)
+    }
+
+    /// Returns whether more media memory is in use than the maximum: streams have given up what they can.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.context.memory.shortage().over_limit > 0
+    }
+
+    /// Changes the maximum bytes of the logs of all streams together, and of the unfinished messages of publishers.
+    pub fn limit_memory(&self, bytes: usize) {
+        self.context.memory.set_limit(bytes);
+    }
+
     /// Ends streams that have had no publisher for the continuity window, and removes those that never had one and have no
     /// readers. Call it about once a second.
     pub fn sweep(&self, now: Instant) {
         let continuity = self.context.settings.continuity;
+        let memory = &self.context.memory;
+        // Dropped outside of the locks.
+        let mut evicted = Vec::new();
         let mut streams = lock(&self.streams);
-        streams.forget_unused();
+        streams.pressure.update(memory, now);
+        streams.forget(RegisteredStream::is_unused);
         let mut ended = 0;
         streams.by_key.retain(|_, registered| {
             if !registered.published {
@@ -217,6 +267,9 @@ impl Registry {
                 return Arc::strong_count(&registered.stream) > 1;
             }
             let mut state = registered.stream.write_state();
+            if memory.shortage().over_target > 0 {
+                evicted.extend(registered.stream.shorten(&mut state));
+            }
             if state.has_encoder() {
                 return true;
             }
@@ -230,10 +283,17 @@ impl Registry {
             false
         });
         streams.published -= ended;
+        drop(streams);
     }
 }
 
 impl StreamTable {
+    /// Returns whether the stream has or had a publisher.
+    fn is_published(&self, key: &StreamKey) -> bool {
+        let registered = self.by_key.get(key);
+        registered.is_some_and(|registered| registered.published)
+    }
+
     fn for_publisher(
         &mut self,
         key: &StreamKey,
@@ -241,7 +301,7 @@ impl StreamTable {
     ) -> Result<Arc<Stream>, TooManyStreams> {
         let limit = context.settings.max_streams;
         if self.published >= limit {
-            self.forget_unused();
+            self.forget(RegisteredStream::is_idle);
         }
         let full = self.published >= limit;
         let registered = match self.by_key.entry(key.clone()) {
@@ -259,12 +319,20 @@ impl StreamTable {
         Ok(Arc::clone(&registered.stream))
     }
 
-    /// Removes streams whose publication ended without a message and that no reader has. They would else keep other
-    /// publishers out for the continuity window.
-    fn forget_unused(&mut self) {
+    /// Reserves memory for a new publication.
+    fn reserve(&mut self, memory: &Arc<MediaMemory>) -> Result<Reservation, OutOfMemory> {
+        if memory.has_room() {
+            return memory.reserve();
+        }
+        self.forget(RegisteredStream::is_idle);
+        memory.reserve()
+    }
+
+    /// Removes those of the streams that are or were published.
+    fn forget(&mut self, is_forgotten: fn(&RegisteredStream) -> bool) {
         let before = self.by_key.len();
         self.by_key
-            .retain(|_, registered| !registered.published || !registered.is_unused());
+            .retain(|_, registered| !registered.published || !is_forgotten(registered));
         self.published -= before - self.by_key.len();
     }
 
@@ -293,14 +361,16 @@ impl RegisteredStream {
         }
     }
 
-    /// Returns whether the stream has neither a publication nor a message nor a reader.
-    fn is_unused(&self) -> bool {
+    /// Returns whether the stream has neither a publication nor a reader. It waits for its publisher to return, and gives way
+    /// when there is no room for another publisher.
+    fn is_idle(&self) -> bool {
         // A count of 1 means that only the map holds it. The map is locked, so the count cannot grow.
-        if Arc::strong_count(&self.stream) > 1 {
-            return false;
-        }
-        let state = self.stream.write_state();
-        state.publication.is_none() && state.writer.position().is_none()
+        Arc::strong_count(&self.stream) == 1 && self.stream.write_state().publication.is_none()
+    }
+
+    /// Returns whether the stream is idle and has had no message. Nobody would notice that it returns.
+    fn is_unused(&self) -> bool {
+        self.is_idle() && self.stream.write_state().writer.position().is_none()
     }
 }
 

@@ -11,8 +11,9 @@ use media_wire::flv::{
 use media_wire::relay::Mark;
 
 use crate::init_data::InitData;
+use crate::media_memory::{MediaMemory, MemoryClaim};
 use crate::preamble::{Preamble, PreambleWriter};
-use crate::rtmp_headers::RtmpHeaders;
+use crate::rtmp_headers::{RtmpHeaders, SHARED_FROM};
 use crate::subscription::Format;
 
 /// The size at which a segment is sealed before its pulse. It keeps a burst from becoming one large write, and bounds
@@ -21,6 +22,12 @@ const MAX_BYTES: usize = 256 << 10;
 
 /// The number of messages at which a segment is sealed before its pulse. It bounds the list that the stream keeps.
 const MAX_MESSAGES: usize = 1024;
+
+/// Memory of a segment without its messages.
+const SEGMENT_OVERHEAD: usize = 512;
+
+/// Memory of a message beside its bytes: its place in lists, and its headers in the RTMP form.
+const MESSAGE_OVERHEAD: usize = 64;
 
 /// Sealed messages.
 #[derive(Debug)]
@@ -45,6 +52,7 @@ pub(crate) struct Segment {
     /// The version of the init data after the last message.
     pub(crate) init_version_after: u64,
     flv: Box<[u8]>,
+    claim: MemoryClaim,
     rtmp: OnceLock<RtmpHeaders>,
     flv_start: OnceLock<Box<StartPreamble>>,
     rtmp_start: OnceLock<Box<StartPreamble>>,
@@ -62,6 +70,11 @@ impl Segment {
     /// Returns the FLV tags.
     pub(crate) fn flv(&self) -> &[u8] {
         &self.flv
+    }
+
+    /// Returns the memory that the segment takes, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.claim.bytes()
     }
 
     /// Returns the RTMP headers of the same messages. The first RTMP viewer makes them.
@@ -120,6 +133,7 @@ impl Segment {
 pub(crate) struct OpenSegment {
     messages: Vec<Message>,
     bytes: usize,
+    claim: MemoryClaim,
     /// The log's age at the last message.
     last_age: i64,
     start: Option<SegmentStart>,
@@ -140,6 +154,13 @@ pub(crate) struct SegmentStart {
 }
 
 impl OpenSegment {
+    pub(crate) fn new(memory: &Arc<MediaMemory>) -> Self {
+        Self {
+            claim: MemoryClaim::new(memory, 0),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
@@ -174,9 +195,17 @@ impl OpenSegment {
         age: i64,
         start: impl FnOnce() -> SegmentStart,
     ) {
-        self.start.get_or_insert_with(start);
+        if self.start.is_none() {
+            self.claim.grow(SEGMENT_OVERHEAD);
+            self.start = Some(start());
+        }
         self.last_age = age;
-        self.bytes += TAG_HEADER_LEN + message.payload.len() + PREVIOUS_TAG_SIZE_LEN;
+        let tag = TAG_HEADER_LEN + message.payload.len() + PREVIOUS_TAG_SIZE_LEN;
+        self.bytes += tag;
+        // The RTMP form has a copy of a short payload.
+        let copied = Some(message.payload.len()).filter(|len| *len < SHARED_FROM);
+        self.claim
+            .grow(tag + MESSAGE_OVERHEAD + copied.unwrap_or(0));
         self.messages.push(message);
     }
 
@@ -199,6 +228,7 @@ impl OpenSegment {
             init_data: start.init_data,
             init_version_after,
             flv: flv.into_boxed_slice(),
+            claim: self.claim.take(),
             rtmp: OnceLock::new(),
             flv_start: OnceLock::new(),
             rtmp_start: OnceLock::new(),

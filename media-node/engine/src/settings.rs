@@ -9,6 +9,8 @@ pub struct EngineSettings {
     pub window: Duration,
     /// Maximum bytes of a log. New viewers cannot join a longer group of pictures: they wait for the next keyframe.
     pub window_max_bytes: usize,
+    /// Maximum bytes of the logs of all streams together, and of the unfinished messages of publishers.
+    pub media_memory_bytes: usize,
     /// Time that viewers wait for a publisher to return.
     pub continuity: Duration,
     /// The shortest pulse of a worker.
@@ -31,6 +33,7 @@ impl Default for EngineSettings {
         Self {
             window: Duration::from_secs(10),
             window_max_bytes: 32 << 20,
+            media_memory_bytes: usize::MAX,
             continuity: Duration::from_secs(30),
             pulse_min: Duration::ZERO,
             pulse_max: Duration::from_millis(350),

@@ -85,7 +85,8 @@ impl Standby {
             if len > limit {
                 return StandbyMessage::InitDataTooLong { len, limit };
             }
-            if let Some(changed) = self.init_data.changed_by(slot, &message, 0) {
+            let memory = self.stream.memory();
+            if let Some(changed) = self.init_data.changed_by(slot, &message, 0, memory) {
                 self.init_data = changed;
             }
             return StandbyMessage::Taken;

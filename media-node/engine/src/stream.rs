@@ -10,8 +10,10 @@ use tokio::sync::watch;
 
 use crate::active_publication::ActivePublication;
 use crate::lock::lock;
+use crate::media_memory::MediaMemory;
 use crate::notifier::{Notifier, Notifiers};
 use crate::pulse::due;
+use crate::segment::Segment;
 use crate::segment_run::NewestRun;
 use crate::settings::EngineSettings;
 use crate::stream_state::{
@@ -28,6 +30,7 @@ use crate::writer::Writer;
 pub(crate) struct EngineContext {
     pub(crate) settings: EngineSettings,
     pub(crate) workers: WorkerPulses,
+    pub(crate) memory: Arc<MediaMemory>,
 }
 
 /// A live stream. It exists as soon as a client asks for it, with a publisher or without.
@@ -52,13 +55,17 @@ impl Stream {
         let settings = &context.settings;
         Self {
             key,
-            window: Mutex::new(Window::new(settings.window, settings.window_max_bytes)),
+            window: Mutex::new(Window::new(
+                settings.window,
+                settings.window_max_bytes,
+                Arc::clone(&context.memory),
+            )),
             notifiers: Notifiers::new(settings.workers),
             newest_runs: (0..settings.workers.max(1))
                 .map(|_| NewestRun::default())
                 .collect(),
             write_state: Mutex::new(WriteState {
-                writer: Writer::new(settings.max_init_message_bytes),
+                writer: Writer::new(settings.max_init_message_bytes, &context.memory),
                 notified: vec![Notification::default(); settings.workers.max(1)].into(),
                 ..WriteState::default()
             }),
@@ -243,19 +250,42 @@ impl Stream {
             return false;
         }
         let tracks = state.writer.tracks();
+        let watched = self.is_watched();
         for segment in state.writer.sealed() {
             state.segments += 1;
-            let (playable, _dropped_outside_of_the_lock) = {
-                let mut window = self.window();
-                let evicted = window.push(segment, tracks);
-                (window.playable(), evicted)
-            };
-            if playable != state.playable {
-                state.playable = playable;
-                self.state.send_modify(|state| state.playable = playable);
-            }
+            self.update_window(&mut state.playable, |window| {
+                window.push(segment, tracks, watched)
+            });
         }
         true
+    }
+
+    /// Evicts what the log may not keep while memory is short, for a stream that gets no segments. Returns the segments, to
+    /// be dropped outside of locks.
+    pub(crate) fn shorten(&self, state: &mut WriteState) -> Vec<Arc<Segment>> {
+        let watched = self.is_watched();
+        self.update_window(&mut state.playable, |window| window.evict(watched))
+    }
+
+    /// Changes the window, and tells whether a viewer can start. The result is dropped outside of the lock.
+    fn update_window<T>(&self, playable: &mut bool, update: impl FnOnce(&mut Window) -> T) -> T {
+        let mut window = self.window();
+        let result = update(&mut window);
+        let now = window.playable();
+        drop(window);
+        if std::mem::replace(playable, now) != now {
+            self.state.send_modify(|state| state.playable = now);
+        }
+        result
+    }
+
+    fn is_watched(&self) -> bool {
+        let mut workers = 0..self.newest_runs.len();
+        workers.any(|worker| self.notifiers.of(worker).is_some_and(Notifier::has_readers))
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<MediaMemory> {
+        &self.context.memory
     }
 
     /// Seals the open segment and notifies all readers that lack segments.
@@ -280,6 +310,9 @@ impl Stream {
         let was_slate = former.as_ref().is_some_and(|it| it.source.is_slate());
         if let Some(former) = former {
             former.token.supersede();
+        }
+        if publication.is_none() {
+            self.window().settle_reservation();
         }
         if !is_slate && !was_slate {
             state.idle_since = None;
@@ -311,13 +344,7 @@ impl Stream {
     /// Names the epoch that an origin has on air, before a pull from it. Who joins gets no message of an earlier one.
     pub fn expect_epoch(&self, epoch: Epoch) {
         let mut state = self.write_state();
-        let playable = {
-            let mut window = self.window();
-            window.set_on_air(epoch);
-            window.playable()
-        };
-        state.playable = playable;
-        self.state.send_modify(|state| state.playable = playable);
+        self.update_window(&mut state.playable, |window| window.set_on_air(epoch));
     }
 
     /// Ends the stream. Readers get the segments that are left.

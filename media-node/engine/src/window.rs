@@ -7,6 +7,7 @@ use std::time::Duration;
 use media_wire::flv::Tracks;
 use media_wire::relay::Epoch;
 
+use crate::media_memory::{MediaMemory, Reservation};
 use crate::segment::Segment;
 
 /// The segments of a log. Their numbers are consecutive and never reused.
@@ -15,7 +16,13 @@ pub(crate) struct Window {
     segments: VecDeque<Arc<Segment>>,
     /// The number of the first segment.
     first: u64,
+    /// Memory of the segments.
     bytes: usize,
+    memory: Arc<MediaMemory>,
+    /// What the stream needs, from its first publication to its end.
+    reservation: Option<Reservation>,
+    /// Memory of the segments since the last one where viewers start, also of those that were evicted.
+    group_bytes: Option<usize>,
     /// The number of the segment where new viewers start: the newest keyframe, or the newest segment of a stream without video.
     newest_start: Option<u64>,
     /// The number of the newest epoch's first segment, which may have been evicted.
@@ -55,11 +62,14 @@ impl From<u64> for LogPosition {
 }
 
 impl Window {
-    pub(crate) fn new(span: Duration, max_bytes: usize) -> Self {
+    pub(crate) fn new(span: Duration, max_bytes: usize, memory: Arc<MediaMemory>) -> Self {
         Self {
             segments: VecDeque::new(),
             first: 0,
             bytes: 0,
+            memory,
+            reservation: None,
+            group_bytes: None,
             newest_start: None,
             epoch_start: 0,
             epoch_is_whole: false,
@@ -73,9 +83,14 @@ impl Window {
         }
     }
 
-    /// Appends a segment. `tracks` are those decided up to its end. Returns the evicted segments, to be dropped outside of
-    /// the lock.
-    pub(crate) fn push(&mut self, segment: Segment, tracks: Option<Tracks>) -> Vec<Arc<Segment>> {
+    /// Appends a segment. `tracks` are those decided up to its end, and `watched` is whether the stream has readers. Returns
+    /// the evicted segments, to be dropped outside of the lock.
+    pub(crate) fn push(
+        &mut self,
+        segment: Segment,
+        tracks: Option<Tracks>,
+        watched: bool,
+    ) -> Vec<Arc<Segment>> {
         let number = self.end();
         let last = self.segments.back().map(|last| last.end());
         let same_epoch = last.filter(|last| last.epoch == segment.mark.epoch);
@@ -83,6 +98,7 @@ impl Window {
             self.epoch_start = number;
             self.whole_since = number;
             self.newest_start = None;
+            self.group_bytes = None;
         }
         let (was_whole, expected) =
             same_epoch.map_or((true, 0), |last| (self.epoch_is_whole, last.sequence));
@@ -104,25 +120,65 @@ impl Window {
             // A stream without video has got a video track. Viewers start at its first keyframe.
             self.newest_start = None;
         }
-        self.bytes += segment.flv().len();
+        self.measure_group(segment.memory(), self.newest_start == Some(number));
+        self.bytes += segment.memory();
         self.segments.push_back(Arc::new(segment));
-        self.evict()
+        self.evict(watched)
     }
 
-    fn evict(&mut self) -> Vec<Arc<Segment>> {
+    /// Updates what the stream needs: the last group of pictures, or the newest one if that is larger already.
+    fn measure_group(&mut self, bytes: usize, starts: bool) {
+        let before = self.group_bytes;
+        self.group_bytes = match starts {
+            true => Some(bytes),
+            false => before.map(|before| before + bytes),
+        };
+        let newest = self.group_bytes.unwrap_or(0);
+        if let Some(reservation) = &mut self.reservation {
+            let last = before.filter(|_| starts);
+            reservation.set(last.unwrap_or(reservation.bytes()).max(newest));
+        }
+    }
+
+    pub(crate) fn set_reservation(&mut self, reservation: Reservation) {
+        self.reservation = Some(reservation);
+    }
+
+    /// Reserves no more than there is, for a stream that has lost its publication.
+    pub(crate) fn settle_reservation(&mut self) {
+        let bytes = self.bytes;
+        if let Some(reservation) = &mut self.reservation {
+            reservation.set(reservation.bytes().min(bytes));
+        }
+    }
+
+    /// Evicts the segments that are too old or too many. Returns them, to be dropped outside of the lock.
+    pub(crate) fn evict(&mut self, watched: bool) -> Vec<Arc<Segment>> {
+        let shortage = self.memory.shortage();
+        let (mut released, mut early) = (0, 0);
         let mut evicted = Vec::new();
         let newest = self.segments.back().map(|last| last.last_age);
         while let (Some(segment), Some(newest)) = (self.segments.front(), newest) {
-            let too_many = self.bytes > self.max_bytes && self.segments.len() > 1;
+            let is_last = self.segments.len() == 1;
+            let too_many = self.bytes > self.max_bytes && !is_last;
             let old = newest - segment.last_age > self.span_ms;
             let needed = self.newest_start.is_some_and(|start| start <= self.first);
+            let is_short = shortage.claims_another(self.bytes, released, needed && watched);
             if !too_many && (needed || !old) {
-                break;
+                if !is_short || is_last {
+                    break;
+                }
+                early += 1;
             }
-            self.bytes -= segment.flv().len();
+            let bytes = segment.memory();
+            self.bytes -= bytes;
+            released += bytes;
             evicted.extend(self.segments.pop_front());
             self.first += 1;
             self.newest_start = self.newest_start.filter(|start| *start >= self.first);
+        }
+        if early > 0 {
+            self.memory.count_early_evictions(early);
         }
         evicted
     }
@@ -130,6 +186,7 @@ impl Window {
     /// Ends the stream. Readers get the segments that are left.
     pub(crate) fn end_stream(&mut self) {
         self.ended = true;
+        self.reservation = None;
     }
 
     pub(crate) fn ended(&self) -> bool {

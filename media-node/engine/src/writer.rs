@@ -8,6 +8,7 @@ use media_wire::relay::{Epoch, Mark};
 use media_wire::{Codec, MediaKind, Message};
 
 use crate::init_data::InitData;
+use crate::media_memory::{MediaMemory, OutOfMemory};
 use crate::message_class::MessageClass;
 use crate::segment::{OpenSegment, Segment, SegmentStart};
 use crate::timeline::{LogTimeline, SourceTimeline, Timing};
@@ -35,6 +36,8 @@ pub enum Appended {
         /// The maximum.
         limit: usize,
     },
+    /// The media memory is in use, and the message is more than an equal share of it. It is not in the log.
+    OutOfMemory(OutOfMemory),
     /// Another publisher has the stream. The message is not in the log.
     Superseded,
 }
@@ -67,6 +70,7 @@ pub(crate) struct Writer {
     timeline: LogTimeline,
     init_data: Arc<InitData>,
     max_init_message_bytes: usize,
+    memory: Arc<MediaMemory>,
     tracks: TrackDecision,
     /// Interframes are refused until the next keyframe.
     waits_for_keyframe: bool,
@@ -95,9 +99,11 @@ const MAX_FORMER: usize = 8;
 
 impl Writer {
     /// Returns the writer of an empty log that refuses longer sequence headers and metadata.
-    pub(crate) fn new(max_init_message_bytes: usize) -> Self {
+    pub(crate) fn new(max_init_message_bytes: usize, memory: &Arc<MediaMemory>) -> Self {
         Self {
             max_init_message_bytes,
+            memory: Arc::clone(memory),
+            open: OpenSegment::new(memory),
             ..Self::default()
         }
     }
@@ -269,6 +275,9 @@ impl Writer {
         if class.init_slot().is_some() && len > limit {
             return Err(Appended::InitDataTooLong { len, limit });
         }
+        self.memory
+            .allow(payload.len())
+            .map_err(Appended::OutOfMemory)?;
         if class == MessageClass::Interframe && self.waits_for_keyframe {
             return Err(Appended::BeforeKeyframe);
         }
@@ -300,7 +309,9 @@ impl Writer {
         };
         let (age, renewals) = (self.timeline.age(timestamp), self.timeline.renewals());
         let slot = class.init_slot();
-        let changed = slot.and_then(|slot| self.init_data.changed_by(slot, &message, sequence));
+        let init_data = &self.init_data;
+        let changed =
+            slot.and_then(|slot| init_data.changed_by(slot, &message, sequence, &self.memory));
         let init_only = changed.is_some()
             || slot.is_some_and(|slot| self.init_data.contains(slot, &message.payload));
         if keyframe || !self.open.continues(mark, init_only) || self.open.is_full() {

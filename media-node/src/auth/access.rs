@@ -39,6 +39,16 @@ pub(super) enum Proof {
     Token(TokenProof),
 }
 
+impl Proof {
+    /// Returns the maximum bitrate of a publisher, in kilobits per second.
+    pub(super) fn max_publish_kbps(&self) -> Option<u32> {
+        match self {
+            Self::Token(proof) => proof.max_publish_kbps,
+            Self::Address | Self::Key(_) | Self::SignedUrl(_) => None,
+        }
+    }
+}
+
 /// The method that a credential is made for.
 enum Method<'a> {
     Key(&'a Keys, &'a str),

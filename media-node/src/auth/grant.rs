@@ -13,6 +13,8 @@ use super::request::{Action, Request};
 #[derive(Default)]
 pub(crate) struct Grant {
     _held: Option<Box<Held>>,
+    /// Maximum bitrate of a publisher, in kilobits per second.
+    pub(crate) max_publish_kbps: Option<u32>,
 }
 
 #[expect(
@@ -38,6 +40,7 @@ impl Grant {
     pub(super) fn of_hook(session: HookSession) -> Self {
         Self {
             _held: Some(Box::new(Held::Hook(session))),
+            max_publish_kbps: None,
         }
     }
 }
@@ -48,6 +51,7 @@ impl Grants {
         if proof == Proof::Address {
             return Grant::default();
         }
+        let max_publish_kbps = proof.max_publish_kbps();
         self.lock().insert(request.client, (request.action, proof));
         let entry = Entry {
             grants: Arc::clone(self),
@@ -55,6 +59,7 @@ impl Grants {
         };
         Grant {
             _held: Some(Box::new(Held::Proved(entry))),
+            max_publish_kbps,
         }
     }
 

@@ -1,6 +1,7 @@
 //! JSON Web Tokens: `?token=…` or `Authorization: Bearer …`, signed with a key of a JSON Web Key Set.
 //!
-//! The claim `livecluster: {publish: ["live/*"], play: ["live/*"]}` lists the streams. Tokens of Kubernetes ServiceAccounts
+//! The claim `livecluster: {publish: ["live/*"], play: ["live/*"], maxPublishKbps: 6000}` lists the streams, and can limit the
+//! bitrate of a publisher. Tokens of Kubernetes ServiceAccounts
 //! have no such claim: the settings list their subjects. A token must name its key by `kid`, and the key decides which
 //! algorithm is possible, so that a public key is never taken for a secret.
 
@@ -40,9 +41,14 @@ pub(super) struct Token {
     pub(super) proof: TokenProof,
 }
 
-/// The key that a token was signed with.
+/// What is kept of a token that allowed a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TokenProof(KeyDigest);
+pub(super) struct TokenProof {
+    /// The key that it was signed with.
+    key: KeyDigest,
+    /// Maximum bitrate of a publisher, in kilobits per second.
+    pub(super) max_publish_kbps: Option<u32>,
+}
 
 /// The claims that are read beside those that the library checks.
 #[derive(Deserialize)]
@@ -54,10 +60,11 @@ struct Claims {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct StreamClaim {
     publish: Vec<String>,
     play: Vec<String>,
+    max_publish_kbps: Option<u32>,
 }
 
 impl Tokens {
@@ -99,14 +106,17 @@ impl Tokens {
         Ok(Token {
             publish,
             play,
-            proof: TokenProof(key.digest),
+            proof: TokenProof {
+                key: key.digest,
+                max_publish_kbps: claims.livecluster.max_publish_kbps.filter(|kbps| *kbps > 0),
+            },
         })
     }
 
     /// Returns whether the key that a token was signed with is still there.
     pub(super) fn hold(&self, proof: &TokenProof) -> bool {
         let keys = self.keys.current();
-        keys.is_none_or(|keys| keys.contain(&proof.0))
+        keys.is_none_or(|keys| keys.contain(&proof.key))
     }
 
     fn streams(&self, claims: &Claims) -> Result<(Streams, Streams), Denial> {

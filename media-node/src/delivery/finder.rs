@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media_engine::{Batch, Cursor, CursorEvent, Format, Registry, Start, Stream, StreamState};
+use media_engine::{
+    Batch, Cursor, CursorEvent, Format, OutOfMemory, Registry, Start, Stream, StreamState,
+};
 use media_wire::{InvalidKey, StreamKey};
 use tokio::time::timeout;
 use tracing::debug;
@@ -62,6 +64,9 @@ pub(crate) enum NotPlayable {
     /// `limits.maxStreams` is reached.
     #[error("too many streams on this media node")]
     Full,
+    /// It would have to be pulled, and there is no memory for another stream.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
     /// The viewer may not play it.
     #[error(transparent)]
     Denied(#[from] Denial),
@@ -83,7 +88,7 @@ impl StreamFinder {
         };
         let result = match &opened {
             Ok(_) => "started",
-            Err(NotPlayable::Full) => "full",
+            Err(NotPlayable::Full | NotPlayable::OutOfMemory(_)) => "full",
             Err(NotPlayable::Denied(_)) => "denied",
             Err(_) => "not_found",
         };
@@ -125,6 +130,7 @@ impl StreamFinder {
                     self.metrics.exceeded("lookups");
                     NotPlayable::Full
                 })?;
+                self.registry.check_memory_for(&request.key)?;
                 let stream = self.registry.open(&request.key);
                 let stream = stream.map_err(|_| NotPlayable::Full)?;
                 if let Some(opened) = self.open(stream, appearance, request).await {

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use media_engine::{Cursor, CursorEvent, Stream};
+use media_engine::{Cursor, CursorEvent, Registry, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
@@ -88,6 +88,8 @@ pub(crate) struct Viewer<'a> {
     pub(crate) stall_timeout: Duration,
     /// Whether the viewer is to be disconnected at the next keyframe.
     pub(crate) draining: bool,
+    /// Says whether memory is full. Then a viewer may be slow for a shorter time.
+    pub(crate) registry: &'a Registry,
 }
 
 /// What a viewer waits for.
@@ -229,7 +231,11 @@ impl Viewer<'_> {
         let Unsent { mut bytes, length } = unsent;
         let since = Instant::now();
         loop {
-            if since.elapsed() > self.stall_timeout * SLOWEST_BATCH {
+            let slowest = match self.registry.is_out_of_memory() {
+                true => self.stall_timeout,
+                false => self.stall_timeout * SLOWEST_BATCH,
+            };
+            if since.elapsed() > slowest {
                 return Err(ViewerEnd::Stalled);
             }
             self.wait_for_progress(&mut bytes).await?;
@@ -261,7 +267,12 @@ impl Viewer<'_> {
             }
             match self.socket.attempt_send(bytes) {
                 Ok(_) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // What stalled viewers hold is all that is left to give up.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.registry.is_out_of_memory() {
+                        break;
+                    }
+                }
                 Err(_) => return Err(ViewerEnd::Closed),
             }
         }

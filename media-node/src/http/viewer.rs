@@ -92,6 +92,7 @@ impl<F: HttpFraming> HttpViewer<F> {
             client: &self.client,
             stall_timeout: self.context.config.limits.stall_timeout(),
             draining: false,
+            registry: &self.context.finder.registry,
         };
         (delivery, &mut self.framing, &mut self.input)
     }

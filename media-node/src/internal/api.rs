@@ -32,6 +32,9 @@ pub(super) struct Summary {
     ingress_bytes: u64,
     /// Plays that have started since the start of the media node.
     plays: u64,
+    media_memory_bytes: usize,
+    media_memory_limit_bytes: usize,
+    memory_pressure: bool,
 }
 
 /// A stream of `/api/v1/streams`.
@@ -73,6 +76,7 @@ pub(super) fn summary(context: &InternalContext) -> Summary {
     let readers = || streams.iter().map(|stream| stream.readers());
     let published = states.iter().filter(|state| state.has_encoder());
     let totals = ClientKind::ALL.map(|kind| context.clients.totals(kind));
+    let memory = context.registry.memory();
     Summary {
         name: context.name.clone(),
         role: context.role,
@@ -85,6 +89,9 @@ pub(super) fn summary(context: &InternalContext) -> Summary {
         egress_bytes: totals.iter().map(|totals| totals.sent).sum(),
         ingress_bytes: totals.iter().map(|totals| totals.received).sum(),
         plays: context.metrics.started_plays(),
+        media_memory_bytes: memory.used,
+        media_memory_limit_bytes: memory.limit,
+        memory_pressure: memory.pressure,
     }
 }
 

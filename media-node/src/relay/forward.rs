@@ -158,7 +158,7 @@ impl ForwardTask {
         let _active = counters.forward();
         let mut first = true;
         loop {
-            let end = match self.reach_origin().await {
+            let end = match self.reach_origin(first).await {
                 Ok(upstream) => {
                     if !std::mem::replace(&mut first, false) {
                         counters.count_switch();
@@ -174,13 +174,15 @@ impl ForwardTask {
                     info!(%stream, %rejection, "forwarding rejected");
                     return Some(rejection);
                 }
-                UpstreamEnd::Lost(_) => {}
+                UpstreamEnd::OutOfMemory if first => return Some(PublishRejection::OutOfMemory),
+                UpstreamEnd::OutOfMemory | UpstreamEnd::Lost(_) => {}
             }
         }
     }
 
-    /// Tries the origins until one accepts the stream.
-    async fn reach_origin(&self) -> Result<ForwardUpstream, UpstreamEnd> {
+    /// Tries the origins until one accepts the stream. A publication that no origin has had is also rejected when none has
+    /// memory for it.
+    async fn reach_origin(&self, is_new: bool) -> Result<ForwardUpstream, UpstreamEnd> {
         let (context, stream) = (&self.source.context, self.source.stream.key());
         let mut backoff = context.backoff();
         let mut warned = false;
@@ -195,8 +197,10 @@ impl ForwardTask {
                     continue;
                 }
             };
-            let Err(UpstreamEnd::Lost(reason)) = accepted else {
-                return accepted;
+            let reason = match accepted {
+                Err(UpstreamEnd::Lost(reason)) => reason,
+                Err(UpstreamEnd::OutOfMemory) if !is_new => "out of memory".to_owned(),
+                accepted => return accepted,
             };
             if !std::mem::replace(&mut warned, true) {
                 warn!(%stream, reason, "no origin accepts the stream");
@@ -224,7 +228,9 @@ impl ForwardTask {
         for origin in origins {
             let upstream = self.open(origin);
             match upstream.opened().await {
-                UpstreamState::Ended(lost @ UpstreamEnd::Lost(_)) => end = lost,
+                UpstreamState::Ended(other @ (UpstreamEnd::Lost(_) | UpstreamEnd::OutOfMemory)) => {
+                    end = other;
+                }
                 UpstreamState::Ended(end) => return Err(end),
                 UpstreamState::Opening | UpstreamState::Forwarding { .. } => return Ok(upstream),
             }

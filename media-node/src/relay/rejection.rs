@@ -9,6 +9,9 @@ pub(crate) enum PublishRejection {
     /// A newer publication of the stream started elsewhere.
     #[error("a newer publication took over")]
     Superseded,
+    /// No origin has memory for another stream.
+    #[error("no origin has memory for another stream")]
+    OutOfMemory,
     /// An edge reaches no origin.
     #[error("no origin can be reached")]
     NoOrigin,

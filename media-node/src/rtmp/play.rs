@@ -33,7 +33,9 @@ pub(super) async fn accept(
         Ok(play) => play,
         Err(error) => {
             let refusal = match error {
-                NotPlayable::Full | NotPlayable::Denied(_) => PlayRefusal::Failed,
+                NotPlayable::Full | NotPlayable::OutOfMemory(_) | NotPlayable::Denied(_) => {
+                    PlayRefusal::Failed
+                }
                 NotPlayable::NotFound | NotPlayable::Name(_) => PlayRefusal::StreamNotFound,
             };
             connection.protocol.reject_play(refusal, &error.to_string());
@@ -139,6 +141,7 @@ impl RtmpViewer {
             client: &self.client,
             stall_timeout: context.config.limits.stall_timeout(),
             draining: false,
+            registry: &context.registry,
         };
         let framing = RtmpFraming {
             protocol: &mut connection.protocol,

@@ -3,6 +3,7 @@
 
 mod admission;
 mod arrivals;
+mod bitrate;
 mod encoder;
 mod end;
 mod on_air;
@@ -52,6 +53,7 @@ pub(super) async fn serve(
         admission.client,
         admission.key,
         admission.priority,
+        admission.bitrate,
     );
     let Err(end) = take_turns(&mut encoder, admission.place).await;
     let (stream, client) = (&encoder.key, &encoder.client);

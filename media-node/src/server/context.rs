@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::connections::Connections;
 use super::listener::BindError;
+use super::media_memory::media_memory;
 use super::timings::Timings;
 use super::workers::WorkerHandles;
 use crate::auth::{Auth, NodeIdentity};
@@ -177,6 +178,7 @@ fn engine_settings(config: &NodeConfig, workers: usize) -> EngineSettings {
     EngineSettings {
         window: stream.window(),
         window_max_bytes: stream.window_max_bytes(),
+        media_memory_bytes: media_memory(&config.limits),
         continuity: stream.continuity(),
         pulse_min: stream.pulse_min(),
         pulse_max: stream.pulse_max(),

@@ -19,7 +19,7 @@ use super::ports::{self, Addresses, OpenPort};
 use super::probe::Probe;
 use super::timings::Timings;
 use super::workers::Workers;
-use super::{drain, open_files, worker_load};
+use super::{drain, media_memory, open_files, worker_load};
 use crate::auth;
 use crate::discovery::OriginSet;
 use crate::state::clients::StopReason;
@@ -144,6 +144,9 @@ impl Node {
         context.workers.spawn_control(sweep(Arc::clone(&context)));
         context
             .workers
+            .spawn_control(media_memory::follow(Arc::clone(&context)));
+        context
+            .workers
             .spawn_control(disconnect_revoked(Arc::clone(&context)));
         context
             .workers
@@ -193,14 +196,17 @@ async fn keep_reading(tls: Arc<Tls>, poll: Duration) {
     }
 }
 
-/// Removes the streams that have ended. Those that wait since the last round get the slate.
+/// Removes the streams that have ended, and says when the memory for streams is short. Streams that wait since the last round
+/// get the slate.
 async fn sweep(context: Arc<NodeContext>) {
     let mut ticks = interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_short = false;
     loop {
         ticks.tick().await;
         context.relay.begin_slates();
         context.registry.sweep(Instant::now().into_std());
+        is_short = media_memory::log_pressure(is_short, &context.registry);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use media_engine::{PublicationSource, Registry};
+use media_engine::{MemoryStats, PublicationSource, Registry};
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, TextEncoder,
@@ -14,13 +14,50 @@ use crate::tls::TlsMetrics;
 
 use super::clients::{ClientKind, ClientRole, Clients};
 
+/// How publishes start and end.
+const PUBLISH_EVENTS: [&str; 13] = [
+    "bitrate_exceeded",
+    "closed",
+    "disconnected",
+    "idle",
+    "init_data_too_long",
+    "no_origin",
+    "no_standby",
+    "out_of_memory",
+    "protocol_error",
+    "refused",
+    "started",
+    "superseded",
+    "unpublished",
+];
+
+/// The limits that clients can exceed.
+const LIMITS: [&str; 16] = [
+    "chunk_streams",
+    "command",
+    "idle_connections",
+    "incomplete_messages",
+    "init_data",
+    "internal_connections",
+    "lookups",
+    "media_memory",
+    "message",
+    "metrics_connections",
+    "names",
+    "parameters",
+    "publish_bitrate",
+    "responses",
+    "standbys",
+    "stream_starts",
+];
+
 /// Counters that connections increment, and metrics that are set for each scrape.
 pub(crate) struct Metrics {
     registry: prometheus::Registry,
     /// Label `reason`: `limit`, `address_connections`, `address_rate`, `timeout`, `protocol`, `request`, `origin`,
     /// `proxy_header_missing`, `proxy_header_invalid`, `proxy_header_timeout`, `forwarded_header`.
     pub(crate) refused: IntCounterVec,
-    /// Label `limit`; see [`Metrics::exceeded`].
+    /// Label `limit`: one of [`LIMITS`].
     limits: IntCounterVec,
     /// Label `reason`: `host`, `browser`, `role`, or why the token is not accepted.
     pub(crate) internal_refused: IntCounterVec,
@@ -63,6 +100,10 @@ struct ScrapedMetrics {
     ingress: IntCounterVec,
     egress: IntCounterVec,
     lags: IntCounterVec,
+    media_memory: IntGauge,
+    media_memory_limit: IntGauge,
+    memory_pressure: IntGauge,
+    evicted_early: IntCounter,
     draining: IntGauge,
     relay_pulls: IntGauge,
     relay_forwards: IntGauge,
@@ -153,11 +194,14 @@ impl Metrics {
             registry: new.0,
         };
         // A counter that does not exist is not 0: its first increment would not be a rate.
-        for event in ["started", "refused"] {
+        for event in PUBLISH_EVENTS {
             metrics.publishes.with_label_values(&[event]);
         }
         for reason in ["gone", "silent", "priority"] {
             metrics.standby_switches.with_label_values(&[reason]);
+        }
+        for limit in LIMITS {
+            metrics.limits.with_label_values(&[limit]);
         }
         for kind in [ClientKind::Rtmp, ClientKind::Flv, ClientKind::Ws] {
             for result in ["started", "not_found", "full", "denied"] {
@@ -167,9 +211,7 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a client that has exceeded a limit: `message`, `incomplete_messages`, `chunk_streams`, `command`, `responses`,
-    /// `init_data`, `names`, `parameters`, `stream_starts`, `idle_connections`, `internal_connections`,
-    /// `metrics_connections`, `lookups`, `standbys`.
+    /// Counts a client that has exceeded a limit, one of [`LIMITS`].
     pub(crate) fn exceeded(&self, limit: &'static str) {
         self.exceedances(limit).inc();
     }
@@ -192,6 +234,10 @@ impl Metrics {
     pub(crate) fn render(&self, scrape: &Scrape<'_>) -> Vec<u8> {
         let scraped = self.scraped.lock().unwrap_or_else(PoisonError::into_inner);
         scraped.set(scrape);
+        raise(
+            &self.exceedances("media_memory"),
+            scrape.registry.memory().refused,
+        );
         let mut text = Vec::with_capacity(8 * 1024);
         // Writing into memory fails only for a metric without values, which is then left out.
         drop(TextEncoder::new().encode(&self.registry.gather(), &mut text));
@@ -229,6 +275,22 @@ impl ScrapedMetrics {
                 "live_relay_failures_total",
                 "Upstreams lost: the connection failed, timed out or sent invalid data.",
             ),
+            media_memory: new.gauge(
+                "live_media_memory_bytes",
+                "Memory for media: what all streams buffer, and incomplete messages of publishers.",
+            ),
+            media_memory_limit: new.gauge(
+                "live_media_memory_limit_bytes",
+                "Maximum of live_media_memory_bytes, see limits.maxMediaMebibytes.",
+            ),
+            memory_pressure: new.gauge(
+                "live_memory_pressure",
+                "1 while streams buffer less than configured, or publishers are refused, because memory is short, else 0.",
+            ),
+            evicted_early: new.counter(
+                "live_segments_evicted_early_total",
+                "Segments that streams buffered for less time than configured, because memory was short.",
+            ),
             draining: new.gauge("live_draining", "1 while the media node drains, else 0."),
         }
     }
@@ -248,11 +310,19 @@ impl ScrapedMetrics {
         set(&self.connections, scrape.connections);
         self.draining.set(i64::from(scrape.draining));
         self.set_clients(scrape.clients);
+        self.set_memory(&scrape.registry.memory());
         let gauge = |value| i64::try_from(value).unwrap_or(i64::MAX);
         self.relay_pulls.set(gauge(scrape.relay_pulls));
         self.relay_forwards.set(gauge(scrape.relay_forwards));
         raise(&self.relay_switches, scrape.relay_switches);
         raise(&self.relay_failures, scrape.relay_failures);
+    }
+
+    fn set_memory(&self, memory: &MemoryStats) {
+        set(&self.media_memory, memory.used);
+        set(&self.media_memory_limit, memory.limit);
+        self.memory_pressure.set(i64::from(memory.pressure));
+        raise(&self.evicted_early, memory.evicted_early);
     }
 
     fn set_clients(&self, clients: &Clients) {

@@ -49,7 +49,8 @@ impl RawConnection {
         Self::over(socket.connect(address).await.unwrap())
     }
 
-    fn over(socket: TcpStream) -> Self {
+    /// Uses a connection.
+    pub(crate) fn over(socket: TcpStream) -> Self {
         Self {
             socket,
             input: BytesMut::new(),

@@ -52,6 +52,11 @@ impl RtmpClient {
         }
     }
 
+    /// Sends bytes. Ignores whether the media node still accepts them.
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        drop(self.socket.write_all(bytes).await);
+    }
+
     /// Sends pending bytes. Ignores whether the media node still accepts them.
     pub(crate) async fn flush(&mut self) {
         while let Some(bytes) = self.connection.output() {
@@ -153,6 +158,17 @@ impl Publisher {
                 return;
             }
         }
+    }
+
+    /// Sends a message without its last bytes. Ignores whether the media node still accepts them.
+    pub(crate) async fn send_unfinished(&mut self, message: &Message) {
+        self.0.connection.send(message);
+        let mut bytes = Vec::new();
+        while let Some(output) = self.0.connection.output() {
+            bytes.extend_from_slice(&output);
+        }
+        bytes.truncate(bytes.len() - 100);
+        self.0.send_bytes(&bytes).await;
     }
 
     /// Sends messages of at most one chunk, which bypass the state of the client.

@@ -77,7 +77,8 @@ pub struct SignedUrlsSpec {
     pub rules: SignedUrlRules,
 }
 
-/// JSON Web Tokens. The claim `livecluster: {publish: ["live/*"], play: ["live/*"]}` lists the streams of a token.
+/// JSON Web Tokens. The claim `livecluster: {publish: ["live/*"], play: ["live/*"], maxPublishKbps: 6000}` lists the streams of a
+/// token, and can limit the bitrate of its publisher.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JwtSpec {

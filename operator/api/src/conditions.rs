@@ -18,6 +18,8 @@ pub const ROUTES_ACCEPTED: &str = "RoutesAccepted";
 pub const EVENT_CAPACITY_READY: &str = "EventCapacityReady";
 /// Type of a condition: every object that the spec refers to exists.
 pub const REFERENCES_RESOLVED: &str = "ReferencesResolved";
+/// Type of a condition: the memory of a Pod is short, so that its streams buffer less than configured, or it refuses publishers.
+pub const MEMORY_PRESSURE: &str = "MemoryPressure";
 /// Type of a condition: clients need a credential or an allowed address to publish.
 pub const PUBLISH_PROTECTED: &str = "PublishProtected";
 /// Type of a condition: clients need a credential or an allowed address to play.

@@ -40,7 +40,7 @@ pub struct LiveClusterStatus {
     /// URLs of the LiveCluster.
     pub endpoints: Endpoints,
     /// Conditions: `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-    /// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with announced events
+    /// `MemoryPressure`, `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with announced events
     /// `EventCapacityReady`; with a Gateway `RoutesAccepted`.
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -114,6 +114,10 @@ pub struct StreamsStatus {
     /// Viewers of all Pods, rounded to two digits. Absent while no Pod responds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub viewers: Option<i64>,
+    /// Origin Pods whose memory for media is short.
+    pub memory_pressure_origins: i32,
+    /// Edge Pods whose memory for media is short.
+    pub memory_pressure_edges: i32,
     /// Pods that responded.
     pub scraped_pods: i32,
     /// Pods that were queried.

@@ -29,6 +29,9 @@ pub struct StreamSample {
     /// Plays that have started since the Pod started. An older media node does not count them.
     #[serde(default)]
     pub plays: u64,
+    /// Whether the memory for media is short.
+    #[serde(default)]
+    pub memory_pressure: bool,
 }
 
 impl StreamSample {
@@ -140,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn summary_is_parsed() {
-        let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0,"egressBytes":7,"plays":40}"#;
+        let body = r#"{"name":"a","role":"edge","publications":2,"viewers":31,"relays":0,"egressBytes":7,"plays":40,"memoryPressure":true}"#;
         let sample = scrape(node(ok(body)).await, None).await.unwrap();
         let numbers = [
             sample.publications,
@@ -149,6 +152,7 @@ mod tests {
             sample.plays,
         ];
         assert_eq!(numbers, [2, 31, 7, 40]);
+        assert!(sample.memory_pressure);
     }
 
     #[tokio::test]

@@ -326,19 +326,24 @@ impl ScrapedStreams {
     }
 
     fn status(&self) -> StreamsStatus {
-        let sum = |role: Option<Role>, number: fn(&StreamSample) -> u64| {
-            let numbers = self
-                .targets
+        let sampled = |role: Option<Role>| {
+            self.targets
                 .iter()
-                .filter(|target| role.is_none_or(|role| target.role == role))
+                .filter(move |target| role.is_none_or(|role| target.role == role))
                 .filter_map(|target| self.samples.get(&target.uid))
-                .map(|pod| number(&pod.sample));
+        };
+        let sum = |role: Option<Role>, number: fn(&StreamSample) -> u64| {
+            let numbers = sampled(role).map(|pod| number(&pod.sample));
             numbers.reduce(u64::saturating_add).map(round_down)
         };
+        let is_short = |pod: &&PodSample| pod.sample.memory_pressure;
+        let short = |role| sampled(Some(role)).filter(is_short).count();
         let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
         StreamsStatus {
             active: sum(Some(Role::Origin), |sample| sample.publications),
             viewers: sum(None, |sample| sample.viewers),
+            memory_pressure_origins: count(short(Role::Origin)),
+            memory_pressure_edges: count(short(Role::Edge)),
             scraped_pods: count(self.samples.len()),
             expected_pods: count(self.targets.len()),
         }

@@ -2,8 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use livecluster_api::conditions::{
-    AUTOSCALING_ACTIVE, DEGRADED, EDGES_AVAILABLE, EVENT_CAPACITY_READY, ORIGINS_AVAILABLE,
-    PLAY_PROTECTED, PROGRESSING, PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED, ROUTES_ACCEPTED,
+    AUTOSCALING_ACTIVE, DEGRADED, EDGES_AVAILABLE, EVENT_CAPACITY_READY, MEMORY_PRESSURE,
+    ORIGINS_AVAILABLE, PLAY_PROTECTED, PROGRESSING, PUBLISH_PROTECTED, READY, REFERENCES_RESOLVED,
+    ROUTES_ACCEPTED,
 };
 use livecluster_api::{AccessSpec, Autoscaling, LiveCluster};
 use media_config::Role;
@@ -21,8 +22,8 @@ use crate::observe::references::MissingReference;
 use crate::scale::autoscaler::ScalingState;
 
 /// Returns `Ready`, `Degraded`, `OriginsAvailable`, `EdgesAvailable`, `Progressing`, `ReferencesResolved`,
-/// `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with announced events `EventCapacityReady`; with
-/// a Gateway `RoutesAccepted`.
+/// `MemoryPressure`, `PublishProtected` and `PlayProtected`; with autoscaling `AutoscalingActive`; with announced events
+/// `EventCapacityReady`; with a Gateway `RoutesAccepted`.
 pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> Vec<Condition> {
     let origins = available(cluster, input, Role::Origin);
     let edges = available(cluster, input, Role::Edge);
@@ -34,6 +35,7 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
         (EDGES_AVAILABLE, edges),
         (PROGRESSING, progressing(cluster, input)),
         (REFERENCES_RESOLVED, references),
+        (MEMORY_PRESSURE, memory_pressure(cluster, input)),
         (
             PUBLISH_PROTECTED,
             protected("publish", &cluster.spec.auth.publish),
@@ -118,6 +120,30 @@ fn ready(
     let message = format!("{}; {}", origins.message, edges.message);
     ConditionStatus::new(true, "Available", message)
 }
+
+fn memory_pressure(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
+    let old = cluster.status.as_ref();
+    let old = old.and_then(|status| status.streams.as_ref());
+    let streams = input.streams.as_ref().or(old);
+    let (origins, edges) = streams.map_or((0, 0), |streams| {
+        (
+            streams.memory_pressure_origins,
+            streams.memory_pressure_edges,
+        )
+    });
+    if (origins, edges) == (0, 0) {
+        let message = "no Pod reports that its memory for streams is short";
+        return ConditionStatus::new(false, "SufficientMemory", message);
+    }
+    let message = format!(
+        "streams buffer less than configured, and publishers may be refused, on origins: {origins}, edges: {edges}; raise the \
+         memory limit in spec.origins.resources or spec.edges.resources, or add Pods"
+    );
+    ConditionStatus::new(true, MEMORY_SHORT, message)
+}
+
+/// Reason of `MemoryPressure` while the memory of a Pod is short.
+pub(crate) const MEMORY_SHORT: &str = "MediaMemoryShort";
 
 fn references_resolved(input: &StatusInput) -> ConditionStatus {
     let missing = &input.references.missing;

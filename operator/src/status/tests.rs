@@ -11,6 +11,7 @@ mod argo_cd;
 mod availability;
 mod endpoints;
 mod gateways;
+mod memory;
 
 fn cluster(spec: Value) -> LiveCluster {
     serde_json::from_value(json!({

@@ -4,11 +4,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
-use super::conditions::AT_MAXIMUM;
+use super::conditions::{AT_MAXIMUM, MEMORY_SHORT};
 use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 22] = [
+pub(super) const WARNING_REASONS: [&str; 23] = [
     AT_MAXIMUM,
     EXCEEDS_MAXIMUM,
     LATE,
@@ -20,6 +20,7 @@ pub(super) const WARNING_REASONS: [&str; 22] = [
     "HostnameMissing",
     "ImageUnavailable",
     "InvalidSpec",
+    MEMORY_SHORT,
     "MetricsUnavailable",
     "NameConflict",
     "NoOriginFound",

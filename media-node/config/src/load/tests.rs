@@ -50,6 +50,9 @@ fn number_out_of_range_is_named_with_its_range() {
         error,
         "limits.maxStreams: 0 is not allowed, choose 1 to 100000"
     );
+    let error = parse("limits: {maxMediaMebibytes: 8}").unwrap_err();
+    let range = "limits.maxMediaMebibytes: 8 is not allowed, choose 16 to 1048576";
+    assert_eq!(error.to_string(), range);
 }
 
 #[test]

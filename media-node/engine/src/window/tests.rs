@@ -33,6 +33,10 @@ fn segment(sequence: u64, time: u32, keyframe: bool) -> Segment {
     open.seal(0).unwrap()
 }
 
+fn window(max_bytes: usize) -> Window {
+    Window::new(Duration::from_millis(500), max_bytes, Arc::default())
+}
+
 fn video() -> Option<Tracks> {
     Some(Tracks {
         audio: false,
@@ -42,7 +46,7 @@ fn video() -> Option<Tracks> {
 
 #[test]
 fn stalled_reader_keeps_one_segment_alive() {
-    let mut window = Window::new(Duration::from_millis(500), 1 << 20);
+    let mut window = window(1 << 20);
     let mut all: Vec<Weak<Segment>> = Vec::new();
     let mut stalled = None;
     for n in 0..100 {
@@ -50,6 +54,7 @@ fn stalled_reader_keeps_one_segment_alive() {
         drop(window.push(
             segment(n, u32::try_from(n).unwrap() * 40, keyframe),
             video(),
+            true,
         ));
         let newest = window.get(n).unwrap();
         all.push(Arc::downgrade(newest));
@@ -68,22 +73,28 @@ fn stalled_reader_keeps_one_segment_alive() {
 
 #[test]
 fn newest_gop_is_kept_however_old_it_is() {
-    let mut window = Window::new(Duration::from_millis(500), 1 << 20);
+    let mut window = window(1 << 20);
     for n in 0..100 {
-        drop(window.push(segment(n, u32::try_from(n).unwrap() * 40, n == 20), video()));
+        drop(window.push(
+            segment(n, u32::try_from(n).unwrap() * 40, n == 20),
+            video(),
+            true,
+        ));
     }
     assert_eq!((window.first(), window.newest_start()), (20, Some(20)));
 }
 
 #[test]
 fn bytes_are_bounded_even_if_no_viewer_can_join_then() {
-    let mut window = Window::new(Duration::from_millis(500), 10_150);
+    let ten = 10 * segment(0, 0, false).memory();
+    let mut window = window(ten);
     for n in 0..100 {
-        drop(window.push(segment(n, 0, n == 20), video()));
-        assert!(window.bytes() <= 10_150);
+        drop(window.push(segment(n, 0, n == 20), video(), true));
+        assert!(window.bytes() <= ten);
     }
     assert_eq!(window.len(), 10);
     assert_eq!(window.newest_start(), None);
-    let large = Window::new(Duration::ZERO, 10).push(segment(0, 0, true), video());
+    let mut small = Window::new(Duration::ZERO, 10, Arc::default());
+    let large = small.push(segment(0, 0, true), video(), false);
     assert!(large.is_empty(), "one segment is always kept");
 }

@@ -98,6 +98,22 @@ fn publication_without_message_and_reader_keeps_no_stream() {
 }
 
 #[test]
+fn stream_that_waits_for_its_publisher_without_readers_keeps_no_publisher_out() {
+    let registry = Registry::new(EngineSettings {
+        max_streams: 2,
+        ..settings()
+    });
+    let _viewer = FlvReader::of(&registry, "watched", Start::Newest);
+    for name in ["watched", "idle"] {
+        let mut publication = encoder(&registry, name, 1);
+        send(&mut publication, [keyframe(0, 0)]);
+    }
+    let _newcomer = encoder(&registry, "new", 1);
+    assert!(registry.find(&key("idle")).is_none());
+    assert!(registry.find(&key("watched")).is_some());
+}
+
+#[test]
 fn readers_are_counted() {
     let registry = Registry::new(settings());
     let stream = registry.open(&key("a")).unwrap();

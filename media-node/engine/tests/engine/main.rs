@@ -6,6 +6,7 @@ mod batches;
 mod epochs;
 mod init_data;
 mod lifetimes;
+mod memory;
 mod notifiers;
 mod publications;
 mod relays;

@@ -154,6 +154,24 @@ fn signed_token_allows_the_streams_of_its_claim() {
 }
 
 #[test]
+fn token_limits_the_bitrate_of_its_publisher() {
+    let issuer = Issuer::new();
+    let (_folder, tokens) = tokens(&issuer, rules());
+    let limit = |claim: Value| {
+        let token = issuer.sign("RS256", Some("rsa"), &with("livecluster", claim));
+        tokens
+            .judge(&token)
+            .map(|token| token.proof.max_publish_kbps)
+    };
+    let streams = json!({"publish": ["live/*"]});
+    assert_eq!(limit(streams).unwrap(), None);
+    let limited = json!({"publish": ["live/*"], "maxPublishKbps": 6000});
+    assert_eq!(limit(limited).unwrap(), Some(6000));
+    let wrong = json!({"publish": ["live/*"], "maxPublishKbps": "much"});
+    assert_eq!(limit(wrong).err(), Some(Denial::Token));
+}
+
+#[test]
 fn forged_tokens_of_every_kind_are_refused() {
     let (issuer, stranger) = (Issuer::new(), Issuer::new());
     let (_folder, tokens) = tokens(&issuer, rules());

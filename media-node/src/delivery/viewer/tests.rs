@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
+use media_engine::{EngineSettings, Registry};
 use media_wire::StreamKey;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,11 +16,13 @@ use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewCli
 async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
     let (mut socket, mut reader, peer) = connection().await;
     let client = client(peer);
+    let registry = Registry::new(EngineSettings::default());
     let mut viewer = Viewer {
         socket: &mut socket,
         client: &client,
         stall_timeout: Duration::from_millis(100),
         draining: false,
+        registry: &registry,
     };
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let slow_reads = async {
@@ -65,11 +68,13 @@ fn key() -> StreamKey {
 async fn viewer_disconnected_mid_batch_ends_abruptly() {
     let (mut socket, _reads_nothing, peer) = connection().await;
     let client = client(peer);
+    let registry = Registry::new(EngineSettings::default());
     let mut viewer = Viewer {
         socket: &mut socket,
         client: &client,
         stall_timeout: Duration::from_secs(60),
         draining: false,
+        registry: &registry,
     };
     // More than the socket buffers hold.
     let mut batch = Bytes::from(vec![0; 64 << 20]);
@@ -81,4 +86,28 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
         Err(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked))
     );
     assert!(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked).is_abrupt());
+}
+
+#[tokio::test]
+async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
+    let (mut socket, _reads_nothing, peer) = connection().await;
+    let client = client(peer);
+    let registry = Registry::new(EngineSettings {
+        media_memory_bytes: 2 << 20,
+        ..EngineSettings::default()
+    });
+    let mut unfinished = registry.unfinished_messages();
+    unfinished.hold(3 << 20).expect_err("more than the memory");
+    let mut viewer = Viewer {
+        socket: &mut socket,
+        client: &client,
+        // An eighth of it passes before the first attempt.
+        stall_timeout: Duration::from_secs(2),
+        draining: false,
+        registry: &registry,
+    };
+    let since = Instant::now();
+    let mut batch = Bytes::from(vec![0; 64 << 20]);
+    assert_eq!(viewer.send(&mut batch).await, Err(ViewerEnd::Stalled));
+    assert!(since.elapsed() < Duration::from_secs(2));
 }

@@ -50,6 +50,8 @@ pub(super) enum UpstreamEnd {
     Finished,
     /// The cluster rejects the publication.
     Rejected(PublishRejection),
+    /// The origin has no memory for another stream.
+    OutOfMemory,
     /// The origin disconnected, hung, or lost the stream.
     Lost(String),
 }
@@ -325,6 +327,7 @@ impl UpstreamTask {
                     ConflictReason::Superseded => PublishRejection::Superseded,
                 }))
             }
+            StatusCode::INSUFFICIENT_STORAGE => Err(UpstreamEnd::OutOfMemory),
             _ => Err(unexpected()),
         }
     }

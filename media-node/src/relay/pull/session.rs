@@ -224,7 +224,9 @@ impl<'a> PullSession<'a> {
             }
             Err(PublishError::AlreadyPublished) => Err(PullEnd::PublishedHere),
             Err(PublishError::Superseded { .. }) => Err(PullEnd::Outdated),
-            Err(error @ PublishError::TooManyStreams(_)) => Err(PullEnd::Lost(error.to_string())),
+            Err(error @ (PublishError::TooManyStreams(_) | PublishError::OutOfMemory(_))) => {
+                Err(PullEnd::Lost(error.to_string()))
+            }
         }
     }
 

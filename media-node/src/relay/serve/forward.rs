@@ -94,6 +94,7 @@ fn publish(
         }
         PublishError::Superseded { .. } => RelayRequestError::Conflict(ConflictReason::Superseded),
         PublishError::TooManyStreams(error) => RelayRequestError::TooManyStreams(error.to_string()),
+        PublishError::OutOfMemory(error) => RelayRequestError::OutOfMemory(error),
     })
 }
 

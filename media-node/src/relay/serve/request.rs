@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode};
+use media_engine::OutOfMemory;
 
 use super::super::protocol::{ConflictReason, NODE, ParametersError};
 
@@ -42,6 +43,8 @@ pub(super) enum RelayRequestError {
     NotAnOrigin,
     #[error("{0}")]
     TooManyStreams(String),
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
     #[error("{0}")]
     InvalidBody(String),
     #[error("no message for {0:?}")]
@@ -64,6 +67,7 @@ impl RelayRequestError {
             Self::TooManyStreams(_) | Self::Disconnected | Self::Moved => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Self::OutOfMemory(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
         }

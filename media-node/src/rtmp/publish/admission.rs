@@ -4,11 +4,13 @@ use media_config::DuplicatePublish;
 use media_engine::{PublishError, Standby, StandbyError};
 use media_wire::StreamKey;
 use media_wire::rtmp::server::PublishRefusal;
+use tokio::time::Instant;
 use tracing::info;
 
 use super::super::connection::RtmpConnection;
 use super::super::context::RtmpContext;
 use super::super::request::StreamRequest;
+use super::bitrate::BitrateLimit;
 use super::on_air::EncoderPublication;
 use crate::auth::{Action, Credential, Request};
 use crate::relay::{Contender, PublishRejection, Resolution};
@@ -22,6 +24,7 @@ pub(super) struct AdmittedEncoder {
     pub(super) client: ClientGuard,
     pub(super) key: StreamKey,
     pub(super) priority: u8,
+    pub(super) bitrate: BitrateLimit,
     pub(super) place: EncoderPlace,
 }
 
@@ -67,6 +70,11 @@ pub(super) async fn admit(
         DuplicatePublish::Takeover | DuplicatePublish::Reject => 0,
     };
     let place = place(context, key, priority).await?;
+    let limits = [
+        context.config.limits.max_publish_kbps(),
+        grant.max_publish_kbps,
+    ];
+    let bitrate = BitrateLimit::new(limits, Instant::now());
     let client = context.clients.enter(NewClient {
         id,
         grant,
@@ -90,6 +98,7 @@ pub(super) async fn admit(
         client,
         key: key.clone(),
         priority,
+        bitrate,
         place,
     })
 }
@@ -144,7 +153,9 @@ impl From<PublishRejection> for EncoderRefusal {
     fn from(rejection: PublishRejection) -> Self {
         let kind = match rejection {
             PublishRejection::AlreadyPublished => PublishRefusal::BadName,
-            PublishRejection::Superseded | PublishRejection::NoOrigin => PublishRefusal::Failed,
+            PublishRejection::Superseded
+            | PublishRejection::NoOrigin
+            | PublishRejection::OutOfMemory => PublishRefusal::Failed,
         };
         Self::new(kind, rejection)
     }
@@ -153,7 +164,9 @@ impl From<PublishRejection> for EncoderRefusal {
 impl From<PublishError> for EncoderRefusal {
     fn from(error: PublishError) -> Self {
         let kind = match error {
-            PublishError::TooManyStreams(_) => PublishRefusal::Failed,
+            PublishError::TooManyStreams(_) | PublishError::OutOfMemory(_) => {
+                PublishRefusal::Failed
+            }
             PublishError::AlreadyPublished | PublishError::Superseded { .. } => {
                 PublishRefusal::BadName
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use media_engine::UnfinishedMessages;
 use media_wire::media::KeyframeFlags;
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{Message, StreamKey};
@@ -12,6 +13,7 @@ use tracing::{debug, warn};
 use super::super::connection::RtmpConnection;
 use super::super::context::RtmpContext;
 use super::arrivals::Arrivals;
+use super::bitrate::BitrateLimit;
 use super::end::PublishEnd;
 use crate::state::clients::{ClientGuard, StopReason};
 
@@ -33,6 +35,8 @@ pub(super) struct EncoderConnection<'a> {
     pub(super) priority: u8,
     pub(super) arrivals: Arrivals,
     keyframe_flags: KeyframeFlags,
+    unfinished: UnfinishedMessages,
+    bitrate: BitrateLimit,
     /// A message that was read and that nothing took.
     put_back: Option<Message>,
     /// Bytes of the next read.
@@ -50,6 +54,7 @@ impl<'a> EncoderConnection<'a> {
         client: ClientGuard,
         key: StreamKey,
         priority: u8,
+        bitrate: BitrateLimit,
     ) -> Self {
         let silence = context.config.stream.failover_after();
         Self {
@@ -60,6 +65,8 @@ impl<'a> EncoderConnection<'a> {
             priority,
             arrivals: Arrivals::new(silence, Instant::now()),
             keyframe_flags: KeyframeFlags::default(),
+            unfinished: context.registry.unfinished_messages(),
+            bitrate,
             put_back: None,
             read_size: MIN_READ,
             drain_deadline: None,
@@ -87,7 +94,10 @@ impl<'a> EncoderConnection<'a> {
                 }
                 Ok(Some(ServerEvent::Unpublish)) => return Err(PublishEnd::Unpublished),
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    let held = self.unfinished.hold(protocol.reserved());
+                    return held.map(|()| None).map_err(PublishEnd::OutOfMemory);
+                }
                 Err(error) => {
                     debug!(%error, "encoder violated the protocol");
                     return Err(PublishEnd::ProtocolError(error));
@@ -139,6 +149,8 @@ impl<'a> EncoderConnection<'a> {
                 Ok(0) | Err(_) => return Err(PublishEnd::Closed),
                 Ok(read) => {
                     self.client.received(read);
+                    let received = self.bitrate.receive(read, Instant::now());
+                    received.map_err(PublishEnd::BitrateExceeded)?;
                     self.read_size = next_read_size(self.read_size, read);
                 }
             },

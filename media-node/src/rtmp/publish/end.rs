@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use media_engine::StandbyError;
+use media_engine::{OutOfMemory, StandbyError};
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::PublishRefusal;
 
 use super::super::connection;
+use super::bitrate::BitrateExceeded;
 
 /// Reason that a publish ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +24,16 @@ pub(super) enum PublishEnd {
     NoStandby(StandbyError),
     /// No origin accepts the stream.
     NoOrigin,
+    /// No origin has memory for the stream.
+    OriginsOutOfMemory,
     /// The encoder violated the protocol or a limit.
     ProtocolError(RtmpError),
     /// A sequence header or metadata of the encoder is too long.
     InitDataTooLong { len: usize, limit: usize },
+    /// The memory for media is in use, and the encoder takes more than its share.
+    OutOfMemory(OutOfMemory),
+    /// The encoder's bitrate is too high.
+    BitrateExceeded(BitrateExceeded),
     /// The media node disconnects the encoder.
     Disconnected,
 }
@@ -43,6 +50,8 @@ impl PublishEnd {
             Self::NoOrigin => "no_origin",
             Self::ProtocolError(_) => "protocol_error",
             Self::InitDataTooLong { .. } => "init_data_too_long",
+            Self::OutOfMemory(_) | Self::OriginsOutOfMemory => "out_of_memory",
+            Self::BitrateExceeded(_) => "bitrate_exceeded",
             Self::Disconnected => "disconnected",
         }
     }
@@ -52,6 +61,7 @@ impl PublishEnd {
         match self {
             Self::ProtocolError(error) => connection::exceeded_limit(error),
             Self::InitDataTooLong { .. } => Some("init_data"),
+            Self::BitrateExceeded(_) => Some("publish_bitrate"),
             Self::NoStandby(StandbyError::TooManyStandbys(_)) => Some("standbys"),
             _ => None,
         }
@@ -79,6 +89,13 @@ impl PublishEnd {
                     "a sequence header or metadata of {len} bytes is above the limit of {limit}"
                 )),
             )),
+            Self::OriginsOutOfMemory => failed("no origin has memory for another stream"),
+            Self::OutOfMemory(error) => {
+                Some((PublishRefusal::Failed, Cow::Owned(error.to_string())))
+            }
+            Self::BitrateExceeded(error) => {
+                Some((PublishRefusal::Failed, Cow::Owned(error.to_string())))
+            }
             Self::Disconnected => failed("this media node disconnects the stream, connect again"),
         }
     }

@@ -75,6 +75,7 @@ impl EncoderPublication {
                 () = &mut superseded => return Ok(PublishEnd::Superseded),
                 rejection = self.forwarding.rejected() => return Ok(match rejection {
                     PublishRejection::NoOrigin => PublishEnd::NoOrigin,
+                    PublishRejection::OutOfMemory => PublishEnd::OriginsOutOfMemory,
                     PublishRejection::AlreadyPublished | PublishRejection::Superseded => PublishEnd::Superseded,
                 }),
                 input = encoder.input(due) => if input?.is_some() {
@@ -98,6 +99,7 @@ impl EncoderPublication {
             Appended::InitDataTooLong { len, limit } => {
                 Err(PublishEnd::InitDataTooLong { len, limit })
             }
+            Appended::OutOfMemory(error) => Err(PublishEnd::OutOfMemory(error)),
             Appended::Superseded => {
                 if let Some(init) = init {
                     encoder.put_back(init);

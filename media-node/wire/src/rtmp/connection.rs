@@ -81,6 +81,11 @@ impl ChunkConnection {
         self.reader.limit_messages(max_message_bytes);
     }
 
+    /// Returns the bytes of memory that incomplete messages occupy.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reader.reserved()
+    }
+
     /// Takes the output that waits to be sent.
     pub(crate) fn output(&mut self) -> Option<Bytes> {
         self.unsent = 0;

@@ -203,6 +203,11 @@ impl ServerConnection {
         self.connection.output()
     }
 
+    /// Returns the bytes of memory that incomplete messages of the client occupy.
+    pub fn reserved(&self) -> usize {
+        self.connection.reserved()
+    }
+
     /// Returns whether [`receive`](Self::receive) waits for an answer of the driver.
     pub fn waits_for_answer(&self) -> bool {
         matches!(

@@ -57,8 +57,30 @@ async fn forwarded_publication_counts_once() {
         viewers: Some(60),
         scraped_pods: 2,
         expected_pods: 2,
+        ..StreamsStatus::default()
     };
     assert_eq!(scraper.reported(&demo()), Some(expected));
+}
+
+#[tokio::test]
+async fn pods_whose_memory_is_short_are_counted_by_role() {
+    let scraper = StreamScraper::default();
+    let targets = [("o", Role::Origin), ("e", Role::Edge), ("f", Role::Edge)];
+    let targets = targets.map(|(name, role)| target(name, role));
+    scraper.set_targets(&demo(), targets.into());
+    let short = async |target: ScrapeTarget| {
+        Some(StreamSample {
+            memory_pressure: target.role == Role::Edge,
+            ..StreamSample::default()
+        })
+    };
+    scraper.scrape_all(Instant::now(), short).await;
+    let reported = scraper.reported(&demo()).unwrap();
+    let numbers = (
+        reported.memory_pressure_origins,
+        reported.memory_pressure_edges,
+    );
+    assert_eq!(numbers, (0, 2));
 }
 
 #[tokio::test]

@@ -1,0 +1,118 @@
+//! Limits that protect a media node, their defaults and their ranges. They are part of the `LiveCluster` resource.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Limits that protect a media node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Limits {
+    /// Maximum number of connections on the RTMP and HTTP ports of a Pod together. Further ones are refused with HTTP status 503 or
+    /// an RTMP error. A tenth of them may be without a stream: in their handshake, or between two requests.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: u32,
+    /// Maximum number of connections on the RTMP and HTTP ports of a Pod from one client address (IPv4) or network (IPv6 /64). 0 is no
+    /// limit. Choose 0 where clients arrive with the address of a node, as with `externalTrafficPolicy: Cluster`, or of a load
+    /// balancer or proxy that `proxies` does not name.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_connections_per_address: u32,
+    /// Maximum number of new connections in a second from one client address or network. 0 is no limit, as for
+    /// `maxConnectionsPerAddress`.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_new_connections_per_second_per_address: u32,
+    /// Maximum number of streams on a Pod.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_streams: u32,
+    /// Maximum memory for media on a Pod, in mebibytes: what all streams buffer, and incomplete messages of publishers. When it
+    /// becomes short, streams buffer less than `stream.windowSeconds`, down to the newest group of pictures (GOP), and a publisher
+    /// that does not fit is refused. When absent, two thirds of the memory limit of the container, or a quarter of the node's
+    /// memory where there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 16, max = 1_048_576))]
+    pub max_media_mebibytes: Option<u32>,
+    /// Maximum size of an RTMP message of a publisher, in mebibytes. Incomplete messages of a connection are not larger together.
+    #[schemars(range(min = 1, max = 16))]
+    pub max_message_mebibytes: u32,
+    /// Maximum bitrate of a publisher, in kilobits per second on average of ten seconds. One that sends more is disconnected. 0 is no
+    /// limit. A JSON Web Token can set a lower one with `maxPublishKbps` in its claim `livecluster`.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub max_publish_kbps: u32,
+    /// Maximum size of a sequence header or metadata message, in kibibytes. A publication has 16 of them at most. An encoder that
+    /// sends a larger one is disconnected.
+    #[schemars(range(min = 4, max = 1024))]
+    pub max_init_data_kibibytes: u32,
+    /// Maximum size of an RTMP message of a client that does not publish, in kibibytes. It sends commands only.
+    #[schemars(range(min = 4, max = 64))]
+    pub max_command_kibibytes: u32,
+    /// Maximum number of streams that one RTMP connection may begin to publish or play in a minute. It has one stream at a time.
+    #[schemars(range(min = 1, max = 6_000))]
+    pub max_stream_starts_per_minute: u32,
+    /// Seconds that a connection may take for its handshake and its first command or request.
+    #[schemars(range(min = 1, max = 60))]
+    pub handshake_timeout_seconds: u32,
+    /// Seconds that a viewer may accept no byte before it is disconnected. What is sent at one time may take ten times as long.
+    #[schemars(range(min = 1, max = 600))]
+    pub stall_timeout_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_connections_per_address: 1_000,
+            max_new_connections_per_second_per_address: 100,
+            max_streams: 1_000,
+            max_media_mebibytes: None,
+            max_message_mebibytes: 8,
+            max_publish_kbps: 0,
+            max_init_data_kibibytes: 64,
+            max_command_kibibytes: 64,
+            max_stream_starts_per_minute: 60,
+            handshake_timeout_seconds: 10,
+            stall_timeout_seconds: 30,
+        }
+    }
+}
+
+impl Limits {
+    /// Returns the maximum memory for media, in bytes. `None` is a share of the memory that there is.
+    pub fn max_media_bytes(&self) -> Option<usize> {
+        self.max_media_mebibytes
+            .map(|n| usize::try_from(n).map_or(usize::MAX, |n| n.saturating_mul(1 << 20)))
+    }
+
+    /// Returns the maximum size of an RTMP message, in bytes.
+    pub fn max_message_bytes(&self) -> usize {
+        usize::try_from(self.max_message_mebibytes)
+            .map_or(usize::MAX, |n| n.saturating_mul(1 << 20))
+    }
+
+    /// Returns the maximum bitrate of a publisher, in kilobits per second. `None` is no limit.
+    pub fn max_publish_kbps(&self) -> Option<u32> {
+        Some(self.max_publish_kbps).filter(|kbps| *kbps > 0)
+    }
+
+    /// Returns the maximum size of a sequence header or metadata message, in bytes.
+    pub fn max_init_data_bytes(&self) -> usize {
+        usize::try_from(self.max_init_data_kibibytes)
+            .map_or(usize::MAX, |n| n.saturating_mul(1 << 10))
+    }
+
+    /// Returns the maximum size of an RTMP message of a client that does not publish, in bytes.
+    pub fn max_command_bytes(&self) -> usize {
+        usize::try_from(self.max_command_kibibytes)
+            .map_or(usize::MAX, |n| n.saturating_mul(1 << 10))
+    }
+
+    /// Returns the time for the handshake and the first command or request.
+    pub fn handshake_timeout(&self) -> Duration {
+        Duration::from_secs(self.handshake_timeout_seconds.into())
+    }
+
+    /// Returns the time that a viewer may accept no byte.
+    pub fn stall_timeout(&self) -> Duration {
+        Duration::from_secs(self.stall_timeout_seconds.into())
+    }
+}

@@ -1,0 +1,311 @@
+//! The media memory of a media node: one budget for the logs of all streams, and for the unfinished messages of their
+//! publishers.
+//!
+//! A segment counts from its first message until its last reader has dropped it. When the sum comes near the limit, a stream
+//! that has more than an equal share gives up its oldest segments as it gets new ones:
+//!
+//! | memory in use | what such a stream gives up |
+//! |---|---|
+//! | above 15/16 of the limit | what precedes the newest group of pictures; without readers also that |
+//! | above the limit | the newest group of pictures as well; a message that alone exceeds the share is refused |
+//!
+//! A stream within its share gives up nothing. So few large streams cannot shorten many small ones, and no timer has to
+//! look at all streams. Each publication reserves what its groups of pictures need. One that does not fit beside the others is
+//! refused at its start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+/// What a new publication reserves until its first group of pictures is complete.
+const FIRST_RESERVATION: usize = 1 << 20;
+
+/// Time after which the memory counts as sufficient again. Encoders send a keyframe more often.
+const PRESSURE_LASTS: Duration = Duration::from_secs(30);
+
+/// The error of a media node that has no memory for another stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the memory for media, {} MiB, is in use by other streams", limit >> 20)]
+pub struct OutOfMemory {
+    /// The limit of media memory, in bytes.
+    pub limit: usize,
+}
+
+/// The media memory of a media node, in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryStats {
+    /// Bytes in use.
+    pub used: usize,
+    /// The limit, in bytes.
+    pub limit: usize,
+    /// Segments that logs have given up earlier than configured, because memory was short.
+    pub evicted_early: u64,
+    /// Publications, messages and viewers' requests for streams of other media nodes that were refused for lack of memory.
+    pub refused: u64,
+    /// Memory was short within the last half minute.
+    pub pressure: bool,
+}
+
+/// The media memory that all streams of a registry share.
+#[derive(Debug)]
+pub(crate) struct MediaMemory {
+    limit: AtomicUsize,
+    used: AtomicUsize,
+    /// The sum of all reservations.
+    reserved: AtomicUsize,
+    /// The number of reservations.
+    streams: AtomicUsize,
+    evicted_early: AtomicU64,
+    /// Publications and messages that were refused.
+    refused: AtomicU64,
+    pressure: AtomicBool,
+}
+
+impl Default for MediaMemory {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+impl MediaMemory {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit: AtomicUsize::new(limit),
+            used: AtomicUsize::new(0),
+            reserved: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            evicted_early: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            pressure: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Returns what streams are to give up now.
+    pub(crate) fn shortage(&self) -> Shortage {
+        let used = self.used.load(Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed);
+        let streams = self.streams.load(Ordering::Relaxed);
+        Shortage {
+            share: limit / streams.max(1),
+            over_target: used.saturating_sub(target(limit)),
+            over_limit: used.saturating_sub(limit),
+        }
+    }
+
+    /// Returns an error when a publisher may not have so many bytes: the limit is exceeded, and they are more than an equal
+    /// share.
+    pub(crate) fn allow(&self, bytes: usize) -> Result<(), OutOfMemory> {
+        let shortage = self.shortage();
+        if shortage.over_limit == 0 || bytes <= shortage.share {
+            return Ok(());
+        }
+        Err(self.refuse())
+    }
+
+    fn refuse(&self) -> OutOfMemory {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        OutOfMemory {
+            limit: self.limit.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Reserves memory for a new publication.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, OutOfMemory> {
+        let reserved = &self.reserved;
+        let add = |reserved| self.with_another(reserved);
+        let added = reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        added.map_err(|_| self.refuse())?;
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        Ok(Reservation {
+            memory: Arc::clone(self),
+            bytes: FIRST_RESERVATION,
+        })
+    }
+
+    /// Checks whether a publication could reserve memory now.
+    pub(crate) fn check_room(&self) -> Result<(), OutOfMemory> {
+        match self.has_room() {
+            true => Ok(()),
+            false => Err(self.refuse()),
+        }
+    }
+
+    /// Returns whether a publication could reserve memory now.
+    pub(crate) fn has_room(&self) -> bool {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        self.with_another(reserved).is_some()
+    }
+
+    /// Returns the sum of all reservations with another one, if it fits.
+    fn with_another(&self, reserved: usize) -> Option<usize> {
+        let sum = reserved.saturating_add(FIRST_RESERVATION);
+        (sum <= target(self.limit.load(Ordering::Relaxed))).then_some(sum)
+    }
+
+    pub(crate) fn count_early_evictions(&self, segments: u64) {
+        self.evicted_early.fetch_add(segments, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> MemoryStats {
+        MemoryStats {
+            used: self.used.load(Ordering::Relaxed),
+            limit: self.limit.load(Ordering::Relaxed),
+            evicted_early: self.evicted_early.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            pressure: self.pressure.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Returns the memory that streams use before they give up some.
+fn target(limit: usize) -> usize {
+    limit - limit / 16
+}
+
+/// What streams are to give up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shortage {
+    /// An equal share of the limit for each stream. A stream with less gives up nothing.
+    pub(crate) share: usize,
+    /// Bytes in use above the target.
+    pub(crate) over_target: usize,
+    /// Bytes in use above the limit.
+    pub(crate) over_limit: usize,
+}
+
+impl Shortage {
+    /// Returns whether a log of `bytes` is to give up another segment after those of `released` bytes. `is_kept` is whether
+    /// the segment belongs to a group of pictures that has readers.
+    pub(crate) fn claims_another(&self, bytes: usize, released: usize, is_kept: bool) -> bool {
+        let wanted = match is_kept {
+            true => self.over_limit,
+            false => self.over_target,
+        };
+        bytes > self.share && released < wanted
+    }
+}
+
+/// Bytes that count as used until this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryClaim {
+    memory: Arc<MediaMemory>,
+    bytes: usize,
+}
+
+impl MemoryClaim {
+    pub(crate) fn new(memory: &Arc<MediaMemory>, bytes: usize) -> Self {
+        memory.used.fetch_add(bytes, Ordering::Relaxed);
+        Self {
+            memory: Arc::clone(memory),
+            bytes,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.memory.used.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+    }
+
+    pub(crate) fn set(&mut self, bytes: usize) {
+        change(&self.memory.used, &mut self.bytes, bytes);
+    }
+
+    /// Returns the claim, and leaves an empty one of the same memory.
+    pub(crate) fn take(&mut self) -> Self {
+        let memory = Arc::clone(&self.memory);
+        std::mem::replace(self, Self { memory, bytes: 0 })
+    }
+}
+
+impl Drop for MemoryClaim {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The unfinished messages of a publisher, on air or standing by.
+#[derive(Debug)]
+pub struct UnfinishedMessages(MemoryClaim);
+
+impl UnfinishedMessages {
+    pub(crate) fn new(memory: &Arc<MediaMemory>) -> Self {
+        Self(MemoryClaim::new(memory, 0))
+    }
+
+    /// Counts their memory. Call it after each read.
+    ///
+    /// # Errors
+    /// When the media memory is in use, and the bytes are more than an equal share of it.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
+        self.0.set(bytes);
+        self.0.memory.allow(bytes)
+    }
+}
+
+/// What a stream with a publisher needs: the bytes of its largest recent group of pictures.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    memory: Arc<MediaMemory>,
+    bytes: usize,
+}
+
+impl Reservation {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn set(&mut self, bytes: usize) {
+        change(&self.memory.reserved, &mut self.bytes, bytes);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.memory
+            .reserved
+            .fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Changes a part of a sum.
+fn change(sum: &AtomicUsize, part: &mut usize, new: usize) {
+    match new.checked_sub(*part) {
+        Some(0) => {}
+        Some(more) => drop(sum.fetch_add(more, Ordering::Relaxed)),
+        None => drop(sum.fetch_sub(*part - new, Ordering::Relaxed)),
+    }
+    *part = new;
+}
+
+/// Decides from time to time whether memory is short.
+#[derive(Debug, Default)]
+pub(crate) struct PressureWatch {
+    /// Early evictions and refusals at the last look.
+    seen: u64,
+    /// The last look that found new ones.
+    last: Option<Instant>,
+}
+
+impl PressureWatch {
+    pub(crate) fn update(&mut self, memory: &MediaMemory, now: Instant) {
+        let evicted = memory.evicted_early.load(Ordering::Relaxed);
+        let events = evicted.saturating_add(memory.refused.load(Ordering::Relaxed));
+        if std::mem::replace(&mut self.seen, events) != events {
+            self.last = Some(now);
+        }
+        let is_recent = |last| now.saturating_duration_since(last) < PRESSURE_LASTS;
+        let pressure = self.last.is_some_and(is_recent);
+        memory.pressure.store(pressure, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,248 @@
+//! Attacks from one host, each beside an honest encoder and its viewers, on a media node's own process: the viewers get every
+//! frame, newcomers are served, probes are answered, and memory stays within the budgets.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use media_wire::amf0::{self, Value};
+use media_wire::{MediaKind, Message};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::support::{
+    Clip, FlvViewer, Process, Protocol, Publisher, RawConnection, RtmpViewer, Start,
+    assert_complete, ended, eventually, finish, keyframe, publish, request, watch_at,
+};
+
+const MIB: u64 = 1 << 20;
+
+/// Memory that connections, buffers of reads and the allocator take besides what an attack is allowed to take.
+const SLACK: u64 = 48 * MIB;
+
+/// Runs an attack while an honest encoder publishes and two viewers watch. `allowed` is the memory that the attack may take.
+async fn beside_honest_clients<T>(
+    mut node: Process,
+    allowed: u64,
+    attack: impl AsyncFnOnce(&Process) -> T,
+) {
+    let sent = Clip::PLAIN.messages(25 * 6);
+    let mut publisher = Publisher::start(node.rtmp, "live/honest").await;
+    let viewers = [Protocol::Flv, Protocol::Rtmp];
+    let viewers = viewers.map(|it| watch_at(node.rtmp, node.http, "live/honest", it));
+    let before = node.memory();
+    let attack = async {
+        let held = attack(&node).await;
+        let (now, limit) = (node.memory(), allowed + SLACK);
+        assert!(now < before + limit, "{before} bytes became {now}");
+        for path in ["/livez", "/readyz"] {
+            let probe = request(node.internal, "GET", path).await;
+            assert_eq!(probe.status, 200, "{path}");
+        }
+        let mut newcomer = Publisher::start(node.rtmp, "live/newcomer").await;
+        newcomer.send_headers().await;
+        newcomer.send_group(0).await;
+        let mut first = FlvViewer::open(node.http, "/live/newcomer.flv").await;
+        assert!(first.numbered().await.is_some());
+        drop(held);
+    };
+    tokio::join!(publish(&mut publisher, &sent, 1), attack);
+    finish(publisher).await;
+    for received in ended(viewers.into()).await {
+        assert_complete(&sent, &received, Start::Beginning);
+    }
+    node.assert_healthy();
+}
+
+/// Connects from an address that the honest clients do not have.
+async fn connect_from_elsewhere(to: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind(([127, 0, 0, 2], 0).into()).ok()?;
+    socket.connect(to).await.ok()
+}
+
+/// A sequence header of a track of Enhanced RTMP's multitrack.
+fn track_header(track: u8, size: usize) -> Message {
+    let mut payload = vec![0x96, 0, b'a', b'v', b'c', b'1', track];
+    payload.resize(size, track);
+    Message {
+        kind: MediaKind::Video,
+        timestamp: 0,
+        payload: Bytes::from(payload),
+    }
+}
+
+#[tokio::test]
+async fn large_sequence_headers_on_many_tracks_are_shared_by_all_viewers() {
+    let node = Process::start("").await;
+    beside_honest_clients(node, 8 * MIB, async |node| {
+        let mut publisher = Publisher::start(node.rtmp, "live/a").await;
+        publisher.send_headers().await;
+        publisher
+            .send((1..60).map(|track| track_header(track, 65_000)))
+            .await;
+        publisher.send([keyframe(0, 0, 1_000)]).await;
+        let mut stalled = Vec::new();
+        for _ in 0..40 {
+            let mut viewer = RawConnection::connect_with_buffer(node.http, 4_096).await;
+            viewer
+                .send("GET /live/a.flv HTTP/1.1\r\nHost: h\r\n\r\n")
+                .await;
+            stalled.push(viewer);
+        }
+        let viewers = "live_plays_total{kind=\"flv\",result=\"started\"}";
+        eventually("the viewers", async || node.metric(viewers).await >= 41).await;
+        (publisher, stalled)
+    })
+    .await;
+}
+
+/// C0, C1 and C2 of a simple handshake.
+const HANDSHAKE: [u8; 3073] = {
+    let mut bytes = [0; 3073];
+    bytes[0] = 3;
+    bytes
+};
+
+/// The command `connect` with an application, in chunks of the initial size.
+fn connect_command(app: &str) -> Vec<u8> {
+    let properties = vec![("app".to_owned(), Value::from(app))];
+    let command = ["connect".into(), 1.0.into(), Value::Object(properties)];
+    let body = amf0::encode_all(&command);
+    let [.., high, middle, low] = (body.len() as u64).to_be_bytes();
+    let mut bytes = vec![3, 0, 0, 0, high, middle, low, 20, 0, 0, 0, 0];
+    for (index, chunk) in body.chunks(128).enumerate() {
+        if index > 0 {
+            bytes.push(0xC3);
+        }
+        bytes.extend_from_slice(chunk);
+    }
+    bytes
+}
+
+/// Messages that begin and do not end, on 60 chunk streams. Each chunk is as long as it is before `SetChunkSize`.
+fn unfinished_messages(chunks: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for chunk in 0..chunks {
+        for stream in 0..60_u8 {
+            match chunk {
+                0 => bytes.extend([0, stream, 0, 0, 0, 0, 0xFF, 0xFF, 20, 0, 0, 0, 0]),
+                _ => bytes.extend([0xC0, stream]),
+            }
+            bytes.extend([0x55; 128]);
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn unfinished_messages_on_many_chunk_streams_are_bounded_and_counted() {
+    const CONNECTIONS: usize = 300;
+    let node = Process::start("").await;
+    let allowed = (CONNECTIONS as u64) * 64 * 1024;
+    beside_honest_clients(node, allowed, async |node| {
+        // Eight chunks on each are 61,440 bytes, nine are more than 65,536.
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = RawConnection::connect(node.rtmp).await;
+            connection.send(HANDSHAKE).await;
+            connection.send(unfinished_messages(8)).await;
+            held.push(connection);
+        }
+        let mut viewers = Vec::new();
+        for _ in 0..50 {
+            let mut viewer = RtmpViewer::start(node.rtmp, "live/honest").await;
+            let mut more = unfinished_messages(9);
+            more.truncate(more.len() - 1);
+            viewer.0.send_bytes(&more).await;
+            viewers.push(viewer);
+        }
+        for connection in held.iter_mut().take(100) {
+            let ninth = unfinished_messages(9).split_off(unfinished_messages(8).len());
+            connection.send(ninth).await;
+        }
+        let exceeded = "live_limits_exceeded_total{limit=\"incomplete_messages\"}";
+        eventually("the refusals", async || node.metric(exceeded).await >= 150).await;
+        (held, viewers)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_parameters_in_names_and_addresses_cost_little() {
+    let node = Process::start(", maxStreamStartsPerMinute: 6000").await;
+    beside_honest_clients(node, 0, async |node| {
+        let parameters = "a=b&".repeat(15_000);
+        for _ in 0..20 {
+            let url = format!("live/cam?{parameters}");
+            assert!(Publisher::try_start(node.rtmp, &url).await.is_err());
+            let mut connection = RawConnection::connect(node.rtmp).await;
+            connection.send(HANDSHAKE).await;
+            let app = format!("live?{parameters}");
+            connection.send(connect_command(&app)).await;
+            assert!(!connection.rest().await.is_empty(), "an answer");
+        }
+        let path = format!("/live/cam.flv?{parameters}");
+        assert_eq!(request(node.http, "GET", &path).await.status, 414);
+        let path = format!("/live/cam.flv?{}", "a=b&".repeat(1_500));
+        assert!(request(node.http, "GET", &path).await.status >= 400);
+        let exceeded = "live_limits_exceeded_total{limit=\"parameters\"}";
+        assert!(node.metric(exceeded).await >= 40);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_address_takes_the_place_of_no_other() {
+    let node = Process::start("").await;
+    beside_honest_clients(node, 16 * MIB, async |node| {
+        let mut held = Vec::new();
+        for number in 0..1_200 {
+            let port = [node.rtmp, node.http][number % 2];
+            let connection = connect_from_elsewhere(port).await;
+            let mut connection = RawConnection::over(connection.expect("a connection"));
+            if number % 2 == 1 {
+                // Viewers, and requests that keep their connection.
+                let path = ["/live/honest.flv", "/streams.json"][number / 2 % 2];
+                let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n");
+                connection.send(request).await;
+            }
+            held.push(connection);
+        }
+        let refused = "live_connections_refused_total{reason=\"address_connections\"}";
+        eventually("the refusals", async || node.metric(refused).await >= 200).await;
+        held
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn exhausted_internal_port_fails_no_probe() {
+    let node = Process::start("").await;
+    beside_honest_clients(node, 16 * MIB, async |node| {
+        let mut held = Vec::new();
+        for number in 0..1_500 {
+            let mut connection = RawConnection::connect(node.internal).await;
+            if number % 2 == 0 {
+                connection
+                    .send("GET /api/v1/summary HTTP/1.1\r\nHost: h\r\n")
+                    .await;
+            }
+            held.push(connection);
+        }
+        held
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_names_of_one_connection_keep_no_publisher_out() {
+    let node = Process::start(", maxStreams: 20").await;
+    beside_honest_clients(node, 0, async |node| {
+        let mut publisher = Publisher::start(node.rtmp, "live/0").await;
+        for number in 1..60 {
+            publisher.send_raw([keyframe(0, 0, 50)]).await;
+            publisher.publish_again(&number.to_string()).await;
+        }
+        publisher
+    })
+    .await;
+}

@@ -1,0 +1,150 @@
+//! Many streams on a media node with little memory: they buffer less, nobody notices, and what does not fit is refused.
+
+use crate::support::{
+    Clip, FlvViewer, Process, Protocol, Publisher, RtmpViewer, Start, TestNode, assert_complete,
+    edge, ended, eventually, finish, keyframe, origins, publish, request, watch_at,
+};
+
+/// Streams that send media.
+const STREAMS: usize = 8;
+
+const MIB: u64 = 1 << 20;
+
+#[tokio::test]
+async fn many_streams_stay_within_a_small_memory() {
+    let mut node = Process::start(", maxMediaMebibytes: 16").await;
+    let before = node.memory();
+    let clip = Clip {
+        keyframe: 100_000,
+        frame: 12_000,
+        ..Clip::PLAIN
+    };
+    // 6 MB of each stream, most of which the windows would keep.
+    let sent = clip.messages(25 * 16);
+    let streams = (0..STREAMS).map(async |number| {
+        let stream = format!("live/{number}");
+        let viewer = watch_at(node.rtmp, node.http, &stream, Protocol::Flv);
+        let mut publisher = Publisher::start(node.rtmp, &stream).await;
+        publish(&mut publisher, &sent, 4).await;
+        let late = RtmpViewer::start(node.rtmp, &stream).await.next().await;
+        assert!(late.is_some(), "a viewer can join");
+        finish(publisher).await;
+        viewer
+    });
+    let viewers = futures::future::join_all(streams).await;
+    assert!(node.metric("live_media_memory_bytes").await <= 16 * MIB);
+    assert!(node.metric("live_segments_evicted_early_total").await > 0);
+    assert_eq!(node.metric("live_memory_pressure").await, 1);
+    let (after, limit) = (node.memory(), (16 + 40) * MIB);
+    assert!(after < before + limit, "{before} bytes became {after}");
+    for received in ended(viewers).await {
+        assert_complete(&sent, &received, Start::Beginning);
+    }
+    node.assert_healthy();
+}
+
+#[tokio::test]
+async fn publisher_that_does_not_fit_is_refused_with_a_reason() {
+    let node = TestNode::with(|config| config.limits.max_media_mebibytes = Some(16)).await;
+    let start = async |number: usize| {
+        Publisher::try_start(node.addresses.rtmp, &format!("live/{number}")).await
+    };
+    // Each counts as one mebibyte until its first group of pictures is complete. A sixteenth stays free.
+    let mut streams = Vec::new();
+    for number in 0..15 {
+        streams.push(start(number).await.expect("it fits"));
+    }
+    let refused = start(15).await.err().expect("a refusal");
+    assert_eq!(refused.code, "NetStream.Publish.Failed");
+    assert_eq!(
+        refused.description,
+        "the memory for media, 16 MiB, is in use by other streams"
+    );
+    let exceeded = "live_limits_exceeded_total{limit=\"media_memory\"}";
+    assert_eq!(node.metric(exceeded).await, 1);
+    assert_eq!(
+        node.metric("live_publishes_total{event=\"refused\"}").await,
+        1
+    );
+    let summary = node.api("/api/v1/summary").await;
+    assert_eq!(summary["mediaMemoryLimitBytes"], 16 << 20);
+    // Small groups of pictures make room.
+    for publisher in &mut streams {
+        publisher.send_headers().await;
+        publisher.send_group(0).await;
+        publisher.send_group(10).await;
+    }
+    let viewer = FlvViewer::open(node.addresses.http, "/live/14.flv").await;
+    drop(viewer);
+    start(15).await.expect("it fits now");
+}
+
+#[tokio::test]
+async fn publisher_with_a_large_unfinished_message_is_disconnected_while_memory_is_full() {
+    let node = TestNode::with(|config| config.limits.max_media_mebibytes = Some(16)).await;
+    let mut publishers = Vec::new();
+    for number in 0..8 {
+        let stream = format!("live/{number}");
+        let mut publisher = Publisher::start(node.addresses.rtmp, &stream).await;
+        publisher.send_unfinished(&keyframe(0, 0, 3 << 20)).await;
+        publishers.push(publisher);
+    }
+    let closed = publishers
+        .iter_mut()
+        .map(|publisher| Box::pin(publisher.0.closed_with()));
+    let (status, ..) = futures::future::select_all(closed).await;
+    assert_eq!(
+        status.expect("a status").description,
+        "the memory for media, 16 MiB, is in use by other streams"
+    );
+    eventually("memory below the limit", async || {
+        node.metric("live_media_memory_bytes").await <= 16 * MIB
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stream_of_another_node_that_does_not_fit_is_refused_with_a_reason() {
+    let [origin] = origins::<1>(|_| {}).await;
+    let edge = edge(std::slice::from_ref(&origin), |config| {
+        config.limits.max_media_mebibytes = Some(16);
+        config.stream.play_wait_seconds = 7;
+    })
+    .await;
+    let mut publisher = Publisher::start(origin.addresses.rtmp, "live/real").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut full = Vec::new();
+    for number in 0..15 {
+        let stream = format!("live/{number}");
+        full.push(Publisher::start(edge.addresses.rtmp, &stream).await);
+    }
+    let refused = request(edge.addresses.http, "GET", "/live/real.flv").await;
+    assert_eq!(refused.status, 503);
+    let refused = RtmpViewer::try_start(edge.addresses.rtmp, "live/real").await;
+    let refused = refused.err().expect("a refusal");
+    assert_eq!(refused.code, "NetStream.Play.Failed");
+    assert!(
+        refused.description.contains("memory"),
+        "{}",
+        refused.description
+    );
+}
+
+#[tokio::test]
+async fn encoder_of_an_edge_is_refused_when_no_origin_has_memory() {
+    let [origin] = origins::<1>(|config| config.limits.max_media_mebibytes = Some(16)).await;
+    let edge = edge(std::slice::from_ref(&origin), |_| {}).await;
+    let mut full = Vec::new();
+    for number in 0..15 {
+        let stream = format!("live/{number}");
+        full.push(Publisher::start(origin.addresses.rtmp, &stream).await);
+    }
+    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/other").await;
+    let status = publisher.0.closed_with().await.expect("a status");
+    assert_eq!(status.code, "NetStream.Publish.Failed");
+    assert_eq!(
+        status.description,
+        "no origin has memory for another stream"
+    );
+}

@@ -1,0 +1,96 @@
+//! A media node in a process of its own.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use tokio::net::TcpStream;
+
+use super::{eventually, request};
+
+/// A media node in a process of its own, whose memory can be measured.
+pub(crate) struct Process {
+    child: Child,
+    folder: tempfile::TempDir,
+    pub(crate) rtmp: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) internal: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Process {
+    /// Starts a media node with further limits, such as `, maxStreams: 9`.
+    pub(crate) async fn start(limits: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [rtmp, http, internal, metrics] = std::array::from_fn(|_| free());
+        let config = folder.path().join("config.yaml");
+        let mut file = std::fs::File::create(&config).expect("a file");
+        writeln!(
+            file,
+            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
+             stream: {{playWaitSeconds: 5, continuitySeconds: 1}}\n\
+             # Attackers and viewers have one address here.\n\
+             limits: {{maxNewConnectionsPerSecondPerAddress: 0{limits}}}"
+        )
+        .expect("the configuration");
+        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_media-node"))
+            .arg("--config")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the media node starts");
+        eventually("the media node", async || {
+            TcpStream::connect(rtmp).await.is_ok()
+        })
+        .await;
+        Self {
+            child,
+            folder,
+            rtmp,
+            http,
+            internal,
+            metrics,
+        }
+    }
+
+    /// Bytes of resident memory.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.expect("VmRSS").trim().trim_end_matches(" kB");
+        kibibytes.parse::<u64>().expect("a number") << 10
+    }
+
+    /// Returns the value of a metric, `NAME{LABEL="VALUE"}`.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let metrics = request(self.metrics, "GET", "/metrics").await;
+        let mut lines = metrics.text().lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.expect("the metric").parse().expect("a number")
+    }
+
+    /// Fails when it has ended or panicked.
+    pub(crate) fn assert_healthy(&mut self) {
+        let log = std::fs::read_to_string(self.folder.path().join("log"));
+        let log = log.expect("a log");
+        let ended = self.child.try_wait().expect("a process");
+        assert!(ended.is_none(), "it ended with {ended:?}: {log}");
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A port that is free, on a loopback address.
+fn free() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address")
+}
