@@ -1,13 +1,13 @@
 //! Instances of media nodes that `livecluster local` runs, on free ports.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
+use crate::certificate::Certificate;
 use crate::process::Process;
 use crate::stage::Stage;
 
@@ -29,15 +29,6 @@ pub struct Instance {
     rtmps: u16,
     https: u16,
     internal: u16,
-}
-
-/// A certificate and its key, two PEM files.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// The certificate.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 impl Instance {

@@ -6,6 +6,7 @@
 use crate::scenario::{Scenario, scenarios};
 
 mod api_server_gone;
+mod attacker;
 mod bad_image;
 mod bad_resources;
 mod deletion;
@@ -25,6 +26,7 @@ mod quiet;
 mod readme;
 mod rolling_upgrade;
 mod scale_edges;
+mod secrets_renewed;
 mod service_types;
 mod uninstall;
 
@@ -50,6 +52,10 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "the API server refuses an invalid spec with a message that names the field";
     service_types "service-types" Beside None,
         "a Service changes its type in place, and the status' URLs follow";
+    attacker "attacker" Beside None,
+        "Pods of another namespace neither pull, publish, disconnect nor read at the internal port, where no NetworkPolicy is enforced";
+    secrets_renewed "secrets-renewed" Beside None,
+        "a renewed certificate and rotated publish keys take effect in running Pods, and connections stay";
     neighbours "neighbours" Beside None,
         "LiveClusters side by side, with names easily mixed up, share nothing";
     hand_edits "hand-edits" Beside None,

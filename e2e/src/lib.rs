@@ -4,6 +4,7 @@
 //! `livecluster local`, [`kubernetes`] those on a cluster. The [`runner`] runs them. They share [`media`] (encoders, viewers and the
 //! judge of what was received), [`instances`] (of `livecluster local`) and [`cluster`] (the Kubernetes cluster).
 
+pub mod certificate;
 pub mod cluster;
 pub mod instances;
 pub mod interop;

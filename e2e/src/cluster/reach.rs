@@ -22,6 +22,8 @@ pub struct Reach {
     pub rtmp: String,
     /// `ADDRESS:PORT` of HTTP-FLV.
     pub http: String,
+    /// `ADDRESS:PORT` of HTTP-FLV by TLS, if the Service has it.
+    pub https: Option<String>,
 }
 
 impl Reach {
@@ -104,6 +106,7 @@ impl Namespace {
         Ok(Reach {
             rtmp: address("rtmp")?,
             http: address("http")?,
+            https: address("https").ok(),
         })
     }
 }

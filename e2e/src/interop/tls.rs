@@ -1,12 +1,11 @@
 //! RTMPS and HTTPS-FLV with the TLS of ffmpeg and curl, which is not ours: an encoder and players on every instance.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::process::Command;
 
-use crate::instances::{Certificate, Instances};
+use crate::certificate::Certificate;
+use crate::instances::Instances;
 use crate::media::judge::assert_complete;
 use crate::media::{Recording, Start, ffmpeg};
 use crate::process;
@@ -15,7 +14,7 @@ use crate::stage::Stage;
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let settings = "playWaitSeconds: 20, continuitySeconds: 2";
     let (clip, folder) = (stage.clip("h264-aac").await?, stage.folder());
-    let certificate = certificate(folder).await?;
+    let certificate = Certificate::make(folder, "certificate", "127.0.0.1").await?;
     let instances = Instances::start_with_tls(&stage, settings, &certificate).await?;
     let sent = ffmpeg::rewritten(&clip, folder).await?;
     let mut players = Vec::new();
@@ -60,24 +59,4 @@ async fn page(url: &str, certificate: &Certificate) -> Result<()> {
         ensure!(page.contains("<html"), "{version}: {page}");
     }
     Ok(())
-}
-
-/// Makes a certificate for this host.
-async fn certificate(folder: &Path) -> Result<Certificate> {
-    let file = |name: &str| -> PathBuf { folder.join(name) };
-    let certificate = Certificate {
-        certificate: file("certificate.pem"),
-        key: file("key.pem"),
-    };
-    let mut command = Command::new("openssl");
-    command
-        .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
-        .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
-        .arg(&certificate.key)
-        .arg("-out")
-        .arg(&certificate.certificate);
-    process::finish(&mut command, "").await?.success()?;
-    Ok(certificate)
 }
