@@ -11,6 +11,7 @@ pub mod judge;
 mod recording;
 mod rtmp;
 mod viewer;
+mod websocket;
 
 pub use clip::{Clip, Ffmpegs};
 pub use encoder::Encoder;

@@ -115,11 +115,16 @@ impl Process {
 
     /// Interrupts it, as Ctrl-C does.
     pub fn interrupt(&self) -> Result<()> {
+        self.signal(Signal::INT)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = self.child.id().map(i32::try_from).transpose()?;
         let Some(id) = id.and_then(Pid::from_raw) else {
             bail!("{} has ended{}", self.name, self.last_output());
         };
-        kill_process(id, Signal::INT).with_context(|| format!("interrupt {}", self.name))
+        kill_process(id, signal).with_context(|| format!("signal {}", self.name))
     }
 
     /// Whether it still runs.

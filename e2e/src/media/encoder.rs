@@ -25,6 +25,8 @@ pub struct Encoder {
 struct State {
     sent: Recording,
     interruptions: Vec<String>,
+    /// It sends nothing, as a camera that hangs.
+    is_frozen: bool,
 }
 
 /// What an encoder does when its connection breaks.
@@ -83,6 +85,11 @@ impl Encoder {
         Ok(())
     }
 
+    /// Sends nothing more, with the connection open, or goes on.
+    pub fn freeze(&self, is_frozen: bool) {
+        lock(&self.state).is_frozen = is_frozen;
+    }
+
     /// Ends the stream as ffmpeg does. Returns everything that was sent.
     pub async fn stop(mut self) -> Result<Recording> {
         self.stop.cancel();
@@ -139,6 +146,9 @@ impl Camera {
             tokio::select! {
                 () = self.stop.cancelled() => return connection.finish().await,
                 _ = tick.tick() => {}
+            }
+            if lock(&self.state).is_frozen {
+                continue;
             }
             let timestamp = u32::try_from(start.elapsed().as_millis())?;
             for message in frames::pair(self.id, self.number, timestamp) {

@@ -1,8 +1,8 @@
-//! A viewer that keeps a recording of what it receives, by HTTP-FLV or by RTMP, as its URL says.
+//! A viewer that keeps a recording of what it receives, by HTTP-FLV, WebSocket or RTMP, as its URL says.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
@@ -16,6 +16,7 @@ use super::encoder::Encoder;
 use super::judge;
 use super::recording::{MAX_TAG, Recording};
 use super::rtmp::Connection;
+use super::websocket::WebSocket;
 
 /// A viewer that watches until it is dropped.
 #[derive(Debug)]
@@ -45,13 +46,16 @@ impl Seen {
 }
 
 impl Viewer {
-    /// Starts to watch: `http://127.0.0.1:8080/live/livestream.flv` or `rtmp://127.0.0.1:1935/live/livestream`.
+    /// Starts to watch: `http://127.0.0.1:8080/live/livestream.flv`, the same with `ws:`, or
+    /// `rtmp://127.0.0.1:1935/live/livestream`.
     pub fn start(url: &str) -> Self {
         let (record, seen) = watch::channel(Seen::default());
         let watched = url.to_owned();
         let task = tokio::spawn(async move {
             let end = if watched.starts_with("rtmp://") {
                 watch_rtmp(&watched, &record).await
+            } else if watched.starts_with("ws://") {
+                watch_websocket(&watched, &record).await
             } else {
                 watch_http(&watched, &record).await
             };
@@ -191,22 +195,61 @@ async fn watch_http(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
     }
     record.send_modify(|seen| seen.accepted = true);
     let mut body = response.into_body();
-    let mut reader = TagReader::new(MAX_TAG);
-    let mut input = BytesMut::new();
+    let mut flv = FlvInput::new(record);
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.context("read")?.into_data() {
-            input.extend_from_slice(&data);
-            while let Some(item) = reader.receive(&mut input).context("not FLV")? {
-                if let FlvItem::Tag(message) = item {
-                    record.send_modify(|seen| seen.recording.push(&message));
-                }
-            }
+            flv.add(&data)?;
         }
     }
-    if !input.is_empty() {
-        bail!("ended within a tag: {} bytes are left", input.len());
+    flv.finish()
+}
+
+/// Watches by WebSocket until the server ends the stream; any other end is an error.
+async fn watch_websocket(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
+    let url: http::Uri = url.parse().context("parse the URL")?;
+    let authority = url.authority().context("a host")?.as_str();
+    let socket = tokio::time::timeout(ANSWERED, WebSocket::open(authority, url.path())).await;
+    let mut socket = socket.context("no answer")??;
+    record.send_modify(|seen| seen.accepted = true);
+    let mut flv = FlvInput::new(record);
+    while let Some(message) = socket.message().await? {
+        flv.add(&message)?;
     }
-    Ok(())
+    flv.finish()
+}
+
+/// FLV that arrives in pieces.
+struct FlvInput<'a> {
+    reader: TagReader,
+    input: BytesMut,
+    record: &'a watch::Sender<Seen>,
+}
+
+impl<'a> FlvInput<'a> {
+    fn new(record: &'a watch::Sender<Seen>) -> Self {
+        Self {
+            reader: TagReader::new(MAX_TAG),
+            input: BytesMut::new(),
+            record,
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.input.extend_from_slice(bytes);
+        while let Some(item) = self.reader.receive(&mut self.input).context("not FLV")? {
+            if let FlvItem::Tag(message) = item {
+                self.record
+                    .send_modify(|seen| seen.recording.push(&message));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        let left = self.input.len();
+        ensure!(left == 0, "ended within a tag: {left} bytes are left");
+        Ok(())
+    }
 }
 
 /// Longer than an instance of a cluster lets a viewer wait for a stream.

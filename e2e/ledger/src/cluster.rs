@@ -1,0 +1,280 @@
+//! A cluster of media nodes: processes in networks of their own.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use e2e::process::{self, Process};
+use e2e::wait::eventually;
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::dns::{NameServer, SERVICE};
+use super::network::Network;
+
+/// The programs of a run, and where their logs go.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) media_node: PathBuf,
+    pub(crate) other_node: Option<PathBuf>,
+    pub(crate) out: PathBuf,
+}
+
+/// Which release a media node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    This,
+    Other,
+}
+
+/// Origins come first.
+pub(crate) const ORIGINS: usize = 2;
+pub(crate) const NODES: usize = 5;
+
+/// A running cluster of two origins and three edges.
+pub(crate) struct Cluster {
+    programs: Programs,
+    folder: PathBuf,
+    token: String,
+    dns: NameServer,
+    nodes: Vec<MediaNode>,
+}
+
+struct MediaNode {
+    name: String,
+    network: Network,
+    release: Release,
+    process: Option<Process>,
+}
+
+impl Cluster {
+    /// Starts a cluster whose media nodes are of these releases.
+    pub(crate) async fn start(
+        row: &str,
+        programs: &Programs,
+        dns: &NameServer,
+        release: impl Fn(usize) -> Release,
+    ) -> Result<Self> {
+        let folder = programs.out.join(row);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).context("empty the row's folder")?;
+        }
+        std::fs::create_dir_all(&folder).context("create the row's folder")?;
+        std::fs::write(
+            folder.join("secret"),
+            "the secret of a cluster that nobody else reaches\n",
+        )?;
+        let mut cluster = Self {
+            programs: programs.clone(),
+            token: String::new(),
+            dns: dns.clone(),
+            nodes: Vec::new(),
+            folder,
+        };
+        cluster.dns.set_silent(false);
+        for number in 0..NODES {
+            let name = match number.checked_sub(ORIGINS) {
+                None => format!("origin-{}", number + 1),
+                Some(edge) => format!("edge-{}", edge + 1),
+            };
+            cluster.nodes.push(MediaNode {
+                name,
+                network: new_network().await?,
+                release: release(number),
+                process: None,
+            });
+        }
+        cluster.publish_name();
+        for number in 0..NODES {
+            cluster.run(number, release(number))?;
+        }
+        for number in 0..NODES {
+            cluster.ready(number).await?;
+        }
+        let mut command = tokio::process::Command::new(&programs.media_node);
+        command
+            .args(["--api-token", "--config"])
+            .arg(cluster.config(0)?);
+        let token = process::finish(&mut command, "").await?.success()?;
+        token.trim().clone_into(&mut cluster.token);
+        Ok(cluster)
+    }
+
+    /// Ends all processes and removes their networks.
+    pub(crate) async fn end(mut self) -> Result<()> {
+        for node in self.nodes.drain(..) {
+            if let Some(mut process) = node.process {
+                process.signal(Signal::KILL)?;
+                process.exit(Duration::from_secs(5)).await?;
+            }
+            node.network.remove().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rtmp(&self, node: usize, stream: &str) -> String {
+        format!("rtmp://{}/{stream}", self.address(node))
+    }
+
+    /// Returns where to play by HTTP-FLV (`http`) or WebSocket (`ws`).
+    pub(crate) fn http(&self, scheme: &str, node: usize, stream: &str) -> String {
+        format!("{scheme}://{}:8080/{stream}.flv", self.address(node))
+    }
+
+    pub(crate) fn network(&self, node: usize) -> &Network {
+        &self.nodes[node].network
+    }
+
+    /// Returns the release that a media node has.
+    pub(crate) fn release(&self, node: usize) -> Release {
+        self.nodes[node].release
+    }
+
+    pub(crate) fn dns(&self) -> &NameServer {
+        &self.dns
+    }
+
+    fn address(&self, node: usize) -> Ipv4Addr {
+        self.nodes[node].network.address
+    }
+
+    fn publish_name(&self) {
+        let origins = self.nodes.iter().take(ORIGINS);
+        let addresses = origins.map(|node| node.network.address);
+        self.dns.set_origins(addresses.collect());
+    }
+
+    /// Writes the configuration of a media node.
+    fn config(&self, number: usize) -> Result<PathBuf> {
+        let name = &self.nodes[number].name;
+        let role = if number < ORIGINS { "origin" } else { "edge" };
+        let secret = std::path::absolute(self.folder.join("secret"))?;
+        let text = format!(
+            "name: {name}\nrole: {role}\nworkers: 1\norigins: {{service: {SERVICE}}}\n\
+             identity: {{secretFile: {}}}\ndrain: {{acceptSeconds: 1, timeoutSeconds: 5}}\n",
+            secret.display()
+        );
+        let file = self.folder.join(format!("{name}.yaml"));
+        std::fs::write(&file, text).context("write a configuration")?;
+        Ok(file)
+    }
+
+    /// Starts the process of a media node.
+    fn run(&mut self, number: usize, release: Release) -> Result<()> {
+        let program: &Path = match release {
+            Release::This => &self.programs.media_node,
+            Release::Other => self
+                .programs
+                .other_node
+                .as_deref()
+                .context("--other-node")?,
+        };
+        let config = self.config(number)?;
+        let node = &mut self.nodes[number];
+        let starts = STARTS.fetch_add(1, Ordering::Relaxed);
+        let mut command = node.network.command(program);
+        command.arg("--config").arg(config);
+        let log = format!("{}-{starts}", node.name);
+        node.release = release;
+        node.process = Some(Process::start(&log, &mut command, &self.folder)?);
+        Ok(())
+    }
+
+    /// Waits until a media node can serve.
+    pub(crate) async fn ready(&self, number: usize) -> Result<()> {
+        let expected = format!("{} is ready", self.nodes[number].name);
+        eventually(&expected, Duration::from_secs(10), || async {
+            self.get(number, "/readyz").await.map(drop)
+        })
+        .await
+    }
+
+    /// Ends a process and starts it again. Waits until it is ready.
+    pub(crate) async fn restart(&mut self, number: usize, release: Release) -> Result<()> {
+        self.nodes[number].process = None;
+        self.run(number, release)?;
+        self.ready(number).await
+    }
+
+    /// Drains a media node and waits for its end.
+    pub(crate) async fn drain(&mut self, number: usize) -> Result<()> {
+        self.signal(number, Signal::TERM)?;
+        let process = self.nodes[number].process.as_mut().context("it runs")?;
+        process.success(Duration::from_secs(20)).await
+    }
+
+    /// Kills a process.
+    pub(crate) async fn kill(&mut self, number: usize) -> Result<()> {
+        self.signal(number, Signal::KILL)?;
+        let process = self.nodes[number].process.as_mut().context("it runs")?;
+        process.exit(Duration::from_secs(5)).await?;
+        self.nodes[number].process = None;
+        Ok(())
+    }
+
+    /// Replaces a media node by one with another address.
+    pub(crate) async fn replace(&mut self, number: usize) -> Result<()> {
+        let network = new_network().await?;
+        let before = std::mem::replace(&mut self.nodes[number].network, network);
+        before.remove().await?;
+        self.publish_name();
+        self.restart(number, Release::This).await
+    }
+
+    pub(crate) fn signal(&self, number: usize, signal: Signal) -> Result<()> {
+        let process = self.nodes[number].process.as_ref().context("it runs")?;
+        process.signal(signal)
+    }
+
+    /// Returns the origin that a stream is forwarded to.
+    pub(crate) async fn carrier(&self, stream: &str) -> Result<usize> {
+        eventually(
+            "an origin carries the stream",
+            Duration::from_secs(10),
+            || async {
+                for number in 0..ORIGINS {
+                    let streams = self.get(number, "/api/v1/streams").await?;
+                    let streams: serde_json::Value = serde_json::from_str(&streams)?;
+                    let carries = streams.as_array().into_iter().flatten().any(|it| {
+                        let name = it["name"].as_str();
+                        let source = it["publication"]["source"].as_str();
+                        source == Some("forwarded")
+                            && name.is_some_and(|name| stream.ends_with(name))
+                    });
+                    if carries {
+                        return Ok(number);
+                    }
+                }
+                bail!("no origin has {stream}")
+            },
+        )
+        .await
+    }
+
+    async fn get(&self, number: usize, path: &str) -> Result<String> {
+        let address = self.address(number);
+        let mut socket = TcpStream::connect((address, 9090)).await?;
+        let token = &self.token;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {address}:9090\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await?;
+        let mut response = String::new();
+        socket.read_to_string(&mut response).await?;
+        match response.split_once("\r\n\r\n") {
+            Some((header, body)) if header.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+            _ => bail!("{path} of {address}: {response:?}"),
+        }
+    }
+}
+
+async fn new_network() -> Result<Network> {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    Network::create(NEXT.fetch_add(1, Ordering::Relaxed)).await
+}
+
+/// Each start of a process has a log of its own.
+static STARTS: AtomicU16 = AtomicU16::new(1);

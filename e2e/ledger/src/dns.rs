@@ -1,0 +1,84 @@
+//! The name server of the media nodes: it has the addresses of the origins under one name.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use tokio::net::UdpSocket;
+
+use super::network::OWN;
+
+/// The name of the origins.
+pub(crate) const SERVICE: &str = "origins.ledger.test";
+
+/// Seconds for which an answer is valid, as in a Kubernetes cluster.
+const TIME_TO_LIVE: u32 = 5;
+
+/// A name server. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct NameServer(Arc<Mutex<Answers>>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    origins: Vec<Ipv4Addr>,
+    is_silent: bool,
+}
+
+impl NameServer {
+    /// Starts to answer.
+    pub(crate) async fn start() -> Result<Self> {
+        let socket = UdpSocket::bind((OWN, 53)).await;
+        let socket = socket.context("open the port of the name server")?;
+        let server = Self(Arc::default());
+        tokio::spawn(server.clone().serve(socket));
+        Ok(server)
+    }
+
+    /// Sets the addresses of the origins.
+    pub(crate) fn set_origins(&self, origins: Vec<Ipv4Addr>) {
+        self.change(|answers| answers.origins = origins);
+    }
+
+    /// Lets queries time out, or not.
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.change(|answers| answers.is_silent = is_silent);
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Answers) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn serve(self, socket: UdpSocket) {
+        let mut packet = [0; 2048];
+        while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
+            let query = packet.get(..length).unwrap_or_default();
+            if let Some(answer) = self.answer(query) {
+                // Who does not get it asks again.
+                drop(socket.send_to(&answer, peer).await);
+            }
+        }
+    }
+
+    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
+        let mut message = Message::from_vec(query).ok()?.into_response();
+        let query = message.queries.first()?.clone();
+        let (is_silent, origins) =
+            self.change(|answers| (answers.is_silent, answers.origins.clone()));
+        if is_silent {
+            return None;
+        }
+        let name = query.name().to_ascii();
+        if name.trim_end_matches('.') != SERVICE {
+            message.metadata.response_code = ResponseCode::NXDomain;
+        } else if query.query_type() == RecordType::A {
+            let records = origins.into_iter().map(|origin| {
+                let data = RData::A(origin.into());
+                Record::from_rdata(query.name().clone(), TIME_TO_LIVE, data)
+            });
+            message.add_answers(records);
+        }
+        message.to_vec().ok()
+    }
+}

@@ -1,0 +1,167 @@
+//! What viewers lost, counted.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use e2e::media::{Packet, Recording, Seen};
+
+use super::audience::{Audience, PROTOCOLS};
+
+/// The figures of each protocol, in the order of [`PROTOCOLS`]: those of its viewer that fared worst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures(pub(crate) [ProtocolFigures; PROTOCOLS.len()]);
+
+/// What happened to one viewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProtocolFigures {
+    /// Messages of the encoder that never came.
+    pub(crate) lost: usize,
+    /// Messages that came again on one connection.
+    pub(crate) repeated: usize,
+    /// The longest time without a video frame.
+    pub(crate) gap: Duration,
+    /// Connections that ended.
+    pub(crate) disconnected: usize,
+}
+
+impl Figures {
+    /// Compares what was sent up to `end` with what the audience has seen.
+    pub(crate) fn of(sent: &[Recording], audience: &Audience, end: Instant) -> Self {
+        let mut all = Self::default();
+        for watcher in audience.watchers() {
+            let one = ProtocolFigures::of(sent, &watcher.seen(), end);
+            let protocols = PROTOCOLS.iter().zip(&mut all.0);
+            for (_, figures) in protocols.filter(|(it, _)| **it == watcher.protocol) {
+                *figures = figures.worse(one);
+            }
+        }
+        all
+    }
+
+    /// Returns the worse of each figure.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        let mut worse = self;
+        for (figures, other) in worse.0.iter_mut().zip(other.0) {
+            *figures = figures.worse(other);
+        }
+        worse
+    }
+}
+
+impl ProtocolFigures {
+    fn worse(self, other: Self) -> Self {
+        Self {
+            lost: self.lost.max(other.lost),
+            repeated: self.repeated.max(other.repeated),
+            gap: self.gap.max(other.gap),
+            disconnected: self.disconnected.max(other.disconnected),
+        }
+    }
+
+    /// Compares what was sent with what one viewer has seen on its connections.
+    fn of(sent: &[Recording], seen: &[Seen], end: Instant) -> Self {
+        let frames = |recording: &Recording| recording.frames();
+        let received: Vec<Vec<Packet>> = seen.iter().map(|it| frames(&it.recording)).collect();
+        let came: HashSet<u64> = received.iter().flatten().map(|it| it.hash).collect();
+        let due = sent.iter().flat_map(frames).filter(|it| it.at < end);
+        let since_first = due.skip_while(|it| !came.contains(&it.hash));
+        let distinct = |packets: &Vec<Packet>| {
+            let distinct: HashSet<u64> = packets.iter().map(|it| it.hash).collect();
+            distinct.len()
+        };
+        Self {
+            lost: since_first.filter(|it| !came.contains(&it.hash)).count(),
+            repeated: received.iter().map(|it| it.len() - distinct(it)).sum(),
+            gap: longest_gap(&received, end),
+            disconnected: seen
+                .iter()
+                .filter(|it| it.accepted && it.end.is_some())
+                .count(),
+        }
+    }
+}
+
+fn longest_gap(received: &[Vec<Packet>], end: Instant) -> Duration {
+    let frames = received.iter().flatten().filter(|it| it.is_video_frame());
+    let mut times: Vec<Instant> = frames.map(|it| it.at).filter(|at| *at < end).collect();
+    times.push(end);
+    times.sort_unstable();
+    let gaps = times.iter().zip(times.iter().skip(1));
+    gaps.map(|(before, after)| *after - *before)
+        .max()
+        .unwrap_or_default()
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (protocol, figures) in PROTOCOLS.iter().zip(self.0) {
+            let ProtocolFigures {
+                lost,
+                repeated,
+                gap,
+                disconnected,
+            } = figures;
+            let gap = gap.as_secs_f64();
+            write!(
+                f,
+                "{protocol:?} lost {lost}, repeated {repeated}, gap {gap:.2} s, disconnected {disconnected}; "
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use media_wire::{MediaKind, Message};
+
+    use super::*;
+
+    /// Frames of these numbers, 40 ms apart.
+    fn recording(numbers: &[u8], start: Instant) -> Recording {
+        let mut recording = Recording::default();
+        for number in numbers {
+            recording.push(&Message {
+                kind: MediaKind::Video,
+                timestamp: 0,
+                payload: Bytes::copy_from_slice(&[0x27, 1, 0, 0, 0, *number]),
+            });
+        }
+        for (packet, number) in recording.packets.iter_mut().zip(numbers) {
+            packet.at = start + Duration::from_millis(40) * u32::from(*number);
+        }
+        recording
+    }
+
+    #[test]
+    fn lost_repeated_gap_and_disconnects_are_counted() {
+        let start = Instant::now();
+        let sent = [
+            recording(&[0, 1, 2, 3, 4, 5], start),
+            recording(&[6, 7, 8, 9], start),
+        ];
+        let connection = |numbers: &[u8], is_cut: bool| Seen {
+            accepted: true,
+            recording: recording(numbers, start),
+            end: is_cut.then(|| (start, Err("closed".to_owned()))),
+        };
+        let end = start + Duration::from_millis(365);
+        let complete = [connection(&[2, 3, 4, 5, 6, 7, 8, 9], false)];
+        let figures = ProtocolFigures::of(&sent, &complete, end);
+        assert_eq!((figures.lost, figures.repeated), (0, 0));
+        // It joins again, and gets two frames of its first connection once more, which is no repetition.
+        let broken = [
+            connection(&[1, 2, 2, 3], true),
+            connection(&[2, 3, 7, 8, 9], false),
+        ];
+        let expected = ProtocolFigures {
+            lost: 3,
+            repeated: 1,
+            gap: Duration::from_millis(160),
+            disconnected: 1,
+        };
+        assert_eq!(ProtocolFigures::of(&sent, &broken, end), expected);
+    }
+}
