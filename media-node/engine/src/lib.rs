@@ -64,6 +64,7 @@ mod settings;
 mod standby;
 mod stream;
 mod stream_state;
+mod stream_table;
 mod subscription;
 mod timeline;
 mod tracks;
@@ -76,13 +77,14 @@ pub use batch::Batch;
 pub use cursor::{Cursor, CursorEvent};
 pub use media_memory::{MemoryStats, OutOfMemory, UnfinishedMessages};
 pub use publication::Publication;
-pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError, TooManyStreams};
+pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError};
 pub use settings::EngineSettings;
 pub use standby::{Standby, StandbyMessage, TooManyStandbys};
 pub use stream::Stream;
 pub use stream_state::{
     PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,
 };
+pub use stream_table::TooManyStreams;
 pub use subscription::{Format, Start};
 pub use writer::Appended;
 

@@ -1,7 +1,5 @@
 //! The registry: all streams of a media node, the rules for publishers of one stream, and the end of streams.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -10,14 +8,13 @@ use media_wire::relay::Epoch;
 use thiserror::Error;
 
 use crate::lock::lock;
-use crate::media_memory::{
-    MediaMemory, MemoryStats, OutOfMemory, PressureWatch, Reservation, UnfinishedMessages,
-};
+use crate::media_memory::{MediaMemory, MemoryStats, OutOfMemory, UnfinishedMessages};
 use crate::publication::Publication;
 use crate::settings::EngineSettings;
 use crate::standby::{Standby, TooManyStandbys};
 use crate::stream::{EngineContext, Stream};
 use crate::stream_state::PublicationSource;
+use crate::stream_table::{RegisteredStream, StreamTable, TooManyStreams};
 use crate::worker_pulses::WorkerPulses;
 use crate::write_state::WriteState;
 
@@ -26,20 +23,6 @@ use crate::write_state::WriteState;
 pub struct Registry {
     context: Arc<EngineContext>,
     streams: Arc<Mutex<StreamTable>>,
-}
-
-#[derive(Debug, Default)]
-struct StreamTable {
-    by_key: HashMap<StreamKey, RegisteredStream>,
-    /// The number of streams that have or had a publisher.
-    published: usize,
-    pressure: PressureWatch,
-}
-
-#[derive(Debug)]
-struct RegisteredStream {
-    stream: Arc<Stream>,
-    published: bool,
 }
 
 /// The treatment of a second publisher.
@@ -82,14 +65,6 @@ pub enum StandbyError {
     /// The media node has the maximum number of streams.
     #[error(transparent)]
     TooManyStreams(#[from] TooManyStreams),
-}
-
-/// The error of a media node with the maximum number of streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the node has {limit} streams, as many as it may have")]
-pub struct TooManyStreams {
-    /// The maximum.
-    pub limit: usize,
 }
 
 impl Registry {
@@ -284,93 +259,6 @@ impl Registry {
         });
         streams.published -= ended;
         drop(streams);
-    }
-}
-
-impl StreamTable {
-    /// Returns whether the stream has or had a publisher.
-    fn is_published(&self, key: &StreamKey) -> bool {
-        let registered = self.by_key.get(key);
-        registered.is_some_and(|registered| registered.published)
-    }
-
-    fn for_publisher(
-        &mut self,
-        key: &StreamKey,
-        context: &Arc<EngineContext>,
-    ) -> Result<Arc<Stream>, TooManyStreams> {
-        let limit = context.settings.max_streams;
-        if self.published >= limit {
-            self.forget(RegisteredStream::is_idle);
-        }
-        let full = self.published >= limit;
-        let registered = match self.by_key.entry(key.clone()) {
-            Entry::Occupied(occupied) => occupied.into_mut(),
-            Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
-            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
-        };
-        if !registered.published {
-            if full {
-                return Err(TooManyStreams { limit });
-            }
-            registered.published = true;
-            self.published += 1;
-        }
-        Ok(Arc::clone(&registered.stream))
-    }
-
-    /// Reserves memory for a new publication.
-    fn reserve(&mut self, memory: &Arc<MediaMemory>) -> Result<Reservation, OutOfMemory> {
-        if memory.has_room() {
-            return memory.reserve();
-        }
-        self.forget(RegisteredStream::is_idle);
-        memory.reserve()
-    }
-
-    /// Removes those of the streams that are or were published.
-    fn forget(&mut self, is_forgotten: fn(&RegisteredStream) -> bool) {
-        let before = self.by_key.len();
-        self.by_key
-            .retain(|_, registered| !registered.published || !is_forgotten(registered));
-        self.published -= before - self.by_key.len();
-    }
-
-    fn for_reader(
-        &mut self,
-        key: &StreamKey,
-        context: &Arc<EngineContext>,
-    ) -> Result<Arc<Stream>, TooManyStreams> {
-        let limit = context.settings.max_streams;
-        // StreamTable without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
-        let full = self.by_key.len() - self.published >= limit;
-        let registered = match self.by_key.entry(key.clone()) {
-            Entry::Occupied(occupied) => occupied.into_mut(),
-            Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
-            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
-        };
-        Ok(Arc::clone(&registered.stream))
-    }
-}
-
-impl RegisteredStream {
-    fn new(key: &StreamKey, context: &Arc<EngineContext>) -> Self {
-        Self {
-            stream: Arc::new(Stream::new(key.clone(), Arc::clone(context))),
-            published: false,
-        }
-    }
-
-    /// Returns whether the stream has neither a publication nor a reader. It waits for its publisher to return, and gives way
-    /// when there is no room for another publisher.
-    fn is_idle(&self) -> bool {
-        // A count of 1 means that only the map holds it. The map is locked, so the count cannot grow.
-        Arc::strong_count(&self.stream) == 1 && self.stream.write_state().publication.is_none()
-    }
-
-    /// Returns whether the stream is idle and has had no message. Nobody would notice that it returns.
-    fn is_unused(&self) -> bool {
-        self.is_idle() && self.stream.write_state().writer.position().is_none()
     }
 }
 

@@ -1,0 +1,125 @@
+//! The table of all streams of a media node: their number, and which give way to others.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use media_wire::StreamKey;
+use thiserror::Error;
+
+use crate::media_memory::{MediaMemory, OutOfMemory, PressureWatch, Reservation};
+use crate::stream::{EngineContext, Stream};
+
+/// All streams of a media node by their key.
+#[derive(Debug, Default)]
+pub(crate) struct StreamTable {
+    pub(crate) by_key: HashMap<StreamKey, RegisteredStream>,
+    /// The number of streams that have or had a publisher.
+    pub(crate) published: usize,
+    pub(crate) pressure: PressureWatch,
+}
+
+/// A stream of the table.
+#[derive(Debug)]
+pub(crate) struct RegisteredStream {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) published: bool,
+}
+
+/// The error of a media node with the maximum number of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the node has {limit} streams, as many as it may have")]
+pub struct TooManyStreams {
+    /// The maximum.
+    pub limit: usize,
+}
+
+impl StreamTable {
+    /// Returns whether the stream has or had a publisher.
+    pub(crate) fn is_published(&self, key: &StreamKey) -> bool {
+        let registered = self.by_key.get(key);
+        registered.is_some_and(|registered| registered.published)
+    }
+
+    pub(crate) fn for_publisher(
+        &mut self,
+        key: &StreamKey,
+        context: &Arc<EngineContext>,
+    ) -> Result<Arc<Stream>, TooManyStreams> {
+        let limit = context.settings.max_streams;
+        if self.published >= limit {
+            self.forget(RegisteredStream::is_idle);
+        }
+        let full = self.published >= limit;
+        let registered = match self.by_key.entry(key.clone()) {
+            Entry::Occupied(occupied) => occupied.into_mut(),
+            Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
+            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
+        };
+        if !registered.published {
+            if full {
+                return Err(TooManyStreams { limit });
+            }
+            registered.published = true;
+            self.published += 1;
+        }
+        Ok(Arc::clone(&registered.stream))
+    }
+
+    /// Reserves memory for a new publication.
+    pub(crate) fn reserve(
+        &mut self,
+        memory: &Arc<MediaMemory>,
+    ) -> Result<Reservation, OutOfMemory> {
+        if memory.has_room() {
+            return memory.reserve();
+        }
+        self.forget(RegisteredStream::is_idle);
+        memory.reserve()
+    }
+
+    /// Removes those of the streams that are or were published.
+    pub(crate) fn forget(&mut self, is_forgotten: fn(&RegisteredStream) -> bool) {
+        let before = self.by_key.len();
+        self.by_key
+            .retain(|_, registered| !registered.published || !is_forgotten(registered));
+        self.published -= before - self.by_key.len();
+    }
+
+    pub(crate) fn for_reader(
+        &mut self,
+        key: &StreamKey,
+        context: &Arc<EngineContext>,
+    ) -> Result<Arc<Stream>, TooManyStreams> {
+        let limit = context.settings.max_streams;
+        // StreamTable without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
+        let full = self.by_key.len() - self.published >= limit;
+        let registered = match self.by_key.entry(key.clone()) {
+            Entry::Occupied(occupied) => occupied.into_mut(),
+            Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
+            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
+        };
+        Ok(Arc::clone(&registered.stream))
+    }
+}
+
+impl RegisteredStream {
+    pub(crate) fn new(key: &StreamKey, context: &Arc<EngineContext>) -> Self {
+        Self {
+            stream: Arc::new(Stream::new(key.clone(), Arc::clone(context))),
+            published: false,
+        }
+    }
+
+    /// Returns whether the stream has neither a publication nor a reader. It waits for its publisher to return, and gives way
+    /// when there is no room for another publisher.
+    pub(crate) fn is_idle(&self) -> bool {
+        // A count of 1 means that only the map holds it. The map is locked, so the count cannot grow.
+        Arc::strong_count(&self.stream) == 1 && self.stream.write_state().publication.is_none()
+    }
+
+    /// Returns whether the stream is idle and has had no message. Nobody would notice that it returns.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.is_idle() && self.stream.write_state().writer.position().is_none()
+    }
+}
