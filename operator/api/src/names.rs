@@ -95,12 +95,12 @@ pub fn service_selector(cluster: &LiveCluster, role: Role) -> BTreeMap<String, S
 }
 
 /// Returns the label selector of the Pods of one role that an autoscaler counts: those that do not retire, in the form of the
-/// API's `labelSelector` parameter.
+/// API's `labelSelector` parameter. `kubectl scale` does not read `!=`.
 pub fn scale_selector(cluster: &LiveCluster, role: Role) -> String {
     let all = selector_text(&selector(cluster, role));
     match role {
         Role::Origin => all,
-        Role::Edge => format!("{all},{SERVING}!=false"),
+        Role::Edge => format!("{all},{SERVING} notin (false)"),
     }
 }
 
