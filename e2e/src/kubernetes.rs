@@ -10,6 +10,7 @@ mod attacker;
 mod bad_image;
 mod bad_resources;
 mod deletion;
+mod elastic_edges;
 mod explain;
 mod hand_edits;
 mod helm;
@@ -42,6 +43,8 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "a stream published to the origin or to an edge plays by RTMP and HTTP-FLV on every Pod";
     scale_edges "scale-edges" Beside None,
         "edges are added and removed by kubectl scale and by the spec, and those that leave keep their viewers";
+    elastic_edges "elastic-edges" Beside None,
+        "edges follow their viewers: they are added for them, take new ones where there is room, and leave without cutting one off";
     origin_killed "origin-killed" Beside None,
         "viewers stay and watch on when an origin dies, by kill -9 and by the loss of its Pod";
     rolling_upgrade "rolling-upgrade" Beside Some("it loads a second image into the cluster"),

@@ -1,0 +1,110 @@
+//! Edges follow their viewers: they are added for them, take the new ones where there is room, and leave without cutting one off.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use crate::cluster::{Namespace, Reach, STREAM};
+use crate::media::Viewer;
+use crate::process::run as run_line;
+use crate::wait::eventually;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    let scale_down = json!({"stabilizationWindowSeconds": 10, "percentPerMinute": 100});
+    let autoscaling = json!({
+        "maxReplicas": 3, "targetViewers": 4, "bufferPercent": 0, "behavior": {"scaleDown": scale_down}
+    });
+    let spec = json!({"edges": {"service": {"type": "NodePort"}, "autoscaling": autoscaling}});
+    namespace.apply_ready("demo", spec).await?;
+    let origin = namespace.reach_role("demo", "origin").await?;
+    let encoder = namespace.published(&origin.rtmp(STREAM)).await?;
+    let service = namespace.reach_service("demo-edge").await?;
+    let pods = namespace.pods("demo", "edge").await?;
+    let first = pods.first().context("no edge")?;
+    let reached = namespace.reach_pod(first).await?;
+    let mut early = watched(&namespace, &service, 10).await?;
+
+    namespace.say("edges are added for ten viewers");
+    let grown = namespace.until_status("demo", "three ready edges", LIMIT, |status| {
+        status.edges.ready == "3/3"
+    });
+    grown.await?;
+
+    namespace.say("the first edge has more than its part: new viewers go to the others");
+    let mut late = Vec::new();
+    let line = format!(
+        "get pod {} -L livecluster.dev/serving --no-headers",
+        first.name_any()
+    );
+    while !namespace.kubectl(&line).await?.trim_end().ends_with("full") {
+        ensure!(late.len() < 30, "the first edge still takes new viewers");
+        late.extend(watched(&namespace, &service, 1).await?);
+    }
+    eventually("the Service has two edges", LIMIT, || async {
+        let addresses = namespace.kubectl(ADDRESSES).await?;
+        let count = addresses.split_whitespace().count();
+        ensure!(count == 2, "addresses of the Service: {addresses}");
+        Ok(())
+    })
+    .await?;
+    // Until every node has programmed them.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = viewers(&reached).await?;
+    late.extend(watched(&namespace, &service, 6).await?);
+    let after = viewers(&reached).await?;
+    ensure!(
+        before == after,
+        "the full edge had {before} viewers, and then {after}"
+    );
+    let status = namespace.status("demo").await?;
+    ensure!(status.edges.ready == "3/3", "{status:?}");
+
+    namespace.say("edges retire with few viewers, and keep them");
+    early.truncate(2);
+    let mut last = late.pop().context("no viewer came late")?;
+    drop(late);
+    let retiring =
+        namespace.until_status("demo", "an edge retires with its viewer", LIMIT, |status| {
+            let draining = status.draining.iter();
+            let serves = draining.filter(|pod| pod.reason == "Retiring" && pod.viewers == Some(1));
+            status.edges.ready == "1/1" && serves.count() == 1
+        });
+    retiring.await?;
+    last.sees_more(25, Duration::from_secs(5)).await?;
+    last.assert_uninterrupted(&encoder)?;
+    drop(last);
+    let shrunk = namespace.until_status("demo", "one edge", LIMIT, |status| {
+        status.edges.ready == "1/1" && status.draining_pods == 0
+    });
+    shrunk.await?;
+    for viewer in &mut early {
+        viewer.sees_more(25, Duration::from_secs(5)).await?;
+        viewer.assert_uninterrupted(&encoder)?;
+    }
+    encoder.assert_undisturbed()
+}
+
+async fn watched(namespace: &Namespace, service: &Reach, count: usize) -> Result<Vec<Viewer>> {
+    let url = service.http(STREAM);
+    try_join_all((0..count).map(|_| namespace.watched(&url))).await
+}
+
+/// Returns the viewers of one edge.
+async fn viewers(edge: &Reach) -> Result<u64> {
+    let line = format!(
+        "curl --silent --show-error --max-time 5 http://{}/streams.json",
+        edge.http
+    );
+    let list: Value = serde_json::from_str(&run_line(&line).await?)?;
+    let viewers = &list["streams"][0]["viewers"];
+    viewers
+        .as_u64()
+        .with_context(|| format!("no stream in {list}"))
+}
+
+const ADDRESSES: &str = "get endpointslices -l kubernetes.io/service-name=demo-edge -o jsonpath={.items[*].endpoints[*].addresses[*]}";
