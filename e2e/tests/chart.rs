@@ -31,17 +31,23 @@ fn no_rule_of_the_chart_has_a_wildcard() {
 
 #[test]
 fn every_metric_of_alerts_and_dashboard_exists() {
-    let sources = [
-        "media-node/src/state/metrics.rs",
-        "operator/src/monitoring/metrics.rs",
-    ];
-    let sources = sources.map(read).concat();
+    let mut sources = read("media-node/src/state/metrics.rs");
+    sources += &read("operator/src/monitoring/metrics.rs");
+    for file in std::fs::read_dir(path("media-node/src/state/metrics")).unwrap() {
+        sources += &std::fs::read_to_string(file.unwrap().path()).unwrap();
+    }
     for path in ["files/alerts.yaml", "files/dashboards/livecluster.json"] {
         let text = read(&format!("charts/livecluster/{path}"));
         let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
         let metrics: Vec<_> = words.filter(|word| word.starts_with("live_")).collect();
         assert!(metrics.len() > 5, "{path}: {metrics:?}");
         for metric in metrics {
+            // A histogram has three series.
+            let series = ["_bucket", "_count", "_sum"].iter();
+            let histogram = series
+                .filter_map(|suffix| metric.strip_suffix(suffix))
+                .next();
+            let metric = histogram.unwrap_or(metric);
             assert!(
                 sources.contains(&format!("\"{metric}\"")),
                 "{path}: {metric}"
@@ -50,7 +56,11 @@ fn every_metric_of_alerts_and_dashboard_exists() {
     }
 }
 
-fn read(path: &str) -> String {
-    let path = format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+fn path(path: &str) -> String {
+    format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    let file = path(file);
+    std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"))
 }

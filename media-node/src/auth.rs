@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use media_config::AuthSettings;
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::IntCounter;
 
 pub(crate) use access::Listing;
 pub(crate) use credential::Credential;
@@ -41,6 +41,7 @@ pub(crate) use identity::{Caller, NodeIdentity, api_token};
 pub use jwt::KeySetTimings;
 pub(crate) use request::{Action, Denial, ListRequest, Request};
 
+use crate::state::counters::Counters;
 use access::Access;
 use background::Background;
 use grant::Grants;
@@ -60,7 +61,7 @@ pub(crate) struct Auth {
 #[derive(Clone)]
 pub(crate) struct AuthMetrics {
     /// Labels `action` and `result`: `allowed`, or the reason of the refusal.
-    pub(crate) decisions: IntCounterVec,
+    pub(crate) decisions: Counters<2>,
     /// Calls of `on_unpublish` and `on_stop` that did not reach the hook.
     pub(crate) lost_hook_calls: IntCounter,
 }
@@ -201,10 +202,8 @@ impl Auth {
 
     fn count(&self, action: Action, denial: Option<&Denial>) {
         let result = denial.map_or("allowed", |denial| denial.label());
-        self.metrics
-            .decisions
-            .with_label_values(&[action.label(), result])
-            .inc();
+        let decisions = &self.metrics.decisions;
+        decisions.of([action.label(), result]).inc();
     }
 }
 

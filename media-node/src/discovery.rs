@@ -25,6 +25,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use media_config::Discovery;
 use media_wire::StreamKey;
+use prometheus::IntCounter;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::info;
@@ -61,29 +62,35 @@ pub(crate) enum DiscoveryError {
 }
 
 impl OriginSet {
-    /// Starts to follow the configured origins on the current runtime.
+    /// Starts to follow the configured origins on the current runtime. `failures` counts lookups that fail.
     ///
     /// # Errors
     /// When an address is invalid, or when there is a name and the system has no valid `resolv.conf`.
-    pub(crate) fn start(discovery: &Discovery) -> Result<Self, DiscoveryError> {
+    pub(crate) fn start(
+        discovery: &Discovery,
+        failures: IntCounter,
+    ) -> Result<Self, DiscoveryError> {
         let entries = OriginEntry::parse(discovery)?;
         let resolver = match entries.iter().all(OriginEntry::is_fixed) {
             true => None,
             false => Some(DnsResolver::from_system()?),
         };
-        Ok(Self::follow(entries, resolver, QUERY_INTERVAL))
+        Ok(Self::follow(entries, resolver, QUERY_INTERVAL, failures))
     }
 
     fn follow(
         entries: Vec<OriginEntry>,
         resolver: Option<DnsResolver>,
         interval: QueryInterval,
+        failures: IntCounter,
     ) -> Self {
         let (sender, set) = watch::channel(merge(&entries));
         let requests = Arc::new(QueryRequests::default());
         if let Some(resolver) = resolver {
             let requests = Arc::clone(&requests);
-            tokio::spawn(resolve(entries, resolver, interval, sender, requests));
+            tokio::spawn(resolve(
+                entries, resolver, interval, failures, sender, requests,
+            ));
         } else {
             tokio::spawn(async move { sender.closed().await });
         }
@@ -149,6 +156,7 @@ async fn resolve(
     mut entries: Vec<OriginEntry>,
     resolver: DnsResolver,
     interval: QueryInterval,
+    failures: IntCounter,
     set: watch::Sender<Arc<[SocketAddr]>>,
     requests: Arc<QueryRequests>,
 ) {
@@ -157,7 +165,7 @@ async fn resolve(
         let start = Instant::now();
         let updates = entries
             .iter_mut()
-            .map(|entry| entry.update(&resolver, interval));
+            .map(|entry| entry.update(&resolver, interval, &failures));
         let lifetimes = tokio::select! {
             lifetimes = join_all(updates) => lifetimes,
             () = set.closed() => return,

@@ -51,4 +51,5 @@ mod tls;
 pub use auth::KeySetTimings;
 pub use log::start_log;
 pub use media_config::NodeConfig;
-pub use server::{Addresses, BindError, Node, Timings};
+pub use media_log::LogLevel;
+pub use server::{Addresses, BindError, LiveFile, Node, Timings};

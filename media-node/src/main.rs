@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use media_node::{Node, NodeConfig};
+use media_node::{LiveFile, LogLevel, Node, NodeConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,10 @@ struct Arguments {
     /// Configuration, a YAML file. Without it the media node is an origin with all defaults.
     #[arg(long, value_name = "FILE", env = "MEDIA_NODE_CONFIG")]
     config: Option<PathBuf>,
+    /// Settings that change while the media node runs, a YAML file with `log.level`, `limits` and `metrics` of the configuration,
+    /// which it overrides. It is read again when it changes.
+    #[arg(long, value_name = "FILE", env = "MEDIA_NODE_LIVE_CONFIG")]
+    live_config: Option<PathBuf>,
     /// Validate the configuration, print it with all defaults, and exit.
     #[arg(long)]
     check: bool,
@@ -46,9 +50,16 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = match &arguments.config {
+    let mut config = match &arguments.config {
         Some(path) => media_config::load(path).with_context(|| path.display().to_string())?,
         None => NodeConfig::default(),
+    };
+    let live_file = match &arguments.live_config {
+        Some(path) => {
+            let opened = LiveFile::open(path, &mut config);
+            Some(opened.with_context(|| path.display().to_string())?)
+        }
+        None => None,
     };
     if arguments.check {
         print!("{}", media_config::render(&config)?);
@@ -60,20 +71,24 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     // Without its source, which repeats the message.
-    media_node::start_log(&config.log).map_err(|error| anyhow::anyhow!("log.level: {error}"))?;
+    let log = media_node::start_log(&config.log);
+    let log = log.map_err(|error| anyhow::anyhow!("log.level: {error}"))?;
     // The workers have their own threads. This one accepts connections.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, live_file.map(|file| (file, log))))
 }
 
-async fn serve(config: NodeConfig) -> anyhow::Result<()> {
+async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow::Result<()> {
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-    let node = Node::bind(config).await?;
+    let mut node = Node::bind(config).await?;
+    if let Some((file, log)) = live {
+        node = node.follow(file, log);
+    }
     let signals = async {
         for token in [&drain, &stop] {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }

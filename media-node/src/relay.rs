@@ -31,10 +31,10 @@ mod conflict;
 mod connection_pool;
 mod contest;
 mod context;
-mod counters;
 mod forward;
 mod intake;
 mod lookups;
+mod metrics;
 mod protocol;
 mod pull;
 mod rejection;
@@ -64,11 +64,11 @@ use crate::state::clients::Clients;
 pub(crate) use contest::{Contender, Resolution, SwitchReason};
 use context::RelayContext;
 pub(crate) use context::Spawner;
-pub(crate) use counters::RelayCounts;
 pub(crate) use forward::Forwarding;
 use forward::Forwards;
 use lookups::Lookups;
 pub(crate) use lookups::{Appearance, TooManyNames};
+pub(crate) use metrics::RelayMetrics;
 use pull::Pulls;
 pub(crate) use rejection::PublishRejection;
 pub(crate) use rtmp_server::RtmpServer;
@@ -89,13 +89,16 @@ impl Relay {
     /// Returns the relays of a node. Without `origins` the node is alone.
     pub(crate) fn new(
         settings: RelaySettings,
+        metrics: RelayMetrics,
         registry: Registry,
         clients: Arc<Clients>,
         identity: Arc<NodeIdentity>,
         origins: Option<OriginSet>,
         spawner: Spawner,
     ) -> Self {
-        let context = RelayContext::new(settings, registry, clients, identity, origins, spawner);
+        let context = RelayContext::new(
+            settings, metrics, registry, clients, identity, origins, spawner,
+        );
         let context = Arc::new(context);
         Self {
             pulls: Pulls::new(Arc::clone(&context)),
@@ -184,8 +187,14 @@ impl Relay {
         self.context.start_draining();
     }
 
+    /// Returns the number of origins that are known.
+    pub(crate) fn known_origins(&self) -> usize {
+        self.context.current_origins().len()
+    }
+
     /// Returns the relays in numbers.
-    pub(crate) fn counts(&self) -> RelayCounts {
-        self.context.counters.counts()
+    #[cfg(test)]
+    pub(crate) fn metrics(&self) -> &RelayMetrics {
+        &self.context.metrics
     }
 }

@@ -6,6 +6,7 @@ mod context;
 mod drain;
 mod lifecycle;
 mod listener;
+mod live_settings;
 mod media_memory;
 mod open_files;
 mod ports;
@@ -13,11 +14,13 @@ mod ports;
 mod probe;
 mod proxy_header;
 mod timings;
+mod viewer_lag;
 mod worker_load;
 mod workers;
 
 pub use lifecycle::Node;
 pub use listener::BindError;
+pub use live_settings::LiveFile;
 pub use ports::Addresses;
 #[cfg(test)]
 pub(crate) use probe::{Held, Probe};

@@ -10,12 +10,13 @@ mod handshake;
 use std::sync::Arc;
 
 use media_config::TlsSettings;
-use prometheus::{IntCounterVec, IntGaugeVec};
+use prometheus::IntGaugeVec;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::crypto::ring::{Ticketer, default_provider};
 use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::state::counters::Counters;
 use certificate::Certificate;
 pub(crate) use certificate::CertificateError;
 pub(crate) use handshake::{HandshakeError, TlsAcceptor};
@@ -27,9 +28,9 @@ const ALPN_HTTP: &[u8] = b"http/1.1";
 #[derive(Clone)]
 pub(crate) struct TlsMetrics {
     /// Label `reason`; see [`HandshakeError::label`].
-    pub(crate) failed_handshakes: IntCounterVec,
+    pub(crate) failed_handshakes: Counters<1>,
     /// Label `result`: `success`, `error`.
-    pub(crate) reloads: IntCounterVec,
+    pub(crate) reloads: Counters<1>,
     /// Without a label. It has a value only where there is a certificate.
     pub(crate) expiry: IntGaugeVec,
 }

@@ -18,8 +18,12 @@ mod internal;
 mod large_frames;
 mod late_join;
 mod limits;
+#[cfg(test)]
+mod live_settings;
 mod log;
 mod memory;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod origin_loss;
 #[cfg(test)]

@@ -11,8 +11,9 @@ mod disruption_budget;
 pub mod gateway_kind;
 pub mod gateway_routes;
 pub mod identity;
+mod live_settings;
 mod mounts;
-mod network_policy;
+pub mod network_policy;
 mod overlay;
 mod pod;
 mod service;
@@ -65,6 +66,8 @@ pub fn desired(
     }
     let keys = identity::config_map(cluster, keys);
     children.push(Child::new(ChildKind::ConfigMap, None, &keys)?);
+    let live_settings = live_settings::config_map(cluster)?;
+    children.push(Child::new(ChildKind::ConfigMap, None, &live_settings)?);
     let mut config_hashes = Vec::new();
     for role in ROLES {
         let (config, hash) = config_map::config_map(cluster, defaults, role)?;

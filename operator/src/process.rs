@@ -3,5 +3,7 @@
 mod leader;
 mod leader_election;
 pub mod options;
+#[cfg(test)]
+mod rbac_tests;
 pub mod run;
 mod signals;

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM};
@@ -13,7 +15,36 @@ use crate::wait::eventually;
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let result = uninstall(&namespace).await;
     namespace.cluster.release.install(&[]).await?;
-    result
+    result?;
+    reinstall(&namespace).await
+}
+
+/// Uninstalls the operator while it leads, and installs it again at once. The permissions of the leader are gone before it can
+/// release its Lease.
+async fn reinstall(namespace: &Namespace) -> Result<()> {
+    let release = &namespace.cluster.release;
+    let system = namespace.other(&release.namespace);
+    system.say("uninstalled and installed again, it leads at once");
+    release
+        .helm(&format!("uninstall {} --wait", release.name))
+        .await?;
+    release.install(&[]).await?;
+    let lease = eventually("a leader", Duration::from_secs(30), || async {
+        let lease: Lease = system.get(&release.deployment()).await?;
+        let spec = lease.spec.unwrap_or_default();
+        let acquired = spec.acquire_time.context("no acquireTime")?.0;
+        Ok((spec.holder_identity.unwrap_or_default(), acquired))
+    });
+    let (holder, acquired) = lease.await?;
+    let pod: Pod = system.get(&holder).await?;
+    let states = pod.status.and_then(|status| status.container_statuses);
+    let state = states.and_then(|states| states.into_iter().next()?.state?.running?.started_at);
+    let started = state.context("the leader does not run")?.0;
+    let took = acquired.duration_since(started).as_millis();
+    system.say(format_args!("{holder} leads {took} ms after its start"));
+    // The start is in whole seconds, rounded down.
+    ensure!(took < 4000, "it leads after {took} ms");
+    Ok(())
 }
 
 async fn uninstall(namespace: &Namespace) -> Result<()> {

@@ -5,7 +5,11 @@ use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use crate::{AccessSettings, Limits, Listen, NodeConfig, StreamSettings};
+use crate::{AccessSettings, Limits, Listen, MetricsSettings, NodeConfig, StreamSettings};
+
+mod live;
+
+pub use live::{parse_live, render_live_changes};
 
 /// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -112,19 +116,12 @@ fn changes(value: Value, defaults: &Value) -> Value {
 }
 
 fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
-    let ranges = stream_ranges(&config.stream)
-        .into_iter()
-        .chain(node_ranges(config))
-        .chain(media_memory_range(&config.limits));
-    for (field, value, allowed) in ranges {
-        if !allowed.contains(&value) {
-            return Err(ConfigError::OutOfRange {
-                field,
-                value,
-                allowed,
-            });
-        }
-    }
+    check_ranges(stream_ranges(&config.stream))?;
+    check_ranges(limit_ranges(&config.limits))?;
+    check_ranges(media_memory_range(&config.limits))?;
+    check_ranges(node_ranges(config))?;
+    check_ranges([stream_metrics(&config.metrics)])?;
+    check_log_level(&config.log.level)?;
     if config.origins.service.is_some() && !config.origins.addresses.is_empty() {
         return Err(ConfigError::Contradiction(
             "origins: set either service or addresses, not both",
@@ -154,6 +151,26 @@ fn validate(config: &NodeConfig) -> Result<(), ConfigError> {
     }
     validate_access("publish", &config.auth.publish)?;
     validate_access("play", &config.auth.play)
+}
+
+/// Checks what the library of the log does not: it takes every other word for the name of a module.
+fn check_log_level(level: &str) -> Result<(), ConfigError> {
+    let is_level =
+        |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");
+    let is_module = |word: &str| {
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | ':');
+        !word.is_empty() && word.chars().all(allowed)
+    };
+    let is_directive = |text: &str| match text.split_once('=') {
+        Some((module, level)) => is_module(module) && is_level(level),
+        None => is_level(text),
+    };
+    match level.split(',').all(is_directive) {
+        true => Ok(()),
+        false => Err(ConfigError::Contradiction(
+            "log.level: choose off, error, warn, info, debug or trace, or a filter such as info,media_node::relay=debug",
+        )),
+    }
 }
 
 fn validate_listen(config: &NodeConfig) -> Result<(), ConfigError> {
@@ -214,6 +231,19 @@ fn validate_access(action: &'static str, access: &AccessSettings) -> Result<(), 
 /// A field, its value and its range.
 type Ranged = (&'static str, u32, RangeInclusive<u32>);
 
+fn check_ranges(ranges: impl IntoIterator<Item = Ranged>) -> Result<(), ConfigError> {
+    for (field, value, allowed) in ranges {
+        if !allowed.contains(&value) {
+            return Err(ConfigError::OutOfRange {
+                field,
+                value,
+                allowed,
+            });
+        }
+    }
+    Ok(())
+}
+
 fn stream_ranges(stream: &StreamSettings) -> [Ranged; 10] {
     [
         (
@@ -253,11 +283,25 @@ fn stream_ranges(stream: &StreamSettings) -> [Ranged; 10] {
     ]
 }
 
-fn node_ranges(config: &NodeConfig) -> [Ranged; 14] {
-    let limits = &config.limits;
+fn node_ranges(config: &NodeConfig) -> [Ranged; 3] {
     let workers = u32::try_from(config.workers).unwrap_or(u32::MAX);
     [
         ("workers", workers, 0..=1024),
+        ("drain.acceptSeconds", config.drain.accept_seconds, 0..=60),
+        (
+            "drain.timeoutSeconds",
+            config.drain.timeout_seconds,
+            0..=86_400,
+        ),
+    ]
+}
+
+fn stream_metrics(metrics: &MetricsSettings) -> Ranged {
+    ("metrics.streams", metrics.streams, 0..=1000)
+}
+
+fn limit_ranges(limits: &Limits) -> [Ranged; 11] {
+    [
         (
             "limits.maxConnections",
             limits.max_connections,
@@ -308,12 +352,6 @@ fn node_ranges(config: &NodeConfig) -> [Ranged; 14] {
             "limits.stallTimeoutSeconds",
             limits.stall_timeout_seconds,
             1..=600,
-        ),
-        ("drain.acceptSeconds", config.drain.accept_seconds, 0..=60),
-        (
-            "drain.timeoutSeconds",
-            config.drain.timeout_seconds,
-            0..=86_400,
         ),
     ]
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AuthSettings, IdentitySettings, Limits, ProxySettings};
+use crate::{AuthSettings, IdentitySettings, Limits, MetricsSettings, ProxySettings};
 
 /// Configuration of a media node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct NodeConfig {
     pub drain: DrainSettings,
     /// Log on standard error.
     pub log: LogSettings,
+    /// Metrics.
+    pub metrics: MetricsSettings,
     /// The HTTP port.
     pub http: HttpSettings,
     /// FLV file that an origin's viewers watch, again and again, while a stream waits for an encoder: for

@@ -71,6 +71,11 @@ impl Batch {
         }
     }
 
+    /// Returns the media time from the log's beginning to the batch's last message, in milliseconds.
+    pub fn end(&self) -> i64 {
+        self.run.last().last_age
+    }
+
     /// Returns the number of bytes that are left.
     pub fn len(&self) -> usize {
         self.preamble_len() + self.left

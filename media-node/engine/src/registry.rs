@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::lock::lock;
 use crate::media_memory::{MediaMemory, MemoryStats, OutOfMemory, UnfinishedMessages};
 use crate::publication::Publication;
-use crate::settings::EngineSettings;
+use crate::settings::{EngineLimits, EngineSettings};
 use crate::standby::{Standby, TooManyStandbys};
 use crate::stream::{EngineContext, Stream};
 use crate::stream_state::PublicationSource;
@@ -74,10 +74,16 @@ impl Registry {
             context: Arc::new(EngineContext {
                 workers: WorkerPulses::new(&settings),
                 memory: Arc::new(MediaMemory::new(settings.media_memory_bytes)),
+                limits: EngineLimits::new(&settings),
                 settings,
             }),
             streams: Arc::default(),
         }
+    }
+
+    /// Changes two of the settings: `max_streams`, and for new streams `max_init_message_bytes`.
+    pub fn set_limits(&self, max_streams: usize, max_init_message_bytes: usize) {
+        self.context.limits.set(max_streams, max_init_message_bytes);
     }
 
     /// Begins a publication.

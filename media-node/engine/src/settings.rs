@@ -1,5 +1,6 @@
 //! The settings of an engine.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The settings of all streams of a [`Registry`](crate::Registry).
@@ -20,9 +21,9 @@ pub struct EngineSettings {
     pub pulse_max: Duration,
     /// The share of a worker's time up to which its pulse is the shortest. Above 0, at most 1.
     pub pulse_ceiling: f64,
-    /// Maximum number of streams with a publisher, and of streams with readers only.
+    /// Maximum number of streams with a publisher, and of streams with readers only. It may change later.
     pub max_streams: usize,
-    /// Maximum bytes of a sequence header or metadata message.
+    /// Maximum bytes of a sequence header or metadata message. It may change later.
     pub max_init_message_bytes: usize,
     /// Threads that serve viewers. Each has its own pulse, and its own notifier in each stream.
     pub workers: usize,
@@ -42,5 +43,35 @@ impl Default for EngineSettings {
             max_init_message_bytes: 64 << 10,
             workers: 1,
         }
+    }
+}
+
+/// The settings that change while streams exist.
+#[derive(Debug)]
+pub(crate) struct EngineLimits {
+    max_streams: AtomicUsize,
+    max_init_message_bytes: AtomicUsize,
+}
+
+impl EngineLimits {
+    pub(crate) fn new(settings: &EngineSettings) -> Self {
+        Self {
+            max_streams: AtomicUsize::new(settings.max_streams),
+            max_init_message_bytes: AtomicUsize::new(settings.max_init_message_bytes),
+        }
+    }
+
+    pub(crate) fn set(&self, max_streams: usize, max_init_message_bytes: usize) {
+        self.max_streams.store(max_streams, Ordering::Relaxed);
+        let max_init = &self.max_init_message_bytes;
+        max_init.store(max_init_message_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn max_streams(&self) -> usize {
+        self.max_streams.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn max_init_message_bytes(&self) -> usize {
+        self.max_init_message_bytes.load(Ordering::Relaxed)
     }
 }

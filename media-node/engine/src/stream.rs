@@ -15,7 +15,7 @@ use crate::notifier::{Notifier, Notifiers};
 use crate::pulse::due;
 use crate::segment::Segment;
 use crate::segment_run::NewestRun;
-use crate::settings::EngineSettings;
+use crate::settings::{EngineLimits, EngineSettings};
 use crate::stream_state::{
     PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,
 };
@@ -29,6 +29,7 @@ use crate::writer::Writer;
 #[derive(Debug)]
 pub(crate) struct EngineContext {
     pub(crate) settings: EngineSettings,
+    pub(crate) limits: EngineLimits,
     pub(crate) workers: WorkerPulses,
     pub(crate) memory: Arc<MediaMemory>,
 }
@@ -65,7 +66,7 @@ impl Stream {
                 .map(|_| NewestRun::default())
                 .collect(),
             write_state: Mutex::new(WriteState {
-                writer: Writer::new(settings.max_init_message_bytes, &context.memory),
+                writer: Writer::new(context.limits.max_init_message_bytes(), &context.memory),
                 notified: vec![Notification::default(); settings.workers.max(1)].into(),
                 ..WriteState::default()
             }),
@@ -116,7 +117,7 @@ impl Stream {
 
     /// Returns the maximum bytes of a sequence header or metadata message.
     pub(crate) fn max_init_message_bytes(&self) -> usize {
-        self.context.settings.max_init_message_bytes
+        self.context.limits.max_init_message_bytes()
     }
 
     /// Returns the number of encoders that stand by.
@@ -135,6 +136,11 @@ impl Stream {
         self.standbys.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Returns the media time from the log's beginning to its newest message, in milliseconds, as [`Batch::end`](crate::Batch::end).
+    pub fn age(&self) -> Option<i64> {
+        self.write_state().writer.age()
+    }
+
     /// Returns the numbers of the stream.
     pub fn stats(&self) -> StreamStats {
         let mut stats = {
@@ -148,6 +154,11 @@ impl Stream {
                 gaps: counters.gaps,
                 missing: counters.missing,
                 jumps: state.writer.jumps(),
+                video_frames: counters.video_frames,
+                keyframe_interval: counters
+                    .keyframe_interval
+                    .and_then(|milliseconds| u64::try_from(milliseconds).ok())
+                    .map(Duration::from_millis),
                 started: state.publication.as_ref().map(|active| active.started),
                 position: state.writer.position(),
                 video: description.video,

@@ -1,6 +1,6 @@
 //! What a stream shows to others: its state and its numbers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use media_wire::Codec;
 use media_wire::relay::Epoch;
@@ -87,6 +87,10 @@ pub struct StreamStats {
     pub missing: u64,
     /// How often an encoder's timestamps jumped.
     pub jumps: u64,
+    /// Video frames appended to the log.
+    pub video_frames: u64,
+    /// Media time between the last two keyframes.
+    pub keyframe_interval: Option<Duration>,
     /// When the publisher started.
     pub started: Option<Instant>,
     /// The epoch of the last message, and the sequence after it.

@@ -46,7 +46,7 @@ impl StreamTable {
         key: &StreamKey,
         context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
-        let limit = context.settings.max_streams;
+        let limit = context.limits.max_streams();
         if self.published >= limit {
             self.forget(RegisteredStream::is_idle);
         }
@@ -91,7 +91,7 @@ impl StreamTable {
         key: &StreamKey,
         context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
-        let limit = context.settings.max_streams;
+        let limit = context.limits.max_streams();
         // StreamTable without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
         let full = self.by_key.len() - self.published >= limit;
         let registered = match self.by_key.entry(key.clone()) {

@@ -49,6 +49,11 @@ pub(crate) struct LogCounters {
     pub(crate) bytes: u64,
     pub(crate) gaps: u64,
     pub(crate) missing: u64,
+    pub(crate) video_frames: u64,
+    /// The log's age at the newest keyframe, in milliseconds.
+    keyframe_age: Option<i64>,
+    /// Milliseconds between the last two keyframes.
+    pub(crate) keyframe_interval: Option<i64>,
     /// Timestamp jumps of the encoders of former epochs.
     former_jumps: u64,
 }
@@ -217,6 +222,12 @@ impl Writer {
         self.description
     }
 
+    /// Returns the log's age at its latest message, in milliseconds.
+    pub(crate) fn age(&self) -> Option<i64> {
+        let newest = self.timeline.newest();
+        newest.map(|timestamp| self.timeline.age(timestamp))
+    }
+
     /// Returns the latest timestamp in the log.
     pub(crate) fn last_timestamp(&self) -> Option<u32> {
         self.timeline.newest()
@@ -318,6 +329,11 @@ impl Writer {
             self.seal();
         }
         self.has_frames |= matches!(timing, Timing::Audio | Timing::Video);
+        self.counters.video_frames += u64::from(timing == Timing::Video);
+        if keyframe {
+            let former = self.counters.keyframe_age.replace(age);
+            self.counters.keyframe_interval = former.map(|former| age - former);
+        }
         self.observe(&message, codec);
         let before = &self.init_data;
         self.open.push(message, age, || SegmentStart {

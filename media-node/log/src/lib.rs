@@ -8,13 +8,14 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Write};
 
-use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use tracing_subscriber::filter::ParseError;
@@ -30,14 +31,28 @@ pub enum LineFormat {
     FlatJson,
 }
 
+/// The level of a log, which changes while the log is written.
+pub struct LogLevel(Box<dyn Fn(Targets) + Send + Sync>);
+
+impl LogLevel {
+    /// Changes the level. It has no effect where the process logged before.
+    ///
+    /// # Errors
+    /// When `level` is neither a level nor a filter.
+    pub fn set(&self, level: &str) -> Result<(), ParseError> {
+        (self.0)(level.parse()?);
+        Ok(())
+    }
+}
+
 /// Starts to log to standard error. A process that logs already continues to do so as before.
 ///
 /// # Errors
 /// When `level` is neither a level nor a filter.
-pub fn start(level: &str, format: LineFormat) -> Result<(), ParseError> {
-    let log = subscriber(level, format, io::stderr().is_terminal(), io::stderr)?;
+pub fn start(level: &str, format: LineFormat) -> Result<LogLevel, ParseError> {
+    let (log, level) = subscriber(level, format, io::stderr().is_terminal(), io::stderr)?;
     let _ = log.try_init();
-    Ok(())
+    Ok(level)
 }
 
 fn subscriber<W>(
@@ -45,7 +60,7 @@ fn subscriber<W>(
     format: LineFormat,
     ansi: bool,
     writer: W,
-) -> Result<Dispatch, ParseError>
+) -> Result<(Dispatch, LogLevel), ParseError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -54,30 +69,33 @@ where
     let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
     Ok(match format {
         // Colours are control characters as well, so that fields are escaped before they are part of a line.
-        LineFormat::Text => log
-            .with_ansi(ansi)
-            .fmt_fields(EscapedFields)
-            .with_writer(writer)
-            .finish()
-            .with(filter)
-            .into(),
-        LineFormat::Json => log
-            .json()
-            .with_ansi(false)
-            .with_writer(EscapedLines(writer))
-            .finish()
-            .with(filter)
-            .into(),
-        LineFormat::FlatJson => log
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .with_ansi(false)
-            .with_writer(EscapedLines(writer))
-            .finish()
-            .with(filter)
-            .into(),
+        LineFormat::Text => {
+            let log = log.with_ansi(ansi).fmt_fields(EscapedFields);
+            filtered(log.with_writer(writer).finish(), filter)
+        }
+        LineFormat::Json => {
+            let log = log.json().with_ansi(false);
+            filtered(log.with_writer(EscapedLines(writer)).finish(), filter)
+        }
+        LineFormat::FlatJson => {
+            let log = log.json().flatten_event(true).with_span_list(false);
+            let log = log.with_ansi(false).with_writer(EscapedLines(writer));
+            filtered(log.finish(), filter)
+        }
     })
+}
+
+/// Puts a filter before a log.
+fn filtered<S>(log: S, filter: Targets) -> (Dispatch, LogLevel)
+where
+    S: Subscriber + Send + Sync,
+{
+    let (filter, handle) = reload::Layer::new(filter);
+    let level = LogLevel(Box::new(move |filter| {
+        // It fails only where the log has ended.
+        let _ = handle.reload(filter);
+    }));
+    (log.with(filter).into(), level)
 }
 
 /// Fields of events and spans, escaped.
@@ -152,7 +170,7 @@ fn is_unsafe(character: char) -> bool {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing::{error_span, info};
+    use tracing::{debug, error_span, info};
 
     use super::*;
 
@@ -176,7 +194,7 @@ mod tests {
     fn logged(format: LineFormat, ansi: bool) -> String {
         let written = Written::default();
         let writer = written.clone();
-        let log = subscriber("info", format, ansi, move || writer.clone()).unwrap();
+        let (log, _) = subscriber("info", format, ansi, move || writer.clone()).unwrap();
         tracing::dispatcher::with_default(&log, || {
             let span = error_span!("connection", peer = PLANTED, shown = %PLANTED);
             let _entered = span.enter();
@@ -205,6 +223,28 @@ mod tests {
                 _ => &event,
             };
             assert_eq!(fields["display"], PLANTED);
+        }
+    }
+
+    #[test]
+    fn level_changes_while_the_log_is_written() {
+        for format in [LineFormat::Text, LineFormat::Json, LineFormat::FlatJson] {
+            let written = Written::default();
+            let writer = written.clone();
+            let log = subscriber("info", format, false, move || writer.clone());
+            let (log, level) = log.unwrap();
+            tracing::dispatcher::with_default(&log, || {
+                debug!("one");
+                level.set("info,media_log=debug").unwrap();
+                debug!("two");
+                level.set("media_log=loud").unwrap_err();
+                debug!("three");
+                level.set("error").unwrap();
+                info!("four");
+            });
+            let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            let logged = ["one", "two", "three", "four"].map(|word| text.contains(word));
+            assert_eq!(logged, [false, true, true, false], "{text}");
         }
     }
 

@@ -11,7 +11,6 @@ use media_config::{
     SignedUrlRules, SignedUrlSettings,
 };
 use media_wire::StreamKey;
-use prometheus::Opts;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -21,6 +20,7 @@ use tokio::time::timeout;
 use self::hook_server::hook_server;
 use super::jwt::tests::{Issuer, claims};
 use super::*;
+use crate::state::metrics::Metrics;
 
 #[path = "../../tests/support/hook_server.rs"]
 mod hook_server;
@@ -28,19 +28,18 @@ mod hook_server;
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 fn start(settings: AuthSettings) -> Auth {
-    let opts = Opts::new("decisions", "decisions");
-    let metrics = AuthMetrics {
-        decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
-        lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
-    };
     Auth::start(
         "test",
         &settings,
-        metrics,
+        metrics(),
         Duration::from_secs(60),
         KeySetTimings::default(),
     )
     .unwrap()
+}
+
+fn metrics() -> AuthMetrics {
+    Metrics::new().auth
 }
 
 fn publish(access: AccessSettings) -> Auth {
@@ -125,10 +124,8 @@ async fn actions_are_protected_apart() {
     assert_eq!(denial(wrong), Some(Denial::Key));
     assert!(decide(&auth, Action::Play, "").await.is_ok());
     let count = |result| {
-        auth.metrics
-            .decisions
-            .with_label_values(&["publish", result])
-            .get()
+        let decisions = &auth.metrics.decisions;
+        decisions.of(["publish", result]).get()
     };
     assert_eq!(
         (count("allowed"), count("no_credential"), count("key")),
@@ -302,15 +299,10 @@ fn folder_that_is_not_there_is_named_with_its_field() {
         },
         ..AuthSettings::default()
     };
-    let opts = Opts::new("decisions", "decisions");
-    let metrics = AuthMetrics {
-        decisions: IntCounterVec::new(opts, &["action", "result"]).unwrap(),
-        lost_hook_calls: IntCounter::new("lost", "lost").unwrap(),
-    };
     let error = Auth::start(
         "test",
         &settings,
-        metrics,
+        metrics(),
         Duration::from_secs(60),
         KeySetTimings::default(),
     )

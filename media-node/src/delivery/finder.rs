@@ -9,7 +9,7 @@ use media_engine::{
     Batch, Cursor, CursorEvent, Format, OutOfMemory, Registry, Start, Stream, StreamState,
 };
 use media_wire::{InvalidKey, StreamKey};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::auth::{Action, Auth, Credential, Denial, Grant, Request};
@@ -81,7 +81,7 @@ impl StreamFinder {
     /// # Errors
     /// After `playWaitSeconds` at the latest, [`NotPlayable::NotFound`].
     pub(crate) async fn play(&self, request: PlayRequest) -> Result<Play, NotPlayable> {
-        let id = self.clients.next_id();
+        let (id, requested) = (self.clients.next_id(), Instant::now());
         let opened = match self.decide(&request, id).await {
             Ok(grant) => self.find(&request).await.map(|opened| (grant, opened)),
             Err(denial) => Err(denial.into()),
@@ -93,7 +93,11 @@ impl StreamFinder {
             Err(_) => "not_found",
         };
         let labels = [request.kind.label(), result];
-        self.metrics.plays.with_label_values(&labels).inc();
+        self.metrics.viewers.plays.of(labels).inc();
+        if opened.is_ok() {
+            let viewers = &self.metrics.viewers;
+            viewers.started(request.kind, requested.elapsed());
+        }
         debug!(stream = %request.key, kind = labels[0], result, agent = request.agent, "play");
         let (grant, opened) = opened?;
         let client = self.clients.enter(NewClient {

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use media_engine::{Cursor, CursorEvent, Registry, Stream};
+use media_engine::{Batch, Cursor, CursorEvent, Registry, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
@@ -75,7 +75,7 @@ impl ViewerEnd {
 pub(crate) fn record_end(metrics: &Metrics, client: &Client, end: ViewerEnd) {
     let counters = client.counters();
     if end == ViewerEnd::Stalled {
-        metrics.stalled.inc();
+        metrics.viewers.stalled.inc();
     }
     debug!(stream = %client.stream, ?end, sent = counters.sent, lags = counters.lags, "play ended");
 }
@@ -102,6 +102,8 @@ enum Wake {
 /// Bytes that a socket did not accept yet.
 struct Unsent<B> {
     bytes: B,
+    /// The position that the viewer reaches with the last one.
+    position: Option<i64>,
     /// Their number before the first was sent.
     length: usize,
 }
@@ -196,39 +198,64 @@ impl Viewer<'_> {
                 if batch.lagged {
                     self.client.lagged();
                 }
-                self.send_now(framed(framing, batch))
+                let position = batch.end();
+                self.send_now(framed(framing, batch), Some(position))
             }
         }
     }
 
+    /// Sends the first batch of the stream, and `header` before it in the same write.
+    pub(crate) async fn send_first<F: Framing>(
+        &mut self,
+        framing: &mut F,
+        header: &[u8],
+        first: Batch,
+    ) -> Result<(), ViewerEnd> {
+        let position = first.end();
+        self.send(header.chain(framed(framing, first)), Some(position))
+            .await
+    }
+
     /// Sends bytes. A timer exists only while the socket accepts none.
-    pub(crate) async fn send(&mut self, bytes: impl Buf) -> Result<(), ViewerEnd> {
-        match self.send_now(bytes)? {
+    async fn send(&mut self, bytes: impl Buf, position: Option<i64>) -> Result<(), ViewerEnd> {
+        match self.send_now(bytes, position)? {
             None => Ok(()),
             Some(unsent) => Box::pin(self.send_rest(unsent)).await,
         }
     }
 
     /// Sends what the socket accepts now, and returns the rest.
-    fn send_now<B: Buf>(&mut self, mut bytes: B) -> Result<Option<Unsent<B>>, ViewerEnd> {
+    fn send_now<B: Buf>(
+        &mut self,
+        mut bytes: B,
+        position: Option<i64>,
+    ) -> Result<Option<Unsent<B>>, ViewerEnd> {
         let length = bytes.remaining();
         loop {
             match self.socket.try_send(&mut bytes) {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Ok(Some(Unsent { bytes, length }));
+                    return Ok(Some(Unsent {
+                        bytes,
+                        position,
+                        length,
+                    }));
                 }
                 Err(_) => return Err(ViewerEnd::Closed),
             }
         }
-        self.client.sent(length);
+        self.sent(length, position);
         Ok(None)
     }
 
     /// Sends the rest when the socket accepts it.
     async fn send_rest(&mut self, unsent: Unsent<impl Buf>) -> Result<(), ViewerEnd> {
-        let Unsent { mut bytes, length } = unsent;
+        let Unsent {
+            mut bytes,
+            position,
+            length,
+        } = unsent;
         let since = Instant::now();
         loop {
             let slowest = match self.registry.is_out_of_memory() {
@@ -246,8 +273,15 @@ impl Viewer<'_> {
                 Err(_) => return Err(ViewerEnd::Closed),
             }
         }
-        self.client.sent(length);
+        self.sent(length, position);
         Ok(())
+    }
+
+    fn sent(&self, length: usize, position: Option<i64>) {
+        self.client.sent(length);
+        if let Some(position) = position {
+            self.client.reached(position);
+        }
     }
 
     /// Waits, with a batch partly sent, until the socket accepts more.
@@ -321,7 +355,7 @@ impl Viewer<'_> {
             *input = BytesMut::new();
         }
         while let Some(reply) = framing.reply() {
-            self.send(reply).await?;
+            self.send(reply, None).await?;
         }
         end.map_or(Ok(()), Err)
     }

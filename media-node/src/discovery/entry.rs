@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use media_config::Discovery;
+use prometheus::IntCounter;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -104,11 +105,12 @@ impl OriginEntry {
         &self.addresses
     }
 
-    /// Resolves the entry. Returns how long the result is valid; `None` means always.
+    /// Resolves the entry, and counts a failure. Returns how long the result is valid; `None` means always.
     pub(super) async fn update(
         &mut self,
         resolver: &DnsResolver,
         interval: QueryInterval,
+        failures: &IntCounter,
     ) -> Option<Duration> {
         let answer = match &self.kind {
             EntryKind::Fixed => return None,
@@ -127,6 +129,7 @@ impl OriginEntry {
                 })
             }
             Err(error) => {
+                failures.inc();
                 self.report(&error);
                 Some(interval.min)
             }

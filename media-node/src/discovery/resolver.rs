@@ -116,16 +116,16 @@ impl DnsResolver {
     /// Returns the A and AAAA records of `name`, with `port`.
     pub(super) async fn addresses(&self, name: &str, port: u16) -> Result<DnsAnswer, LookupError> {
         let candidates = self.candidates(name)?;
-        let searched = candidates.len() > 1;
+        let labels = Name::from_ascii(name).map_or(0, |name| name.num_labels());
         let mut missing = false;
-        for (index, name) in candidates.iter().enumerate() {
+        for name in &candidates {
             match self.hosts(name, port).await {
                 Ok(QueryResult::Records(answer)) => return Ok(answer),
                 Ok(QueryResult::NoRecords) => return Ok(DnsAnswer::empty()),
                 Ok(QueryResult::NoName) => missing = true,
-                // The cluster's DNS replied that the name does not exist. The last query, for the bare name, goes to
-                // the DNS outside of the cluster, and its failure does not change that.
-                Err(_) if missing && searched && index + 1 == candidates.len() => {}
+                // The cluster's DNS replied that the name does not exist. The query for the bare name goes to the DNS outside of
+                // the cluster, and its failure does not change that.
+                Err(_) if missing && name.num_labels() == labels => {}
                 Err(error) => return Err(error),
             }
         }

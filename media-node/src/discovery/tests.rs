@@ -139,6 +139,7 @@ async fn error_keeps_the_last_known_origins() {
     dns.set_addresses(FULL, 0, &["10.0.0.1"]);
     let origins = dns.origins(SERVICE);
     until(&origins, &["10.0.0.1:9090"]).await;
+    assert_eq!(dns.failures.get(), 0);
     dns.set(FULL, DnsReply::Code(ResponseCode::ServFail));
     let before = dns.count(&format!("A {FULL}"));
     for times in 1..=2 {
@@ -146,6 +147,12 @@ async fn error_keeps_the_last_known_origins() {
         dns.queried(&format!("A {FULL}"), before + times).await;
     }
     assert_eq!(origins.current().len(), 1);
+    let counted = async {
+        while dns.failures.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LIMIT, counted).await.expect("a counted failure");
     dns.set_addresses(FULL, 0, &["10.0.0.4"]);
     until(&origins, &["10.0.0.4:9090"]).await;
 }
@@ -182,6 +189,7 @@ async fn list_may_mix_names_and_addresses() {
         OriginEntry::parse(&discovery).unwrap(),
         Some(dns.resolver()),
         FAST,
+        dns.failures.clone(),
     );
     let mut set = origins.set.clone();
     let all = timeout(LIMIT, set.wait_for(|set| set.len() >= 4)).await;
@@ -202,11 +210,12 @@ async fn list_may_mix_names_and_addresses() {
 #[tokio::test]
 async fn list_of_addresses_needs_no_name_server() {
     let addresses = vec!["127.0.0.1:9090".to_owned(), "127.0.0.1:9090".to_owned()];
-    let origins = OriginSet::start(&Discovery {
+    let discovery = Discovery {
         addresses,
         ..Discovery::default()
-    })
-    .unwrap();
+    };
+    let failures = IntCounter::new("failures", "test").unwrap();
+    let origins = OriginSet::start(&discovery, failures).unwrap();
     assert_eq!(
         *origins.current(),
         [SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))]

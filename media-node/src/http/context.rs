@@ -11,12 +11,14 @@ use crate::delivery::finder::StreamFinder;
 use crate::proxies::Proxies;
 use crate::state::address_limits::AddressLimits;
 use crate::state::idle_connections::IdleConnections;
+use crate::state::limits::CurrentLimits;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 
 /// Handles that an HTTP session uses.
 pub(crate) struct HttpContext {
     pub(crate) config: Arc<NodeConfig>,
+    pub(crate) limits: CurrentLimits,
     pub(crate) auth: Arc<Auth>,
     pub(crate) finder: Arc<StreamFinder>,
     pub(crate) list: StreamList,

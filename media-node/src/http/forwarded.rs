@@ -69,8 +69,8 @@ impl HttpConnection {
         &mut self,
         refusal: ClientRefusal,
     ) -> io::Result<AfterResponse> {
-        let refused = &self.context.metrics.refused;
-        refused.with_label_values(&[refusal.label()]).inc();
+        let refused = &self.context.metrics.connections.refused;
+        refused.of([refusal.label()]).inc();
         debug!(client = %self.client.ip(), reason = %refusal, "request refused");
         let line = format!("{refusal}\n");
         let mut headers = vec![("Content-Type", TEXT)];

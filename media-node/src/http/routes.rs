@@ -50,7 +50,7 @@ pub(super) async fn serve(connection: &mut HttpConnection, mut deadline: Instant
         match connection.serve_request(request, &mut input).await {
             Ok(None) => {
                 connection.client_permit = None;
-                let limits = &connection.context.config.limits;
+                let limits = connection.context.limits.get();
                 deadline = Instant::now() + limits.handshake_timeout();
             }
             Ok(Some(outcome)) => return outcome,
@@ -122,8 +122,8 @@ impl HttpConnection {
             NoRequest::Invalid(error) => error.status(),
             NoRequest::Timeout => HttpStatus::REQUEST_TIMEOUT,
         };
-        let refused = &self.context.metrics.refused;
-        refused.with_label_values(&["request"]).inc();
+        let refused = &self.context.metrics.connections.refused;
+        refused.of(["request"]).inc();
         debug!(%reason, "request refused");
         let mode = ResponseMode::CLOSING;
         drop(self.respond_text(status, &reason.to_string(), mode).await);
@@ -249,8 +249,8 @@ impl HttpConnection {
         }
         let accept = accept.flatten();
         if accept.is_some() && !cors::allows_websocket(&self.context.config.http.cors, &request) {
-            let refused = &self.context.metrics.refused;
-            refused.with_label_values(&["origin"]).inc();
+            let refused = &self.context.metrics.connections.refused;
+            refused.of(["origin"]).inc();
             let line = "pages of this site may not play streams";
             let after = self.respond_text(HttpStatus::FORBIDDEN, line, mode).await?;
             return Ok(after.into());

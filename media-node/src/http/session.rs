@@ -30,7 +30,7 @@ pub(crate) async fn serve(
     let peer = new.peer;
     let span = debug_span!("http", %peer);
     let served = async {
-        let deadline = Instant::now() + context.config.limits.handshake_timeout();
+        let deadline = Instant::now() + context.limits.get().handshake_timeout();
         let socket = match new.open_as_idle(deadline, &context.idle).await {
             Ok(socket) => socket,
             Err(error) => return debug!(%error, cause = error.cause(), "connection lost"),

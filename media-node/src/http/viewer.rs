@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use media_engine::Cursor;
 use tracing::{Instrument, debug_span};
 
@@ -15,7 +15,7 @@ use super::connection::{self, HttpConnection};
 use super::context::HttpContext;
 use super::websocket::{CloseCode, WebSocket};
 use crate::delivery::finder::OpenedStream;
-use crate::delivery::framing::{Framing, framed};
+use crate::delivery::framing::Framing;
 use crate::delivery::socket::Socket;
 use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
 use crate::state::admitted::Admitted;
@@ -71,7 +71,7 @@ impl<F: HttpFraming> HttpViewer<F> {
         let OpenedStream { cursor, first } = opened;
         self.socket.prepare_viewer();
         let (mut delivery, framing, _) = self.parts();
-        let sent = delivery.send(header.chain(framed(framing, first))).await;
+        let sent = delivery.send_first(framing, header, first).await;
         let started = StartedViewer {
             viewer: self,
             cursor,
@@ -90,7 +90,7 @@ impl<F: HttpFraming> HttpViewer<F> {
         let delivery = Viewer {
             socket: &mut self.socket,
             client: &self.client,
-            stall_timeout: self.context.config.limits.stall_timeout(),
+            stall_timeout: self.context.limits.get().stall_timeout(),
             draining: false,
             registry: &self.context.finder.registry,
         };

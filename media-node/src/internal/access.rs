@@ -47,7 +47,7 @@ impl Refusal {
     /// Counts the refusal and returns the response to it.
     pub(super) fn response(self, metrics: &Metrics) -> Response<Body> {
         let label = self.label();
-        metrics.internal_refused.with_label_values(&[label]).inc();
+        metrics.connections.internal_refused.of([label]).inc();
         let status = match self {
             Self::NoHost => StatusCode::BAD_REQUEST,
             Self::Identity(Denial::KeysUnavailable) => StatusCode::SERVICE_UNAVAILABLE,

@@ -88,7 +88,7 @@ pub(super) fn summary(context: &InternalContext) -> Summary {
         connections: context.connections(),
         egress_bytes: totals.iter().map(|totals| totals.sent).sum(),
         ingress_bytes: totals.iter().map(|totals| totals.received).sum(),
-        plays: context.metrics.started_plays(),
+        plays: context.metrics.viewers.started_plays(),
         media_memory_bytes: memory.used,
         media_memory_limit_bytes: memory.limit,
         memory_pressure: memory.pressure,

@@ -12,6 +12,7 @@ use crate::auth::NodeIdentity;
 use crate::relay::Relay;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
+use crate::state::limits::CurrentLimits;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 
@@ -22,6 +23,7 @@ pub(crate) struct InternalContext {
     pub(crate) role: Role,
     pub(crate) registry: Registry,
     pub(crate) relay: Relay,
+    pub(crate) limits: CurrentLimits,
     pub(crate) clients: Arc<Clients>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) identity: Arc<NodeIdentity>,

@@ -65,16 +65,13 @@ fn readiness(context: &InternalContext) -> Response<Body> {
 }
 
 fn metrics(context: &InternalContext) -> Response<Body> {
-    let relays = context.relay.counts();
     let rendered = context.metrics.render(&Scrape {
         registry: &context.registry,
         clients: &context.clients,
+        limits: &context.limits.get(),
         connections: context.connections(),
+        origins: context.relay.known_origins(),
         draining: context.phase() != Phase::Running,
-        relay_pulls: relays.pulls,
-        relay_forwards: relays.forwards,
-        relay_switches: relays.switches,
-        relay_failures: relays.failures,
     });
     with_type(StatusCode::OK, "text/plain; version=0.0.4", rendered)
 }

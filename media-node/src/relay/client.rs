@@ -14,10 +14,11 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use prometheus::Histogram;
 use serde::de::DeserializeOwned;
 use socket2::TcpKeepalive;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::protocol::NODE;
 use crate::auth::NodeIdentity;
@@ -57,16 +58,20 @@ pub(super) enum ClientError {
 }
 
 impl NodeConnection {
-    /// Connects to `peer`. `node` is the id of this node, and `identity` proves to the other one what it is.
+    /// Connects to `peer`. `node` is the id of this node, and `identity` proves to the other one what it is. `round_trip` gets the
+    /// seconds that it takes.
     pub(super) async fn open(
         peer: SocketAddr,
         node: HeaderValue,
         identity: Arc<NodeIdentity>,
+        round_trip: &Histogram,
     ) -> Result<Self, ClientError> {
+        let begin = Instant::now();
         let connect = timeout(CONNECT, TcpStream::connect(peer)).await;
         let stream = connect
             .map_err(|_| ClientError::Timeout(CONNECT))?
             .map_err(ClientError::Connect)?;
+        round_trip.observe(begin.elapsed().as_secs_f64());
         configure(&stream).map_err(ClientError::Connect)?;
         let handshake = Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(ClientError::Request)?;

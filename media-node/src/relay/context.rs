@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection};
 use super::connection_pool::ConnectionPool;
-use super::counters::RelayCounters;
+use super::metrics::RelayMetrics;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
@@ -36,7 +36,7 @@ pub(super) struct RelayContext {
     pub(super) registry: Registry,
     /// `None`: the node is alone.
     pub(super) origins: Option<OriginSet>,
-    pub(super) counters: RelayCounters,
+    pub(super) metrics: RelayMetrics,
     /// Connections for short requests.
     pub(super) kept: ConnectionPool,
     identity: Arc<NodeIdentity>,
@@ -52,6 +52,7 @@ pub(super) struct RelayContext {
 impl RelayContext {
     pub(super) fn new(
         settings: RelaySettings,
+        metrics: RelayMetrics,
         registry: Registry,
         clients: Arc<Clients>,
         identity: Arc<NodeIdentity>,
@@ -64,7 +65,7 @@ impl RelayContext {
             settings,
             registry,
             origins,
-            counters: RelayCounters::default(),
+            metrics,
             kept: ConnectionPool::default(),
             identity,
             clients,
@@ -85,7 +86,14 @@ impl RelayContext {
 
     /// Connects to another node's internal port.
     pub(super) async fn connect(&self, peer: SocketAddr) -> Result<NodeConnection, ClientError> {
-        NodeConnection::open(peer, self.node.clone(), Arc::clone(&self.identity)).await
+        let round_trip = &self.metrics.round_trip;
+        NodeConnection::open(
+            peer,
+            self.node.clone(),
+            Arc::clone(&self.identity),
+            round_trip,
+        )
+        .await
     }
 
     /// Returns the origins in the order in which `key` is offered to them. Suspects are last.

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::announce::start_announcing;
 use super::context::RelayContext;
+use super::metrics::ActiveRelay;
 use super::rejection::PublishRejection;
 use heartbeat::Heartbeats;
 use servers::forward_to_servers;
@@ -154,14 +155,14 @@ impl ForwardTask {
     }
 
     async fn forward(&self) -> Option<PublishRejection> {
-        let (counters, stream) = (&self.source.context.counters, self.source.stream.key());
-        let _active = counters.forward();
+        let (metrics, stream) = (&self.source.context.metrics, self.source.stream.key());
+        let _active = ActiveRelay::new(&metrics.forwards);
         let mut first = true;
         loop {
             let end = match self.reach_origin(first).await {
                 Ok(upstream) => {
                     if !std::mem::replace(&mut first, false) {
-                        counters.count_switch();
+                        metrics.switches.inc();
                     }
                     info!(%stream, origin = %upstream.origin(), "forwarding");
                     self.stay(upstream).await
@@ -250,7 +251,7 @@ impl ForwardTask {
                 Some(successor) => {
                     let stream = self.source.stream.key();
                     info!(%stream, from = %upstream.origin(), to = %successor.origin(), "origin drains");
-                    self.source.context.counters.count_switch();
+                    self.source.context.metrics.switches.inc();
                     upstream.finish();
                     upstream = successor;
                 }

@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 use super::context::{RelayContext, is_published};
+use super::metrics::ActiveRelay;
 use super::survey::{OriginStatus, SurveyEnd, survey};
 use demand::{Demand, SearchState};
 use servers::pull_from_servers;
@@ -244,7 +245,7 @@ impl PullTask {
     /// Pulls from one origin until the pull ends. Returns the number of messages with the end.
     async fn pull_once(&mut self, status: &OriginStatus) -> (PullEnd, u64) {
         let context = Arc::clone(&self.pulls.context);
-        let _active = context.counters.pull();
+        let _active = ActiveRelay::new(&context.metrics.pulls);
         let (stream, origin) = (self.stream.key().clone(), status.origin);
         let from_start = context.timeouts().pull.from_start;
         let history = PullHistory {
@@ -261,7 +262,7 @@ impl PullTask {
         self.watched |= messages > 0;
         match &end {
             PullEnd::Lost(reason) => {
-                context.counters.count_failure();
+                context.metrics.failures.inc();
                 info!(%stream, %origin, messages, reason, "pull lost");
             }
             PullEnd::Outdated => debug!(%stream, %origin, "the origin's publication is outdated"),

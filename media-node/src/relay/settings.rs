@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use media_config::{Limits, Role, StreamSettings};
+use media_config::{Role, StreamSettings};
 
 use super::rtmp_server::RtmpServer;
 use crate::slate::SlateClip;
+use crate::state::limits::CurrentLimits;
 
 /// The settings of a node's relays.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +16,7 @@ pub(crate) struct RelaySettings {
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) stream: StreamSettings,
-    pub(crate) limits: Limits,
+    pub(crate) limits: CurrentLimits,
     /// Foreign servers that an edge has instead of origins.
     pub(crate) rtmp_servers: Vec<RtmpServer>,
     /// The clip of an origin.

@@ -44,7 +44,16 @@ impl<'a> Silence<'a> {
 
     /// Ends the silence: the upstream sent something.
     pub(super) fn end(&mut self) {
+        self.count();
         self.last_received = Instant::now();
+    }
+
+    /// Counts the silence if it was one.
+    fn count(&self) {
+        let silent = self.elapsed();
+        if silent >= self.limit {
+            self.context.metrics.stalled.inc_by(silent.as_secs_f64());
+        }
     }
 
     /// Returns the time since the upstream last sent something.
@@ -72,5 +81,12 @@ impl<'a> Silence<'a> {
                 self.running = Some(survey.boxed());
             }
         }
+    }
+}
+
+impl Drop for Silence<'_> {
+    /// The relay ends in silence, for example because its upstream is lost.
+    fn drop(&mut self) {
+        self.count();
     }
 }

@@ -207,7 +207,12 @@ pub(super) async fn status_over(
         ..Parameters::of(key)
     }
     .uri(PUBLICATION);
+    let sent = Instant::now();
     let response = connection.send(Method::GET, &uri, empty()).await?;
+    if hold.is_zero() {
+        let round_trip = &context.metrics.round_trip;
+        round_trip.observe(sent.elapsed().as_secs_f64());
+    }
     let node = response.headers().get(NODE).cloned();
     let node = node.ok_or_else(|| ClientError::Response("not a media node".to_owned()))?;
     if node == context.node {

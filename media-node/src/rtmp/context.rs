@@ -11,11 +11,13 @@ use crate::delivery::finder::StreamFinder;
 use crate::relay::Relay;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
+use crate::state::limits::CurrentLimits;
 use crate::state::metrics::Metrics;
 
 /// Handles that an RTMP session uses.
 pub(crate) struct RtmpContext {
     pub(crate) config: Arc<NodeConfig>,
+    pub(crate) limits: CurrentLimits,
     pub(crate) auth: Arc<Auth>,
     pub(crate) registry: Registry,
     pub(crate) relay: Relay,

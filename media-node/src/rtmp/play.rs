@@ -14,7 +14,7 @@ use super::context::RtmpContext;
 use super::request::StreamRequest;
 use super::session_state::SessionState;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
-use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent, framed};
+use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
 use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
 use crate::state::clients::{Client, ClientGuard, ClientKind, StopReason};
 use crate::state::metrics::Metrics;
@@ -87,8 +87,7 @@ impl RtmpViewer {
             cursor,
         };
         let (mut delivery, mut framing, ..) = viewer.parts();
-        let bytes = framed(&mut framing, first);
-        match delivery.send(bytes).await {
+        match delivery.send_first(&mut framing, b"", first).await {
             Ok(()) => {
                 // A span of its own: to enter the current one, which is always enabled, would cost something at every wake-up.
                 let span = debug_span!("rtmp", peer = %viewer.client.peer);
@@ -139,7 +138,7 @@ impl RtmpViewer {
         let delivery = Viewer {
             socket: &mut connection.socket,
             client: &self.client,
-            stall_timeout: context.config.limits.stall_timeout(),
+            stall_timeout: context.limits.get().stall_timeout(),
             draining: false,
             registry: &context.registry,
         };

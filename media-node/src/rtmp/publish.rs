@@ -30,7 +30,7 @@ pub(super) async fn serve(
     context: &RtmpContext,
     request: StreamRequest,
 ) -> Result<AfterStream, ConnectionLost> {
-    let count = |event| context.metrics.publishes.with_label_values(&[event]).inc();
+    let count = |event| context.metrics.clients.publishes.of([event]).inc();
     let admission = match admit(connection, context, &request).await {
         Ok(admission) => admission,
         Err(refusal) => {

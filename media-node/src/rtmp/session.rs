@@ -34,12 +34,12 @@ pub(crate) async fn serve(
     let peer = new.peer;
     let span = debug_span!("rtmp", %peer);
     let served = async {
-        let limits = &context.config.limits;
+        let limits = context.limits.get();
         let deadline = Instant::now() + limits.handshake_timeout();
         match new.open_as_idle(deadline, &context.idle).await {
             Ok(socket) => {
                 let session = SessionState {
-                    connection: RtmpConnection::new(socket, peer, limits),
+                    connection: RtmpConnection::new(socket, peer, &limits),
                     rate: StreamRate::new(limits.max_stream_starts_per_minute),
                     context,
                     worker,
@@ -117,7 +117,7 @@ async fn close(mut session: SessionState, result: Result<(), ConnectionLost>) {
             connection.socket.lingering_close().await;
         }
     }
-    context.metrics.refused.with_label_values(&[reason]).inc();
+    context.metrics.connections.refused.of([reason]).inc();
     let cause = std::error::Error::source(&error).map(ToString::to_string);
     debug!(%error, cause, "connection lost");
 }
@@ -132,7 +132,6 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
         deadline,
         ..
     } = session;
-    let per_minute = context.config.limits.max_stream_starts_per_minute;
     loop {
         let (idle, mut eviction) = context.idle.enter();
         let request = Box::pin(next_request(connection, &context.config.vhosts));
@@ -155,7 +154,8 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
         }
         if !rate.begin(Instant::now().into_std()) {
             context.metrics.exceeded("stream_starts");
-            let reason = format!("more than {per_minute} streams in a minute on one connection");
+            let limit = rate.limit();
+            let reason = format!("more than {limit} streams in a minute on one connection");
             request.reject(&mut connection.protocol, &reason);
             connection.flush().await?;
             return Ok(None);

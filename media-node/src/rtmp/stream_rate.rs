@@ -20,6 +20,11 @@ impl StreamRate {
         }
     }
 
+    /// Returns the streams that it may begin in a minute.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Counts a stream. Returns false if it is one too many.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         let is_old = |begun: &Instant| now.saturating_duration_since(*begun) >= PERIOD;

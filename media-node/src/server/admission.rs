@@ -89,7 +89,7 @@ async fn admit_balanced(
     slot: WorkerSlot,
 ) {
     let NewConnection { stream, peer, tls } = connection;
-    let deadline = Instant::now() + context.config.limits.handshake_timeout();
+    let deadline = Instant::now() + context.limits.get().handshake_timeout();
     let Ok(mut stream) = net::attach(stream) else {
         return;
     };
@@ -108,8 +108,8 @@ async fn admit_balanced(
     };
     debug!(%peer, %error, "connection of a load balancer lost");
     if let Some(reason) = error.label() {
-        let refused = &context.metrics.refused;
-        refused.with_label_values(&[reason]).inc();
+        let refused = &context.metrics.connections.refused;
+        refused.of([reason]).inc();
     }
     // A client of another protocol than TLS can be told: nothing has been read from it.
     if let NoHeader::Invalid(ProxyHeaderError::Missing) = error
@@ -135,8 +135,8 @@ fn admit_client(
     let client = client.filter(is_client);
     let admission = context.connections.admit(client, Instant::now().into_std());
     if let Admission::Refused(limit, _) | Admission::Dropped(limit) = &admission {
-        let refused = &context.metrics.refused;
-        refused.with_label_values(&[limit.label()]).inc();
+        let refused = &context.metrics.connections.refused;
+        refused.of([limit.label()]).inc();
     }
     match (admission, protocol) {
         (Admission::Served(permit), Protocol::Rtmp) => {
@@ -173,9 +173,9 @@ fn refuse(
 ) {
     match protocol {
         Protocol::Rtmp => {
-            let config = Arc::clone(&context.config);
+            let limits = context.limits.get();
             run(slot, permit, move |_, admitted| async move {
-                rtmp::refuse(connection, &config.limits, reason).await;
+                rtmp::refuse(connection, &limits, reason).await;
                 drop(admitted);
             });
         }

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use media_config::Limits;
 use tokio::sync::watch;
 
 use crate::state::address_limits::{AddressLimit, AddressLimits, AddressPermit};
+use crate::state::limits::CurrentLimits;
 
 /// Connections over the limit that are refused with an error at one time. Further ones are closed without one, because a
 /// refusal costs a file descriptor and a task.
@@ -15,7 +15,7 @@ const MAX_REFUSALS: usize = 256;
 
 /// Open connections of the public ports, and their limits.
 pub(super) struct Connections {
-    limit: usize,
+    limits: CurrentLimits,
     addresses: AddressLimits,
     open: Arc<watch::Sender<usize>>,
     refused: Arc<watch::Sender<usize>>,
@@ -59,13 +59,10 @@ impl ConnectionLimit {
 }
 
 impl Connections {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: CurrentLimits) -> Self {
         Self {
-            limit: usize::try_from(limits.max_connections).unwrap_or(usize::MAX),
-            addresses: AddressLimits::new(
-                limits.max_connections_per_address,
-                limits.max_new_connections_per_second_per_address,
-            ),
+            addresses: AddressLimits::new(limits.clone()),
+            limits,
             open: Arc::default(),
             refused: Arc::default(),
         }
@@ -74,8 +71,10 @@ impl Connections {
     /// Decides about a new connection. Those of a client's address are limited; `None` is a proxy's connection.
     pub(super) fn admit(&self, client: Option<IpAddr>, now: Instant) -> Admission {
         let address = client.map(|client| self.addresses.admit(client, now));
+        let limit = self.limits.get().max_connections;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let exceeded = match address.transpose() {
-            Ok(address) => match Permit::acquire(&self.open, self.limit, address) {
+            Ok(address) => match Permit::acquire(&self.open, limit, address) {
                 Some(permit) => return Admission::Served(permit),
                 None => ConnectionLimit::All,
             },
@@ -135,14 +134,16 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use media_config::Limits;
+
     use super::*;
 
     #[test]
     fn connection_over_the_limit_is_refused_until_another_one_ends() {
-        let connections = Connections::new(&Limits {
+        let connections = Connections::new(CurrentLimits::new(Limits {
             max_connections: 1,
             ..Limits::default()
-        });
+        }));
         let admit = |peer: [u8; 4]| connections.admit(Some(peer.into()), Instant::now());
         let Admission::Served(first) = admit([192, 0, 2, 1]) else {
             panic!("refused below the limit")

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use media_config::{NodeConfig, Role};
+use media_config::{Limits, LiveSettings, NodeConfig, Role};
 use media_engine::{EngineSettings, Registry};
+use media_log::LogLevel;
 use tokio::sync::{Semaphore, watch};
 
 use super::connections::Connections;
 use super::listener::BindError;
 use super::media_memory::media_memory;
+use super::open_files;
 use super::timings::Timings;
 use super::workers::WorkerHandles;
 use crate::auth::{Auth, NodeIdentity};
@@ -22,6 +24,7 @@ use crate::rtmp::RtmpContext;
 use crate::slate::SlateClip;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
+use crate::state::limits::CurrentLimits;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 
@@ -42,7 +45,9 @@ const MIN_IDLE_CONNECTIONS: u32 = 16;
 
 /// The parts of a media node.
 pub(super) struct NodeContext {
+    /// Its limits are `limits`.
     pub(super) config: Arc<NodeConfig>,
+    pub(super) limits: CurrentLimits,
     pub(super) timings: Timings,
     pub(super) workers: WorkerHandles,
     pub(super) registry: Registry,
@@ -55,6 +60,7 @@ pub(super) struct NodeContext {
     pub(super) proxies: Arc<Proxies>,
     /// Connections of the public ports.
     pub(super) connections: Connections,
+    idle: Arc<IdleConnections>,
     pub(super) rtmp: Arc<RtmpContext>,
     pub(super) http: Arc<HttpContext>,
     pub(super) internal: Arc<InternalContext>,
@@ -63,14 +69,17 @@ pub(super) struct NodeContext {
 impl NodeContext {
     pub(super) fn new(
         name: String,
-        config: NodeConfig,
+        mut config: NodeConfig,
         timings: Timings,
         workers: WorkerHandles,
         origins: Option<OriginSet>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, BindError> {
-        let config = Arc::new(config);
         let registry = Registry::new(engine_settings(&config, workers.count()));
+        // Taken out of the configuration, which does not change.
+        let limits = CurrentLimits::new(std::mem::take(&mut config.limits));
+        metrics.streams.set_max_own(config.metrics.max_streams());
+        let config = Arc::new(config);
         let clients = Clients::new();
         let Timings {
             key_poll, key_set, ..
@@ -82,10 +91,14 @@ impl NodeContext {
         let proxies = Proxies::new(&config.proxies).map_err(BindError::proxies)?;
         let proxies = Arc::new(proxies);
         let phase = watch::Sender::new(Phase::Running);
-        let connections = Connections::new(&config.limits);
-        let idle = idle_connections(&config, &metrics);
+        let connections = Connections::new(limits.clone());
+        let idle = IdleConnections::new(
+            max_idle_connections(&limits.get()),
+            metrics.exceedances("idle_connections"),
+        );
         let relay = Relay::new(
-            relay_settings(&name, &config)?,
+            relay_settings(&name, &config, &limits)?,
+            metrics.relay.clone(),
             registry.clone(),
             Arc::clone(&clients),
             Arc::clone(&identity),
@@ -102,6 +115,7 @@ impl NodeContext {
         });
         let rtmp = RtmpContext {
             config: Arc::clone(&config),
+            limits: limits.clone(),
             auth: Arc::clone(&auth),
             registry: registry.clone(),
             relay: relay.clone(),
@@ -113,6 +127,7 @@ impl NodeContext {
         };
         let http = HttpContext {
             config: Arc::clone(&config),
+            limits: limits.clone(),
             auth: Arc::clone(&auth),
             finder,
             list: StreamList::new(
@@ -121,7 +136,7 @@ impl NodeContext {
                 relay.clone(),
                 workers.control(),
             ),
-            idle,
+            idle: Arc::clone(&idle),
             addresses: connections.addresses(),
             proxies: Arc::clone(&proxies),
             metrics: Arc::clone(&metrics),
@@ -130,6 +145,7 @@ impl NodeContext {
         let internal = InternalContext {
             name,
             role: config.role,
+            limits: limits.clone(),
             registry: registry.clone(),
             relay: relay.clone(),
             clients: Arc::clone(&clients),
@@ -151,6 +167,7 @@ impl NodeContext {
         };
         Ok(Self {
             config,
+            limits,
             timings,
             workers,
             registry,
@@ -162,10 +179,36 @@ impl NodeContext {
             phase,
             proxies,
             connections,
+            idle,
             rtmp: Arc::new(rtmp),
             http: Arc::new(http),
             internal: Arc::new(internal),
         })
+    }
+
+    /// Applies new live settings, all or none of them.
+    ///
+    /// # Errors
+    /// When the log level is not a filter; the message names the field.
+    pub(super) fn apply_live_settings(
+        &self,
+        live: LiveSettings,
+        log: &LogLevel,
+    ) -> Result<(), String> {
+        log.set(&live.log.level)
+            .map_err(|error| format!("log.level: {error}"))?;
+        self.set_limits(live.limits);
+        let streams = &self.metrics.streams;
+        streams.set_max_own(live.metrics.max_streams());
+        Ok(())
+    }
+
+    fn set_limits(&self, limits: Limits) {
+        open_files::raise(limits.max_connections);
+        self.idle.set_limit(max_idle_connections(&limits));
+        self.registry
+            .set_limits(max_streams(&limits), limits.max_init_data_bytes());
+        self.limits.replace(limits);
     }
 
     pub(super) fn enter_phase(&self, phase: Phase) {
@@ -183,19 +226,26 @@ fn engine_settings(config: &NodeConfig, workers: usize) -> EngineSettings {
         pulse_min: stream.pulse_min(),
         pulse_max: stream.pulse_max(),
         pulse_ceiling: stream.pulse_ceiling(),
-        max_streams: usize::try_from(config.limits.max_streams).unwrap_or(usize::MAX),
+        max_streams: max_streams(&config.limits),
         max_init_message_bytes: config.limits.max_init_data_bytes(),
         workers,
     }
 }
 
-fn idle_connections(config: &NodeConfig, metrics: &Metrics) -> Arc<IdleConnections> {
-    let limit = config.limits.max_connections / CONNECTIONS_PER_IDLE;
-    let limit = usize::try_from(limit.max(MIN_IDLE_CONNECTIONS)).unwrap_or(usize::MAX);
-    IdleConnections::new(limit, metrics.exceedances("idle_connections"))
+fn max_streams(limits: &Limits) -> usize {
+    usize::try_from(limits.max_streams).unwrap_or(usize::MAX)
 }
 
-fn relay_settings(name: &str, config: &NodeConfig) -> Result<RelaySettings, BindError> {
+fn max_idle_connections(limits: &Limits) -> usize {
+    let limit = limits.max_connections / CONNECTIONS_PER_IDLE;
+    usize::try_from(limit.max(MIN_IDLE_CONNECTIONS)).unwrap_or(usize::MAX)
+}
+
+fn relay_settings(
+    name: &str,
+    config: &NodeConfig,
+    limits: &CurrentLimits,
+) -> Result<RelaySettings, BindError> {
     let servers = config.origins.rtmp.iter();
     let slate = config.slate.as_ref();
     let slate = slate.filter(|_| config.role == Role::Origin);
@@ -205,7 +255,7 @@ fn relay_settings(name: &str, config: &NodeConfig) -> Result<RelaySettings, Bind
         name: name.to_owned(),
         role: config.role,
         stream: config.stream.clone(),
-        limits: config.limits.clone(),
+        limits: limits.clone(),
         rtmp_servers: servers.map(|address| RtmpServer::new(address)).collect(),
         slate: slate.transpose()?.map(Arc::new),
         ..RelaySettings::default()

@@ -6,20 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use media_config::NodeConfig;
+use media_log::LogLevel;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, error_span, info};
+use tracing::{Instrument, Span, error_span, info, warn};
 
 use super::admission::{self, Port};
 use super::context::NodeContext;
 use super::listener::BindError;
+use super::live_settings::LiveFile;
 use super::ports::{self, Addresses, OpenPort};
 #[cfg(test)]
 use super::probe::Probe;
 use super::timings::Timings;
 use super::workers::Workers;
-use super::{drain, media_memory, open_files, worker_load};
+use super::{drain, media_memory, open_files, viewer_lag, worker_load};
 use crate::auth;
 use crate::discovery::OriginSet;
 use crate::state::clients::StopReason;
@@ -36,6 +38,7 @@ pub struct Node {
     ports: Vec<OpenPort>,
     addresses: Addresses,
     tls: Option<Arc<Tls>>,
+    live: Option<(LiveFile, LogLevel)>,
     /// Carries the instance name to every log line.
     span: Span,
 }
@@ -71,9 +74,10 @@ impl Node {
         let span = error_span!("instance", name);
         let workers = Workers::start(config.workers, &span).map_err(BindError::Workers)?;
         let handles = workers.handles();
+        let failures = metrics.origins.dns_failures.clone();
         let origins = match config.origins.is_empty() {
             true => None,
-            false => Some(handles.enter_control(|| OriginSet::start(&config.origins)))
+            false => Some(handles.enter_control(|| OriginSet::start(&config.origins, failures)))
                 .transpose()
                 .map_err(BindError::origins)?,
         };
@@ -85,8 +89,16 @@ impl Node {
             ports,
             addresses,
             tls,
+            live: None,
             span,
         })
+    }
+
+    /// Applies the settings of `file` when it changes, and its log level to `log`.
+    #[must_use]
+    pub fn follow(mut self, file: LiveFile, log: LogLevel) -> Self {
+        self.live = Some((file, log));
+        self
     }
 
     /// Returns a token that opens the API of media nodes with this configuration for an hour: the header is
@@ -141,7 +153,13 @@ impl Node {
             let poll = context.timings.key_poll;
             context.workers.spawn_control(keep_reading(tls, poll));
         }
+        if let Some((file, log)) = self.live {
+            let followed = follow_live_settings(file, log, Arc::clone(&context));
+            context.workers.spawn_control(followed);
+        }
         context.workers.spawn_control(sweep(Arc::clone(&context)));
+        let sampled = viewer_lag::sample_viewers(Arc::clone(&context));
+        context.workers.spawn_control(sampled);
         context
             .workers
             .spawn_control(media_memory::follow(Arc::clone(&context)));
@@ -193,6 +211,36 @@ async fn keep_reading(tls: Arc<Tls>, poll: Duration) {
         let read = tokio::task::spawn_blocking(move || span.in_scope(|| tls.reload()));
         // A panic was printed by its thread; the next round tries again.
         drop(read.await);
+    }
+}
+
+/// Applies the live settings when their file changes.
+async fn follow_live_settings(mut file: LiveFile, log: LogLevel, context: Arc<NodeContext>) {
+    loop {
+        sleep(context.timings.key_poll).await;
+        let read = tokio::task::spawn_blocking(move || (file.reload(), file)).await;
+        let (reloaded, same_file) = match read {
+            Ok(read) => read,
+            // A panic was printed by its thread.
+            Err(_) => return,
+        };
+        file = same_file;
+        let Some(reloaded) = reloaded else { continue };
+        let applied = reloaded
+            .map_err(|error| error.to_string())
+            .and_then(|live| context.apply_live_settings(live, &log));
+        let path = file.path().display();
+        let result = match applied {
+            Ok(()) => {
+                info!(%path, "live settings applied");
+                "success"
+            }
+            Err(error) => {
+                warn!(%path, error, "live settings cannot be used, keeping the former ones");
+                "error"
+            }
+        };
+        context.metrics.node.settings_reloads.of([result]).inc();
     }
 }
 

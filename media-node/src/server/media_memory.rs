@@ -29,7 +29,7 @@ pub(super) async fn follow(context: Arc<NodeContext>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (registry, limits) = (context.registry.clone(), context.config.limits.clone());
+        let (registry, limits) = (context.registry.clone(), context.limits.get());
         let follow = move || registry.limit_memory(media_memory(&limits));
         // A panic was printed by its thread. The next round tries again.
         drop(tokio::task::spawn_blocking(follow).await);

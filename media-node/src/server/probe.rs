@@ -2,6 +2,8 @@
 
 use std::sync::Weak;
 
+use prometheus::IntGauge;
+
 use super::context::NodeContext;
 
 /// A look at a media node.
@@ -26,7 +28,8 @@ impl Probe {
     pub(crate) fn held(&self) -> Option<Held> {
         let context = self.0.upgrade()?;
         let streams = context.registry.streams();
-        let relays = context.relay.counts();
+        let relays = context.relay.metrics();
+        let active = |gauge: &IntGauge| u64::try_from(gauge.get()).unwrap_or_default();
         Some(Held {
             streams: streams.len(),
             window_bytes: streams
@@ -34,8 +37,8 @@ impl Probe {
                 .map(|stream| stream.stats().window_bytes)
                 .sum(),
             clients: context.clients.all().len(),
-            pulls: relays.pulls,
-            forwards: relays.forwards,
+            pulls: active(&relays.pulls),
+            forwards: active(&relays.forwards),
             connections: *context.connections.open().borrow(),
         })
     }

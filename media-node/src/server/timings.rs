@@ -17,12 +17,14 @@ pub struct Timings {
     pub last_bytes: Duration,
     /// Time that a peer of the internal port may take to send the header section of a request.
     pub internal_header_timeout: Duration,
-    /// Interval at which mounted keys and certificates are read again, and clients whose key is gone are disconnected.
+    /// Interval at which mounted keys, certificates and live settings are read again, and clients whose key is gone are disconnected.
     pub key_poll: Duration,
     /// Time without silence after which an encoder that stands by replaces one with a lower priority.
     pub standby_steady: Duration,
     /// Intervals at which JSON Web Key Sets are fetched from their addresses.
     pub key_set: KeySetTimings,
+    /// Interval at which it is recorded how far each viewer is behind live.
+    pub lag_sample: Duration,
 }
 
 impl Default for Timings {
@@ -36,6 +38,7 @@ impl Default for Timings {
             key_poll: Duration::from_secs(5),
             standby_steady: Duration::from_secs(10),
             key_set: KeySetTimings::default(),
+            lag_sample: Duration::from_secs(5),
         }
     }
 }

@@ -34,8 +34,8 @@ pub(super) fn start(
 
 async fn measure(worker: usize, registry: &Registry, metrics: &Metrics, period: Duration) {
     let label = worker.to_string();
-    let busy_ratio = metrics.worker_busy.with_label_values(&[&label]);
-    let pulse_seconds = metrics.worker_pulse.with_label_values(&[&label]);
+    let busy_ratio = metrics.node.worker_busy.with_label_values(&[&label]);
+    let pulse_seconds = metrics.node.worker_pulse.with_label_values(&[&label]);
     let thread = Handle::current().metrics();
     let mut meter = BusyMeter::new(thread.worker_total_busy_duration(0), Instant::now());
     let mut ticks = interval(period);
@@ -130,7 +130,7 @@ mod tests {
                 }
             }
         });
-        let pulse = |worker: &str| metrics.worker_pulse.with_label_values(&[worker]).get();
+        let pulse = |worker: &str| metrics.node.worker_pulse.with_label_values(&[worker]).get();
         while pulse("0") < 0.009 {
             std::thread::sleep(PERIOD);
         }

@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::limits::CurrentLimits;
+
 /// Addresses after which those without a connection are searched and forgotten.
 const MIN_PRUNED: usize = 1024;
 
@@ -19,10 +21,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Connections of each client address, and their limits. Clones share them.
 #[derive(Clone)]
 pub(crate) struct AddressLimits {
-    /// Open connections of one address.
-    max_open: Option<u32>,
-    /// Time that a new connection takes of its address's [`PERIOD`].
-    interval: Option<Duration>,
+    limits: CurrentLimits,
     table: Arc<Mutex<Table>>,
 }
 
@@ -71,17 +70,20 @@ struct Address {
 }
 
 impl AddressLimits {
-    /// Returns limits of open connections and of new ones in a second. 0 is no limit.
-    pub(crate) fn new(max_open: u32, max_new_per_second: u32) -> Self {
+    /// Returns the limits of open connections and of new ones in a second.
+    pub(crate) fn new(limits: CurrentLimits) -> Self {
         Self {
-            max_open: (max_open > 0).then_some(max_open),
-            interval: (max_new_per_second > 0).then(|| PERIOD / max_new_per_second),
+            limits,
             table: Arc::default(),
         }
     }
 
     /// Counts a new connection, unless it exceeds a limit.
     pub(crate) fn admit(&self, peer: IpAddr, now: Instant) -> Result<AddressPermit, AddressLimit> {
+        // 0 is no limit.
+        let limits = self.limits.get();
+        let max_open = limits.max_connections_per_address;
+        let max_new_per_second = limits.max_new_connections_per_second_per_address;
         let address = network(peer);
         let mut table = lock(&self.table);
         table.prune(now);
@@ -89,11 +91,11 @@ impl AddressLimits {
             .addresses
             .entry(address)
             .or_insert(Address { open: 0, next: now });
-        if self.max_open.is_some_and(|limit| entry.open >= limit) {
+        if max_open > 0 && entry.open >= max_open {
             return Err(AddressLimit::Open);
         }
-        if let Some(interval) = self.interval {
-            let next = entry.next.max(now) + interval;
+        if max_new_per_second > 0 {
+            let next = entry.next.max(now) + PERIOD / max_new_per_second;
             if next > now + PERIOD {
                 return Err(AddressLimit::Rate);
             }
@@ -143,7 +145,17 @@ fn network(peer: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use media_config::Limits;
+
     use super::*;
+
+    fn limited(max_open: u32, max_new_per_second: u32) -> AddressLimits {
+        AddressLimits::new(CurrentLimits::new(Limits {
+            max_connections_per_address: max_open,
+            max_new_connections_per_second_per_address: max_new_per_second,
+            ..Limits::default()
+        }))
+    }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -151,7 +163,7 @@ mod tests {
 
     #[test]
     fn address_has_a_limited_number_of_open_connections() {
-        let limits = AddressLimits::new(2, 0);
+        let limits = limited(2, 0);
         let now = Instant::now();
         let admit = |peer: &str| limits.admit(ip(peer), now);
         let first = admit("192.0.2.1").unwrap();
@@ -164,7 +176,7 @@ mod tests {
 
     #[test]
     fn new_connections_of_a_second_are_limited() {
-        let limits = AddressLimits::new(0, 10);
+        let limits = limited(0, 10);
         let start = Instant::now();
         let admitted = |now| {
             let admit = |_: &u32| limits.admit(ip("192.0.2.1"), now).is_ok();
@@ -177,7 +189,7 @@ mod tests {
 
     #[test]
     fn network_of_an_ipv6_client_is_one_address() {
-        let limits = AddressLimits::new(1, 0);
+        let limits = limited(1, 0);
         let now = Instant::now();
         let _first = limits.admit(ip("2001:db8:0:1::1"), now).unwrap();
         let same = limits.admit(ip("2001:db8:0:1:ffff::2"), now);
@@ -187,7 +199,7 @@ mod tests {
 
     #[test]
     fn addresses_without_connections_are_forgotten() {
-        let limits = AddressLimits::new(1000, 100);
+        let limits = limited(1000, 100);
         let start = Instant::now();
         let kept = limits.admit(ip("192.0.2.1"), start).unwrap();
         for number in 0..100_000_u32 {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
@@ -21,6 +21,9 @@ use crate::auth::Grant;
 
 /// Characters that are kept of a `User-Agent` or `flashVer`. The client chooses its length.
 const MAX_AGENT_CHARS: usize = 120;
+
+/// No media time.
+const NOTHING_SENT: i64 = i64::MIN;
 
 /// Protocol of a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -97,6 +100,8 @@ pub(crate) struct Client {
     received: AtomicU64,
     sent: AtomicU64,
     lags: AtomicU64,
+    /// Media time of the last message that was sent, in milliseconds since the log's beginning. [`NOTHING_SENT`] before.
+    position: AtomicI64,
     /// Strongest [`StopReason`] that was requested.
     requested: AtomicU8,
     /// Strongest [`StopReason`] that the connection has taken.
@@ -119,6 +124,17 @@ impl Client {
     /// Counts bytes sent to the client.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Records the media time up to which a viewer has received its stream.
+    pub(crate) fn reached(&self, position: i64) {
+        self.position.store(position, Ordering::Relaxed);
+    }
+
+    /// Returns the media time up to which a viewer has received its stream.
+    pub(crate) fn position(&self) -> Option<i64> {
+        let position = self.position.load(Ordering::Relaxed);
+        (position != NOTHING_SENT).then_some(position)
     }
 
     /// Counts bytes received from the client.
@@ -229,6 +245,7 @@ impl Clients {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             lags: AtomicU64::new(0),
+            position: AtomicI64::new(NOTHING_SENT),
             requested: AtomicU8::new(0),
             taken: AtomicU8::new(0),
             waker: AtomicWaker::new(),
@@ -247,6 +264,11 @@ impl Clients {
         let mut all: Vec<_> = self.lock().clients.values().cloned().collect();
         all.sort_unstable_by_key(|client| client.id);
         all
+    }
+
+    /// Calls `each` for every client.
+    pub(crate) fn for_each(&self, each: impl FnMut(&Arc<Client>)) {
+        self.lock().clients.values().for_each(each);
     }
 
     /// Returns the client with this id.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::IntCounter;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// Connections without a stream, and their limit.
 pub(crate) struct IdleConnections {
-    limit: usize,
+    limit: AtomicUsize,
     table: Mutex<IdleTable>,
     /// Connections that were closed because others came.
     evicted: IntCounter,
@@ -38,10 +39,15 @@ impl IdleConnections {
     /// Returns a table of at most `limit` connections, which counts those that it closes.
     pub(crate) fn new(limit: usize, evicted: IntCounter) -> Arc<Self> {
         Arc::new(Self {
-            limit,
+            limit: AtomicUsize::new(limit),
             table: Mutex::default(),
             evicted,
         })
+    }
+
+    /// Changes the limit. Connections over it are closed as others come.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Counts a connection as idle. The oldest one is to be closed when there are too many.
@@ -51,7 +57,7 @@ impl IdleConnections {
         table.last += 1;
         let number = table.last;
         table.waiting.insert(number, sender);
-        if table.waiting.len() > self.limit
+        if table.waiting.len() > self.limit.load(Ordering::Relaxed)
             && let Some((_, oldest)) = table.waiting.pop_first()
         {
             self.evicted.inc();

@@ -116,7 +116,7 @@ impl Certificate {
                 "error"
             }
         };
-        self.metrics.reloads.with_label_values(&[result]).inc();
+        self.metrics.reloads.of([result]).inc();
         *last = read;
     }
 }

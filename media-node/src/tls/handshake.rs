@@ -4,18 +4,18 @@ use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 
-use prometheus::IntCounterVec;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use crate::host::net::TcpStream;
+use crate::state::counters::Counters;
 
 /// Performs handshakes of one port.
 #[derive(Clone)]
 pub(crate) struct TlsAcceptor {
     acceptor: tokio_rustls::TlsAcceptor,
-    failed: IntCounterVec,
+    failed: Counters<1>,
 }
 
 /// Why there is no connection after a handshake.
@@ -32,7 +32,7 @@ pub(crate) enum HandshakeError {
 }
 
 impl TlsAcceptor {
-    pub(super) fn new(config: ServerConfig, failed: IntCounterVec) -> Self {
+    pub(super) fn new(config: ServerConfig, failed: Counters<1>) -> Self {
         Self {
             acceptor: Arc::new(config).into(),
             failed,
@@ -51,7 +51,7 @@ impl TlsAcceptor {
         };
         accepted.map(Box::new).inspect_err(|error| {
             let label = error.label();
-            self.failed.with_label_values(&[label]).inc();
+            self.failed.of([label]).inc();
         })
     }
 }

@@ -1,8 +1,9 @@
 //! A media node on free ports.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
-use media_node::{Node, NodeConfig, Timings};
+use media_node::{LiveFile, Node, NodeConfig, Timings};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,25 @@ impl TestNode {
         timings: Timings,
         change: impl FnOnce(&mut NodeConfig),
     ) -> Self {
+        Self::run(Self::config(change), timings).await
+    }
+
+    /// Starts a media node with a file of live settings.
+    pub(crate) async fn following(
+        file: &Path,
+        timings: Timings,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Self {
+        log::capture();
+        let mut config = Self::config(change);
+        let file = LiveFile::open(file, &mut config).unwrap();
+        // The log of the tests is captured, and stays as it is.
+        let level = media_node::start_log(&config.log).unwrap();
+        let node = Node::bind_with(config, timings).await.unwrap();
+        Self::serve(node.follow(file, level))
+    }
+
+    fn config(change: impl FnOnce(&mut NodeConfig)) -> NodeConfig {
         let mut config = NodeConfig {
             workers: 2,
             name: "test".to_owned(),
@@ -83,13 +103,16 @@ impl TestNode {
         config.drain.accept_seconds = 0;
         config.drain.timeout_seconds = 5;
         change(&mut config);
-        Self::run(config, timings).await
+        config
     }
 
     /// Starts a media node with this configuration.
     pub(crate) async fn run(config: NodeConfig, timings: Timings) -> Self {
         log::capture();
-        let node = Node::bind_with(config, timings).await.unwrap();
+        Self::serve(Node::bind_with(config, timings).await.unwrap())
+    }
+
+    fn serve(node: Node) -> Self {
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         Self {
             addresses: Addresses::of(&node),

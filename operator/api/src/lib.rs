@@ -23,6 +23,7 @@ pub mod names;
 pub mod node_config;
 pub mod pods;
 pub mod role;
+pub mod rolling_update;
 mod rule;
 pub mod rules;
 mod schema;
@@ -46,6 +47,7 @@ pub use media_config::Role;
 pub use mount::{Mount, MountSource};
 pub use node_config::node_config;
 pub use pods::{DisruptionBudget, Edges, Origins, PodSettings, Resources};
+pub use rolling_update::{PodCount, RollingUpdate};
 pub use service::{NodePorts, Ports, ServiceSettings, ServiceType, TrafficPolicy};
 pub use slate::SlateSpec;
 #[cfg(feature = "kube")]

@@ -50,6 +50,11 @@ pub fn config_map(cluster: &LiveCluster, role: Role, hash: &str) -> String {
     format!("{}-{}-config-{hash}", cluster.name_any(), role_name(role))
 }
 
+/// Returns the name of the ConfigMap with the settings that change under running Pods.
+pub fn live_config_map(cluster: &LiveCluster) -> String {
+    format!("{}-live", cluster.name_any())
+}
+
 /// Returns the name of the ConfigMap with the API server's public keys.
 pub fn identity(cluster: &LiveCluster) -> String {
     format!("{}-identity", cluster.name_any())

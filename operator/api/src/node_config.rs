@@ -28,6 +28,7 @@ pub fn node_config(cluster: &ClusterName, spec: &LiveClusterSpec, role: Role) ->
         },
         log: spec.logs.clone(),
         slate: slate.map(|slate| slate.file(Path::new(MOUNT_DIRECTORY))),
+        metrics: spec.metrics.clone(),
         http: spec.http.settings(Path::new(MOUNT_DIRECTORY)),
         auth: spec.auth.settings(Path::new(MOUNT_DIRECTORY)),
         proxies: spec.proxies.clone(),

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::autoscaling::Autoscaling;
 use crate::kubernetes::{Quantity, Toleration};
+use crate::rolling_update::RollingUpdate;
 use crate::rule::Rule;
 use crate::schema::{annotations, labels, quantities, raw_list, raw_object};
 use crate::service::ServiceSettings;
@@ -85,6 +86,8 @@ pub struct PodSettings {
     pub drain_timeout_seconds: u32,
     /// Service of the Pods.
     pub service: ServiceSettings,
+    /// Pods that a rollout replaces at a time.
+    pub rolling_update: RollingUpdate,
     /// Compute resources of each Pod. Changing them triggers a rolling update.
     pub resources: Resources,
     /// Node labels the Pods must match.
@@ -132,6 +135,7 @@ impl Default for PodSettings {
         Self {
             drain_timeout_seconds: 300,
             service: ServiceSettings::default(),
+            rolling_update: RollingUpdate::default(),
             resources: Resources::default(),
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),

@@ -1,8 +1,8 @@
 //! The rules of a whole LiveCluster, for `livecluster check`. Each rule stands beside the type that it is about.
 
 use crate::{
-    ClusterName, LiveClusterSpec, Role, auth, autoscaling, cluster_name, http, pods, role, rule,
-    service,
+    ClusterName, LiveClusterSpec, Role, auth, autoscaling, cluster_name, http, pods, role,
+    rolling_update, rule, service,
 };
 
 /// Returns the message of each rule that a new LiveCluster breaks, behind the field that it is about.
@@ -24,6 +24,9 @@ pub fn violations(name: &ClusterName, spec: &LiveClusterSpec) -> Vec<String> {
                 ports,
             ));
         }
+        let path = format!("spec.{}s.rollingUpdate", role::role_name(role));
+        let update = &spec.pods(role).rolling_update;
+        broken.extend(rule::broken(&path, &rolling_update::RULES, update));
     }
     broken.extend(rule::broken("spec.edges", &pods::EDGE_RULES, &spec.edges));
     if let Some(autoscaling) = &spec.edges.autoscaling {

@@ -63,6 +63,17 @@ pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Schema of a number of Pods or a percentage of them.
+pub(crate) fn pod_count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "minimum": 0,
+        "maximum": 1000,
+        "maxLength": 4,
+        "pattern": "^([0-9]|[1-9][0-9]|100)%$",
+    })
+}
+
 /// Schema of conditions, one of each type.
 #[cfg(feature = "kube")]
 pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {

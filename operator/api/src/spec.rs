@@ -1,6 +1,6 @@
 //! The spec of a LiveCluster, and with the feature `kube` the resource itself.
 
-use media_config::{Limits, LogSettings, ProxySettings, Role, StreamSettings};
+use media_config::{Limits, LogSettings, MetricsSettings, ProxySettings, Role, StreamSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -134,7 +134,8 @@ pub struct LiveClusterSpec {
     pub network_policy: NetworkPolicySettings,
     /// Behavior of streams. Changing it triggers a rolling update.
     pub stream: StreamSettings,
-    /// Limits that protect a media node. Changing one triggers a rolling update.
+    /// Limits that protect a media node. Changing one takes effect within about a minute, without a rolling update: for new
+    /// connections and new streams, while those that exist stay.
     pub limits: Limits,
     /// Who may publish and who may play. Changing it triggers a rolling update; changing a Secret or ConfigMap that it names
     /// does not, and takes effect within about a minute.
@@ -162,7 +163,10 @@ pub struct LiveClusterSpec {
         )
     )]
     pub vhosts: Vec<String>,
-    /// Logs of the media nodes. Changing them triggers a rolling update.
+    /// Metrics of the media nodes. Changing them takes effect within about a minute, without a rolling update.
+    pub metrics: MetricsSettings,
+    /// Logs of the media nodes. Changing the level takes effect within about a minute, without a rolling update; changing the
+    /// format triggers one.
     pub logs: LogSettings,
 }
 
@@ -230,7 +234,8 @@ pub struct SecretName {
 #[serde(default, rename_all = "camelCase")]
 pub struct NetworkPolicySettings {
     /// Whether a NetworkPolicy exists. It admits every client to the RTMP and HTTP ports, and only the LiveCluster's own
-    /// Pods and the operator to the internal port and the metrics.
+    /// Pods and the operator to the internal port and the metrics. The operator's Helm chart admits Prometheus to the metrics
+    /// with its value `metrics.podMonitor`.
     pub enabled: bool,
     /// Further clients of the internal port and the metrics, such as Prometheus: peers as in a NetworkPolicy's `ingress.from`.
     #[schemars(length(max = 16), schema_with = "schema::raw_list")]

@@ -41,6 +41,11 @@ impl ChildKind {
         Self::Deployment,
     ];
 
+    /// Returns whether a cluster has all objects of this kind to its end, so that the operator needs no right to delete them.
+    pub fn is_kept(self) -> bool {
+        matches!(self, Self::Service | Self::Deployment)
+    }
+
     /// Returns the kind as a resource of the API.
     pub fn resource(self) -> ApiResource {
         match self {

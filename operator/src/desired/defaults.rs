@@ -5,6 +5,8 @@ use kube::ResourceExt;
 use livecluster_api::LiveCluster;
 use livecluster_api::names::{self, ROLES};
 
+use super::network_policy::MetricsClients;
+
 /// The options of the operator that shape a cluster's objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Defaults {
@@ -14,6 +16,8 @@ pub struct Defaults {
     pub roll_image: bool,
     /// Namespace of the operator, for the rule that admits it; unknown outside of a Kubernetes cluster.
     pub operator_namespace: Option<String>,
+    /// Clients that may reach the metrics of the Pods.
+    pub metrics_clients: MetricsClients,
     /// ServiceAccount of the operator, whose tokens the Pods accept; unknown outside of a Kubernetes cluster.
     pub operator_account: Option<String>,
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment,
 };
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use livecluster_api::LiveCluster;
 use livecluster_api::names;
 use media_config::Role;
@@ -24,8 +23,7 @@ const REVISIONS: i32 = 3;
 
 /// Returns the Deployment of a role.
 ///
-/// A Pod is replaced only after its successor is ready: `maxUnavailable` is 0. The selector never changes: Kubernetes
-/// does not allow it.
+/// The selector never changes: Kubernetes does not allow it.
 pub(super) fn deployment(
     cluster: &LiveCluster,
     role: Role,
@@ -48,7 +46,7 @@ pub(super) fn deployment(
             replicas: None,
             selector: names::label_selector(names::selector(cluster, role)),
             template,
-            strategy: Some(strategy(role)),
+            strategy: Some(strategy(cluster, role)),
             min_ready_seconds: Some(MIN_READY_SECONDS),
             progress_deadline_seconds: Some(PROGRESS_DEADLINE_SECONDS),
             revision_history_limit: Some(REVISIONS),
@@ -58,17 +56,13 @@ pub(super) fn deployment(
     })
 }
 
-/// Origins are replaced one by one, as their publishers have to reconnect; edges a quarter at a time.
-fn strategy(role: Role) -> DeploymentStrategy {
-    let surge = match role {
-        Role::Origin => IntOrString::Int(1),
-        Role::Edge => IntOrString::String("25%".to_owned()),
-    };
+fn strategy(cluster: &LiveCluster, role: Role) -> DeploymentStrategy {
+    let update = &cluster.spec.pods(role).rolling_update;
     DeploymentStrategy {
         type_: Some("RollingUpdate".to_owned()),
         rolling_update: Some(RollingUpdateDeployment {
-            max_surge: Some(surge),
-            max_unavailable: Some(IntOrString::Int(0)),
+            max_surge: Some(update.max_surge(role).into()),
+            max_unavailable: Some(update.max_unavailable().into()),
         }),
     }
 }

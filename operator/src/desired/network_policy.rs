@@ -1,7 +1,8 @@
 //! The clients that may reach the Pods: the public ports are open to all, the internal port and the metrics to the cluster's own
-//! Pods and the operator. It is a second fence: the internal port asks for tokens.
+//! Pods and the operator, the metrics also to Prometheus. It is a second fence: the internal port asks for tokens.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
@@ -19,6 +20,21 @@ use super::spec_error::SpecError;
 /// Label of the operator's Pods.
 const OPERATOR: (&str, &str) = ("livecluster.dev/component", "operator");
 
+/// Clients of the metrics of all clusters, such as Prometheus.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MetricsClients(Vec<NetworkPolicyPeer>);
+
+impl FromStr for MetricsClients {
+    type Err = String;
+
+    /// Parses a JSON list of peers as in a NetworkPolicy's `ingress.from`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let raw = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let peers = overlay::typed("from", raw).map_err(|error| error.to_string())?;
+        Ok(Self(peers))
+    }
+}
+
 /// Returns the NetworkPolicy of all Pods of a cluster.
 pub(super) fn network_policy(
     cluster: &LiveCluster,
@@ -26,21 +42,30 @@ pub(super) fn network_policy(
 ) -> Result<NetworkPolicy, SpecError> {
     let clients = cluster.spec.client_ports().into_iter();
     let nodes = names::label_selector(names::pods_selector(cluster));
+    let mut ingress = vec![
+        NetworkPolicyIngressRule {
+            ports: Some(clients.map(|client| port(client.name())).collect()),
+            from: None,
+        },
+        NetworkPolicyIngressRule {
+            ports: Some(vec![port("internal"), port("metrics")]),
+            from: Some(peers(cluster, defaults)?),
+        },
+    ];
+    let MetricsClients(from) = &defaults.metrics_clients;
+    // A rule without clients would admit all of them.
+    if !from.is_empty() {
+        ingress.push(NetworkPolicyIngressRule {
+            ports: Some(vec![port("metrics")]),
+            from: Some(from.clone()),
+        });
+    }
     Ok(NetworkPolicy {
         metadata: names::metadata(cluster, names::network_policy(cluster), None),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(nodes),
             policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![
-                NetworkPolicyIngressRule {
-                    ports: Some(clients.map(|client| port(client.name())).collect()),
-                    from: None,
-                },
-                NetworkPolicyIngressRule {
-                    ports: Some(vec![port("internal"), port("metrics")]),
-                    from: Some(peers(cluster, defaults)?),
-                },
-            ]),
+            ingress: Some(ingress),
             egress: None,
         }),
     })

@@ -18,7 +18,7 @@ use media_config::Role;
 use serde_json::Value;
 
 use super::spec_error::SpecError;
-use super::{config_map, identity, mounts, overlay};
+use super::{config_map, identity, live_settings, mounts, overlay};
 
 /// Mount path of the configuration.
 const DIRECTORY: &str = "/etc/media-node";
@@ -175,7 +175,11 @@ fn volumes(cluster: &LiveCluster, role: Role, config_hash: &str) -> Vec<Volume> 
         }),
         ..Volume::default()
     };
-    let mut volumes = vec![config, identity::volume(cluster)];
+    let mut volumes = vec![
+        config,
+        live_settings::volume(cluster),
+        identity::volume(cluster),
+    ];
     volumes.extend(mounts::volumes(&cluster.spec));
     volumes
 }
@@ -187,7 +191,11 @@ fn volume_mounts(cluster: &LiveCluster) -> Vec<VolumeMount> {
         read_only: Some(true),
         ..VolumeMount::default()
     };
-    let mut volume_mounts = vec![config, identity::volume_mount()];
+    let mut volume_mounts = vec![
+        config,
+        live_settings::volume_mount(),
+        identity::volume_mount(),
+    ];
     volume_mounts.extend(mounts::volume_mounts(&cluster.spec));
     volume_mounts
 }
@@ -202,6 +210,7 @@ fn container(cluster: &LiveCluster, nodes: &PodSettings, image: &str) -> Contain
             "--config".to_owned(),
             format!("{DIRECTORY}/{}", config_map::FILE),
         ]),
+        env: Some(vec![live_settings::environment()]),
         ports: Some(ports(cluster)),
         // Ready within two seconds and out of the Service within four: clients must not reach a Pod that drains.
         readiness_probe: Some(probe("/readyz", 2, 2)),

@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use livecluster_api::LiveClusterSpec;
 use serde_json::{Value, json};
 
+use super::network_policy::MetricsClients;
 use super::*;
 
 /// Keys of the API server.
@@ -21,6 +22,7 @@ fn defaults() -> Defaults {
     Defaults {
         image: "livecluster.dev/media-node:0.1.0".to_owned(),
         roll_image: false,
+        metrics_clients: MetricsClients::default(),
         operator_namespace: Some("livecluster-system".to_owned()),
         operator_account: Some("livecluster".to_owned()),
     }
@@ -80,6 +82,7 @@ fn a_spec_that_uses_everything() {
             "externalTrafficPolicy": "Local",
             "externalHostname": "live.example.com"
         },
+        "rollingUpdate": {"maxSurge": "50%", "maxUnavailable": 1},
         "resources": {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
         "nodeSelector": {"disk": "none"},
         "tolerations": [{"key": "live", "operator": "Exists"}],
@@ -140,6 +143,44 @@ fn required_tls_leaves_only_the_ports_with_it() {
         names(&policy["spec"]["ingress"][0]["ports"]),
         ["rtmps", "https"]
     );
+}
+
+#[test]
+fn prometheus_reaches_the_metrics_and_nothing_else() {
+    let mut defaults = defaults();
+    let from = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]);
+    defaults.metrics_clients = from.to_string().parse().unwrap();
+    let desired = desired(
+        &cluster(json!({})),
+        &defaults,
+        &[],
+        KEYS,
+        &ServedGatewayApi::default(),
+    )
+    .unwrap();
+    let policy = child(&desired, ChildKind::NetworkPolicy, "demo-nodes");
+    let ingress = &policy["spec"]["ingress"];
+    assert_eq!(ingress[2]["from"], from);
+    assert_eq!(
+        ingress[2]["ports"],
+        json!([{"port": "metrics", "protocol": "TCP"}])
+    );
+    assert!(!ingress[1].to_string().contains("monitoring"), "{ingress}");
+
+    let rules = make(json!({}));
+    let rules = &child(&rules, ChildKind::NetworkPolicy, "demo-nodes")["spec"]["ingress"];
+    assert_eq!(rules.as_array().unwrap().len(), 2);
+    for (text, error) in [
+        (
+            r#"[{"namespaceSelectors": {}}]"#,
+            "unknown field [0].namespaceSelectors",
+        ),
+        (r#"{"podSelector": {}}"#, "invalid type: map"),
+        ("monitoring", "expected value"),
+    ] {
+        let refused = text.parse::<MetricsClients>().unwrap_err();
+        assert!(refused.contains(error), "{refused}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An API server for tests: it stores objects, records requests, and refuses requests on demand.
 //!
-//! A server-side apply is a deep merge without field ownership, as a merge patch is.
+//! A server-side apply is a deep merge without field ownership, as a merge patch is. A watch yields no events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +26,8 @@ struct FakeApiState {
     gateway_api: BTreeMap<String, Vec<String>>,
     /// Requests without a response, while the server does not respond.
     held: Option<Vec<(FakeRequest, SendResponse<Response<Body>>)>>,
+    /// Watches, which get no response.
+    watches: Vec<SendResponse<Response<Body>>>,
     version: u64,
 }
 
@@ -37,6 +39,12 @@ pub(crate) struct FakeRequest {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) body: Value,
+}
+
+impl FakeRequest {
+    pub(crate) fn is_watch(&self) -> bool {
+        self.query.split('&').any(|pair| pair == "watch=true")
+    }
 }
 
 /// A kind of request that is refused, with the response.
@@ -173,6 +181,11 @@ impl FakeApi {
             held.push((request, responder));
             return;
         }
+        if request.is_watch() {
+            state.requests.push(request);
+            state.watches.push(responder);
+            return;
+        }
         let value = state
             .refusal(&request)
             .unwrap_or_else(|| state.handle(&request));
@@ -258,7 +271,9 @@ impl FakeApiState {
             })
             .map(|(_, object)| object.clone())
             .collect();
-        json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
+        // A watch starts at the version of a list.
+        let metadata = json!({"resourceVersion": self.version.to_string()});
+        json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items})
     }
 
     fn create(&mut self, request: &FakeRequest) -> Value {

@@ -16,9 +16,9 @@ type Permission = (&'static [&'static str], &'static str, &'static str);
 const NEEDED: &[Permission] = &[
     (&["get", "list", "watch"], "livecluster.dev", "liveclusters"),
     (&["patch"], "livecluster.dev", "liveclusters/status"),
-    (CHILD, "apps", "deployments"),
+    (KEPT_CHILD, "apps", "deployments"),
     (&["patch"], "apps", "deployments/scale"),
-    (CHILD, "", "services"),
+    (KEPT_CHILD, "", "services"),
     (CHILD, "", "configmaps"),
     (CHILD, "", "serviceaccounts"),
     (CHILD, "policy", "poddisruptionbudgets"),
@@ -31,6 +31,8 @@ const NEEDED: &[Permission] = &[
 ];
 /// Verbs for the objects of a cluster. A server-side apply needs both `create` and `patch`.
 const CHILD: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+/// The same for kinds of which every cluster has all objects to its end.
+const KEPT_CHILD: &[&str] = &["get", "list", "watch", "create", "patch"];
 /// Needed only to verify references to Secrets.
 const SECRETS: Permission = (&["get"], "", "secrets");
 /// Needed in the operator's own namespace, for its Lease.
@@ -60,6 +62,13 @@ pub struct PermissionScope {
     pub lease: String,
     /// Whether references to Secrets are verified.
     pub secrets: bool,
+}
+
+/// Returns the verbs that are verified, each with its resource.
+#[cfg(test)]
+pub(crate) fn verified() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let needed = NEEDED.iter().chain([&SECRETS, &LEASE, &LEASES]);
+    needed.flat_map(|(verbs, _, resource)| verbs.iter().map(|verb| (*verb, *resource)))
 }
 
 /// Verifies that the operator has all permissions it needs.
@@ -194,14 +203,14 @@ mod tests {
     #[tokio::test]
     async fn all_missing_permissions_are_named() {
         let denies = |review: &Value| {
-            (review["resource"] == "services" && review["verb"] == "delete")
+            (review["resource"] == "services" && review["verb"] == "create")
                 || review["subresource"] == "scale"
                 || review["resource"] == "leases" && review["verb"] != "get"
         };
         assert_eq!(
             result(denies, &scope(&[])).await,
             "the operator lacks permissions: patch on deployments/scale.apps in all namespaces; \
-             delete on services in all namespaces; \
+             create on services in all namespaces; \
              update on leases.coordination.k8s.io in namespace system; \
              create on leases.coordination.k8s.io in namespace system"
         );

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use media_log::LineFormat;
 
 use crate::desired::defaults::Defaults;
+use crate::desired::network_policy::MetricsClients;
 
 /// The options of `operator run`.
 #[derive(Args, Clone, Debug)]
@@ -39,6 +40,15 @@ pub struct RunOptions {
     /// File with the operator's token for media nodes, which has the audience `livecluster.dev/operator`.
     #[arg(long, env = "LIVECLUSTER_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// Clients that the NetworkPolicies of all clusters admit to the metrics of the Pods: a JSON list of peers as in a
+    /// NetworkPolicy's `ingress.from`.
+    #[arg(
+        long,
+        env = "LIVECLUSTER_METRICS_FROM",
+        value_name = "JSON",
+        default_value = "[]"
+    )]
+    metrics_from: MetricsClients,
     /// Name of the operator as the holder of the Lease; host name and process ID when absent. Must be unique.
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
@@ -107,6 +117,7 @@ impl RunOptions {
         Defaults {
             image: self.media_node_image.clone(),
             roll_image: self.roll_default_image,
+            metrics_clients: self.metrics_from.clone(),
             operator_namespace: self.namespace.clone(),
             operator_account: self.service_account.clone(),
         }

@@ -31,7 +31,8 @@ pub(super) async fn prune(
     for found in live {
         let name = found.object.name_any();
         let is_mounted = found.kind == ChildKind::ConfigMap && mounted.contains(&name);
-        if is_mounted
+        if found.kind.is_kept()
+            || is_mounted
             || desired.contains(found.kind, &name)
             || found.object.metadata.deletion_timestamp.is_some()
             || !is_controlled_by(&found.object, cluster)

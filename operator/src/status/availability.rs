@@ -48,15 +48,17 @@ pub(super) fn settled_replicas(cluster: &LiveCluster, input: &StatusInput, role:
 }
 
 /// Returns the available Pods that `Ready` requires: all until they have been available once, and then as many less as the
-/// disruption budget allows. Pods that a scale-up adds do not count before they are available.
+/// disruption budget or a rollout may take away. Pods that a scale-up adds do not count before they are available.
 fn required(cluster: &LiveCluster, input: &StatusInput, role: Role) -> i32 {
     let settled = settled_replicas(cluster, input, role);
     if settled == 0 {
         return input.wanted(cluster, role).into();
     }
     let budget = &cluster.spec.pods(role).pod_disruption_budget;
-    let tolerated = i32::from(budget.max_unavailable) * i32::from(budget.enabled);
-    settled.saturating_sub(tolerated).max(1)
+    let disrupted = i32::from(budget.max_unavailable) * i32::from(budget.enabled);
+    let rollout = cluster.spec.pods(role).rolling_update.max_unavailable();
+    let replaced = rollout.of(input.wanted(cluster, role)).into();
+    settled.saturating_sub(disrupted.max(replaced)).max(1)
 }
 
 /// `Degraded` is true while Pods or addresses are missing, whether or not the cluster is `Ready` without them. Pods that

@@ -56,6 +56,32 @@ fn number_out_of_range_is_named_with_its_range() {
 }
 
 #[test]
+fn log_level_is_a_level_or_a_filter() {
+    let error = |level: &str| parse(&format!("log: {{level: '{level}'}}")).err();
+    for level in [
+        "off",
+        "trace",
+        "info,media_node::relay=debug",
+        "a=off,b=warn",
+    ] {
+        assert!(error(level).is_none(), "{level}");
+    }
+    for level in [
+        "",
+        "LOUD",
+        "info,",
+        "media_node",
+        "a=b",
+        "=info",
+        "a b=info",
+        "a=info=debug",
+    ] {
+        let error = error(level).expect(level).to_string();
+        assert!(error.starts_with("log.level: choose off, "), "{error}");
+    }
+}
+
+#[test]
 fn access_settings_are_read_strictly() {
     let text = "auth: {publish: {allowCidrs: [10.0.0.0/8], keys: {directory: /keys}, \
                 signedUrls: {directory: /urls, scheme: tencent, validitySeconds: 60}, \

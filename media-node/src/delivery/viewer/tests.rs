@@ -34,7 +34,7 @@ async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
         }
     };
     tokio::select! {
-        sent = viewer.send(&mut batch) => assert_eq!(sent, Err(ViewerEnd::Stalled)),
+        sent = viewer.send(&mut batch, None) => assert_eq!(sent, Err(ViewerEnd::Stalled)),
         () = slow_reads => {}
     }
 }
@@ -78,7 +78,7 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
     };
     // More than the socket buffers hold.
     let mut batch = Bytes::from(vec![0; 64 << 20]);
-    let (sent, ()) = tokio::join!(viewer.send(&mut batch), async {
+    let (sent, ()) = tokio::join!(viewer.send(&mut batch, None), async {
         client.stop(StopReason::Kicked);
     });
     assert_eq!(
@@ -108,6 +108,7 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
     };
     let since = Instant::now();
     let mut batch = Bytes::from(vec![0; 64 << 20]);
-    assert_eq!(viewer.send(&mut batch).await, Err(ViewerEnd::Stalled));
+    let sent = viewer.send(&mut batch, None).await;
+    assert_eq!(sent, Err(ViewerEnd::Stalled));
     assert!(since.elapsed() < Duration::from_secs(2));
 }

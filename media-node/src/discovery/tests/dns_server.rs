@@ -9,6 +9,7 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record};
 use media_config::Discovery;
+use prometheus::IntCounter;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -44,6 +45,8 @@ pub(super) struct DnsServer {
     /// Record type and name of each query.
     queries: watch::Receiver<Vec<String>>,
     port: u16,
+    /// Lookups that failed.
+    pub(super) failures: IntCounter,
 }
 
 impl DnsServer {
@@ -57,6 +60,7 @@ impl DnsServer {
             replies,
             queries,
             port,
+            failures: IntCounter::new("failures", "test").unwrap(),
         }
     }
 
@@ -97,7 +101,8 @@ impl DnsServer {
             ..Discovery::default()
         };
         let entries = OriginEntry::parse(&discovery).unwrap();
-        OriginSet::follow(entries, Some(self.resolver()), interval)
+        let failures = self.failures.clone();
+        OriginSet::follow(entries, Some(self.resolver()), interval, failures)
     }
 
     /// Returns how many queries there were, given as record type and name.

@@ -9,6 +9,7 @@ use media_wire::rtmp::ClientEvent;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use super::super::metrics::ActiveRelay;
 use super::super::rtmp_server::{Direction, RtmpLink, RtmpServer, RtmpServerError};
 use super::source::ForwardSource;
 use crate::state::clients::{ClientGuard, ClientRole};
@@ -16,7 +17,7 @@ use crate::state::clients::{ClientGuard, ClientRole};
 /// Forwards a publication to the first server that accepts it, until it ends.
 pub(super) async fn forward_to_servers(source: &ForwardSource) {
     let (context, stream) = (&source.context, source.stream.key());
-    let _active = context.counters.forward();
+    let _active = ActiveRelay::new(&context.metrics.forwards);
     let mut backoff = context.backoff();
     let (mut start, mut warned) = (Start::At(source.epoch, 0), false);
     while !source.ended.is_cancelled() {
@@ -30,14 +31,14 @@ pub(super) async fn forward_to_servers(source: &ForwardSource) {
                 Ok(()) => return,
                 Err(error) if forward.messages > 0 => {
                     info!(%stream, server = server.address(), %error, "forwarding lost");
-                    context.counters.count_failure();
+                    context.metrics.failures.inc();
                     backoff.reset();
                     warned = false;
                     start = Start::Newest;
                     break;
                 }
                 Err(error) => {
-                    context.counters.count_failure();
+                    context.metrics.failures.inc();
                     if !std::mem::replace(&mut warned, true) {
                         warn!(%stream, server = server.address(), %error, "the server does not accept the stream");
                     }
@@ -60,13 +61,13 @@ impl ServerForward<'_> {
     /// Forwards until the publication has ended or another one has taken over.
     async fn run(&mut self, server: &RtmpServer, start: Start) -> Result<(), RtmpServerError> {
         let (context, stream) = (&self.source.context, &self.source.stream);
-        let limit = context.settings.limits.max_command_bytes();
+        let limit = context.settings.limits.get().max_command_bytes();
         let mut link = server.open(stream.key(), Direction::Publish, limit).await?;
         info!(stream = %stream.key(), server = server.address(), "forwarding");
         let agent = HeaderValue::from_static("rtmp");
         let client = context.add_client(link.peer(), ClientRole::Viewer, stream.key(), &agent);
         let mut cursor = stream.subscribe(Format::Relay, start, self.source.worker);
-        let mut reader = RelayReader::new(context.settings.limits.max_message_bytes());
+        let mut reader = RelayReader::new(context.settings.limits.get().max_message_bytes());
         loop {
             let next = tokio::select! {
                 next = cursor.next() => next,

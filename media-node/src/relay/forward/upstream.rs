@@ -139,7 +139,7 @@ impl UpstreamTask {
         let end = self.forward().await.unwrap_or_else(|end| end);
         match &end {
             UpstreamEnd::Lost(reason) => {
-                self.source.context.counters.count_failure();
+                self.source.context.metrics.failures.inc();
                 self.source.context.suspect(origin);
                 self.source.context.search_origins();
                 // Attempts are repeated until an origin accepts the stream, and the task logs the outage once.

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 
 use super::super::conflict::local_epoch;
 use super::super::context::RelayContext;
+use super::super::metrics::ActiveRelay;
 use super::super::rtmp_server::{Direction, RtmpLink, RtmpServer, RtmpServerError};
 use crate::state::clients::{ClientRole, StopReason};
 
@@ -36,7 +37,7 @@ impl From<RtmpServerError> for ServerPullEnd {
 /// Pulls from the first server that sends the stream. Returns whether one did.
 pub(super) async fn pull_from_servers(context: &RelayContext, stream: &Arc<Stream>) -> bool {
     for server in &context.settings.rtmp_servers {
-        let _active = context.counters.pull();
+        let _active = ActiveRelay::new(&context.metrics.pulls);
         let mut pull = ServerPull {
             context,
             stream,
@@ -53,7 +54,7 @@ pub(super) async fn pull_from_servers(context: &RelayContext, stream: &Arc<Strea
         if matches!(end, ServerPullEnd::NoViewers | ServerPullEnd::PublishedHere) {
             return true;
         }
-        context.counters.count_failure();
+        context.metrics.failures.inc();
     }
     false
 }
@@ -67,7 +68,7 @@ struct ServerPull<'a> {
 
 impl ServerPull<'_> {
     async fn run(&mut self, server: &RtmpServer) -> ServerPullEnd {
-        let limit = self.context.settings.limits.max_message_bytes();
+        let limit = self.context.settings.limits.get().max_message_bytes();
         let link = server.open(self.stream.key(), Direction::Play, limit).await;
         match link {
             Ok(link) => self.receive(link).await,

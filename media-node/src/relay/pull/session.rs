@@ -82,7 +82,7 @@ impl<'a> PullSession<'a> {
             history,
             timeouts,
             client: None,
-            intake: Intake::new(context.settings.limits.max_message_bytes()),
+            intake: Intake::new(context.settings.limits.get().max_message_bytes()),
             silence: Silence::new(context, stream.key(), timeouts.silence, timeouts.silence),
             linger: None,
         }
@@ -218,7 +218,7 @@ impl<'a> PullSession<'a> {
                 info!(stream = %key, origin = %self.status.origin, epoch = epoch.0, "pulling");
                 self.intake.append_to(publication);
                 if std::mem::take(&mut self.history.pulled) {
-                    self.context.counters.count_switch();
+                    self.context.metrics.switches.inc();
                 }
                 Ok(())
             }

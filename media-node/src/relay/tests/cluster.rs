@@ -26,7 +26,7 @@ use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
     SurveyTimeouts,
 };
-use crate::relay::{Contender, PublishRejection, Relay, RelaySettings, Resolution};
+use crate::relay::{Contender, PublishRejection, Relay, RelayMetrics, RelaySettings, Resolution};
 use crate::state::clients::Clients;
 
 /// Time that no step of these tests takes.
@@ -176,6 +176,7 @@ impl RelayNode {
         let origins = OriginSet::of(cluster.origins.subscribe());
         let relay = Relay::new(
             settings,
+            RelayMetrics::unregistered(),
             registry.clone(),
             Clients::new(),
             Arc::new(NodeIdentity::none()),
@@ -247,7 +248,7 @@ impl RelayNode {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let counts = self.relay.counts();
+        let counts = self.relay.metrics();
         timeout(LIMIT, reached)
             .await
             .unwrap_or_else(|_| panic!("not reached from {counts:?}"));

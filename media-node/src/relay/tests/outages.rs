@@ -65,12 +65,14 @@ async fn tail_of_a_publication_that_ends_while_its_origin_is_lost_is_delivered()
     let mut viewer = origin.watch("a");
     viewer.watch_on(&encoder).await;
     freezer.freeze();
-    edge.until(|node| node.relay.counts().failures > 0).await;
+    edge.until(|node| node.relay.metrics().failures.get() > 0)
+        .await;
     let (epoch, sent) = end_after_a_group(encoder).await;
     freezer.thaw();
     viewer.watch_until(epoch, sent - 1).await;
     viewer.assert_continuous();
-    edge.until(|node| node.relay.counts().forwards == 0).await;
+    edge.until(|node| node.relay.metrics().forwards.get() == 0)
+        .await;
 }
 
 /// Viewers who join later get nothing of it.

@@ -71,7 +71,7 @@ pub(super) async fn admit(
     };
     let place = place(context, key, priority).await?;
     let limits = [
-        context.config.limits.max_publish_kbps(),
+        context.limits.get().max_publish_kbps(),
         grant.max_publish_kbps,
     ];
     let bitrate = BitrateLimit::new(limits, Instant::now());

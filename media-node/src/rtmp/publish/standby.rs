@@ -97,11 +97,8 @@ fn go_on_air(
     };
     let (epoch, reason) = (on_air.publication().epoch().0, turn.reason.label());
     info!(stream = %encoder.key, client = encoder.client.id, epoch, priority, reason, "standby goes on air");
-    context
-        .metrics
-        .standby_switches
-        .with_label_values(&[reason])
-        .inc();
+    let switches = &context.metrics.clients.standby_switches;
+    switches.of([reason]).inc();
     let init_data = standby.init_data(keyframe.timestamp);
     for message in init_data.into_iter().chain([keyframe]) {
         match on_air.append(message, encoder) {

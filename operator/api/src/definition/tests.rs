@@ -88,5 +88,8 @@ fn every_default_satisfies_the_rules_as_it_is_written() {
     }
     let mut checked = 0;
     visit("", &schema(), &mut checked);
-    assert_eq!(checked, 5, "edges, service and ports of both roles");
+    assert_eq!(
+        checked, 7,
+        "edges; service, ports and rollingUpdate of both roles"
+    );
 }

@@ -217,6 +217,30 @@ fn autoscaling_has_a_target_and_a_range_and_no_fixed_number() {
 }
 
 #[test]
+fn rollout_can_replace_a_pod() {
+    let mut demo = cluster("demo");
+    let mut refusal = |update: Value| {
+        demo.spec.edges.pods.rolling_update = serde_json::from_value(update).unwrap();
+        refused(&demo)
+    };
+    for update in [
+        serde_json::json!({"maxSurge": 0}),
+        serde_json::json!({"maxSurge": "0%", "maxUnavailable": 0}),
+        serde_json::json!({"maxSurge": 0, "maxUnavailable": "0%"}),
+    ] {
+        assert!(refusal(update).contains("spec.edges.rollingUpdate: maxSurge and"));
+    }
+    for update in [
+        serde_json::json!({}),
+        serde_json::json!({"maxSurge": "50%"}),
+        serde_json::json!({"maxSurge": 0, "maxUnavailable": 1}),
+        serde_json::json!({"maxSurge": 2, "maxUnavailable": "10%"}),
+    ] {
+        assert_eq!(refusal(update), "");
+    }
+}
+
+#[test]
 fn pages_have_exactly_one_source() {
     let mut demo = cluster("demo");
     demo.spec.http.directory = Some(crate::DirectorySpec::default());

@@ -156,6 +156,7 @@ async fn objects_are_applied_in_order_edges_before_origins() {
         [
             "PATCH serviceaccounts/demo-media-node",
             "PATCH configmaps/demo-identity",
+            "PATCH configmaps/demo-live",
             &format!("PATCH {}", fixture.config_path(EDGE)),
             &format!("PATCH {}", fixture.config_path(ORIGIN)),
             "PATCH services/demo-edge",
@@ -182,7 +183,7 @@ async fn every_apply_is_strict_and_forced_with_one_field_manager_and_without_rep
         .iter()
         .filter(|request| request.method == Method::PATCH && !request.path.ends_with("/scale"))
         .collect();
-    assert_eq!(patches.len(), 13);
+    assert_eq!(patches.len(), 14);
     for request in patches {
         for part in [
             "force=true",
@@ -261,7 +262,7 @@ async fn restarted_operator_applies_each_object_once_and_changes_none() {
         .into_iter()
         .map(|path| fixture.api.object(&path));
     assert_eq!(before, after.collect::<Vec<_>>());
-    assert_eq!(fixture.api.writes().len(), 12);
+    assert_eq!(fixture.api.writes().len(), 13);
     fixture.reconcile().await;
     assert_eq!(fixture.api.writes(), Vec::<String>::new());
 }

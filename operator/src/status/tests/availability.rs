@@ -39,6 +39,10 @@ fn eviction_within_the_disruption_budget_degrades_the_cluster_and_leaves_it_read
     assert!(degraded.starts_with("True EdgesUnavailable"));
     let spec = json!({"edges": {"replicas": 4, "podDisruptionBudget": {"enabled": false}}});
     assert!(of_four_edges(spec, 4, 3, vec![])[0].starts_with("False"));
+    // A rollout that may leave two Pods unavailable.
+    let spec = json!({"edges": {"replicas": 4, "rollingUpdate": {"maxUnavailable": "50%"}}});
+    assert!(of_four_edges(spec.clone(), 4, 2, vec![])[0].starts_with("True"));
+    assert!(of_four_edges(spec, 4, 1, vec![])[0].starts_with("False"));
 }
 
 #[test]

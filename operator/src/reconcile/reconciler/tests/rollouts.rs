@@ -59,6 +59,40 @@ async fn cure_of_broken_origins_does_not_wait_for_edges() {
 }
 
 #[tokio::test]
+async fn log_level_and_limits_change_without_a_rollout() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let templates = || {
+        [EDGE, ORIGIN].map(|path| {
+            let deployment = fixture.api.object(path).unwrap();
+            deployment["spec"]["template"].clone()
+        })
+    };
+    let before = templates();
+    fixture.edit_spec(|spec| {
+        spec["logs"] = json!({"level": "debug"});
+        spec["limits"] = json!({"maxConnections": 77});
+    });
+    fixture.reconcile().await;
+    assert_eq!(
+        fixture.api.writes(),
+        [
+            "PATCH configmaps/demo-live",
+            "PATCH liveclusters/demo/status"
+        ]
+    );
+    let live = fixture.api.object("configmaps/demo-live").unwrap();
+    assert_eq!(
+        live["data"]["live.yaml"],
+        "log:\n  level: debug\nlimits:\n  maxConnections: 77\n"
+    );
+    assert!(live["immutable"].is_null());
+    assert_eq!(templates(), before);
+    fixture.edit_spec(|spec| spec["logs"]["format"] = "json".into());
+    fixture.reconcile().await;
+    assert_ne!(templates(), before);
+}
+
+#[tokio::test]
 async fn configuration_is_deleted_with_its_last_pod() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
     let old = fixture.config_path(EDGE);

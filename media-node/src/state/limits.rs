@@ -1,0 +1,28 @@
+//! The limits that hold now: they change with the live settings. A connection keeps those that it began with.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use media_config::Limits;
+
+/// The limits that hold now. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CurrentLimits(Arc<RwLock<Arc<Limits>>>);
+
+impl CurrentLimits {
+    /// Returns limits that hold until they are replaced.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(limits))))
+    }
+
+    /// Returns the limits that hold now. Called once for a connection, request or relay, never for a message.
+    pub(crate) fn get(&self) -> Arc<Limits> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current)
+    }
+
+    /// Replaces the limits.
+    pub(crate) fn replace(&self, limits: Limits) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(limits);
+    }
+}

@@ -1,0 +1,125 @@
+//! Metrics of connections: how many there are, which are refused and why, and the limits.
+
+use media_config::Limits;
+use prometheus::{IntGauge, IntGaugeVec};
+
+use super::registration::Registration;
+use crate::state::counters::Counters;
+
+/// Reasons for which a connection of the public ports is refused or lost.
+const REFUSED: &[&str] = &[
+    "limit",
+    "address_connections",
+    "address_rate",
+    "timeout",
+    "protocol",
+    "request",
+    "origin",
+    "proxy_header_missing",
+    "proxy_header_invalid",
+    "proxy_header_timeout",
+    "forwarded_header",
+];
+
+/// Limits that a client can exceed.
+const EXCEEDED: &[&str] = &[
+    "message",
+    "incomplete_messages",
+    "chunk_streams",
+    "command",
+    "responses",
+    "init_data",
+    "names",
+    "parameters",
+    "stream_starts",
+    "idle_connections",
+    "internal_connections",
+    "metrics_connections",
+    "lookups",
+    "standbys",
+    "media_memory",
+    "publish_bitrate",
+];
+
+/// Reasons for which a request to the internal or metrics port is refused: those of a token are those of `auth`.
+const INTERNAL_REFUSED: &[&str] = &[
+    "host",
+    "browser",
+    "role",
+    "no_credential",
+    "signature",
+    "expired",
+    "token",
+    "claim",
+    "keys_unavailable",
+];
+
+/// Metrics of connections.
+pub(crate) struct ConnectionMetrics {
+    /// Label `reason`.
+    pub(crate) refused: Counters<1>,
+    /// Label `limit`: a limit of the protocol or the configuration that a client has exceeded.
+    pub(crate) exceeded: Counters<1>,
+    /// Label `reason`.
+    pub(crate) internal_refused: Counters<1>,
+    open: IntGauge,
+    limits: IntGaugeVec,
+}
+
+impl ConnectionMetrics {
+    pub(super) fn new(new: &Registration) -> Self {
+        Self {
+            refused: new.counters(
+                "live_connections_refused_total",
+                "Connections refused.",
+                "reason",
+                REFUSED,
+            ),
+            exceeded: new.counters(
+                "live_limits_exceeded_total",
+                "Requests refused and clients disconnected because they exceeded a limit.",
+                "limit",
+                EXCEEDED,
+            ),
+            internal_refused: new.counters(
+                "live_internal_requests_refused_total",
+                "Requests to the internal and metrics ports that were refused.",
+                "reason",
+                INTERNAL_REFUSED,
+            ),
+            open: new.gauge("live_connections", "Open connections of the public ports."),
+            limits: new.gauges(
+                "live_limit",
+                "Limits of the configuration, by their field.",
+                &["limit"],
+            ),
+        }
+    }
+
+    pub(super) fn set(&self, open: usize, limits: &Limits) {
+        super::set(&self.open, open);
+        for (name, value) in [
+            ("maxConnections", limits.max_connections),
+            (
+                "maxConnectionsPerAddress",
+                limits.max_connections_per_address,
+            ),
+            (
+                "maxNewConnectionsPerSecondPerAddress",
+                limits.max_new_connections_per_second_per_address,
+            ),
+            ("maxStreams", limits.max_streams),
+            ("maxMessageMebibytes", limits.max_message_mebibytes),
+            ("maxCommandKibibytes", limits.max_command_kibibytes),
+            ("maxInitDataKibibytes", limits.max_init_data_kibibytes),
+            (
+                "maxStreamStartsPerMinute",
+                limits.max_stream_starts_per_minute,
+            ),
+            ("handshakeTimeoutSeconds", limits.handshake_timeout_seconds),
+            ("stallTimeoutSeconds", limits.stall_timeout_seconds),
+        ] {
+            self.limits.with_label_values(&[name]).set(value.into());
+        }
+    }
+}
