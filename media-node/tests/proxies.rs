@@ -180,8 +180,9 @@ async fn load_balancer_itself_is_a_client_without_a_limit() {
     let mut last = RawConnection::connect(node.addresses.http).await;
     last.send(b"PROXY UNKNOWN\r\n").await;
     assert_eq!(get(&mut last, "/", "").await.status, 200);
-    let metrics = node.metrics().await;
-    assert!(!metrics.contains("reason=\"proxy_header"), "{metrics}");
+    for reason in ["missing", "invalid", "timeout"] {
+        assert_eq!(refused(&node, &format!("proxy_header_{reason}")).await, 0);
+    }
 }
 
 #[tokio::test]
