@@ -145,7 +145,8 @@ impl RtmpClient {
     ) -> Result<Self, ClientEnd> {
         let url = RtmpUrl::parse(&format!("rtmp://{to}/{stream}")).expect("a valid URL");
         let open = async {
-            let socket = network.connect_client(CLIENTS, to, capacity).await?;
+            let socket =
+                SimulatedStream::connect_client(network.clone(), CLIENTS, to, capacity).await?;
             let mut client = Self {
                 connection: role(url, ClientSettings::default()),
                 socket,
@@ -216,7 +217,8 @@ impl HttpClient {
     ) -> Result<Self, ClientEnd> {
         let open = async {
             let mut client = Self {
-                socket: network.connect_client(CLIENTS, to, capacity).await?,
+                socket: SimulatedStream::connect_client(network.clone(), CLIENTS, to, capacity)
+                    .await?,
                 input: BytesMut::new(),
                 chunk: 0,
             };

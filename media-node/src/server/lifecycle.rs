@@ -160,9 +160,11 @@ impl Node {
         context.workers.spawn_control(sweep(Arc::clone(&context)));
         let sampled = viewer_lag::sample_viewers(Arc::clone(&context));
         context.workers.spawn_control(sampled);
-        context
-            .workers
-            .spawn_control(media_memory::follow(Arc::clone(&context)));
+        context.workers.spawn_control(media_memory::follow(
+            context.registry.clone(),
+            context.limits.clone(),
+            context.timings.key_poll,
+        ));
         context
             .workers
             .spawn_control(disconnect_revoked(Arc::clone(&context)));

@@ -2,14 +2,14 @@
 //! short.
 
 use std::path::{Component, Path};
-use std::sync::Arc;
+use std::time::Duration;
 
 use media_config::Limits;
 use media_engine::{MemoryStats, Registry};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use super::context::NodeContext;
+use crate::state::limits::CurrentLimits;
 
 /// The smallest share: without it no stream could start.
 const MIN: u64 = 16 << 20;
@@ -24,12 +24,12 @@ pub(super) fn media_memory(limits: &Limits) -> usize {
 }
 
 /// Follows the memory limit of the container, which Kubernetes can change while it runs.
-pub(super) async fn follow(context: Arc<NodeContext>) {
-    let mut ticks = interval(context.timings.key_poll);
+pub(super) async fn follow(registry: Registry, limits: CurrentLimits, period: Duration) {
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (registry, limits) = (context.registry.clone(), context.limits.get());
+        let (registry, limits) = (registry.clone(), limits.get());
         let follow = move || registry.limit_memory(media_memory(&limits));
         // A panic was printed by its thread. The next round tries again.
         drop(tokio::task::spawn_blocking(follow).await);

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use livecluster_api::LiveCluster;
 use livecluster_api::names::{self, ROLES};
 
-use super::network_policy::MetricsClients;
+use super::metrics_clients::MetricsClients;
 
 /// The options of the operator that shape a cluster's objects.
 #[derive(Clone, Debug, Default, PartialEq)]

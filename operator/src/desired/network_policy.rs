@@ -2,7 +2,6 @@
 //! Pods and the operator, the metrics also to Prometheus. It is a second fence: the internal port asks for tokens.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
@@ -19,21 +18,6 @@ use super::spec_error::SpecError;
 
 /// Label of the operator's Pods.
 const OPERATOR: (&str, &str) = ("livecluster.dev/component", "operator");
-
-/// Clients of the metrics of all clusters, such as Prometheus.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MetricsClients(Vec<NetworkPolicyPeer>);
-
-impl FromStr for MetricsClients {
-    type Err = String;
-
-    /// Parses a JSON list of peers as in a NetworkPolicy's `ingress.from`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let raw = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let peers = overlay::typed("from", raw).map_err(|error| error.to_string())?;
-        Ok(Self(peers))
-    }
-}
 
 /// Returns the NetworkPolicy of all Pods of a cluster.
 pub(super) fn network_policy(
@@ -52,7 +36,7 @@ pub(super) fn network_policy(
             from: Some(peers(cluster, defaults)?),
         },
     ];
-    let MetricsClients(from) = &defaults.metrics_clients;
+    let from = &defaults.metrics_clients.0;
     // A rule without clients would admit all of them.
     if !from.is_empty() {
         ingress.push(NetworkPolicyIngressRule {

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use livecluster_api::LiveClusterSpec;
 use serde_json::{Value, json};
 
-use super::network_policy::MetricsClients;
+use super::metrics_clients::MetricsClients;
 use super::*;
 
 /// Keys of the API server.

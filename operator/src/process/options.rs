@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use media_log::LineFormat;
 
 use crate::desired::defaults::Defaults;
-use crate::desired::network_policy::MetricsClients;
+use crate::desired::metrics_clients::MetricsClients;
 
 /// The options of `operator run`.
 #[derive(Args, Clone, Debug)]

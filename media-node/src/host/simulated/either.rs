@@ -68,7 +68,7 @@ impl TcpListener {
     /// Opens a port of the simulated host, if one runs this.
     pub(crate) fn simulated(address: SocketAddr) -> Option<io::Result<Self>> {
         let host = current()?;
-        let opened = host.network.listen(host.address, address.port());
+        let opened = SimulatedListener::bind(host.network, host.address, address.port());
         Some(opened.map(Self::Simulated))
     }
 
@@ -104,7 +104,7 @@ impl TcpStream {
         };
         let mut addresses = tokio::net::lookup_host(address).await?;
         let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-        let stream = host.network.connect(host.address, address).await?;
+        let stream = SimulatedStream::connect(host.network, host.address, address).await?;
         Ok(Self::Simulated(stream))
     }
 

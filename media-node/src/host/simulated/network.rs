@@ -12,7 +12,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::connection::{Connection, End, Patience, Wakers};
-use super::stream::{SimulatedListener, SimulatedStream};
 
 /// A network. Clones share it.
 #[derive(Clone)]
@@ -176,7 +175,7 @@ impl Network {
     }
 
     /// Opens a port of a host.
-    pub(super) fn listen(&self, host: Ipv4Addr, port: u16) -> io::Result<SimulatedListener> {
+    pub(super) fn open_port(&self, host: Ipv4Addr, port: u16) -> io::Result<SocketAddr> {
         self.change(|state| {
             let found = state.hosts.get_mut(&host);
             let listeners = &mut found.ok_or(io::ErrorKind::AddrNotAvailable)?.listeners;
@@ -190,10 +189,7 @@ impl Network {
                 return Err(io::ErrorKind::AddrInUse.into());
             }
             listeners.insert(port, Backlog::default());
-            Ok(SimulatedListener {
-                network: self.clone(),
-                address: (host, port).into(),
-            })
+            Ok((host, port).into())
         })
     }
 
@@ -211,13 +207,9 @@ impl Network {
         });
     }
 
-    /// Takes a connection that was made to a port, or waits for one.
-    pub(super) fn accept(
-        &self,
-        address: SocketAddr,
-        waker: &Waker,
-    ) -> Option<(SimulatedStream, SocketAddr)> {
-        let (id, peer) = self.change(|state| {
+    /// Takes a connection that was made to a port, or waits for one. Returns its number and the client's address.
+    pub(super) fn accept(&self, address: SocketAddr, waker: &Waker) -> Option<(u64, SocketAddr)> {
+        self.change(|state| {
             let IpAddr::V4(host) = address.ip() else {
                 return None;
             };
@@ -229,38 +221,18 @@ impl Network {
             };
             let peer = state.connections.get(&id)?.ends[0].address;
             Some((id, peer))
-        })?;
-        Some((SimulatedStream::new(self.clone(), id, 1, peer), peer))
+        })
     }
 
-    /// Connects a media node to another one.
-    pub(super) async fn connect(
-        &self,
-        from: Ipv4Addr,
-        to: SocketAddr,
-    ) -> io::Result<SimulatedStream> {
-        self.connect_as(from, to, Patience::RELAY, RELAY_CAPACITY)
-            .await
-    }
-
-    /// Connects a client, whose connection holds up to `capacity` bytes in each direction.
-    pub(crate) async fn connect_client(
-        &self,
-        from: Ipv4Addr,
-        to: SocketAddr,
-        capacity: usize,
-    ) -> io::Result<SimulatedStream> {
-        self.connect_as(from, to, Patience::CLIENT, capacity).await
-    }
-
-    async fn connect_as(
+    /// Begins a connection. Returns its number.
+    pub(super) fn begin_connection(
         &self,
         from: Ipv4Addr,
         to: SocketAddr,
         patience: Patience,
         capacity: usize,
-    ) -> io::Result<SimulatedStream> {
-        let id = self.change(|state| {
+    ) -> u64 {
+        self.change(|state| {
             state.next_id += 1;
             let id = state.next_id;
             let port = 1024 + u16::try_from(id % 60_000).unwrap_or_default();
@@ -276,15 +248,9 @@ impl Network {
             state.connections.insert(id, connection);
             state.handshakes.insert(id, due);
             id
-        });
-        let stream = SimulatedStream::new(self.clone(), id, 0, to);
-        stream.established().await?;
-        Ok(stream)
+        })
     }
 }
-
-/// Bytes on their way between two media nodes. A stream of the explorer has about 10 KB a second.
-const RELAY_CAPACITY: usize = 64 << 10;
 
 impl State {
     fn is_blocked(&self, connection: &Connection) -> bool {

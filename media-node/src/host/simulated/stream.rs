@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Connection;
+use super::connection::{Connection, Patience};
 use super::network::Network;
 
 /// One end of a connection. Dropping it closes it.
@@ -26,11 +26,23 @@ pub(crate) struct SimulatedListener {
     pub(crate) address: SocketAddr,
 }
 
+/// Bytes on their way between two media nodes. A stream of the explorer has about 10 KB a second.
+const RELAY_CAPACITY: usize = 64 << 10;
+
 impl SimulatedListener {
+    /// Opens a port of a host.
+    pub(super) fn bind(network: Network, host: Ipv4Addr, port: u16) -> io::Result<Self> {
+        let address = network.open_port(host, port)?;
+        Ok(Self { network, address })
+    }
+
     pub(super) async fn accept(&self) -> (SimulatedStream, SocketAddr) {
         poll_fn(
             |context| match self.network.accept(self.address, context.waker()) {
-                Some(accepted) => Poll::Ready(accepted),
+                Some((id, peer)) => {
+                    let stream = SimulatedStream::new(self.network.clone(), id, 1, peer);
+                    Poll::Ready((stream, peer))
+                }
                 None => Poll::Pending,
             },
         )
@@ -57,7 +69,28 @@ impl std::fmt::Debug for SimulatedStream {
 }
 
 impl SimulatedStream {
-    pub(super) fn new(network: Network, id: u64, end: usize, peer: SocketAddr) -> Self {
+    /// Connects a media node to another one.
+    pub(super) async fn connect(
+        network: Network,
+        from: Ipv4Addr,
+        to: SocketAddr,
+    ) -> io::Result<Self> {
+        let id = network.begin_connection(from, to, Patience::RELAY, RELAY_CAPACITY);
+        Self::new(network, id, 0, to).established().await
+    }
+
+    /// Connects a client, whose connection holds up to `capacity` bytes in each direction.
+    pub(crate) async fn connect_client(
+        network: Network,
+        from: Ipv4Addr,
+        to: SocketAddr,
+        capacity: usize,
+    ) -> io::Result<Self> {
+        let id = network.begin_connection(from, to, Patience::CLIENT, capacity);
+        Self::new(network, id, 0, to).established().await
+    }
+
+    fn new(network: Network, id: u64, end: usize, peer: SocketAddr) -> Self {
         Self {
             network,
             id,
@@ -66,13 +99,15 @@ impl SimulatedStream {
         }
     }
 
-    pub(super) async fn established(&self) -> io::Result<()> {
+    /// Waits until the connection is established.
+    async fn established(self) -> io::Result<Self> {
         poll_fn(|context| {
             self.poll(context, Wait::Write, |connection, _| {
                 connection.ends[self.end].established()
             })
         })
-        .await
+        .await?;
+        Ok(self)
     }
 
     pub(super) async fn readable(&self) -> io::Result<()> {
