@@ -79,6 +79,7 @@ spec: {}
 const OBJECTS: &[&str] = &[
     "ConfigMap/demo-edge-config",
     "ConfigMap/demo-identity",
+    "ConfigMap/demo-live",
     "ConfigMap/demo-origin-config",
     "Deployment/demo-edge",
     "Deployment/demo-origin",
