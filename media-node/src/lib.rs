@@ -18,6 +18,7 @@
 //!   slate                   the clip for streams that wait for an encoder: read once, fed by relay
 //!   tls                     certificate and handshakes, under delivery's sockets
 //!   proxies, networks       load balancers that are trusted to name their clients
+//!   small_file              files of keys, certificates and settings
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
 //!   media-wire              RTMP, FLV, AMF0, the relay's format
@@ -45,6 +46,7 @@ mod response;
 mod rtmp;
 mod server;
 mod slate;
+mod small_file;
 mod state;
 mod tls;
 

@@ -8,19 +8,26 @@ use ipnet::IpNet;
 #[derive(Debug, Default)]
 pub(crate) struct Networks(Vec<IpNet>);
 
-/// An entry that is neither a network nor an address.
+/// A list with an entry that is neither a network nor an address.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} is not a network such as 10.0.0.0/8")]
-pub(crate) struct NotANetwork(pub(crate) String);
+#[error("{field}: {entry} is not a network such as 10.0.0.0/8")]
+pub(crate) struct InvalidNetworks {
+    /// The field of the list.
+    pub(crate) field: &'static str,
+    pub(crate) entry: String,
+}
 
 impl Networks {
-    /// Parses networks. A single address is a network of one.
-    pub(crate) fn parse(texts: &[String]) -> Result<Self, NotANetwork> {
+    /// Parses the networks of a field. A single address is a network of one.
+    pub(crate) fn parse(field: &'static str, texts: &[String]) -> Result<Self, InvalidNetworks> {
         let parse = |text: &String| {
             let address = || text.parse::<IpAddr>().map(IpNet::from);
             text.parse()
                 .or_else(|_| address())
-                .map_err(|_| NotANetwork(text.clone()))
+                .map_err(|_| InvalidNetworks {
+                    field,
+                    entry: text.clone(),
+                })
         };
         texts.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use media_config::{ForwardedHeader, ProxySettings};
 
-use crate::networks::{Networks, NotANetwork};
+use crate::networks::{InvalidNetworks, Networks};
 
 /// The trusted load balancers and reverse proxies.
 #[derive(Debug)]
@@ -18,11 +18,8 @@ pub(crate) struct Proxies {
 
 /// Reason that the settings are invalid.
 #[derive(Debug, thiserror::Error)]
-#[error("proxies.{field}: {entry}")]
-pub(crate) struct ProxiesError {
-    field: &'static str,
-    entry: NotANetwork,
-}
+#[error("proxies.{0}")]
+pub(crate) struct ProxiesError(#[from] InvalidNetworks);
 
 impl Proxies {
     /// Parses the networks.
@@ -30,12 +27,9 @@ impl Proxies {
     /// # Errors
     /// When an entry is not a network; the message names the field.
     pub(crate) fn new(settings: &ProxySettings) -> Result<Self, ProxiesError> {
-        let parse = |field, texts: &[String]| {
-            Networks::parse(texts).map_err(|entry| ProxiesError { field, entry })
-        };
         Ok(Self {
-            balancers: parse("proxyProtocolCidrs", &settings.proxy_protocol_cidrs)?,
-            reverse_proxies: parse("forwardedCidrs", &settings.forwarded_cidrs)?,
+            balancers: Networks::parse("proxyProtocolCidrs", &settings.proxy_protocol_cidrs)?,
+            reverse_proxies: Networks::parse("forwardedCidrs", &settings.forwarded_cidrs)?,
             header: settings.forwarded_header,
         })
     }

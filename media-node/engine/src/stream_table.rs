@@ -51,11 +51,7 @@ impl StreamTable {
             self.forget(RegisteredStream::is_idle);
         }
         let full = self.published >= limit;
-        let registered = match self.by_key.entry(key.clone()) {
-            Entry::Occupied(occupied) => occupied.into_mut(),
-            Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
-            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
-        };
+        let registered = find_or_add(&mut self.by_key, key, full, context)?;
         if !registered.published {
             if full {
                 return Err(TooManyStreams { limit });
@@ -92,14 +88,25 @@ impl StreamTable {
         context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
         let limit = context.limits.max_streams();
-        // StreamTable without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
+        // Streams without a publisher have a limit of their own, so that requests for them cannot keep publishers out.
         let full = self.by_key.len() - self.published >= limit;
-        let registered = match self.by_key.entry(key.clone()) {
-            Entry::Occupied(occupied) => occupied.into_mut(),
-            Entry::Vacant(_) if full => return Err(TooManyStreams { limit }),
-            Entry::Vacant(vacant) => vacant.insert(RegisteredStream::new(key, context)),
-        };
+        let registered = find_or_add(&mut self.by_key, key, full, context)?;
         Ok(Arc::clone(&registered.stream))
+    }
+}
+
+/// Returns a stream, and adds it unless there are as many as there may be.
+fn find_or_add<'a>(
+    by_key: &'a mut HashMap<StreamKey, RegisteredStream>,
+    key: &StreamKey,
+    full: bool,
+    context: &Arc<EngineContext>,
+) -> Result<&'a mut RegisteredStream, TooManyStreams> {
+    let limit = context.limits.max_streams();
+    match by_key.entry(key.clone()) {
+        Entry::Occupied(occupied) => Ok(occupied.into_mut()),
+        Entry::Vacant(_) if full => Err(TooManyStreams { limit }),
+        Entry::Vacant(vacant) => Ok(vacant.insert(RegisteredStream::new(key, context))),
     }
 }
 

@@ -90,7 +90,7 @@ impl Access {
         let cidrs = Cidrs::new(&settings.cidrs).map_err(|error| AuthError::Cidr {
             action,
             field: error.field,
-            text: error.entry.0,
+            text: error.entry,
         })?;
         let keys = settings.keys.as_ref().map(|keys| {
             let directory = &keys.directory;

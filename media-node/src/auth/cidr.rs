@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use media_config::CidrLists;
 
-use crate::networks::{Networks, NotANetwork};
+use crate::networks::{InvalidNetworks, Networks};
 
 /// The two lists, parsed.
 #[derive(Default)]
@@ -13,20 +13,11 @@ pub(super) struct Cidrs {
     deny: Networks,
 }
 
-/// A list with an entry that is not a network.
-pub(super) struct InvalidList {
-    pub(super) field: &'static str,
-    pub(super) entry: NotANetwork,
-}
-
 impl Cidrs {
-    pub(super) fn new(lists: &CidrLists) -> Result<Self, InvalidList> {
-        let parse = |field, texts: &[String]| {
-            Networks::parse(texts).map_err(|entry| InvalidList { field, entry })
-        };
+    pub(super) fn new(lists: &CidrLists) -> Result<Self, InvalidNetworks> {
         Ok(Self {
-            allow: parse("allowCidrs", &lists.allow_cidrs)?,
-            deny: parse("denyCidrs", &lists.deny_cidrs)?,
+            allow: Networks::parse("allowCidrs", &lists.allow_cidrs)?,
+            deny: Networks::parse("denyCidrs", &lists.deny_cidrs)?,
         })
     }
 
@@ -79,6 +70,6 @@ mod tests {
         };
         let error = Cidrs::new(&lists).err().unwrap();
         assert_eq!(error.field, "denyCidrs");
-        assert_eq!(error.entry.0, "10.0.0.0/33");
+        assert_eq!(error.entry, "10.0.0.0/33");
     }
 }

@@ -4,14 +4,13 @@
 //! seconds: this needs no notification, and works for every kind of file system.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tracing::{info, warn};
 
-/// Bytes of one file at most: a Secret has at most 1 MiB.
-const MAX_FILE: u64 = 1 << 20;
+use crate::small_file;
 
 /// Files of one folder at most.
 const MAX_FILES: usize = 10_000;
@@ -118,7 +117,7 @@ fn read(path: &Path) -> io::Result<Files> {
     let mut files = Files::new();
     if !std::fs::metadata(path)?.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        files.insert(name.into_owned(), read_file(path)?);
+        files.insert(name.into_owned(), small_file::read(path)?);
         return Ok(files);
     }
     for entry in std::fs::read_dir(path)?.take(MAX_FILES) {
@@ -126,18 +125,10 @@ fn read(path: &Path) -> io::Result<Files> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
         if !name.starts_with("..") && std::fs::metadata(&path)?.is_file() {
-            files.insert(name, read_file(&path)?);
+            files.insert(name, small_file::read(&path)?);
         }
     }
     Ok(files)
-}
-
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(MAX_FILE)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::state::admitted::Admitted;
 use crate::tls::TlsAcceptor;
 use crate::{http, internal, rtmp};
 
-/// Text for a client of a load balancer that sends no PROXY header, and for whoever configures that.
+/// Text for a client of a load balancer that sends no PROXY header, and for the administrator who configures it.
 const NO_HEADER: &str =
     "this media node expects a PROXY header from your address, see proxies.proxyProtocolCidrs";
 

@@ -1,14 +1,12 @@
 //! The file of the live settings, read again when it changes: a new log level and new limits take effect while connections
 //! stay. A file that cannot be used leaves the former settings in place.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use media_config::{ConfigError, LiveSettings, NodeConfig, parse_live};
 
-/// Bytes of the file at most: a ConfigMap has at most 1 MiB.
-const MAX_FILE: u64 = 1 << 20;
+use crate::small_file;
 
 /// The file of the live settings.
 #[derive(Debug)]
@@ -57,9 +55,8 @@ impl LiveFile {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
-    Ok(text)
+    let bytes = small_file::read(path)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 //! one in place.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -18,9 +16,7 @@ use tracing::{info, warn};
 
 use super::TlsMetrics;
 use super::expiry;
-
-/// Bytes of one file at most: a Secret has at most 1 MiB.
-const MAX_FILE: u64 = 1 << 20;
+use crate::small_file;
 
 /// Attempts to read two files of the same version. The kubelet replaces both at once.
 const MAX_ATTEMPTS: usize = 3;
@@ -183,12 +179,7 @@ impl Pair {
 }
 
 fn read(field: &'static str, path: &Path) -> Result<Vec<u8>, CertificateError> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
-        io::Result::Ok(bytes)
-    };
-    read().map_err(|error| CertificateError {
+    small_file::read(path).map_err(|error| CertificateError {
         field,
         path: path.to_owned(),
         reason: error.to_string(),

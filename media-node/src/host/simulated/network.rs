@@ -1,5 +1,5 @@
 //! A network in memory: hosts with addresses, TCP connections with latency and limited buffers, outages and DNS. Nothing arrives
-//! but by [`Network::advance`], so that whoever calls it controls the time.
+//! but by [`Network::advance`], so that its caller controls the time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;

@@ -18,6 +18,7 @@ use super::super::client::{ClientError, NodeConnection};
 use super::super::context::RelayContext;
 use super::super::survey::{OriginStatus, status_over};
 
+/// The error of an origin that is this media node itself.
 pub(super) const THIS_NODE: &str = "the address is one of this node";
 
 /// The heartbeats of all origins that something is forwarded to. Clones share them.
@@ -57,6 +58,15 @@ pub(super) enum Heartbeat {
     Stopped(String),
 }
 
+impl Heartbeat {
+    fn draining(&self) -> Option<bool> {
+        match self {
+            Self::Beats { draining, .. } => Some(*draining),
+            Self::Unknown | Self::Stopped(_) => None,
+        }
+    }
+}
+
 impl Heartbeats {
     pub(super) fn new(context: Arc<RelayContext>) -> Self {
         Self {
@@ -83,12 +93,9 @@ impl Heartbeats {
             }
         };
         if is_first {
-            let pulse = OriginPulse {
-                heartbeats: self.clone(),
-                origin,
-                connection: None,
-            };
-            self.context.spawn(|_| pulse.run());
+            let heartbeats = self.clone();
+            self.context
+                .spawn(move |_| async move { heartbeats.ask(origin).await });
         }
         news
     }
@@ -109,11 +116,46 @@ impl Heartbeats {
         next
     }
 
-    /// Tells each stream the news that are made for it.
-    fn tell(&self, origin: SocketAddr, news: impl Fn(&StreamKey) -> Heartbeat) {
+    /// Tells the stream of the request its status, and all others whether the origin drains. What has not changed wakes none.
+    fn tell(&self, origin: SocketAddr, asked: &StreamKey, status: &OriginStatus) {
+        let draining = status.publication.draining;
         if let Some(followers) = self.lock().get(&origin) {
             for follower in &followers.streams {
-                follower.heartbeat.send_replace(news(&follower.key));
+                let status = (follower.key == *asked).then(|| status.clone());
+                follower.heartbeat.send_if_modified(|last| {
+                    let is_new = status.is_some() || last.draining() != Some(draining);
+                    if is_new {
+                        *last = Heartbeat::Beats { draining, status };
+                    }
+                    is_new
+                });
+            }
+        }
+    }
+
+    /// Asks an origin until it does not reply, or nothing is forwarded to it any more.
+    async fn ask(&self, origin: SocketAddr) {
+        let timeouts = self.context.timeouts().forward;
+        let mut requests = StatusRequests::new(&self.context, origin, None);
+        let mut last = Instant::now();
+        loop {
+            sleep(timeouts.poll).await;
+            let Some(key) = self.next_stream(origin) else {
+                return;
+            };
+            let deadline = last + timeouts.hung;
+            match timeout_at(deadline, requests.status(&key)).await {
+                Ok(Ok(status)) => {
+                    last = Instant::now();
+                    self.tell(origin, &key, &status);
+                }
+                Ok(Err(error)) if Instant::now() > deadline => {
+                    return self.stop(origin, &error.to_string());
+                }
+                Ok(Err(_)) => {}
+                Err(_) => {
+                    return self.stop(origin, &format!("no response for {:?}", timeouts.hung));
+                }
             }
         }
     }
@@ -132,46 +174,29 @@ impl Heartbeats {
     }
 }
 
-/// The requests to one origin.
-struct OriginPulse {
-    heartbeats: Heartbeats,
+/// Requests the statuses of streams at one origin, over a connection that is kept.
+pub(super) struct StatusRequests {
+    context: Arc<RelayContext>,
     origin: SocketAddr,
     connection: Option<NodeConnection>,
 }
 
-impl OriginPulse {
-    async fn run(mut self) {
-        let (heartbeats, origin) = (self.heartbeats.clone(), self.origin);
-        let timeouts = heartbeats.context.timeouts().forward;
-        let mut last = Instant::now();
-        loop {
-            sleep(timeouts.poll).await;
-            let Some(key) = heartbeats.next_stream(origin) else {
-                return;
-            };
-            let deadline = last + timeouts.hung;
-            match timeout_at(deadline, self.status(&key)).await {
-                Ok(Ok(status)) => {
-                    last = Instant::now();
-                    heartbeats.tell(origin, |of| Heartbeat::Beats {
-                        draining: status.publication.draining,
-                        status: (*of == key).then(|| status.clone()),
-                    });
-                }
-                Ok(Err(error)) if Instant::now() > deadline => {
-                    return heartbeats.stop(origin, &error.to_string());
-                }
-                Ok(Err(_)) => {}
-                Err(_) => {
-                    let reason = format!("no response for {:?}", timeouts.hung);
-                    return heartbeats.stop(origin, &reason);
-                }
-            }
+impl StatusRequests {
+    pub(super) fn new(
+        context: &Arc<RelayContext>,
+        origin: SocketAddr,
+        connection: Option<NodeConnection>,
+    ) -> Self {
+        Self {
+            context: Arc::clone(context),
+            origin,
+            connection,
         }
     }
 
-    async fn status(&mut self, key: &StreamKey) -> Result<OriginStatus, ClientError> {
-        let context = &self.heartbeats.context;
+    /// Requests the status of a stream.
+    pub(super) async fn status(&mut self, key: &StreamKey) -> Result<OriginStatus, ClientError> {
+        let context = &self.context;
         // A connection is not used again after an error.
         let mut open = match self.connection.take() {
             Some(open) => open,

@@ -21,7 +21,7 @@ use super::super::protocol::{ConflictBody, ConflictReason, FORWARD, Parameters};
 use super::super::rejection::PublishRejection;
 use super::super::settings::ForwardTimeouts;
 use super::super::survey::{OriginStatus, status_over};
-use super::heartbeat::{Heartbeat, THIS_NODE};
+use super::heartbeat::{Heartbeat, StatusRequests, THIS_NODE};
 use super::source::ForwardSource;
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
@@ -238,7 +238,7 @@ impl UpstreamTask {
 
     /// Polls the stream's status at the origin until it has the stream.
     async fn confirmed(&self, connection: NodeConnection) -> Result<(), UpstreamEnd> {
-        let mut connection = Some(connection);
+        let mut requests = StatusRequests::new(&self.source.context, self.origin, Some(connection));
         let start = Instant::now();
         let mut last_status = start;
         loop {
@@ -248,7 +248,8 @@ impl UpstreamTask {
             }
             let limit = self.unconfirmed_limit();
             let deadline = last_status + limit;
-            let status = match timeout_at(deadline, self.status(&mut connection)).await {
+            let status = match timeout_at(deadline, requests.status(self.source.stream.key())).await
+            {
                 Err(_) => return Err(UpstreamEnd::Lost(format!("no response for {limit:?}"))),
                 Ok(Err(error)) if Instant::now() > deadline => return Err(lost(error)),
                 Ok(Err(_)) => continue,
@@ -295,21 +296,6 @@ impl UpstreamTask {
             true => self.timeouts.hung,
             false => self.timeouts.hung_alone,
         }
-    }
-
-    async fn status(
-        &self,
-        connection: &mut Option<NodeConnection>,
-    ) -> Result<OriginStatus, ClientError> {
-        let (context, key) = (&self.source.context, self.source.stream.key());
-        // A connection is not used again after an error.
-        let mut open = match connection.take() {
-            Some(open) => open,
-            None => context.connect(self.origin).await?,
-        };
-        let status = status_over(context, &mut open, self.origin, key, Duration::ZERO).await?;
-        *connection = Some(open);
-        status.ok_or_else(|| ClientError::Response(THIS_NODE.to_owned()))
     }
 
     async fn responded(&self, response: Response<Incoming>) -> Result<UpstreamEnd, UpstreamEnd> {

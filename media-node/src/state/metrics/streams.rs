@@ -66,7 +66,7 @@ impl StreamMetrics {
             return Vec::new();
         }
         super::set(&self.left_out, published.len().saturating_sub(max));
-        // The first ones stay: whoever publishes later takes the metrics of no other stream.
+        // The first ones stay: a later publication takes the metrics of no other stream.
         published.sort_by_cached_key(|(state, stream)| {
             let epoch = state.publication.map(|publication| publication.epoch);
             (epoch, stream.key().to_string())
