@@ -14,6 +14,7 @@ use livecluster_api::names::{self, ROLES};
 use media_config::{IdentitySettings, Role, ServiceAccountSettings};
 
 use super::defaults::Defaults;
+use super::mounts;
 
 /// Name of the volume.
 const VOLUME: &str = "identity";
@@ -72,12 +73,7 @@ pub(super) fn volume(cluster: &LiveCluster) -> Volume {
 
 /// Returns where the media node's container has them.
 pub(super) fn volume_mount() -> VolumeMount {
-    VolumeMount {
-        name: VOLUME.to_owned(),
-        mount_path: DIRECTORY.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    }
+    mounts::read_only(VOLUME, DIRECTORY)
 }
 
 /// Returns what a media node needs to know about its own token and those of others.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, ConfigMapVolumeSource, EnvVar, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{ConfigMap, EnvVar, Volume, VolumeMount};
 use livecluster_api::names;
 use livecluster_api::node_config;
 use livecluster_api::{ClusterName, LiveCluster};
 use media_config::Role;
 
+use super::mounts;
 use super::spec_error::SpecError;
 
 /// Name of the volume.
@@ -31,24 +32,12 @@ pub(super) fn config_map(cluster: &LiveCluster) -> Result<ConfigMap, SpecError> 
 
 /// Returns the volume of a Pod with the file.
 pub(super) fn volume(cluster: &LiveCluster) -> Volume {
-    Volume {
-        name: VOLUME.to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: names::live_config_map(cluster),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    }
+    mounts::config_map(VOLUME, names::live_config_map(cluster))
 }
 
 /// Returns where the media node's container has the file: a folder, as the kubelet does not update a single file.
 pub(super) fn volume_mount() -> VolumeMount {
-    VolumeMount {
-        name: VOLUME.to_owned(),
-        mount_path: DIRECTORY.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    }
+    mounts::read_only(VOLUME, DIRECTORY)
 }
 
 /// Returns what tells the media node where the file is. An older image ignores a variable, and would not start with an option that

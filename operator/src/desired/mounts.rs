@@ -16,13 +16,35 @@ pub(super) fn volumes(spec: &LiveClusterSpec) -> Vec<Volume> {
 pub(super) fn volume_mounts(spec: &LiveClusterSpec) -> Vec<VolumeMount> {
     let mounts = spec.mounts().into_iter();
     mounts
-        .map(|mount| VolumeMount {
-            mount_path: format!("{MOUNT_DIRECTORY}/{}", mount.volume),
-            name: mount.volume,
-            read_only: Some(true),
-            ..VolumeMount::default()
+        .map(|mount| {
+            read_only(
+                &mount.volume,
+                &format!("{MOUNT_DIRECTORY}/{}", mount.volume),
+            )
         })
         .collect()
+}
+
+/// Returns where the media node's container has a volume that it only reads.
+pub(super) fn read_only(volume: &str, path: &str) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}
+
+/// Returns the volume of a ConfigMap.
+pub(super) fn config_map(volume: &str, name: String) -> Volume {
+    Volume {
+        name: volume.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name,
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
 }
 
 fn volume(mount: Mount) -> Volume {

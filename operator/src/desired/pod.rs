@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, HTTPGetAction,
-    LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume,
-    VolumeMount,
+    Affinity, Capabilities, Container, ContainerPort, HTTPGetAction, LocalObjectReference,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -167,16 +166,8 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str, config_hash: &str) -
 }
 
 fn volumes(cluster: &LiveCluster, role: Role, config_hash: &str) -> Vec<Volume> {
-    let config = Volume {
-        name: "config".to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: names::config_map(cluster, role, config_hash),
-            ..ConfigMapVolumeSource::default()
-        }),
-        ..Volume::default()
-    };
     let mut volumes = vec![
-        config,
+        mounts::config_map("config", names::config_map(cluster, role, config_hash)),
         live_settings::volume(cluster),
         identity::volume(cluster),
     ];
@@ -185,14 +176,8 @@ fn volumes(cluster: &LiveCluster, role: Role, config_hash: &str) -> Vec<Volume> 
 }
 
 fn volume_mounts(cluster: &LiveCluster) -> Vec<VolumeMount> {
-    let config = VolumeMount {
-        name: "config".to_owned(),
-        mount_path: DIRECTORY.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    };
     let mut volume_mounts = vec![
-        config,
+        mounts::read_only("config", DIRECTORY),
         live_settings::volume_mount(),
         identity::volume_mount(),
     ];

@@ -35,6 +35,13 @@ impl ObservedGateways {
         self.routes.iter().find(|found| found.name_any() == name)
     }
 
+    /// Returns what is known about a Gateway of the spec.
+    pub fn gateway(&self, namespace: &str, name: &str) -> Option<&GatewayState> {
+        let mut gateways = self.gateways.iter();
+        let found = gateways.find(|it| it.namespace == namespace && it.name == name)?;
+        Some(&found.state)
+    }
+
     /// Replaces a route by its current version.
     pub fn update_route(&mut self, route: &DynamicObject) {
         self.routes

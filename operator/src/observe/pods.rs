@@ -31,6 +31,13 @@ pub fn is_full(pod: &Pod) -> bool {
     !is_terminating(pod) && pod.labels().get(SERVING).is_some_and(|value| value == FULL)
 }
 
+/// Returns the name of the node that runs a Pod; empty before it is scheduled.
+pub fn node_name(pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    spec.and_then(|spec| spec.node_name.clone())
+        .unwrap_or_default()
+}
+
 /// Returns since when the Pod retires. One whose annotation was removed by hand has retired for long.
 pub fn retiring_since(pod: &Pod) -> Option<Timestamp> {
     let since = pod.annotations().get(RETIRING_SINCE);

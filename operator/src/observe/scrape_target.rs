@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use media_config::Role;
 
 use super::observed::Observed;
-use super::pods::{is_full, is_ready, is_retiring, is_terminating};
+use super::pods::{is_full, is_ready, is_retiring, is_terminating, node_name};
 
 /// The internal port of a media node.
 const INTERNAL_PORT: u16 = 9090;
@@ -67,17 +67,11 @@ pub fn targets(observed: &Observed) -> Vec<ScrapeTarget> {
                 address: SocketAddr::new(address(pod)?, INTERNAL_PORT),
                 role,
                 state: TargetState::of(pod),
-                node: node(pod),
+                node: node_name(pod),
             })
         }));
     }
     targets
-}
-
-fn node(pod: &Pod) -> String {
-    let spec = pod.spec.as_ref();
-    spec.and_then(|spec| spec.node_name.clone())
-        .unwrap_or_default()
 }
 
 fn address(pod: &Pod) -> Option<IpAddr> {

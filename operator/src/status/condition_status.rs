@@ -36,17 +36,10 @@ pub(super) fn joined(statuses: Vec<ConditionStatus>) -> Option<ConditionStatus> 
 
 /// Returns the reason of the first reconcile error with the messages of all.
 pub(super) fn failed(input: &StatusInput) -> Option<ConditionStatus> {
-    let first = input.errors.first()?;
-    let messages: Vec<_> = input
-        .errors
-        .iter()
-        .map(|error| error.message.as_str())
-        .collect();
-    Some(ConditionStatus::new(
-        false,
-        first.reason.as_str(),
-        messages.join("; "),
-    ))
+    let errors = input.errors.iter();
+    let errors =
+        errors.map(|error| ConditionStatus::new(false, error.reason.as_str(), &*error.message));
+    joined(errors.collect())
 }
 
 /// Returns what the deletion of a cluster waits for.

@@ -10,7 +10,7 @@ use livecluster_api::{DrainingPod, LiveCluster};
 
 use super::input::StatusInput;
 use super::transitions::event;
-use crate::observe::pods::{is_retiring, is_terminating, retiring_since};
+use crate::observe::pods::{is_retiring, is_terminating, node_name, retiring_since};
 
 /// Pods that the status lists. An upgrade of a thousand edges drains a quarter of them at a time.
 const MAX_PODS: usize = 20;
@@ -55,10 +55,9 @@ fn draining_pod(pod: &Pod, retire_timeout: Duration) -> Option<(&Pod, DrainingPo
     } else {
         return None;
     };
-    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
     let draining = DrainingPod {
         pod: pod.name_any(),
-        node: node.unwrap_or_default(),
+        node: node_name(pod),
         reason: reason.to_owned(),
         viewers: None,
         until,

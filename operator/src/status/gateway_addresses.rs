@@ -50,13 +50,10 @@ fn of_parent(
     route: GatewayRoute,
     parent: &ParentRef,
 ) -> Vec<GatewayAddress> {
-    let mut gateways = observed.gateways.iter();
-    let gateway =
-        gateways.find(|it| (&it.namespace, &it.name) == (&parent.namespace, &parent.name));
     let Some(GatewayState::Found {
         addresses,
         listeners,
-    }) = gateway.map(|gateway| &gateway.state)
+    }) = observed.gateway(&parent.namespace, &parent.name)
     else {
         return Vec::new();
     };

@@ -82,10 +82,8 @@ fn problem(
     for parent in parents {
         let parent = gateway_routes::parent_ref(cluster, route, parent);
         let gateway = format!("Gateway {}/{}", parent.namespace, parent.name);
-        let state = observed.gateways.iter();
-        let mut state =
-            state.filter(|it| (&it.namespace, &it.name) == (&parent.namespace, &parent.name));
-        if state.any(|it| it.state == GatewayState::Missing) {
+        let state = observed.gateway(&parent.namespace, &parent.name);
+        if state == Some(&GatewayState::Missing) {
             return failed("GatewayNotFound", format!("{gateway} does not exist"));
         }
         match answer(object, &parent) {
