@@ -1,5 +1,7 @@
 //! A live stream: its log, its publication if it has one, and the number of its readers.
 
+mod pulses;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -12,7 +14,6 @@ use crate::active_publication::ActivePublication;
 use crate::lock::lock;
 use crate::media_memory::MediaMemory;
 use crate::notifier::{Notifier, Notifiers};
-use crate::pulse::due;
 use crate::segment::Segment;
 use crate::segment_run::NewestRun;
 use crate::settings::{EngineLimits, EngineSettings};
@@ -21,7 +22,7 @@ use crate::stream_state::{
 };
 use crate::subscription::Format;
 use crate::window::Window;
-use crate::worker_pulses::{WorkerPulse, WorkerPulses};
+use crate::worker_pulses::WorkerPulses;
 use crate::write_state::{Notification, WriteState};
 use crate::writer::Writer;
 
@@ -173,70 +174,6 @@ impl Stream {
         stats.window_segments = window.len();
         stats.window_bytes = window.bytes();
         stats
-    }
-
-    /// Notifies the workers whose pulse is due, and seals for them. Returns when the next one is due.
-    pub(crate) fn pulse(&self, state: &mut WriteState, now: Instant) -> Option<Instant> {
-        if state.is_urgent() {
-            self.flush(state);
-            state.last_seal = Some(now);
-            for notified in &mut state.notified {
-                notified.at = Some(now);
-            }
-            return None;
-        }
-        let earliest = self.earliest_due(state, now)?;
-        if earliest > now {
-            return Some(earliest);
-        }
-        if state.writer.is_open() {
-            state.writer.seal();
-            self.commit(state);
-            state.last_seal = Some(now);
-        }
-        // A reader that joined after the due times were read is seen here, because the lock of the window orders both.
-        for worker in 0..state.notified.len() {
-            // A worker that is almost due is notified as well: fewer and larger segments for all.
-            let early = self.worker_pulse(worker) / 8;
-            if self
-                .due(state, worker, now)
-                .is_some_and(|due| due <= now + early)
-            {
-                self.notify(state, worker, Some(now));
-            }
-        }
-        self.earliest_due(state, now)
-    }
-
-    /// Returns when the next worker is due. Messages that no reader waits for have the longest pulse.
-    fn earliest_due(&self, state: &WriteState, now: Instant) -> Option<Instant> {
-        let workers = 0..state.notified.len();
-        let dues = workers.filter_map(|worker| self.due(state, worker, now));
-        let unread = || due(state.last_seal, self.context.settings.pulse_max, now);
-        dues.min().or_else(|| state.writer.is_open().then(unread))
-    }
-
-    /// Returns when a worker is due, if it has readers that were not notified of everything.
-    fn due(&self, state: &WriteState, worker: usize, now: Instant) -> Option<Instant> {
-        let notified = state.notified.get(worker)?;
-        let lacks_some = state.writer.is_open() || notified.segments < state.segments;
-        let waits = lacks_some && self.notifiers.of(worker)?.has_readers();
-        waits.then(|| due(notified.at, self.worker_pulse(worker), now))
-    }
-
-    fn notify(&self, state: &mut WriteState, worker: usize, at: Option<Instant>) {
-        let segments = state.segments;
-        if let Some(notified) = state.notified.get_mut(worker) {
-            *notified = Notification { at, segments };
-        }
-        if let Some(notifier) = self.notifiers.of(worker) {
-            notifier.notify();
-        }
-    }
-
-    fn worker_pulse(&self, worker: usize) -> Duration {
-        let worker = self.context.workers.of(worker);
-        worker.map_or(Duration::ZERO, WorkerPulse::pulse)
     }
 
     pub(crate) fn notifiers(&self) -> &Notifiers {

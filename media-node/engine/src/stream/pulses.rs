@@ -1,0 +1,74 @@
+//! The notifications of a stream: when each worker's pulse is due, and what happens then.
+
+use std::time::{Duration, Instant};
+
+use super::Stream;
+use crate::pulse::due;
+use crate::worker_pulses::WorkerPulse;
+use crate::write_state::{Notification, WriteState};
+
+impl Stream {
+    /// Notifies the workers whose pulse is due, and seals for them. Returns when the next one is due.
+    pub(crate) fn pulse(&self, state: &mut WriteState, now: Instant) -> Option<Instant> {
+        if state.is_urgent() {
+            self.flush(state);
+            state.last_seal = Some(now);
+            for notified in &mut state.notified {
+                notified.at = Some(now);
+            }
+            return None;
+        }
+        let earliest = self.earliest_due(state, now)?;
+        if earliest > now {
+            return Some(earliest);
+        }
+        if state.writer.is_open() {
+            state.writer.seal();
+            self.commit(state);
+            state.last_seal = Some(now);
+        }
+        // A reader that joined after the due times were read is seen here, because the lock of the window orders both.
+        for worker in 0..state.notified.len() {
+            // A worker that is almost due is notified as well: fewer and larger segments for all.
+            let early = self.worker_pulse(worker) / 8;
+            if self
+                .due(state, worker, now)
+                .is_some_and(|due| due <= now + early)
+            {
+                self.notify(state, worker, Some(now));
+            }
+        }
+        self.earliest_due(state, now)
+    }
+
+    /// Returns when the next worker is due. Messages that no reader waits for have the longest pulse.
+    fn earliest_due(&self, state: &WriteState, now: Instant) -> Option<Instant> {
+        let workers = 0..state.notified.len();
+        let dues = workers.filter_map(|worker| self.due(state, worker, now));
+        let unread = || due(state.last_seal, self.context.settings.pulse_max, now);
+        dues.min().or_else(|| state.writer.is_open().then(unread))
+    }
+
+    /// Returns when a worker is due, if it has readers that were not notified of everything.
+    fn due(&self, state: &WriteState, worker: usize, now: Instant) -> Option<Instant> {
+        let notified = state.notified.get(worker)?;
+        let lacks_some = state.writer.is_open() || notified.segments < state.segments;
+        let waits = lacks_some && self.notifiers.of(worker)?.has_readers();
+        waits.then(|| due(notified.at, self.worker_pulse(worker), now))
+    }
+
+    pub(super) fn notify(&self, state: &mut WriteState, worker: usize, at: Option<Instant>) {
+        let segments = state.segments;
+        if let Some(notified) = state.notified.get_mut(worker) {
+            *notified = Notification { at, segments };
+        }
+        if let Some(notifier) = self.notifiers.of(worker) {
+            notifier.notify();
+        }
+    }
+
+    fn worker_pulse(&self, worker: usize) -> Duration {
+        let worker = self.context.workers.of(worker);
+        worker.map_or(Duration::ZERO, WorkerPulse::pulse)
+    }
+}
