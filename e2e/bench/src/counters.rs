@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::check::StreamCheck;
+use crate::clip::now;
 use crate::histogram::Histogram;
 
 /// What the viewers of a crowd have received together.
 #[derive(Debug)]
 pub(crate) struct Totals {
-    pub(crate) clock: Instant,
     pub(crate) connected: AtomicU64,
     pub(crate) started: AtomicU64,
     pub(crate) frames: AtomicU64,
@@ -46,13 +46,13 @@ impl Counters {
         }
     }
 
-    /// Counts a frame that was sent at this time of the clock.
+    /// Counts a frame that was sent at this time.
     pub(crate) fn frame(&self, sent: Duration) {
         self.totals.frames.fetch_add(1, Ordering::Relaxed);
         if !self.has_frame.swap(true, Ordering::Relaxed) {
             lock(&self.totals.first_frame).record(self.start.elapsed());
         } else if self.measures_latency {
-            let latency = self.totals.clock.elapsed().saturating_sub(sent);
+            let latency = now().saturating_sub(sent);
             lock(&self.totals.latency).record(latency);
         }
     }

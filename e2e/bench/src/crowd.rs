@@ -46,17 +46,15 @@ pub(crate) struct Received {
 }
 
 impl Crowd {
-    /// Starts viewers. `clock` is that of the encoder.
+    /// Starts viewers.
     pub(crate) fn start(
         runtime: &Handle,
-        clock: Instant,
         urls: impl Iterator<Item = String>,
         behaviour: Behaviour,
     ) -> Self {
         let pause = Duration::from_secs(1) / behaviour.joins_per_second;
         let begin = tokio::time::Instant::now();
         let totals = Arc::new(Totals {
-            clock,
             connected: AtomicU64::new(0),
             started: AtomicU64::new(0),
             frames: AtomicU64::new(0),

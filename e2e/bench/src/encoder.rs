@@ -1,7 +1,5 @@
 //! An encoder that publishes a clip by RTMP, at its pace.
 
-use std::time::Instant;
-
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, BytesMut};
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
@@ -10,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::clip::{Clip, Sizes, init_data};
+use crate::clip::{Clip, Sizes, init_data, now};
 
 /// An encoder that publishes until it is dropped.
 #[derive(Debug)]
@@ -20,13 +18,13 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Connects, and returns when the server has accepted the stream.
-    pub(crate) fn start(runtime: &Handle, clock: Instant, url: &str, sizes: Sizes) -> Result<Self> {
+    pub(crate) fn start(runtime: &Handle, url: &str, sizes: Sizes) -> Result<Self> {
         let url = url.to_owned();
         let (accepted, wait) = std::sync::mpsc::sync_channel(1);
         let task = runtime.spawn(async move {
             let mut connection = Connection::open(&url).await.with_context(|| url.clone())?;
             let _waited_for = accepted.send(());
-            connection.publish(clock, sizes).await.with_context(|| url)
+            connection.publish(sizes).await.with_context(|| url)
         });
         if wait.recv().is_err() {
             let ended = runtime.block_on(task)?;
@@ -82,7 +80,7 @@ impl Connection {
         }
     }
 
-    async fn publish(&mut self, clock: Instant, sizes: Sizes) -> Result<()> {
+    async fn publish(&mut self, sizes: Sizes) -> Result<()> {
         for message in init_data() {
             self.protocol.send(&message);
         }
@@ -90,7 +88,7 @@ impl Connection {
         let start = tokio::time::Instant::now();
         loop {
             tokio::time::sleep_until(start + clip.next_due()).await;
-            self.protocol.send(&clip.next().message(clock));
+            self.protocol.send(&clip.next().message(now()));
             self.flush().await?;
             self.answer()?;
         }

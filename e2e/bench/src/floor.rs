@@ -3,17 +3,18 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use media_wire::flv::{Tracks, file_header, write_tag};
 
-use crate::clip::{Clip, Sizes, init_data};
+use crate::clip::{Clip, Sizes, init_data, now};
 
 /// How often connections are accepted while no frame is due.
 const ACCEPT: Duration = Duration::from_millis(20);
 
-/// Serves viewers until the process is killed. Prints its port first. An interval of zero sends every frame by itself.
+/// Serves viewers until the process is killed. Prints its port first. An interval of zero sends each frame as soon as it is due, and
+/// those that have become due during a round of sends together.
 pub(crate) fn serve(interval: Duration) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
     println!("{}", listener.local_addr()?.port());
@@ -28,13 +29,16 @@ pub(crate) fn serve(interval: Duration) -> Result<()> {
     for message in init_data() {
         write_tag(&mut init, message.kind, message.timestamp, &message.payload);
     }
-    let (clock, mut clip, mut bytes) = (Instant::now(), Clip::new(Sizes::NORMAL), Vec::new());
+    let (start, mut clip, mut bytes) = (now(), Clip::new(Sizes::NORMAL), Vec::new());
     let mut next = Duration::ZERO;
     loop {
         // The frames that are due by the end of this interval, as one piece.
         next = (next + interval).max(clip.next_due());
+        if interval.is_zero() {
+            next = next.max(now() - start);
+        }
         loop {
-            let left = next.saturating_sub(clock.elapsed());
+            let left = next.saturating_sub(now() - start);
             if left.is_zero() {
                 break;
             }
@@ -50,7 +54,7 @@ pub(crate) fn serve(interval: Duration) -> Result<()> {
             if frame.is_keyframe() {
                 keyframe = Some(bytes.len());
             }
-            let message = frame.message(clock);
+            let message = frame.message(start + frame.due);
             write_tag(
                 &mut bytes,
                 message.kind,

@@ -9,7 +9,7 @@ mod most;
 mod slow;
 mod streams;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
@@ -136,7 +136,6 @@ pub(crate) struct Bench {
     crowds: Runtime,
     /// Runs encoders, and viewers whose latency is measured: in a thread of their own, so that they do not wait for the crowd's.
     probes: Runtime,
-    clock: Instant,
 }
 
 impl Bench {
@@ -160,7 +159,6 @@ impl Bench {
             against,
             plan,
             report: Report::new(),
-            clock: Instant::now(),
         })
     }
 
@@ -182,13 +180,13 @@ impl Bench {
     }
 
     fn encoder(&self, url: &str, sizes: Sizes) -> Result<Encoder> {
-        Encoder::start(self.probes.handle(), self.clock, url, sizes)
+        Encoder::start(self.probes.handle(), url, sizes)
     }
 
     /// Starts viewers of one URL and waits until all of them watch.
     fn crowd(&self, url: &str, viewers: usize) -> Result<Crowd> {
         let urls = std::iter::repeat_n(url.to_owned(), viewers);
-        let crowd = Crowd::start(self.crowds.handle(), self.clock, urls, Behaviour::default());
+        let crowd = Crowd::start(self.crowds.handle(), urls, Behaviour::default());
         crowd.wait_until_all_watch()?;
         Ok(crowd)
     }
@@ -200,7 +198,7 @@ impl Bench {
             measures_latency: true,
             ..Behaviour::default()
         };
-        let probes = Crowd::start(self.probes.handle(), self.clock, urls, behaviour);
+        let probes = Crowd::start(self.probes.handle(), urls, behaviour);
         probes.wait_until_all_watch()?;
         Ok(probes)
     }

@@ -31,7 +31,7 @@ impl Bench {
             joins_per_second: JOINS_PER_SECOND,
             ..Behaviour::default()
         };
-        let joining = Crowd::start(self.crowds.handle(), self.clock, urls, behaviour);
+        let joining = Crowd::start(self.crowds.handle(), urls, behaviour);
         let during = self.latency_of(&probes, storm)?;
         joining.wait_until_all_watch()?;
         others.assert_faultless()?;

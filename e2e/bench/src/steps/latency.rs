@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::{Bench, MEDIA_NODE};
+use super::{Bench, FLOOR, MEDIA_NODE};
 use crate::clip::Sizes;
-use crate::server::{Interval, Protocol};
+use crate::server::{Interval, Protocol, Server};
 
 /// Viewers whose latency is measured, among others.
 const PROBES: usize = 10;
@@ -13,8 +13,16 @@ const PROBES: usize = 10;
 const JOINS: usize = 40;
 
 impl Bench {
-    /// Measures a media node at its default and at every message, and other servers as they are.
+    /// Measures the floor, a media node at its default and at every message, and other servers as they are.
     pub(super) fn latency(&mut self) -> Result<()> {
+        let every = Interval::EveryMessage;
+        let floor = Server::floor(&self.cores, every)?;
+        self.latency_of_stream(
+            FLOOR,
+            &every.to_string(),
+            &floor.play_url(Protocol::Flv, "latency"),
+        )?;
+        drop(floor);
         for interval in [Interval::Default, Interval::EveryMessage] {
             let node = self.media_node(interval)?;
             let encoder = self.encoder(&node.publish_url("latency"), Sizes::NORMAL)?;

@@ -28,7 +28,7 @@ impl Bench {
         }
         let urls = names.iter().map(|name| node.play_url(Protocol::Flv, name));
         let urls = urls.flat_map(|url| std::iter::repeat_n(url, VIEWERS_OF_EACH));
-        let crowd = Crowd::start(self.crowds.handle(), self.clock, urls, Behaviour::default());
+        let crowd = Crowd::start(self.crowds.handle(), urls, Behaviour::default());
         crowd.wait_until_all_watch()?;
         std::thread::sleep(SETTLE);
         let meter = Meter::start(self.cores.server, Some(node.process()))?;
