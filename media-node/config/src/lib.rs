@@ -13,6 +13,7 @@ mod load;
 mod metrics;
 mod proxies;
 mod settings;
+mod validate;
 
 pub use auth::{
     AccessSettings, AuthSettings, CidrLists, FailurePolicy, HookSettings, JwtAlgorithm, JwtRules,
@@ -28,3 +29,4 @@ pub use settings::{
     CorsSettings, Discovery, DrainSettings, DuplicatePublish, HttpSettings, Listen, LogFormat,
     LogSettings, NodeConfig, Role, StreamSettings, TlsSettings,
 };
+pub use validate::InvalidSetting;

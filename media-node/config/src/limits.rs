@@ -1,5 +1,6 @@
 //! Limits that protect a media node, their defaults and their ranges. They are part of the `LiveCluster` resource.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -77,6 +78,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Returns each limit with the name of its field.
+    pub fn by_field(&self) -> BTreeMap<String, u32> {
+        // It is a map of numbers as JSON.
+        let fields = serde_json::to_value(self).and_then(serde_json::from_value);
+        fields.unwrap_or_default()
+    }
+
     /// Returns the maximum memory for media, in bytes. `None` is a share of the memory that there is.
     pub fn max_media_bytes(&self) -> Option<usize> {
         self.max_media_mebibytes

@@ -264,12 +264,14 @@ pub enum DuplicatePublish {
 }
 
 /// Drain of a media node after SIGTERM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct DrainSettings {
     /// Seconds that new connections are still accepted, until load balancers send no more of them.
+    #[schemars(range(min = 0, max = 60))]
     pub accept_seconds: u32,
     /// Maximum number of seconds from the signal to the exit. The media node exits earlier when no client is left.
+    #[schemars(range(min = 0, max = 86_400))]
     pub timeout_seconds: u32,
 }
 

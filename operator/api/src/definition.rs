@@ -16,6 +16,9 @@ pub enum DefinitionError {
     Yaml(#[from] serde_yaml::Error),
 }
 
+/// The file that `kubectl apply` takes, and the chart's copy of it, in the repository.
+pub const FILES: [&str; 2] = ["crds/livecluster.yaml", "charts/livecluster/files/crd.yaml"];
+
 /// Returns the CustomResourceDefinition as YAML.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use livecluster_api::ClusterName;
+use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -16,6 +17,12 @@ pub struct OperatorMetrics {
     reconcile_seconds: Histogram,
     scrapes: IntCounterVec,
     leader: IntGauge,
+    clusters: ClusterMetrics,
+}
+
+/// Metrics of each LiveCluster, with the labels `namespace` and `name`.
+#[derive(Clone, Debug)]
+struct ClusterMetrics {
     ready: IntGaugeVec,
     degraded: IntGaugeVec,
     edges_at_maximum: IntGaugeVec,
@@ -33,9 +40,14 @@ impl OperatorMetrics {
     /// # Errors
     /// When two metrics have the same name. A test rules that out.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let cluster = &["namespace", "name"];
+        let registry = Registry::new();
+        let counter = |name, help, labels: &[&str]| {
+            registered(
+                &registry,
+                IntCounterVec::new(Opts::new(name, help), labels)?,
+            )
+        };
         let metrics = Self {
-            registry: Registry::new(),
             api_requests: counter(
                 "live_operator_api_requests_total",
                 "Requests to the Kubernetes API except watches, by verb, resource and status code",
@@ -46,69 +58,24 @@ impl OperatorMetrics {
                 "Reconciliations of LiveClusters, by result",
                 &["result"],
             )?,
-            reconcile_seconds: Histogram::with_opts(
-                HistogramOpts::new(
-                    "live_operator_reconcile_seconds",
-                    "Duration of a reconciliation of a LiveCluster",
-                )
-                .buckets(vec![0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
-            )?,
+            reconcile_seconds: reconcile_seconds(&registry)?,
             scrapes: counter(
                 "live_operator_scrapes_total",
                 "Scrapes of the Pods for their streams and viewers, by result",
                 &["result"],
             )?,
-            leader: IntGauge::new(
-                "live_operator_leader",
-                "1 while this operator is the leader",
+            leader: registered(
+                &registry,
+                IntGauge::new(
+                    "live_operator_leader",
+                    "1 while this operator is the leader",
+                )?,
             )?,
-            ready: gauge(
-                "live_cluster_ready",
-                "1 while the LiveCluster is Ready",
-                cluster,
-            )?,
-            degraded: gauge(
-                "live_cluster_degraded",
-                "1 while the LiveCluster is Degraded",
-                cluster,
-            )?,
-            edges_at_maximum: gauge(
-                "live_cluster_edges_at_maximum",
-                "1 while the load of the LiveCluster needs more edges than its maxReplicas",
-                cluster,
-            )?,
-            unreadable: gauge(
-                "live_cluster_unreadable",
-                "1 while the LiveCluster has a value that this version of the operator cannot read",
-                cluster,
-            )?,
-            foreign: gauge(
-                "live_cluster_foreign",
-                "1 while another operator reconciles the LiveCluster, although this one watches its namespace",
-                cluster,
-            )?,
-            streams: gauge(
-                "live_cluster_streams",
-                "Published streams of the LiveCluster",
-                cluster,
-            )?,
-            viewers: gauge(
-                "live_cluster_viewers",
-                "Viewers of all Pods of the LiveCluster",
-                cluster,
-            )?,
-            wanted_edges: gauge(
-                "live_cluster_wanted_edges",
-                "Edge Pods that the LiveCluster is to have, by its spec or by autoscaling",
-                cluster,
-            )?,
-            full_edges: gauge(
-                "live_cluster_full_edges",
-                "Edge Pods of the LiveCluster that take no new clients while emptier ones do",
-                cluster,
-            )?,
+            clusters: ClusterMetrics::new(&registry)?,
+            registry,
         };
-        metrics.register()?;
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        metrics.registry.register(Box::new(process))?;
         // A counter that does not exist is not 0: its first increment would not be a rate.
         for is_success in [true, false] {
             let label = [result_label(is_success)];
@@ -116,27 +83,6 @@ impl OperatorMetrics {
             metrics.scrapes.with_label_values(&label);
         }
         Ok(metrics)
-    }
-
-    fn register(&self) -> Result<(), prometheus::Error> {
-        let registry = &self.registry;
-        registry.register(Box::new(self.api_requests.clone()))?;
-        registry.register(Box::new(self.reconciles.clone()))?;
-        registry.register(Box::new(self.reconcile_seconds.clone()))?;
-        registry.register(Box::new(self.scrapes.clone()))?;
-        registry.register(Box::new(self.leader.clone()))?;
-        registry.register(Box::new(self.ready.clone()))?;
-        registry.register(Box::new(self.degraded.clone()))?;
-        registry.register(Box::new(self.edges_at_maximum.clone()))?;
-        registry.register(Box::new(self.unreadable.clone()))?;
-        registry.register(Box::new(self.foreign.clone()))?;
-        registry.register(Box::new(self.streams.clone()))?;
-        registry.register(Box::new(self.viewers.clone()))?;
-        registry.register(Box::new(self.wanted_edges.clone()))?;
-        registry.register(Box::new(self.full_edges.clone()))?;
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))
     }
 
     /// Counts a request to the Kubernetes API; `code` is the HTTP status, `timeout` or `error`.
@@ -168,42 +114,48 @@ impl OperatorMetrics {
 
     /// Sets whether a cluster is ready.
     pub fn set_ready(&self, cluster: &ClusterName, is_ready: bool) {
-        self.ready
+        self.clusters
+            .ready
             .with_label_values(&labels(cluster))
             .set(is_ready.into());
     }
 
     /// Sets whether a cluster is degraded.
     pub fn set_degraded(&self, cluster: &ClusterName, is_degraded: bool) {
-        self.degraded
+        self.clusters
+            .degraded
             .with_label_values(&labels(cluster))
             .set(is_degraded.into());
     }
 
     /// Sets whether the load of a cluster needs more edges than are allowed.
     pub fn set_edges_at_maximum(&self, cluster: &ClusterName, is_at_maximum: bool) {
-        self.edges_at_maximum
+        self.clusters
+            .edges_at_maximum
             .with_label_values(&labels(cluster))
             .set(is_at_maximum.into());
     }
 
     /// Sets whether a cluster has a value that this version cannot read.
     pub fn set_unreadable(&self, cluster: &ClusterName, is_unreadable: bool) {
-        self.unreadable
+        self.clusters
+            .unreadable
             .with_label_values(&labels(cluster))
             .set(is_unreadable.into());
     }
 
     /// Sets whether another operator reconciles a cluster.
     pub fn set_foreign(&self, cluster: &ClusterName, is_foreign: bool) {
-        self.foreign
+        self.clusters
+            .foreign
             .with_label_values(&labels(cluster))
             .set(is_foreign.into());
     }
 
     /// Sets the streams and viewers of a cluster. An unknown number is not exposed.
     pub fn set_streams(&self, cluster: &ClusterName, streams: Option<i64>, viewers: Option<i64>) {
-        for (gauge, value) in [(&self.streams, streams), (&self.viewers, viewers)] {
+        let gauges = &self.clusters;
+        for (gauge, value) in [(&gauges.streams, streams), (&gauges.viewers, viewers)] {
             match value {
                 Some(value) => gauge.with_label_values(&labels(cluster)).set(value),
                 None => drop(gauge.remove_label_values(&labels(cluster))),
@@ -213,31 +165,23 @@ impl OperatorMetrics {
 
     /// Sets the wanted edges of a cluster.
     pub fn set_wanted_edges(&self, cluster: &ClusterName, edges: u16) {
-        self.wanted_edges
+        self.clusters
+            .wanted_edges
             .with_label_values(&labels(cluster))
             .set(edges.into());
     }
 
     /// Sets the full edges of a cluster.
     pub fn set_full_edges(&self, cluster: &ClusterName, edges: usize) {
-        self.full_edges
+        self.clusters
+            .full_edges
             .with_label_values(&labels(cluster))
             .set(i64::try_from(edges).unwrap_or(i64::MAX));
     }
 
     /// Removes the metrics of a deleted cluster.
     pub fn remove(&self, cluster: &ClusterName) {
-        for gauge in [
-            &self.ready,
-            &self.degraded,
-            &self.edges_at_maximum,
-            &self.unreadable,
-            &self.foreign,
-            &self.streams,
-            &self.viewers,
-            &self.wanted_edges,
-            &self.full_edges,
-        ] {
+        for gauge in self.clusters.all() {
             // The label values do not exist when the metric was never set.
             drop(gauge.remove_label_values(&labels(cluster)));
         }
@@ -252,20 +196,89 @@ impl OperatorMetrics {
     }
 }
 
+impl ClusterMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["namespace", "name"])?;
+            registered(registry, gauge)
+        };
+        Ok(Self {
+            ready: gauge("live_cluster_ready", "1 while the LiveCluster is Ready")?,
+            degraded: gauge(
+                "live_cluster_degraded",
+                "1 while the LiveCluster is Degraded",
+            )?,
+            edges_at_maximum: gauge(
+                "live_cluster_edges_at_maximum",
+                "1 while the load of the LiveCluster needs more edges than its maxReplicas",
+            )?,
+            unreadable: gauge(
+                "live_cluster_unreadable",
+                "1 while the LiveCluster has a value that this version of the operator cannot read",
+            )?,
+            foreign: gauge(
+                "live_cluster_foreign",
+                "1 while another operator reconciles the LiveCluster, although this one watches its namespace",
+            )?,
+            streams: gauge(
+                "live_cluster_streams",
+                "Published streams of the LiveCluster",
+            )?,
+            viewers: gauge(
+                "live_cluster_viewers",
+                "Viewers of all Pods of the LiveCluster",
+            )?,
+            wanted_edges: gauge(
+                "live_cluster_wanted_edges",
+                "Edge Pods that the LiveCluster is to have, by its spec or by autoscaling",
+            )?,
+            full_edges: gauge(
+                "live_cluster_full_edges",
+                "Edge Pods of the LiveCluster that take no new clients while emptier ones do",
+            )?,
+        })
+    }
+
+    /// Returns all of them, so that they are removed with their LiveCluster.
+    fn all(&self) -> [&IntGaugeVec; 9] {
+        [
+            &self.ready,
+            &self.degraded,
+            &self.edges_at_maximum,
+            &self.unreadable,
+            &self.foreign,
+            &self.streams,
+            &self.viewers,
+            &self.wanted_edges,
+            &self.full_edges,
+        ]
+    }
+}
+
+fn reconcile_seconds(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    let options = HistogramOpts::new(
+        "live_operator_reconcile_seconds",
+        "Duration of a reconciliation of a LiveCluster",
+    );
+    let buckets = vec![0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+    registered(registry, Histogram::with_opts(options.buckets(buckets))?)
+}
+
+/// Registers a metric and returns it.
+fn registered<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: M,
+) -> Result<M, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
 fn result_label(is_success: bool) -> &'static str {
     if is_success { "success" } else { "error" }
 }
 
 fn labels(cluster: &ClusterName) -> [&str; 2] {
     [&cluster.namespace, &cluster.name]
-}
-
-fn counter(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-    IntCounterVec::new(Opts::new(name, help), labels)
-}
-
-fn gauge(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    IntGaugeVec::new(Opts::new(name, help), labels)
 }
 
 #[cfg(test)]

@@ -2,11 +2,9 @@
 
 use serde_yaml::Value;
 
-use super::{
-    ConfigError, changes, check_log_level, check_ranges, limit_ranges, media_memory_range,
-    stream_metrics,
-};
+use super::{ConfigError, changes};
 use crate::LiveSettings;
+use crate::validate::validate_live;
 
 /// Reads and validates a file of live settings. Fields that it does not have keep their value of `base`.
 ///
@@ -21,10 +19,7 @@ pub fn parse_live(text: &str, base: &LiveSettings) -> Result<LiveSettings, Confi
     let mut value = serde_yaml::to_value(base)?;
     overlay(&mut value, serde_yaml::from_str(text)?);
     let live: LiveSettings = serde_yaml::from_value(value)?;
-    check_ranges(limit_ranges(&live.limits))?;
-    check_ranges(media_memory_range(&live.limits))?;
-    check_ranges([stream_metrics(&live.metrics)])?;
-    check_log_level(&live.log.level)?;
+    validate_live(&live)?;
     Ok(live)
 }
 

@@ -98,28 +98,9 @@ impl ConnectionMetrics {
 
     pub(super) fn set(&self, open: usize, limits: &Limits) {
         super::set(&self.open, open);
-        for (name, value) in [
-            ("maxConnections", limits.max_connections),
-            (
-                "maxConnectionsPerAddress",
-                limits.max_connections_per_address,
-            ),
-            (
-                "maxNewConnectionsPerSecondPerAddress",
-                limits.max_new_connections_per_second_per_address,
-            ),
-            ("maxStreams", limits.max_streams),
-            ("maxMessageMebibytes", limits.max_message_mebibytes),
-            ("maxCommandKibibytes", limits.max_command_kibibytes),
-            ("maxInitDataKibibytes", limits.max_init_data_kibibytes),
-            (
-                "maxStreamStartsPerMinute",
-                limits.max_stream_starts_per_minute,
-            ),
-            ("handshakeTimeoutSeconds", limits.handshake_timeout_seconds),
-            ("stallTimeoutSeconds", limits.stall_timeout_seconds),
-        ] {
-            self.limits.with_label_values(&[name]).set(value.into());
+        self.limits.reset();
+        for (field, value) in limits.by_field() {
+            self.limits.with_label_values(&[&field]).set(value.into());
         }
     }
 }

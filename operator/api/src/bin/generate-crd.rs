@@ -1,6 +1,12 @@
-//! Prints the CustomResourceDefinition that the types make: `crds/livecluster.yaml`.
+//! Writes the CustomResourceDefinition that the types make to its two files in the repository.
 
-fn main() -> Result<(), livecluster_api::DefinitionError> {
-    print!("{}", livecluster_api::manifest()?);
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let manifest = livecluster_api::manifest()?;
+    for file in livecluster_api::definition::FILES {
+        std::fs::write(repository.join(file), &manifest)?;
+    }
     Ok(())
 }

@@ -9,9 +9,6 @@ use serde_json::Map;
 use super::*;
 use crate::LiveClusterSpec;
 
-/// The file that `kubectl apply` takes, and the chart's copy of it.
-const FILES: [&str; 2] = ["crds/livecluster.yaml", "charts/livecluster/files/crd.yaml"];
-
 fn schema() -> Value {
     let mut definition = serde_json::to_value(LiveCluster::crd()).unwrap();
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take()
@@ -25,7 +22,7 @@ fn files_are_fresh() {
             .join(path);
         assert!(
             std::fs::read_to_string(file).unwrap_or_default() == manifest().unwrap(),
-            "stale: {GENERATE} > {path}"
+            "{path} is stale: {GENERATE}"
         );
     }
 }
