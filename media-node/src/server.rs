@@ -9,6 +9,7 @@ mod listener;
 mod live_settings;
 mod media_memory;
 mod open_files;
+mod port_contexts;
 mod ports;
 #[cfg(test)]
 mod probe;

@@ -22,9 +22,10 @@ use std::time::Duration;
 use media_engine::{ReaderCounts, Stream, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::backoff::Backoff;
 use super::context::{RelayContext, is_published};
 use super::metrics::ActiveRelay;
 use super::survey::{OriginStatus, SurveyEnd, survey};
@@ -102,6 +103,13 @@ enum PullNeed {
     None,
 }
 
+/// When a pull is tried again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NextAttempt {
+    Now,
+    AfterBackoff,
+}
+
 fn need(state: &StreamState, readers: ReaderCounts) -> PullNeed {
     if readers.viewers == 0 || state.ended {
         return PullNeed::None;
@@ -146,7 +154,6 @@ impl PullTask {
     /// Pulls whenever the stream needs it, until it has no viewers.
     async fn pull_while_needed(&mut self) {
         let context = Arc::clone(&self.pulls.context);
-        let key = self.stream.key().clone();
         let mut backoff = context.backoff();
         let mut hold = Duration::ZERO;
         loop {
@@ -160,55 +167,68 @@ impl PullTask {
                 PullNeed::Pull => {}
             }
             let (start, origins) = (Instant::now(), context.current_origins());
-            if !context.settings.rtmp_servers.is_empty() {
-                let found = pull_from_servers(&context, &self.stream).await;
-                self.search.send_replace(match found {
-                    true => SearchState::Found,
-                    false => SearchState::NotFound,
-                });
-                if found {
-                    backoff.reset();
-                }
-                tokio::select! {
-                    () = sleep_until(start + backoff.next()) => {}
-                    () = self.no_pull_needed() => {}
-                }
-                continue;
-            }
-            if self.pulled {
-                // Viewers wait for the stream, which may return at an origin that is new.
-                context.search_origins();
-            }
-            let survey = tokio::select! {
-                survey = survey(&context, &key, hold, SurveyEnd::Found) => survey,
-                () = self.no_pull_needed() => continue,
+            let next = match context.settings.rtmp_servers.is_empty() {
+                true => self.try_origins(&mut hold, &mut backoff).await,
+                false => self.try_servers(&mut backoff).await,
             };
-            let held = std::mem::replace(&mut hold, context.timeouts().pull.hold);
-            if survey.is_absent() {
-                self.absent = Some(Instant::now());
-            }
-            if let Some(over) = survey.tail(self.stream.position()) {
-                self.pull_once(over).await;
-            }
-            if let Some(status) = survey.newest() {
-                self.search.send_replace(SearchState::Found);
-                if self.pull_from(status.clone()).await {
-                    backoff.reset();
-                    // The publication may be over, and an origin that waits for another one would say so late.
-                    hold = Duration::ZERO;
-                    continue;
-                }
-            } else {
-                self.search.send_replace(SearchState::NotFound);
-                if held.is_zero() {
-                    continue;
-                }
+            if next == NextAttempt::Now {
+                continue;
             }
             tokio::select! {
                 () = context.attempt_due(start + backoff.next(), &origins) => {}
                 () = self.no_pull_needed() => {}
             }
         }
+    }
+
+    /// Surveys the origins, which hold the survey for up to `hold`, and pulls the newest publication.
+    async fn try_origins(&mut self, hold: &mut Duration, backoff: &mut Backoff) -> NextAttempt {
+        let context = Arc::clone(&self.pulls.context);
+        let key = self.stream.key().clone();
+        if self.pulled {
+            // Viewers wait for the stream, which may return at an origin that is new.
+            context.search_origins();
+        }
+        let survey = tokio::select! {
+            survey = survey(&context, &key, *hold, SurveyEnd::Found) => survey,
+            () = self.no_pull_needed() => return NextAttempt::Now,
+        };
+        let held = std::mem::replace(hold, context.timeouts().pull.hold);
+        if survey.is_absent() {
+            self.absent = Some(Instant::now());
+        }
+        if let Some(over) = survey.tail(self.stream.position()) {
+            self.pull_once(over).await;
+        }
+        let Some(status) = survey.newest() else {
+            self.search.send_replace(SearchState::NotFound);
+            return match held.is_zero() {
+                true => NextAttempt::Now,
+                false => NextAttempt::AfterBackoff,
+            };
+        };
+        self.search.send_replace(SearchState::Found);
+        if !self.pull_from(status.clone()).await {
+            return NextAttempt::AfterBackoff;
+        }
+        backoff.reset();
+        // The publication may be over, and an origin that waits for another one would say so late.
+        *hold = Duration::ZERO;
+        NextAttempt::Now
+    }
+
+    /// Pulls from the first RTMP server that sends the stream.
+    async fn try_servers(&mut self, backoff: &mut Backoff) -> NextAttempt {
+        let context = Arc::clone(&self.pulls.context);
+        let found = pull_from_servers(&context, &self.stream).await;
+        self.search.send_replace(match found {
+            true => SearchState::Found,
+            false => SearchState::NotFound,
+        });
+        if found {
+            backoff.reset();
+        }
+        NextAttempt::AfterBackoff
     }
 
     fn need(&mut self) -> PullNeed {

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::connections::{Admission, ConnectionLimit, Permit};
-use super::context::NodeContext;
 use super::listener;
+use super::port_contexts::PortContexts;
 use super::proxy_header::{self, NoHeader};
 use super::workers::WorkerSlot;
 use crate::delivery::socket::{self, NewConnection};
@@ -42,21 +42,21 @@ enum Protocol {
 pub(super) async fn serve(
     listener: TcpListener,
     closing: CancellationToken,
-    context: Arc<NodeContext>,
+    contexts: Arc<PortContexts>,
     port: Port,
 ) {
-    let admit = |stream, peer| admit(&context, &port, stream, socket::canonical(peer));
+    let admit = |stream, peer| admit(&contexts, &port, stream, socket::canonical(peer));
     listener::accept(listener, closing, admit).await;
 }
 
-fn admit(context: &Arc<NodeContext>, port: &Port, stream: DetachedStream, peer: SocketAddr) {
-    let slot = context.workers.slot();
+fn admit(contexts: &Arc<PortContexts>, port: &Port, stream: DetachedStream, peer: SocketAddr) {
+    let slot = contexts.node.workers.slot();
     let (protocol, tls) = match port {
         Port::Rtmp(tls) => (Protocol::Rtmp, tls.clone()),
         Port::Http(tls) => (Protocol::Http, tls.clone()),
         Port::Internal => {
             // Always, so that probes are answered: this port limits what its connections become.
-            let context = Arc::clone(&context.internal);
+            let context = Arc::clone(&contexts.internal);
             slot.run(move |worker, slot| async move {
                 internal::serve(stream, peer, context, worker).await;
                 drop(slot);
@@ -64,7 +64,7 @@ fn admit(context: &Arc<NodeContext>, port: &Port, stream: DetachedStream, peer: 
             return;
         }
         Port::Metrics => {
-            let context = Arc::clone(&context.internal);
+            let context = Arc::clone(&contexts.internal);
             slot.run(move |_, slot| async move {
                 internal::serve_metrics(stream, peer, context).await;
                 drop(slot);
@@ -73,27 +73,28 @@ fn admit(context: &Arc<NodeContext>, port: &Port, stream: DetachedStream, peer: 
         }
     };
     let connection = NewConnection { stream, peer, tls };
-    if context.proxies.is_balancer(peer.ip()) {
-        let context = Arc::clone(context);
-        slot.run(move |_, slot| admit_balanced(context, protocol, connection, slot));
+    if contexts.node.proxies.is_balancer(peer.ip()) {
+        let contexts = Arc::clone(contexts);
+        slot.run(move |_, slot| admit_balanced(contexts, protocol, connection, slot));
     } else {
-        admit_client(context, protocol, connection, Some(peer.ip()), slot);
+        admit_client(contexts, protocol, connection, Some(peer.ip()), slot);
     }
 }
 
 /// Reads the PROXY header of a load balancer's connection, and admits it as that of the client.
 async fn admit_balanced(
-    context: Arc<NodeContext>,
+    contexts: Arc<PortContexts>,
     protocol: Protocol,
     connection: NewConnection,
     slot: WorkerSlot,
 ) {
+    let node = &contexts.node;
     let NewConnection { stream, peer, tls } = connection;
-    let deadline = Instant::now() + context.limits.get().handshake_timeout();
+    let deadline = Instant::now() + node.limits.get().handshake_timeout();
     let Ok(mut stream) = net::attach(stream) else {
         return;
     };
-    let source = proxy_header::read(&mut stream, deadline, &context.rtmp.idle).await;
+    let source = proxy_header::read(&mut stream, deadline, &node.idle).await;
     let Ok(stream) = net::detach(stream) else {
         return;
     };
@@ -102,51 +103,51 @@ async fn admit_balanced(
             let peer = source.unwrap_or(peer);
             let connection = NewConnection { stream, peer, tls };
             let client = source.map(|source| source.ip());
-            return admit_client(&context, protocol, connection, client, slot);
+            return admit_client(&contexts, protocol, connection, client, slot);
         }
         Err(error) => error,
     };
     debug!(%peer, %error, "connection of a load balancer lost");
     if let Some(reason) = error.label() {
-        let refused = &context.metrics.connections.refused;
+        let refused = &node.metrics.connections.refused;
         refused.of([reason]).inc();
     }
     // A client of another protocol than TLS can be told: nothing has been read from it.
     if let NoHeader::Invalid(ProxyHeaderError::Missing) = error
         && tls.is_none()
-        && let Some(permit) = context.connections.refuse()
+        && let Some(permit) = node.connections.refuse()
     {
         let connection = NewConnection { stream, peer, tls };
-        refuse(&context, protocol, connection, NO_HEADER, slot, permit);
+        refuse(&contexts, protocol, connection, NO_HEADER, slot, permit);
     }
 }
 
 /// Serves or refuses a connection. A `client` has limits of its own; the connection of a proxy has none but those of all.
 fn admit_client(
-    context: &NodeContext,
+    contexts: &PortContexts,
     protocol: Protocol,
     connection: NewConnection,
     client: Option<IpAddr>,
     slot: WorkerSlot,
 ) {
+    let node = &contexts.node;
     // The clients of a reverse proxy are known with their requests.
-    let is_client =
-        |ip: &IpAddr| protocol == Protocol::Rtmp || !context.proxies.is_reverse_proxy(*ip);
+    let is_client = |ip: &IpAddr| protocol == Protocol::Rtmp || !node.proxies.is_reverse_proxy(*ip);
     let client = client.filter(is_client);
-    let admission = context.connections.admit(client, Instant::now().into_std());
+    let admission = node.connections.admit(client, Instant::now().into_std());
     if let Admission::Refused(limit, _) | Admission::Dropped(limit) = &admission {
-        let refused = &context.metrics.connections.refused;
+        let refused = &node.metrics.connections.refused;
         refused.of([limit.label()]).inc();
     }
     match (admission, protocol) {
         (Admission::Served(permit), Protocol::Rtmp) => {
-            let context = Arc::clone(&context.rtmp);
+            let context = Arc::clone(&contexts.rtmp);
             run(slot, permit, move |worker, admitted| {
                 rtmp::serve(connection, context, worker, admitted)
             });
         }
         (Admission::Served(permit), Protocol::Http) => {
-            let context = Arc::clone(&context.http);
+            let context = Arc::clone(&contexts.http);
             run(slot, permit, move |worker, admitted| {
                 http::serve(connection, context, worker, admitted)
             });
@@ -156,7 +157,7 @@ fn admit_client(
             drop(connection);
         }
         (Admission::Refused(limit, permit), _) => {
-            refuse(context, protocol, connection, limit.reason(), slot, permit);
+            refuse(contexts, protocol, connection, limit.reason(), slot, permit);
         }
         (Admission::Dropped(_), _) => drop(connection),
     }
@@ -164,7 +165,7 @@ fn admit_client(
 
 /// Refuses a connection with an error of its protocol.
 fn refuse(
-    context: &NodeContext,
+    contexts: &PortContexts,
     protocol: Protocol,
     connection: NewConnection,
     reason: &'static str,
@@ -173,7 +174,7 @@ fn refuse(
 ) {
     match protocol {
         Protocol::Rtmp => {
-            let limits = context.limits.get();
+            let limits = contexts.node.limits.get();
             run(slot, permit, move |_, admitted| async move {
                 rtmp::refuse(connection, &limits, reason).await;
                 drop(admitted);

@@ -1,11 +1,11 @@
-//! Everything that a media node consists of besides its ports and threads, and the part of it that each port uses.
+//! Everything that a media node consists of besides its ports and threads.
 
 use std::sync::Arc;
 
 use media_config::{Limits, LiveSettings, NodeConfig, Role};
 use media_engine::{EngineSettings, Registry};
 use media_log::LogLevel;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::connections::Connections;
 use super::listener::BindError;
@@ -14,28 +14,15 @@ use super::open_files;
 use super::timings::Timings;
 use super::workers::WorkerHandles;
 use crate::auth::{Auth, NodeIdentity};
-use crate::delivery::finder::StreamFinder;
 use crate::discovery::OriginSet;
-use crate::http::{HttpContext, StreamList};
-use crate::internal::InternalContext;
 use crate::proxies::Proxies;
 use crate::relay::{Relay, RelaySettings, RtmpServer, Spawner};
-use crate::rtmp::RtmpContext;
 use crate::slate::SlateClip;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::limits::CurrentLimits;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
-
-/// Limit of connections of the internal port that carry relays. Those of a thousand streams to a dozen media nodes stay below it.
-const MAX_RELAY_CONNECTIONS: usize = 16_384;
-
-/// Limit of the other connections of the internal port. A probe has its answer before so many others have come.
-const MAX_IDLE_INTERNAL_CONNECTIONS: usize = 1024;
-
-/// Limit of connections of the metrics port.
-const MAX_METRICS_CONNECTIONS: usize = 64;
 
 /// Connections of the public ports for each one that may be without a stream.
 const CONNECTIONS_PER_IDLE: u32 = 10;
@@ -45,6 +32,8 @@ const MIN_IDLE_CONNECTIONS: u32 = 16;
 
 /// The parts of a media node.
 pub(super) struct NodeContext {
+    /// Instance name.
+    pub(super) name: String,
     /// Its limits are `limits`.
     pub(super) config: Arc<NodeConfig>,
     pub(super) limits: CurrentLimits,
@@ -56,14 +45,12 @@ pub(super) struct NodeContext {
     pub(super) metrics: Arc<Metrics>,
     pub(super) auth: Arc<Auth>,
     pub(super) identity: Arc<NodeIdentity>,
-    phase: watch::Sender<Phase>,
+    pub(super) phase: watch::Sender<Phase>,
     pub(super) proxies: Arc<Proxies>,
     /// Connections of the public ports.
     pub(super) connections: Connections,
-    idle: Arc<IdleConnections>,
-    pub(super) rtmp: Arc<RtmpContext>,
-    pub(super) http: Arc<HttpContext>,
-    pub(super) internal: Arc<InternalContext>,
+    /// Connections of the public ports that are without a stream.
+    pub(super) idle: Arc<IdleConnections>,
 }
 
 impl NodeContext {
@@ -105,67 +92,8 @@ impl NodeContext {
             origins,
             spawn_on(workers.clone()),
         );
-        let finder = Arc::new(StreamFinder {
-            registry: registry.clone(),
-            relay: relay.clone(),
-            clients: Arc::clone(&clients),
-            metrics: Arc::clone(&metrics),
-            auth: Arc::clone(&auth),
-            play_wait: config.stream.play_wait(),
-        });
-        let rtmp = RtmpContext {
-            config: Arc::clone(&config),
-            limits: limits.clone(),
-            auth: Arc::clone(&auth),
-            registry: registry.clone(),
-            relay: relay.clone(),
-            finder: Arc::clone(&finder),
-            clients: Arc::clone(&clients),
-            idle: Arc::clone(&idle),
-            metrics: Arc::clone(&metrics),
-            steady: timings.standby_steady,
-        };
-        let http = HttpContext {
-            config: Arc::clone(&config),
-            limits: limits.clone(),
-            auth: Arc::clone(&auth),
-            finder,
-            list: StreamList::new(
-                name.clone(),
-                registry.clone(),
-                relay.clone(),
-                workers.control(),
-            ),
-            idle: Arc::clone(&idle),
-            addresses: connections.addresses(),
-            proxies: Arc::clone(&proxies),
-            metrics: Arc::clone(&metrics),
-            phase: phase.subscribe(),
-        };
-        let internal = InternalContext {
-            name,
-            role: config.role,
-            limits: limits.clone(),
-            registry: registry.clone(),
-            relay: relay.clone(),
-            clients: Arc::clone(&clients),
-            metrics: Arc::clone(&metrics),
-            identity: Arc::clone(&identity),
-            phase: phase.subscribe(),
-            connections: connections.open(),
-            idle: IdleConnections::new(
-                MAX_IDLE_INTERNAL_CONNECTIONS,
-                metrics.exceedances("internal_connections"),
-            ),
-            idle_metrics: IdleConnections::new(
-                MAX_METRICS_CONNECTIONS,
-                metrics.exceedances("metrics_connections"),
-            ),
-            relay_connections: Arc::new(Semaphore::new(MAX_RELAY_CONNECTIONS)),
-            control: workers.control(),
-            header_timeout: timings.internal_header_timeout,
-        };
         Ok(Self {
+            name,
             config,
             limits,
             timings,
@@ -180,9 +108,6 @@ impl NodeContext {
             proxies,
             connections,
             idle,
-            rtmp: Arc::new(rtmp),
-            http: Arc::new(http),
-            internal: Arc::new(internal),
         })
     }
 

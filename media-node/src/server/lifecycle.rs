@@ -16,6 +16,7 @@ use super::admission::{self, Port};
 use super::context::NodeContext;
 use super::listener::BindError;
 use super::live_settings::LiveFile;
+use super::port_contexts::PortContexts;
 use super::ports::{self, Addresses, OpenPort};
 #[cfg(test)]
 use super::probe::Probe;
@@ -33,7 +34,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// A media node whose ports are open.
 pub struct Node {
-    context: Arc<NodeContext>,
+    contexts: PortContexts,
     workers: Workers,
     ports: Vec<OpenPort>,
     addresses: Addresses,
@@ -84,7 +85,7 @@ impl Node {
         let context =
             span.in_scope(|| NodeContext::new(name, config, timings, handles, origins, metrics))?;
         Ok(Self {
-            context: Arc::new(context),
+            contexts: PortContexts::new(Arc::new(context)),
             workers,
             ports,
             addresses,
@@ -117,7 +118,7 @@ impl Node {
     /// Returns a look at the media node that remains after its end.
     #[cfg(test)]
     pub(crate) fn probe(&self) -> Probe {
-        Probe(Arc::downgrade(&self.context))
+        Probe(Arc::downgrade(&self.contexts.node))
     }
 
     /// Returns the addresses that the media node listens on.
@@ -136,7 +137,8 @@ impl Node {
     }
 
     async fn serve(self, drain: CancellationToken, stop: CancellationToken) {
-        let context = self.context;
+        let contexts = Arc::new(self.contexts);
+        let context = Arc::clone(&contexts.node);
         log_start(&context, &self.addresses);
         let closing = CancellationToken::new();
         let mut ports = JoinSet::new();
@@ -146,8 +148,8 @@ impl Node {
                 Port::Internal | Port::Metrics => CancellationToken::new(),
                 Port::Rtmp(_) | Port::Http(_) => closing.clone(),
             };
-            let context = Arc::clone(&context);
-            ports.spawn(admission::serve(listener, closing, context, port).in_current_span());
+            let contexts = Arc::clone(&contexts);
+            ports.spawn(admission::serve(listener, closing, contexts, port).in_current_span());
         }
         if let Some(tls) = self.tls {
             let poll = context.timings.key_poll;
@@ -310,9 +312,9 @@ mod tests {
         config.listen.metrics = Some(free);
         config.origins.addresses = vec!["127.0.0.1:1".to_owned()];
         let node = Node::bind(config).await.unwrap();
-        let context = Arc::downgrade(&node.context);
-        let rtmp = Arc::downgrade(&node.context.rtmp);
-        let clients = Arc::downgrade(&node.context.clients);
+        let context = Arc::downgrade(&node.contexts.node);
+        let rtmp = Arc::downgrade(&node.contexts.rtmp);
+        let clients = Arc::downgrade(&node.contexts.node.clients);
         let stop = CancellationToken::new();
         stop.cancel();
         node.run(CancellationToken::new(), stop).await;

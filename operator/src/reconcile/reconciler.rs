@@ -130,24 +130,28 @@ impl Reconciler {
         }
         let parsed = parse(object);
         self.metrics.set_unreadable(name, parsed.is_err());
-        let cluster = match parsed {
-            Ok(cluster) => cluster,
+        match parsed {
+            Ok(cluster) => self.apply_and_report(&cluster).await,
             Err(unreadable) => {
                 self.report_unreadable(&unreadable).await?;
-                return Ok(Action::requeue(REJECTED_INTERVAL));
+                Ok(Action::requeue(REJECTED_INTERVAL))
             }
-        };
-        let served = self.gateway_api.served(&self.client, &cluster).await?;
+        }
+    }
+
+    /// Applies the objects of a cluster, and updates its status when that succeeds.
+    async fn apply_and_report(&self, cluster: &LiveCluster) -> Result<Action, ApplyError> {
+        let served = self.gateway_api.served(&self.client, cluster).await?;
         let ((live, observed), references) = futures::try_join!(
-            read::children(&self.client, &cluster, served),
-            read::references(&self.client, &cluster, self.check_secrets)
+            read::children(&self.client, cluster, served),
+            read::references(&self.client, cluster, self.check_secrets)
         )?;
         if cluster.spec.gateway.is_none() && observed.gateways.routes.is_empty() {
-            self.gateway_api.set_without_routes(&cluster);
+            self.gateway_api.set_without_routes(cluster);
         }
         self.scraper
-            .set_targets(&cluster, scrape_target::targets(&observed));
-        let autoscaling = self.autoscalers.update(&cluster, &observed);
+            .set_targets(cluster, scrape_target::targets(&observed));
+        let autoscaling = self.autoscalers.update(cluster, &observed);
         let mut reconciliation = Reconciliation {
             client: &self.client,
             cache: &self.cache,
@@ -155,14 +159,14 @@ impl Reconciler {
             api_keys: &self.api_keys,
             upgrades: &self.upgrades,
             scraper: &self.scraper,
-            cluster: &cluster,
+            cluster,
             live,
             input: StatusInput {
                 observed,
                 autoscaling,
                 references,
-                streams: self.scraper.reported(&cluster),
-                viewers: self.scraper.draining_viewers(&cluster),
+                streams: self.scraper.reported(cluster),
+                viewers: self.scraper.draining_viewers(cluster),
                 ..StatusInput::default()
             },
         };
@@ -173,8 +177,8 @@ impl Reconciler {
         }
         applied?;
         let input = reconciliation.input;
-        let has_changed = self.update_status(&cluster, &input).await?;
-        let interval = self.backoff.interval(&cluster, &input, has_changed);
+        let has_changed = self.update_status(cluster, &input).await?;
+        let interval = self.backoff.interval(cluster, &input, has_changed);
         Ok(Action::requeue(interval))
     }
 
