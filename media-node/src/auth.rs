@@ -1,7 +1,7 @@
 //! Who may publish and who may play: one decision for every protocol, made before the first reply that accepts.
 //!
 //! ```text
-//! Request ── addresses (cidr) ── the credential's method: keys | signed_url | jwt ── else hook ── Grant | Denial
+//! request ── addresses (cidr) ── the credential's method: keys | signed_url | jwt ── else hook ── Grant | Denial
 //! ```
 //!
 //! Files and key sets are read again in the background ([`background`]). A [`Grant`] lives as long as its client plays or
@@ -39,7 +39,7 @@ pub(crate) use credential::Credential;
 pub(crate) use grant::Grant;
 pub(crate) use identity::{Caller, NodeIdentity, api_token};
 pub use jwt::KeySetTimings;
-pub(crate) use request::{Action, Denial, ListRequest, Request};
+pub(crate) use request::{AccessRequest, Action, Denial, ListRequest};
 
 use crate::state::counters::Counters;
 use access::Access;
@@ -133,7 +133,7 @@ impl Auth {
     ///
     /// # Errors
     /// [`Denial`]: the reason that the client gets.
-    pub(crate) async fn decide(&self, request: Request<'_>) -> Result<Grant, Denial> {
+    pub(crate) async fn decide(&self, request: AccessRequest<'_>) -> Result<Grant, Denial> {
         let access = self.access(request.action);
         if access.is_open() {
             return Ok(Grant::default());
@@ -147,7 +147,7 @@ impl Auth {
         decided
     }
 
-    async fn ask(&self, access: &Access, request: &Request<'_>) -> Result<Grant, Denial> {
+    async fn ask(&self, access: &Access, request: &AccessRequest<'_>) -> Result<Grant, Denial> {
         match (&access.hook, &self.background) {
             (Some(hook), Some(background)) => {
                 let session = hook.ask(request, background).await?;

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use crate::state::counters::Counters;
 use certificate::Certificate;
 pub(crate) use certificate::CertificateError;
-pub(crate) use handshake::{HandshakeError, TlsAcceptor};
+pub(crate) use handshake::{TlsAcceptor, TlsHandshakeError};
 
 /// Protocol of the HTTPS port. Clients of RTMPS name none.
 const ALPN_HTTP: &[u8] = b"http/1.1";
@@ -27,7 +27,7 @@ const ALPN_HTTP: &[u8] = b"http/1.1";
 /// Metrics of TLS.
 #[derive(Clone)]
 pub(crate) struct TlsMetrics {
-    /// Label `reason`; see [`HandshakeError::label`].
+    /// Label `reason`; see [`TlsHandshakeError::label`].
     pub(crate) failed_handshakes: Counters<1>,
     /// Label `result`: `success`, `error`.
     pub(crate) reloads: Counters<1>,

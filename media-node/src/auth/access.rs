@@ -9,12 +9,12 @@ use media_wire::StreamKey;
 
 use super::background::Refreshed;
 use super::cidr::Cidrs;
-use super::fetch::Client;
-use super::hook::{Hook, Instance};
+use super::fetch::FetchClient;
+use super::hook::{Hook, HookInstance};
 use super::jwt::{KeySet, KeySetSource, RemoteKeySet, TokenProof, Tokens};
 use super::keys::{KeyProof, Keys};
 use super::mounted::{MountError, Mounted};
-use super::request::{Action, ListRequest, Request};
+use super::request::{AccessRequest, Action, ListRequest};
 use super::signed_url::{Signed, SignedUrls, SigningKeyProof};
 use super::streams::Streams;
 use super::{AuthError, Credential, Denial};
@@ -85,7 +85,7 @@ impl Access {
     pub(super) fn new(
         action: Action,
         settings: &AccessSettings,
-        instance: &Instance,
+        instance: &HookInstance,
     ) -> Result<Self, AuthError> {
         let cidrs = Cidrs::new(&settings.cidrs).map_err(|error| AuthError::Cidr {
             action,
@@ -145,7 +145,11 @@ impl Access {
     }
 
     /// Judges a client by its address and credential; `None` when only the hook can decide.
-    pub(super) fn judge(&self, request: &Request<'_>, now: u64) -> Option<Result<Proof, Denial>> {
+    pub(super) fn judge(
+        &self,
+        request: &AccessRequest<'_>,
+        now: u64,
+    ) -> Option<Result<Proof, Denial>> {
         if !self.cidrs.allow(request.peer) {
             return Some(Err(Denial::Address));
         }
@@ -160,7 +164,7 @@ impl Access {
     fn judge_by(
         &self,
         method: &Method<'_>,
-        request: &Request<'_>,
+        request: &AccessRequest<'_>,
         now: u64,
     ) -> Result<Proof, Denial> {
         match method {
@@ -280,7 +284,7 @@ fn tokens(action: Action, settings: &JwtSettings) -> Result<Tokens, AuthError> {
             KeySetSource::File(Arc::new(file))
         }
         (None, Some(url)) => {
-            let client = Client::new(url, settings.ca_file.as_deref())
+            let client = FetchClient::new(url, settings.ca_file.as_deref())
                 .map_err(|reason| invalid("jwt.jwksUrl", reason))?;
             KeySetSource::Url(Arc::new(RemoteKeySet::new(client)))
         }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Span, info, warn};
 
 use super::jwt::{KeySetTimings, RemoteKeySet};
-use super::mounted::Source;
+use super::mounted::KeySource;
 
 /// How long hooks may take for their last calls when the node ends.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 /// What is read again from time to time.
 #[derive(Clone)]
 pub(super) enum Refreshed {
-    Files(Arc<dyn Source>),
+    Files(Arc<dyn KeySource>),
     Remote(Arc<RemoteKeySet>),
 }
 
@@ -111,7 +111,7 @@ impl Calls {
     }
 }
 
-async fn keep_reading(files: Vec<Arc<dyn Source>>, poll: Duration) {
+async fn keep_reading(files: Vec<Arc<dyn KeySource>>, poll: Duration) {
     loop {
         sleep(poll).await;
         let files = files.clone();

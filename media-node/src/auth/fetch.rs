@@ -20,30 +20,30 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Bytes of an answer at most.
+/// Maximum bytes of a response.
 const MAX_BODY: usize = 1 << 20;
 
-/// A server at one address.
-pub(super) struct Client {
+/// A client of one server.
+pub(super) struct FetchClient {
     uri: Uri,
     host: String,
     port: u16,
     tls: Option<TlsConnector>,
 }
 
-/// An answer.
-pub(super) struct Response {
+/// A response.
+pub(super) struct FetchedResponse {
     pub(super) status: u16,
     pub(super) body: Bytes,
 }
 
-impl Response {
+impl FetchedResponse {
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("no answer in time")]
@@ -56,7 +56,7 @@ pub(super) enum FetchError {
     Body,
 }
 
-impl Client {
+impl FetchClient {
     /// Reads an address; `ca_file` replaces the authorities that browsers trust.
     pub(super) fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
@@ -84,11 +84,15 @@ impl Client {
         &self.host
     }
 
-    pub(super) async fn get(&self, limit: Duration) -> Result<Response, FetchError> {
+    pub(super) async fn get(&self, limit: Duration) -> Result<FetchedResponse, FetchError> {
         self.request(Method::GET, Bytes::new(), limit).await
     }
 
-    pub(super) async fn post(&self, json: Bytes, limit: Duration) -> Result<Response, FetchError> {
+    pub(super) async fn post(
+        &self,
+        json: Bytes,
+        limit: Duration,
+    ) -> Result<FetchedResponse, FetchError> {
         self.request(Method::POST, json, limit).await
     }
 
@@ -97,7 +101,7 @@ impl Client {
         method: Method,
         body: Bytes,
         limit: Duration,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<FetchedResponse, FetchError> {
         let exchanged = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
             let Some(tls) = &self.tls else {
@@ -117,7 +121,7 @@ impl Client {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         method: Method,
         body: Bytes,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<FetchedResponse, FetchError> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let authority = self.uri.authority().map_or("", |a| a.as_str());
         let request = Request::builder()
@@ -135,7 +139,7 @@ impl Client {
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), MAX_BODY);
             let body = body.collect().await.map_err(|_| FetchError::Body)?;
-            Ok(Response {
+            Ok(FetchedResponse {
                 status,
                 body: body.to_bytes(),
             })

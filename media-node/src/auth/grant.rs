@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::access::Proof;
 use super::hook::HookSession;
-use super::request::{Action, Request};
+use super::request::{AccessRequest, Action};
 
 /// The right to publish or to play, for as long as it is kept. When it is dropped, the hook that allowed it is notified.
 ///
 /// Where every client may do everything it is empty and costs nothing.
 #[derive(Default)]
 pub(crate) struct Grant {
-    _held: Option<Box<Held>>,
+    _held: Option<Box<GrantGuard>>,
     /// Maximum bitrate of a publisher, in kilobits per second.
     pub(crate) max_publish_kbps: Option<u32>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Grant {
     dead_code,
     reason = "each variant is kept only to be dropped at the right time"
 )]
-enum Held {
+enum GrantGuard {
     Proved(Entry),
     Hook(HookSession),
 }
@@ -39,7 +39,7 @@ struct Entry {
 impl Grant {
     pub(super) fn of_hook(session: HookSession) -> Self {
         Self {
-            _held: Some(Box::new(Held::Hook(session))),
+            _held: Some(Box::new(GrantGuard::Hook(session))),
             max_publish_kbps: None,
         }
     }
@@ -47,7 +47,7 @@ impl Grant {
 
 impl Grants {
     /// Keeps the proof until the grant is dropped.
-    pub(super) fn enter(self: &Arc<Self>, request: &Request<'_>, proof: Proof) -> Grant {
+    pub(super) fn enter(self: &Arc<Self>, request: &AccessRequest<'_>, proof: Proof) -> Grant {
         if proof == Proof::Address {
             return Grant::default();
         }
@@ -58,7 +58,7 @@ impl Grants {
             client: request.client,
         };
         Grant {
-            _held: Some(Box::new(Held::Proved(entry))),
+            _held: Some(Box::new(GrantGuard::Proved(entry))),
             max_publish_kbps,
         }
     }

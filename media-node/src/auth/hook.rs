@@ -17,8 +17,8 @@ use tracing::{debug, warn};
 
 use super::Denial;
 use super::background::{Background, Calls};
-use super::fetch::{Client, Response};
-use super::request::{Action, Request};
+use super::fetch::{FetchClient, FetchedResponse};
+use super::request::{AccessRequest, Action};
 use super::signed_url::DEFAULT_VHOST;
 
 /// Questions that a hook is asked at one time; more wait, within the timeout.
@@ -36,17 +36,17 @@ const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The hook of one action.
-pub(super) struct Hook(Arc<Server>, Instance);
+pub(super) struct Hook(Arc<HookServer>, HookInstance);
 
 /// The media node, as hooks see it.
 #[derive(Clone)]
-pub(super) struct Instance {
+pub(super) struct HookInstance {
     name: Arc<str>,
     /// Random, so that the ids of two runs differ.
     run: u32,
 }
 
-impl Instance {
+impl HookInstance {
     pub(super) fn new(name: &str) -> Self {
         let random = RandomState::new().hash_one(name);
         Self {
@@ -56,9 +56,9 @@ impl Instance {
     }
 }
 
-struct Server {
+struct HookServer {
     action: Action,
-    client: Client,
+    client: FetchClient,
     timeout: Duration,
     policy: FailurePolicy,
     questions: Semaphore,
@@ -67,13 +67,13 @@ struct Server {
 
 /// A client that a hook has allowed. When it is dropped, the hook is notified.
 pub(super) struct HookSession {
-    server: Arc<Server>,
+    server: Arc<HookServer>,
     calls: Calls,
-    event: Arc<Event>,
+    event: Arc<HookEvent>,
 }
 
 /// A client, as callbacks describe it.
-struct Event {
+struct HookEvent {
     /// Instance of the client, which is a Pod's name.
     instance: Arc<str>,
     /// Unique among all media nodes, also after a restart.
@@ -108,11 +108,11 @@ impl Hook {
     pub(super) fn new(
         action: Action,
         settings: &HookSettings,
-        instance: &Instance,
+        instance: &HookInstance,
     ) -> Result<Self, String> {
-        let server = Arc::new(Server {
+        let server = Arc::new(HookServer {
             action,
-            client: Client::new(&settings.url, None)?,
+            client: FetchClient::new(&settings.url, None)?,
             timeout: settings.timeout(),
             policy: settings.failure_policy,
             questions: Semaphore::new(MAX_QUESTIONS),
@@ -124,12 +124,12 @@ impl Hook {
     /// Asks on the background thread.
     pub(super) async fn ask(
         &self,
-        request: &Request<'_>,
+        request: &AccessRequest<'_>,
         background: &Background,
     ) -> Result<HookSession, Denial> {
         let (answer, answered) = oneshot::channel();
         let (server, calls) = (Arc::clone(&self.0), background.calls());
-        let event = Arc::new(Event::new(request, &self.1));
+        let event = Arc::new(HookEvent::new(request, &self.1));
         background.calls().spawn(async move {
             let allowed = server.ask(&event).await;
             let session = allowed.map(|()| HookSession {
@@ -159,8 +159,8 @@ impl Drop for HookSession {
     }
 }
 
-impl Server {
-    async fn ask(&self, event: &Event) -> Result<(), Denial> {
+impl HookServer {
+    async fn ask(&self, event: &HookEvent) -> Result<(), Denial> {
         let deadline = Instant::now() + self.timeout;
         let answered = async {
             let _permit = self.questions.acquire().await.ok()?;
@@ -184,7 +184,7 @@ impl Server {
     }
 
     /// Notifies the hook that a client has left; returns false when the hook cannot be reached.
-    async fn notify(&self, event: &Event) -> bool {
+    async fn notify(&self, event: &HookEvent) -> bool {
         let action = match self.action {
             Action::Publish => "on_unpublish",
             Action::Play => "on_stop",
@@ -209,8 +209,8 @@ impl Server {
     }
 }
 
-impl Event {
-    fn new(request: &Request<'_>, instance: &Instance) -> Self {
+impl HookEvent {
+    fn new(request: &AccessRequest<'_>, instance: &HookInstance) -> Self {
         let stream = request.stream;
         let query = request.credential.query();
         Self {
@@ -248,7 +248,7 @@ impl Event {
     }
 }
 
-fn allows(answer: &Response) -> bool {
+fn allows(answer: &FetchedResponse) -> bool {
     let body = answer.body.trim_ascii();
     let code = || serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer["code"] == 0);
     answer.is_success() && (body == b"0" || code())
@@ -258,8 +258,8 @@ fn allows(answer: &Response) -> bool {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &'static str) -> Response {
-        Response {
+    fn answer(status: u16, body: &'static str) -> FetchedResponse {
+        FetchedResponse {
             status,
             body: Bytes::from_static(body.as_bytes()),
         }

@@ -13,7 +13,7 @@ use media_config::{IdentitySettings, JwtAlgorithm, JwtRules, JwtSubject, Service
 
 use super::Denial;
 use super::jwt::{KeySet, KeySetSource, Tokens};
-use super::mounted::{Files, MountError, Mounted, Source};
+use super::mounted::{Files, KeySource, MountError, Mounted};
 use shared_secret::SharedSecret;
 
 pub(crate) use shared_secret::api_token;
@@ -41,7 +41,7 @@ struct Credentials {
     nodes: Tokens,
     /// Absent where nothing is known about the operator.
     operators: Option<Tokens>,
-    sources: Vec<Arc<dyn Source>>,
+    sources: Vec<Arc<dyn KeySource>>,
 }
 
 enum OwnToken {

@@ -11,7 +11,7 @@ use media_wire::StreamKey;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use super::mounted::{Files, MountError, Mounted, Source};
+use super::mounted::{Files, KeySource, MountError, Mounted};
 
 /// The names of the file whose keys open every stream.
 const ALL: [&str; 2] = ["*", "_all"];
@@ -34,7 +34,7 @@ pub(super) struct KeyProof {
     digest: KeyDigest,
 }
 
-impl Source for Keys {
+impl KeySource for Keys {
     fn reload(&self) {
         self.files.reload();
     }

@@ -23,7 +23,7 @@ const MAX_FAILURES: u32 = 3;
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// A source of keys that is read again from time to time.
-pub(super) trait Source: Send + Sync {
+pub(super) trait KeySource: Send + Sync {
     /// Reads the source again if it has changed.
     fn reload(&self);
 }
@@ -31,14 +31,14 @@ pub(super) trait Source: Send + Sync {
 /// A value made of the files of a folder, or of one file.
 pub(super) struct Mounted<T> {
     path: PathBuf,
-    parse: Parse<T>,
+    parse: ParseFiles<T>,
     value: RwLock<Arc<T>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<LastRead>,
 }
 
-type Parse<T> = fn(&Files) -> Result<T, String>;
+type ParseFiles<T> = fn(&Files) -> Result<T, String>;
 
-struct Seen {
+struct LastRead {
     files: Files,
     failures: u32,
 }
@@ -52,14 +52,14 @@ pub(super) enum MountError {
 
 impl<T> Mounted<T> {
     /// Reads the files for the first time.
-    pub(super) fn open(path: &Path, parse: Parse<T>) -> Result<Self, MountError> {
+    pub(super) fn open(path: &Path, parse: ParseFiles<T>) -> Result<Self, MountError> {
         let files = read(path).map_err(MountError::Read)?;
         let value = parse(&files).map_err(MountError::Invalid)?;
         Ok(Self {
             path: path.to_owned(),
             parse,
             value: RwLock::new(Arc::new(value)),
-            seen: Mutex::new(Seen { files, failures: 0 }),
+            seen: Mutex::new(LastRead { files, failures: 0 }),
         })
     }
 
@@ -69,7 +69,7 @@ impl<T> Mounted<T> {
         Arc::clone(&value)
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, LastRead> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +79,7 @@ impl<T> Mounted<T> {
     }
 }
 
-impl<T: Send + Sync> Source for Mounted<T> {
+impl<T: Send + Sync> KeySource for Mounted<T> {
     fn reload(&self) {
         let mut seen = self.seen();
         let files = match read(&self.path) {

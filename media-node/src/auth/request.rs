@@ -32,7 +32,7 @@ impl fmt::Display for Action {
 
 /// A client that wants to publish or to play.
 #[derive(Clone, Copy)]
-pub(crate) struct Request<'a> {
+pub(crate) struct AccessRequest<'a> {
     pub(crate) action: Action,
     pub(crate) stream: &'a StreamKey,
     pub(crate) credential: &'a Credential,

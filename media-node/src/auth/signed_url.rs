@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::keys::{KeyDigest, digest, lines};
-use super::mounted::{Files, MountError, Mounted, Source};
+use super::mounted::{Files, KeySource, MountError, Mounted};
 use super::request::Action;
 use super::{Credential, Denial};
 
@@ -73,7 +73,7 @@ enum Signature<'a> {
     },
 }
 
-impl Source for SignedUrls {
+impl KeySource for SignedUrls {
     fn reload(&self) {
         self.keys.reload();
     }

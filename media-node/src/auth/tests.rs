@@ -59,7 +59,7 @@ fn play(access: AccessSettings) -> Auth {
 async fn decide(auth: &Auth, action: Action, query: &str) -> Result<Grant, Denial> {
     let stream = StreamKey::new(None, "live", "cam").unwrap();
     let credential = Credential::new(query, None);
-    auth.decide(Request {
+    auth.decide(AccessRequest {
         action,
         stream: &stream,
         credential: &credential,

@@ -12,7 +12,7 @@ use media_wire::{InvalidKey, StreamKey};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use crate::auth::{Action, Auth, Credential, Denial, Grant, Request};
+use crate::auth::{AccessRequest, Action, Auth, Credential, Denial, Grant};
 use crate::relay::{Appearance, Relay};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 use crate::state::metrics::Metrics;
@@ -115,7 +115,7 @@ impl StreamFinder {
 
     async fn decide(&self, request: &PlayRequest, client: u64) -> Result<Grant, Denial> {
         self.auth
-            .decide(Request {
+            .decide(AccessRequest {
                 action: Action::Play,
                 stream: &request.key,
                 credential: &request.credential,

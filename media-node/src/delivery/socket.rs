@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::host::net::{self, DetachedStream, TcpStream};
 use crate::state::idle_connections::IdleConnections;
-use crate::tls::{HandshakeError, TlsAcceptor};
+use crate::tls::{TlsAcceptor, TlsHandshakeError};
 
 /// Finds a dead peer after 30 s + 3 × 10 s of silence.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -48,20 +48,20 @@ impl NewConnection {
         self,
         deadline: Instant,
         idle: &Arc<IdleConnections>,
-    ) -> Result<Socket, HandshakeError> {
+    ) -> Result<Socket, TlsHandshakeError> {
         if self.tls.is_none() {
             return self.open(deadline).await;
         }
         let (_idle, mut eviction) = idle.enter();
         tokio::select! {
             opened = self.open(deadline) => opened,
-            () = eviction.requested() => Err(HandshakeError::Evicted),
+            () = eviction.requested() => Err(TlsHandshakeError::Evicted),
         }
     }
 
     /// Registers the connection with the current runtime, sets its options, and performs the TLS handshake, if there is one,
     /// until the deadline.
-    pub(crate) async fn open(self, deadline: Instant) -> Result<Socket, HandshakeError> {
+    pub(crate) async fn open(self, deadline: Instant) -> Result<Socket, TlsHandshakeError> {
         let tcp = adopt(self.stream)?;
         match self.tls {
             None => Ok(Socket::Plain(tcp)),

@@ -21,7 +21,7 @@ use crate::state::phase::Phase;
 const ALLOWED_METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// What the requests of a connection lead to.
-pub(super) enum Outcome {
+pub(super) enum ConnectionOutcome {
     /// The connection is to be closed.
     Close,
     /// The connection becomes an HTTP-FLV stream, whose response is not yet sent.
@@ -31,7 +31,10 @@ pub(super) enum Outcome {
 }
 
 /// Answers requests until the connection ends or becomes a stream. The first one is there before the deadline, or is not answered.
-pub(super) async fn serve(connection: &mut HttpConnection, mut deadline: Instant) -> Outcome {
+pub(super) async fn serve(
+    connection: &mut HttpConnection,
+    mut deadline: Instant,
+) -> ConnectionOutcome {
     let mut input = BytesMut::with_capacity(1024);
     let mut is_first = true;
     loop {
@@ -40,10 +43,10 @@ pub(super) async fn serve(connection: &mut HttpConnection, mut deadline: Instant
             .await
         {
             Ok(Some(request)) => request,
-            Ok(None) => return Outcome::Close,
+            Ok(None) => return ConnectionOutcome::Close,
             Err(error) => {
                 connection.refuse(error).await;
-                return Outcome::Close;
+                return ConnectionOutcome::Close;
             }
         };
         is_first = false;
@@ -54,7 +57,7 @@ pub(super) async fn serve(connection: &mut HttpConnection, mut deadline: Instant
                 deadline = Instant::now() + limits.handshake_timeout();
             }
             Ok(Some(outcome)) => return outcome,
-            Err(_) => return Outcome::Close,
+            Err(_) => return ConnectionOutcome::Close,
         }
     }
 }
@@ -68,11 +71,11 @@ enum NoRequest {
     Timeout,
 }
 
-impl From<AfterResponse> for Option<Outcome> {
+impl From<AfterResponse> for Option<ConnectionOutcome> {
     fn from(after: AfterResponse) -> Self {
         match after {
             AfterResponse::KeepAlive => None,
-            AfterResponse::Close => Some(Outcome::Close),
+            AfterResponse::Close => Some(ConnectionOutcome::Close),
         }
     }
 }
@@ -134,7 +137,7 @@ impl HttpConnection {
         &mut self,
         request: HttpRequest,
         input: &mut BytesMut,
-    ) -> io::Result<Option<Outcome>> {
+    ) -> io::Result<Option<ConnectionOutcome>> {
         if let Err(refusal) = self.identify_client(&request) {
             return Ok(self.refuse_client(refusal).await?.into());
         }
@@ -147,7 +150,7 @@ impl HttpConnection {
         &mut self,
         request: HttpRequest,
         input: &mut BytesMut,
-    ) -> io::Result<Option<Outcome>> {
+    ) -> io::Result<Option<ConnectionOutcome>> {
         let closing = *self.context.phase.borrow() == Phase::Closing;
         let mode = ResponseMode {
             keep_alive: request.keep_alive && !request.has_body && !closing,
@@ -239,7 +242,7 @@ impl HttpConnection {
         request: HttpRequest,
         input: &mut BytesMut,
         mode: ResponseMode,
-    ) -> io::Result<Option<Outcome>> {
+    ) -> io::Result<Option<ConnectionOutcome>> {
         let accept = request.websocket.as_ref().map(websocket::accept);
         if accept == Some(None) {
             let headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
@@ -281,14 +284,14 @@ impl HttpConnection {
         if mode.without_body {
             self.write(response::stream_header(body, self.allow_origin.as_deref()).as_bytes())
                 .await?;
-            return Ok(Some(Outcome::Close));
+            return Ok(Some(ConnectionOutcome::Close));
         }
         let Some(accept) = accept else {
-            return Ok(Some(Outcome::Flv(play, body)));
+            return Ok(Some(ConnectionOutcome::Flv(play, body)));
         };
         self.write(response::websocket_header(&accept).as_bytes())
             .await?;
-        Ok(Some(Outcome::WebSocket(play, input.split())))
+        Ok(Some(ConnectionOutcome::WebSocket(play, input.split())))
     }
 
     async fn find(&self, request: HttpRequest, kind: ClientKind) -> Result<Play, NotPlayable> {

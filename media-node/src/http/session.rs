@@ -10,12 +10,12 @@ use tracing::{Instrument, debug, debug_span};
 use super::connection::{HttpConnection, TEXT};
 use super::context::HttpContext;
 use super::response::{self, HttpStatus};
-use super::routes::{self, Outcome};
+use super::routes::{self, ConnectionOutcome};
 use super::viewer::HttpViewer;
 use super::websocket::WebSocket;
 use crate::delivery::socket::NewConnection;
 use crate::state::admitted::Admitted;
-use crate::tls::HandshakeError;
+use crate::tls::TlsHandshakeError;
 
 /// Time to refuse a connection over the limit.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -67,21 +67,21 @@ pub(crate) async fn refuse(new: NewConnection, reason: &'static str) {
         drop(timeout(REFUSAL_TIMEOUT, socket.readable()).await);
         socket.send((header + &body).as_bytes()).await?;
         socket.lingering_close().await;
-        Ok::<_, HandshakeError>(())
+        Ok::<_, TlsHandshakeError>(())
     };
     drop(timeout(REFUSAL_TIMEOUT * 2, refused).await);
 }
 
 async fn run(mut connection: HttpConnection, deadline: Instant, admitted: Admitted) {
     match routes::serve(&mut connection, deadline).await {
-        Outcome::Close => connection.socket.lingering_close().await,
-        Outcome::Flv(play, body) => {
+        ConnectionOutcome::Close => connection.socket.lingering_close().await,
+        ConnectionOutcome::Flv(play, body) => {
             let header = response::stream_header(body, connection.allow_origin.as_deref());
             let input = BytesMut::new();
             let viewer = HttpViewer::new(connection, play.client, body, input, admitted);
             viewer.start(play.opened, header.as_bytes()).await;
         }
-        Outcome::WebSocket(play, input) => {
+        ConnectionOutcome::WebSocket(play, input) => {
             let framing = WebSocket::default();
             let viewer = HttpViewer::new(connection, play.client, framing, input, admitted);
             viewer.start(play.opened, b"").await;

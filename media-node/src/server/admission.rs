@@ -31,9 +31,9 @@ pub(super) enum Port {
     Metrics,
 }
 
-/// Protocol of a public port.
+/// PublicProtocol of a public port.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+enum PublicProtocol {
     Rtmp,
     Http,
 }
@@ -52,8 +52,8 @@ pub(super) async fn serve(
 fn admit(contexts: &Arc<PortContexts>, port: &Port, stream: DetachedStream, peer: SocketAddr) {
     let slot = contexts.node.workers.slot();
     let (protocol, tls) = match port {
-        Port::Rtmp(tls) => (Protocol::Rtmp, tls.clone()),
-        Port::Http(tls) => (Protocol::Http, tls.clone()),
+        Port::Rtmp(tls) => (PublicProtocol::Rtmp, tls.clone()),
+        Port::Http(tls) => (PublicProtocol::Http, tls.clone()),
         Port::Internal => {
             // Always, so that probes are answered: this port limits what its connections become.
             let context = Arc::clone(&contexts.internal);
@@ -84,7 +84,7 @@ fn admit(contexts: &Arc<PortContexts>, port: &Port, stream: DetachedStream, peer
 /// Reads the PROXY header of a load balancer's connection, and admits it as that of the client.
 async fn admit_balanced(
     contexts: Arc<PortContexts>,
-    protocol: Protocol,
+    protocol: PublicProtocol,
     connection: NewConnection,
     slot: WorkerSlot,
 ) {
@@ -125,14 +125,15 @@ async fn admit_balanced(
 /// Serves or refuses a connection. A `client` has limits of its own; the connection of a proxy has none but those of all.
 fn admit_client(
     contexts: &PortContexts,
-    protocol: Protocol,
+    protocol: PublicProtocol,
     connection: NewConnection,
     client: Option<IpAddr>,
     slot: WorkerSlot,
 ) {
     let node = &contexts.node;
     // The clients of a reverse proxy are known with their requests.
-    let is_client = |ip: &IpAddr| protocol == Protocol::Rtmp || !node.proxies.is_reverse_proxy(*ip);
+    let is_client =
+        |ip: &IpAddr| protocol == PublicProtocol::Rtmp || !node.proxies.is_reverse_proxy(*ip);
     let client = client.filter(is_client);
     let admission = node.connections.admit(client, Instant::now().into_std());
     if let Admission::Refused(limit, _) | Admission::Dropped(limit) = &admission {
@@ -140,13 +141,13 @@ fn admit_client(
         refused.of([limit.label()]).inc();
     }
     match (admission, protocol) {
-        (Admission::Served(permit), Protocol::Rtmp) => {
+        (Admission::Served(permit), PublicProtocol::Rtmp) => {
             let context = Arc::clone(&contexts.rtmp);
             run(slot, permit, move |worker, admitted| {
                 rtmp::serve(connection, context, worker, admitted)
             });
         }
-        (Admission::Served(permit), Protocol::Http) => {
+        (Admission::Served(permit), PublicProtocol::Http) => {
             let context = Arc::clone(&contexts.http);
             run(slot, permit, move |worker, admitted| {
                 http::serve(connection, context, worker, admitted)
@@ -166,21 +167,21 @@ fn admit_client(
 /// Refuses a connection with an error of its protocol.
 fn refuse(
     contexts: &PortContexts,
-    protocol: Protocol,
+    protocol: PublicProtocol,
     connection: NewConnection,
     reason: &'static str,
     slot: WorkerSlot,
     permit: Permit,
 ) {
     match protocol {
-        Protocol::Rtmp => {
+        PublicProtocol::Rtmp => {
             let limits = contexts.node.limits.get();
             run(slot, permit, move |_, admitted| async move {
                 rtmp::refuse(connection, &limits, reason).await;
                 drop(admitted);
             });
         }
-        Protocol::Http => {
+        PublicProtocol::Http => {
             run(slot, permit, move |_, admitted| async move {
                 http::refuse(connection, reason).await;
                 drop(admitted);

@@ -41,7 +41,7 @@ pub(crate) struct CertificateError {
 }
 
 /// The content of the two files.
-struct Pair {
+struct CertifiedKeyFiles {
     certificate: Vec<u8>,
     key: Vec<u8>,
 }
@@ -77,7 +77,7 @@ impl Certificate {
         provider: Arc<CryptoProvider>,
         metrics: TlsMetrics,
     ) -> Result<Self, CertificateError> {
-        let pair = Pair::read(settings)?;
+        let pair = CertifiedKeyFiles::read(settings)?;
         let loaded = pair.load(settings, &provider)?;
         let expiry = metrics.expiry.with_label_values::<&str>(&[]);
         expiry.set(loaded.expiry);
@@ -92,8 +92,11 @@ impl Certificate {
 
     /// Reads the files again, and replaces the certificate if they have changed.
     pub(super) fn reload(&self) {
-        let pair = Pair::read(&self.settings);
-        let read = pair.as_ref().map(Pair::digest).map_err(Clone::clone);
+        let pair = CertifiedKeyFiles::read(&self.settings);
+        let read = pair
+            .as_ref()
+            .map(CertifiedKeyFiles::digest)
+            .map_err(Clone::clone);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if read == *last {
             return;
@@ -117,7 +120,7 @@ impl Certificate {
     }
 }
 
-impl Pair {
+impl CertifiedKeyFiles {
     /// Reads both files.
     fn read(settings: &TlsSettings) -> Result<Self, CertificateError> {
         let certificate = || read("tls.certificate", &settings.certificate);

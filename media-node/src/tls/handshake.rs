@@ -20,7 +20,7 @@ pub(crate) struct TlsAcceptor {
 
 /// Why there is no connection after a handshake.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
+pub(crate) enum TlsHandshakeError {
     #[error("the TLS handshake took too long")]
     Timeout,
     #[error("the socket failed")]
@@ -44,10 +44,10 @@ impl TlsAcceptor {
         &self,
         tcp: TcpStream,
         deadline: Instant,
-    ) -> Result<Box<TlsStream<TcpStream>>, HandshakeError> {
+    ) -> Result<Box<TlsStream<TcpStream>>, TlsHandshakeError> {
         let accepted = match timeout_at(deadline, self.acceptor.accept(tcp)).await {
-            Ok(accepted) => accepted.map_err(HandshakeError::from_io),
-            Err(_) => Err(HandshakeError::Timeout),
+            Ok(accepted) => accepted.map_err(TlsHandshakeError::from_io),
+            Err(_) => Err(TlsHandshakeError::Timeout),
         };
         accepted.map(Box::new).inspect_err(|error| {
             let label = error.label();
@@ -56,7 +56,7 @@ impl TlsAcceptor {
     }
 }
 
-impl HandshakeError {
+impl TlsHandshakeError {
     /// Takes the error of TLS out of the error of the socket that carries it.
     fn from_io(error: io::Error) -> Self {
         match error.get_ref().and_then(|error| error.downcast_ref()) {

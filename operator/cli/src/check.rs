@@ -6,7 +6,7 @@ use crate::manifest::{self, ManifestError};
 
 /// Options of `livecluster check`.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct CheckOptions {
     /// Manifest to check; it may have several documents
     file: PathBuf,
 }
@@ -44,7 +44,7 @@ pub enum CheckError {
 ///
 /// # Errors
 /// When a LiveCluster is refused, and when there is none.
-pub fn run(options: Options) -> Result<(), CheckError> {
+pub fn run(options: CheckOptions) -> Result<(), CheckError> {
     let file = options.file;
     let documents = std::fs::read_to_string(&file)
         .map_err(ManifestError::from)

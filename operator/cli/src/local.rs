@@ -22,17 +22,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{Instrument as _, error_span};
 
 use crate::manifest::{self, Manifest, ManifestError};
-use control::{Command, ControlError};
-use instances::{Instances, StartError};
-use mounts::{MountError, Mounts};
-use plan::{PlanError, Ports};
+use control::{ControlCommand, ControlError};
+use instances::{LocalInstances, StartError};
+use mounts::{LocalMountError, Mounts};
+use plan::{LocalPorts, PlanError};
 
 /// Options of `livecluster local`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct Options {
+pub struct LocalOptions {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<ControlCommand>,
     /// LiveCluster manifest; without it, one origin and two edges run, as with `spec: {}`
     file: Option<PathBuf>,
     /// Publish a built-in clip as live/livestream, in a loop
@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     slate: Option<PathBuf>,
     #[command(flatten)]
-    ports: Ports,
+    ports: LocalPorts,
 }
 
 /// Why the instances do not run.
@@ -61,7 +61,7 @@ pub enum LocalError {
     },
     /// The Secrets and ConfigMaps that the spec names are not there.
     #[error(transparent)]
-    Mount(#[from] MountError),
+    Mount(#[from] LocalMountError),
     /// The instances cannot be assigned ports.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -90,7 +90,7 @@ pub enum LocalError {
 ///
 /// # Errors
 /// See [`LocalError`].
-pub async fn run(options: Options) -> Result<(), LocalError> {
+pub async fn run(options: LocalOptions) -> Result<(), LocalError> {
     if let Some(command) = options.command {
         println!("{}", control::execute(command)?.trim_end());
         return Ok(());
@@ -113,7 +113,7 @@ pub async fn run(options: Options) -> Result<(), LocalError> {
     }
     media_node::start_log(&cluster.spec.logs)?;
     let mut signals = Signals::new()?;
-    let instances = Arc::new(Instances::start(planned).await?);
+    let instances = Arc::new(LocalInstances::start(planned).await?);
     let control = control::Listener::bind(options.ports.rtmp_port)?;
     print_table(&cluster, &instances, options.demo)?;
 
@@ -161,10 +161,10 @@ fn read(file: Option<&Path>) -> Result<Manifest, LocalError> {
     })
 }
 
-fn print_table(cluster: &Manifest, instances: &Instances, demo: bool) -> std::io::Result<()> {
+fn print_table(cluster: &Manifest, instances: &LocalInstances, demo: bool) -> std::io::Result<()> {
     let rows: Vec<_> = instances
         .addresses()
-        .map(|(name, addresses)| table::Row {
+        .map(|(name, addresses)| table::TableRow {
             name,
             rtmp: addresses.rtmp,
             http: addresses.http,

@@ -16,9 +16,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the origins and edges of a LiveCluster on this machine, without Kubernetes
-    Local(local::Options),
+    Local(local::LocalOptions),
     /// Validates LiveCluster manifests as the API server does, without a Kubernetes cluster
-    Check(check::Options),
+    Check(check::CheckOptions),
     /// Prints the CustomResourceDefinition of LiveCluster
     Crd,
 }

@@ -20,7 +20,7 @@ const COMPLETE_CACHE_TIME: Duration = Duration::from_secs(300);
 /// The kinds of the Gateway API, as they were last discovered.
 #[derive(Debug, Default)]
 pub struct GatewayApi {
-    discovery: Mutex<Discovery>,
+    discovery: Mutex<DiscoveredKinds>,
     /// The kinds that clusters use, for watches.
     watched: watch::Sender<ServedGatewayApi>,
     /// Clusters that have neither `spec.gateway` nor routes: their reconciliations need no request.
@@ -28,7 +28,7 @@ pub struct GatewayApi {
 }
 
 #[derive(Debug, Default)]
-struct Discovery {
+struct DiscoveredKinds {
     last: Option<(Instant, ServedGatewayApi)>,
     /// The kinds at the last call of [`GatewayApi::have_changed`].
     reported: ServedGatewayApi,
@@ -101,7 +101,7 @@ impl GatewayApi {
     async fn current(
         &self,
         client: &Client,
-        discovery: &mut Discovery,
+        discovery: &mut DiscoveredKinds,
     ) -> Result<ServedGatewayApi, CallError> {
         let served = match discovery.cached() {
             Some(served) => served.clone(),
@@ -122,7 +122,7 @@ impl GatewayApi {
     }
 }
 
-impl Discovery {
+impl DiscoveredKinds {
     fn cached(&self) -> Option<&ServedGatewayApi> {
         let (at, served) = self.last.as_ref()?;
         let cache_time = match served.is_complete() {

@@ -54,13 +54,13 @@ pub(super) enum Claim {
 #[derive(Debug)]
 pub(super) struct ClusterClaims {
     pub(super) identity: OperatorIdentity,
-    leases: Mutex<HashMap<OperatorName, ObservedLease>>,
+    leases: Mutex<HashMap<OperatorName, OwnerLease>>,
     foreign: Mutex<HashMap<ClusterName, OperatorName>>,
 }
 
 /// The Lease of another operator.
 #[derive(Clone, Debug)]
-struct ObservedLease {
+struct OwnerLease {
     spec: Option<LeaseSpec>,
     /// Since when it is unchanged.
     since: Instant,
@@ -145,7 +145,7 @@ impl ClusterClaims {
     async fn is_expired(&self, client: &Client, owner: &OperatorName) -> Result<bool, CallError> {
         let now = Instant::now();
         let known = lock(&self.leases).get(owner).cloned();
-        let is_recent = |lease: &ObservedLease| now.duration_since(lease.read) < READ_INTERVAL;
+        let is_recent = |lease: &OwnerLease| now.duration_since(lease.read) < READ_INTERVAL;
         let observed = match known {
             Some(lease) if is_recent(&lease) => lease,
             known => {
@@ -154,7 +154,7 @@ impl ClusterClaims {
                 };
                 let unchanged = known.filter(|known| known.spec == spec);
                 let since = unchanged.map_or(now, |known| known.since);
-                let read = ObservedLease {
+                let read = OwnerLease {
                     spec,
                     since,
                     read: now,

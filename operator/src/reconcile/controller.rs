@@ -30,7 +30,7 @@ use crate::status::transitions;
 
 /// A watched cluster: its metadata only. The spec is read by the reconciliation, so that a spec that does not parse
 /// affects no other cluster.
-type Watched = PartialObjectMeta<LiveCluster>;
+type WatchedCluster = PartialObjectMeta<LiveCluster>;
 
 /// Seconds after which a watch is renewed: load balancers drop idle connections without notice.
 const WATCH_SECONDS: u32 = 200;
@@ -114,7 +114,7 @@ pub async fn run(
     context.watchdog.heartbeat(&name, HEARTBEAT_LIMIT);
     let heartbeats = heartbeats(context.watchdog.clone(), name.clone());
     let stopped = stop.clone().cancelled_owned();
-    Controller::new(api::<Watched>(&client, namespace), clusters)
+    Controller::new(api::<WatchedCluster>(&client, namespace), clusters)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(api::<Deployment>(&client, namespace), ours.clone())
         .owns(api::<Service>(&client, namespace), ours.clone())
@@ -155,14 +155,14 @@ where
 }
 
 /// Returns the cluster of a Pod. It is read from a label, as the owner of the Pod is a ReplicaSet.
-fn cluster_of(pod: PartialObjectMeta<Pod>) -> Option<ObjectRef<Watched>> {
+fn cluster_of(pod: PartialObjectMeta<Pod>) -> Option<ObjectRef<WatchedCluster>> {
     let name = pod.labels().get(names::INSTANCE)?;
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
 fn references(
     mut changed: mpsc::Receiver<ClusterName>,
-) -> impl Stream<Item = ObjectRef<Watched>> + Send {
+) -> impl Stream<Item = ObjectRef<WatchedCluster>> + Send {
     stream::poll_fn(move |context| changed.poll_recv(context))
         .map(|cluster| ObjectRef::new(&cluster.name).within(&cluster.namespace))
 }
@@ -171,7 +171,7 @@ fn references(
 fn heartbeats(
     watchdog: Arc<Watchdog>,
     name: String,
-) -> impl Stream<Item = ObjectRef<Watched>> + Send {
+) -> impl Stream<Item = ObjectRef<WatchedCluster>> + Send {
     let mut timer = tokio::time::interval(HEARTBEAT);
     stream::poll_fn(move |context| {
         while timer.poll_tick(context).is_ready() {
@@ -182,7 +182,7 @@ fn heartbeats(
 }
 
 async fn reconcile(
-    watched: Arc<Watched>,
+    watched: Arc<WatchedCluster>,
     context: Arc<ControllerContext>,
 ) -> Result<Action, ApplyError> {
     let cluster = ClusterName::of(&*watched);
@@ -203,7 +203,11 @@ async fn reconcile(
 }
 
 /// Records an event when a permission is missing: the operator may lack the permission to write the status as well.
-async fn emit_forbidden_event(watched: &Watched, error: &ApplyError, context: &ControllerContext) {
+async fn emit_forbidden_event(
+    watched: &WatchedCluster,
+    error: &ApplyError,
+    context: &ControllerContext,
+) {
     if !is_forbidden(error) || context.failures().contains_key(&ClusterName::of(watched)) {
         return;
     }
@@ -221,7 +225,11 @@ fn is_forbidden(error: &ApplyError) -> bool {
 
 /// Returns when a failed reconciliation is retried. Each cluster has its own backoff.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn retry(watched: Arc<Watched>, error: &ApplyError, context: Arc<ControllerContext>) -> Action {
+fn retry(
+    watched: Arc<WatchedCluster>,
+    error: &ApplyError,
+    context: Arc<ControllerContext>,
+) -> Action {
     let cluster = ClusterName::of(&*watched);
     let count = {
         let mut failures = context.failures();

@@ -23,12 +23,13 @@ const PLAY: &[UrlProtocol] = &[UrlProtocol::HttpFlv, UrlProtocol::Rtmp, UrlProto
 
 /// Returns the URLs for encoders, origins first, and for viewers, edges first.
 pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints {
-    let urls = |reach: Reach, roles: [Role; 2], protocols: &[UrlProtocol]| -> Vec<Endpoint> {
-        let urls = roles
-            .into_iter()
-            .flat_map(|role| urls(cluster, observed, role, reach, protocols));
-        urls.collect()
-    };
+    let urls =
+        |reach: EndpointScope, roles: [Role; 2], protocols: &[UrlProtocol]| -> Vec<Endpoint> {
+            let urls = roles
+                .into_iter()
+                .flat_map(|role| urls(cluster, observed, role, reach, protocols));
+            urls.collect()
+        };
     let publishers = [Role::Origin, Role::Edge];
     let viewers = [Role::Edge, Role::Origin];
     let gateway_urls = |roles: [Role; 2], protocols: &[UrlProtocol]| -> Vec<Endpoint> {
@@ -38,12 +39,12 @@ pub(super) fn endpoints(cluster: &LiveCluster, observed: &Observed) -> Endpoints
         urls.collect()
     };
     let mut publish = gateway_urls(publishers, PUBLISH);
-    publish.extend(urls(Reach::Public, publishers, PUBLISH));
+    publish.extend(urls(EndpointScope::Public, publishers, PUBLISH));
     let mut play = gateway_urls(viewers, PLAY);
-    play.extend(urls(Reach::Public, viewers, PLAY));
+    play.extend(urls(EndpointScope::Public, viewers, PLAY));
     let in_cluster = InClusterEndpoints {
-        publish: urls(Reach::InCluster, publishers, PUBLISH),
-        play: urls(Reach::InCluster, viewers, PLAY),
+        publish: urls(EndpointScope::InCluster, publishers, PUBLISH),
+        play: urls(EndpointScope::InCluster, viewers, PLAY),
     };
     let first = publish.first().or(in_cluster.publish.first());
     Endpoints {
@@ -63,7 +64,7 @@ pub(super) fn awaits_load_balancer(cluster: &LiveCluster, observed: &Observed, r
 }
 
 #[derive(Clone, Copy)]
-enum Reach {
+enum EndpointScope {
     Public,
     InCluster,
 }
@@ -94,7 +95,7 @@ fn urls(
     cluster: &LiveCluster,
     observed: &Observed,
     role: Role,
-    reach: Reach,
+    reach: EndpointScope,
     protocols: &[UrlProtocol],
 ) -> Vec<Endpoint> {
     let service = observed
@@ -104,16 +105,16 @@ fn urls(
         return Vec::new();
     };
     let node_ports = match reach {
-        Reach::Public => cluster.spec.pods(role).service.kind == ServiceType::NodePort,
-        Reach::InCluster => false,
+        EndpointScope::Public => cluster.spec.pods(role).service.kind == ServiceType::NodePort,
+        EndpointScope::InCluster => false,
     };
     let number = |port: &ServicePort| match node_ports {
         true => port.node_port,
         false => Some(port.port),
     };
     let hosts = match reach {
-        Reach::Public => public_hosts(cluster, observed, service, role),
-        Reach::InCluster => {
+        EndpointScope::Public => public_hosts(cluster, observed, service, role),
+        EndpointScope::InCluster => {
             let namespace = cluster.namespace().unwrap_or_default();
             vec![format!(
                 "{}.{namespace}.svc",

@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::fetch::{Client, FetchError};
+use crate::auth::fetch::{FetchClient, FetchError};
 use crate::auth::keys::{KeyDigest, lines};
 use crate::auth::mounted::{Files, Mounted};
 
@@ -68,7 +68,7 @@ impl Default for KeySetTimings {
 
 /// A key set behind an address. The last good one is kept.
 pub(in crate::auth) struct RemoteKeySet {
-    client: Client,
+    client: FetchClient,
     /// `None` until the first answer.
     current: RwLock<Option<Arc<KeySet>>>,
 }
@@ -167,7 +167,7 @@ impl KeySetSource {
 }
 
 impl RemoteKeySet {
-    pub(in crate::auth) fn new(client: Client) -> Self {
+    pub(in crate::auth) fn new(client: FetchClient) -> Self {
         Self {
             client,
             current: RwLock::default(),

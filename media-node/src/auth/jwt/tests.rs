@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::auth::mounted::{Mounted, Source as _};
+use crate::auth::mounted::{KeySource as _, Mounted};
 
 /// A key that nothing but these tests uses.
 const RSA_KEY: &[u8] = include_bytes!("test_rsa.pk8");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// A connection. The end 0 has connected to the end 1.
-pub(super) struct Connection {
+pub(super) struct SimulatedConnection {
     pub(super) ends: [End; 2],
     /// Bytes that may be on their way to an end, or wait there until they are read.
     pub(super) capacity: usize,
@@ -22,9 +22,9 @@ pub(super) struct Connection {
 /// One end of a connection.
 pub(super) struct End {
     pub(super) address: SocketAddr,
-    patience: Patience,
+    timeouts: TcpTimeouts,
     state: EndState,
-    arriving: VecDeque<(Duration, Segment)>,
+    arriving: VecDeque<(Duration, TcpSegment)>,
     received: BytesMut,
     /// The peer sends no more.
     is_finished: bool,
@@ -44,7 +44,7 @@ enum EndState {
 }
 
 #[derive(Debug)]
-enum Segment {
+enum TcpSegment {
     Bytes(Bytes),
     Finish,
     Reset,
@@ -52,14 +52,14 @@ enum Segment {
 
 /// How long an end waits for a peer that it cannot reach, before its connection fails.
 #[derive(Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct TcpTimeouts {
     /// With bytes that the peer does not acknowledge.
     unacknowledged: Duration,
     /// Without, by keepalive.
     idle: Duration,
 }
 
-impl Patience {
+impl TcpTimeouts {
     /// That of a media node that connects to another one, see `relay/client.rs`.
     pub(super) const RELAY: Self = Self::seconds(4, 5);
     /// That of a connection that a media node has accepted, see `internal/server.rs` and `delivery/socket.rs`.
@@ -79,10 +79,10 @@ impl Patience {
 pub(super) type Wakers = Vec<Waker>;
 
 impl End {
-    pub(super) fn new(address: SocketAddr, patience: Patience) -> Self {
+    pub(super) fn new(address: SocketAddr, timeouts: TcpTimeouts) -> Self {
         Self {
             address,
-            patience,
+            timeouts,
             state: EndState::Connecting,
             arriving: VecDeque::new(),
             received: BytesMut::new(),
@@ -137,19 +137,19 @@ impl End {
     /// Returns the number of bytes that were sent to this end and not read yet.
     fn held(&self) -> usize {
         let arriving = self.arriving.iter().map(|(_, segment)| match segment {
-            Segment::Bytes(bytes) => bytes.len(),
-            Segment::Finish | Segment::Reset => 0,
+            TcpSegment::Bytes(bytes) => bytes.len(),
+            TcpSegment::Finish | TcpSegment::Reset => 0,
         });
         arriving.sum::<usize>() + self.received.len()
     }
 
-    fn send_to(&mut self, due: Duration, segment: Segment) {
+    fn send_to(&mut self, due: Duration, segment: TcpSegment) {
         let last = self.arriving.back().map_or(due, |(last, _)| *last);
         self.arriving.push_back((due.max(last), segment));
     }
 }
 
-impl Connection {
+impl SimulatedConnection {
     fn pair(&mut self, end: usize) -> (&mut End, &mut End) {
         let [first, second] = &mut self.ends;
         match end {
@@ -178,7 +178,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether [`Connection::read`] would not have to wait.
+    /// Returns whether [`SimulatedConnection::read`] would not have to wait.
     pub(super) fn is_readable(&self, end: usize) -> bool {
         let this = &self.ends[end];
         !this.received.is_empty() || this.is_finished || matches!(this.state, EndState::Failed(_))
@@ -204,12 +204,12 @@ impl Connection {
             return None;
         }
         if length > 0 {
-            peer.send_to(due, Segment::Bytes(bytes.copy_to_bytes(length)));
+            peer.send_to(due, TcpSegment::Bytes(bytes.copy_to_bytes(length)));
         }
         Some(Ok(length))
     }
 
-    /// Returns whether [`Connection::write`] would not have to wait.
+    /// Returns whether [`SimulatedConnection::write`] would not have to wait.
     pub(super) fn is_writable(&self, end: usize) -> bool {
         let (this, peer) = (&self.ends[end], &self.ends[1 - end]);
         peer.held() < self.capacity || matches!(this.state, EndState::Failed(_))
@@ -219,7 +219,7 @@ impl Connection {
     pub(super) fn shut(&mut self, end: usize, due: Duration) {
         let (this, peer) = self.pair(end);
         if !std::mem::replace(&mut this.is_shut, true) && this.state == EndState::Open {
-            peer.send_to(due, Segment::Finish);
+            peer.send_to(due, TcpSegment::Finish);
         }
     }
 
@@ -231,14 +231,14 @@ impl Connection {
         let is_unread = !this.received.is_empty();
         this.received.clear();
         match is_unread && this.state == EndState::Open {
-            true => self.pair(end).1.send_to(due, Segment::Reset),
+            true => self.pair(end).1.send_to(due, TcpSegment::Reset),
             false => self.shut(end, due),
         }
     }
 
     /// Resets the connection to the peer of an end whose host has restarted.
     pub(super) fn reset_peer_of(&mut self, end: usize, due: Duration) {
-        self.pair(end).1.send_to(due, Segment::Reset);
+        self.pair(end).1.send_to(due, TcpSegment::Reset);
     }
 
     /// Drops what a host has sent that is gone now.
@@ -252,12 +252,12 @@ impl Connection {
             let (this, peer) = self.pair(end);
             while this.arriving.front().is_some_and(|(due, _)| *due <= now) {
                 match this.arriving.pop_front() {
-                    Some((_, Segment::Bytes(_))) if this.is_closed => {
-                        peer.send_to(now + latency, Segment::Reset);
+                    Some((_, TcpSegment::Bytes(_))) if this.is_closed => {
+                        peer.send_to(now + latency, TcpSegment::Reset);
                     }
-                    Some((_, Segment::Bytes(bytes))) => this.received.extend_from_slice(&bytes),
-                    Some((_, Segment::Finish)) => this.is_finished = true,
-                    Some((_, Segment::Reset)) => {
+                    Some((_, TcpSegment::Bytes(bytes))) => this.received.extend_from_slice(&bytes),
+                    Some((_, TcpSegment::Finish)) => this.is_finished = true,
+                    Some((_, TcpSegment::Reset)) => {
                         this.fail(io::ErrorKind::ConnectionReset, wakers);
                     }
                     None => {}
@@ -270,18 +270,18 @@ impl Connection {
         }
     }
 
-    /// Fails the ends whose patience an outage of this length exceeds. The peer of such an end is reset after the outage.
+    /// Fails the ends whose timeouts an outage of this length exceeds. The peer of such an end is reset after the outage.
     pub(super) fn expire(&mut self, outage: Duration, now: Duration, wakers: &mut Wakers) {
         for end in 0..2 {
             let (this, peer) = self.pair(end);
             let limit = match peer.arriving.is_empty() {
-                true => this.patience.idle,
-                false => this.patience.unacknowledged,
+                true => this.timeouts.idle,
+                false => this.timeouts.unacknowledged,
             };
             if outage >= limit && this.state == EndState::Open && !this.is_closed {
                 this.fail(io::ErrorKind::TimedOut, wakers);
                 peer.arriving.clear();
-                peer.send_to(now, Segment::Reset);
+                peer.send_to(now, TcpSegment::Reset);
             }
         }
     }

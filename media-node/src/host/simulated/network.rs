@@ -11,11 +11,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::connection::{Connection, End, Patience, Wakers};
+use super::connection::{End, SimulatedConnection, TcpTimeouts, Wakers};
 
 /// A network. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Network(Arc<Mutex<State>>);
+pub(crate) struct Network(Arc<Mutex<NetworkState>>);
 
 /// What the name servers do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub(crate) enum DnsState {
     Silent,
 }
 
-pub(super) struct State {
+pub(super) struct NetworkState {
     pub(super) now: Duration,
     random: StdRng,
     latency: Duration,
     hosts: BTreeMap<Ipv4Addr, Host>,
-    pub(super) connections: BTreeMap<u64, Connection>,
+    pub(super) connections: BTreeMap<u64, SimulatedConnection>,
     /// Connections that are not established, and when their next packet arrives.
     handshakes: BTreeMap<u64, Duration>,
     cuts: BTreeSet<[Ipv4Addr; 2]>,
@@ -66,7 +66,7 @@ const LONGEST_STALL: Duration = Duration::from_secs(1);
 impl Network {
     /// Returns a network without hosts. Packets take `latency` and up to as long again, and names are valid for `time_to_live`.
     pub(crate) fn new(seed: u64, latency: Duration, time_to_live: Duration) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(NetworkState {
             now: Duration::ZERO,
             random: StdRng::seed_from_u64(seed),
             latency,
@@ -84,7 +84,7 @@ impl Network {
     }
 
     /// Changes the state, and wakes the tasks that wait for the change.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut NetworkState) -> T) -> T {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
         let wakers = std::mem::take(&mut state.wakers);
@@ -229,17 +229,17 @@ impl Network {
         &self,
         from: Ipv4Addr,
         to: SocketAddr,
-        patience: Patience,
+        timeouts: TcpTimeouts,
         capacity: usize,
     ) -> u64 {
         self.change(|state| {
             state.next_id += 1;
             let id = state.next_id;
             let port = 1024 + u16::try_from(id % 60_000).unwrap_or_default();
-            let mut server = End::new(to, Patience::ACCEPTED);
+            let mut server = End::new(to, TcpTimeouts::ACCEPTED);
             server.open(&mut state.wakers);
-            let connection = Connection {
-                ends: [End::new((from, port).into(), patience), server],
+            let connection = SimulatedConnection {
+                ends: [End::new((from, port).into(), timeouts), server],
                 capacity,
                 blocked_since: None,
                 stalled_until: Duration::ZERO,
@@ -252,8 +252,8 @@ impl Network {
     }
 }
 
-impl State {
-    fn is_blocked(&self, connection: &Connection) -> bool {
+impl NetworkState {
+    fn is_blocked(&self, connection: &SimulatedConnection) -> bool {
         let [one, other] = addresses(connection);
         let is_lost = |host| self.hosts.get(&host).is_none_or(|host| host.is_lost);
         is_lost(one) || is_lost(other) || self.cuts.contains(&pair(one, other))
@@ -270,7 +270,7 @@ impl State {
         self.now + latency + latency.mul_f64(jitter)
     }
 
-    fn latency(&self, connection: &Connection) -> Duration {
+    fn latency(&self, connection: &SimulatedConnection) -> Duration {
         let [one, other] = addresses(connection);
         let delay = self.delays.get(&pair(one, other)).copied();
         self.latency + delay.unwrap_or_default()
@@ -370,7 +370,7 @@ impl State {
     }
 }
 
-fn addresses(connection: &Connection) -> [Ipv4Addr; 2] {
+fn addresses(connection: &SimulatedConnection) -> [Ipv4Addr; 2] {
     let address = |end: &End| match end.address.ip() {
         IpAddr::V4(address) => address,
         IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::{Connection, Patience};
+use super::connection::{SimulatedConnection, TcpTimeouts};
 use super::network::Network;
 
 /// One end of a connection. Dropping it closes it.
@@ -75,7 +75,7 @@ impl SimulatedStream {
         from: Ipv4Addr,
         to: SocketAddr,
     ) -> io::Result<Self> {
-        let id = network.begin_connection(from, to, Patience::RELAY, RELAY_CAPACITY);
+        let id = network.begin_connection(from, to, TcpTimeouts::RELAY, RELAY_CAPACITY);
         Self::new(network, id, 0, to).established().await
     }
 
@@ -86,7 +86,7 @@ impl SimulatedStream {
         to: SocketAddr,
         capacity: usize,
     ) -> io::Result<Self> {
-        let id = network.begin_connection(from, to, Patience::CLIENT, capacity);
+        let id = network.begin_connection(from, to, TcpTimeouts::CLIENT, capacity);
         Self::new(network, id, 0, to).established().await
     }
 
@@ -146,7 +146,10 @@ impl SimulatedStream {
         &self,
         context: &Context<'_>,
         wait: Wait,
-        ready: impl FnOnce(&mut Connection, &mut Vec<std::task::Waker>) -> Option<io::Result<T>>,
+        ready: impl FnOnce(
+            &mut SimulatedConnection,
+            &mut Vec<std::task::Waker>,
+        ) -> Option<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         self.network.change(|state| {
             let Some(connection) = state.connections.get_mut(&self.id) else {

@@ -12,7 +12,7 @@ use super::super::context::RtmpContext;
 use super::super::request::StreamRequest;
 use super::bitrate::BitrateLimit;
 use super::on_air::EncoderPublication;
-use crate::auth::{Action, Credential, Request};
+use crate::auth::{AccessRequest, Action, Credential};
 use crate::relay::{Contender, PublishRejection, Resolution};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient};
 
@@ -53,7 +53,7 @@ pub(super) async fn admit(
         Err(error) => return Err(EncoderRefusal::new(PublishRefusal::BadName, error)),
     };
     let id = context.clients.next_id();
-    let grant = context.auth.decide(Request {
+    let grant = context.auth.decide(AccessRequest {
         action: Action::Publish,
         stream: key,
         credential: &request.credential,

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::instances::{InstanceError, Instances};
-use socket::{Socket, SocketError};
+use super::instances::{InstanceError, LocalInstances};
+use socket::{ControlSocket, SocketError};
 
 /// Longest request. A longer line is not a request.
 const MAX_REQUEST: u64 = 4096;
@@ -26,7 +26,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Commands for a `livecluster local` that runs in another terminal.
 #[derive(Clone, Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum ControlCommand {
     /// Stops one instance, such as origin-1, as SIGTERM stops a Pod
     Stop {
         /// Instance, as the table and `list` show it
@@ -35,25 +35,25 @@ pub(super) enum Command {
         #[arg(long)]
         now: bool,
         #[command(flatten)]
-        target: Target,
+        target: ControlTarget,
     },
     /// Starts a stopped instance again
     Start {
         /// Instance, as the table and `list` show it
         name: String,
         #[command(flatten)]
-        target: Target,
+        target: ControlTarget,
     },
     /// Lists the instances and whether they run
     List {
         #[command(flatten)]
-        target: Target,
+        target: ControlTarget,
     },
 }
 
 /// Which `livecluster local` is meant.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Target {
+pub(super) struct ControlTarget {
     /// RTMP port of the first origin, when several `livecluster local` run
     #[arg(long, value_name = "PORT")]
     rtmp_port: Option<u16>,
@@ -77,43 +77,43 @@ pub enum ControlError {
 }
 
 #[derive(Debug, Deserialize, Serialize)]
-enum Request {
+enum ControlRequest {
     Stop { name: String, now: bool },
     Start { name: String },
     List,
 }
 
 /// A message for the user, or the reason why the request was refused.
-type Response = Result<String, String>;
+type ControlResponse = Result<String, String>;
 
 /// Sends a command to a running `livecluster local` and returns the message of its response.
 ///
 /// # Errors
 /// See [`ControlError`].
-pub(super) fn execute(command: Command) -> Result<String, ControlError> {
+pub(super) fn execute(command: ControlCommand) -> Result<String, ControlError> {
     let (request, target) = match command {
-        Command::Stop { name, now, target } => (Request::Stop { name, now }, target),
-        Command::Start { name, target } => (Request::Start { name }, target),
-        Command::List { target } => (Request::List, target),
+        ControlCommand::Stop { name, now, target } => (ControlRequest::Stop { name, now }, target),
+        ControlCommand::Start { name, target } => (ControlRequest::Start { name }, target),
+        ControlCommand::List { target } => (ControlRequest::List, target),
     };
     let mut stream = socket::connect(target.rtmp_port)?;
     stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
     writeln!(stream, "{}", serde_json::to_string(&request)?)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    serde_json::from_str::<Response>(&line)?.map_err(ControlError::Refused)
+    serde_json::from_str::<ControlResponse>(&line)?.map_err(ControlError::Refused)
 }
 
 /// The socket of this `livecluster local`. Its file is removed when it is dropped.
 pub(super) struct Listener {
     listener: UnixListener,
-    _socket: Socket,
+    _socket: ControlSocket,
 }
 
 impl Listener {
     /// Opens the socket of the `livecluster local` whose first origin has this RTMP port.
     pub(super) fn bind(rtmp_port: u16) -> Result<Self, ControlError> {
-        let socket = Socket::create(rtmp_port)?;
+        let socket = ControlSocket::create(rtmp_port)?;
         Ok(Self {
             listener: UnixListener::bind(socket.path())?,
             _socket: socket,
@@ -121,7 +121,7 @@ impl Listener {
     }
 
     /// Executes the commands of all clients.
-    pub(super) async fn serve(self, instances: Arc<Instances>) {
+    pub(super) async fn serve(self, instances: Arc<LocalInstances>) {
         while let Ok((stream, _)) = self.listener.accept().await {
             let instances = Arc::clone(&instances);
             tokio::spawn(async move {
@@ -132,12 +132,12 @@ impl Listener {
     }
 }
 
-async fn respond(stream: UnixStream, instances: &Instances) -> std::io::Result<()> {
+async fn respond(stream: UnixStream, instances: &LocalInstances) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(reader.take(MAX_REQUEST));
     tokio::time::timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)).await??;
-    let response: Response = match serde_json::from_str(&line) {
+    let response: ControlResponse = match serde_json::from_str(&line) {
         Ok(request) => handle(request, instances)
             .await
             .map_err(|error| format!("{:#}", anyhow::Error::from(error))),
@@ -147,17 +147,20 @@ async fn respond(stream: UnixStream, instances: &Instances) -> std::io::Result<(
     writer.write_all(line.as_bytes()).await
 }
 
-async fn handle(request: Request, instances: &Instances) -> Result<String, InstanceError> {
+async fn handle(
+    request: ControlRequest,
+    instances: &LocalInstances,
+) -> Result<String, InstanceError> {
     match request {
-        Request::Stop { name, now } => {
+        ControlRequest::Stop { name, now } => {
             instances.stop_one(&name, now).await?;
             Ok(format!("{name} stopped"))
         }
-        Request::Start { name } => {
+        ControlRequest::Start { name } => {
             instances.start_one(&name).await?;
             Ok(format!("{name} started"))
         }
-        Request::List => {
+        ControlRequest::List => {
             let state = |running| if running { "running" } else { "stopped" };
             let states = instances.states();
             Ok(states

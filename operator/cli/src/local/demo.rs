@@ -85,7 +85,7 @@ pub(super) async fn keep_publishing(origin: impl Fn() -> Option<SocketAddr>) {
 /// Publishes the clip to an origin in real time. It only returns an error.
 async fn publish(origin: SocketAddr) -> Result<(), DemoError> {
     let clip = clip()?;
-    let mut publisher = Publisher::dial(origin).await?;
+    let mut publisher = DemoPublisher::dial(origin).await?;
     let start = Instant::now();
     for (due, message) in rounds(&clip) {
         publisher.wait_until(start + due).await?;
@@ -130,13 +130,13 @@ fn rounds(clip: &[Message]) -> impl Iterator<Item = (Duration, Message)> {
 }
 
 /// RTMP connection that publishes.
-struct Publisher {
+struct DemoPublisher {
     socket: TcpStream,
     connection: ClientConnection,
     input: BytesMut,
 }
 
-impl Publisher {
+impl DemoPublisher {
     /// Connects and waits until the origin accepts the stream.
     async fn dial(origin: SocketAddr) -> Result<Self, DemoError> {
         let url = RtmpUrl::parse(&format!("rtmp://{origin}/{STREAM}"))?;

@@ -49,15 +49,15 @@ pub(super) enum InstanceError {
 }
 
 /// All instances of a LiveCluster.
-pub(super) struct Instances {
-    list: Vec<Instance>,
+pub(super) struct LocalInstances {
+    list: Vec<LocalInstance>,
     /// Cancelled to stop all instances at once.
     abort: CancellationToken,
     /// Cancelled when an instance ended that was not stopped.
     failed: CancellationToken,
 }
 
-struct Instance {
+struct LocalInstance {
     planned: Planned,
     addresses: Addresses,
     /// Locked while the instance is being stopped or started.
@@ -70,7 +70,7 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-impl Instances {
+impl LocalInstances {
     /// Starts all instances. The ports of all are open before the first one serves.
     pub(super) async fn start(planned: Vec<Planned>) -> Result<Self, StartError> {
         let mut nodes = Vec::new();
@@ -81,7 +81,7 @@ impl Instances {
         let (abort, failed) = (CancellationToken::new(), CancellationToken::new());
         let list = nodes
             .into_iter()
-            .map(|(planned, node)| Instance {
+            .map(|(planned, node)| LocalInstance {
                 planned,
                 addresses: node.addresses(),
                 running: Mutex::new(Some(serve(node, &abort, &failed))),
@@ -158,8 +158,8 @@ impl Instances {
         self.failed.cancelled().await;
     }
 
-    fn find(&self, name: &str) -> Result<&Instance, InstanceError> {
-        let is_it = |instance: &&Instance| instance.planned.config.name == name;
+    fn find(&self, name: &str) -> Result<&LocalInstance, InstanceError> {
+        let is_it = |instance: &&LocalInstance| instance.planned.config.name == name;
         self.list
             .iter()
             .find(is_it)
@@ -170,7 +170,7 @@ impl Instances {
     }
 }
 
-impl Instance {
+impl LocalInstance {
     fn is_running(&self) -> bool {
         self.running
             .try_lock()

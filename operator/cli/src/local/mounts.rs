@@ -22,7 +22,7 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// Why the Secrets and ConfigMaps are not there.
 #[derive(Debug, thiserror::Error)]
-pub enum MountError {
+pub enum LocalMountError {
     /// The spec names an object that the file does not have.
     #[error("{field}: the file has no {kind} \"{name}\"; add it behind a line \"---\"")]
     Missing {
@@ -57,8 +57,8 @@ impl Mounts {
     /// Writes the folders.
     ///
     /// # Errors
-    /// See [`MountError`].
-    pub(super) fn new(cluster: &Manifest) -> Result<Self, MountError> {
+    /// See [`LocalMountError`].
+    pub(super) fn new(cluster: &Manifest) -> Result<Self, LocalMountError> {
         let mounts = Self {
             directory: tempfile::Builder::new().prefix("livecluster-").tempdir()?,
         };
@@ -94,7 +94,7 @@ impl Mounts {
         }
     }
 
-    fn write(&self, cluster: &Manifest) -> Result<(), MountError> {
+    fn write(&self, cluster: &Manifest) -> Result<(), LocalMountError> {
         for mount in cluster.spec.mounts() {
             if let Some(entries) = entries(&mount, &cluster.resources)? {
                 write_folder(&self.root().join(&mount.volume), &entries)?;
@@ -108,7 +108,7 @@ impl Mounts {
 fn entries(
     mount: &Mount,
     resources: &[Value],
-) -> Result<Option<BTreeMap<String, Vec<u8>>>, MountError> {
+) -> Result<Option<BTreeMap<String, Vec<u8>>>, LocalMountError> {
     let (kind, name, plain, encoded) = match &mount.source {
         MountSource::Secret(name) => ("Secret", name, "stringData", "data"),
         MountSource::ConfigMap(name) => ("ConfigMap", name, "data", "binaryData"),
@@ -117,7 +117,7 @@ fn entries(
     let object = resources
         .iter()
         .find(|object| object["kind"] == kind && object["metadata"]["name"] == name.as_str())
-        .ok_or_else(|| MountError::Missing {
+        .ok_or_else(|| LocalMountError::Missing {
             field: mount.field.clone(),
             kind,
             name: name.clone(),
@@ -135,7 +135,7 @@ fn entries(
         .chain(texts)
         .map(|(entry, bytes)| {
             let bytes = bytes.filter(|_| is_key(entry));
-            let bytes = bytes.ok_or_else(|| MountError::Invalid {
+            let bytes = bytes.ok_or_else(|| LocalMountError::Invalid {
                 kind,
                 name: name.clone(),
                 entry: entry.clone(),

@@ -29,7 +29,7 @@ const DRAIN: DrainSettings = DrainSettings {
 
 /// Addresses that the instances listen on.
 #[derive(Clone, Debug, Args)]
-pub(super) struct Ports {
+pub(super) struct LocalPorts {
     /// Address that RTMP and HTTP listen on; :: opens them to other machines
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub listen: IpAddr,
@@ -69,7 +69,7 @@ pub(super) struct Ports {
     pub secret_file: Option<PathBuf>,
 }
 
-impl Ports {
+impl LocalPorts {
     /// Returns the certificate of the command line, else that of the spec.
     fn tls(&self, spec: &LiveClusterSpec, mounts: &Path) -> Option<TlsSettings> {
         match self.tls.as_deref() {
@@ -151,7 +151,7 @@ impl Planned {
 /// `directory` has the pages instead of those that the spec names.
 pub(super) fn plan(
     cluster: &Manifest,
-    ports: &Ports,
+    ports: &LocalPorts,
     directory: Option<&Path>,
     mounts: &Path,
 ) -> Result<Vec<Planned>, PlanError> {
@@ -215,7 +215,7 @@ fn http(
 /// Returns the addresses of the instance that is `index` of its role and `number` of all, for the ports that are open.
 fn listen(
     open: &Listen,
-    ports: &Ports,
+    ports: &LocalPorts,
     role: Role,
     index: usize,
     number: usize,

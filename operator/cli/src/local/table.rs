@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::demo;
 
 /// Addresses of one instance.
-pub(super) struct Row {
+pub(super) struct TableRow {
     /// Name, such as `origin-1`.
     pub(super) name: String,
     /// Address of RTMP, if that port is open.
@@ -22,7 +22,7 @@ pub(super) struct Row {
 }
 
 /// Returns the instances with their URLs, and what to try next. `program` is how this program was started.
-pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> String {
+pub(super) fn table(program: &str, name: &str, rows: &[TableRow], demo: bool) -> String {
     let cells: Vec<[String; 4]> = std::iter::once([
         "NAME".to_owned(),
         "PUBLISH AND PLAY (RTMP)".to_owned(),
@@ -51,7 +51,7 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
         };
         let _ = writeln!(text, "The demo clip is live: open {page}");
     }
-    let mut public = rows.iter().flat_map(Row::public);
+    let mut public = rows.iter().flat_map(TableRow::public);
     if public.all(|address| address.ip().is_loopback()) {
         text.push_str("Only this machine can connect. `--listen ::` opens the ports to others.\n");
     }
@@ -63,7 +63,7 @@ pub(super) fn table(program: &str, name: &str, rows: &[Row], demo: bool) -> Stri
     text
 }
 
-impl Row {
+impl TableRow {
     fn public(&self) -> impl Iterator<Item = SocketAddr> {
         let all = [self.rtmp, self.http, self.rtmps, self.https];
         all.into_iter().flatten()
@@ -71,7 +71,7 @@ impl Row {
 }
 
 /// Returns the cells of an instance: a line for its ports without TLS, and one for those with TLS, where they are open.
-fn lines(row: &Row) -> Vec<[String; 4]> {
+fn lines(row: &TableRow) -> Vec<[String; 4]> {
     let file = format!("{}.flv", demo::STREAM);
     let plain = [
         url("rtmp", row.rtmp, demo::STREAM),
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_instance_has_a_line_with_urls_that_work_on_this_machine() {
-        let row = |name: &str, rtmp: &str, http: &str, metrics: &str| Row {
+        let row = |name: &str, rtmp: &str, http: &str, metrics: &str| TableRow {
             name: name.to_owned(),
             rtmp: Some(rtmp.parse().unwrap()),
             http: Some(http.parse().unwrap()),
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn ports_with_tls_have_a_line_of_their_own() {
-        let row = Row {
+        let row = TableRow {
             name: "origin-1".to_owned(),
             rtmp: Some("127.0.0.1:1935".parse().unwrap()),
             http: None,

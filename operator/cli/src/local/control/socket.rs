@@ -44,11 +44,11 @@ fn list(ports: &[u16]) -> String {
 }
 
 /// Path of a socket that no other process uses. The file is removed when it is dropped.
-pub(super) struct Socket {
+pub(super) struct ControlSocket {
     path: PathBuf,
 }
 
-impl Socket {
+impl ControlSocket {
     /// Creates the directory and returns a path in it.
     pub(super) fn create(rtmp_port: u16) -> Result<Self, SocketError> {
         let directory = directory();
@@ -76,7 +76,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         // A file that remains is replaced at the next start.
         let _ = fs::remove_file(&self.path);

@@ -8,10 +8,10 @@ use super::*;
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
-    ports: Ports,
+    ports: LocalPorts,
 }
 
-fn ports(options: &[&str]) -> Ports {
+fn ports(options: &[&str]) -> LocalPorts {
     Line::parse_from(["test"].iter().chain(options)).ports
 }
 
