@@ -9,14 +9,14 @@ use crate::process;
 
 /// A certificate and its key, two PEM files.
 #[derive(Clone, Debug)]
-pub struct Certificate {
+pub struct CertificateFiles {
     /// The certificate.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
 }
 
-impl Certificate {
+impl CertificateFiles {
     /// Makes a self-signed certificate for an address: `NAME.pem` and `NAME-key.pem` in the folder.
     pub async fn make(folder: &Path, name: &str, address: &str) -> Result<Self> {
         let certificate = Self {

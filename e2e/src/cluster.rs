@@ -22,7 +22,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::process;
 use crate::wait::eventually;
 
-pub use audit::Request;
+pub use audit::AuditedRequest;
 pub(crate) use diagnosis::diagnose;
 pub use faults::container;
 pub use livecluster::{condition, conditions, describe};

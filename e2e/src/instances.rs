@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
-use crate::certificate::Certificate;
+use crate::certificate::CertificateFiles;
 use crate::process::Process;
 use crate::stage::Stage;
 
@@ -88,7 +88,7 @@ impl Instances {
     pub async fn start_with_tls(
         stage: &Stage,
         stream: &str,
-        certificate: &Certificate,
+        certificate: &CertificateFiles,
     ) -> Result<Self> {
         Self::start_with(stage, stream, Some(certificate)).await
     }
@@ -96,7 +96,7 @@ impl Instances {
     async fn start_with(
         stage: &Stage,
         stream: &str,
-        certificate: Option<&Certificate>,
+        certificate: Option<&CertificateFiles>,
     ) -> Result<Self> {
         let manifest = stage.folder().join("cluster.yaml");
         let text = format!(
@@ -122,7 +122,7 @@ impl Instances {
         ] {
             command.args([option, &port.to_string()]);
         }
-        if let Some(Certificate { certificate, key }) = certificate {
+        if let Some(CertificateFiles { certificate, key }) = certificate {
             command.arg("--tls").arg(certificate).arg(key);
         }
         let mut process = Process::start("instances", &mut command, stage.folder())?;

@@ -15,6 +15,6 @@ mod websocket;
 
 pub use clip::{Clip, Ffmpegs};
 pub use encoder::Encoder;
-pub use judge::Start;
+pub use judge::ExpectedStart;
 pub use recording::{Packet, Recording};
 pub use viewer::{Seen, Viewer};

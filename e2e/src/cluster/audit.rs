@@ -12,7 +12,7 @@ use super::{Cluster, Namespace};
 /// One request of the operator.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Request {
+pub struct AuditedRequest {
     /// `get`, `list`, `watch`, `create`, `patch` and so on.
     pub verb: String,
     /// The path and its parameters.
@@ -52,7 +52,7 @@ struct ResponseStatus {
     code: u16,
 }
 
-impl Request {
+impl AuditedRequest {
     /// Whether it may change something. An access review is created, but asks only what is permitted.
     pub fn writes(&self) -> bool {
         let reads = matches!(self.verb.as_str(), "get" | "list" | "watch");
@@ -78,7 +78,7 @@ impl Request {
 
 impl Cluster {
     /// Returns every request of the operator since a time. Only the cluster that `e2e/run` creates has an audit log.
-    pub async fn requests(&self, since: Timestamp) -> Result<Vec<Request>> {
+    pub async fn requests(&self, since: Timestamp) -> Result<Vec<AuditedRequest>> {
         let cat = "cat /var/log/kubernetes/audit.log";
         let log = self.on(&self.front().name, cat).await;
         let log = log.context("the API server's audit log")?;
@@ -86,7 +86,8 @@ impl Cluster {
         let account = format!("system:serviceaccount:{namespace}:{name}");
         let mut requests = Vec::new();
         for line in log.lines().filter(|line| line.contains(&account)) {
-            let request: Request = serde_json::from_str(line).with_context(|| line.to_owned())?;
+            let request: AuditedRequest =
+                serde_json::from_str(line).with_context(|| line.to_owned())?;
             if request.user.username == account && request.at() > since {
                 requests.push(request);
             }
@@ -99,7 +100,7 @@ impl Cluster {
 
 impl Namespace {
     /// Returns the requests of the operator that concern this namespace, as [`Cluster::requests`].
-    pub async fn requests(&self, since: Timestamp) -> Result<Vec<Request>> {
+    pub async fn requests(&self, since: Timestamp) -> Result<Vec<AuditedRequest>> {
         let mut requests = self.cluster.requests(since).await?;
         requests.retain(|request| request.object_ref.namespace == self.name);
         Ok(requests)

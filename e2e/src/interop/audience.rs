@@ -7,12 +7,12 @@ use tokio::time::Instant;
 
 use crate::instances::Instances;
 use crate::media::judge::assert_complete;
-use crate::media::{Recording, Start, Viewer};
+use crate::media::{ExpectedStart, Recording, Viewer};
 
 /// One viewer on each instance by each protocol.
 #[derive(Debug)]
 pub(super) struct Audience {
-    viewers: Vec<(Viewer, Start)>,
+    viewers: Vec<(Viewer, ExpectedStart)>,
 }
 
 impl Audience {
@@ -20,8 +20,8 @@ impl Audience {
     pub(super) fn early(instances: &Instances, stream: &str, home: usize) -> Self {
         // Any other instance has to find the stream first.
         let start = |number| match number == home {
-            true => Start::Beginning,
-            false => Start::Within(5_000),
+            true => ExpectedStart::Beginning,
+            false => ExpectedStart::Within(5_000),
         };
         Self::start(instances, stream, start)
     }
@@ -29,17 +29,17 @@ impl Audience {
     /// Starts viewers whose instances have all asked the origins before the encoder publishes: they receive all of it, wherever
     /// it is published and wherever they are.
     pub(super) async fn waiting(instances: &Instances, stream: &str) -> Self {
-        let audience = Self::start(instances, stream, |_| Start::Beginning);
+        let audience = Self::start(instances, stream, |_| ExpectedStart::Beginning);
         tokio::time::sleep(Duration::from_secs(1)).await;
         audience
     }
 
     /// Starts viewers of a stream that is there.
     pub(super) fn late(instances: &Instances, stream: &str) -> Self {
-        Self::start(instances, stream, |_| Start::Keyframe)
+        Self::start(instances, stream, |_| ExpectedStart::Keyframe)
     }
 
-    fn start(instances: &Instances, stream: &str, start: impl Fn(usize) -> Start) -> Self {
+    fn start(instances: &Instances, stream: &str, start: impl Fn(usize) -> ExpectedStart) -> Self {
         let mut viewers = Vec::new();
         for (number, instance) in instances.all.iter().enumerate() {
             for url in [instance.http(stream), instance.rtmp(stream)] {

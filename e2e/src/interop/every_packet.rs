@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use super::audience::Audience;
 use crate::instances::Instances;
 use crate::media::judge::assert_complete;
-use crate::media::{Clip, Recording, Start, ffmpeg};
+use crate::media::{Clip, ExpectedStart, Recording, ffmpeg};
 use crate::stage::Stage;
 
 /// How long after the encoder the late viewers come.
@@ -79,7 +79,7 @@ async fn play(
         let last = player.last_output();
         ensure!(!cut, "ffmpeg takes the end for a fault{last}");
         let received = Recording::read(&file)?.as_ffmpeg_writes();
-        let compared = assert_complete(&sent, &received, Start::Keyframe);
+        let compared = assert_complete(&sent, &received, ExpectedStart::Keyframe);
         packets += compared.with_context(about)?;
         let decoded = ffmpeg::decode(&clip.ffmpeg, &file).await;
         decoded.with_context(about)?;

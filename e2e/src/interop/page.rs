@@ -49,7 +49,7 @@ enum Way {
 /// What `watch.mjs` prints.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Seen {
+struct PageReport {
     console: Vec<String>,
     requests: Vec<String>,
     failure: Option<String>,
@@ -74,7 +74,7 @@ struct Look {
     message: Option<String>,
 }
 
-async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<Seen> {
+async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<PageReport> {
     let page = instance.page();
     let (name, url) = match way {
         Way::Click => ("click", page),
@@ -102,7 +102,7 @@ async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<Seen> {
         .with_context(|| format!("the browser's driver printed {ended:?}"))
 }
 
-fn check(seen: &Seen, instance: &Instance, way: Way) -> Result<()> {
+fn check(seen: &PageReport, instance: &Instance, way: Way) -> Result<()> {
     ensure!(seen.failure.is_none(), "failed");
     let listed = seen.listed == ["/live/livestream.flv"];
     let click = matches!(way, Way::Click);

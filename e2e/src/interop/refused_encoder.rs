@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::instances::{Instance, Instances};
 use crate::media::judge::assert_complete;
-use crate::media::{Clip, Start, Viewer, ffmpeg};
+use crate::media::{Clip, ExpectedStart, Viewer, ffmpeg};
 use crate::stage::Stage;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
@@ -36,5 +36,5 @@ async fn refuses(stage: &Stage, clip: &Clip, home: &Instance) -> Result<()> {
     published.context("the first ffmpeg was disturbed")?;
     viewer.ends(Duration::from_secs(15)).await?;
     let sent = ffmpeg::published(clip, folder).await?;
-    assert_complete(&sent, &viewer.recording(), Start::Beginning).map(drop)
+    assert_complete(&sent, &viewer.recording(), ExpectedStart::Beginning).map(drop)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::instances::Instances;
 use crate::media::judge::assert_complete;
-use crate::media::{Recording, Start, ffmpeg};
+use crate::media::{ExpectedStart, Recording, ffmpeg};
 use crate::process::{self, Process};
 use crate::stage::Stage;
 
@@ -41,7 +41,8 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
         let last = player.last_output();
         ensure!(genuine, "{about}: no digest handshake{last}");
         let received = Recording::read(file)?;
-        packets += assert_complete(&sent, &received, Start::Within(5_000)).context(about)?;
+        packets +=
+            assert_complete(&sent, &received, ExpectedStart::Within(5_000)).context(about)?;
     }
     instances.stop().await?;
     stage.say(format_args!(

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::certificate::Certificate;
+use crate::certificate::CertificateFiles;
 use crate::instances::Instances;
 use crate::media::judge::assert_complete;
-use crate::media::{Recording, Start, ffmpeg};
+use crate::media::{ExpectedStart, Recording, ffmpeg};
 use crate::process;
 use crate::stage::Stage;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let settings = "playWaitSeconds: 20, continuitySeconds: 2";
     let (clip, folder) = (stage.clip("h264-aac").await?, stage.folder());
-    let certificate = Certificate::make(folder, "certificate", "127.0.0.1").await?;
+    let certificate = CertificateFiles::make(folder, "certificate", "127.0.0.1").await?;
     let instances = Instances::start_with_tls(&stage, settings, &certificate).await?;
     let sent = ffmpeg::rewritten(&clip, folder).await?;
     let mut players = Vec::new();
@@ -35,8 +35,8 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
         let about = file.display().to_string();
         let ended = player.success(Duration::from_secs(20)).await;
         ended.context(about.clone())?;
-        packets +=
-            assert_complete(&sent, &Recording::read(file)?, Start::Keyframe).context(about)?;
+        packets += assert_complete(&sent, &Recording::read(file)?, ExpectedStart::Keyframe)
+            .context(about)?;
     }
     for instance in &instances.all {
         page(&instance.https_page(), &certificate).await?;
@@ -50,7 +50,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
 }
 
 /// Loads the player page with each version of TLS, by a client that verifies the certificate.
-async fn page(url: &str, certificate: &Certificate) -> Result<()> {
+async fn page(url: &str, certificate: &CertificateFiles) -> Result<()> {
     for version in ["--tls-max 1.2", "--tlsv1.3"] {
         let line = format!("curl --silent --show-error --max-time 10 {version} --cacert");
         let mut command = process::command(&line);

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use crate::instances::{Instance, Instances};
 use crate::media::judge::assert_complete;
-use crate::media::{Recording, Start, ffmpeg};
+use crate::media::{ExpectedStart, Recording, ffmpeg};
 use crate::process;
 use crate::stage::Stage;
 
@@ -57,7 +57,7 @@ fn check(sent: &Recording, watched: &Watched, file: &Path) -> Result<usize> {
     ensure!(binary, "not only binary messages");
     let normal = watched.end.get(0) == Some(&Value::from(1000));
     ensure!(normal, "no normal close");
-    assert_complete(sent, &Recording::read(file)?, Start::Keyframe)
+    assert_complete(sent, &Recording::read(file)?, ExpectedStart::Keyframe)
 }
 
 /// Watches with the Python client. Returns what it printed, and the file that it wrote.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::{Namespace, Reach};
-use crate::media::judge::{Start, assert_complete};
+use crate::media::judge::{ExpectedStart, assert_complete};
 use crate::media::{Seen, Viewer};
 use crate::process::{self, Process, run as run_line};
 use crate::wait::eventually;
@@ -52,7 +52,7 @@ async fn publish_to(
         let ended = |seen: &Seen| seen.recording.has_end_of(&sent);
         let limit = Duration::from_secs(10);
         viewer.until("the last frame", limit, ended).await?;
-        let complete = assert_complete(&sent, &viewer.recording(), Start::Keyframe);
+        let complete = assert_complete(&sent, &viewer.recording(), ExpectedStart::Keyframe);
         complete.with_context(|| viewer.url().to_owned())?;
     }
     Ok(())

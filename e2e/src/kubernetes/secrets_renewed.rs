@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::certificate::Certificate;
+use crate::certificate::CertificateFiles;
 use crate::cluster::Namespace;
 use crate::media::judge::assert_uninterrupted;
 use crate::media::{Encoder, Recording};
@@ -22,8 +22,8 @@ const EFFECT: Duration = Duration::from_secs(60);
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let address = namespace.cluster.front().address.clone();
     let folder = namespace.stage.folder();
-    let first = Certificate::make(folder, "first", &address).await?;
-    let second = Certificate::make(folder, "second", &address).await?;
+    let first = CertificateFiles::make(folder, "first", &address).await?;
+    let second = CertificateFiles::make(folder, "second", &address).await?;
     write_secrets(&namespace, &first, "stays\nold").await?;
     let spec = json!({
         "edges": {"replicas": 1, "service": {"type": "NodePort"}},
@@ -82,7 +82,11 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 }
 
 /// Writes the Secrets of certificate and keys, or changes them.
-async fn write_secrets(namespace: &Namespace, certificate: &Certificate, keys: &str) -> Result<()> {
+async fn write_secrets(
+    namespace: &Namespace,
+    certificate: &CertificateFiles,
+    keys: &str,
+) -> Result<()> {
     let pem = |path: &PathBuf| std::fs::read_to_string(path).context("read a PEM file");
     let secret = |name: &str, kind: &str, data: Value| {
         json!({
@@ -101,7 +105,7 @@ async fn write_secrets(namespace: &Namespace, certificate: &Certificate, keys: &
 }
 
 /// Loads a page from a server that must have this certificate.
-async fn load(url: &str, certificate: &Certificate) -> Result<()> {
+async fn load(url: &str, certificate: &CertificateFiles) -> Result<()> {
     let mut command = process::command("curl --silent --show-error --fail --max-time 10 --cacert");
     command.arg(&certificate.certificate).arg(url);
     process::finish(&mut command, "").await?.success().map(drop)
@@ -120,7 +124,7 @@ struct HttpsViewer {
 }
 
 impl HttpsViewer {
-    fn start(https: &str, certificate: &Certificate, folder: &Path) -> Result<Self> {
+    fn start(https: &str, certificate: &CertificateFiles, folder: &Path) -> Result<Self> {
         let file = folder.join("https.flv");
         let mut command = process::command("curl --silent --show-error --no-buffer --cacert");
         command

@@ -17,12 +17,12 @@ use super::rtmp::Connection;
 #[derive(Debug)]
 pub struct Encoder {
     stop: CancellationToken,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<EncoderState>>,
     task: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct EncoderState {
     sent: Recording,
     interruptions: Vec<String>,
     /// It sends nothing, as a camera that hangs.
@@ -52,7 +52,7 @@ impl Encoder {
     async fn start(url: &str, on_error: OnError) -> Result<Self> {
         let connection = connect(url).await?;
         let stop = CancellationToken::new();
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(EncoderState::default()));
         let camera = Camera {
             url: url.to_owned(),
             id: ENCODERS.fetch_add(1, Ordering::Relaxed),
@@ -109,7 +109,7 @@ struct Camera {
     id: u32,
     number: u64,
     stop: CancellationToken,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<EncoderState>>,
 }
 
 impl Camera {
@@ -167,7 +167,7 @@ async fn connect(url: &str) -> Result<Connection> {
     connection.with_context(|| format!("{url}: no answer within {CONNECT:?}"))?
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(state: &Mutex<EncoderState>) -> MutexGuard<'_, EncoderState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

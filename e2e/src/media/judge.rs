@@ -7,10 +7,10 @@ use super::recording::{Packet, Recording, only_forward};
 
 /// Where a viewer may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
+pub enum ExpectedStart {
     /// It was there before the encoder: it receives everything, from the first keyframe at the latest.
     Beginning,
-    /// It was there before the encoder, on another instance: it starts so many milliseconds late at most, as [`Start::Keyframe`].
+    /// It was there before the encoder, on another instance: it starts so many milliseconds late at most, as [`ExpectedStart::Keyframe`].
     Within(u32),
     /// It came later: it starts at a keyframe, or anywhere where there is no video.
     Keyframe,
@@ -19,7 +19,11 @@ pub enum Start {
 /// Fails unless the viewer received what was sent up to its end: every packet once, in order, undamaged, at the same pace.
 ///
 /// Returns the number of packets that were compared.
-pub fn assert_complete(sent: &Recording, received: &Recording, start: Start) -> Result<usize> {
+pub fn assert_complete(
+    sent: &Recording,
+    received: &Recording,
+    start: ExpectedStart,
+) -> Result<usize> {
     assert_headers(sent, received)?;
     let (sent, received) = (sent.frames(), received.frames());
     let expected = assert_prefix(&sent, &received, start)?;
@@ -38,7 +42,7 @@ pub fn assert_complete(sent: &Recording, received: &Recording, start: Start) -> 
 pub fn assert_uninterrupted(sent: &Recording, received: &Recording) -> Result<()> {
     assert_headers(sent, received)?;
     assert_starts_at_keyframe(received)?;
-    assert_prefix(&sent.frames(), &received.frames(), Start::Keyframe).map(drop)
+    assert_prefix(&sent.frames(), &received.frames(), ExpectedStart::Keyframe).map(drop)
 }
 
 /// Fails unless the viewer received nothing twice, out of order or damaged, and its time never went back. Packets may be lost.
@@ -83,9 +87,9 @@ pub fn assert_rounds(rounds: &[Recording], received: &Recording) -> Result<usize
         came.packets.extend(frames);
         // A viewer on another instance has to find the stream before the first round.
         let start = if number == 0 {
-            Start::Within(5_000)
+            ExpectedStart::Within(5_000)
         } else {
-            Start::Beginning
+            ExpectedStart::Beginning
         };
         let compared = assert_complete(round, &came, start);
         count += compared.with_context(|| format!("round {number}"))?;
@@ -139,7 +143,7 @@ fn assert_starts_at_keyframe(received: &Recording) -> Result<()> {
 fn assert_prefix<'a>(
     sent: &'a [Packet],
     received: &[Packet],
-    start: Start,
+    start: ExpectedStart,
 ) -> Result<&'a [Packet]> {
     let Some(first) = received.first() else {
         bail!("none of {} packets that were sent came", sent.len());
@@ -168,7 +172,7 @@ fn assert_prefix<'a>(
 }
 
 /// Returns the index of the sent packet that was received first.
-fn start_of(sent: &[Packet], received: &[Packet], start: Start) -> Result<usize> {
+fn start_of(sent: &[Packet], received: &[Packet], start: ExpectedStart) -> Result<usize> {
     let begin = received
         .get(..received.len().min(BEGIN))
         .unwrap_or_default();
@@ -184,12 +188,12 @@ fn start_of(sent: &[Packet], received: &[Packet], start: Start) -> Result<usize>
     };
     let mut all = 0..sent.len();
     let found = match start {
-        Start::Beginning => {
+        ExpectedStart::Beginning => {
             let first = all.find(|at| can_start(*at)).unwrap_or_default();
             (0..=first).find(|at| matches(*at))
         }
-        Start::Keyframe => all.find(|at| can_start(*at) && matches(*at)),
-        Start::Within(limit) => {
+        ExpectedStart::Keyframe => all.find(|at| can_start(*at) && matches(*at)),
+        ExpectedStart::Within(limit) => {
             all.find(|at| delay(*at) <= limit && can_start(*at) && matches(*at))
         }
     };
@@ -243,7 +247,7 @@ mod tests {
         recording(&messages)
     }
 
-    fn complete(received: &Recording, start: Start) -> Result<usize> {
+    fn complete(received: &Recording, start: ExpectedStart) -> Result<usize> {
         assert_complete(&recording(&clip()), received, start)
     }
 
@@ -254,7 +258,7 @@ mod tests {
     #[test]
     fn complete_clip_passes_when_all_of_it_is_moved_in_time() {
         let moved = changed(|came| came.iter_mut().for_each(|it| shift(it, 4_294_966_296)));
-        assert_eq!(complete(&moved, Start::Beginning).unwrap(), 80);
+        assert_eq!(complete(&moved, ExpectedStart::Beginning).unwrap(), 80);
         assert_uninterrupted(&recording(&clip()), &moved).unwrap();
         assert_ordered(&recording(&clip()), &moved).unwrap();
     }
@@ -262,12 +266,12 @@ mod tests {
     #[test]
     fn viewer_starts_at_a_keyframe() {
         let late = changed(|came| drop(came.drain(2..52)));
-        assert_eq!(complete(&late, Start::Keyframe).unwrap(), 30);
-        assert_eq!(complete(&late, Start::Within(1000)).unwrap(), 30);
-        complete(&late, Start::Within(999)).unwrap_err();
-        complete(&late, Start::Beginning).unwrap_err();
+        assert_eq!(complete(&late, ExpectedStart::Keyframe).unwrap(), 30);
+        assert_eq!(complete(&late, ExpectedStart::Within(1000)).unwrap(), 30);
+        complete(&late, ExpectedStart::Within(999)).unwrap_err();
+        complete(&late, ExpectedStart::Beginning).unwrap_err();
         let between = changed(|came| drop(came.drain(2..54)));
-        complete(&between, Start::Keyframe).unwrap_err();
+        complete(&between, ExpectedStart::Keyframe).unwrap_err();
         assert_ordered(&recording(&clip()), &between).unwrap_err();
     }
 
@@ -301,7 +305,7 @@ mod tests {
         for (number, (change, expected)) in faults.into_iter().enumerate() {
             let received = changed(change);
             for error in [
-                complete(&received, Start::Beginning).unwrap_err(),
+                complete(&received, ExpectedStart::Beginning).unwrap_err(),
                 assert_uninterrupted(&sent, &received).unwrap_err(),
             ] {
                 assert!(error.to_string().contains(expected), "{number}: {error}");
@@ -315,7 +319,9 @@ mod tests {
     #[test]
     fn missing_end_fails_only_where_all_is_expected() {
         let short = changed(|came| drop(came.pop()));
-        let error = complete(&short, Start::Beginning).unwrap_err().to_string();
+        let error = complete(&short, ExpectedStart::Beginning)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("79 packets came instead of 80"), "{error}");
         assert_uninterrupted(&recording(&clip()), &short).unwrap();
         let more = changed(|came| came.extend(frames::pair(1, 41, 1640)));

@@ -16,7 +16,7 @@ use super::encoder::Encoder;
 use super::judge;
 use super::recording::{MAX_TAG, Recording};
 use super::rtmp::Connection;
-use super::websocket::WebSocket;
+use super::websocket::WebSocketReader;
 
 /// A viewer that watches until it is dropped.
 #[derive(Debug)]
@@ -208,7 +208,7 @@ async fn watch_http(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
 async fn watch_websocket(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
     let url: http::Uri = url.parse().context("parse the URL")?;
     let authority = url.authority().context("a host")?.as_str();
-    let socket = tokio::time::timeout(ANSWERED, WebSocket::open(authority, url.path())).await;
+    let socket = tokio::time::timeout(ANSWERED, WebSocketReader::open(authority, url.path())).await;
     let mut socket = socket.context("no answer")??;
     record.send_modify(|seen| seen.accepted = true);
     let mut flv = FlvInput::new(record);

@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 
 /// A connection after its opening handshake.
 #[derive(Debug)]
-pub(super) struct WebSocket {
+pub(super) struct WebSocketReader {
     socket: TcpStream,
     input: BytesMut,
 }
 
-impl WebSocket {
+impl WebSocketReader {
     /// Connects and requests a path.
     pub(super) async fn open(authority: &str, path: &str) -> Result<Self> {
         let socket = TcpStream::connect(authority).await.context("connect")?;
