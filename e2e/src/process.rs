@@ -24,7 +24,7 @@ pub async fn run(line: &str) -> Result<String> {
     finish(&mut command(line), "").await?.success()
 }
 
-/// Runs a program to its end, for at most twenty minutes. [`Finished`] tells whether it succeeded.
+/// Runs a program to its end, for at most twenty minutes. [`Finished`] says whether it succeeded.
 pub async fn finish(command: &mut Command, input: &str) -> Result<Finished> {
     let line = shown(command);
     let mut child = command

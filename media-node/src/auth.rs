@@ -7,7 +7,7 @@
 //! Files and key sets are read again in the background ([`background`]). A [`Grant`] lives as long as its client plays or
 //! publishes; [`Auth::revoked`] lists the clients whose key is gone.
 //!
-//! Apart from that, [`identity`] tells media nodes and the operator from everybody else on the internal port.
+//! Apart from that, [`identity`] recognizes media nodes and the operator on the internal port.
 //!
 //! Read in this order: [`request`] (what is decided), [`access`] (how), the methods, [`grant`] (what is left of it).
 

@@ -1,4 +1,4 @@
-//! Many streams on a media node with little memory: they buffer less, nobody notices, and what does not fit is refused.
+//! Many streams on a media node with little memory: they buffer less, no viewer notices, and what does not fit is refused.
 
 use crate::support::{
     Clip, FlvViewer, Process, Protocol, Publisher, RtmpViewer, Start, TestNode, assert_complete,

@@ -8,7 +8,7 @@ use livecluster_api::{ClusterName, LiveCluster};
 
 use crate::k8s::call_error::CallError;
 
-/// LiveClusters that the message names: of many, a few tell where to look.
+/// LiveClusters that the message names. Of many, a few are enough to find the others.
 const NAMED: usize = 10;
 
 /// The uninstallation is refused.

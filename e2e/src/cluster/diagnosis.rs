@@ -16,7 +16,7 @@ const OBJECTS: &str = "liveclusters,deployments,replicasets,pods,services,endpoi
 /// The logs of all media nodes. Those of containers that ended are among the nodes' own.
 const MEDIA_NODES: &str = "logs -l app.kubernetes.io/name=media-node --prefix --tail=-1";
 
-/// Collects all of it. Returns the lines that tell most.
+/// Collects all of it. Returns the most useful lines.
 pub(crate) async fn diagnose(
     namespace: &Namespace,
     error: &anyhow::Error,
@@ -27,7 +27,7 @@ pub(crate) async fn diagnose(
     let (own, release) = (namespace.name.as_str(), &namespace.cluster.release);
     let (system, operator) = (release.namespace.as_str(), release.deployment());
     let since = since.as_secs() + 5;
-    // The file, the namespace, how to get it, and how many of its last lines tell most.
+    // The file, the namespace, how to get it, and how many of its last lines are printed.
     #[rustfmt::skip]
     let collected = [
         ("state.txt", own, "get lc,deployments,pods", 16),

@@ -172,5 +172,5 @@ pub(super) async fn create_restricted(name: &str, purpose: &str) -> Result<()> {
     applied.await?.success().map(drop)
 }
 
-/// The label that tells what a namespace is for.
+/// The label with the purpose of a namespace.
 pub(super) const PURPOSE: &str = "livecluster.dev/e2e";

@@ -149,7 +149,7 @@ async fn start_attackers(namespace: &Namespace, outside: &Namespace) -> Result<V
     Ok(reached)
 }
 
-/// A Pod with a media node, and a token of its own ServiceAccount for the LiveCluster's audience: everybody who may create Pods gets one.
+/// A Pod with a media node, and a token of its own ServiceAccount for the LiveCluster's audience: each user who may create Pods gets one.
 fn attacker(name: &str, image: &str, audience: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",

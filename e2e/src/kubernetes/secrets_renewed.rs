@@ -64,20 +64,26 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         Encoder::publish(&renewed)
     })
     .await?;
-    eventually("the old key's encoder is disconnected", EFFECT, || async {
-        ensure!(!old.interruptions().is_empty(), "it still publishes");
-        Ok(())
-    })
-    .await?;
-    let again = Encoder::publish(&publish("old", "old")).await;
-    let refused = format!("{:#}", again.err().context("the old key still publishes")?);
-    ensure!(refused.contains("NetStream.Publish.Denied"), "{refused}");
+    assert_key_is_removed(&old, &publish("old", "old")).await?;
 
     viewer.sees_more(50).await?;
     viewer.assert_uninterrupted(&stays)?;
     plain.assert_uninterrupted(&stays)?;
     stays.assert_undisturbed()?;
     ensure!(uids(&namespace).await? == before, "Pods were replaced");
+    Ok(())
+}
+
+/// Fails unless the encoder is disconnected, and its URL refused.
+async fn assert_key_is_removed(encoder: &Encoder, url: &str) -> Result<()> {
+    eventually("the old key's encoder is disconnected", EFFECT, || async {
+        ensure!(!encoder.interruptions().is_empty(), "it still publishes");
+        Ok(())
+    })
+    .await?;
+    let again = Encoder::publish(url).await;
+    let refused = format!("{:#}", again.err().context("the old key still publishes")?);
+    ensure!(refused.contains("NetStream.Publish.Denied"), "{refused}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A Service changes its type in place, and the status tells where the LiveCluster is reached now.
+//! A Service changes its type in place, and the URLs of the status follow.
 
 use std::time::Duration;
 

@@ -302,7 +302,7 @@ impl DrainSettings {
 pub struct HttpSettings {
     /// Which pages of other sites may play streams.
     pub cors: CorsSettings,
-    /// Folder whose files are served beside the streams, to everybody. Its `index.html` replaces the player page.
+    /// Folder whose files are served beside the streams, to every client. Its `index.html` replaces the player page.
     pub directory: Option<PathBuf>,
 }
 

@@ -13,7 +13,7 @@
 //! 2. Messages get the log's timestamps and collect in the open segment. A keyframe always opens a segment.
 //! 3. [`Publication::pulse`] seals: the messages are muxed as FLV tags, once, into an immutable segment. The window keeps
 //!    the newest group of pictures and some seconds before it. Each worker has a pulse of its own, which follows the load that
-//!    [`Registry::report_load`] tells.
+//!    [`Registry::report_load`] reports.
 //! 4. [`Stream::subscribe`] returns a [`Cursor`], which is the number of the next segment. [`Cursor::next`] returns the
 //!    segment as a [`Batch`]: FLV readers share its bytes, RTMP viewers share a gather list over the same bytes. A viewer
 //!    that joined before the publication starts at its beginning, a later one at the newest keyframe.

@@ -29,7 +29,7 @@ const SHORTEST_PER_VIEWER: Duration = Duration::from_micros(2);
 const LONGEST_PER_VIEWER: Duration = Duration::from_micros(100);
 
 /// The factor by which a pulse grows from one measurement to the next while the thread is saturated. Its share of time does
-/// not tell by how much the work exceeds it.
+/// not show by how much the work exceeds it.
 const SATURATED_GROWTH: f64 = 1.25;
 
 /// The exponent that damps the correction, because a measurement still shows some of the time before the last correction.

@@ -125,7 +125,7 @@ impl RegisteredStream {
         Arc::strong_count(&self.stream) == 1 && self.stream.write_state().publication.is_none()
     }
 
-    /// Returns whether the stream is idle and has had no message. Nobody would notice that it returns.
+    /// Returns whether the stream is idle and has had no message. No viewer would notice that it returns.
     pub(crate) fn is_unused(&self) -> bool {
         self.is_idle() && self.stream.write_state().writer.position().is_none()
     }

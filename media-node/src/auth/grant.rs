@@ -65,7 +65,7 @@ impl Grants {
 
     /// Returns the clients whose proof does not hold.
     pub(super) fn without(&self, holds: impl Fn(Action, &Proof) -> bool) -> Vec<u64> {
-        // Copied, so that a newcomer does not wait for the comparison of all others.
+        // Copied, so that a new client does not wait for the comparison of all others.
         let all: Vec<_> = self
             .lock()
             .iter()

@@ -1,6 +1,6 @@
 //! Hooks: an HTTP server is asked, with the callbacks of SRS.
 //!
-//! `on_publish` and `on_play` ask: yes is a status 2xx with the body `0` or `{"code": 0}`. `on_unpublish` and `on_stop` tell
+//! `on_publish` and `on_play` ask: yes is a status 2xx with the body `0` or `{"code": 0}`. `on_unpublish` and `on_stop` notify
 //! that a client has left that was allowed before, in every case and once.
 
 use std::hash::{BuildHasher as _, RandomState};

@@ -1,7 +1,7 @@
 //! Node identity: which requests of the internal port come from media nodes of this cluster, and which from the operator.
 //!
 //! Each request carries a token (`Authorization: Bearer`). In Kubernetes it is the Pod's ServiceAccount token, which the API
-//! server signs and the kubelet renews. Elsewhere it is signed with a secret that all media nodes share.
+//! server signs and the kubelet renews. Without Kubernetes it is signed with a secret that all media nodes share.
 
 mod shared_secret;
 

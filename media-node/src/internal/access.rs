@@ -1,5 +1,5 @@
-//! Who may use the internal port: media nodes of this cluster relay, the operator reads and disconnects clients, and everybody
-//! may probe.
+//! Who may use the internal port: media nodes of this cluster relay, the operator reads and disconnects clients, and every
+//! client may probe.
 //!
 //! Browsers are refused. A page of any site can make a browser send requests to an address that only its user reaches, and with
 //! a host name that it resolves to that address it could also read the responses.

@@ -50,7 +50,7 @@ fn get(method: &Method, read: &dyn Fn() -> Response<Body>) -> Response<Body> {
 
 /// Answers the readiness probe.
 ///
-/// A lame duck is ready: a cluster of one media node has no other until the replacement serves. An edge becomes ready when
+/// A media node that drains is ready: a cluster of one media node has no other until the replacement serves. An edge becomes ready when
 /// it has found an origin for the first time, because before that it can neither forward nor find a stream. It stays ready
 /// when its origins disappear, or a restart of the only origin would remove all edges from their Service.
 fn readiness(context: &InternalContext) -> Response<Body> {

@@ -80,7 +80,7 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Cu
         )),
         carrier: Carrier::Origin(status.node.clone()),
     });
-    // Of an encoder here that is forwarded, this media node knows most.
+    // About an encoder here that is forwarded, this media node knows most.
     let here = on_air_here(context, key);
     elsewhere
         .into_iter()

@@ -16,7 +16,7 @@ pub(crate) struct Contender {
     pub(crate) priority: u8,
     /// Whether media has arrived from it without silence for long enough to prefer it.
     pub(crate) steady: bool,
-    /// What was on air when this encoder was told to stand by.
+    /// What was on air when this encoder began to stand by.
     pub(crate) previous: Option<CurrentPublication>,
 }
 

@@ -212,7 +212,7 @@ impl Lookup {
         self.held.is_some()
     }
 
-    /// Returns whether anybody but the table follows the name.
+    /// Returns whether a viewer follows the name. The table always does.
     fn has_viewers(&self) -> bool {
         self.state.receiver_count() > 1
     }

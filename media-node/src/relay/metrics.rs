@@ -37,7 +37,7 @@ impl Drop for ActiveRelay {
 
 #[cfg(test)]
 impl RelayMetrics {
-    /// Returns metrics that nobody scrapes.
+    /// Returns metrics that are not exported.
     pub(crate) fn unregistered() -> Self {
         let gauge = |name| IntGauge::new(name, "test").unwrap();
         let counter = |name| IntCounter::new(name, "test").unwrap();

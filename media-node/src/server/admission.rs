@@ -112,7 +112,7 @@ async fn admit_balanced(
         let refused = &node.metrics.connections.refused;
         refused.of([reason]).inc();
     }
-    // A client of another protocol than TLS can be told: nothing has been read from it.
+    // Without TLS an error reaches the client: nothing has been read from it.
     if let NoHeader::Invalid(ProxyHeaderError::Missing) = error
         && tls.is_none()
         && let Some(permit) = node.connections.refuse()

@@ -115,7 +115,7 @@ impl Node {
             .map_err(BindError::auth)
     }
 
-    /// Returns a look at the media node that remains after its end.
+    /// Returns a probe of the media node, which remains after its end.
     #[cfg(test)]
     pub(crate) fn probe(&self) -> Probe {
         Probe(Arc::downgrade(&self.contexts.node))

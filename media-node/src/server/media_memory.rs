@@ -14,7 +14,7 @@ use crate::state::limits::CurrentLimits;
 /// The smallest share: without it no stream could start.
 const MIN: u64 = 16 << 20;
 
-/// The share where the system does not tell its memory.
+/// The share where the amount of memory is unknown.
 const UNKNOWN: u64 = 256 << 20;
 
 /// Returns the memory for media, in bytes.

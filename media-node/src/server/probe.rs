@@ -6,7 +6,7 @@ use prometheus::IntGauge;
 
 use super::context::NodeContext;
 
-/// A look at a media node.
+/// A probe of a media node.
 pub(crate) struct Probe(pub(super) Weak<NodeContext>);
 
 /// What a media node holds.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::host::net::TcpStream;
 use crate::state::idle_connections::IdleConnections;
 
-/// Bytes that are looked at at one time. Few headers are longer.
+/// Bytes of one read. Few headers are longer.
 const PIECE: usize = 256;
 
 /// Reason that a connection of a load balancer has no header.

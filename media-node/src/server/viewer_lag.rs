@@ -1,4 +1,4 @@
-//! How far viewers are behind live: all of them are looked at every few seconds, so that none of them measures it itself.
+//! How far viewers are behind live: all of them are sampled every few seconds, so that none of them measures it itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;

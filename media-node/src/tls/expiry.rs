@@ -1,4 +1,4 @@
-//! The end of a certificate's validity. The libraries of TLS check it, but do not tell it.
+//! The end of a certificate's validity. The libraries of TLS check it, but do not return it.
 
 const SEQUENCE: u8 = 0x30;
 /// The optional version, with which a certificate begins.

@@ -1,4 +1,4 @@
-//! Hooks of real sockets: asked before a client may publish or play, and told when it leaves.
+//! Hooks of real sockets: asked before a client may publish or play, and notified when it leaves.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

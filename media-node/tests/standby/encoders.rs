@@ -13,7 +13,7 @@ const NUMBERS: u32 = 1_000_000;
 /// Frames from keyframe to keyframe.
 const GROUP: u32 = 10;
 
-/// The encoder with this number, as a viewer tells it from others.
+/// The encoder with this number, by which a viewer recognizes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Source(u32);
 

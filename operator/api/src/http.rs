@@ -18,7 +18,7 @@ const VOLUME: &str = "http-directory";
 pub struct HttpSpec {
     /// Which pages of other sites may play streams.
     pub cors: CorsSettings,
-    /// Files that are served beside the streams, to everybody. Changing a file takes effect without a rollout.
+    /// Files that are served beside the streams, to every client. Changing a file takes effect without a rollout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectorySpec>,
 }

@@ -1,4 +1,4 @@
-//! `livecluster local`: the origins and edges of a LiveCluster on this machine, without Kubernetes.
+//! `livecluster local`: the origins and edges of a LiveCluster on this computer, without Kubernetes.
 //!
 //! ```text
 //! manifest ── plan (names, ports, configurations) ── instances (media nodes) ── table (their URLs)
@@ -85,7 +85,7 @@ pub enum LocalError {
     Failed,
 }
 
-/// Starts the instances and waits until they have drained after Ctrl-C or SIGTERM; or tells a running `livecluster local`
+/// Starts the instances and waits until they have drained after Ctrl-C or SIGTERM; or sends a command to a running `livecluster local`
 /// to stop or start one of them.
 ///
 /// # Errors

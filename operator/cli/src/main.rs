@@ -15,7 +15,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the origins and edges of a LiveCluster on this machine, without Kubernetes
+    /// Runs the origins and edges of a LiveCluster on this computer, without Kubernetes
     Local(local::LocalOptions),
     /// Validates LiveCluster manifests as the API server does, without a Kubernetes cluster
     Check(check::CheckOptions),

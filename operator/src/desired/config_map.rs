@@ -42,7 +42,7 @@ pub(super) fn config_map(
     Ok((config, hash))
 }
 
-/// Returns the first 64 bits of a SHA-256 in hexadecimal: enough to tell two configurations apart.
+/// Returns the first 64 bits of a SHA-256 in hexadecimal: enough to distinguish two configurations.
 pub(super) fn short_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()

@@ -40,7 +40,7 @@ pub(super) fn volume_mount() -> VolumeMount {
     mounts::read_only(VOLUME, DIRECTORY)
 }
 
-/// Returns what tells the media node where the file is. An older image ignores a variable, and would not start with an option that
+/// Returns the variable with the path of the file. An older image ignores a variable, and would not start with an option that
 /// it does not know.
 pub(super) fn environment() -> EnvVar {
     EnvVar {

@@ -25,7 +25,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(30);
 /// Time between two reads of a Lease: many clusters may have the same owner.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What tells an operator from others.
+/// What distinguishes an operator from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorIdentity {
     /// Its Lease.

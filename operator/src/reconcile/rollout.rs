@@ -49,7 +49,7 @@ pub(super) fn hold(
 }
 
 /// Returns whether the Pod is terminating within its grace period. After it, the Pod is on a node that does not respond, and
-/// may exist for ever.
+/// may exist forever.
 fn is_draining(pod: &Pod, now: &Time) -> bool {
     // The API server adds the grace period to the time of the request.
     let deadline = pod.metadata.deletion_timestamp.as_ref();

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const CONCURRENCY: usize = 3;
 /// Time between the end of one cluster's rollout and the begin of the next one's.
 const PAUSE: Duration = Duration::from_secs(30);
-/// Longest time that a cluster takes a place: one that cannot settle does not hold the others for ever. It is the progress
+/// Longest time that a cluster takes a place: one that cannot settle does not hold the others forever. It is the progress
 /// deadline of a Deployment.
 const PLACE_LIMIT: Duration = Duration::from_secs(600);
 

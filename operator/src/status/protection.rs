@@ -65,7 +65,7 @@ mod tests {
         }));
         assert_eq!((both.0, both.1), (true, "Credentials"));
         assert_eq!(both.2, "clients that publish are judged by keys, a hook");
-        // Everybody else may.
+        // Every other client may.
         assert!(!of(serde_json::json!({"denyCidrs": ["10.0.0.0/8"]})).0);
     }
 }

@@ -29,7 +29,7 @@ pub(super) trait AtomicCounter {
 impl<C: AtomicCounter> WakeProtocol<C> {
     pub(super) fn join(&self) {
         // Relaxed, because the lock of the log orders this with the publisher: a publisher that does not see the reader
-        // has committed its data before the reader's first look at the log.
+        // has committed its data before the reader first reads the log.
         self.readers.fetch_add(1, Ordering::Relaxed);
     }
 

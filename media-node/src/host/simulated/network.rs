@@ -121,7 +121,7 @@ impl Network {
         });
     }
 
-    /// Takes the power from a host: its peers hear nothing of it.
+    /// Takes the power from a host: its peers receive no packet about it.
     pub(crate) fn lose_host(&self, host: Ipv4Addr) {
         self.change(|state| {
             if let Some(host) = state.hosts.get_mut(&host) {

@@ -116,8 +116,8 @@ impl Heartbeats {
         next
     }
 
-    /// Tells the stream of the request its status, and all others whether the origin drains. What has not changed wakes none.
-    fn tell(&self, origin: SocketAddr, asked: &StreamKey, status: &OriginStatus) {
+    /// Reports its status to the stream of the request, and to all others whether the origin drains. An unchanged value wakes none.
+    fn report(&self, origin: SocketAddr, asked: &StreamKey, status: &OriginStatus) {
         let draining = status.publication.draining;
         if let Some(followers) = self.lock().get(&origin) {
             for follower in &followers.streams {
@@ -147,7 +147,7 @@ impl Heartbeats {
             match timeout_at(deadline, requests.status(&key)).await {
                 Ok(Ok(status)) => {
                     last = Instant::now();
-                    self.tell(origin, &key, &status);
+                    self.report(origin, &key, &status);
                 }
                 Ok(Err(error)) if Instant::now() > deadline => {
                     return self.stop(origin, &error.to_string());
@@ -160,7 +160,7 @@ impl Heartbeats {
         }
     }
 
-    /// Tells all streams that the origin does not reply, and forgets it: one that replies later begins anew.
+    /// Reports to all streams that the origin does not reply, and forgets it: when it replies later, it is new.
     fn stop(&self, origin: SocketAddr, reason: &str) {
         let followers = self.lock().remove(&origin).unwrap_or_default();
         for follower in followers.streams {

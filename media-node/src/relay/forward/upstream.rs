@@ -270,7 +270,7 @@ impl UpstreamTask {
         }
     }
 
-    /// Returns the end that a status tells of, unless the origin has the publication.
+    /// Returns the end that follows from a status, unless the origin has the publication.
     fn end_by(&self, status: &OriginStatus) -> Option<UpstreamEnd> {
         let (epoch, live) = (status.epoch(), status.has_encoder());
         if live && epoch > self.source.epoch {

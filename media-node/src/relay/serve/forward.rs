@@ -172,6 +172,6 @@ fn give_way(epoch: Epoch, intake: &Intake, survey: &Survey) -> Result<(), RelayR
 }
 
 async fn disconnected(client: &ClientGuard) {
-    // A draining node tells the edge in its status, and receives the stream until the edge has moved.
+    // A node that drains reports that in its status, and receives the stream until the edge has moved.
     while client.stopped().await == StopReason::Draining {}
 }

@@ -1,4 +1,4 @@
-//! Why a publish ends, and what the encoder and the metrics are told.
+//! Why a publish ends, and how the encoder and the metrics report it.
 
 use std::borrow::Cow;
 

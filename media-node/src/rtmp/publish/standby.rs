@@ -17,10 +17,10 @@ use super::end::PublishEnd;
 use super::on_air::EncoderPublication;
 use crate::relay::{Contender, PublishRejection, Resolution, SwitchReason};
 
-/// The longest time between two looks at what is on air elsewhere. What is on air here is noticed at once.
+/// The longest time between two surveys of what is on air elsewhere. What is on air here is noticed immediately.
 const MAX_POLL: Duration = Duration::from_millis(500);
 
-/// The looks within `failoverAfterMilliseconds`.
+/// The surveys within `failoverAfterMilliseconds`.
 const POLLS: u32 = 8;
 
 /// Stands by until the encoder goes on air.
@@ -144,7 +144,7 @@ impl<'a> Conflict<'a> {
         }
     }
 
-    /// Lets the next resolution begin at once.
+    /// Lets the next resolution begin immediately.
     fn hurry(&mut self) {
         self.outdated = true;
         self.due = Instant::now();

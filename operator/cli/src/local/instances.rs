@@ -1,4 +1,4 @@
-//! The media nodes of this machine, by name: each can be stopped and started again.
+//! The media nodes of this computer, by name: each can be stopped and started again.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

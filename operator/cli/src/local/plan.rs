@@ -1,4 +1,4 @@
-//! The instances of a LiveCluster on this machine: their names, ports and configurations.
+//! The instances of a LiveCluster on this computer: their names, ports and configurations.
 //!
 //! The first origin has the ports of a Pod. Those of each further origin are 100 above (2035, 8180; 2135, 8280). The ports
 //! of edges count up from 19351 and 8081, the internal ports of all instances from 9090, and their metrics ports from 9190. With TLS
@@ -30,7 +30,7 @@ const DRAIN: DrainSettings = DrainSettings {
 /// Addresses that the instances listen on.
 #[derive(Clone, Debug, Args)]
 pub(super) struct LocalPorts {
-    /// Address that RTMP and HTTP listen on; :: opens them to other machines
+    /// Address that RTMP and HTTP listen on; :: opens them to other computers
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub listen: IpAddr,
     /// RTMP port of the first origin; each further origin is 100 above
@@ -123,7 +123,7 @@ pub enum PlanError {
     },
 }
 
-/// One media node of this machine.
+/// One media node of this computer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Planned {
     /// Configuration of a Pod of this LiveCluster, with the name (`origin-1`) and the addresses of the instance.

@@ -36,7 +36,7 @@ pub(super) fn table(program: &str, name: &str, rows: &[TableRow], demo: bool) ->
         cells.map(String::len).max().unwrap_or_default()
     };
     let widths = [width(0), width(1), width(2)];
-    let mut text = format!("\nLiveCluster {name} is running on this machine:\n\n");
+    let mut text = format!("\nLiveCluster {name} is running on this computer:\n\n");
     for [name, rtmp, http, metrics] in &cells {
         let [a, b, c] = widths;
         let line = format!("  {name:a$}  {rtmp:b$}  {http:c$}  {metrics}");
@@ -53,7 +53,7 @@ pub(super) fn table(program: &str, name: &str, rows: &[TableRow], demo: bool) ->
     }
     let mut public = rows.iter().flat_map(TableRow::public);
     if public.all(|address| address.ip().is_loopback()) {
-        text.push_str("Only this machine can connect. `--listen ::` opens the ports to others.\n");
+        text.push_str("Only this computer can connect. `--listen ::` opens the ports to others.\n");
     }
     let _ = writeln!(
         text,
@@ -93,14 +93,14 @@ fn lines(row: &TableRow) -> Vec<[String; 4]> {
     .collect()
 }
 
-/// Returns the URL of a port for a client on this machine; nothing for a port that is closed.
+/// Returns the URL of a port for a client on this computer; nothing for a port that is closed.
 fn url(scheme: &str, address: Option<SocketAddr>, path: &str) -> String {
     address.map_or_else(String::new, |address| {
         format!("{scheme}://{}/{path}", reachable(address))
     })
 }
 
-/// Returns the address for a client on this machine.
+/// Returns the address for a client on this computer.
 fn reachable(address: SocketAddr) -> String {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() || ip.is_loopback() => {

@@ -251,7 +251,7 @@ fn pods_that_come_and_go_leave_an_edge_open() {
     let mut simulation = Simulation::new(json!({}), &[100, 100, 0, 0]);
     simulation.run(10, 3, 0);
     assert_eq!(simulation.open(), 2);
-    // The open ones are lost with their node. The operator hears of it before the next scrape.
+    // The open ones are lost with their node. The operator notices it before the next scrape.
     simulation.edges.truncate(2);
     simulation.decide();
     simulation.apply();

@@ -169,7 +169,7 @@ impl StreamModel {
     fn give_up(&self) {
         self.protocol.join();
         let seen = self.protocol.notifications();
-        // The look at the log, whose lock orders this reader with the publisher.
+        // The read of the log, whose lock orders this reader with the publisher.
         self.segments();
         let mut waiter = self.notify.notified();
         if self.protocol.notifications() == seen && waiter.poll() {
