@@ -267,7 +267,7 @@ impl Stream {
         }
         if let Some(PublicationInfo { epoch, source, .. }) = publication {
             if !source.is_slate() {
-                state.carried = !source.is_copy();
+                state.had_publisher = !source.is_copy();
                 state.idle_since = None;
             }
             let mut window = self.window();

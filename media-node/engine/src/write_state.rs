@@ -19,8 +19,8 @@ pub(crate) struct WriteState {
     pub(crate) notified: Box<[Notification]>,
     /// The time of the first sweep since the stream has no publisher. A slate is none.
     pub(crate) idle_since: Option<Instant>,
-    /// The last publisher was no copy of another media node's.
-    pub(crate) carried: bool,
+    /// The last publication was not pulled from another media node.
+    pub(crate) had_publisher: bool,
     pub(crate) playable: bool,
 }
 
@@ -46,7 +46,7 @@ impl WriteState {
 
     /// Returns whether this media node had the publisher, and a sweep has noticed that it is gone.
     pub(crate) fn awaits_encoder(&self) -> bool {
-        self.publication.is_none() && self.idle_since.is_some() && self.carried
+        self.publication.is_none() && self.idle_since.is_some() && self.had_publisher
     }
 
     /// Notices the messages that were appended: the publication is not silent.

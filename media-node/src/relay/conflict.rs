@@ -7,7 +7,7 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::Instant;
 
-use super::contest::{Carrier, Contender, CurrentPublication, Resolution, SwitchReason};
+use super::contest::{Contender, CurrentPublication, PublicationHolder, Resolution, SwitchReason};
 use super::context::{RelayContext, is_published};
 use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
@@ -78,7 +78,7 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Cu
         silent_since: before(Duration::from_millis(
             status.publication.silent_milliseconds,
         )),
-        carrier: Carrier::Origin(status.node.clone()),
+        holder: PublicationHolder::Origin(status.node.clone()),
     });
     // About an encoder here that is forwarded, this media node knows most.
     let here = on_air_here(context, key);
@@ -99,7 +99,7 @@ fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<CurrentPublica
         epoch: publication.epoch,
         priority: publication.priority,
         silent_since: before(silence.unwrap_or_default()),
-        carrier: Carrier::Here,
+        holder: PublicationHolder::Here,
     })
 }
 
@@ -110,13 +110,13 @@ fn is_over(
     survey: &Survey,
     previous: &CurrentPublication,
 ) -> bool {
-    match &previous.carrier {
-        Carrier::Here => on_air_here(context, key).is_none(),
-        Carrier::Origin(node) => {
+    match &previous.holder {
+        PublicationHolder::Here => on_air_here(context, key).is_none(),
+        PublicationHolder::Origin(node) => {
             let mut replies = survey.replies.iter();
             replies.any(|reply| reply.node == *node && !reply.has_encoder())
         }
-        Carrier::Unknown => false,
+        PublicationHolder::Unknown => false,
     }
 }
 

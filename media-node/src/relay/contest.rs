@@ -27,12 +27,12 @@ pub(crate) struct CurrentPublication {
     pub(super) priority: u8,
     /// The time of its last message.
     pub(super) silent_since: Instant,
-    pub(super) carrier: Carrier,
+    pub(super) holder: PublicationHolder,
 }
 
 /// The media node that has a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Carrier {
+pub(super) enum PublicationHolder {
     /// This one.
     Here,
     /// The origin with this id.
@@ -87,7 +87,7 @@ impl Contender {
             epoch,
             priority: u8::MAX,
             silent_since: Instant::now(),
-            carrier: Carrier::Unknown,
+            holder: PublicationHolder::Unknown,
         };
         Self {
             previous: Some(previous),
@@ -130,7 +130,7 @@ mod tests {
             epoch: Epoch(1),
             priority,
             silent_since: Instant::now() - silent,
-            carrier: Carrier::Here,
+            holder: PublicationHolder::Here,
         }
     }
 

@@ -55,7 +55,7 @@ impl Slates {
     async fn feed(&self, stream: &Arc<Stream>, clip: &SlateClip) {
         let (context, key) = (&self.context, stream.key());
         let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
-        if !is_carrier(&survey, stream.position()) {
+        if !has_newest_copy(&survey, stream.position()) {
             return;
         }
         let epoch = epoch_after(context, key, &survey);
@@ -77,7 +77,7 @@ impl Slates {
 }
 
 /// Returns whether no other origin has the stream, or had more of it.
-fn is_carrier(survey: &Survey, position: Option<(Epoch, u64)>) -> bool {
+fn has_newest_copy(survey: &Survey, position: Option<(Epoch, u64)>) -> bool {
     let elsewhere = survey.replies.iter();
     let elsewhere = elsewhere.map(|reply| (reply.epoch(), reply.publication.sequence));
     survey.newest().is_none() && elsewhere.max() <= position
