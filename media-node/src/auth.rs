@@ -45,7 +45,7 @@ use crate::state::counters::Counters;
 use access::Access;
 use background::Background;
 use grant::Grants;
-use hook::Instance;
+use hook::HookInstance;
 
 /// The decisions of one node.
 pub(crate) struct Auth {
@@ -108,7 +108,7 @@ impl Auth {
         poll: Duration,
         key_set: KeySetTimings,
     ) -> Result<Self, AuthError> {
-        let instance = Instance::new(name);
+        let instance = HookInstance::new(name);
         let publish = Access::new(Action::Publish, &settings.publish, &instance)?;
         let play = Access::new(Action::Play, &settings.play, &instance)?;
         let sources = [publish.sources(), play.sources()].concat();
