@@ -11,5 +11,6 @@ pub mod pods;
 pub mod read;
 pub mod references;
 pub mod scrape_target;
+mod scraped_streams;
 pub mod stream_sample;
 pub mod stream_scraper;

@@ -1,6 +1,11 @@
 //! How many edges a cluster has, which of them take new clients, and which of them retire: pure functions.
 
 pub mod autoscaler;
+pub mod capacity;
 pub mod events;
 pub mod joins;
 pub mod retirement;
+mod rise;
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ pub struct Autoscaling {
     /// Most edge Pods.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: u16,
-    /// Viewers for each edge Pod.
+    /// Viewers for each edge Pod. At most 90 percent of `limits.maxConnections` count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub target_viewers: Option<u32>,
@@ -98,7 +98,7 @@ pub struct ScaleDownBehavior {
     /// Seconds for which fewer Pods must have been enough.
     #[schemars(range(max = 3600))]
     pub stabilization_window_seconds: u16,
-    /// Pods that retire in a minute, in percent of all; at least one.
+    /// Pods that retire in a minute, in percent of all; at least one. Pods for a rise that has ended are not limited.
     #[schemars(range(min = 1, max = 100))]
     pub percent_per_minute: u16,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use livecluster_api::names::{FULL, RETIRING_SINCE, SERVING};
@@ -15,6 +15,14 @@ pub fn is_terminating(pod: &Pod) -> bool {
 /// Returns whether the Pod is ready.
 pub fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|(status, _)| status == "True")
+}
+
+/// Returns whether a container of the Pod runs. One that is ready does.
+pub fn is_running(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_ref());
+    let state = |it: &ContainerStatus| it.state.as_ref().is_some_and(|it| it.running.is_some());
+    is_ready(pod) || containers.is_some_and(|containers| containers.iter().any(state))
 }
 
 /// Returns whether the Pod keeps its clients until it is removed, and takes no new ones.

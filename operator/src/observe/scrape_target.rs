@@ -41,6 +41,11 @@ pub enum TargetState {
 }
 
 impl TargetState {
+    /// Returns whether the Pod takes new clients, now or when the emptier ones have caught up.
+    pub fn takes_clients(self) -> bool {
+        matches!(self, Self::Serving | Self::Full)
+    }
+
     fn of(pod: &Pod) -> Self {
         if is_terminating(pod) {
             Self::Terminating
@@ -54,13 +59,13 @@ impl TargetState {
     }
 }
 
-/// Returns the Pods to scrape: ready ones, and terminating ones, which may still have clients.
+/// Returns the Pods to scrape: ready ones, and those that drain, which may still have clients.
 pub fn targets(observed: &Observed) -> Vec<ScrapeTarget> {
     let mut targets = Vec::new();
     for role in [Role::Origin, Role::Edge] {
         let pods = observed
             .pods(role)
-            .filter(|pod| is_ready(pod) || is_terminating(pod));
+            .filter(|pod| is_ready(pod) || is_terminating(pod) || is_retiring(pod));
         targets.extend(pods.filter_map(|pod| {
             Some(ScrapeTarget {
                 uid: pod.uid()?,

@@ -1,14 +1,17 @@
 //! The work of the leader: one controller for each watched namespace, and the scrapes of all Pods.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::HeaderValue;
 use livecluster_api::ClusterName;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::scrape_target::ScrapeTarget;
@@ -24,6 +27,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Time without a scrape after which the scraper is stalled. Every scrape ends within two seconds, with or without a
 /// response; a round of many scrapes may take longer than this limit.
 const SCRAPE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
+/// Time between two looks at the API server's keys and at the kinds of the Gateway API. Most are answered from a cache.
+const API_INTERVAL: Duration = Duration::from_secs(5);
 /// Changed clusters that may wait for their reconciliation. Nothing is lost when the queue is full: the next
 /// reconciliation reads the streams anyway.
 const QUEUE: usize = 1024;
@@ -67,6 +72,7 @@ pub(super) async fn run(
         () = stop.cancelled() => {}
         _ = controllers.join_next() => return Err(TaskEnded("a controller")),
         () = scrape_pods(&context, token_file, &queues) => return Err(TaskEnded("the scraper")),
+        () = follow_api_server(&context, &queues) => return Err(TaskEnded("a watch of the API server")),
     }
     let all = async { while controllers.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
@@ -79,24 +85,50 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Scrapes the Pods of all clusters at intervals, and queues the clusters whose streams or wanted edges have changed. Queues all
-/// clusters when the API server's keys or the kinds of the Gateway API have changed.
+/// Scrapes the Pods of all clusters at intervals, and queues each cluster whose streams or wanted edges have changed. Every cluster
+/// has rounds of its own: one whose Pods do not respond delays no other.
 async fn scrape_pods(
     context: &ControllerContext,
     token_file: Option<&Path>,
     queues: &[ControllerQueue],
 ) {
-    let reconciler = &context.reconciler;
+    let scraper = &context.reconciler.scraper;
     let mut timer = tokio::time::interval(SCRAPE_INTERVAL);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let heartbeat = || {
-        context
-            .watchdog
-            .heartbeat("the scraper", SCRAPE_HEARTBEAT_LIMIT);
-    };
-    let scrape = async |target: ScrapeTarget, authorization: Option<HeaderValue>| {
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rounds = FuturesUnordered::new();
+    let mut in_progress = HashSet::new();
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {
+                scrape_heartbeat(context);
+                // The kubelet renews the token.
+                let authorization = token_file.and_then(authorization);
+                for cluster in scraper.clusters() {
+                    if in_progress.insert(cluster.clone()) {
+                        rounds.push(scrape_cluster(context, cluster, authorization.clone()));
+                    }
+                }
+            }
+            Some((cluster, has_changed)) = rounds.next() => {
+                in_progress.remove(&cluster);
+                if has_changed {
+                    enqueue(queues, cluster);
+                }
+            }
+        }
+    }
+}
+
+/// Scrapes the Pods of a cluster once, and decides about its edges. Returns whether the cluster is to be reconciled.
+async fn scrape_cluster(
+    context: &ControllerContext,
+    cluster: ClusterName,
+    authorization: Option<HeaderValue>,
+) -> (ClusterName, bool) {
+    let reconciler = &context.reconciler;
+    let scrape = async |target: ScrapeTarget| {
         let sample = stream_sample::scrape(target.address, authorization.as_ref()).await;
-        heartbeat();
+        scrape_heartbeat(context);
         reconciler.metrics.count_scrape(sample.is_ok());
         sample
             .inspect_err(
@@ -104,30 +136,44 @@ async fn scrape_pods(
             )
             .ok()
     };
+    let scraper = &reconciler.scraper;
+    let has_changed = scraper.scrape(&cluster, scrape).await
+        | reconciler.autoscalers.decide(&cluster, scraper)
+        | scraper.have_joins_changed(&cluster, Instant::now());
+    (cluster, has_changed)
+}
+
+fn scrape_heartbeat(context: &ControllerContext) {
+    let watchdog = &context.watchdog;
+    watchdog.heartbeat("the scraper", SCRAPE_HEARTBEAT_LIMIT);
+}
+
+/// Queues all clusters when the API server's keys or the kinds of the Gateway API have changed.
+async fn follow_api_server(context: &ControllerContext, queues: &[ControllerQueue]) {
+    let reconciler = &context.reconciler;
+    let client = &reconciler.client;
+    let mut timer = tokio::time::interval(API_INTERVAL);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         timer.tick().await;
-        heartbeat();
-        // The kubelet renews the token.
-        let authorization = token_file.and_then(authorization);
-        let scrape = |target| scrape(target, authorization.clone());
-        let mut changed = reconciler.scraper.scrape_all(Instant::now(), scrape).await;
-        changed.extend(reconciler.autoscalers.decide_all(&reconciler.scraper));
-        changed.extend(reconciler.scraper.changed_joins(Instant::now()));
-        let client = &reconciler.client;
         let have_keys_changed = reconciler.api_keys.have_changed(client).await;
         if have_keys_changed | reconciler.gateway_api.have_changed(client).await {
-            changed = reconciler.scraper.clusters();
+            let clusters = reconciler.scraper.clusters();
+            clusters
+                .into_iter()
+                .for_each(|cluster| enqueue(queues, cluster));
         }
-        for cluster in changed {
-            let queue = queues.iter().find(|(namespace, _)| {
-                namespace
-                    .as_ref()
-                    .is_none_or(|namespace| *namespace == cluster.namespace)
-            });
-            if let Some((_, sender)) = queue {
-                drop(sender.try_send(cluster));
-            }
-        }
+    }
+}
+
+fn enqueue(queues: &[ControllerQueue], cluster: ClusterName) {
+    let queue = queues.iter().find(|(namespace, _)| {
+        namespace
+            .as_ref()
+            .is_none_or(|namespace| *namespace == cluster.namespace)
+    });
+    if let Some((_, sender)) = queue {
+        drop(sender.try_send(cluster));
     }
 }
 
@@ -144,6 +190,8 @@ fn authorization(token_file: &Path) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use livecluster_api::{LiveCluster, LiveClusterSpec};
     use media_config::Role;
     use tokio::net::TcpListener;
@@ -153,22 +201,31 @@ mod tests {
     use crate::observe::scrape_target::TargetState;
     use crate::reconcile::reconciler::Reconciler;
 
-    /// A round of 2,000 scrapes without a response takes longer than the limit of the heartbeat.
-    #[tokio::test(start_paused = true)]
-    async fn operator_is_alive_while_no_pod_responds() {
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (client, _api) = FakeApi::start();
-        let reconciler = Reconciler::with_defaults(client);
-        let targets = (0..2000).map(|number| ScrapeTarget {
+    /// Lets a cluster have so many edges that do not respond.
+    fn set_silent(context: &ControllerContext, name: &str, count: u32, address: SocketAddr) {
+        let targets = (0..count).map(|number| ScrapeTarget {
             uid: number.to_string(),
-            address: silent.local_addr().unwrap(),
+            address,
             role: Role::Edge,
             state: TargetState::Serving,
             node: String::new(),
         });
-        let demo = LiveCluster::new("demo", LiveClusterSpec::default());
-        reconciler.scraper.set_targets(&demo, targets.collect());
-        let context = ControllerContext::new(reconciler, Arc::default());
+        let cluster = LiveCluster::new(name, LiveClusterSpec::default());
+        let scraper = &context.reconciler.scraper;
+        scraper.set_targets(&cluster, targets.collect());
+    }
+
+    fn context() -> ControllerContext {
+        let (client, _api) = FakeApi::start();
+        ControllerContext::new(Reconciler::with_defaults(client), Arc::default())
+    }
+
+    /// A round of 2,000 scrapes without a response takes longer than the limit of the heartbeat.
+    #[tokio::test(start_paused = true)]
+    async fn operator_is_alive_while_no_pod_responds() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let context = context();
+        set_silent(&context, "demo", 2000, silent.local_addr().unwrap());
         let start = Instant::now();
         let watch = async {
             while start.elapsed() < SCRAPE_HEARTBEAT_LIMIT * 2 {
@@ -180,5 +237,27 @@ mod tests {
             () = scrape_pods(&context, None, &[]) => {}
             () = watch => {}
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cluster_whose_pods_do_not_respond_delays_no_other() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let scraped = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let context = context();
+        set_silent(&context, "lost", 2000, silent.local_addr().unwrap());
+        set_silent(&context, "demo", 1, scraped.local_addr().unwrap());
+        let mut connections = Vec::new();
+        let count = async {
+            loop {
+                connections.push(scraped.accept().await.unwrap());
+            }
+        };
+        let minute = tokio::time::sleep(Duration::from_secs(60));
+        tokio::select! {
+            () = scrape_pods(&context, None, &[]) => {}
+            () = count => {}
+            () = minute => {}
+        }
+        assert!(connections.len() >= 10, "{} scrapes", connections.len());
     }
 }

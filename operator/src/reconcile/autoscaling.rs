@@ -14,6 +14,7 @@ use crate::observe::observed::Observed;
 use crate::observe::pods::ready_after;
 use crate::observe::stream_scraper::{SCRAPE_INTERVAL, StreamScraper};
 use crate::scale::autoscaler::{Autoscaler, ScalingState};
+use crate::scale::capacity;
 use crate::status::input::AutoscalingReport;
 
 /// Time that a Pod takes to start, until one has been seen to.
@@ -46,7 +47,7 @@ impl Autoscalers {
         observed: &Observed,
     ) -> Option<AutoscalingReport> {
         let name = ClusterName::of(cluster);
-        let Some(autoscaling) = &cluster.spec.edges.autoscaling else {
+        let Some(autoscaling) = capacity::autoscaling(&cluster.spec) else {
             self.forget(&name);
             return None;
         };
@@ -57,36 +58,28 @@ impl Autoscalers {
             let existing = existing(cluster, observed).unwrap_or(autoscaling.min_replicas);
             AutoscaledCluster::new(autoscaling.clone(), Autoscaler::new(status, existing))
         });
-        if scaled.autoscaling != *autoscaling {
-            scaled.autoscaling = autoscaling.clone();
+        if scaled.autoscaling != autoscaling {
+            scaled.autoscaling = autoscaling;
             scaled.reported = scaled.report();
         }
         scaled.pod_start = pod_start(observed);
         Some(scaled.reported.clone())
     }
 
-    /// Decides about the edges of every cluster, and returns those clusters whose report has changed.
-    pub fn decide_all(&self, scraper: &StreamScraper) -> Vec<ClusterName> {
-        self.decide_all_at(scraper, Instant::now(), Timestamp::now())
-    }
-
-    fn decide_all_at(
-        &self,
-        scraper: &StreamScraper,
-        instant: Instant,
-        now: Timestamp,
-    ) -> Vec<ClusterName> {
-        let mut changed = Vec::new();
-        for (name, scaled) in self.lock().iter_mut() {
-            let load = scraper.edge_load(name, instant);
-            let lead = scaled.pod_start + SCRAPE_INTERVAL;
-            let autoscaling = &scaled.autoscaling;
-            scaled.autoscaler.decide(autoscaling, &load, lead, now);
-            if scaled.update_report(instant) {
-                changed.push(name.clone());
-            }
-        }
-        changed
+    /// Decides about the edges of a cluster, and returns whether its report has changed.
+    pub fn decide(&self, cluster: &ClusterName, scraper: &StreamScraper) -> bool {
+        let instant = Instant::now();
+        let load = scraper.edge_load(cluster, instant);
+        let mut clusters = self.lock();
+        let Some(scaled) = clusters.get_mut(cluster) else {
+            return false;
+        };
+        let lead = scaled.pod_start + SCRAPE_INTERVAL;
+        let autoscaling = &scaled.autoscaling;
+        scaled
+            .autoscaler
+            .decide(autoscaling, &load, lead, Timestamp::now());
+        scaled.update_report(instant)
     }
 
     /// Drops the state of a cluster.

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 use super::apply::{Applier, SCALE_FIELD_MANAGER};
 use crate::k8s::call_error::CallError;
 use crate::observe::observed::Observed;
-use crate::observe::pods::{is_full, is_ready, is_retiring, is_terminating, retiring_since};
+use crate::observe::pods::{
+    is_full, is_ready, is_retiring, is_running, is_terminating, retiring_since,
+};
 use crate::scale::joins::{JoinFleet, full_edges};
 use crate::scale::retirement::{self, EdgeFleet, EdgePod, RetirementPlan};
 
@@ -114,6 +116,7 @@ impl Scaling<'_> {
         let edges = pods.filter(|pod| !is_terminating(pod)).map(|pod| EdgePod {
             name: pod.name_any(),
             is_ready: is_ready(pod),
+            is_running: is_running(pod),
             retiring_since: retiring_since(pod),
             clients: pod
                 .uid()
@@ -124,7 +127,8 @@ impl Scaling<'_> {
             replicas,
             pods: edges.collect(),
             retire_timeout: Duration::from_secs(cluster.spec.edges.retire_timeout_seconds.into()),
-            is_rolling: role.is_rolling() && !role.is_stuck,
+            is_rolling: role.is_rolling(),
+            is_stuck: role.is_stuck,
         }
     }
 

@@ -10,58 +10,17 @@
 
 use std::collections::BTreeSet;
 
-use livecluster_api::{LiveClusterSpec, TrafficPolicy};
-use media_config::Role;
-
 /// Viewers beyond the mean with which an edge becomes full, as part of the mean.
 const SURPLUS: f64 = 0.1;
 /// Viewers beyond the mean that are chance where there are few.
 const FEW_VIEWERS: f64 = 1.0;
 /// Part of its target at which a full edge takes clients again.
 const REOPENS_AT: f64 = 0.95;
-/// Part of `limits.maxConnections` that viewers may take up. The rest is for publishers and for requests without a stream.
-const CONNECTIONS: f64 = 0.9;
 /// Seconds for whose viewers the open edges have room: an operator that dies is replaced within them, and its successor scrapes
 /// twice before it decides.
 const AHEAD_SECONDS: f64 = 30.0;
 /// Viewers beyond the mean that the viewers of these seconds may cause, as part of the mean.
 const ROOM: f64 = 0.2;
-
-/// What an edge is meant for.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct EdgeCapacity {
-    /// Viewers.
-    viewers: f64,
-    /// Megabits per second to its clients.
-    egress_mbps: Option<f64>,
-    /// Whether a client reaches only the edges of the node that it connects to.
-    pub is_local: bool,
-}
-
-impl EdgeCapacity {
-    /// Returns the targets of autoscaling, and the limit of connections.
-    pub fn of(spec: &LiveClusterSpec) -> Self {
-        let connections = f64::from(spec.limits.max_connections) * CONNECTIONS;
-        let autoscaling = spec.edges.autoscaling.as_ref();
-        let target = autoscaling.and_then(|autoscaling| autoscaling.target_viewers);
-        let egress = autoscaling.and_then(|autoscaling| autoscaling.target_egress_mbps);
-        let policy = spec.pods(Role::Edge).service.external_traffic_policy;
-        Self {
-            viewers: target.map_or(connections, |target| f64::from(target).min(connections)),
-            egress_mbps: egress.map(f64::from),
-            is_local: policy == TrafficPolicy::Local,
-        }
-    }
-
-    /// Returns the load of an edge.
-    pub fn load(&self, viewers: f64, egress_mbps: f64) -> JoinLoad {
-        let egress = self.egress_mbps.map_or(0.0, |target| egress_mbps / target);
-        JoinLoad {
-            viewers,
-            of_target: (viewers / self.viewers).max(egress),
-        }
-    }
-}
 
 /// The load of an edge.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -17,6 +17,8 @@ pub struct EdgePod {
     pub name: String,
     /// Whether it is ready.
     pub is_ready: bool,
+    /// Whether its container runs. One that is not ready may still serve clients.
+    pub is_running: bool,
     /// Since when it retires.
     pub retiring_since: Option<Timestamp>,
     /// Its viewers and publishers; unknown while it does not respond.
@@ -36,6 +38,8 @@ pub struct EdgeFleet {
     pub retire_timeout: Duration,
     /// Whether Pods are being replaced. The Deployment would choose the Pods to remove among old and new ones.
     pub is_rolling: bool,
+    /// Whether the rollout exceeded its progress deadline. It may go on like this for ever.
+    pub is_stuck: bool,
 }
 
 /// The next step from a fleet to its wanted size. Lists are names of Pods.
@@ -54,8 +58,8 @@ pub struct RetirementPlan {
 /// Returns the next step at `now`.
 ///
 /// # Guarantees
-/// A ready Pod with clients is removed only after the retire timeout. Pods that are not ready retire first, then the emptiest.
-/// When more edges are wanted, retiring ones return before new Pods are created, the fullest first.
+/// A Pod with clients is removed only after the retire timeout. Pods that are not ready retire first, then the emptiest. When more
+/// edges are wanted, retiring ones return before new Pods are created, the fullest first.
 pub fn plan(fleet: &EdgeFleet, now: Timestamp) -> RetirementPlan {
     let excess = count(fleet.replicas.saturating_sub(fleet.wanted));
     // Pods that the Deployment has not created yet.
@@ -75,25 +79,48 @@ pub fn plan(fleet: &EdgeFleet, now: Timestamp) -> RetirementPlan {
     let restored = retiring.split_off(retiring.len().min(to_retire));
     serving.truncate(to_retire - retiring.len());
 
-    let remove: Vec<String> = retiring
-        .iter()
-        .chain(&serving)
-        .filter(|pod| !fleet.is_rolling && may_be_removed(pod, fleet.retire_timeout, now))
-        .map(|pod| pod.name.clone())
+    let to_remove: Vec<&EdgePod> = retiring
+        .into_iter()
+        .chain(serving.iter().copied())
+        .filter(|pod| may_be_removed(pod, fleet, now))
         .collect();
+    let remove = without_risk(to_remove, fleet, now);
     let removed = i32::try_from(absent + remove.len()).unwrap_or(i32::MAX);
     RetirementPlan {
         retire: names(&serving),
         restore: names(&restored),
         replicas: fleet.replicas.max(fleet.wanted).saturating_sub(removed),
-        remove,
+        remove: names(&remove),
     }
 }
 
-fn may_be_removed(pod: &EdgePod, timeout: Duration, now: Timestamp) -> bool {
+fn may_be_removed(pod: &EdgePod, fleet: &EdgeFleet, now: Timestamp) -> bool {
+    if fleet.is_rolling {
+        return fleet.is_stuck && is_overdue(pod, fleet, now);
+    }
     let since = pod.retiring_since.unwrap_or(now);
     let is_empty = pod.clients == Some(0) && since + SETTLE_TIME <= now;
-    !pod.is_ready || is_empty || since + timeout <= now
+    !pod.is_running || is_empty || is_overdue(pod, fleet, now)
+}
+
+fn is_overdue(pod: &EdgePod, fleet: &EdgeFleet, now: Timestamp) -> bool {
+    let since = pod.retiring_since.unwrap_or(now);
+    since + fleet.retire_timeout <= now
+}
+
+/// Leaves out Pods in whose place the ReplicaSet would remove another one that may have clients: it removes Pods that are not ready
+/// before those of the lowest deletion cost.
+fn without_risk<'a>(
+    mut remove: Vec<&'a EdgePod>,
+    fleet: &EdgeFleet,
+    now: Timestamp,
+) -> Vec<&'a EdgePod> {
+    let mut others = fleet.pods.iter();
+    let is_at_risk = others.any(|pod| !pod.is_ready && pod.is_running && !remove.contains(&pod));
+    if is_at_risk {
+        remove.retain(|pod| !pod.is_ready || is_overdue(pod, fleet, now));
+    }
+    remove
 }
 
 /// A Pod that does not respond may have many clients.
@@ -122,6 +149,7 @@ mod tests {
         EdgePod {
             name: name.to_owned(),
             is_ready: true,
+            is_running: true,
             retiring_since: since.map(at),
             clients: Some(clients),
         }
@@ -134,6 +162,7 @@ mod tests {
             pods,
             retire_timeout: Duration::from_secs(3600),
             is_rolling: false,
+            is_stuck: false,
         }
     }
 
@@ -217,15 +246,43 @@ mod tests {
     }
 
     #[test]
-    fn edge_that_is_not_ready_is_removed_at_once() {
+    fn edge_that_does_not_run_is_removed_at_once() {
         let mut fleet = four(3);
         fleet.pods[2].is_ready = false;
+        fleet.pods[2].is_running = false;
         let plan = step(&mut fleet, 0);
         assert_eq!(
             (plan.retire.as_slice(), plan.remove.as_slice()),
             (&["c".to_owned()][..], &["c".to_owned()][..])
         );
         assert_eq!(plan.replicas, 3);
+    }
+
+    #[test]
+    fn edge_that_is_not_ready_retires_first_and_keeps_its_clients() {
+        let mut fleet = four(3);
+        fleet.pods[2].is_ready = false;
+        fleet.pods[2].clients = None;
+        let first = step(&mut fleet, 0);
+        assert_eq!((first.retire, first.replicas), (vec!["c".to_owned()], 4));
+        // It is scraped now.
+        fleet.pods[2].clients = Some(90);
+        assert_eq!(step(&mut fleet, 100).replicas, 4);
+        fleet.pods[2].clients = Some(0);
+        assert_eq!(step(&mut fleet, 101).remove, ["c"]);
+    }
+
+    #[test]
+    fn nothing_is_removed_while_the_replica_set_would_choose_another_edge() {
+        let mut fleet = four(3);
+        step(&mut fleet, 0);
+        fleet.pods[1].clients = Some(0);
+        fleet.pods[0].is_ready = false;
+        let plan = step(&mut fleet, 100);
+        assert_eq!((plan.remove.len(), plan.replicas), (0, 4));
+        // No client is lost with one that does not run.
+        fleet.pods[0].is_running = false;
+        assert_eq!(step(&mut fleet, 101).remove, ["b"]);
     }
 
     #[test]
@@ -263,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn stuck_rollout_keeps_edges_until_the_retire_timeout() {
+        let mut fleet = four(2);
+        (fleet.is_rolling, fleet.is_stuck) = (true, true);
+        for pod in &mut fleet.pods {
+            pod.clients = Some(0);
+        }
+        assert_eq!(step(&mut fleet, 0).retire, ["a", "b"]);
+        assert_eq!(step(&mut fleet, 3599).replicas, 4);
+        assert_eq!(step(&mut fleet, 3600).replicas, 2);
+    }
+
+    #[test]
     fn without_a_retire_timeout_edges_are_removed_at_once() {
         let mut fleet = four(2);
         fleet.retire_timeout = Duration::ZERO;
@@ -277,6 +346,7 @@ mod tests {
         fleet.pods.retain(|pod| pod.name != "b");
         fleet.pods.push(EdgePod {
             is_ready: false,
+            is_running: false,
             clients: None,
             ..pod("e", 0, None)
         });

@@ -1,8 +1,12 @@
 //! What is scraped, and how often the reported sums change.
 
 use livecluster_api::LiveClusterSpec;
+use media_config::Role;
+use tokio::time::advance;
 
 use super::*;
+use crate::observe::scraped_streams::SAMPLE_LIFETIME;
+use crate::scale::autoscaler::Load;
 
 fn target(uid: &str, role: Role) -> ScrapeTarget {
     ScrapeTarget {
@@ -26,32 +30,25 @@ fn sample(publications: u64, viewers: u64) -> Option<StreamSample> {
     })
 }
 
-#[test]
-fn numbers_have_two_significant_digits() {
-    for (number, shown) in [
-        (0, 0),
-        (9, 9),
-        (99, 99),
-        (101, 100),
-        (1847, 1800),
-        (99_999, 99_000),
-    ] {
-        assert_eq!(round_down(number), shown);
+impl StreamScraper {
+    /// Scrapes the Pods of the cluster once more, after an interval.
+    async fn next<F>(&self, scrape: impl Fn(ScrapeTarget) -> F) -> bool
+    where
+        F: Future<Output = Option<StreamSample>>,
+    {
+        advance(SCRAPE_INTERVAL).await;
+        self.scrape(&ClusterName::of(&demo()), scrape).await
     }
-    assert_eq!(round_down(u64::MAX), i64::MAX);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn forwarded_publication_counts_once() {
     let scraper = StreamScraper::default();
     scraper.set_targets(
         &demo(),
         vec![target("o", Role::Origin), target("e", Role::Edge)],
     );
-    let changed = scraper
-        .scrape_all(Instant::now(), async |_| sample(2, 30))
-        .await;
-    assert_eq!(changed.len(), 1);
+    assert!(scraper.next(async |_| sample(2, 30)).await);
     let expected = StreamsStatus {
         active: Some(2),
         viewers: Some(60),
@@ -62,7 +59,7 @@ async fn forwarded_publication_counts_once() {
     assert_eq!(scraper.reported(&demo()), Some(expected));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn pods_whose_memory_is_short_are_counted_by_role() {
     let scraper = StreamScraper::default();
     let targets = [("o", Role::Origin), ("e", Role::Edge), ("f", Role::Edge)];
@@ -74,7 +71,7 @@ async fn pods_whose_memory_is_short_are_counted_by_role() {
             ..StreamSample::default()
         })
     };
-    scraper.scrape_all(Instant::now(), short).await;
+    scraper.next(short).await;
     let reported = scraper.reported(&demo()).unwrap();
     let numbers = (
         reported.memory_pressure_origins,
@@ -83,103 +80,96 @@ async fn pods_whose_memory_is_short_are_counted_by_role() {
     assert_eq!(numbers, (0, 2));
 }
 
-#[tokio::test]
-async fn number_that_changes_often_is_reported_at_intervals() {
-    let scraper = StreamScraper::default();
+/// Returns the seconds at which a number that changes at each scrape is reported within a minute and a half.
+async fn reports(scraper: &StreamScraper) -> Vec<u64> {
     let start = Instant::now();
-    let later = |seconds| start + Duration::from_secs(seconds);
     scraper.set_targets(&demo(), vec![target("e", Role::Edge)]);
-    assert_eq!(
-        scraper
-            .scrape_all(start, async |_| sample(0, 1000))
-            .await
-            .len(),
-        1
-    );
-    assert_eq!(
-        scraper
-            .scrape_all(later(20), async |_| sample(0, 1040))
-            .await
-            .len(),
-        0
-    );
-    assert_eq!(
-        scraper
-            .scrape_all(later(25), async |_| sample(0, 1100))
-            .await
-            .len(),
-        1
-    );
-    assert_eq!(
-        scraper
-            .scrape_all(later(30), async |_| sample(0, 1200))
-            .await
-            .len(),
-        0
-    );
-    assert_eq!(
-        scraper
-            .scrape_all(later(40), async |_| sample(0, 1200))
-            .await
-            .len(),
-        1
-    );
+    let mut seconds = Vec::new();
+    for round in 0..18 {
+        if scraper.next(async |_| sample(0, 1000 + round * 100)).await {
+            seconds.push(start.elapsed().as_secs());
+        }
+    }
+    seconds
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn number_that_changes_often_is_reported_at_intervals() {
+    let scraper = StreamScraper::default();
+    assert_eq!(reports(&scraper).await, [5, 20, 35, 50, 65, 80]);
+    // The same with two digits.
+    advance(Duration::from_secs(60)).await;
+    assert!(scraper.next(async |_| sample(0, 1000)).await);
+    advance(Duration::from_secs(60)).await;
+    assert!(!scraper.next(async |_| sample(0, 1040)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_of_many_clusters_are_reported_more_rarely() {
+    let scraper = StreamScraper::default();
+    for number in 0..99 {
+        let other = LiveCluster::new(&format!("demo-{number}"), LiveClusterSpec::default());
+        scraper.set_targets(&other, Vec::new());
+    }
+    assert_eq!(reports(&scraper).await, [5, 65]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_scrape_keeps_the_last_sample_for_a_while() {
     let scraper = StreamScraper::default();
-    let start = Instant::now();
     scraper.set_targets(&demo(), vec![target("e", Role::Edge)]);
-    scraper.scrape_all(start, async |_| sample(0, 7)).await;
+    scraper.next(async |_| sample(0, 7)).await;
     let no_response = async |_| None;
-    assert_eq!(
-        scraper
-            .scrape_all(start + SAMPLE_LIFETIME, no_response)
-            .await
-            .len(),
-        0
-    );
-    let expired = start + SAMPLE_LIFETIME + SCRAPE_INTERVAL;
-    assert_eq!(scraper.scrape_all(expired, no_response).await.len(), 1);
+    advance(SAMPLE_LIFETIME - SCRAPE_INTERVAL).await;
+    assert!(!scraper.next(no_response).await);
+    assert!(scraper.next(no_response).await);
     let reported = scraper.reported(&demo()).unwrap();
     assert_eq!((reported.viewers, reported.scraped_pods), (None, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn retiring_pod_that_becomes_empty_is_noticed_at_once() {
     let scraper = StreamScraper::default();
-    let now = Instant::now();
     let retiring = ScrapeTarget {
         state: TargetState::Retiring,
         ..target("e", Role::Edge)
     };
-    assert_eq!(scraper.clients(&demo(), now), None);
+    let clients = || scraper.clients(&demo(), Instant::now());
+    assert_eq!(clients(), None);
     scraper.set_targets(&demo(), vec![retiring]);
-    assert_eq!(scraper.clients(&demo(), now), None);
-    scraper.scrape_all(now, async |_| sample(0, 3)).await;
-    for (viewers, noticed) in [(3, 0), (0, 1), (0, 0)] {
-        let changed = scraper.scrape_all(now, async |_| sample(0, viewers)).await;
-        assert_eq!(changed.len(), noticed);
+    assert_eq!(clients(), None);
+    scraper.next(async |_| sample(0, 3)).await;
+    for (viewers, is_noticed) in [(3, false), (0, true)] {
+        assert_eq!(scraper.next(async |_| sample(0, viewers)).await, is_noticed);
     }
-    let clients = |later| scraper.clients(&demo(), now + later).unwrap();
-    assert_eq!(clients(FRESH_LIFETIME).get("e"), Some(&0));
-    assert!(clients(FRESH_LIFETIME * 2).is_empty());
+    // One scrape may fail.
+    scraper.next(async |_| None).await;
+    assert_eq!(clients().unwrap().get("e"), Some(&0));
+    scraper.next(async |_| None).await;
+    assert!(clients().unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn load_is_that_of_edges_that_take_new_viewers() {
+/// An edge of each kind, of which the silent one does not respond.
+fn edges() -> Vec<ScrapeTarget> {
+    let draining = |state| ScrapeTarget {
+        state,
+        ..target("draining", Role::Edge)
+    };
+    vec![
+        target("a", Role::Edge),
+        target("b", Role::Edge),
+        target("origin", Role::Origin),
+        target("silent", Role::Edge),
+        draining(TargetState::Retiring),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_is_that_of_edges_that_take_new_viewers_and_of_those_that_drain() {
     let scraper = StreamScraper::default();
-    let start = Instant::now();
-    let mut targets = vec![target("a", Role::Edge), target("b", Role::Edge)];
-    targets.push(target("origin", Role::Origin));
-    targets.push(target("silent", Role::Edge));
-    targets.push(ScrapeTarget {
-        state: TargetState::Retiring,
-        ..target("retiring", Role::Edge)
-    });
-    scraper.set_targets(&demo(), targets);
-    for (second, sent) in [(0, 9_000_000), (5, 14_000_000)] {
+    scraper.set_targets(&demo(), edges());
+    let load = || scraper.edge_load(&ClusterName::of(&demo()), Instant::now());
+    for (sent, lacks_egress) in [(9_000_000, true), (14_000_000, false)] {
         let scrape = async |target: ScrapeTarget| {
             let sample = StreamSample {
                 viewers: 10,
@@ -188,18 +178,60 @@ async fn load_is_that_of_edges_that_take_new_viewers() {
             };
             (target.uid != "silent").then_some(sample)
         };
-        let now = start + Duration::from_secs(second);
-        scraper.scrape_all(now, scrape).await;
+        scraper.next(scrape).await;
+        assert_eq!(load().lacks_egress, lacks_egress);
     }
+    let of = |edges: f64| Load {
+        viewers: edges * 10.0,
+        egress_mbps: edges * 8.0,
+    };
     let expected = EdgeLoad {
-        viewers: 20.0,
-        egress_mbps: 16.0,
+        serving: of(2.0),
+        draining: of(1.0),
         responded: 2,
         asked: 3,
+        lacks_egress: false,
     };
-    let name = ClusterName::of(&demo());
-    let now = start + Duration::from_secs(5);
-    assert_eq!(scraper.edge_load(&name, now), expected);
-    let later = scraper.edge_load(&name, now + FRESH_LIFETIME * 2);
-    assert_eq!((later.responded, later.asked), (0, 3));
+    assert_eq!(load(), expected);
+    scraper.next(async |_| None).await;
+    scraper.next(async |_| None).await;
+    assert_eq!((load().responded, load().asked), (0, 3));
+    // It is not lost, but busy: its viewers are still there.
+    assert_eq!(load().draining, of(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn absurd_sample_counts_as_a_full_pod_at_most() {
+    let scraper = StreamScraper::default();
+    scraper.set_targets(&demo(), vec![target("a", Role::Edge)]);
+    for _ in 0..2 {
+        let absurd = async |_| {
+            Some(StreamSample {
+                viewers: u64::MAX,
+                egress_bytes: u64::from(scraper.reported(&demo()).is_some()) * u64::MAX,
+                ..StreamSample::default()
+            })
+        };
+        scraper.next(absurd).await;
+    }
+    let load = scraper.edge_load(&ClusterName::of(&demo()), Instant::now());
+    assert_eq!(load.serving.viewers, 10_000.0);
+    assert_eq!((load.serving.egress_mbps, load.lacks_egress), (0.0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn container_that_restarts_counts_from_zero() {
+    let scraper = StreamScraper::default();
+    scraper.set_targets(&demo(), vec![target("a", Role::Edge)]);
+    for sent in [90_000_000, 5_000_000] {
+        let scrape = async |_| {
+            Some(StreamSample {
+                egress_bytes: sent,
+                ..StreamSample::default()
+            })
+        };
+        scraper.next(scrape).await;
+    }
+    let load = scraper.edge_load(&ClusterName::of(&demo()), Instant::now());
+    assert_eq!(load.serving.egress_mbps, 8.0);
 }

@@ -4,6 +4,7 @@ use livecluster_api::LiveClusterSpec;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::scale::capacity::EdgeCapacity;
 
 /// Seconds between two scrapes.
 const INTERVAL: u32 = 5;
@@ -201,22 +202,6 @@ fn edge_at_its_target_takes_no_viewers_while_another_has_room() {
     simulation.run(300, 1, 0);
     assert_eq!(simulation.open(), 9);
     assert!(simulation.skew() <= 1.2, "{:?}", simulation.viewers());
-}
-
-#[test]
-fn edge_near_its_limit_of_connections_is_at_its_target() {
-    let capacity = EdgeCapacity::of(&LiveClusterSpec::default());
-    assert!(capacity.load(8_999.0, 0.0).of_target < 1.0);
-    assert!(capacity.load(9_000.0, 0.0).of_target >= 1.0);
-}
-
-#[test]
-fn egress_counts_like_viewers_where_it_is_a_target() {
-    let edges =
-        json!({"autoscaling": {"maxReplicas": 9, "targetViewers": 100, "targetEgressMbps": 800}});
-    let capacity = EdgeCapacity::of(&spec(edges));
-    assert!(capacity.load(10.0, 800.0).of_target >= 1.0);
-    assert!(capacity.load(10.0, 400.0).of_target < 1.0);
 }
 
 #[test]

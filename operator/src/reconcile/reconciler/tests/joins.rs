@@ -7,15 +7,17 @@ use super::*;
 async fn joined(viewers: &[(&'static str, u64)]) -> Edges {
     let mut edges = Edges::with(viewers).await;
     edges.plays += 5;
-    let later = Instant::now() + Duration::from_secs(5);
-    edges.scrape_at(later).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    edges.scrape().await;
     edges
 }
 
 impl Edges {
     fn change_is_asked_for(&self) -> bool {
         let scraper = &self.fixture.reconciler.scraper;
-        !scraper.changed_joins(Instant::now()).is_empty()
+        let demo = ClusterName::new("media", "demo");
+        scraper.have_joins_changed(&demo, Instant::now())
     }
 }
 

@@ -57,14 +57,11 @@ impl Edges {
     /// Lets the autoscaler decide.
     pub(super) fn decide(&self) {
         let reconciler = &self.fixture.reconciler;
-        reconciler.autoscalers.decide_all(&reconciler.scraper);
+        let demo = ClusterName::new("media", "demo");
+        reconciler.autoscalers.decide(&demo, &reconciler.scraper);
     }
 
     pub(super) async fn scrape(&self) {
-        self.scrape_at(tokio::time::Instant::now()).await;
-    }
-
-    pub(super) async fn scrape_at(&self, now: tokio::time::Instant) {
         let scrape = async |target: crate::observe::scrape_target::ScrapeTarget| {
             Some(StreamSample {
                 viewers: *self.viewers.get(target.uid.as_str())?,
@@ -72,11 +69,8 @@ impl Edges {
                 ..StreamSample::default()
             })
         };
-        self.fixture
-            .reconciler
-            .scraper
-            .scrape_all(now, scrape)
-            .await;
+        let demo = ClusterName::new("media", "demo");
+        self.fixture.reconciler.scraper.scrape(&demo, scrape).await;
     }
 
     async fn want(&self, replicas: u16) -> Vec<String> {
