@@ -44,9 +44,9 @@ pub enum ChunkError {
     /// The incomplete messages have too many bytes.
     #[error("more than {0} bytes of incomplete messages")]
     TooMuchPartial(usize),
-    /// The chunk size is 0.
-    #[error("a chunk size of 0")]
-    ChunkSize,
+    /// The chunk size is below [`MIN_CHUNK_SIZE`].
+    #[error("a chunk size of {0} is below {MIN_CHUNK_SIZE}")]
+    ChunkSize(u32),
     /// A protocol control message is too short.
     #[error("a control message of type {0} is too short")]
     Control(u8),
@@ -54,6 +54,10 @@ pub enum ChunkError {
 
 /// The maximum number of chunk streams of one connection. Clients use 3 to 8. The protocol would allow 65,597.
 pub const MAX_CHUNK_STREAMS: usize = 64;
+
+/// The minimum chunk size. Senders should not go below it (5.4.1). With chunks of one byte, a message would cost a hundred times as
+/// much as its bytes do.
+pub const MIN_CHUNK_SIZE: u32 = 128;
 
 /// The maximum chunk size. No message is longer (5.4.1).
 const MAX_CHUNK_SIZE: u32 = 0xFF_FFFF;
@@ -234,8 +238,8 @@ impl ChunkReader {
             message::first_u32(payload).ok_or(ChunkError::Control(message::SET_CHUNK_SIZE))?;
         // The first bit must be 0. It is ignored.
         let size = (size & 0x7FFF_FFFF).min(MAX_CHUNK_SIZE);
-        if size == 0 {
-            return Err(ChunkError::ChunkSize);
+        if size < MIN_CHUNK_SIZE {
+            return Err(ChunkError::ChunkSize(size));
         }
         self.chunk_size = size as usize;
         Ok(())

@@ -190,10 +190,11 @@ fn chunk_size_changes_between_chunks() {
 }
 
 #[test]
-fn chunk_size_of_0_is_refused_and_huge_one_clamped() {
+fn small_chunk_size_is_refused_and_huge_one_clamped() {
     let set = |size: u32| [header(2, 0, 4, 1), size.to_be_bytes().to_vec()].concat();
-    assert_eq!(error(&set(0)), ChunkError::ChunkSize);
-    assert_eq!(error(&set(0x8000_0000)), ChunkError::ChunkSize);
+    assert_eq!(error(&set(0)), ChunkError::ChunkSize(0));
+    assert_eq!(error(&set(0x8000_0000)), ChunkError::ChunkSize(0));
+    assert_eq!(error(&set(127)), ChunkError::ChunkSize(127));
     assert_eq!(
         error(&[header(2, 0, 3, 1), vec![0; 3]].concat()),
         ChunkError::Control(1)
@@ -201,8 +202,8 @@ fn chunk_size_of_0_is_refused_and_huge_one_clamped() {
     let mut reader = reader();
     read_all(&mut reader, &set(0x7FFF_FFFF)).unwrap();
     assert_eq!(reader.chunk_size, 0xFF_FFFF);
-    read_all(&mut reader, &set(1)).unwrap();
-    assert_eq!(reader.chunk_size, 1);
+    read_all(&mut reader, &set(128)).unwrap();
+    assert_eq!(reader.chunk_size, 128);
 }
 
 #[test]
@@ -371,7 +372,7 @@ proptest! {
             (3u8..8, any::<u32>(), proptest::collection::vec(any::<u8>(), 0..700)),
             1..6,
         ),
-        chunk_size in 1usize..300,
+        chunk_size in 128usize..300,
         step in 1usize..1000,
     ) {
         let mut out = BytesMut::new();
