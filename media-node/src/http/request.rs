@@ -154,8 +154,7 @@ fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
         referer: header("Referer").map(str::to_owned),
         keep_alive,
         supports_chunked: request.version == Some(1),
-        has_body: header("Transfer-Encoding").is_some()
-            || header("Content-Length").is_some_and(|length| length != "0"),
+        has_body: request.headers.iter().any(announces_body),
         websocket: is_websocket.then(|| WebSocketHandshake {
             key: header("Sec-WebSocket-Key").unwrap_or_default().to_owned(),
             version: header("Sec-WebSocket-Version")
@@ -173,6 +172,13 @@ fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
         forwarded: joined("Forwarded"),
         requests_private_network: header("Access-Control-Request-Private-Network").is_some(),
     }
+}
+
+/// Returns whether a header announces a body. One that cannot be read announces it as well: a proxy before this port could read it
+/// otherwise, and what it takes for a body would be the next request here.
+fn announces_body(header: &httparse::Header<'_>) -> bool {
+    header.name.eq_ignore_ascii_case("Transfer-Encoding")
+        || header.name.eq_ignore_ascii_case("Content-Length") && header.value.trim_ascii() != b"0"
 }
 
 /// Returns the path and query of a target. A proxy's client may send a whole URL, RFC 9112 section 3.2.2.
@@ -265,6 +271,26 @@ mod tests {
             assert_eq!(two, Err(RequestError::Host));
         }
         assert_eq!(RequestError::Host.status(), HttpStatus::BAD_REQUEST);
+    }
+
+    #[test]
+    fn body_is_announced_by_every_header_that_another_reader_could_take_for_one() {
+        let has_body = |headers: &[u8]| {
+            let text = [&b"GET / HTTP/1.1\r\nHost: h\r\n"[..], headers, b"\r\n"].concat();
+            parse(&text).unwrap().unwrap().0.has_body
+        };
+        assert!(!has_body(b"") && !has_body(b"Content-Length: 0\r\n"));
+        for headers in [
+            &b"Content-Length: 1\r\n"[..],
+            b"Content-Length: 0\r\ncontent-length: 1\r\n",
+            b"Content-Length: \xE9\r\n",
+            b"Content-Length:\r\n",
+            b"Transfer-Encoding: chunked\r\n",
+            b"Transfer-Encoding: chunked\xE9\r\n",
+            b"Content-Length: 0\r\nTRANSFER-ENCODING: x\r\n",
+        ] {
+            assert!(has_body(headers), "{}", headers.escape_ascii());
+        }
     }
 
     #[test]
