@@ -1,6 +1,8 @@
 //! The internal port.
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, eventually, request};
+use crate::support::{
+    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, request,
+};
 
 #[tokio::test]
 async fn api_lists_clients_and_streams() {
@@ -134,5 +136,23 @@ async fn internal_port_serves_probes_and_metrics_only() {
         "process_resident_memory_bytes",
     ] {
         assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn long_headers_are_refused() {
+    let node = TestNode::start().await;
+    for address in [node.addresses.internal, node.addresses.metrics] {
+        let mut connection = RawConnection::connect(address).await;
+        let header = format!("x: {}\r\n", "y".repeat(1_000)).repeat(60);
+        connection
+            .send(format!(
+                "GET /livez HTTP/1.1\r\nHost: h\r\n{header}Connection: close\r\n\r\n"
+            ))
+            .await;
+        // The answer is lost where the rest of the request is not read before it.
+        let answer = connection.rest().await;
+        let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 ");
+        assert!(refused, "{answer:?}");
     }
 }

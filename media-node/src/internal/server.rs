@@ -21,6 +21,9 @@ use crate::response::{Body, text};
 /// Time for which a peer may acknowledge nothing. The relay at the other end has failed over before.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Bytes of a request's header section. A token has a few KiB.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+
 /// Serves one connection of the internal port.
 pub(crate) async fn serve(
     stream: DetachedStream,
@@ -84,6 +87,7 @@ async fn serve_http<F>(
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .half_close(false)
+        .max_header_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
