@@ -70,6 +70,11 @@ enum Shown<'a> {
 }
 
 impl Listing<'_> {
+    /// Returns whether the list may show every stream.
+    pub(crate) fn shows_all(&self) -> bool {
+        matches!(self.0, Shown::All)
+    }
+
     /// Returns whether the list may show a stream.
     pub(crate) fn shows(&self, stream: &StreamKey) -> bool {
         match &self.0 {

@@ -98,13 +98,21 @@ impl HttpConnection {
             mode.keep_alive,
         );
         let body = if mode.without_body { &[][..] } else { body };
-        self.write(&[header.as_bytes(), body].concat()).await?;
+        // A short response is one write. A long one is not copied, because a client may take its time to read it.
+        let (first, rest) = body.split_at(body.len().min(PIECE.saturating_sub(header.len())));
+        self.write(&[header.as_bytes(), first].concat()).await?;
+        self.write(rest).await?;
         Ok(mode.after())
     }
 
-    /// Sends bytes.
+    /// Sends bytes. Meanwhile the connection counts as one without a stream.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        write(&mut self.socket, bytes).await
+        let (_idle, mut eviction) = self.context.idle.enter();
+        tokio::select! {
+            biased;
+            written = write(&mut self.socket, bytes) => written,
+            () = eviction.requested() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::io;
 
+use bytes::Bytes;
 use media_wire::StreamKey;
 
 use super::connection::{AfterResponse, HttpConnection, ResponseMode};
-use super::listing::ListContent;
 use super::request::HttpRequest;
 use super::response::HttpStatus;
 use crate::auth::{Credential, Denial, ListRequest};
@@ -30,14 +30,18 @@ impl HttpConnection {
         self.respond(status, &headers, body.as_bytes(), mode).await
     }
 
-    /// Returns the streams that the client may play.
-    pub(super) async fn list_for(&self, request: &HttpRequest) -> Result<ListContent, Denial> {
+    /// Returns the list of the streams that the client may play, as JSON.
+    pub(super) async fn list_for(&self, request: &HttpRequest) -> Result<Bytes, Denial> {
         let (credential, stream) = self.presented(request);
         let listing = self
             .context
             .auth
             .list(self.list_request(&credential, &stream))?;
-        Ok(self.context.list.read(|stream| listing.shows(stream)).await)
+        let list = self.context.list.read().await;
+        Ok(match listing.shows_all() {
+            true => list.of_all_streams(),
+            false => list.of_streams(|stream| listing.shows(stream)),
+        })
     }
 
     /// Returns whether the client may see the player page.

@@ -2,8 +2,10 @@
 //! origins.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use media_engine::Registry;
 use media_wire::StreamKey;
 use serde::Serialize;
@@ -14,25 +16,43 @@ use tokio::time::Instant;
 use crate::delivery::stream_summary::StreamSummary;
 use crate::relay::Relay;
 
-/// Time for which the origins' answers are reused: there may be many player pages, and each asks every few seconds.
-const CACHE_TIME: Duration = Duration::from_secs(1);
+/// Time for which a list is reused: any number of player pages costs the worker threads nothing but the sending of it.
+const LIST_TIME: Duration = Duration::from_millis(200);
+
+/// Time for which the origins' answers are reused: there may be many edges, and each asks every few seconds.
+const ORIGINS_TIME: Duration = Duration::from_secs(1);
 
 /// The list of streams.
 pub(crate) struct StreamList {
     instance: String,
     registry: Registry,
     relay: Relay,
-    /// Thread that summarizes the streams.
+    /// Thread that makes the list.
     control: Handle,
-    /// Streams of the origins, and when they were asked. Locked while they are asked, so that only one request asks them.
-    cache: Mutex<Option<(Instant, Vec<StreamSummary>)>>,
+    /// Locked while the list is made, so that only one request asks the origins.
+    cache: Mutex<ListCache>,
 }
 
-/// The content of `/streams.json`.
-#[derive(Debug, Serialize)]
+#[derive(Default)]
+struct ListCache {
+    /// The streams of the origins, and when they were asked.
+    origins: Option<(Instant, Vec<StreamSummary>)>,
+    list: Option<(Instant, Arc<ListContent>)>,
+}
+
+/// The streams that can be played, sorted by name.
 pub(super) struct ListContent {
     instance: String,
     streams: Vec<ListEntry>,
+    /// All of it as JSON.
+    json: Bytes,
+}
+
+/// The JSON of a list.
+#[derive(Serialize)]
+struct ListJson<'a> {
+    instance: &'a str,
+    streams: Vec<&'a ListEntry>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -48,6 +68,38 @@ struct ListEntry {
     live: bool,
 }
 
+impl ListContent {
+    fn new(instance: String, streams: Vec<ListEntry>) -> Self {
+        let mut content = Self {
+            instance,
+            streams,
+            json: Bytes::new(),
+        };
+        content.json = content.of_streams(|_| true);
+        content
+    }
+
+    /// Returns all streams as JSON.
+    pub(super) fn of_all_streams(&self) -> Bytes {
+        self.json.clone()
+    }
+
+    /// Returns the streams that `shows` accepts as JSON.
+    pub(super) fn of_streams(&self, shows: impl Fn(&StreamKey) -> bool) -> Bytes {
+        let is_shown = |entry: &&ListEntry| {
+            let key = StreamKey::new(entry.vhost.as_deref(), &entry.app, &entry.name);
+            key.is_ok_and(|key| shows(&key))
+        };
+        let json = ListJson {
+            instance: &self.instance,
+            streams: self.streams.iter().filter(is_shown).collect(),
+        };
+        serde_json::to_vec(&json)
+            .expect("strings and numbers are always JSON")
+            .into()
+    }
+}
+
 impl StreamList {
     pub(crate) fn new(instance: String, registry: Registry, relay: Relay, control: Handle) -> Self {
         Self {
@@ -59,43 +111,39 @@ impl StreamList {
         }
     }
 
-    /// Returns the streams that can be played and that `shows` accepts, sorted by name.
-    pub(super) async fn read(&self, shows: impl Fn(&StreamKey) -> bool) -> ListContent {
-        let remote = self.read_origins().await;
-        let local = self.read_local().await;
-        ListContent {
-            instance: self.instance.clone(),
-            streams: merge(local.into_iter().chain(remote).filter(|summary| {
-                let StreamSummary {
-                    vhost, app, name, ..
-                } = summary;
-                StreamKey::new(vhost.as_deref(), app, name).is_ok_and(|key| shows(&key))
-            })),
+    /// Returns the list, which is at most [`LIST_TIME`] old.
+    pub(super) async fn read(&self) -> Arc<ListContent> {
+        let mut cache = self.cache.lock().await;
+        if let Some((made, list)) = &cache.list
+            && made.elapsed() < LIST_TIME
+        {
+            return Arc::clone(list);
         }
-    }
-
-    async fn read_local(&self) -> Vec<StreamSummary> {
-        let registry = self.registry.clone();
-        let summarize = async move {
+        let origins = self.read_origins(&mut cache).await;
+        let (registry, instance) = (self.registry.clone(), self.instance.clone());
+        let make = async move {
             let streams = registry.streams();
-            let summaries = streams.iter().map(|stream| StreamSummary::of(stream));
-            summaries.collect()
+            let local = streams.iter().map(|stream| StreamSummary::of(stream));
+            ListContent::new(instance, merge(local.chain(origins)))
         };
         // No streams when the media node ends.
-        self.control.spawn(summarize).await.unwrap_or_default()
+        let made = self.control.spawn(make).await;
+        let list = made.unwrap_or_else(|_| ListContent::new(self.instance.clone(), Vec::new()));
+        let list = Arc::new(list);
+        cache.list = Some((Instant::now(), Arc::clone(&list)));
+        list
     }
 
-    async fn read_origins(&self) -> Vec<StreamSummary> {
-        let mut cache = self.cache.lock().await;
-        if let Some((asked, streams)) = &*cache
-            && asked.elapsed() < CACHE_TIME
+    async fn read_origins(&self, cache: &mut ListCache) -> Vec<StreamSummary> {
+        if let Some((asked, streams)) = &cache.origins
+            && asked.elapsed() < ORIGINS_TIME
         {
             return streams.clone();
         }
         let answers = self.relay.fetch_from_origins("/api/v1/streams").await;
-        let read = |answer: &bytes::Bytes| serde_json::from_slice::<Vec<_>>(answer).ok();
+        let read = |answer: &Bytes| serde_json::from_slice::<Vec<_>>(answer).ok();
         let streams: Vec<_> = answers.iter().filter_map(read).flatten().collect();
-        *cache = Some((Instant::now(), streams.clone()));
+        cache.origins = Some((Instant::now(), streams.clone()));
         streams
     }
 }
@@ -203,6 +251,23 @@ mod tests {
         let entries = merge([standby, alone, summary("a", true, 1)].into_iter());
         assert_eq!(entries.len(), 1, "{entries:?}");
         assert_eq!((entries[0].standbys, entries[0].viewers), (2, 1));
+    }
+
+    #[test]
+    fn list_of_some_streams_has_no_others() {
+        let entries = merge([summary("a", true, 1), summary("b", true, 1)].into_iter());
+        let list = ListContent::new("n".to_owned(), entries);
+        let names = |json: &[u8]| {
+            let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+            assert_eq!(json["instance"], "n");
+            let streams = json["streams"].as_array().unwrap().clone();
+            streams
+                .iter()
+                .map(|entry| entry["name"].to_string())
+                .collect::<String>()
+        };
+        assert_eq!(names(&list.of_all_streams()), "\"a\"\"b\"");
+        assert_eq!(names(&list.of_streams(|key| key.name() == "b")), "\"b\"");
     }
 
     #[test]

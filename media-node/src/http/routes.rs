@@ -5,6 +5,7 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use media_wire::StreamKey;
 use tokio::io::AsyncReadExt;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug};
 
@@ -52,6 +53,8 @@ pub(super) async fn serve(
         is_first = false;
         match connection.serve_request(request, &mut input).await {
             Ok(None) => {
+                // The next request may be there already. The worker's viewers get their turn before it.
+                yield_now().await;
                 connection.client_permit = None;
                 let limits = connection.context.limits.get();
                 deadline = Instant::now() + limits.handshake_timeout();
@@ -212,7 +215,7 @@ impl HttpConnection {
     ) -> io::Result<AfterResponse> {
         if path == "/streams.json" {
             let list = match self.list_for(request).await {
-                Ok(list) => serde_json::to_vec(&list)?,
+                Ok(list) => list,
                 Err(denial) => return self.respond_denied(denial, mode).await,
             };
             let headers = [("Content-Type", "application/json")];
