@@ -8,6 +8,7 @@ mod request;
 mod session;
 mod session_state;
 mod stream_rate;
+mod unfinished;
 
 pub(crate) use context::RtmpContext;
 pub(crate) use session::{refuse, serve};

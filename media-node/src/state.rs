@@ -8,3 +8,4 @@ pub(crate) mod idle_connections;
 pub(crate) mod limits;
 pub(crate) mod metrics;
 pub(crate) mod phase;
+pub(crate) mod publisher_addresses;

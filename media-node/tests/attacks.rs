@@ -1,5 +1,5 @@
 //! Attacks from one host, each beside an honest encoder and its viewers, on a media node's own process: the viewers get every
-//! frame, newcomers are served, probes are answered, and memory stays within the budgets.
+//! frame, newcomers are served, probes are answered, memory stays within the budgets, and it is free again afterwards.
 
 use std::net::SocketAddr;
 
@@ -27,7 +27,13 @@ async fn beside_honest_clients<T>(
     let sent = Clip::PLAIN.messages(25 * 6);
     let mut publisher = Publisher::start(node.rtmp, "live/honest").await;
     let viewers = [Protocol::Flv, Protocol::Rtmp];
-    let viewers = viewers.map(|it| watch_at(node.rtmp, node.http, "live/honest", it));
+    let mut viewers = viewers.map(|it| watch_at(node.rtmp, node.http, "live/honest", it));
+    // Both sequence headers and a keyframe: the viewers have begun before the attack does.
+    let (first, rest) = sent.split_at(3);
+    publisher.send(first.to_vec()).await;
+    for viewer in &mut viewers {
+        viewer.received(&first[2].payload).await;
+    }
     let before = node.memory();
     let attack = async {
         let held = attack(&node).await;
@@ -44,11 +50,15 @@ async fn beside_honest_clients<T>(
         assert!(first.numbered().await.is_some());
         drop(held);
     };
-    tokio::join!(publish(&mut publisher, &sent, 1), attack);
+    tokio::join!(publish(&mut publisher, rest, 1), attack);
     finish(publisher).await;
     for received in ended(viewers.into()).await {
         assert_complete(&sent, &received, Start::Beginning);
     }
+    for taken in ["live_media_memory_bytes", "live_connections"] {
+        eventually(taken, async || node.metric(taken).await == 0).await;
+    }
+    eventually("the memory", async || node.memory() < before + SLACK).await;
     node.assert_healthy();
 }
 
@@ -136,7 +146,7 @@ fn unfinished_messages(chunks: usize) -> Vec<u8> {
 #[tokio::test]
 async fn unfinished_messages_on_many_chunk_streams_are_bounded_and_counted() {
     const CONNECTIONS: usize = 300;
-    let node = Process::start("").await;
+    let node = Process::start(", handshakeTimeoutSeconds: 60").await;
     let allowed = (CONNECTIONS as u64) * 64 * 1024;
     beside_honest_clients(node, allowed, async |node| {
         // Eight chunks on each are 61,440 bytes, nine are more than 65,536.
@@ -243,6 +253,56 @@ async fn many_names_of_one_connection_keep_no_publisher_out() {
             publisher.publish_again(&number.to_string()).await;
         }
         publisher
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn large_pages_are_not_copied_for_clients_that_do_not_read_them() {
+    const CONNECTIONS: usize = 600;
+    let node = Process::start("").await;
+    beside_honest_clients(node, CONNECTIONS as u64 * 32 * 1024, async |node| {
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = RawConnection::connect_with_buffer(node.http, 4_096).await;
+            connection
+                .send("GET /player/mpegts.js HTTP/1.1\r\nHost: h\r\n\r\n")
+                .await;
+            held.push(connection);
+        }
+        for connection in &mut held {
+            assert!(connection.read().await, "the page begins");
+        }
+        held
+    })
+    .await;
+}
+
+/// An audio message of one byte, then more of them with the shortest header.
+fn short_messages(count: usize) -> Vec<u8> {
+    let mut bytes = vec![4, 0, 0, 0, 0, 0, 1, 8, 1, 0, 0, 0, 0xAF];
+    bytes.extend([0xC4, 0xAF].repeat(count));
+    bytes
+}
+
+#[tokio::test]
+async fn short_messages_and_requests_without_end_take_turns_with_viewers() {
+    let node = Process::start("").await;
+    beside_honest_clients(node, 32 * MIB, async |node| {
+        let flood = async |number: usize| {
+            let mut publisher = Publisher::start(node.rtmp, &format!("live/{number}")).await;
+            let mut viewer = RtmpViewer::start(node.rtmp, "live/honest").await;
+            let mut page = RawConnection::connect(node.http).await;
+            publisher.0.send_bytes(&short_messages(50_000)).await;
+            viewer.0.send_bytes(&short_messages(50_000)).await;
+            let requests = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n".repeat(200);
+            page.send(requests).await;
+            for _ in 0..200 {
+                assert_eq!(page.response(true).await.status, 404);
+            }
+            (publisher, viewer, page)
+        };
+        futures::future::join_all((0..4).map(flood)).await
     })
     .await;
 }

@@ -110,6 +110,25 @@ async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
 }
 
 #[tokio::test]
+async fn client_that_does_not_read_a_page_has_no_stream() {
+    let node = TestNode::with(|config| config.limits.max_connections = 160).await;
+    let mut stalled = Vec::new();
+    for _ in 0..40 {
+        let mut connection = RawConnection::connect_with_buffer(node.addresses.http, 4_096).await;
+        connection
+            .send("GET /player/mpegts.js HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await;
+        stalled.push(connection);
+    }
+    eventually("the oldest connections are closed", async || {
+        node.metric("live_limits_exceeded_total{limit=\"idle_connections\"}")
+            .await
+            >= 24
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn probes_are_answered_while_the_internal_port_is_flooded() {
     let node = TestNode::start().await;
     let mut flood = Vec::new();
@@ -132,6 +151,29 @@ async fn stream_over_the_limit_is_refused_with_a_reason() {
         .err()
         .unwrap();
     assert_eq!(refused.code, "NetStream.Publish.Failed");
+    let exceeded = "live_limits_exceeded_total{limit=\"streams\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
+}
+
+#[tokio::test]
+async fn address_with_too_many_streams_is_refused_with_a_reason() {
+    let node = TestNode::with(|config| config.limits.max_streams_per_address = 1).await;
+    let first = Publisher::start(node.addresses.rtmp, "live/a").await;
+    let refused = Publisher::try_start(node.addresses.rtmp, "live/b").await;
+    let refused = refused.err().expect("a refusal");
+    assert_eq!(refused.code, "NetStream.Publish.Failed");
+    let reason = "your address publishes as many streams here as it may: 1";
+    assert_eq!(refused.description, reason);
+    let exceeded = "live_limits_exceeded_total{limit=\"address_streams\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
+    let again = Publisher::start(node.addresses.rtmp, "live/a").await;
+    drop(first);
+    again.finish().await;
+    eventually("a free place", || async {
+        let next = Publisher::try_start(node.addresses.rtmp, "live/b").await;
+        next.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -152,6 +194,36 @@ async fn viewer_that_sends_a_large_message_is_disconnected_with_a_reason() {
     );
     let exceeded = "live_limits_exceeded_total{limit=\"message\"} 1";
     assert!(node.metrics().await.contains(exceeded));
+}
+
+#[tokio::test]
+async fn viewer_that_leaves_a_message_incomplete_is_disconnected_with_a_reason() {
+    let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 1).await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut playing = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
+    let mut paused = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
+    paused.pause(true).await;
+    // The header of a command of 100 bytes, and one byte of it.
+    let begun = [3, 0, 0, 0, 0, 0, 100, 20, 0, 0, 0, 0, 2];
+    for viewer in [&mut playing, &mut paused] {
+        viewer.0.send_bytes(&begun).await;
+    }
+    let publish = async {
+        for group in 1.. {
+            publisher.send_group(group * 10).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let status = tokio::select! {
+        status = playing.0.closed_with() => status.expect("a reason"),
+        () = publish => unreachable!("it does not end"),
+    };
+    assert_eq!(status.description, "a message was incomplete for too long");
+    let exceeded = "live_limits_exceeded_total{limit=\"incomplete_messages\"} 1";
+    assert!(node.metrics().await.contains(exceeded));
+    paused.0.closed_with().await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Limits {
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod together. Further ones are refused with HTTP status 503 or
-    /// an RTMP error. A tenth of them may be without a stream: in their handshake, or between two requests.
+    /// an RTMP error. A tenth of them may be without a stream: in their handshake, between two requests, or reading a page.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod from one client address (IPv4) or network (IPv6 /64). 0 is no
@@ -26,6 +26,10 @@ pub struct Limits {
     /// Maximum number of streams on a Pod.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_streams: u32,
+    /// Maximum number of streams on a Pod that one client address or network publishes. 0 is no limit, and there is none where
+    /// `maxConnectionsPerAddress` is 0.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max_streams_per_address: u32,
     /// Maximum memory for media on a Pod, in mebibytes: what all streams buffer, and incomplete messages of publishers. When it
     /// becomes short, streams buffer less than `stream.windowSeconds`, down to the newest group of pictures (GOP), and a publisher
     /// that does not fit is refused. When absent, two thirds of the memory limit of the container, or a quarter of the node's
@@ -50,7 +54,8 @@ pub struct Limits {
     /// Maximum number of streams that one RTMP connection may begin to publish or play in a minute. It has one stream at a time.
     #[schemars(range(min = 1, max = 6_000))]
     pub max_stream_starts_per_minute: u32,
-    /// Seconds that a connection may take for its handshake and its first command or request.
+    /// Seconds that a connection may take for its handshake and its first command or request, and a viewer for a message that it has
+    /// begun.
     #[schemars(range(min = 1, max = 60))]
     pub handshake_timeout_seconds: u32,
     /// Seconds that a viewer may accept no byte before it is disconnected. What is sent at one time may take ten times as long.
@@ -65,6 +70,7 @@ impl Default for Limits {
             max_connections_per_address: 1_000,
             max_new_connections_per_second_per_address: 100,
             max_streams: 1_000,
+            max_streams_per_address: 500,
             max_media_mebibytes: None,
             max_message_mebibytes: 8,
             max_publish_kbps: 0,
@@ -83,6 +89,12 @@ impl Limits {
         // It is a map of numbers as JSON.
         let fields = serde_json::to_value(self).and_then(serde_json::from_value);
         fields.unwrap_or_default()
+    }
+
+    /// Returns the maximum number of streams that one address publishes. `None` is no limit.
+    pub fn max_streams_per_address(&self) -> Option<u32> {
+        let limit = Some(self.max_streams_per_address);
+        limit.filter(|limit| *limit > 0 && self.max_connections_per_address > 0)
     }
 
     /// Returns the maximum memory for media, in bytes. `None` is a share of the memory that there is.

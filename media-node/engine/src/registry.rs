@@ -181,6 +181,13 @@ impl Registry {
         registered.map(|registered| Arc::clone(&registered.stream))
     }
 
+    /// Returns whether the stream takes the place of another one: it is published, or has readers that wait for its publisher.
+    pub fn is_occupied(&self, key: &StreamKey) -> bool {
+        let streams = lock(&self.streams);
+        let registered = streams.by_key.get(key);
+        registered.is_some_and(|registered| registered.published && !registered.is_idle())
+    }
+
     /// Returns all streams, including those with readers only.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         let streams = lock(&self.streams);

@@ -22,6 +22,11 @@ pub(crate) trait Framing {
     /// Reads one message of the viewer; called until it returns `None`.
     fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ViewerEvent>, Self::Error>;
 
+    /// Returns whether the viewer has begun a message and takes too long to complete it. Asked before each batch.
+    fn is_overdue(&mut self) -> bool {
+        false
+    }
+
     /// Returns bytes to send between two batches; called until it returns `None`.
     fn reply(&mut self) -> Option<Bytes>;
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use media_engine::{Batch, Cursor, CursorEvent, Registry, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
@@ -133,7 +134,12 @@ impl Viewer<'_> {
                 () = cursor.ready() => Wake::Stream,
             };
             step = match wake {
-                Wake::Input(read) => self.receive(framing, input, read).await,
+                Wake::Input(read) => {
+                    let step = self.receive(framing, input, read).await;
+                    // A viewer that sends without end takes turns with the worker's other viewers.
+                    yield_now().await;
+                    step
+                }
                 Wake::Stream => match self.send_next(framing, cursor) {
                     Ok(None) => Ok(()),
                     Ok(Some(unsent)) => Box::pin(self.send_rest(unsent)).await,
@@ -183,6 +189,9 @@ impl Viewer<'_> {
         framing: &mut F,
         cursor: &mut Cursor,
     ) -> Result<Option<Unsent<impl Buf + use<F>>>, ViewerEnd> {
+        if framing.is_overdue() {
+            return Err(ViewerEnd::ProtocolError);
+        }
         match cursor.try_next() {
             None => Ok(None),
             Some(CursorEvent::Ended) => Err(ViewerEnd::StreamEnded),

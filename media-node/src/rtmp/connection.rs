@@ -1,5 +1,6 @@
 //! An RTMP connection: a socket and the state of the protocol on it.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,8 +11,10 @@ use media_wire::rtmp::chunk_reader::ChunkError;
 use media_wire::rtmp::server::{ServerConnection, ServerEvent, ServerSettings};
 use media_wire::rtmp::{CommandError, RtmpError};
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{sleep_until, timeout};
 
+use super::unfinished::Unfinished;
 use crate::delivery::socket::Socket;
 
 /// Bytes of one read while a connection carries only commands.
@@ -28,6 +31,9 @@ pub(super) struct RtmpConnection {
     pub(super) agent: String,
     /// `pageUrl` of the client.
     pub(super) page_url: String,
+    /// Incomplete messages, except those of a publisher.
+    pub(super) unfinished: Unfinished,
+    pub(super) unfinished_timeout: Duration,
     write_timeout: Duration,
 }
 
@@ -52,6 +58,7 @@ pub(super) fn exceeded_limit(error: &RtmpError) -> Option<&'static str> {
         RtmpError::Chunk(ChunkError::TooLong { .. }) => "message",
         RtmpError::Chunk(ChunkError::TooMuchPartial(_)) => "incomplete_messages",
         RtmpError::Chunk(ChunkError::TooManyStreams) => "chunk_streams",
+        RtmpError::Chunk(ChunkError::ChunkSize(_)) => "chunk_size",
         RtmpError::Command(CommandError::TooLong(_)) => "command",
         RtmpError::Unsent(_) => "responses",
         _ => return None,
@@ -89,23 +96,40 @@ impl RtmpConnection {
             input: BytesMut::new(),
             agent: String::new(),
             page_url: String::new(),
+            unfinished: Unfinished::default(),
+            unfinished_timeout: limits.handshake_timeout(),
             write_timeout: limits.stall_timeout(),
         }
     }
 
-    /// Returns the next event, and sends pending answers before it waits for more input.
+    /// Returns the next event, and sends pending answers before it waits for more input. An incomplete message has a time limit.
     pub(super) async fn event(&mut self) -> Result<ServerEvent, ConnectionLost> {
         loop {
             let event = self.protocol.receive(&mut self.input)?;
             self.flush().await?;
+            let reserved = self.protocol.reserved();
+            self.unfinished.observe(reserved, self.unfinished_timeout);
             if let Some(event) = event {
                 return Ok(event);
             }
             self.input.reserve(READ);
-            match self.socket.read_buf(&mut self.input).await {
-                Ok(0) => return Err(ConnectionLost::Closed),
-                Ok(_) => {}
-                Err(error) => return Err(ConnectionLost::Socket(error)),
+            let due = self.unfinished.due();
+            let overdue = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = overdue => return Err(ConnectionLost::Timeout),
+                read = self.socket.read_buf(&mut self.input) => match read {
+                    Ok(0) => return Err(ConnectionLost::Closed),
+                    // Commands without end. The worker's viewers get their turn.
+                    Ok(READ..) => yield_now().await,
+                    Ok(_) => {}
+                    Err(error) => return Err(ConnectionLost::Socket(error)),
+                },
             }
         }
     }
@@ -119,5 +143,68 @@ impl RtmpConnection {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Returns a connection whose client has sent these bytes behind its handshake.
+    async fn connection(sent: &[u8]) -> (RtmpConnection, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (mut client, (server, peer)) = (client.unwrap(), accepted.unwrap());
+        let handshake = [&[3][..], &[0; 2 * 1536]].concat();
+        client
+            .write_all(&[&handshake, sent].concat())
+            .await
+            .unwrap();
+        let socket = Socket::Plain(server.into());
+        (
+            RtmpConnection::new(socket, peer, &Limits::default()),
+            client,
+        )
+    }
+
+    /// A message of an unknown type and its bytes.
+    const MESSAGE: [u8; 16] = [5, 0, 0, 0, 0, 0, 4, 99, 0, 0, 0, 0, 1, 2, 3, 4];
+
+    #[tokio::test]
+    async fn client_that_sends_without_end_takes_turns_with_other_tasks() {
+        const READS: usize = 12;
+        let sent = MESSAGE.repeat(READS * READ / MESSAGE.len());
+        let (mut connection, mut client) = connection(&sent).await;
+        client.shutdown().await.unwrap();
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&turns);
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+        let lost = connection.event().await.unwrap_err();
+        assert!(matches!(lost, ConnectionLost::Closed), "{lost}");
+        let turns = turns.load(Ordering::Relaxed);
+        assert!(turns >= READS / 2, "{turns}");
+        other.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn incomplete_message_has_a_time_limit() {
+        let (mut connection, _client) = connection(&MESSAGE[..14]).await;
+        let begun = Instant::now();
+        let lost = connection.event().await.unwrap_err();
+        assert!(matches!(lost, ConnectionLost::Timeout), "{lost}");
+        assert_eq!(begun.elapsed().as_secs(), 10);
     }
 }

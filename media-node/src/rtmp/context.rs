@@ -13,6 +13,7 @@ use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::limits::CurrentLimits;
 use crate::state::metrics::Metrics;
+use crate::state::publisher_addresses::PublisherAddresses;
 
 /// Handles that an RTMP session uses.
 pub(crate) struct RtmpContext {
@@ -23,6 +24,7 @@ pub(crate) struct RtmpContext {
     pub(crate) relay: Relay,
     pub(crate) finder: Arc<StreamFinder>,
     pub(crate) clients: Arc<Clients>,
+    pub(crate) publishers: PublisherAddresses,
     pub(crate) idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<Metrics>,
     /// Time without silence after which an encoder replaces one with a lower priority.

@@ -13,6 +13,7 @@ use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
 use super::session_state::SessionState;
+use super::unfinished::Unfinished;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
 use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
@@ -143,6 +144,8 @@ impl RtmpViewer {
             registry: &context.registry,
         };
         let framing = RtmpFraming {
+            unfinished_timeout: connection.unfinished_timeout,
+            unfinished: &mut connection.unfinished,
             protocol: &mut connection.protocol,
             metrics: &context.metrics,
         };
@@ -203,6 +206,8 @@ async fn wait_for_resume(
 /// RTMP needs no bytes around a batch. Its viewers send commands and acknowledgements.
 struct RtmpFraming<'a> {
     protocol: &'a mut ServerConnection,
+    unfinished: &'a mut Unfinished,
+    unfinished_timeout: Duration,
     metrics: &'a Metrics,
 }
 
@@ -220,11 +225,24 @@ impl Framing for RtmpFraming<'_> {
                 self.protocol.close(&connection::reason(error));
             }
         })?;
+        if event.is_none() {
+            let reserved = self.protocol.reserved();
+            self.unfinished.observe(reserved, self.unfinished_timeout);
+        }
         Ok(event.map(|event| match event {
             ServerEvent::Pause(true) => ViewerEvent::Pause,
             ServerEvent::StopPlay => ViewerEvent::Stop,
             _ => ViewerEvent::Other,
         }))
+    }
+
+    fn is_overdue(&mut self) -> bool {
+        let overdue = self.unfinished.is_overdue();
+        if overdue {
+            self.metrics.exceeded("incomplete_messages");
+            self.protocol.close("a message was incomplete for too long");
+        }
+        overdue
     }
 
     fn reply(&mut self) -> Option<Bytes> {

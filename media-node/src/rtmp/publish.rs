@@ -17,8 +17,9 @@ use tracing::info;
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
+use super::unfinished::Unfinished;
 use crate::relay::Contender;
-use admission::{EncoderPlace, admit};
+use admission::{AdmittedEncoder, EncoderPlace, admit};
 use encoder::EncoderConnection;
 use end::PublishEnd;
 use on_air::EncoderPublication;
@@ -47,19 +48,22 @@ pub(super) async fn serve(
     };
     count("started");
     connection.protocol.accept_publish();
-    let mut encoder = EncoderConnection::new(
-        connection,
-        context,
-        admission.client,
-        admission.key,
-        admission.priority,
-        admission.bitrate,
-    );
-    let Err(end) = take_turns(&mut encoder, admission.place).await;
+    let AdmittedEncoder {
+        client,
+        key,
+        priority,
+        bitrate,
+        place,
+        address: _address,
+    } = admission;
+    let mut encoder = EncoderConnection::new(connection, context, client, key, priority, bitrate);
+    let Err(end) = take_turns(&mut encoder, place).await;
     let (stream, client) = (&encoder.key, &encoder.client);
     let (client, received) = (client.id, client.counters().received);
     info!(%stream, client, ?end, received, "publish ended");
     drop(encoder);
+    // The time for the next command begins with it.
+    connection.unfinished = Unfinished::default();
     count(end.label());
     if let Some(limit) = end.exceeded_limit() {
         context.metrics.exceeded(limit);

@@ -23,6 +23,7 @@ use crate::state::idle_connections::IdleConnections;
 use crate::state::limits::CurrentLimits;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
+use crate::state::publisher_addresses::PublisherAddresses;
 
 /// Connections of the public ports for each one that may be without a stream.
 const CONNECTIONS_PER_IDLE: u32 = 10;
@@ -42,6 +43,7 @@ pub(super) struct NodeContext {
     pub(super) registry: Registry,
     pub(super) relay: Relay,
     pub(super) clients: Arc<Clients>,
+    pub(super) publishers: PublisherAddresses,
     pub(super) metrics: Arc<Metrics>,
     pub(super) auth: Arc<Auth>,
     pub(super) identity: Arc<NodeIdentity>,
@@ -92,6 +94,7 @@ impl NodeContext {
             origins,
             spawn_on(workers.clone()),
         );
+        let publishers = PublisherAddresses::new(registry.clone(), limits.clone());
         Ok(Self {
             name,
             config,
@@ -101,6 +104,7 @@ impl NodeContext {
             registry,
             relay,
             clients,
+            publishers,
             metrics,
             auth,
             identity,

@@ -258,6 +258,7 @@ async fn sweep(context: Arc<NodeContext>) {
         ticks.tick().await;
         context.relay.begin_slates();
         context.registry.sweep(Instant::now().into_std());
+        context.publishers.forget_ended();
         is_short = media_memory::log_pressure(is_short, &context.registry);
     }
 }

@@ -56,6 +56,7 @@ fn rtmp_context(node: &NodeContext, finder: Arc<StreamFinder>) -> RtmpContext {
         relay: node.relay.clone(),
         finder,
         clients: Arc::clone(&node.clients),
+        publishers: node.publishers.clone(),
         idle: Arc::clone(&node.idle),
         metrics: Arc::clone(&node.metrics),
         steady: node.timings.standby_steady,

@@ -15,6 +15,7 @@ use super::on_air::EncoderPublication;
 use crate::auth::{AccessRequest, Action, Credential};
 use crate::relay::{Contender, PublishRejection, Resolution};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, NewClient};
+use crate::state::publisher_addresses::{PublisherAddress, TooManyStreamsOfAddress};
 
 /// The highest priority of an encoder. The default is 0.
 const MAX_PRIORITY: u8 = 100;
@@ -26,6 +27,8 @@ pub(super) struct AdmittedEncoder {
     pub(super) priority: u8,
     pub(super) bitrate: BitrateLimit,
     pub(super) place: EncoderPlace,
+    /// The stream as one of the encoder's address.
+    pub(super) address: PublisherAddress,
 }
 
 /// The place of an encoder among those of its stream.
@@ -69,6 +72,7 @@ pub(super) async fn admit(
         DuplicatePublish::Standby => priority(&request.credential)?,
         DuplicatePublish::Takeover | DuplicatePublish::Reject => 0,
     };
+    let address = context.publishers.enter(key, connection.peer.ip())?;
     let place = place(context, key, priority).await?;
     let limits = [
         context.limits.get().max_publish_kbps(),
@@ -100,6 +104,7 @@ pub(super) async fn admit(
         priority,
         bitrate,
         place,
+        address,
     })
 }
 
@@ -161,28 +166,39 @@ impl From<PublishRejection> for EncoderRefusal {
     }
 }
 
+impl From<TooManyStreamsOfAddress> for EncoderRefusal {
+    fn from(error: TooManyStreamsOfAddress) -> Self {
+        Self {
+            limit: Some("address_streams"),
+            ..Self::new(PublishRefusal::Failed, error)
+        }
+    }
+}
+
 impl From<PublishError> for EncoderRefusal {
     fn from(error: PublishError) -> Self {
-        let kind = match error {
-            PublishError::TooManyStreams(_) | PublishError::OutOfMemory(_) => {
-                PublishRefusal::Failed
-            }
+        let (kind, limit) = match error {
+            PublishError::TooManyStreams(_) => (PublishRefusal::Failed, Some("streams")),
+            PublishError::OutOfMemory(_) => (PublishRefusal::Failed, None),
             PublishError::AlreadyPublished | PublishError::Superseded { .. } => {
-                PublishRefusal::BadName
+                (PublishRefusal::BadName, None)
             }
         };
-        Self::new(kind, error)
+        Self {
+            limit,
+            ..Self::new(kind, error)
+        }
     }
 }
 
 impl From<StandbyError> for EncoderRefusal {
     fn from(error: StandbyError) -> Self {
         let limit = match error {
-            StandbyError::TooManyStandbys(_) => Some("standbys"),
-            StandbyError::TooManyStreams(_) => None,
+            StandbyError::TooManyStandbys(_) => "standbys",
+            StandbyError::TooManyStreams(_) => "streams",
         };
         Self {
-            limit,
+            limit: Some(limit),
             ..Self::new(PublishRefusal::Failed, error)
         }
     }

@@ -7,6 +7,7 @@ use media_wire::media::KeyframeFlags;
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{Message, StreamKey};
 use tokio::io::AsyncReadExt;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
@@ -151,6 +152,10 @@ impl<'a> EncoderConnection<'a> {
                     self.client.received(read);
                     let received = self.bitrate.receive(read, Instant::now());
                     received.map_err(PublishEnd::BitrateExceeded)?;
+                    if read >= self.read_size {
+                        // More is there already. The worker's viewers get their turn before it.
+                        yield_now().await;
+                    }
                     self.read_size = next_read_size(self.read_size, read);
                 }
             },

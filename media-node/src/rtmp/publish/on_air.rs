@@ -6,6 +6,7 @@ use media_config::DuplicatePublish;
 use media_engine::{Appended, DuplicatePolicy, Publication, PublicationSource, PublishError};
 use media_wire::relay::Epoch;
 use media_wire::{MediaKind, Message, StreamKey};
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use super::super::context::RtmpContext;
@@ -64,6 +65,8 @@ impl EncoderPublication {
         loop {
             while let Some(message) = encoder.next_message()? {
                 self.append(message, encoder)?;
+                // A read can have thousands of short messages. The worker's viewers get their turn in between.
+                consume_budget().await;
             }
             encoder.flush().await?;
             let now = Instant::now();

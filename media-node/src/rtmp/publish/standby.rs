@@ -8,6 +8,7 @@ use media_engine::{Standby, StandbyMessage};
 use media_wire::Message;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
@@ -34,6 +35,8 @@ pub(super) async fn stand_by(
     let mut states = standby.stream().watch();
     loop {
         while let Some(message) = encoder.next_message()? {
+            // As on air, the worker's viewers get their turn.
+            consume_budget().await;
             match standby.receive(message) {
                 StandbyMessage::Taken => {}
                 StandbyMessage::Start(message) => {
