@@ -152,8 +152,9 @@ impl<'a> EncoderConnection<'a> {
                     self.client.received(read);
                     let received = self.bitrate.receive(read, Instant::now());
                     received.map_err(PublishEnd::BitrateExceeded)?;
-                    if read >= self.read_size {
-                        // More is there already. The worker's viewers get their turn before it.
+                    if read >= MAX_READ {
+                        // More is there already. The worker's viewers get their turn before it. Not after each full read:
+                        // a keyframe would reach them a turn later.
                         yield_now().await;
                     }
                     self.read_size = next_read_size(self.read_size, read);
