@@ -178,6 +178,14 @@ async fn protected_playing_needs_a_key_in_every_protocol() {
         .await;
     assert_eq!(connection.response(true).await.status, 401);
 
+    for (key, status) in [("viewers", 200), ("x", 401)] {
+        let mut connection = RawConnection::connect(node.addresses.http).await;
+        let request =
+            format!("GET /live/a.flv HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n\r\n");
+        connection.send(request).await;
+        assert_eq!(connection.response_header().await.status, status, "{key}");
+    }
+
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv?key=viewers").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a?key=viewers").await;
     assert!(flv.numbered().await.is_some() && rtmp.numbered().await.is_some());

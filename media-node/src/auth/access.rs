@@ -260,7 +260,7 @@ impl Access {
             return Some(Method::SignedUrl(urls));
         }
         let keys = self.keys.as_ref()?;
-        Some(Method::Key(keys, credential.parameter("key")?))
+        Some(Method::Key(keys, credential.key()?))
     }
 
     fn signed<'a>(&self, stream: &'a StreamKey, peer: IpAddr) -> Signed<'a> {

@@ -75,6 +75,11 @@ impl Credential {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// Returns the key of a stream.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.parameter("key").or(self.bearer.as_deref())
+    }
+
     /// Returns the JSON Web Token.
     pub(super) fn token(&self) -> Option<&str> {
         self.bearer.as_deref().or_else(|| self.parameter("token"))
@@ -133,6 +138,17 @@ mod tests {
         let credential = Credential::new("token=t", Some("bearer u"));
         assert_eq!(credential.token(), Some("u"));
         assert_eq!(Credential::new("", Some("Basic x")).token(), None);
+    }
+
+    #[test]
+    fn key_is_a_parameter_or_a_bearer_token() {
+        let key = |query, header| {
+            let credential = Credential::new(query, header);
+            credential.key().map(str::to_owned)
+        };
+        assert_eq!(key("key=a", Some("Bearer b")).as_deref(), Some("a"));
+        assert_eq!(key("token=a", Some("Bearer b")).as_deref(), Some("b"));
+        assert_eq!(key("token=a", None), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Keys: `?key=…` behind a stream's name, compared with the lines of mounted files.
+//! Keys: `?key=…` behind a stream's name, or `Authorization: Bearer …`, compared with the lines of mounted files.
 //!
 //! The name of a file says what its keys open: `APP.STREAM` one stream, `APP` all streams of an application, `*` or `_all`
 //! every stream (a Secret cannot have an entry `*`). The names cover the default virtual host and applications without a

@@ -40,7 +40,8 @@ pub struct AccessSpec {
     /// Networks whose clients are refused, also where `allowCidrs` contains them.
     #[schemars(schema_with = "cidrs_schema")]
     pub deny_cidrs: Vec<String>,
-    /// Keys behind the stream's name: `livestream?key=KEY` as stream key of an encoder.
+    /// Keys behind the stream's name: `livestream?key=KEY` as stream key of an encoder, `?key=KEY` or the header
+    /// `Authorization: Bearer KEY` of a player.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys: Option<KeysSpec>,
     /// URLs that are signed for one stream and for some time.
