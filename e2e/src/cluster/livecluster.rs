@@ -94,8 +94,8 @@ impl Namespace {
         .await
     }
 
-    /// Fails unless the operator carries out an edit of a LiveCluster within two minutes: an annotation of its edges' Service. The API server may have
-    /// restarted just now, so the edit itself is tried again. Each call needs a `mark` of its own.
+    /// Fails unless the operator carries out an edit of a LiveCluster within two minutes: an annotation of its edges' Service. The
+    /// API server may have restarted just now, so the edit itself is tried again. Each call needs a `mark` of its own.
     pub async fn assert_operator_works(&self, name: &str, mark: &str) -> Result<()> {
         let spec = json!({"edges": {"service": {"annotations": {"mark": mark}}}});
         let edit = || self.edit(name, spec.clone());

@@ -1,9 +1,8 @@
 //! JSON Web Tokens: `?token=…` or `Authorization: Bearer …`, signed with a key of a JSON Web Key Set.
 //!
 //! The claim `livecluster: {publish: ["live/*"], play: ["live/*"], maxPublishKbps: 6000}` lists the streams, and can limit the
-//! bitrate of a publisher. Tokens of Kubernetes ServiceAccounts
-//! have no such claim: the settings list their subjects. A token must name its key by `kid`, and the key decides which
-//! algorithm is possible, so that a public key is never taken for a secret.
+//! bitrate of a publisher. Tokens of Kubernetes ServiceAccounts have no such claim: the settings list their subjects. A token must
+//! name its key by `kid`, and the key decides which algorithm is possible, so that a public key is never taken for a secret.
 
 mod crypto;
 mod key_set;

@@ -6,8 +6,9 @@
 //! | `tencent` | `txSecret`, `txTime` | MD5 or SHA-256 of key, stream and `txTime`, in hexadecimal digits |
 //! | `alibaba` | `auth_key=TIME-RAND-UID-MD5` | MD5 of `/APP/STREAM-TIME-RAND-UID-KEY`, with `.flv` behind the stream by HTTP |
 //!
-//! The default virtual host is written `__defaultVhost__`. The URL of an encoder that names its `priority` signs it as well. The schemes of the CDNs sign neither action nor virtual host:
-//! publishing and playing need different keys, and an encoder's priority cannot be signed.
+//! The default virtual host is written `__defaultVhost__`. The URL of an encoder that names its `priority` signs it as well. The
+//! schemes of the CDNs sign neither action nor virtual host: publishing and playing need different keys, and an encoder's priority
+//! cannot be signed.
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Live settings: log level, limits and metrics of streams, in one mutable ConfigMap for all Pods. The kubelet updates its file under a running Pod,
-//! and the media node reads it again. A change of them is no rollout.
+//! Live settings: log level, limits and metrics of streams, in one mutable ConfigMap for all Pods. The kubelet updates its file
+//! under a running Pod, and the media node reads it again. A change of them is no rollout.
 
 use std::collections::BTreeMap;
 

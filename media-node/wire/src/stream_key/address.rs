@@ -6,8 +6,9 @@ impl StreamKey {
     /// Returns the stream of an RTMP `connect` (`tc_url`, `app`) and `publish` or `play` (`stream`).
     ///
     /// A virtual host counts only if it is one of `vhosts`. Any other host means the default virtual host. The first of
-    /// these wins: the first folder, as in [`StreamKey::from_http`]; `vhost=` or `domain=` in the parameters of the stream, of the application, of the URL;
-    /// `app...vhost...NAME`; the host of the URL. Other parameters are ignored. The forms are those of SRS:
+    /// these wins: the first folder, as in [`StreamKey::from_http`]; `vhost=` or `domain=` in the parameters of the stream, of
+    /// the application, of the URL; `app...vhost...NAME`; the host of the URL. Other parameters are ignored. The forms are those
+    /// of SRS:
     ///
     /// | `tc_url` | `stream` | key |
     /// |---|---|---|
