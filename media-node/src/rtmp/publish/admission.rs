@@ -56,7 +56,7 @@ pub(super) async fn admit(
         Err(error) => return Err(EncoderRefusal::new(PublishRefusal::BadName, error)),
     };
     let id = context.clients.next_id();
-    let grant = context.auth.decide(AccessRequest {
+    let decided = context.auth.decide(AccessRequest {
         action: Action::Publish,
         stream: key,
         credential: &request.credential,
@@ -65,9 +65,8 @@ pub(super) async fn admit(
         tc_url: &request.tc_url,
         page_url: &connection.page_url,
     });
-    let grant = grant
-        .await
-        .map_err(|denial| EncoderRefusal::new(PublishRefusal::Denied, denial))?;
+    let denied = |denial| EncoderRefusal::new(PublishRefusal::Denied, denial);
+    let grant = decided.await.map_err(denied)?;
     let priority = match context.config.stream.duplicate_publish {
         DuplicatePublish::Standby => priority(&request.credential)?,
         DuplicatePublish::Takeover | DuplicatePublish::Reject => 0,
@@ -88,16 +87,7 @@ pub(super) async fn admit(
         stream: key.clone(),
         agent: connection.agent.clone(),
     });
-    let (stream, client_id, peer) = (key, client.id, connection.peer);
-    match &place {
-        EncoderPlace::OnAir(on_air) => {
-            let epoch = on_air.publication().epoch().0;
-            info!(%stream, client = client_id, %peer, epoch, agent = connection.agent, "publish started");
-        }
-        EncoderPlace::Standby(..) => {
-            info!(%stream, client = client_id, %peer, priority, agent = connection.agent, "publish stands by");
-        }
-    }
+    log_admission(connection, key, client.id, &place, priority);
     Ok(AdmittedEncoder {
         client,
         key: key.clone(),
@@ -106,6 +96,25 @@ pub(super) async fn admit(
         place,
         address,
     })
+}
+
+fn log_admission(
+    connection: &RtmpConnection,
+    stream: &StreamKey,
+    client: u64,
+    place: &EncoderPlace,
+    priority: u8,
+) {
+    let (peer, agent) = (connection.peer, &connection.agent);
+    match place {
+        EncoderPlace::OnAir(on_air) => {
+            let epoch = on_air.publication().epoch().0;
+            info!(%stream, client, %peer, epoch, agent, "publish started");
+        }
+        EncoderPlace::Standby(..) => {
+            info!(%stream, client, %peer, priority, agent, "publish stands by");
+        }
+    }
 }
 
 async fn place(
