@@ -4,6 +4,7 @@ mod connection;
 mod context;
 mod play;
 mod publish;
+mod read_buffer;
 mod request;
 mod session;
 mod session_state;

@@ -44,6 +44,38 @@ async fn many_streams_stay_within_a_small_memory() {
 }
 
 #[tokio::test]
+async fn stream_without_viewers_costs_little_beside_its_media() {
+    /// What a media node needs once is there after so many streams.
+    const FIRST: u64 = 50;
+    const MORE: u64 = 400;
+    let mut node = Process::start(", maxConnectionsPerAddress: 0").await;
+    let mut publishers = Vec::new();
+    let mut measured = Vec::new();
+    for streams in [FIRST, FIRST + MORE] {
+        for number in publishers.len() as u64..streams {
+            let mut publisher = Publisher::start(node.rtmp, &format!("live/{number}")).await;
+            publisher.send_headers().await;
+            for group in 0..5 {
+                publisher.send_group(group * 10).await;
+            }
+            publishers.push(publisher);
+        }
+        // Five groups of ten frames of 100 bytes.
+        let sent = streams * 5 * 10 * 100;
+        eventually("all frames at the media node", async || {
+            node.metric("live_ingress_bytes_total{kind=\"rtmp\"}").await >= sent
+        })
+        .await;
+        let media = node.metric("live_media_memory_bytes").await;
+        assert!(media >= sent, "{media} bytes of media");
+        measured.push(node.memory() - media);
+    }
+    let each = measured[1].saturating_sub(measured[0]) / MORE;
+    assert!(each <= 64 << 10, "{each} bytes");
+    node.assert_healthy();
+}
+
+#[tokio::test]
 async fn publisher_that_does_not_fit_is_refused_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_media_mebibytes = Some(16)).await;
     let start = async |number: usize| {

@@ -211,11 +211,6 @@ impl MemoryClaim {
         self.bytes
     }
 
-    pub(crate) fn grow(&mut self, bytes: usize) {
-        self.memory.used.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-    }
-
     pub(crate) fn set(&mut self, bytes: usize) {
         change(&self.memory.used, &mut self.bytes, bytes);
     }
@@ -233,7 +228,7 @@ impl Drop for MemoryClaim {
     }
 }
 
-/// The unfinished messages of a publisher, on air or standing by.
+/// The unfinished messages of an encoder, on air or standing by, or of a relay.
 #[derive(Debug)]
 pub struct UnfinishedMessages(MemoryClaim);
 
@@ -243,11 +238,16 @@ impl UnfinishedMessages {
     }
 
     /// Counts their memory. Call it after each read.
+    pub fn count(&mut self, bytes: usize) {
+        self.0.set(bytes);
+    }
+
+    /// Counts the memory of an encoder's.
     ///
     /// # Errors
     /// When the media memory is in use, and the bytes are more than an equal share of it.
     pub fn hold(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
-        self.0.set(bytes);
+        self.count(bytes);
         self.0.memory.allow(bytes)
     }
 }

@@ -20,14 +20,17 @@ use crate::subscription::Format;
 /// the memory that a stalled viewer keeps alive.
 const MAX_BYTES: usize = 256 << 10;
 
-/// The number of messages at which a segment is sealed before its pulse. It bounds the list that the stream keeps.
-const MAX_MESSAGES: usize = 1024;
+/// The number of messages at which a segment is sealed before its pulse. It bounds the search for one of them.
+const MAX_MESSAGES: u64 = 1024;
 
 /// Memory of a segment without its messages.
-const SEGMENT_OVERHEAD: usize = 512;
+const SEGMENT_OVERHEAD: usize = 320;
 
-/// Memory of a message beside its bytes: its place in lists, and its headers in the RTMP form.
-const MESSAGE_OVERHEAD: usize = 64;
+/// Memory of a message beside its bytes: its headers in the RTMP form, and its place in the gather list.
+const MESSAGE_OVERHEAD: usize = 32;
+
+/// Unused bytes of a buffer up to which a sealed segment keeps it, as a share of its length.
+const MAX_WASTE: usize = 8;
 
 /// Sealed messages.
 #[derive(Debug)]
@@ -53,7 +56,8 @@ pub(crate) struct Segment {
     pub(crate) init_version_after: u64,
     flv: Box<[u8]>,
     claim: MemoryClaim,
-    rtmp: OnceLock<RtmpHeaders>,
+    /// Boxed like those below: a segment can be a single message, and most have no RTMP viewer.
+    rtmp: OnceLock<Box<RtmpHeaders>>,
     flv_start: OnceLock<Box<StartPreamble>>,
     rtmp_start: OnceLock<Box<StartPreamble>>,
 }
@@ -79,7 +83,8 @@ impl Segment {
 
     /// Returns the RTMP headers of the same messages. The first RTMP viewer makes them.
     pub(crate) fn rtmp(&self) -> &RtmpHeaders {
-        self.rtmp.get_or_init(|| RtmpHeaders::of(&self.flv))
+        let headers = || Box::new(RtmpHeaders::of(&self.flv));
+        self.rtmp.get_or_init(headers)
     }
 
     /// Returns the bytes before the segment for a viewer that starts here: a file header with `tracks` for FLV, and the init
@@ -131,8 +136,12 @@ impl Segment {
 /// The segment that is being filled. Its messages have the log's timestamps.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSegment {
-    messages: Vec<Message>,
-    bytes: usize,
+    /// The FLV tags. A message is copied when it comes: its payload is a part of the buffer that all publishers of a worker
+    /// read into, and would keep all of it.
+    flv: Vec<u8>,
+    messages: u64,
+    /// Memory beside the buffer.
+    overhead: usize,
     claim: MemoryClaim,
     /// The log's age at the last message.
     last_age: i64,
@@ -162,11 +171,11 @@ impl OpenSegment {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages == 0
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= MAX_BYTES || self.messages.len() >= MAX_MESSAGES
+        self.flv.len() >= MAX_BYTES || self.messages >= MAX_MESSAGES
     }
 
     /// Returns whether the first message is a keyframe.
@@ -178,47 +187,54 @@ impl OpenSegment {
     /// segments of its own.
     pub(crate) fn continues(&self, next: Mark, is_init: bool) -> bool {
         self.start.as_ref().is_none_or(|start| {
-            let messages = self.messages.len() as u64;
             let follows = next
                 == Mark {
-                    sequence: start.mark.sequence.saturating_add(messages),
+                    sequence: start.mark.sequence.saturating_add(self.messages),
                     ..start.mark
                 };
             follows && start.init_only == is_init
         })
     }
 
-    /// Appends a message at the log's age. `start` is called for the first message only.
+    /// Appends a message at the log's age. `start` is called for the first message only. This is the only mux of the log.
     pub(crate) fn push(
         &mut self,
-        message: Message,
+        message: &Message,
         age: i64,
         start: impl FnOnce() -> SegmentStart,
     ) {
         if self.start.is_none() {
-            self.claim.grow(SEGMENT_OVERHEAD);
+            self.overhead = SEGMENT_OVERHEAD;
             self.start = Some(start());
         }
         self.last_age = age;
-        let tag = TAG_HEADER_LEN + message.payload.len() + PREVIOUS_TAG_SIZE_LEN;
-        self.bytes += tag;
+        self.messages += 1;
         // The RTMP form has a copy of a short payload.
-        let copied = Some(message.payload.len()).filter(|len| *len < SHARED_FROM);
-        self.claim
-            .grow(tag + MESSAGE_OVERHEAD + copied.unwrap_or(0));
-        self.messages.push(message);
+        let len = message.payload.len();
+        let copied = Some(len).filter(|len| *len < SHARED_FROM);
+        self.overhead += MESSAGE_OVERHEAD + copied.unwrap_or(0);
+        let tag = TAG_HEADER_LEN + len + PREVIOUS_TAG_SIZE_LEN;
+        if self.flv.capacity() - self.flv.len() < tag {
+            // A segment of one message, as most are while a worker has room, fits exactly.
+            self.flv.reserve_exact(tag.max(self.flv.len() / 2));
+        }
+        write_tag(
+            &mut self.flv,
+            message.kind,
+            message.timestamp,
+            &message.payload,
+        );
+        self.claim.set(self.overhead + self.flv.capacity());
     }
 
-    /// Muxes the messages. This is the only mux of the log. Returns `None` when there are no messages.
+    /// Returns the messages as a segment, or `None` when there are none.
     pub(crate) fn seal(&mut self, init_version_after: u64) -> Option<Segment> {
         let start = self.start.take()?;
-        let mut flv = Vec::with_capacity(std::mem::take(&mut self.bytes));
-        for message in &self.messages {
-            write_tag(&mut flv, message.kind, message.timestamp, &message.payload);
-        }
-        let segment = Segment {
+        let flv = exact(std::mem::take(&mut self.flv));
+        self.claim.set(self.overhead + flv.len());
+        Some(Segment {
             mark: start.mark,
-            messages: self.messages.len() as u64,
+            messages: std::mem::take(&mut self.messages),
             first_timestamp: start.timestamp,
             first_age: start.age,
             last_age: self.last_age,
@@ -227,13 +243,21 @@ impl OpenSegment {
             init_only: start.init_only,
             init_data: start.init_data,
             init_version_after,
-            flv: flv.into_boxed_slice(),
+            flv,
             claim: self.claim.take(),
             rtmp: OnceLock::new(),
             flv_start: OnceLock::new(),
             rtmp_start: OnceLock::new(),
-        };
-        self.messages.clear();
-        Some(segment)
+        })
+    }
+}
+
+/// Returns the bytes without unused memory behind them. An allocator can leave an allocation that shrinks a little as large as it was,
+/// so that a copy is needed.
+fn exact(bytes: Vec<u8>) -> Box<[u8]> {
+    let unused = bytes.capacity() - bytes.len();
+    match unused > bytes.len() / MAX_WASTE {
+        true => bytes.as_slice().into(),
+        false => bytes.into_boxed_slice(),
     }
 }

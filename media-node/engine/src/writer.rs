@@ -336,7 +336,7 @@ impl Writer {
         }
         self.observe(&message, codec);
         let before = &self.init_data;
-        self.open.push(message, age, || SegmentStart {
+        self.open.push(&message, age, || SegmentStart {
             mark,
             timestamp,
             age,

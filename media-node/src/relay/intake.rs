@@ -3,13 +3,16 @@
 use std::future::pending;
 
 use bytes::Bytes;
-use media_engine::Publication;
+use media_engine::{Publication, UnfinishedMessages};
 use media_wire::relay::{Epoch, RelayError, RelayItem, RelayReader};
 use tokio::time::{Instant, sleep_until};
+
+use super::context::RelayContext;
 
 /// A relay stream and the publication that gets its messages.
 pub(super) struct Intake {
     reader: RelayReader,
+    unfinished: UnfinishedMessages,
     publication: Option<Publication>,
     /// The messages belong to an earlier publication, and are dropped.
     skipping: bool,
@@ -20,9 +23,10 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Returns an intake without a publication. Messages are dropped until it has one.
-    pub(super) fn new(max_message_bytes: usize) -> Self {
+    pub(super) fn new(context: &RelayContext) -> Self {
         Self {
-            reader: RelayReader::new(max_message_bytes),
+            reader: RelayReader::new(context.settings.limits.get().max_message_bytes()),
+            unfinished: context.registry.unfinished_messages(),
             publication: None,
             skipping: false,
             pulse: None,
@@ -59,6 +63,7 @@ impl Intake {
         loop {
             match self.reader.receive()? {
                 None => {
+                    self.unfinished.count(self.reader.reserved());
                     self.seal();
                     return Ok(None);
                 }

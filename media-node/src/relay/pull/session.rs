@@ -82,7 +82,7 @@ impl<'a> PullSession<'a> {
             history,
             timeouts,
             client: None,
-            intake: Intake::new(context.settings.limits.get().max_message_bytes()),
+            intake: Intake::new(context),
             silence: Silence::new(context, stream.key(), timeouts.silence, timeouts.silence),
             linger: None,
         }

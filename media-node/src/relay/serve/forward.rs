@@ -57,7 +57,7 @@ async fn receive(
     info!(%stream, epoch = epoch.0, "forwarded publish started");
     let role = ClientRole::Publisher;
     let client = context.add_client(peer.address, role, &stream, &peer.node);
-    let mut intake = Intake::new(context.settings.limits.get().max_message_bytes());
+    let mut intake = Intake::new(context);
     intake.append_to(publication);
     let received = receive_body(context, parameters, epoch, &client, &mut intake, body).await;
     let messages = intake.messages();

@@ -6,23 +6,17 @@ use media_engine::UnfinishedMessages;
 use media_wire::media::KeyframeFlags;
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{Message, StreamKey};
-use tokio::io::AsyncReadExt;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::super::connection::RtmpConnection;
 use super::super::context::RtmpContext;
+use super::super::read_buffer;
 use super::arrivals::Arrivals;
 use super::bitrate::BitrateLimit;
 use super::end::PublishEnd;
 use crate::state::clients::{ClientGuard, StopReason};
-
-/// Bytes of the first read. The buffer of a read lives until its messages are sealed, and a stream of low bitrate has many.
-const MIN_READ: usize = 4 * 1024;
-
-/// Bytes of one read at most: most keyframes of high-quality video fit.
-const MAX_READ: usize = 64 * 1024;
 
 /// Time that a draining publish may take to its next keyframe.
 const LAST_GROUP: Duration = Duration::from_secs(10);
@@ -40,8 +34,10 @@ pub(super) struct EncoderConnection<'a> {
     bitrate: BitrateLimit,
     /// A message that was read and that nothing took.
     put_back: Option<Message>,
-    /// Bytes of the next read.
-    read_size: usize,
+    /// The input is in the worker's buffer.
+    has_buffer: bool,
+    /// The last read was as large as any: more is there already.
+    was_full: bool,
     /// While it drains: the latest time to end. It ends earlier at a keyframe.
     drain_deadline: Option<Instant>,
     /// Whether the encoder reconnects elsewhere and ends this publish itself.
@@ -69,7 +65,8 @@ impl<'a> EncoderConnection<'a> {
             unfinished: context.registry.unfinished_messages(),
             bitrate,
             put_back: None,
-            read_size: MIN_READ,
+            has_buffer: false,
+            was_full: false,
             drain_deadline: None,
             reconnects: false,
         }
@@ -96,6 +93,9 @@ impl<'a> EncoderConnection<'a> {
                 Ok(Some(ServerEvent::Unpublish)) => return Err(PublishEnd::Unpublished),
                 Ok(Some(_)) => {}
                 Ok(None) => {
+                    if std::mem::take(&mut self.has_buffer) {
+                        read_buffer::give_back(input);
+                    }
                     let held = self.unfinished.hold(protocol.reserved());
                     return held.map(|()| None).map_err(PublishEnd::OutOfMemory);
                 }
@@ -138,7 +138,11 @@ impl<'a> EncoderConnection<'a> {
         }
         let due = [Some(due), Some(idle), self.drain_deadline];
         let due = due.into_iter().flatten().min().unwrap_or(idle);
-        self.connection.input.reserve(self.read_size);
+        if std::mem::take(&mut self.was_full) {
+            // The worker's viewers get their turn before it. Not after smaller reads: a keyframe would reach them a turn later.
+            yield_now().await;
+        }
+        let RtmpConnection { socket, input, .. } = &mut *self.connection;
         tokio::select! {
             biased;
             reason = self.client.stopped() => match reason {
@@ -146,18 +150,14 @@ impl<'a> EncoderConnection<'a> {
                 StopReason::Kicked | StopReason::Now => return Err(PublishEnd::Disconnected),
             },
             () = sleep_until(due) => {}
-            read = self.connection.socket.read_buf(&mut self.connection.input) => match read {
+            read = read_buffer::read(socket, input) => match read {
                 Ok(0) | Err(_) => return Err(PublishEnd::Closed),
                 Ok(read) => {
+                    self.has_buffer = true;
                     self.client.received(read);
                     let received = self.bitrate.receive(read, Instant::now());
                     received.map_err(PublishEnd::BitrateExceeded)?;
-                    if read >= MAX_READ {
-                        // More is there already. The worker's viewers get their turn before it. Not after each full read:
-                        // a keyframe would reach them a turn later.
-                        yield_now().await;
-                    }
-                    self.read_size = next_read_size(self.read_size, read);
+                    self.was_full = read >= read_buffer::READ;
                 }
             },
         }
@@ -184,30 +184,3 @@ impl<'a> EncoderConnection<'a> {
 
 /// A request to drain the publish.
 pub(super) struct Drain;
-
-/// Returns the size of the read after one of `size` that returned `read` bytes.
-fn next_read_size(size: usize, read: usize) -> usize {
-    match read {
-        read if read >= size => (size * 2).min(MAX_READ),
-        read if read < size / 4 => (size / 2).max(MIN_READ),
-        _ => size,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_grow_with_the_bitrate_and_shrink_again() {
-        let after = |size, reads: &[usize]| {
-            let next = |size, read: &usize| next_read_size(size, (*read).min(size));
-            reads.iter().fold(size, next)
-        };
-        assert_eq!(after(MIN_READ, &[300; 9]), MIN_READ);
-        assert_eq!(after(MIN_READ, &[1 << 20; 3]), 32 * 1024);
-        assert_eq!(after(MIN_READ, &[1 << 20; 9]), MAX_READ);
-        assert_eq!(after(MAX_READ, &[20_000; 9]), MAX_READ);
-        assert_eq!(after(MAX_READ, &[1_000; 9]), MIN_READ);
-    }
-}

@@ -71,6 +71,11 @@ impl RelayReader {
         }
     }
 
+    /// Returns the bytes of memory that an incomplete message occupies.
+    pub fn reserved(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Returns the next item, or `None` when more bytes are needed.
     ///
     /// # Errors
@@ -78,7 +83,13 @@ impl RelayReader {
     pub fn receive(&mut self) -> Result<Option<RelayItem>, RelayError> {
         loop {
             match self.tags.receive(&mut self.buffer)? {
-                None => return Ok(None),
+                None => {
+                    if self.buffer.is_empty() {
+                        // It can be a part of a larger one, which the caller reads into.
+                        self.buffer = BytesMut::new();
+                    }
+                    return Ok(None);
+                }
                 Some(FlvItem::Header(_)) => {}
                 Some(FlvItem::Tag(message)) if is_mark(&message) => {
                     let mark = Mark::decode(&message.payload).ok_or(RelayError::BrokenMark)?;
