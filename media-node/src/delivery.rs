@@ -4,4 +4,5 @@ pub(crate) mod finder;
 pub(crate) mod framing;
 pub(crate) mod socket;
 pub(crate) mod stream_summary;
+pub(crate) mod unsent;
 pub(crate) mod viewer;

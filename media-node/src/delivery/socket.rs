@@ -24,10 +24,6 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_interval(Duration::from_secs(10))
     .with_retries(3);
 
-/// Unsent bytes that the kernel may hold for a viewer. Without this limit a slow viewer fills `tcp_wmem` (4 MiB and more)
-/// before the media node sees that it is slow, and then plays seconds behind.
-const VIEWER_UNSENT: u32 = 128 * 1024;
-
 /// Slices of one `writev`. The system takes up to 1,024; a segment of more messages than this is rare.
 const MAX_SLICES: usize = 64;
 
@@ -107,11 +103,11 @@ impl Socket {
         matches!(self, Self::Tls(_))
     }
 
-    /// Limits what the kernel holds unsent for a viewer.
-    pub(crate) fn prepare_viewer(&self) {
+    /// Limits what the kernel holds unsent, in bytes.
+    pub(crate) fn limit_unsent(&self, limit: u32) {
         // A kernel without the option still serves viewers, with more memory for slow ones.
         drop(net::set_options(self.tcp(), |socket| {
-            socket.set_tcp_notsent_lowat(VIEWER_UNSENT)
+            socket.set_tcp_notsent_lowat(limit)
         }));
     }
 

@@ -22,6 +22,7 @@ use tracing::debug;
 
 use super::framing::{Framing, ViewerEvent, framed};
 use super::socket::Socket;
+use super::unsent;
 use crate::state::clients::{Client, StopReason};
 use crate::state::metrics::Metrics;
 
@@ -91,6 +92,8 @@ pub(crate) struct Viewer<'a> {
     pub(crate) draining: bool,
     /// Says whether memory is full. Then a viewer may be slow for a shorter time.
     pub(crate) registry: &'a Registry,
+    /// What the kernel may hold unsent, in bytes, as far as it was limited here.
+    pub(crate) unsent_limit: u32,
 }
 
 /// What a viewer waits for.
@@ -265,6 +268,11 @@ impl Viewer<'_> {
             position,
             length,
         } = unsent;
+        // The other viewers may be more than when this one joined.
+        let limit = unsent::limit(self.registry);
+        if std::mem::replace(&mut self.unsent_limit, limit) != limit {
+            self.socket.limit_unsent(limit);
+        }
         let since = Instant::now();
         loop {
             let slowest = match self.registry.is_out_of_memory() {

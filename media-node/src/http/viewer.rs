@@ -17,6 +17,7 @@ use super::websocket::{CloseCode, WebSocket};
 use crate::delivery::finder::OpenedStream;
 use crate::delivery::framing::Framing;
 use crate::delivery::socket::Socket;
+use crate::delivery::unsent;
 use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
 use crate::state::admitted::Admitted;
 use crate::state::clients::ClientGuard;
@@ -69,7 +70,8 @@ impl<F: HttpFraming> HttpViewer<F> {
     /// Sends `header` and the first batch in one write, and starts the task that sends the rest.
     pub(super) async fn start(mut self, opened: OpenedStream, header: &[u8]) {
         let OpenedStream { cursor, first } = opened;
-        self.socket.prepare_viewer();
+        let unsent = unsent::limit(&self.context.finder.registry);
+        self.socket.limit_unsent(unsent);
         let (mut delivery, framing, _) = self.parts();
         let sent = delivery.send_first(framing, header, first).await;
         let started = StartedViewer {
@@ -93,6 +95,7 @@ impl<F: HttpFraming> HttpViewer<F> {
             stall_timeout: self.context.limits.get().stall_timeout(),
             draining: false,
             registry: &self.context.finder.registry,
+            unsent_limit: 0,
         };
         (delivery, &mut self.framing, &mut self.input)
     }

@@ -16,6 +16,7 @@ use super::session_state::SessionState;
 use super::unfinished::Unfinished;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
+use crate::delivery::unsent;
 use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
 use crate::state::clients::{Client, ClientGuard, ClientKind, StopReason};
 use crate::state::metrics::Metrics;
@@ -46,7 +47,8 @@ pub(super) async fn accept(
     };
     connection.protocol.accept_play();
     connection.flush().await?;
-    connection.socket.prepare_viewer();
+    let unsent = unsent::limit(&context.registry);
+    connection.socket.limit_unsent(unsent);
     Ok(Some(play))
 }
 
@@ -142,6 +144,7 @@ impl RtmpViewer {
             stall_timeout: context.limits.get().stall_timeout(),
             draining: false,
             registry: &context.registry,
+            unsent_limit: 0,
         };
         let framing = RtmpFraming {
             unfinished_timeout: connection.unfinished_timeout,

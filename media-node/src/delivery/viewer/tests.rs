@@ -23,6 +23,7 @@ async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
         stall_timeout: Duration::from_millis(100),
         draining: false,
         registry: &registry,
+        unsent_limit: 0,
     };
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let slow_reads = async {
@@ -75,6 +76,7 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
         stall_timeout: Duration::from_secs(60),
         draining: false,
         registry: &registry,
+        unsent_limit: 0,
     };
     // More than the socket buffers hold.
     let mut batch = Bytes::from(vec![0; 64 << 20]);
@@ -105,6 +107,7 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
         stall_timeout: Duration::from_secs(2),
         draining: false,
         registry: &registry,
+        unsent_limit: 0,
     };
     let since = Instant::now();
     let mut batch = Bytes::from(vec![0; 64 << 20]);
