@@ -37,7 +37,12 @@ pub(crate) struct Sizes {
     audio: usize,
     /// By how much all frames are rarer than at the rates of a camera.
     rarer: u64,
+    /// By how much frames are larger after [`GROWTH`].
+    growth: u64,
 }
+
+/// The time in which frames grow.
+const GROWTH: Duration = Duration::from_secs(60);
 
 impl Sizes {
     /// 1.03 Mbit/s.
@@ -46,6 +51,7 @@ impl Sizes {
         interframe: 4_423,
         audio: 186,
         rarer: 1,
+        growth: 1,
     };
 
     /// A tenth of the frames, where only the number of viewers counts: the load has to read less.
@@ -59,8 +65,29 @@ impl Sizes {
         keyframe: 5_000,
         interframe: 850,
         audio: 186,
-        rarer: 1,
+        ..Self::NORMAL
     };
+
+    /// 4 Mbit/s.
+    pub(crate) const LARGE: Self = Self {
+        keyframe: 120_000,
+        interframe: 17_330,
+        audio: 372,
+        ..Self::NORMAL
+    };
+
+    /// From 1 Mbit/s to eight times as much.
+    pub(crate) const GROWING: Self = Self {
+        growth: 8,
+        ..Self::NORMAL
+    };
+
+    /// Returns the size of a frame that is due at this time.
+    fn at(&self, due: Duration, size: usize) -> usize {
+        let share = due.as_secs_f64().min(GROWTH.as_secs_f64()) / GROWTH.as_secs_f64();
+        let factor = 1.0 + (self.growth - 1) as f64 * share;
+        (size as f64 * factor) as usize
+    }
 }
 
 /// Returns the time since the system's start. All processes have the same.
@@ -112,6 +139,7 @@ impl Clip {
                 true => self.sizes.keyframe,
                 false => self.sizes.interframe,
             };
+            let size = self.sizes.at(due, size);
             let kind = MediaKind::Video;
             #[rustfmt::skip]
             return Frame { kind, number, due, size };
@@ -234,6 +262,14 @@ mod tests {
             "{frames}"
         );
         assert!((128_000..129_500).contains(&(bytes / 100)), "{bytes}");
+    }
+
+    #[test]
+    fn frames_grow_within_a_minute() {
+        let sizes = Sizes::GROWING;
+        let at = |seconds| sizes.at(Duration::from_secs(seconds), 1_000);
+        assert_eq!([0, 30, 60, 90].map(at), [1_000, 4_500, 8_000, 8_000]);
+        assert_eq!(Sizes::LARGE.at(GROWTH, 1_000), 1_000);
     }
 
     #[test]

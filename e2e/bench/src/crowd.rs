@@ -90,7 +90,7 @@ impl Crowd {
         let expected = self.viewers.len() as u64;
         loop {
             self.assert_faultless()?;
-            let started = self.totals.started.load(Ordering::Relaxed);
+            let started = self.watching();
             if started == expected {
                 return Ok(());
             }
@@ -110,6 +110,16 @@ impl Crowd {
         let (count, first) = (faults.len(), faults.first().cloned().unwrap_or_default());
         ensure!(count == 0, "{count} viewers failed, the first: {first}");
         Ok(())
+    }
+
+    /// Returns how many have received both tracks.
+    pub(crate) fn watching(&self) -> u64 {
+        self.totals.started.load(Ordering::Relaxed)
+    }
+
+    /// Returns why viewers ended or never began.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        lock(&self.totals.faults).clone()
     }
 
     /// Returns what all of them have received so far.

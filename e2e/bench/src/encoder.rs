@@ -1,6 +1,8 @@
 //! An encoder that publishes a clip by RTMP, at its pace.
 
-use anyhow::{Context, Result, bail, ensure};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use bytes::{Buf, BytesMut};
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,32 +16,47 @@ use crate::clip::{Clip, Sizes, init_data, now};
 #[derive(Debug)]
 pub(crate) struct Encoder {
     task: JoinHandle<Result<()>>,
+    accepted: Receiver<()>,
 }
 
 impl Encoder {
     /// Connects, and returns when the server has accepted the stream.
     pub(crate) fn start(runtime: &Handle, url: &str, sizes: Sizes) -> Result<Self> {
+        let mut encoder = Self::begin(runtime, url, sizes);
+        match encoder.accepted.recv() {
+            Ok(()) => Ok(encoder),
+            Err(_) => Err(encoder.error(runtime)),
+        }
+    }
+
+    /// Begins to connect.
+    pub(crate) fn begin(runtime: &Handle, url: &str, sizes: Sizes) -> Self {
         let url = url.to_owned();
-        let (accepted, wait) = std::sync::mpsc::sync_channel(1);
+        let (accept, accepted) = sync_channel(1);
         let task = runtime.spawn(async move {
             let mut connection = Connection::open(&url).await.with_context(|| url.clone())?;
-            let _waited_for = accepted.send(());
+            let _waited_for = accept.send(());
             connection.publish(sizes).await.with_context(|| url)
         });
-        if wait.recv().is_err() {
-            let ended = runtime.block_on(task)?;
-            ended?;
-            bail!("the encoder ended");
+        Self { task, accepted }
+    }
+
+    /// Returns whether its task has ended: the server has refused or disconnected it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Waits until it has ended, and returns why. Call it once.
+    pub(crate) fn error(&mut self, runtime: &Handle) -> Error {
+        match runtime.block_on(&mut self.task) {
+            Ok(Err(error)) => error,
+            ended => anyhow!("the encoder ended: {ended:?}"),
         }
-        Ok(Self { task })
     }
 
     /// Fails when the server has disconnected it.
     pub(crate) fn assert_connected(&self) -> Result<()> {
-        ensure!(
-            !self.task.is_finished(),
-            "the server has disconnected the encoder"
-        );
+        ensure!(!self.has_ended(), "the server has disconnected the encoder");
         Ok(())
     }
 }
@@ -69,7 +86,9 @@ impl Connection {
         loop {
             match this.protocol.receive(&mut this.input)? {
                 Some(ClientEvent::Ready) => return Ok(this),
-                Some(ClientEvent::Status(status)) if status.is_error() => bail!("{}", status.code),
+                Some(ClientEvent::Status(status)) if status.is_error() => {
+                    bail!("{}: {}", status.code, status.description)
+                }
                 Some(_) => {}
                 None => {
                     this.flush().await?;
@@ -113,7 +132,9 @@ impl Connection {
         }
         while let Some(event) = self.protocol.receive(&mut self.input)? {
             match event {
-                ClientEvent::Status(status) if status.is_error() => bail!("{}", status.code),
+                ClientEvent::Status(status) if status.is_error() => {
+                    bail!("{}: {}", status.code, status.description)
+                }
                 _ => {}
             }
         }

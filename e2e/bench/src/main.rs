@@ -14,11 +14,13 @@ mod floor;
 mod flv;
 mod framing;
 mod histogram;
+mod memory_group;
 mod plot;
 mod ratios;
 mod report;
 mod server;
 mod steps;
+mod tls;
 mod viewer;
 
 use std::path::PathBuf;
@@ -30,7 +32,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cores::Cores;
 use crate::server::Program;
-use crate::steps::{Against, Bench, Plan, Step};
+use crate::steps::{Against, Bench, Plan, Pressure, Step};
 
 /// Measures a media node beside the kernel's floor and beside other servers.
 #[derive(Debug, Parser)]
@@ -42,7 +44,7 @@ use crate::steps::{Against, Bench, Plan, Step};
 struct Arguments {
     #[command(subcommand)]
     floor: Option<Floor>,
-    /// The steps; all when none is named.
+    /// The steps; all but `pressure` when none is named.
     #[arg(long, value_delimiter = ',')]
     steps: Vec<Step>,
     /// At most three minutes: costs and memory, as ratios to the floor.
@@ -61,6 +63,11 @@ struct Arguments {
     /// Folder of bench.json and bench.svg.
     #[arg(long, default_value = "e2e/out/bench")]
     out: PathBuf,
+    /// Streams of the step with many.
+    #[arg(long, default_value_t = 200)]
+    streams: usize,
+    #[command(flatten)]
+    pressure: Pressure,
     /// The media node's program.
     #[arg(long, required = true)]
     media_node: Option<PathBuf>,
@@ -80,13 +87,16 @@ fn main() -> Result<()> {
     }
     allow_many_files()?;
     let plan = match arguments.short {
-        true => Plan::short(),
-        false => Plan::full(),
+        true => Plan::short(arguments.streams, arguments.pressure),
+        false => Plan::full(arguments.streams, arguments.pressure),
     };
     let steps = match (arguments.steps.as_slice(), arguments.short) {
-        ([], true) => &[Step::Cost, Step::Memory],
-        ([], false) => Step::value_variants(),
-        (some, _) => some,
+        ([], true) => vec![Step::Cost, Step::Memory],
+        ([], false) => {
+            let steps = Step::value_variants().iter().copied();
+            steps.filter(|step| *step != Step::Pressure).collect()
+        }
+        (some, _) => some.to_vec(),
     };
     std::fs::create_dir_all(&arguments.out)?;
     let media_node = Program {
@@ -94,7 +104,7 @@ fn main() -> Result<()> {
         folder: arguments.out.clone(),
     };
     let mut bench = Bench::new(Cores::share()?, media_node, arguments.against, plan)?;
-    for step in steps {
+    for step in &steps {
         bench.run(*step)?;
     }
     bench.report.print();
@@ -108,7 +118,7 @@ fn main() -> Result<()> {
         ratios::write(&bench.report.ratios, file)?;
     }
     match &arguments.compare {
-        Some(file) => ratios::compare(&mut bench, steps, file),
+        Some(file) => ratios::compare(&mut bench, &steps, file),
         None => Ok(()),
     }
 }

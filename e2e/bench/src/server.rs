@@ -1,6 +1,6 @@
 //! Servers under test: the floor, a media node, and any other by its URLs.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::cores::Cores;
+use crate::memory_group::MemoryGroup;
+use crate::tls;
 
 /// How often messages are collected into one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,7 @@ impl std::fmt::Display for Interval {
 
 impl Interval {
     /// Settings of a media node's `stream`.
-    fn settings(self) -> String {
+    pub(crate) fn settings(self) -> String {
         match self {
             Self::Milliseconds(it) => {
                 format!("pulseMinMilliseconds: {it}, pulseMaxMilliseconds: {it}")
@@ -46,6 +48,7 @@ impl Interval {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Flv,
+    Https,
     WebSocket,
     Rtmp,
 }
@@ -54,6 +57,7 @@ impl std::fmt::Display for Protocol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Flv => "HTTP-FLV",
+            Self::Https => "HTTPS-FLV",
             Self::WebSocket => "WebSocket",
             Self::Rtmp => "RTMP",
         })
@@ -74,7 +78,9 @@ pub(crate) struct Server {
     child: Child,
     rtmp: SocketAddr,
     http: SocketAddr,
+    https: SocketAddr,
     internal: SocketAddr,
+    metrics: SocketAddr,
 }
 
 impl Server {
@@ -95,51 +101,75 @@ impl Server {
             child,
             rtmp: http,
             http,
+            https: http,
             internal: http,
+            metrics: http,
         })
     }
 
     /// Starts a media node with one worker.
     pub(crate) fn media_node(cores: &Cores, program: &Program, interval: Interval) -> Result<Self> {
-        let settings = format!("stream: {{{}}}\n", interval.settings());
-        Self::start(cores, program, &settings)
+        Self::with_stream_settings(cores, program, &interval.settings())
+    }
+
+    /// Starts a media node with one worker and these settings of streams.
+    pub(crate) fn with_stream_settings(
+        cores: &Cores,
+        program: &Program,
+        settings: &str,
+    ) -> Result<Self> {
+        let settings = format!("stream: {{{settings}}}\n");
+        Self::start(cores, program, &settings, Command::new(&program.file))
+    }
+
+    /// Starts a media node with its defaults in a control group.
+    pub(crate) fn in_group(cores: &Cores, program: &Program, group: &MemoryGroup) -> Result<Self> {
+        Self::start(cores, program, "", group.command(&program.file))
     }
 
     /// Starts an edge of a media node.
     pub(crate) fn edge(cores: &Cores, program: &Program, origin: &Self) -> Result<Self> {
         let origin = origin.internal;
         let settings = format!("role: edge\norigins: {{addresses: [\"{origin}\"]}}\n");
-        Self::start(cores, program, &settings)
+        Self::start(cores, program, &settings, Command::new(&program.file))
     }
 
-    fn start(cores: &Cores, program: &Program, settings: &str) -> Result<Self> {
-        let [rtmp, http, internal] = free_ports()?;
+    fn start(
+        cores: &Cores,
+        program: &Program,
+        settings: &str,
+        mut command: Command,
+    ) -> Result<Self> {
+        let [rtmp, http, https, internal, metrics] = free_ports()?;
         let name = if settings.starts_with("role") {
             "edge"
         } else {
             "origin"
         };
         let config = program.folder.join(format!("{name}.yaml"));
+        let tls = tls::settings();
         let text = format!(
-            "workers: 1\nlisten: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\"}}\n\
+            "workers: 1\n\
+             listen: {{rtmp: \"{rtmp}\", http: \"{http}\", https: \"{https}\", internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
+             {tls}\
              limits: {{maxConnections: 1000000, maxConnectionsPerAddress: 0, maxNewConnectionsPerSecondPerAddress: 0, maxStreams: 100000}}\n\
              {settings}"
         );
         std::fs::write(&config, text)?;
         let log = std::fs::File::create(program.folder.join(format!("{name}.log")))?;
-        let mut command = Command::new(&program.file);
         command.arg("--config").arg(&config).stderr(log);
         let child = cores.spawn_server(command.stdin(Stdio::null()))?;
         let mut server = Self {
             child,
             rtmp,
             http,
+            https,
             internal,
+            metrics,
         };
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(http).is_err() {
-            let ended = server.child.try_wait()?;
-            ensure!(ended.is_none(), "the media node ended: {ended:?}");
+            server.assert_running()?;
             ensure!(Instant::now() < deadline, "the media node does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -151,6 +181,34 @@ impl Server {
         self.child.id()
     }
 
+    /// Fails when it has ended.
+    pub(crate) fn assert_running(&mut self) -> Result<()> {
+        let ended = self.child.try_wait()?;
+        ensure!(ended.is_none(), "the media node ended: {ended:?}");
+        Ok(())
+    }
+
+    /// Returns the values of metrics without labels.
+    pub(crate) fn metrics<const N: usize>(&self, names: [&str; N]) -> Result<[f64; N]> {
+        let mut socket = TcpStream::connect(self.metrics)?;
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.metrics
+        );
+        socket.write_all(request.as_bytes())?;
+        let mut response = String::new();
+        socket.read_to_string(&mut response)?;
+        let value = |name: &str| {
+            let mut lines = response.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let mut values = [0.0; N];
+        for (slot, name) in values.iter_mut().zip(names) {
+            *slot = value(name).with_context(|| format!("no metric {name}"))?;
+        }
+        Ok(values)
+    }
+
     /// Where a stream is published.
     pub(crate) fn publish_url(&self, stream: &str) -> String {
         format!("rtmp://{}/live/{stream}", self.rtmp)
@@ -160,6 +218,7 @@ impl Server {
     pub(crate) fn play_url(&self, protocol: Protocol, stream: &str) -> String {
         match protocol {
             Protocol::Flv => format!("http://{}/live/{stream}.flv", self.http),
+            Protocol::Https => format!("https://{}/live/{stream}.flv", self.https),
             Protocol::WebSocket => format!("ws://{}/live/{stream}.flv", self.http),
             Protocol::Rtmp => self.publish_url(stream),
         }
@@ -173,11 +232,11 @@ impl Drop for Server {
     }
 }
 
-fn free_ports() -> Result<[SocketAddr; 3]> {
+fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
     let mut listeners = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..N {
         listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
     }
     let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
-    addresses?.try_into().ok().context("three ports")
+    addresses?.try_into().ok().context("the ports")
 }

@@ -6,6 +6,7 @@ mod joins;
 mod latency;
 mod memory;
 mod most;
+mod pressure;
 mod slow;
 mod streams;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::runtime::{Builder, Runtime};
 
+pub(crate) use self::pressure::Pressure;
 use crate::clip::Sizes;
 use crate::cores::Cores;
 use crate::crowd::{Behaviour, Crowd};
@@ -45,6 +47,8 @@ pub(crate) enum Step {
     Slow,
     /// Latency and first frame through an edge.
     Edge,
+    /// Streams and viewers beyond the memory of a container. Only by its name, because it needs root.
+    Pressure,
 }
 
 /// Another server, by its URLs.
@@ -86,10 +90,11 @@ pub(crate) struct Plan {
     /// How often each cost is measured; the median counts.
     pub(crate) turns: usize,
     pub(crate) window: Duration,
+    pub(crate) pressure: Pressure,
 }
 
 impl Plan {
-    pub(crate) fn full() -> Self {
+    pub(crate) fn full(streams: usize, pressure: Pressure) -> Self {
         Self {
             intervals: vec![
                 Interval::Milliseconds(350),
@@ -98,18 +103,24 @@ impl Plan {
                 Interval::EveryMessage,
                 Interval::Default,
             ],
-            protocols: vec![Protocol::Flv, Protocol::WebSocket, Protocol::Rtmp],
+            protocols: vec![
+                Protocol::Flv,
+                Protocol::Https,
+                Protocol::WebSocket,
+                Protocol::Rtmp,
+            ],
             viewers: 500,
             many_viewers: 10_000,
             audiences: vec![500, 5_000],
-            streams: 200,
+            streams,
             turns: 3,
             window: Duration::from_secs(10),
+            pressure,
         }
     }
 
     /// What three minutes allow.
-    pub(crate) fn short() -> Self {
+    pub(crate) fn short(streams: usize, pressure: Pressure) -> Self {
         Self {
             intervals: vec![
                 Interval::Milliseconds(350),
@@ -120,7 +131,7 @@ impl Plan {
             many_viewers: 4_000,
             turns: 5,
             window: Duration::from_millis(1500),
-            ..Self::full()
+            ..Self::full(streams, pressure)
         }
     }
 }
@@ -172,6 +183,7 @@ impl Bench {
             Step::Most => self.most(),
             Step::Slow => self.slow(),
             Step::Edge => self.edge(),
+            Step::Pressure => self.pressure(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! One viewer, by HTTP-FLV, WebSocket-FLV or RTMP, as its URL says. It keeps nothing of what it receives.
+//! One viewer, by HTTP-FLV, HTTPS-FLV, WebSocket-FLV or RTMP, as its URL says. It keeps nothing of what it receives.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -8,29 +8,43 @@ use std::task::{Poll, ready};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::{Buf, BytesMut};
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::check::StreamCheck;
 use crate::counters::Counters;
 use crate::flv::FlvReader;
 use crate::framing::Framing;
+use crate::tls::TlsClient;
 
 /// Bytes of one read. The viewers of a thread share the buffer.
 const READ: usize = 256 << 10;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+    static TLS: Result<TlsClient> = TlsClient::new();
 }
 
 /// Watches until the task is aborted. Any other end is an error.
 pub(crate) async fn watch(url: &str, counters: &Counters) -> Result<()> {
     match url.split_once("://") {
         Some(("rtmp", _)) => watch_rtmp(url, counters).await,
-        Some(("http", rest)) => watch_flv(rest, false, counters).await,
-        Some(("ws", rest)) => watch_flv(rest, true, counters).await,
-        _ => bail!("{url}: expected rtmp://, http:// or ws://"),
+        Some(("http", rest)) => watch_flv(connect(rest).await?, rest, false, counters).await,
+        Some(("ws", rest)) => watch_flv(connect(rest).await?, rest, true, counters).await,
+        Some(("https", rest)) => {
+            let tls =
+                TLS.with(|tls| tls.as_ref().cloned().map_err(|error| anyhow!("{error:#}")))?;
+            let socket = tls.connect(connect(rest).await?).await?;
+            watch_flv(socket, rest, false, counters).await
+        }
+        _ => bail!("{url}: expected rtmp://, http://, https:// or ws://"),
     }
+}
+
+/// Connects to the host of an address, HOST/PATH.
+async fn connect(address: &str) -> Result<TcpStream> {
+    let (host, _) = address.split_once('/').context("a path")?;
+    TcpStream::connect(host).await.context("connect")
 }
 
 /// Viewers that ask for a stream and read nothing, until they are dropped.
@@ -40,11 +54,12 @@ pub(crate) struct Idle {
 }
 
 impl Idle {
-    pub(crate) fn connect(url: &str, viewers: usize) -> Result<Self> {
-        let address = url.strip_prefix("http://").context("a URL of HTTP-FLV")?;
-        let (host, path) = address.split_once('/').context("a path")?;
+    /// Connects a viewer to each URL of HTTP-FLV.
+    pub(crate) fn connect(urls: impl Iterator<Item = String>) -> Result<Self> {
         let mut sockets = Vec::new();
-        for _ in 0..viewers {
+        for url in urls {
+            let address = url.strip_prefix("http://").context("a URL of HTTP-FLV")?;
+            let (host, path) = address.split_once('/').context("a path")?;
             let mut socket = std::net::TcpStream::connect(host)?;
             let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
             std::io::Write::write_all(&mut socket, request.as_bytes())?;
@@ -54,9 +69,13 @@ impl Idle {
     }
 }
 
-async fn watch_flv(address: &str, websocket: bool, counters: &Counters) -> Result<()> {
+async fn watch_flv(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    address: &str,
+    websocket: bool,
+    counters: &Counters,
+) -> Result<()> {
     let (host, path) = address.split_once('/').context("a path")?;
-    let mut socket = TcpStream::connect(host).await.context("connect")?;
     let upgrade = match websocket {
         true => UPGRADE,
         false => "",
@@ -91,7 +110,10 @@ async fn watch_flv(address: &str, websocket: bool, counters: &Counters) -> Resul
 }
 
 /// Reads the header of a response. Returns the framing of its body, and what has come of it already.
-async fn response(socket: &mut TcpStream, websocket: bool) -> Result<(Framing, Vec<u8>)> {
+async fn response(
+    socket: &mut (impl AsyncRead + Unpin),
+    websocket: bool,
+) -> Result<(Framing, Vec<u8>)> {
     let mut received = Vec::new();
     let end = loop {
         ensure!(received.len() < 16 << 10, "the response has no end");

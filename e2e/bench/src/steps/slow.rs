@@ -28,7 +28,7 @@ impl Bench {
         let probes = self.probes(&url, PROBES)?;
         let span = Duration::from_secs(5);
         let before = (memory(node.process())?, self.latency_of(&probes, span)?);
-        let slow = Idle::connect(&url, SLOW)?;
+        let slow = Idle::connect(std::iter::repeat_n(url.clone(), SLOW))?;
         std::thread::sleep(FILL);
         let beside = (memory(node.process())?, self.latency_of(&probes, span)?);
         drop(slow);

@@ -9,7 +9,7 @@ use crate::clip::Sizes;
 use crate::cores::{Meter, memory};
 use crate::crowd::{Behaviour, Crowd};
 use crate::report::Row;
-use crate::server::{Interval, Protocol};
+use crate::server::{Interval, Protocol, Server};
 
 const VIEWERS_OF_EACH: usize = 2;
 
@@ -17,24 +17,61 @@ const VIEWERS_OF_EACH: usize = 2;
 const SETTLE: Duration = Duration::from_secs(12);
 
 impl Bench {
+    /// Measures a media node as it is, with one interval, and with logs of the newest group of pictures alone, as other servers
+    /// have. After that, other servers.
     pub(super) fn streams(&mut self) -> Result<()> {
-        let node = self.media_node(Interval::Default)?;
+        let slow = Interval::Milliseconds(350).settings();
+        let short = format!("{slow}, windowSeconds: 1");
+        for (setting, settings) in [
+            ("default", String::new()),
+            ("350 ms", slow),
+            ("350 ms, 1 s", short),
+        ] {
+            let node = Server::with_stream_settings(&self.cores, &self.media_node, &settings)?;
+            self.streams_of(
+                [MEDIA_NODE, setting],
+                |stream| node.publish_url(stream),
+                |stream| node.play_url(Protocol::Flv, stream),
+                node.process(),
+            )?;
+        }
+        for other in self.against.clone() {
+            let Some(process) = other.process else {
+                continue;
+            };
+            self.streams_of(
+                [&other.name, "its own"],
+                |stream| other.publish_url(stream),
+                |stream| other.play_url(stream),
+                process,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn streams_of(
+        &mut self,
+        [server, setting]: [&str; 2],
+        publish_url: impl Fn(&str) -> String,
+        play_url: impl Fn(&str) -> String,
+        process: u32,
+    ) -> Result<()> {
         let names: Vec<String> = (0..self.plan.streams)
             .map(|n| format!("stream-{n}"))
             .collect();
         let mut encoders = Vec::new();
         for name in &names {
-            encoders.push(self.encoder(&node.publish_url(name), Sizes::SMALL)?);
+            encoders.push(self.encoder(&publish_url(name), Sizes::SMALL)?);
         }
-        let urls = names.iter().map(|name| node.play_url(Protocol::Flv, name));
+        let urls = names.iter().map(|name| play_url(name));
         let urls = urls.flat_map(|url| std::iter::repeat_n(url, VIEWERS_OF_EACH));
         let crowd = Crowd::start(self.crowds.handle(), urls, Behaviour::default());
         crowd.wait_until_all_watch()?;
         std::thread::sleep(SETTLE);
-        let meter = Meter::start(self.cores.server, Some(node.process()))?;
+        let meter = Meter::start(self.cores.server, Some(process))?;
         std::thread::sleep(self.plan.window);
         let usage = meter.stop()?;
-        let memory = memory(node.process())?;
+        let memory = memory(process)?;
         crowd.assert_faultless()?;
         encoders
             .iter()
@@ -42,9 +79,9 @@ impl Bench {
         let per_cent = |busy: Duration| 100.0 * busy.as_secs_f64() / usage.elapsed.as_secs_f64();
         self.report.add(Row {
             step: "streams".to_owned(),
-            server: MEDIA_NODE.to_owned(),
-            protocol: Protocol::Flv.to_string(),
-            setting: format!("{} streams", self.plan.streams),
+            server: server.to_owned(),
+            protocol: format!("{} streams", self.plan.streams),
+            setting: setting.to_owned(),
             viewers: self.plan.streams * VIEWERS_OF_EACH,
             figures: vec![
                 ("core %", per_cent(usage.core)),
