@@ -2,6 +2,7 @@
 
 mod admission;
 mod connections;
+mod container_memory;
 mod context;
 mod drain;
 mod lifecycle;

@@ -31,7 +31,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cores::Cores;
-use crate::server::Program;
+use crate::server::{Program, Protocol};
 use crate::steps::{Against, Bench, Plan, Pressure, Step};
 
 /// Measures a media node beside the kernel's floor and beside other servers.
@@ -47,6 +47,9 @@ struct Arguments {
     /// The steps; all but `pressure` when none is named.
     #[arg(long, value_delimiter = ',')]
     steps: Vec<Step>,
+    /// The protocols of the steps cost and memory, when not those of the whole or the short form.
+    #[arg(long, value_delimiter = ',')]
+    protocols: Vec<Protocol>,
     /// At most three minutes: costs and memory, as ratios to the floor.
     #[arg(long)]
     short: bool,
@@ -86,10 +89,13 @@ fn main() -> Result<()> {
         return floor::serve(Duration::from_millis(milliseconds));
     }
     allow_many_files()?;
-    let plan = match arguments.short {
+    let mut plan = match arguments.short {
         true => Plan::short(arguments.streams, arguments.pressure),
         false => Plan::full(arguments.streams, arguments.pressure),
     };
+    if !arguments.protocols.is_empty() {
+        plan.protocols = arguments.protocols;
+    }
     let steps = match (arguments.steps.as_slice(), arguments.short) {
         ([], true) => vec![Step::Cost, Step::Memory],
         ([], false) => {

@@ -45,10 +45,11 @@ impl Interval {
 }
 
 /// A way to play.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Protocol {
     Flv,
     Https,
+    #[value(name = "websocket")]
     WebSocket,
     Rtmp,
 }

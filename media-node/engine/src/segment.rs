@@ -21,16 +21,13 @@ use crate::subscription::Format;
 const MAX_BYTES: usize = 256 << 10;
 
 /// The number of messages at which a segment is sealed before its pulse. It bounds the search for one of them.
-const MAX_MESSAGES: u64 = 1024;
+const MAX_MESSAGES: usize = 1024;
 
 /// Memory of a segment without its messages.
 const SEGMENT_OVERHEAD: usize = 320;
 
 /// Memory of a message beside its bytes: its headers in the RTMP form, and its place in the gather list.
 const MESSAGE_OVERHEAD: usize = 32;
-
-/// Unused bytes of a buffer up to which a sealed segment keeps it, as a share of its length.
-const MAX_WASTE: usize = 8;
 
 /// Sealed messages.
 #[derive(Debug)]
@@ -136,12 +133,11 @@ impl Segment {
 /// The segment that is being filled. Its messages have the log's timestamps.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSegment {
-    /// The FLV tags. A message is copied when it comes: its payload is a part of the buffer that all publishers of a worker
-    /// read into, and would keep all of it.
-    flv: Vec<u8>,
-    messages: u64,
-    /// Memory beside the buffer.
-    overhead: usize,
+    /// The FLV tag of each message. It is copied when it comes: its payload is a part of the buffer that all encoders of a
+    /// worker read into, and would keep all of it. One buffer for all tags would have many sizes while it grows, and an allocator
+    /// keeps pages for each size.
+    tags: Vec<Vec<u8>>,
+    bytes: usize,
     claim: MemoryClaim,
     /// The log's age at the last message.
     last_age: i64,
@@ -171,11 +167,11 @@ impl OpenSegment {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages == 0
+        self.tags.is_empty()
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.flv.len() >= MAX_BYTES || self.messages >= MAX_MESSAGES
+        self.bytes >= MAX_BYTES || self.tags.len() >= MAX_MESSAGES
     }
 
     /// Returns whether the first message is a keyframe.
@@ -189,7 +185,7 @@ impl OpenSegment {
         self.start.as_ref().is_none_or(|start| {
             let follows = next
                 == Mark {
-                    sequence: start.mark.sequence.saturating_add(self.messages),
+                    sequence: start.mark.sequence.saturating_add(self.tags.len() as u64),
                     ..start.mark
                 };
             follows && start.init_only == is_init
@@ -203,38 +199,43 @@ impl OpenSegment {
         age: i64,
         start: impl FnOnce() -> SegmentStart,
     ) {
+        let mut memory = self.claim.bytes() + MESSAGE_OVERHEAD;
         if self.start.is_none() {
-            self.overhead = SEGMENT_OVERHEAD;
+            memory += SEGMENT_OVERHEAD;
             self.start = Some(start());
         }
         self.last_age = age;
-        self.messages += 1;
-        // The RTMP form has a copy of a short payload.
-        let len = message.payload.len();
-        let copied = Some(len).filter(|len| *len < SHARED_FROM);
-        self.overhead += MESSAGE_OVERHEAD + copied.unwrap_or(0);
-        let tag = TAG_HEADER_LEN + len + PREVIOUS_TAG_SIZE_LEN;
-        if self.flv.capacity() - self.flv.len() < tag {
-            // A segment of one message, as most are while a worker has room, fits exactly.
-            self.flv.reserve_exact(tag.max(self.flv.len() / 2));
+        let Message {
+            kind,
+            timestamp,
+            payload,
+        } = message;
+        let mut tag = Vec::with_capacity(TAG_HEADER_LEN + payload.len() + PREVIOUS_TAG_SIZE_LEN);
+        write_tag(&mut tag, *kind, *timestamp, payload);
+        self.bytes += tag.len();
+        memory += tag.len();
+        if payload.len() < SHARED_FROM {
+            // The RTMP form has a copy.
+            memory += payload.len();
         }
-        write_tag(
-            &mut self.flv,
-            message.kind,
-            message.timestamp,
-            &message.payload,
-        );
-        self.claim.set(self.overhead + self.flv.capacity());
+        self.claim.set(memory);
+        self.tags.push(tag);
     }
 
     /// Returns the messages as a segment, or `None` when there are none.
     pub(crate) fn seal(&mut self, init_version_after: u64) -> Option<Segment> {
         let start = self.start.take()?;
-        let flv = exact(std::mem::take(&mut self.flv));
-        self.claim.set(self.overhead + flv.len());
+        let messages = self.tags.len() as u64;
+        // Most segments are a single message while a worker has room.
+        let flv = match self.tags.len() {
+            1 => self.tags.pop().unwrap_or_default(),
+            _ => self.tags.concat(),
+        };
+        self.tags.clear();
+        self.bytes = 0;
         Some(Segment {
             mark: start.mark,
-            messages: std::mem::take(&mut self.messages),
+            messages,
             first_timestamp: start.timestamp,
             first_age: start.age,
             last_age: self.last_age,
@@ -243,21 +244,11 @@ impl OpenSegment {
             init_only: start.init_only,
             init_data: start.init_data,
             init_version_after,
-            flv,
+            flv: flv.into_boxed_slice(),
             claim: self.claim.take(),
             rtmp: OnceLock::new(),
             flv_start: OnceLock::new(),
             rtmp_start: OnceLock::new(),
         })
-    }
-}
-
-/// Returns the bytes without unused memory behind them. An allocator can leave an allocation that shrinks a little as large as it was,
-/// so that a copy is needed.
-fn exact(bytes: Vec<u8>) -> Box<[u8]> {
-    let unused = bytes.capacity() - bytes.len();
-    match unused > bytes.len() / MAX_WASTE {
-        true => bytes.as_slice().into(),
-        false => bytes.into_boxed_slice(),
     }
 }

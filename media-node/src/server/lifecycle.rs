@@ -29,7 +29,7 @@ use crate::state::clients::StopReason;
 use crate::state::metrics::Metrics;
 use crate::tls::Tls;
 
-/// Interval of the search for streams that have ended.
+/// Interval of the search for streams that have ended, and of looks at the container's memory.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A media node whose ports are open.
@@ -165,7 +165,7 @@ impl Node {
         context.workers.spawn_control(media_memory::follow(
             context.registry.clone(),
             context.limits.clone(),
-            context.timings.key_poll,
+            SWEEP,
         ));
         context
             .workers

@@ -1,7 +1,7 @@
 //! The memory for media: what the configuration says, or a share of what the container may use. The log says when it becomes
 //! short.
 
-use std::path::{Component, Path};
+use std::path::Path;
 use std::time::Duration;
 
 use media_config::Limits;
@@ -9,10 +9,14 @@ use media_engine::{MemoryStats, Registry};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use super::container_memory::{ContainerMemory, container_memory};
 use crate::state::limits::CurrentLimits;
 
 /// The smallest share: without it no stream could start.
 const MIN: u64 = 16 << 20;
+
+/// Seconds in which media regain all that they gave up.
+const RECOVERY_SECONDS: usize = 64;
 
 /// The share where the amount of memory is unknown.
 const UNKNOWN: u64 = 256 << 20;
@@ -23,16 +27,45 @@ pub(super) fn media_memory(limits: &Limits) -> usize {
     configured.unwrap_or_else(|| share(Path::new("/")))
 }
 
-/// Follows the memory limit of the container, which Kubernetes can change while it runs.
+/// Follows the memory limit of the container, which Kubernetes can change while it runs, and the usage of the container.
 pub(super) async fn follow(registry: Registry, limits: CurrentLimits, period: Duration) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut concession = Concession::default();
     loop {
         ticks.tick().await;
         let (registry, limits) = (registry.clone(), limits.get());
-        let follow = move || registry.limit_memory(media_memory(&limits));
-        // A panic was printed by its thread. The next round tries again.
-        drop(tokio::task::spawn_blocking(follow).await);
+        let follow = move || {
+            let container = container_memory(Path::new("/"));
+            registry.limit_memory(concession.update(media_memory(&limits), container));
+            concession
+        };
+        // A panic was printed by its thread. The next round begins anew.
+        let followed = tokio::task::spawn_blocking(follow).await;
+        concession = followed.unwrap_or_default();
+    }
+}
+
+/// What media give up so that the container keeps within its limit. Beside them it has what nothing counts exactly: unused pages of the
+/// allocator, the kernel's buffers of sockets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Concession(usize);
+
+impl Concession {
+    /// Returns the memory for media, `share` at most. Call it about once a second.
+    fn update(&mut self, share: usize, container: Option<ContainerMemory>) -> usize {
+        if let Some(ContainerMemory { limit, usage }) = container {
+            let [high, low] = [16, 8].map(|part| limit - limit / part);
+            if let Some(excess @ 1..) = usage.checked_sub(high) {
+                // Half of it, because media that streams give up are still counted for a second or two.
+                let excess = usize::try_from(excess / 2).unwrap_or(usize::MAX);
+                self.0 = self.0.saturating_add(excess);
+            } else if usage < low {
+                self.0 = self.0.saturating_sub(share / RECOVERY_SECONDS);
+            }
+        }
+        self.0 = self.0.min(share / 2);
+        share - self.0
     }
 }
 
@@ -55,12 +88,13 @@ pub(super) fn log_pressure(was_short: bool, registry: &Registry) -> bool {
     pressure
 }
 
-/// Returns the share of the memory that there is. A third of a container's limit is left for connections, buffers of reads
-/// and the program. Where there is no limit, other programs and Pods have a part of the memory as well.
+/// Returns the share of the memory that there is. A third of a container's limit is left for connections, the allocator's unused
+/// pages and the program. Where there is no limit, other programs and Pods have a part of the memory as well.
 fn share(root: &Path) -> usize {
     let machine = machine_memory(root);
     let is_limit = |limit: &u64| machine.is_none_or(|machine| *limit < machine);
-    let share = match (container_limit(root).filter(is_limit), machine) {
+    let container = container_memory(root).map(|container| container.limit);
+    let share = match (container.filter(is_limit), machine) {
         (Some(limit), _) => limit / 3 * 2,
         (None, Some(machine)) => machine / 4,
         (None, None) => UNKNOWN,
@@ -75,43 +109,6 @@ fn machine_memory(root: &Path) -> Option<u64> {
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     kibibytes.checked_mul(1 << 10)
-}
-
-/// Returns the lowest memory limit of the process's control groups, version 1 or 2.
-fn container_limit(root: &Path) -> Option<u64> {
-    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
-    let limits = groups.lines().filter_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let (id, controllers, group) = (fields.next()?, fields.next()?, fields.next()?);
-        let mut controllers = controllers.split(',');
-        if id == "0" {
-            lowest_limit(&root.join("sys/fs/cgroup"), group, "memory.max")
-        } else if controllers.any(|controller| controller == "memory") {
-            let folder = root.join("sys/fs/cgroup/memory");
-            lowest_limit(&folder, group, "memory.limit_in_bytes")
-        } else {
-            None
-        }
-    });
-    limits.min()
-}
-
-/// Returns the lowest limit of a group and those above it. In a container the group can be its folder itself.
-fn lowest_limit(folder: &Path, group: &str, file: &str) -> Option<u64> {
-    let read = |folder: &Path| {
-        let text = std::fs::read_to_string(folder.join(file)).ok()?;
-        // `max` is no limit.
-        text.trim().parse().ok()
-    };
-    let names = Path::new(group).components();
-    let names = names.filter(|name| matches!(name, Component::Normal(_)));
-    let mut folder = folder.to_path_buf();
-    let mut lowest: Option<u64> = read(&folder);
-    for name in names {
-        folder.push(name);
-        lowest = lowest.into_iter().chain(read(&folder)).min();
-    }
-    lowest
 }
 
 #[cfg(test)]
@@ -177,6 +174,33 @@ mod tests {
         let none = (file, "9223372036854771712");
         assert_eq!(share_with(&[MACHINE, group, none]), 2 << 30);
         assert_eq!(share_with(&[]), 256 << 20);
+    }
+
+    #[test]
+    fn media_give_up_what_the_container_lacks_and_regain_it() {
+        const MIB: usize = 1 << 20;
+        let container = |mebibytes: u64| {
+            Some(ContainerMemory {
+                limit: 512 << 20,
+                usage: mebibytes << 20,
+            })
+        };
+        let (share, mut concession) = (340 * MIB, Concession::default());
+        assert_eq!(concession.update(share, None), share);
+        for usage in [0, 470, 480] {
+            assert_eq!(concession.update(share, container(usage)), share);
+        }
+        assert_eq!(concession.update(share, container(500)), share - 10 * MIB);
+        assert_eq!(concession.update(share, container(490)), share - 15 * MIB);
+        // Between the two bounds nothing changes.
+        assert_eq!(concession.update(share, container(460)), share - 15 * MIB);
+        let seconds = (1..).find(|_| concession.update(share, container(400)) == share);
+        assert!(seconds.unwrap() < 5);
+        for _ in 0..100 {
+            assert!(concession.update(share, container(512)) >= share / 2);
+        }
+        // The share can become smaller.
+        assert_eq!(concession.update(20 * MIB, container(512)), 10 * MIB);
     }
 
     #[test]
