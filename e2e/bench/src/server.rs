@@ -153,7 +153,7 @@ impl Server {
             "workers: 1\n\
              listen: {{rtmp: \"{rtmp}\", http: \"{http}\", https: \"{https}\", internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
              {tls}\
-             limits: {{maxConnections: 1000000, maxConnectionsPerAddress: 0, maxNewConnectionsPerSecondPerAddress: 0, maxStreams: 100000}}\n\
+             limits: {{maxConnections: 1000000, maxConnectionsPerAddress: 0, maxStreamsPerAddress: 0, maxNewConnectionsPerSecondPerAddress: 0, maxStreams: 100000}}\n\
              {settings}"
         );
         std::fs::write(&config, text)?;
