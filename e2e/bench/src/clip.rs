@@ -84,9 +84,9 @@ impl Sizes {
 
     /// Returns the size of a frame that is due at this time.
     fn at(&self, due: Duration, size: usize) -> usize {
-        let share = due.as_secs_f64().min(GROWTH.as_secs_f64()) / GROWTH.as_secs_f64();
-        let factor = 1.0 + (self.growth - 1) as f64 * share;
-        (size as f64 * factor) as usize
+        let (elapsed, all) = (due.min(GROWTH).as_millis(), GROWTH.as_millis());
+        let factor = |size: u128| size + size * u128::from(self.growth - 1) * elapsed / all;
+        usize::try_from(factor(size as u128)).unwrap_or(usize::MAX)
     }
 }
 
