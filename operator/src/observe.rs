@@ -10,6 +10,7 @@ pub mod pod_failure;
 pub mod pods;
 pub mod read;
 pub mod references;
+pub mod report_interval;
 pub mod scrape_target;
 mod scraped_streams;
 pub mod stream_sample;

@@ -13,10 +13,6 @@ use crate::scale::autoscaler::EdgeLoad;
 use crate::scale::capacity::EdgeCapacity;
 use crate::scale::joins::{JoinEdge, JoinFleet, full_edges};
 
-/// Time between two changes of a cluster's reported numbers: each change is a write to etcd.
-const REPORT_INTERVAL: Duration = Duration::from_secs(15);
-/// The same for each of many clusters: a report is a dozen requests to the API server.
-const REPORT_INTERVAL_OF_MANY: Duration = Duration::from_millis(600);
 /// Time that a Pod's last sample counts while further scrapes fail.
 pub(super) const SAMPLE_LIFETIME: Duration = Duration::from_secs(30);
 /// Scrapes that may fail before a Pod counts as silent.
@@ -51,6 +47,14 @@ pub(super) struct StreamsReport {
     pub(super) draining: HashMap<String, i64>,
 }
 
+impl StreamsReport {
+    /// Returns whether a Pod has begun to drain since another report: its viewers are told until when it serves them.
+    fn drains_since(&self, other: &Self) -> bool {
+        let mut draining = self.draining.keys();
+        draining.any(|uid| !other.draining.contains_key(uid))
+    }
+}
+
 /// The last sample of a Pod.
 #[derive(Clone, Copy, Debug)]
 struct PodSample {
@@ -77,7 +81,7 @@ impl ScrapedStreams {
         self.is_scraped.then(|| clients.collect())
     }
 
-    /// Returns the load of the edges. A Pod that drains counts as long as its last sample: it may be busy with its end.
+    /// Returns the load of the edges. A Pod that drains counts only while it responds: its viewers are elsewhere when it has ended.
     pub(super) fn edge_load(&self, now: Instant) -> EdgeLoad {
         let mut load = EdgeLoad {
             lacks_egress: true,
@@ -91,8 +95,8 @@ impl ScrapedStreams {
             };
             let sum = match takes_clients {
                 true if pod.is_fresh(now) => &mut load.serving,
-                true => continue,
-                false => &mut load.draining,
+                false if pod.misses == 0 => &mut load.draining,
+                _ => continue,
             };
             // Its number may be wrong. It never has more viewers than connections.
             let viewers = pod.sample.viewers.min(self.capacity.max_viewers.into());
@@ -175,8 +179,8 @@ impl ScrapedStreams {
         is_empty && before.is_some_and(|before| before.sample.clients() > 0)
     }
 
-    /// Updates the reported streams, and returns whether they have changed. `clusters` is the number of all clusters.
-    pub(super) fn update_report(&mut self, clusters: usize, now: Instant) -> bool {
+    /// Updates the reported streams after the time between two reports, and returns whether they have changed.
+    pub(super) fn update_report(&mut self, interval: Duration, now: Instant) -> bool {
         let uids: HashSet<_> = self.targets.iter().map(|target| &target.uid).collect();
         self.samples
             .retain(|uid, pod| uids.contains(uid) && now.duration_since(pod.at) <= SAMPLE_LIFETIME);
@@ -184,11 +188,13 @@ impl ScrapedStreams {
             status: self.status(),
             draining: self.draining(),
         };
-        let of_many = u32::try_from(clusters).unwrap_or(u32::MAX);
-        let of_many = REPORT_INTERVAL_OF_MANY.saturating_mul(of_many);
         match &self.reported {
             Some((reported, _)) if *reported == report => false,
-            Some((_, at)) if now.duration_since(*at) < REPORT_INTERVAL.max(of_many) => false,
+            Some((reported, at))
+                if !report.drains_since(reported) && now.duration_since(*at) < interval =>
+            {
+                false
+            }
             _ => {
                 self.reported = Some((report, now));
                 true

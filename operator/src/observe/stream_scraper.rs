@@ -9,6 +9,7 @@ use futures::{StreamExt, stream};
 use livecluster_api::{ClusterName, LiveCluster, StreamsStatus};
 use tokio::time::Instant;
 
+use super::report_interval::report_interval;
 use super::scrape_target::{ScrapeTarget, TargetState};
 use super::scraped_streams::ScrapedStreams;
 use super::stream_sample::StreamSample;
@@ -119,12 +120,12 @@ impl StreamScraper {
             })
             .await;
         let mut clusters = self.lock();
-        let count = clusters.len();
+        let interval = report_interval(clusters.len());
         let Some(streams) = clusters.get_mut(cluster) else {
             return false;
         };
         streams.is_scraped = true;
-        streams.update_report(count, Instant::now()) || is_emptied
+        streams.update_report(interval, Instant::now()) || is_emptied
     }
 
     /// Stores what a scrape has returned. Returns whether the Pod retires and has become empty.

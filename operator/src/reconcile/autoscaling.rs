@@ -12,17 +12,17 @@ use tokio::time::Instant;
 
 use crate::observe::observed::Observed;
 use crate::observe::pods::ready_after;
+use crate::observe::report_interval::report_interval;
 use crate::observe::stream_scraper::{SCRAPE_INTERVAL, StreamScraper};
 use crate::scale::autoscaler::{Autoscaler, ScalingState};
 use crate::scale::capacity;
+use crate::scale::events::event_demand;
 use crate::status::input::AutoscalingReport;
 
 /// Time that a Pod takes to start, until one has been seen to.
 const DEFAULT_POD_START: Duration = Duration::from_secs(15);
 /// Longest time that is believed: a Pod may have waited for a node.
 const MAX_POD_START: Duration = Duration::from_secs(120);
-/// Time between two writes of the window, whose times change often: each is a write to etcd.
-const REPORT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The autoscalers of all clusters.
 #[derive(Debug, Default)]
@@ -71,6 +71,7 @@ impl Autoscalers {
         let instant = Instant::now();
         let load = scraper.edge_load(cluster, instant);
         let mut clusters = self.lock();
+        let interval = report_interval(clusters.len());
         let Some(scaled) = clusters.get_mut(cluster) else {
             return false;
         };
@@ -79,7 +80,7 @@ impl Autoscalers {
         scaled
             .autoscaler
             .decide(autoscaling, &load, lead, Timestamp::now());
-        scaled.update_report(instant)
+        scaled.update_report(interval, instant)
     }
 
     /// Drops the state of a cluster.
@@ -113,13 +114,13 @@ impl AutoscaledCluster {
         AutoscalingReport {
             status: self.autoscaler.status(&self.autoscaling),
             state: self.autoscaler.state(),
-            event: self.autoscaler.event(),
+            event: event_demand(&self.autoscaling, Timestamp::now()).event,
         }
     }
 
     /// Reports another number of edges or another state at once, a changed window at intervals. Returns whether the report
     /// has changed.
-    fn update_report(&mut self, now: Instant) -> bool {
+    fn update_report(&mut self, interval: Duration, now: Instant) -> bool {
         let new = self.report();
         if new == self.reported {
             return false;
@@ -128,7 +129,7 @@ impl AutoscaledCluster {
             let desired = report.status.desired_replicas;
             (desired, report.state, report.event)
         };
-        let is_due = now.duration_since(self.reported_at) >= REPORT_INTERVAL;
+        let is_due = now.duration_since(self.reported_at) >= interval;
         let is_changed = is_due || decision(&new) != decision(&self.reported);
         if is_changed {
             self.reported = new;

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use livecluster_api::{Autoscaling, AutoscalingStatus, RecommendedReplicas};
 
-use super::events::{EventDemand, EventReport, event_demand};
+use super::events::event_demand;
 use super::rise::LoadHistory;
 
 /// Time between two steps down.
@@ -111,7 +111,6 @@ pub struct Autoscaler {
     targets: [Option<u32>; 2],
     misses: u32,
     state: ScalingState,
-    event: Option<EventReport>,
 }
 
 impl Autoscaler {
@@ -131,7 +130,6 @@ impl Autoscaler {
             targets: [None; 2],
             misses: 0,
             state: ScalingState::Active,
-            event: None,
         }
     }
 
@@ -144,11 +142,6 @@ impl Autoscaler {
     /// Returns whether the number of edges follows the load.
     pub fn state(&self) -> ScalingState {
         self.state
-    }
-
-    /// Returns the announced event that matters most.
-    pub fn event(&self) -> Option<EventReport> {
-        self.event
     }
 
     /// Returns the status from which another autoscaler continues.
@@ -177,13 +170,12 @@ impl Autoscaler {
     ) {
         let now = whole_seconds(now);
         self.follow_clock(autoscaling, now);
-        let events = event_demand(autoscaling, now);
-        self.event = events.event;
+        let announced = event_demand(autoscaling, now).edges;
         let settled = clamp(self.settled.into(), autoscaling);
-        self.settled = settled.max(clamp(events.edges, autoscaling));
+        self.settled = settled.max(clamp(announced, autoscaling));
         if load.is_sufficient(autoscaling) {
             self.misses = 0;
-            self.follow(autoscaling, load, &events, now);
+            self.follow(autoscaling, load, announced, now);
             self.look_ahead(autoscaling, load, pod_start, now);
         } else {
             self.hold(load, now);
@@ -204,12 +196,13 @@ impl Autoscaler {
         }
     }
 
-    /// Follows the load as it is. A Pod that does not respond counts as empty for a scale-up, and as full for a scale-down.
+    /// Follows the load as it is, with the edges that announced events need. A Pod that does not respond counts as empty for a
+    /// scale-up, and as full for a scale-down.
     fn follow(
         &mut self,
         autoscaling: &Autoscaling,
         load: &EdgeLoad,
-        events: &EventDemand,
+        announced: u32,
         now: Timestamp,
     ) {
         let in_pods = load.known().in_pods(autoscaling);
@@ -221,7 +214,7 @@ impl Autoscaler {
             true => ScalingState::AtMaximum,
             false => ScalingState::Active,
         };
-        let recommended = clamp(needed.max(events.edges), autoscaling);
+        let recommended = clamp(needed.max(announced), autoscaling);
         self.remember(autoscaling, recommended, now);
         let highest = self.recent.iter().map(|(_, replicas)| *replicas).max();
         let stable = highest.unwrap_or(0).max(recommended);

@@ -159,6 +159,28 @@ mod tests {
     }
 
     #[test]
+    fn nested_past_and_far_events_have_their_time() {
+        let events = json!([
+            event("2027-01-31T20:00:00Z", "3h", 5_000),
+            event("2027-02-01T06:00:00+09:00", "1h", 10_000),
+            event("2020-01-01T00:00:00Z", "999h", 90_000),
+            event("9998-12-31T23:59:59Z", "999h", 20_000)
+        ]);
+        for (now, edges) in [
+            ("2020-01-20T00:00:00Z", 198),
+            ("2027-01-31T20:30:00Z", 11),
+            ("2027-01-31T21:30:00Z", 33),
+            ("2027-01-31T22:00:00Z", 11),
+            ("2027-01-31T23:00:00Z", 0),
+            ("9999-01-01T00:00:00Z", 44),
+        ] {
+            assert_eq!(demand(events.clone(), now).edges, edges, "{now}");
+        }
+        let last = demand(events, "2030-01-01T00:00:00Z").event.unwrap();
+        assert_eq!((last.viewers, last.phase), (20_000, EventPhase::Ahead));
+    }
+
+    #[test]
     fn event_that_needs_too_many_edges_is_reported_before_earlier_ones() {
         let events = json!([
             event("2027-01-31T20:00:00Z", "1h", 500),

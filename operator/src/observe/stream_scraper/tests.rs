@@ -115,6 +115,20 @@ async fn numbers_of_many_clusters_are_reported_more_rarely() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn viewers_of_a_pod_that_begins_to_drain_are_reported_at_once() {
+    let scraper = StreamScraper::default();
+    let mut edge = target("e", Role::Edge);
+    scraper.set_targets(&demo(), vec![edge.clone()]);
+    scraper.next(async |_| sample(0, 7)).await;
+    edge.state = TargetState::Terminating;
+    scraper.set_targets(&demo(), vec![edge]);
+    assert!(scraper.next(async |_| None).await);
+    let draining = scraper.draining_viewers(&demo()).unwrap();
+    assert_eq!(draining.get("e"), Some(&7));
+    assert!(!scraper.next(async |_| sample(0, 3)).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_scrape_keeps_the_last_sample_for_a_while() {
     let scraper = StreamScraper::default();
     scraper.set_targets(&demo(), vec![target("e", Role::Edge)]);
@@ -194,10 +208,11 @@ async fn load_is_that_of_edges_that_take_new_viewers_and_of_those_that_drain() {
     };
     assert_eq!(load(), expected);
     scraper.next(async |_| None).await;
+    assert_eq!((load().responded, load().asked), (2, 3));
+    // It has ended, and its viewers come to the others.
+    assert_eq!(load().draining, Load::default());
     scraper.next(async |_| None).await;
     assert_eq!((load().responded, load().asked), (0, 3));
-    // It is not lost, but busy: its viewers are still there.
-    assert_eq!(load().draining, of(1.0));
 }
 
 #[tokio::test(start_paused = true)]

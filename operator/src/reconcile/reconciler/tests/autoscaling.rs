@@ -61,6 +61,28 @@ async fn limit_of_the_edges_is_reported() {
 }
 
 #[tokio::test]
+async fn announced_event_is_reported_before_the_next_decision() {
+    let edges = Edges::with(&[("a", 3), ("b", 3)]).await;
+    let autoscaling = |events: Value| {
+        edges.fixture.edit_spec(|spec| {
+            let targets = json!({"maxReplicas": 3, "targetViewers": 100, "events": events});
+            spec["edges"] = json!({"autoscaling": targets});
+        });
+    };
+    autoscaling(json!([]));
+    edges.fixture.reconcile().await;
+    edges.decide();
+    let event = json!({"startsAt": "2999-01-01T00:00:00Z", "duration": "1h", "viewers": 1000});
+    autoscaling(json!([event]));
+    edges.fixture.reconcile().await;
+    let condition = edges.fixture.condition("EventCapacityReady");
+    assert!(
+        condition.starts_with("False EventExceedsMaxReplicas: 1000 viewers"),
+        "{condition}"
+    );
+}
+
+#[tokio::test]
 async fn next_leader_continues_from_the_status() {
     let edges = Edges::with(&[("a", 300), ("b", 300)]).await;
     edges.fixture.edit_spec(|spec| {
