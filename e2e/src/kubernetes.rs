@@ -42,13 +42,13 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
     publish_and_watch "publish-and-watch" Beside None,
         "a stream published to the origin or to an edge plays by RTMP and HTTP-FLV on every Pod";
     scale_edges "scale-edges" Beside None,
-        "edges are added and removed by kubectl scale and by the spec, and those that leave keep their viewers";
+        "edges are added by a HorizontalPodAutoscaler and removed by kubectl scale, and those that leave keep their viewers";
     elastic_edges "elastic-edges" Beside None,
-        "edges follow their viewers: they are added for them, take new ones where there is room, and leave without cutting one off";
+        "edges follow their viewers and announced events: they are added, take new viewers where there is room, and cut none off";
     origin_killed "origin-killed" Beside None,
         "viewers stay and watch on when an origin dies, by kill -9 and by the loss of its Pod";
     rolling_upgrade "rolling-upgrade" Beside Some("it loads a second image into the cluster"),
-        "a new image with twenty viewers rolls both roles, and cuts none off early";
+        "a new image with twenty viewers rolls both roles, shows who serves them until when, and cuts none off early";
     bad_image "bad-image" Beside None,
         "an image that does not exist stops nothing that runs, and the status names it";
     bad_resources "bad-resources" Beside None,
@@ -78,7 +78,7 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
     late_dns "late-dns" BreaksCluster Some("it stops the cluster's DNS"),
         "a LiveCluster created without DNS becomes ready when its edges have found their origins, and every Pod serves every stream of two origins";
     node_drain "node-drain" BreaksCluster Some("it drains a node of everything that runs on it"),
-        "kubectl drain keeps the disruption budgets, ends, and streams go on";
+        "kubectl drain keeps the disruption budgets, shows who serves on until when, ends, and streams go on";
     node_loss "node-loss" BreaksCluster Some("it takes a node's power away"),
         "streams go on when a node loses its power, and its Pods are replaced";
     uninstall "uninstall" Alone None,

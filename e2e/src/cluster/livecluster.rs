@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use livecluster_api::conditions::READY;
-use livecluster_api::{LiveCluster, LiveClusterStatus};
+use livecluster_api::{DrainingPod, LiveCluster, LiveClusterStatus};
 use serde_json::{Value, json};
 
 use super::Namespace;
@@ -92,6 +93,47 @@ impl Namespace {
             Ok(status)
         })
         .await
+    }
+
+    /// Waits until the status says which terminating Pod of a role serves its viewers until when, and an event says the same.
+    /// Returns the Pod that is removed first.
+    pub async fn shows_plan(&self, name: &str, role: &str, drain: Duration) -> Result<DrainingPod> {
+        let prefix = format!("{name}-{role}-");
+        let pod = eventually(
+            "a plan for the viewers",
+            Duration::from_secs(60),
+            || async {
+                let status = self.status(name).await?;
+                let mut draining = status.draining.iter();
+                let serves =
+                    draining.find(|it| it.pod.starts_with(&prefix) && it.viewers > Some(0));
+                let pod = serves.with_context(|| format!("draining: {:?}", status.draining))?;
+                Ok(pod.clone())
+            },
+        )
+        .await?;
+        let until = pod.until.as_ref().context("no end of the drain")?.0;
+        let left = until.duration_since(Timestamp::now()).as_secs_f64();
+        // Kubernetes gives a Pod a few seconds more than the media node takes.
+        let within = left > 0.0 && left <= drain.as_secs_f64() + 30.0;
+        ensure!(
+            pod.reason == "Terminating" && within,
+            "{left} s are left: {pod:?}"
+        );
+        let line = "get events --field-selector reason=Draining -o jsonpath={.items[*].note}{.items[*].message}";
+        let expected = format!("{} serves its ", pod.pod);
+        eventually(&expected, Duration::from_secs(15), || async {
+            let notes = self.kubectl(line).await?;
+            ensure!(notes.contains(&expected), "events: {notes}");
+            Ok(())
+        })
+        .await?;
+        self.say(format_args!(
+            "{} serves {} viewers for {left:.0} s at most",
+            pod.pod,
+            pod.viewers.unwrap_or_default()
+        ));
+        Ok(pod)
     }
 
     /// Fails unless the operator carries out an edit of a LiveCluster within two minutes: an annotation of its edges' Service. The

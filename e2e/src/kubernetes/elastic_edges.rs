@@ -1,13 +1,16 @@
 //! Edges follow their viewers: they are added for them, take the new ones where there is room, and leave without cutting one off.
+//! An announced event has its edges before its viewers come.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
+use jiff::Timestamp;
 use kube::ResourceExt;
+use livecluster_api::conditions::EVENT_CAPACITY_READY;
 use serde_json::{Value, json};
 
-use crate::cluster::{Namespace, Reach, STREAM};
+use crate::cluster::{Namespace, Reach, STREAM, condition};
 use crate::media::Viewer;
 use crate::process::run as run_line;
 use crate::wait::eventually;
@@ -82,11 +85,39 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         status.edges.ready == "1/1" && status.draining_pods == 0
     });
     shrunk.await?;
+    announced(&namespace).await?;
     for viewer in &mut early {
         viewer.sees_more(25, Duration::from_secs(5)).await?;
         viewer.assert_uninterrupted(&encoder)?;
     }
     encoder.assert_undisturbed()
+}
+
+/// Announces events that three edges hold, and that no allowed number of edges holds.
+async fn announced(namespace: &Namespace) -> Result<()> {
+    let event = |minutes: i64, viewers: u32| {
+        let starts_at = Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+        json!({"startsAt": starts_at.to_string(), "duration": "1h", "viewers": viewers})
+    };
+    namespace.say("an event with twelve viewers begins in five minutes, and a larger one tomorrow");
+    for (events, status, reason) in [
+        (vec![event(5, 12)], "True", "CapacityReady"),
+        (
+            vec![event(5, 12), event(24 * 60, 13)],
+            "False",
+            "EventExceedsMaxReplicas",
+        ),
+    ] {
+        let autoscaling = json!({"edges": {"autoscaling": {"events": events}}});
+        namespace.edit("demo", autoscaling).await?;
+        let reported = namespace.condition("demo", EVENT_CAPACITY_READY, status, LIMIT);
+        let reported = reported.await?;
+        let found = condition(&reported, EVENT_CAPACITY_READY);
+        ensure!(found.is_some_and(|it| it.reason == reason), "{found:?}");
+        let edges = &reported.status.context("no status")?.edges;
+        ensure!(edges.ready == "3/3", "{edges:?}");
+    }
+    Ok(())
 }
 
 async fn watched(namespace: &Namespace, service: &Reach, count: usize) -> Result<Vec<Viewer>> {

@@ -1,8 +1,9 @@
-//! `kubectl drain` of a node keeps the disruption budgets, ends, and streams go on.
+//! `kubectl drain` of a node keeps the disruption budgets, shows who serves on until when, ends, and streams go on.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::try_join;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
@@ -10,11 +11,11 @@ use crate::cluster::{Namespace, STREAM, node_of};
 use crate::process::run as run_line;
 
 /// Short, so that the viewers on the drained node are disconnected during the scenario.
-const DRAIN: u32 = 20;
+const DRAIN: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let node = namespace.cluster.workers().next().context("no worker")?;
-    let pods = json!({"replicas": 2, "drainTimeoutSeconds": DRAIN});
+    let pods = json!({"replicas": 2, "drainTimeoutSeconds": DRAIN.as_secs()});
     let spec = json!({"origins": pods, "edges": pods});
     namespace.apply_ready("demo", spec).await?;
     let (stays, leaves) = edges(&namespace, &node.name).await?;
@@ -27,7 +28,15 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         namespace.watched(&leaves.rtmp(STREAM)).await?,
     ];
 
-    drain(&namespace, &node.name).await?;
+    let plan = async {
+        let plan = namespace.shows_plan("demo", "edge", DRAIN).await?;
+        ensure!(
+            plan.node == node.name && plan.viewers == Some(2),
+            "{plan:?}"
+        );
+        Ok(())
+    };
+    try_join!(drain(&namespace, &node.name), plan)?;
 
     namespace.say("every Pod is on another node");
     namespace.ready("demo").await?;

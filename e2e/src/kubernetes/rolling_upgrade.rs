@@ -1,5 +1,5 @@
-//! A new image with twenty viewers: origins and edges roll independently. No viewer is cut off before the drain time is nearly over, and
-//! one that is disconnected finds the stream again immediately, as any player does.
+//! A new image with twenty viewers: origins and edges roll independently. The status says who serves them until when. No viewer is cut
+//! off before the drain time is nearly over, and one that is disconnected finds the stream again immediately, as any player does.
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say(format_args!("from {image} to {next}"));
     let start = Instant::now();
     namespace.edit("demo", json!({"image": next})).await?;
+    namespace.shows_plan("demo", "edge", DRAIN).await?;
     all_new(&namespace, &next).await?;
     let seconds = start.elapsed().as_secs();
     namespace.say(format_args!("all Pods are new after {seconds} s"));
