@@ -12,7 +12,7 @@ async def watch(url, file, seconds):
     with open(file, "wb") as out:
         try:
             async with asyncio.timeout(seconds):
-                async with websockets.connect(url, max_size=None, compression=None) as socket:
+                async with websockets.connect(url, max_size=None) as socket:
                     seen["protocol"] = socket.subprotocol
                     async for message in socket:
                         if isinstance(message, str):

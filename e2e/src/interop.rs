@@ -8,11 +8,13 @@ use crate::scenario::{Scenario, scenarios};
 mod audience;
 mod encoder_loop;
 mod every_packet;
+mod gortmplib;
 mod page;
 mod refused_encoder;
 mod rtmpdump;
 mod timestamps;
 mod tls;
+mod web_players;
 mod websocket;
 
 /// Every scenario, in the order in which they run.
@@ -31,6 +33,10 @@ pub const INTEROP: &[Scenario] = scenarios! { Programs:
         "ffmpeg's timestamps beyond a day, 2^24 and 2^31 milliseconds pass unchanged";
     tls "tls" Beside None,
         "ffmpeg publishes and plays by RTMPS and HTTPS-FLV, and curl verifies the certificate with TLS 1.2 and 1.3";
+    gortmplib "gortmplib" Beside None,
+        "gortmplib, MediaMTX's library, plays H.264, HEVC and AV1 and publishes them again, frame by frame";
+    web_players "web-players" Alone None,
+        "flv.js and xgplayer play on by HTTP, HTTPS and WSS while the encoder ends and starts again";
     page "page" Alone None,
         "the player page plays in a browser on every instance";
 };

@@ -20,6 +20,9 @@ pub struct Tools {
     /// A Python that has the package websockets.
     #[arg(long, default_value = "python3")]
     pub python: PathBuf,
+    /// The program of e2e/interop/gortmplib.
+    #[arg(long, default_value = "gortmplib")]
+    pub gortmplib: PathBuf,
     /// Folder of the browser's driver.
     #[arg(long, default_value = "e2e/browser")]
     pub browser: PathBuf,
