@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use media_config::Limits;
 use media_node::Timings;
 
 use crate::support::{
@@ -74,9 +75,25 @@ async fn every_metric_exists_from_the_start() {
         "live_viewer_first_byte_seconds_count{kind=\"rtmp\"} 0",
         "live_relay_stalled_seconds_total 0",
         "live_dns_failures_total 0",
-        "live_limit{limit=\"maxStreams\"} 1000",
         "live_origins 0",
     ] {
+        assert!(metrics.lines().any(|line| line == series), "{series}");
+    }
+}
+
+#[tokio::test]
+async fn every_limit_is_a_metric() {
+    let limits = Limits {
+        max_media_mebibytes: Some(64),
+        max_publish_kbps: 6000,
+        ..Limits::default()
+    };
+    let configured = limits.clone();
+    let node = TestNode::with(|config| config.limits = configured).await;
+    let metrics = node.metrics().await;
+    let fields = serde_json::to_value(limits).unwrap();
+    for (name, limit) in fields.as_object().unwrap() {
+        let series = format!("live_limit{{limit=\"{name}\"}} {limit}");
         assert!(metrics.lines().any(|line| line == series), "{series}");
     }
 }

@@ -93,13 +93,14 @@ impl Metrics {
     /// Returns all metrics in the text format of Prometheus.
     pub(crate) fn render(&self, scrape: &Scrape<'_>) -> Vec<u8> {
         let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.connections.set(scrape.connections, scrape.limits);
+        let memory = scrape.registry.memory();
+        self.connections
+            .set(scrape.connections, scrape.limits, memory.limit);
         self.clients.set(scrape.clients);
         let viewers = scrape.registry.viewers();
         self.viewers.set(scrape.clients, viewers, scrape.draining);
         self.origins.set(scrape.origins);
         self.draining.set(i64::from(scrape.draining));
-        let memory = scrape.registry.memory();
         self.memory.set(&memory);
         raise(&self.exceedances("media_memory"), memory.refused);
         let of_streams = self.streams.set(&scrape.registry.streams());

@@ -93,17 +93,20 @@ impl ConnectionMetrics {
             open: new.gauge("live_connections", "Open connections of the public ports."),
             limits: new.gauges(
                 "live_limit",
-                "Limits of the configuration, by their field.",
+                "Limits of the configuration, by their field. 0 of a maximum is no limit.",
                 &["limit"],
             ),
         }
     }
 
-    pub(super) fn set(&self, open: usize, limits: &Limits) {
+    /// `media_bytes` is the maximum memory for media, which follows the container's limit where the configuration has none.
+    pub(super) fn set(&self, open: usize, limits: &Limits, media_bytes: usize) {
         super::set(&self.open, open);
         self.limits.reset();
         for (field, value) in limits.by_field() {
             self.limits.with_label_values(&[&field]).set(value.into());
         }
+        let media_mebibytes = self.limits.with_label_values(&["maxMediaMebibytes"]);
+        super::set(&media_mebibytes, media_bytes >> 20);
     }
 }
