@@ -24,6 +24,7 @@ pub struct OperatorMetrics {
 #[derive(Clone, Debug)]
 struct ClusterMetrics {
     ready: IntGaugeVec,
+    stopped: IntGaugeVec,
     degraded: IntGaugeVec,
     edges_at_maximum: IntGaugeVec,
     unreadable: IntGaugeVec,
@@ -120,6 +121,14 @@ impl OperatorMetrics {
             .set(is_ready.into());
     }
 
+    /// Sets whether a cluster is not to be ready.
+    pub fn set_stopped(&self, cluster: &ClusterName, is_stopped: bool) {
+        self.clusters
+            .stopped
+            .with_label_values(&labels(cluster))
+            .set(is_stopped.into());
+    }
+
     /// Sets whether a cluster is degraded.
     pub fn set_degraded(&self, cluster: &ClusterName, is_degraded: bool) {
         self.clusters
@@ -204,6 +213,10 @@ impl ClusterMetrics {
         };
         Ok(Self {
             ready: gauge("live_cluster_ready", "1 while the LiveCluster is Ready")?,
+            stopped: gauge(
+                "live_cluster_stopped",
+                "1 while the LiveCluster is not to be Ready: its spec has no origins, or it is being deleted",
+            )?,
             degraded: gauge(
                 "live_cluster_degraded",
                 "1 while the LiveCluster is Degraded",
@@ -240,9 +253,10 @@ impl ClusterMetrics {
     }
 
     /// Returns all of them, so that they are removed with their LiveCluster.
-    fn all(&self) -> [&IntGaugeVec; 9] {
+    fn all(&self) -> [&IntGaugeVec; 10] {
         [
             &self.ready,
+            &self.stopped,
             &self.degraded,
             &self.edges_at_maximum,
             &self.unreadable,

@@ -346,6 +346,9 @@ impl Reconciler {
         let find = |kind: &str| status.conditions.iter().find(|found| found.type_ == kind);
         let is_true = |kind| find(kind).is_some_and(|condition| condition.status == "True");
         self.metrics.set_ready(&name, is_true(conditions::READY));
+        let is_deleting = cluster.metadata.deletion_timestamp.is_some();
+        let is_stopped = is_deleting || cluster.spec.replicas(Role::Origin) == 0;
+        self.metrics.set_stopped(&name, is_stopped);
         self.metrics
             .set_degraded(&name, is_true(conditions::DEGRADED));
         let autoscaling = find(conditions::AUTOSCALING_ACTIVE);

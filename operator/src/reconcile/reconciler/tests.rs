@@ -337,3 +337,28 @@ async fn of_a_paused_cluster_only_the_status_is_written() {
     assert_eq!(cluster["status"]["image"], "media-node:1");
     assert_eq!(cluster["status"]["observedGeneration"], 2);
 }
+
+#[tokio::test]
+async fn cluster_that_is_not_to_be_ready_is_stopped_in_the_metrics() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let value = |series: &str| {
+        let metrics = fixture.reconciler.metrics.render().unwrap();
+        let line = format!("{series}{{name=\"demo\",namespace=\"media\"}}");
+        let mut lines = metrics.lines();
+        let value = lines.find_map(|found| found.strip_prefix(&line)?.strip_prefix(' '));
+        value.unwrap().to_owned()
+    };
+    let metrics = || [value("live_cluster_ready"), value("live_cluster_stopped")];
+    assert_eq!(metrics(), ["1", "0"]);
+    fixture.edit_spec(|spec| spec["origins"] = json!({"replicas": 0}));
+    fixture.reconcile().await;
+    assert_eq!(metrics(), ["0", "1"]);
+    fixture.edit_spec(|spec| spec["origins"] = json!({"replicas": 1}));
+    fixture.reconcile().await;
+    assert_eq!(metrics(), ["1", "0"]);
+    fixture.api.edit(CLUSTER, |cluster| {
+        cluster["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:00Z".into();
+    });
+    fixture.reconcile().await;
+    assert_eq!(metrics(), ["0", "1"]);
+}
