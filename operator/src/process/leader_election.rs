@@ -4,6 +4,7 @@
 //! read, so that the API server accepts only one of two candidates. Whether a Lease has expired is decided by the local
 //! clock, from the moment at which the Lease was last seen to change: the clocks of two hosts are never compared.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -31,6 +32,8 @@ pub(super) struct LeaderElector {
     api: Api<Lease>,
     lease: String,
     identity: String,
+    /// Annotations that the Lease has while this operator holds it.
+    annotations: BTreeMap<String, String>,
     /// Closes [`RENEW_DEADLINE`] after the begin of the last successful attempt.
     fence: WriteFence,
     observed: Option<ObservedLease>,
@@ -66,11 +69,18 @@ enum AttemptError {
 impl LeaderElector {
     /// Returns an elector for the Lease of this name. Competing operators have different identities. `fence` is open
     /// while this operator is the leader.
-    pub(super) fn new(api: Api<Lease>, lease: String, identity: String, fence: WriteFence) -> Self {
+    pub(super) fn new(
+        api: Api<Lease>,
+        lease: String,
+        identity: String,
+        annotations: BTreeMap<String, String>,
+        fence: WriteFence,
+    ) -> Self {
         Self {
             api,
             lease,
             identity,
+            annotations,
             fence,
             observed: None,
             held: None,
@@ -176,6 +186,8 @@ impl LeaderElector {
     /// API server answers 409 if the Lease has changed.
     async fn replace(&mut self, mut lease: Lease) -> Result<LeaseAttempt, CallError> {
         lease.spec = Some(self.held_spec(&lease.spec.unwrap_or_default()));
+        let annotations = lease.metadata.annotations.get_or_insert_default();
+        annotations.extend(self.annotations.clone());
         let replaced = self
             .api
             .replace(&self.lease, &PostParams::default(), &lease)
@@ -222,6 +234,7 @@ impl LeaderElector {
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.lease.clone()),
+                annotations: Some(self.annotations.clone()),
                 ..ObjectMeta::default()
             },
             spec: Some(self.held_spec(&LeaseSpec::default())),

@@ -1,6 +1,6 @@
 //! The chart's roles allow the calls of an operator's life, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +61,13 @@ async fn chart_allows_what_the_operator_calls_and_nothing_else() {
 async fn elect(client: &Client) {
     let api = Api::namespaced(client.clone(), "system");
     let lease = "operator".to_owned();
-    let mut elector = LeaderElector::new(api, lease, "pod".to_owned(), WriteFence::closed());
+    let mut elector = LeaderElector::new(
+        api,
+        lease,
+        "pod".to_owned(),
+        BTreeMap::new(),
+        WriteFence::closed(),
+    );
     elector.acquire(|| {}).await;
     let stop = CancellationToken::new();
     stop.cancel();

@@ -1,5 +1,6 @@
 //! `operator run`: from the start of the process to its end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::k8s::write_fence::WriteFence;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::monitoring::server::{self, Health, HealthPortError};
 use crate::monitoring::watchdog::Watchdog;
-use crate::reconcile::claim::OperatorIdentity;
+use crate::reconcile::claim::{OperatorIdentity, WATCHED_NAMESPACES};
 use crate::reconcile::controller::ControllerContext;
 use crate::reconcile::reconciler::Reconciler;
 
@@ -167,10 +168,12 @@ impl OperatorProcess<'_> {
     fn elector(&self, fence: &WriteFence) -> Result<LeaderElector, RunError> {
         let client = client::lease_client(self.config, &self.requests).map_err(client_error)?;
         let leases: Api<Lease> = Api::namespaced(client, &self.own_namespace());
+        let watched = self.options.watched_namespaces().join(",");
         Ok(LeaderElector::new(
             leases,
             self.options.lease_name.clone(),
             self.options.identity(),
+            BTreeMap::from([(WATCHED_NAMESPACES.to_owned(), watched)]),
             fence.clone(),
         ))
     }

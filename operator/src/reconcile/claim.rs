@@ -1,8 +1,8 @@
 //! Which operator reconciles a cluster: of several whose namespaces overlap, exactly one.
 //!
 //! An operator claims a cluster in its status, by the name of its Lease. The claim is a compare-and-swap on the version that was
-//! read, so of two operators one wins. It holds while the Lease is renewed: an operator stops its own writes before its Lease
-//! expires, so the one that takes over never meets them.
+//! read, so of two operators one wins. It holds while the Lease is renewed, and says that its operator watches the namespace: an
+//! operator stops its own writes before its Lease expires, so the one that takes over never meets them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,9 @@ const CLAIM_FIELD_MANAGER: &str = "livecluster-operator-claim";
 const TAKEOVER_LIMIT: Duration = Duration::from_secs(30);
 /// Time between two reads of a Lease: many clusters may have the same owner.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Annotation of an operator's Lease: the namespaces that the operator watches, separated by commas; all when empty.
+pub const WATCHED_NAMESPACES: &str = "livecluster.dev/watched-namespaces";
 
 /// What distinguishes an operator from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub(super) struct ClusterClaims {
 #[derive(Clone, Debug)]
 struct OwnerLease {
     spec: Option<LeaseSpec>,
+    /// Its annotation [`WATCHED_NAMESPACES`].
+    watched: Option<String>,
     /// Since when it is unchanged.
     since: Instant,
     read: Instant,
@@ -76,7 +81,7 @@ impl ClusterClaims {
         }
     }
 
-    /// Claims a cluster that no living operator has, and notes the claim in `object`.
+    /// Claims a cluster that no living operator has, and notes the claim in `object`. Releases one whose class has become another.
     ///
     /// # Errors
     /// See [`CallError`]; a conflict when the cluster has changed since it was read.
@@ -85,27 +90,31 @@ impl ClusterClaims {
         client: &Client,
         object: &mut DynamicObject,
     ) -> Result<Claim, CallError> {
+        let owner =
+            serde_json::from_value::<OperatorName>(object.data["status"]["operator"].clone());
         let class = object.data["spec"]["operatorClass"].as_str().unwrap_or("");
         if class != self.identity.class {
+            if owner.is_ok_and(|owner| owner == self.identity.name) {
+                // The operator of that class would wait as long as this one's Lease is renewed.
+                write(client, object, None).await?;
+            }
             return Ok(Claim::OtherClass);
         }
         let name = ClusterName::of(object);
-        let owner =
-            serde_json::from_value::<OperatorName>(object.data["status"]["operator"].clone());
         if let Ok(owner) = owner {
             if owner == self.identity.name {
                 self.forget(&name);
                 return Ok(Claim::Ours);
             }
-            if !self.is_expired(client, &owner).await? {
+            if self.is_held(client, &owner, &name.namespace).await? {
                 let before = lock(&self.foreign).insert(name, owner.clone());
                 let is_new = before.as_ref() != Some(&owner);
                 return Ok(Claim::Foreign { owner, is_new });
             }
-            tracing::warn!(cluster = %name, %owner, "taking over: the owner's lease has expired");
+            tracing::warn!(cluster = %name, %owner, "taking over: the owner has stopped, or watches other namespaces");
         }
         if object.metadata.deletion_timestamp.is_none() {
-            self.write(client, object).await?;
+            write(client, object, Some(&self.identity.name)).await?;
         }
         self.forget(&name);
         Ok(Claim::Ours)
@@ -116,46 +125,28 @@ impl ClusterClaims {
         lock(&self.foreign).remove(cluster);
     }
 
-    async fn write(&self, client: &Client, object: &mut DynamicObject) -> Result<(), CallError> {
-        let name = object.name_any();
-        let namespace = object.namespace().unwrap_or_default();
-        let resource = ApiResource::erase::<LiveCluster>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
-        let operator = json!(self.identity.name);
-        let patch = Patch::Merge(json!({
-            // The API server answers 409 if another operator was faster.
-            "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
-            "status": {"operator": operator}
-        }));
-        let params = PatchParams {
-            field_manager: Some(CLAIM_FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        api.patch_status(&name, &params, &patch)
-            .await
-            .map_err(CallError::on("claim", "LiveCluster", &name))?;
-        if !object.data["status"].is_object() {
-            object.data["status"] = json!({});
-        }
-        object.data["status"]["operator"] = operator;
-        Ok(())
-    }
-
-    /// Returns whether the Lease of another operator has not changed for long. One that may not be read counts as renewed.
-    async fn is_expired(&self, client: &Client, owner: &OperatorName) -> Result<bool, CallError> {
+    /// Returns whether another operator works and watches the namespace. One whose Lease may not be read counts as such.
+    async fn is_held(
+        &self,
+        client: &Client,
+        owner: &OperatorName,
+        namespace: &str,
+    ) -> Result<bool, CallError> {
         let now = Instant::now();
         let known = lock(&self.leases).get(owner).cloned();
         let is_recent = |lease: &OwnerLease| now.duration_since(lease.read) < READ_INTERVAL;
         let observed = match known {
             Some(lease) if is_recent(&lease) => lease,
             known => {
-                let Some(spec) = read_lease(client, owner).await? else {
-                    return Ok(false);
+                let Some(lease) = read_lease(client, owner).await? else {
+                    return Ok(true);
                 };
-                let unchanged = known.filter(|known| known.spec == spec);
+                let watched = lease.annotations().get(WATCHED_NAMESPACES).cloned();
+                let unchanged = known.filter(|known| known.spec == lease.spec);
                 let since = unchanged.map_or(now, |known| known.since);
                 let read = OwnerLease {
-                    spec,
+                    spec: lease.spec,
+                    watched,
                     since,
                     read: now,
                 };
@@ -163,19 +154,54 @@ impl ClusterClaims {
                 read
             }
         };
-        Ok(now.duration_since(observed.since) >= TAKEOVER_LIMIT)
+        let is_renewed = now.duration_since(observed.since) < TAKEOVER_LIMIT;
+        Ok(is_renewed && observed.watches(namespace))
     }
 }
 
-/// Returns the spec of a Lease, if the Lease exists and may be read.
-async fn read_lease(
+impl OwnerLease {
+    fn watches(&self, namespace: &str) -> bool {
+        let watched = self.watched.as_deref().unwrap_or_default();
+        watched.is_empty() || watched.split(',').any(|watched| watched == namespace)
+    }
+}
+
+/// Writes the operator of a cluster into its status, and into `object`.
+async fn write(
     client: &Client,
-    owner: &OperatorName,
-) -> Result<Option<Option<LeaseSpec>>, CallError> {
+    object: &mut DynamicObject,
+    operator: Option<&OperatorName>,
+) -> Result<(), CallError> {
+    let name = object.name_any();
+    let namespace = object.namespace().unwrap_or_default();
+    let resource = ApiResource::erase::<LiveCluster>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
+    let operator = json!(operator);
+    let patch = Patch::Merge(json!({
+        // The API server answers 409 if another operator was faster.
+        "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
+        "status": {"operator": operator}
+    }));
+    let params = PatchParams {
+        field_manager: Some(CLAIM_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch_status(&name, &params, &patch)
+        .await
+        .map_err(CallError::on("claim", "LiveCluster", &name))?;
+    if !object.data["status"].is_object() {
+        object.data["status"] = json!({});
+    }
+    object.data["status"]["operator"] = operator;
+    Ok(())
+}
+
+/// Returns a Lease if it may be read. One that does not exist is empty.
+async fn read_lease(client: &Client, owner: &OperatorName) -> Result<Option<Lease>, CallError> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &owner.namespace);
     let lease = api.get_opt(&owner.lease).await;
     match lease.map_err(CallError::on("get", "Lease", &owner.lease)) {
-        Ok(lease) => Ok(Some(lease.and_then(|lease| lease.spec))),
+        Ok(lease) => Ok(Some(lease.unwrap_or_default())),
         Err(error) if error.status().is_some_and(|status| status.is_forbidden()) => Ok(None),
         Err(error) => Err(error),
     }

@@ -22,6 +22,7 @@ fn fenced_elector(client: &Client, identity: &str, fence: &WriteFence) -> Leader
         api,
         "operator".to_owned(),
         identity.to_owned(),
+        BTreeMap::from([("watches".to_owned(), identity.to_owned())]),
         fence.clone(),
     )
 }
@@ -51,6 +52,21 @@ async fn first_candidate_becomes_leader_at_once() {
     let (client, api) = FakeApi::start();
     elector(&client, "a").acquire(|| {}).await;
     assert_eq!(holder(&api), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lease_has_the_annotations_of_its_holder() {
+    let (client, api) = FakeApi::start();
+    let annotations = || api.object(LEASE_PATH).unwrap()["metadata"]["annotations"].clone();
+    let mut a = elector(&client, "a");
+    a.acquire(|| {}).await;
+    assert_eq!(annotations(), json!({"watches": "a"}));
+    a.release().await;
+    api.edit(LEASE_PATH, |lease| {
+        lease["metadata"]["annotations"]["theirs"] = "x".into();
+    });
+    elector(&client, "b").acquire(|| {}).await;
+    assert_eq!(annotations(), json!({"watches": "b", "theirs": "x"}));
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,13 +95,58 @@ async fn lease_that_may_not_be_read_keeps_its_clusters() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn cluster_in_a_namespace_that_its_operator_no_longer_watches_is_taken_over_at_once() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let second = operator(&fixture, "second", "");
+    for (watched, wait) in [
+        ("", Some(FOREIGN_INTERVAL)),
+        ("live,media", Some(FOREIGN_INTERVAL)),
+        ("live,media-2", None),
+    ] {
+        renew_lease(&fixture, "2026-11-22T10:00:00.000000Z");
+        fixture.api.edit("leases/livecluster-operator", |lease| {
+            lease["metadata"]["annotations"] =
+                json!({"livecluster.dev/watched-namespaces": watched});
+        });
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let action = reconcile(&second).await;
+        let is_foreign = wait.is_some_and(|wait| action == Action::requeue(wait));
+        assert_eq!(is_foreign, wait.is_some(), "{watched}: {action:?}");
+    }
+    let cluster = fixture.api.object(CLUSTER).unwrap();
+    assert_eq!(cluster["status"]["operator"]["namespace"], "second");
+}
+
 #[tokio::test]
 async fn cluster_of_another_class_is_ignored() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
-    fixture.edit_spec(|spec| spec["operatorClass"] = "blue".into());
-    assert_eq!(fixture.reconcile().await, Action::await_change());
+    let blue = operator(&fixture, "blue", "blue");
+    assert_eq!(reconcile(&blue).await, Action::await_change());
     assert_eq!(fixture.api.writes(), Vec::<String>::new());
-    let blue = operator(&fixture, "livecluster-system", "blue");
+}
+
+#[tokio::test]
+async fn cluster_whose_class_changes_is_handed_over_while_both_operators_work() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    renew_lease(&fixture, "2026-11-22T10:00:00.000000Z");
+    let blue = operator(&fixture, "blue", "blue");
+    fixture.edit_spec(|spec| {
+        spec["operatorClass"] = "blue".into();
+        spec["edges"] = json!({"replicas": 5});
+    });
+    assert_eq!(reconcile(&blue).await, Action::requeue(FOREIGN_INTERVAL));
+    assert_eq!(fixture.api.writes(), ["POST events"]);
+    for _ in 0..2 {
+        assert_eq!(fixture.reconcile().await, Action::await_change());
+    }
+    assert_eq!(
+        fixture.api.writes(),
+        ["PATCH liveclusters/demo/status"],
+        "it is released once"
+    );
     reconcile(&blue).await;
-    assert!(!fixture.api.writes().is_empty());
+    let cluster = fixture.api.object(CLUSTER).unwrap();
+    assert_eq!(cluster["status"]["operator"]["namespace"], "blue");
+    assert_eq!(fixture.api.object(EDGE).unwrap()["spec"]["replicas"], 5);
 }
