@@ -1,6 +1,10 @@
 //! The chart is checked, installed, upgraded and tested, and refuses wrong values.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use crate::cluster::Namespace;
 use crate::process::{self, beginning, run as run_line};
@@ -34,11 +38,26 @@ async fn renders(namespace: &Namespace, chart: &str) -> Result<()> {
         let mut apply = process::command(line);
         process::finish(&mut apply, &rendered).await?.success()?;
     }
-    let monitoring = "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true";
-    let rendered = run_line(&format!("{template} --set {monitoring}")).await?;
-    for kind in ["ServiceMonitor", "PodMonitor", "PrometheusRule"] {
-        let renders = rendered.contains(&format!("kind: {kind}\n"));
-        ensure!(renders, "no {kind} with {monitoring}");
+    let every = "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true,crds.keep=false,commonLabels.team=video";
+    let rendered = run_line(&format!("{template} --set {every}")).await?;
+    let mut kinds = BTreeSet::new();
+    for document in serde_yaml::Deserializer::from_str(&rendered) {
+        let object = Value::deserialize(document)?;
+        let Some(kind) = object["kind"].as_str() else {
+            continue;
+        };
+        let metadata = &object["metadata"];
+        let labelled = metadata["labels"]["team"] == "video";
+        ensure!(labelled, "{kind} {} lacks a label", metadata["name"]);
+        kinds.insert(kind.to_owned());
+    }
+    for kind in [
+        "CustomResourceDefinition",
+        "ServiceMonitor",
+        "PodMonitor",
+        "PrometheusRule",
+    ] {
+        ensure!(kinds.contains(kind), "no {kind} with {every}: {kinds:?}");
     }
     Ok(())
 }
