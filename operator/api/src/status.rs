@@ -16,7 +16,8 @@ pub struct LiveClusterStatus {
     /// Generation of the spec that this status was computed from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Operator that reconciles the LiveCluster. Another one takes over when it has stopped to renew its Lease.
+    /// Operator that reconciles the LiveCluster. Another one takes over when it has stopped renewing its Lease, or watches other
+    /// namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorName>,
     /// Container image of the Pods.
