@@ -12,6 +12,7 @@ mod reach;
 mod release;
 mod watched_stream;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -37,6 +38,9 @@ pub struct Target {
     /// The kind cluster's name, if this is one that may be broken.
     #[arg(long, env = "LIVECLUSTER_KIND")]
     pub kind: Option<String>,
+    /// The folder of the Gateway API's definitions.
+    #[arg(long, env = "LIVECLUSTER_GATEWAY_API")]
+    gateway_api: Option<PathBuf>,
     /// The operator's image; the chart's when absent.
     #[arg(long, env = "LIVECLUSTER_OPERATOR_IMAGE")]
     operator_image: Option<String>,
@@ -55,6 +59,8 @@ pub struct Cluster {
     pub kind: Option<String>,
     /// The operator's Helm release.
     pub release: Release,
+    /// The folder of the Gateway API's definitions.
+    pub gateway_api: Option<PathBuf>,
 }
 
 /// A node of the cluster.
@@ -82,6 +88,7 @@ impl Cluster {
             nodes,
             kind: target.kind.clone(),
             release: Release::of(target),
+            gateway_api: target.gateway_api.clone(),
         };
         namespace::create_restricted(&cluster.release.namespace, "operator").await?;
         cluster.release.install(&[]).await?;

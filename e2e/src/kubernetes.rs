@@ -11,13 +11,17 @@ mod bad_image;
 mod bad_resources;
 mod deletion;
 mod elastic_edges;
+mod eviction;
 mod explain;
+mod gateway;
 mod hand_edits;
 mod helm;
 mod late_dns;
 mod leader_failover;
 mod minimal_cluster;
+mod monitoring;
 mod neighbours;
+mod newer_definition;
 mod node_drain;
 mod node_loss;
 mod origin_killed;
@@ -29,6 +33,8 @@ mod rolling_upgrade;
 mod scale_edges;
 mod secrets_renewed;
 mod service_types;
+mod stuck_rollouts;
+mod two_operators;
 mod uninstall;
 
 /// Every scenario, in the order in which they run.
@@ -51,6 +57,10 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "a new image with twenty viewers rolls both roles, shows who serves them until when, and cuts none off early";
     bad_image "bad-image" Beside None,
         "an image that does not exist stops nothing that runs, and the status names it";
+    stuck_rollouts "stuck-rollouts" Beside None,
+        "a rollout that cannot end holds no other one: the cure of both roles takes effect, and origins roll while edges cannot";
+    eviction "eviction" Beside None,
+        "Ready stays true while one of four edges is evicted and while further ones start, and Degraded says what is missing";
     bad_resources "bad-resources" Beside None,
         "the API server refuses an invalid spec with a message that names the field";
     service_types "service-types" Beside None,
@@ -59,16 +69,24 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "Pods of another namespace neither pull, publish, disconnect nor read at the internal port, where no NetworkPolicy is enforced";
     secrets_renewed "secrets-renewed" Beside None,
         "a renewed certificate and rotated publish keys take effect in running Pods, and connections stay";
+    gateway "gateway" Beside Some("it installs and removes the Gateway API"),
+        "routes of the Gateway API are made, reported and deleted, and the operator works without it";
     neighbours "neighbours" Beside None,
         "LiveClusters side by side, with names easily mixed up, share nothing";
+    two_operators "two-operators" Beside None,
+        "of two operators that watch a namespace, the first one reconciles its LiveClusters, and the second one says so";
     hand_edits "hand-edits" Beside None,
         "deleted and edited children come back, and fields that the operator does not own stay";
+    monitoring "monitoring" Beside None,
+        "a real Prometheus, which scrapes what the chart's monitors select, evaluates every alert and has a result for every query of the dashboard";
     permissions "permissions" Beside None,
         "the operator is refused nothing, and names the rule that it lacks";
     deletion "deletion" Beside None,
         "a LiveCluster is deleted in all of Kubernetes' ways, and created again immediately";
     explain "explain" Beside None,
         "kubectl explain reads like documentation, and the definition and every example are accepted";
+    newer_definition "newer-definition" Alone None,
+        "an operator with a newer definition ignores the fields that it does not know, and names a value that it cannot read";
     helm "helm" Alone None,
         "the chart is linted, rendered, installed, upgraded and tested, and refuses wrong values";
     leader_failover "leader-failover" Alone Some("it kills and freezes the leader"),
