@@ -5,8 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client, Resource, ResourceExt};
-use livecluster_api::{LiveCluster, LiveClusterSpec};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client, ResourceExt};
+use livecluster_api::LiveCluster;
+use serde_json::json;
 use tokio::time::{Instant, interval, timeout_at};
 
 /// The options of `operator self-test`.
@@ -46,17 +48,21 @@ pub enum SelfTestError {
 /// # Errors
 /// See [`SelfTestError`]. The LiveCluster is deleted in any case.
 pub async fn run(options: SelfTestOptions) -> Result<(), SelfTestError> {
-    let client = Client::try_default()
-        .await
-        .map_err(api("reach the API server"))?;
-    let clusters: Api<LiveCluster> = Api::namespaced(client.clone(), &options.namespace);
+    let client = Client::try_default().await;
+    verify(client.map_err(api("reach the API server"))?, &options).await
+}
+
+async fn verify(client: Client, options: &SelfTestOptions) -> Result<(), SelfTestError> {
+    // The definition may be newer than this version: its LiveClusters may have fields that the type lacks.
+    let resource = ApiResource::erase::<LiveCluster>(&());
+    let clusters: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &options.namespace, &resource);
     let deployments: Api<Deployment> = Api::namespaced(client, &options.namespace);
 
-    let mut cluster = LiveCluster::new("", LiveClusterSpec::default());
+    let spec = json!({"origins": {"replicas": 0}, "edges": {"replicas": 0}});
+    let mut cluster = DynamicObject::new("", &resource).data(json!({ "spec": spec }));
     cluster.metadata.name = None;
     cluster.metadata.generate_name = Some("helm-test-".to_owned());
-    cluster.spec.origins.replicas = 0;
-    cluster.spec.edges.replicas = 0;
     let created = clusters
         .create(&PostParams::default(), &cluster)
         .await
@@ -91,9 +97,9 @@ pub async fn run(options: SelfTestOptions) -> Result<(), SelfTestError> {
 
 async fn wait_until_reconciled(
     deadline: &Deadline,
-    clusters: &Api<LiveCluster>,
+    clusters: &Api<DynamicObject>,
     deployments: &Api<Deployment>,
-    created: &LiveCluster,
+    created: &DynamicObject,
 ) -> Result<(), SelfTestError> {
     let name = created.name_any();
     for role in ["origin", "edge"] {
@@ -105,15 +111,15 @@ async fn wait_until_reconciled(
                 Ok(owners.is_some_and(|owners| {
                     owners
                         .iter()
-                        .any(|owner| Some(&owner.uid) == created.meta().uid.as_ref())
+                        .any(|owner| Some(&owner.uid) == created.metadata.uid.as_ref())
                 }))
             })
             .await?;
     }
     deadline
         .wait_until("the operator has written the status", || async {
-            let status = clusters.get(&name).await?.status;
-            let observed = status.and_then(|status| status.observed_generation);
+            let cluster = clusters.get(&name).await?;
+            let observed = cluster.data["status"]["observedGeneration"].as_i64();
             Ok(observed.is_some() && observed == created.metadata.generation)
         })
         .await
@@ -166,4 +172,57 @@ impl Deadline {
 
 fn api(action: &'static str) -> impl Fn(kube::Error) -> SelfTestError {
     move |source| SelfTestError::Api { action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::fake_api::FakeApi;
+
+    /// Acts as the operator and as a newer definition, which has a limit that the type of this version lacks.
+    async fn reconcile(api: &FakeApi) {
+        let path = loop {
+            let paths = api.paths().into_iter();
+            let mut clusters = paths.filter(|path| path.starts_with("liveclusters/"));
+            match clusters.next() {
+                Some(path) => break path,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        };
+        api.edit(&path, |cluster| {
+            cluster["spec"]["limits"] = json!({"maxNewer": 1});
+            cluster["status"]["observedGeneration"] = cluster["metadata"]["generation"].clone();
+        });
+        let cluster = api.object(&path).unwrap();
+        let name = cluster["metadata"]["name"].as_str().unwrap();
+        for role in ["origin", "edge"] {
+            let owner = json!({
+                "apiVersion": "livecluster.dev/v1alpha1", "kind": "LiveCluster", "name": name,
+                "uid": cluster["metadata"]["uid"]
+            });
+            let deployment = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": format!("{name}-{role}"), "ownerReferences": [owner]}
+            });
+            api.put(&format!("deployments/{name}-{role}"), deployment);
+        }
+        while api.object(&path).is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for role in ["origin", "edge"] {
+            api.remove(&format!("deployments/{name}-{role}"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cluster_of_a_newer_definition_is_verified_and_deleted() {
+        let (client, api) = FakeApi::start();
+        let options = SelfTestOptions {
+            namespace: "media".to_owned(),
+            timeout_seconds: 60,
+        };
+        let (verified, ()) = tokio::join!(verify(client, &options), reconcile(&api));
+        verified.unwrap();
+        assert_eq!(api.paths(), Vec::<String>::new());
+    }
 }

@@ -115,14 +115,17 @@ impl FakeObjects {
     }
 
     fn create(&mut self, request: &FakeRequest) -> Value {
-        let name = request.body["metadata"]["name"]
-            .as_str()
-            .unwrap_or("unnamed");
+        let mut object = request.body.clone();
+        let metadata = &mut object["metadata"];
+        if let Some(prefix) = metadata["generateName"].as_str() {
+            metadata["name"] = format!("{prefix}{}", self.version).into();
+        }
+        let name = metadata["name"].as_str().unwrap_or("unnamed");
         let path = format!("{}/{name}", request.path);
         if self.objects.contains_key(&path) {
             return failure(409, "AlreadyExists", "the object already exists");
         }
-        self.store(&path, request.body.clone())
+        self.store(&path, object)
     }
 
     fn replace(&mut self, path: &str, request: &FakeRequest) -> Value {
