@@ -82,6 +82,21 @@ async fn address_with_too_many_new_connections_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn further_streams_of_a_connection_count_as_new_connections() {
+    let node = TestNode::with(|config| {
+        config.limits.max_new_connections_per_second_per_address = 1;
+    })
+    .await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    for stream in ["b", "c", "d"] {
+        publisher.unpublish_and_request(stream).await;
+    }
+    let status = publisher.0.closed_with().await.expect("a reason");
+    let reason = "too many new connections from your address, try again in a second";
+    assert_eq!(status.description, reason);
+}
+
+#[tokio::test]
 async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
     // A tenth of 160 connections may be without a stream.
     let node = TestNode::with(|config| config.limits.max_connections = 160).await;

@@ -19,8 +19,8 @@ pub struct Limits {
     /// balancer or proxy that `proxies` does not name.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_connections_per_address: u32,
-    /// Maximum number of new connections in a second from one client address or network. 0 is no limit, as for
-    /// `maxConnectionsPerAddress`.
+    /// Maximum number of new connections in a second from one client address or network. A further stream on an RTMP connection counts as
+    /// a new connection. 0 is no limit, as for `maxConnectionsPerAddress`.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_new_connections_per_second_per_address: u32,
     /// Maximum number of streams on a Pod.

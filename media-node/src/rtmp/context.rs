@@ -9,6 +9,7 @@ use media_engine::Registry;
 use crate::auth::Auth;
 use crate::delivery::finder::StreamFinder;
 use crate::relay::Relay;
+use crate::state::address_limits::AddressLimits;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::limits::CurrentLimits;
@@ -25,6 +26,7 @@ pub(crate) struct RtmpContext {
     pub(crate) finder: Arc<StreamFinder>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) publishers: PublisherAddresses,
+    pub(crate) addresses: AddressLimits,
     pub(crate) idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<Metrics>,
     /// Time without silence after which an encoder replaces one with a lower priority.

@@ -1,5 +1,6 @@
 //! RTMP session: handshake and commands until the client publishes or plays, that stream to its end, then the next one.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,10 +153,7 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
         {
             context.metrics.exceeded(limit);
         }
-        if !rate.begin(Instant::now().into_std()) {
-            context.metrics.exceeded("stream_starts");
-            let limit = rate.limit();
-            let reason = format!("more than {limit} streams in a minute on one connection");
+        if let Err(reason) = begin_stream(rate, context, connection.peer.ip()) {
             request.reject(&mut connection.protocol, &reason);
             connection.flush().await?;
             return Ok(None);
@@ -174,6 +172,27 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
         // An encoder starts its next stream without a pause. A silent one counts as dead.
         *deadline = Instant::now() + context.config.stream.publish_idle_timeout();
     }
+}
+
+/// Counts a stream of a connection, or returns why it has begun too many.
+fn begin_stream(rate: &mut StreamRate, context: &RtmpContext, peer: IpAddr) -> Result<(), String> {
+    let (is_further, now) = (rate.has_begun(), Instant::now().into_std());
+    if !rate.begin(now) {
+        context.metrics.exceeded("stream_starts");
+        let limit = rate.limit();
+        return Err(format!(
+            "more than {limit} streams in a minute on one connection"
+        ));
+    }
+    if !is_further {
+        return Ok(());
+    }
+    let begun = context.addresses.begin_stream(peer, now);
+    begun.map_err(|limit| {
+        let refused = &context.metrics.connections.refused;
+        refused.of([limit.label()]).inc();
+        limit.reason().to_owned()
+    })
 }
 
 /// Returns the next request, or the limit that the client's `connect` has exceeded.

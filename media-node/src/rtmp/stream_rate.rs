@@ -25,6 +25,11 @@ impl StreamRate {
         self.limit
     }
 
+    /// Returns whether the connection has begun a stream in the last minute.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
     /// Counts a stream. Returns false if it is one too many.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         let is_old = |begun: &Instant| now.saturating_duration_since(*begun) >= PERIOD;

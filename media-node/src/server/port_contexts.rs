@@ -57,6 +57,7 @@ fn rtmp_context(node: &NodeContext, finder: Arc<StreamFinder>) -> RtmpContext {
         finder,
         clients: Arc::clone(&node.clients),
         publishers: node.publishers.clone(),
+        addresses: node.connections.addresses(),
         idle: Arc::clone(&node.idle),
         metrics: Arc::clone(&node.metrics),
         steady: node.timings.standby_steady,

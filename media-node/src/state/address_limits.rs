@@ -94,19 +94,39 @@ impl AddressLimits {
         if max_open > 0 && entry.open >= max_open {
             return Err(AddressLimit::Open);
         }
-        if max_new_per_second > 0 {
-            let next = entry.next.max(now) + PERIOD / max_new_per_second;
-            if next > now + PERIOD {
-                return Err(AddressLimit::Rate);
-            }
-            entry.next = next;
-        }
+        entry.begin(max_new_per_second, now)?;
         entry.open += 1;
         drop(table);
         Ok(AddressPermit {
             table: Arc::clone(&self.table),
             address,
         })
+    }
+
+    /// Counts a further stream of an open connection as a new connection: it costs as much.
+    pub(crate) fn begin_stream(&self, peer: IpAddr, now: Instant) -> Result<(), AddressLimit> {
+        let max_per_second = self.limits.get().max_new_connections_per_second_per_address;
+        let mut table = lock(&self.table);
+        match table.addresses.get_mut(&network(peer)) {
+            Some(address) => address.begin(max_per_second, now),
+            // A connection that is not counted.
+            None => Ok(()),
+        }
+    }
+}
+
+impl Address {
+    /// Counts a new connection, unless there are too many in a second.
+    fn begin(&mut self, max_per_second: u32, now: Instant) -> Result<(), AddressLimit> {
+        if max_per_second == 0 {
+            return Ok(());
+        }
+        let next = self.next.max(now) + PERIOD / max_per_second;
+        if next > now + PERIOD {
+            return Err(AddressLimit::Rate);
+        }
+        self.next = next;
+        Ok(())
     }
 }
 
@@ -185,6 +205,18 @@ mod tests {
         assert_eq!(admitted(start), 10);
         assert_eq!(admitted(start + Duration::from_millis(350)), 3);
         assert_eq!(admitted(start + Duration::from_secs(9)), 10);
+    }
+
+    #[test]
+    fn further_streams_of_a_connection_count_as_new_connections() {
+        let limits = limited(0, 10);
+        let start = Instant::now();
+        let peer = ip("192.0.2.1");
+        let _connection = limits.admit(peer, start).unwrap();
+        let begun = |_: &u32| limits.begin_stream(peer, start).is_ok();
+        assert_eq!((0..100).filter(begun).count(), 9);
+        assert_eq!(limits.admit(peer, start).err(), Some(AddressLimit::Rate));
+        assert!(limits.begin_stream(ip("192.0.2.2"), start).is_ok());
     }
 
     #[test]

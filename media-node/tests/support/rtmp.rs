@@ -131,6 +131,18 @@ impl Publisher {
 
     /// Ends the stream and publishes another one on the same connection, as Flash and some hardware encoders do.
     pub(crate) async fn publish_again(&mut self, stream: &str) {
+        self.unpublish_and_request(stream).await;
+        loop {
+            let event = self.0.event().await.expect("a second publish is answered");
+            if matches!(event, ClientEvent::Status(status) if status.code == "NetStream.Publish.Start")
+            {
+                return;
+            }
+        }
+    }
+
+    /// Ends the stream and requests to publish another one on the same connection.
+    pub(crate) async fn unpublish_and_request(&mut self, stream: &str) {
         self.0.connection.finish();
         self.0.flush().await;
         let create = ["createStream".into(), 9.0.into(), Value::Null];
@@ -150,13 +162,6 @@ impl Publisher {
                 .write_all(&[&header[..], &body].concat())
                 .await
                 .expect("an open connection");
-        }
-        loop {
-            let event = self.0.event().await.expect("a second publish is answered");
-            if matches!(event, ClientEvent::Status(status) if status.code == "NetStream.Publish.Start")
-            {
-                return;
-            }
         }
     }
 

@@ -27,8 +27,8 @@ pub(super) struct AdmittedEncoder {
     pub(super) priority: u8,
     pub(super) bitrate: BitrateLimit,
     pub(super) place: EncoderPlace,
-    /// The stream as one of the encoder's address.
-    pub(super) address: PublisherAddress,
+    /// The stream as one of the encoder's address, where that has a limit.
+    pub(super) address: Option<PublisherAddress>,
 }
 
 /// The place of an encoder among those of its stream.
