@@ -18,6 +18,9 @@ use crate::stream_table::{RegisteredStream, StreamTable, TooManyStreams};
 use crate::worker_pulses::WorkerPulses;
 use crate::write_state::WriteState;
 
+/// Time for which a stream without a publisher and readers keeps its log: a relay that has lost its connection returns earlier.
+const UNREAD_LOG_LASTS: Duration = Duration::from_secs(8);
+
 /// All streams of a media node. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -239,7 +242,7 @@ impl Registry {
     }
 
     /// Ends streams that have had no publisher for the continuity window, and removes those that never had one and have no
-    /// readers. Call it about once a second.
+    /// readers. What nobody reads of a stream without a publisher is given up earlier. Call it about once a second.
     pub fn sweep(&self, now: Instant) {
         let continuity = self.context.settings.continuity;
         let memory = &self.context.memory;
@@ -262,8 +265,12 @@ impl Registry {
                 return true;
             }
             let idle_since = *state.idle_since.get_or_insert(now);
+            let idle = now.saturating_duration_since(idle_since);
+            if idle >= UNREAD_LOG_LASTS {
+                evicted.extend(registered.stream.give_up_unread_log(&mut state));
+            }
             drop(state);
-            if now.saturating_duration_since(idle_since) < continuity {
+            if idle < continuity {
                 return true;
             }
             registered.stream.end();

@@ -215,6 +215,14 @@ impl Stream {
         self.update_window(&mut state.playable, |window| window.evict(watched))
     }
 
+    /// Gives up the log, unless it has readers. Returns its segments, to be dropped outside of locks.
+    pub(crate) fn give_up_unread_log(&self, state: &mut WriteState) -> Vec<Arc<Segment>> {
+        match self.is_watched() {
+            true => Vec::new(),
+            false => self.update_window(&mut state.playable, Window::give_up),
+        }
+    }
+
     /// Changes the window, and tells whether a viewer can start. The result is dropped outside of the lock.
     fn update_window<T>(&self, playable: &mut bool, update: impl FnOnce(&mut Window) -> T) -> T {
         let mut window = self.window();

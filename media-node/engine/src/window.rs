@@ -183,6 +183,16 @@ impl Window {
         evicted
     }
 
+    /// Gives up all segments but the last one, from which the log continues. Returns them, to be dropped outside of the lock.
+    pub(crate) fn give_up(&mut self) -> Vec<Arc<Segment>> {
+        let count = self.segments.len().saturating_sub(1);
+        let given_up: Vec<_> = self.segments.drain(..count).collect();
+        self.first += count as u64;
+        self.bytes = self.segments.iter().map(|segment| segment.memory()).sum();
+        self.newest_start = self.newest_start.filter(|start| *start >= self.first);
+        given_up
+    }
+
     /// Ends the stream. Readers get the segments that are left.
     pub(crate) fn end_stream(&mut self) {
         self.ended = true;

@@ -114,6 +114,42 @@ fn stream_that_waits_for_its_publisher_without_readers_keeps_no_publisher_out() 
 }
 
 #[test]
+fn log_without_publisher_and_readers_is_given_up_before_the_stream_ends() {
+    let registry = Registry::new(settings());
+    let now = Instant::now();
+    let after = |seconds| now + Duration::from_secs(seconds);
+    let mut watched = FlvReader::of(&registry, "watched", Start::Newest);
+    for name in ["unread", "watched"] {
+        let mut publication = encoder(&registry, name, 1);
+        send(&mut publication, headers());
+        for number in 0..50 {
+            send(
+                &mut publication,
+                [long_frame(keyframe(number * 40, number), 10_000)],
+            );
+        }
+    }
+    assert!(registry.memory().used > 1_000_000);
+    registry.sweep(after(0));
+    registry.sweep(after(7));
+    assert!(registry.memory().used > 1_000_000);
+    registry.sweep(after(8));
+    let used = registry.memory().used;
+    assert!(500_000 < used && used < 600_000, "{used}");
+    assert_eq!(watched.taken().len(), 3 + 50);
+
+    // Its timestamps continue when the encoder returns.
+    let mut late = FlvReader::of(&registry, "unread", Start::Newest);
+    let mut again = encoder(&registry, "unread", 2);
+    send(&mut again, headers());
+    send(&mut again, [keyframe(0, 50)]);
+    let taken = late.taken();
+    assert_eq!(taken.len(), 4);
+    let last = taken.last().expect("a keyframe");
+    assert!(last.timestamp > 49 * 40, "{}", last.timestamp);
+}
+
+#[test]
 fn readers_are_counted() {
     let registry = Registry::new(settings());
     let stream = registry.open(&key("a")).unwrap();
