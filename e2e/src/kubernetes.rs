@@ -37,54 +37,54 @@ mod stuck_rollouts;
 mod two_operators;
 mod uninstall;
 
-/// Every scenario, in the order in which they run.
+/// Every scenario, in the order in which they run: of those beside each other the longest first, so that none is left at the end.
 pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
     quiet "quiet" Beside Some("it reads the API server's audit log"),
         "a LiveCluster at which nothing changes causes no write in three minutes";
     readme "readme" Beside Some("it follows the README and creates one"),
         "the README's section On Kubernetes works, line by line, on a cluster of its own";
-    minimal_cluster "minimal-cluster" Beside None,
-        "`spec: {}` becomes a ready LiveCluster of exactly the expected objects, and its columns show numbers";
     publish_and_watch "publish-and-watch" Beside None,
         "a stream published to the origin or to an edge plays by RTMP and HTTP-FLV on every Pod";
     scale_edges "scale-edges" Beside None,
         "edges are added by a HorizontalPodAutoscaler and removed by kubectl scale, and those that leave keep their viewers";
-    elastic_edges "elastic-edges" Beside None,
-        "edges follow their viewers and announced events: they are added, take new viewers where there is room, and cut none off";
-    origin_killed "origin-killed" Beside None,
-        "viewers stay and watch on when an origin dies, by kill -9 and by the loss of its Pod";
     rolling_upgrade "rolling-upgrade" Beside Some("it loads a second image into the cluster"),
         "a new image with twenty viewers rolls both roles, shows who serves them until when, and cuts none off early";
-    bad_image "bad-image" Beside None,
-        "an image that does not exist stops nothing that runs, and the status names it";
-    stuck_rollouts "stuck-rollouts" Beside None,
-        "a rollout that cannot end holds no other one: the cure of both roles takes effect, and origins roll while edges cannot";
-    eviction "eviction" Beside None,
-        "Ready stays true while one of four edges is evicted and while further ones start, and Degraded says what is missing";
-    bad_resources "bad-resources" Beside None,
-        "the API server refuses an invalid spec with a message that names the field";
-    service_types "service-types" Beside None,
-        "a Service changes its type in place, and the status' URLs follow";
-    attacker "attacker" Beside None,
-        "Pods of another namespace neither pull, publish, disconnect nor read at the internal port, where no NetworkPolicy is enforced";
-    secrets_renewed "secrets-renewed" Beside None,
-        "a renewed certificate and rotated publish keys take effect in running Pods, and connections stay";
-    gateway "gateway" Beside Some("it installs and removes the Gateway API"),
-        "routes of the Gateway API are made, reported and deleted, and the operator works without it";
-    neighbours "neighbours" Beside None,
-        "LiveClusters side by side, with names easily mixed up, share nothing";
-    two_operators "two-operators" Beside None,
-        "of two operators that watch a namespace, the first one reconciles its LiveClusters, and the second one says so";
-    hand_edits "hand-edits" Beside None,
-        "deleted and edited children come back, and fields that the operator does not own stay";
-    monitoring "monitoring" Beside None,
-        "a real Prometheus, which scrapes what the chart's monitors select, evaluates every alert and has a result for every query of the dashboard";
-    permissions "permissions" Beside None,
-        "the operator is refused nothing, and names the rule that it lacks";
+    elastic_edges "elastic-edges" Beside None,
+        "edges follow their viewers and announced events: they are added, take new viewers where there is room, and cut none off";
     deletion "deletion" Beside None,
         "a LiveCluster is deleted in all of Kubernetes' ways, and created again immediately";
+    origin_killed "origin-killed" Beside None,
+        "viewers stay and watch on when an origin dies, by kill -9 and by the loss of its Pod";
+    attacker "attacker" Beside None,
+        "Pods of another namespace neither pull, publish, disconnect nor read at the internal port, where no NetworkPolicy is enforced";
+    monitoring "monitoring" Beside None,
+        "a real Prometheus, which scrapes what the chart's monitors select, evaluates every alert and has a result for every query of the dashboard";
+    gateway "gateway" Beside Some("it installs and removes the Gateway API"),
+        "routes of the Gateway API are made, reported and deleted, and the operator works without it";
+    stuck_rollouts "stuck-rollouts" Beside None,
+        "a rollout that cannot end holds no other one: the cure of both roles takes effect, and origins roll while edges cannot";
+    bad_image "bad-image" Beside None,
+        "an image that does not exist stops nothing that runs, and the status names it";
+    neighbours "neighbours" Beside None,
+        "LiveClusters side by side, with names easily mixed up, share nothing";
+    secrets_renewed "secrets-renewed" Beside None,
+        "a renewed certificate and rotated publish keys take effect in running Pods, and connections stay";
+    two_operators "two-operators" Beside None,
+        "of two operators that watch a namespace, the first one reconciles its LiveClusters, and the second one says so";
+    eviction "eviction" Beside None,
+        "Ready stays true while one of four edges is evicted and while further ones start, and Degraded says what is missing";
+    permissions "permissions" Beside None,
+        "the operator is refused nothing, and names the rule that it lacks";
+    hand_edits "hand-edits" Beside None,
+        "deleted and edited children come back, and fields that the operator does not own stay";
+    minimal_cluster "minimal-cluster" Beside None,
+        "`spec: {}` becomes a ready LiveCluster of exactly the expected objects, and its columns show numbers";
+    service_types "service-types" Beside None,
+        "a Service changes its type in place, and the status' URLs follow";
     explain "explain" Beside None,
         "kubectl explain reads like documentation, and the definition and every example are accepted";
+    bad_resources "bad-resources" Beside None,
+        "the API server refuses an invalid spec with a message that names the field";
     newer_definition "newer-definition" Alone None,
         "an operator with a newer definition ignores the fields that it does not know, and names a value that it cannot read";
     helm "helm" Alone None,

@@ -6,3 +6,4 @@ pub(crate) mod socket;
 pub(crate) mod stream_summary;
 pub(crate) mod unsent;
 pub(crate) mod viewer;
+pub(crate) mod viewer_end;

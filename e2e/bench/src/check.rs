@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use media_wire::MediaKind;
 
-use crate::clip::{Mark, mark};
+use crate::clip::{FrameMark, mark};
 
 /// What one viewer has received so far.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl StreamCheck {
         timestamp: u32,
         payload: &[u8],
     ) -> Result<Option<Duration>, String> {
-        let Some(Mark {
+        let Some(FrameMark {
             keyframe,
             number,
             sent,
@@ -71,13 +71,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clip::{Clip, Sizes};
+    use crate::clip::{EndlessClip, Sizes};
 
     /// Checks the frames of two seconds after a change. Returns the check and its first error.
     fn check(
         change: impl FnOnce(&mut Vec<media_wire::Message>),
     ) -> (StreamCheck, Result<(), String>) {
-        let mut clip = Clip::new(Sizes::SMALL);
+        let mut clip = EndlessClip::new(Sizes::SMALL);
         let mut messages: Vec<_> = (0..136)
             .map(|_| clip.next().message(Duration::ZERO))
             .collect();

@@ -99,7 +99,7 @@ pub(crate) fn now() -> Duration {
 
 /// A clip without an end.
 #[derive(Debug)]
-pub(crate) struct Clip {
+pub(crate) struct EndlessClip {
     sizes: Sizes,
     video: u32,
     audio: u32,
@@ -115,7 +115,7 @@ pub(crate) struct Frame {
     size: usize,
 }
 
-impl Clip {
+impl EndlessClip {
     pub(crate) fn new(sizes: Sizes) -> Self {
         Self {
             sizes,
@@ -186,7 +186,7 @@ impl Frame {
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct FrameMark {
     pub(crate) keyframe: bool,
     pub(crate) number: u32,
     /// When it was sent, see [`now`].
@@ -194,7 +194,7 @@ pub(crate) struct Mark {
 }
 
 /// Reads what a frame carries from the first [`CHECKED`] bytes of its payload. `None` for metadata and sequence headers.
-pub(crate) fn mark(kind: MediaKind, payload: &[u8]) -> Option<Mark> {
+pub(crate) fn mark(kind: MediaKind, payload: &[u8]) -> Option<FrameMark> {
     let prefix = match kind {
         MediaKind::Video => VIDEO_PREFIX,
         MediaKind::Audio => AUDIO_PREFIX,
@@ -206,7 +206,7 @@ pub(crate) fn mark(kind: MediaKind, payload: &[u8]) -> Option<Mark> {
     }
     let (number, rest) = payload.get(prefix..)?.split_first_chunk()?;
     let sent = rest.first_chunk()?;
-    Some(Mark {
+    Some(FrameMark {
         keyframe: *first == 0x17,
         number: u32::from_be_bytes(*number),
         sent: Duration::from_nanos(u64::from_be_bytes(*sent)),
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn clip_has_both_tracks_at_their_rates_and_a_megabit_a_second() {
-        let mut clip = Clip::new(Sizes::NORMAL);
+        let mut clip = EndlessClip::new(Sizes::NORMAL);
         let (mut bytes, mut frames) = (0, 0);
         while clip.next_due() < Duration::from_secs(100) {
             bytes += clip.next().size;
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn frame_carries_its_number_and_time() {
-        let mut clip = Clip::new(Sizes::NORMAL);
+        let mut clip = EndlessClip::new(Sizes::NORMAL);
         for _ in 0..200 {
             let frame = clip.next();
             let message = frame.message(frame.due);

@@ -22,7 +22,7 @@ pub(crate) struct Totals {
 
 /// Where one viewer counts what it receives.
 #[derive(Debug)]
-pub(crate) struct Counters {
+pub(crate) struct ViewerCounters {
     pub(crate) totals: Arc<Totals>,
     pub(crate) start: Instant,
     pub(crate) has_frame: AtomicBool,
@@ -30,7 +30,7 @@ pub(crate) struct Counters {
     pub(crate) measures_latency: bool,
 }
 
-impl Counters {
+impl ViewerCounters {
     pub(crate) fn connected(&self) {
         self.totals.connected.fetch_add(1, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail, ensure};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::counters::{Counters, Totals, lock};
+use crate::counters::{Totals, ViewerCounters, lock};
 use crate::histogram::Histogram;
 use crate::viewer;
 
@@ -67,7 +67,7 @@ impl Crowd {
             let totals = Arc::clone(&totals);
             let task = runtime.spawn(async move {
                 tokio::time::sleep_until(begin + pause * number).await;
-                let counters = Counters {
+                let counters = ViewerCounters {
                     totals: Arc::clone(&totals),
                     start: Instant::now(),
                     has_frame: AtomicBool::new(false),

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::clip::{Clip, Sizes, init_data, now};
+use crate::clip::{EndlessClip, Sizes, init_data, now};
 
 /// An encoder that publishes until it is dropped.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Encoder {
         let url = url.to_owned();
         let (accept, accepted) = sync_channel(1);
         let task = runtime.spawn(async move {
-            let mut connection = Connection::open(&url).await.with_context(|| url.clone())?;
+            let mut connection = EncoderLink::open(&url).await.with_context(|| url.clone())?;
             let _waited_for = accept.send(());
             connection.publish(sizes).await.with_context(|| url)
         });
@@ -67,13 +67,13 @@ impl Drop for Encoder {
     }
 }
 
-struct Connection {
+struct EncoderLink {
     socket: TcpStream,
     protocol: ClientConnection,
     input: BytesMut,
 }
 
-impl Connection {
+impl EncoderLink {
     async fn open(url: &str) -> Result<Self> {
         let url = RtmpUrl::parse(url).context("the URL")?;
         let socket = TcpStream::connect((url.host.as_str(), url.port)).await?;
@@ -103,7 +103,7 @@ impl Connection {
         for message in init_data() {
             self.protocol.send(&message);
         }
-        let mut clip = Clip::new(sizes);
+        let mut clip = EndlessClip::new(sizes);
         let start = tokio::time::Instant::now();
         loop {
             tokio::time::sleep_until(start + clip.next_due()).await;

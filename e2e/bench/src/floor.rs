@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use media_wire::flv::{Tracks, file_header, write_tag};
 
-use crate::clip::{Clip, Sizes, init_data, now};
+use crate::clip::{EndlessClip, Sizes, init_data, now};
 
 /// How often connections are accepted while no frame is due.
 const ACCEPT: Duration = Duration::from_millis(20);
@@ -29,7 +29,7 @@ pub(crate) fn serve(interval: Duration) -> Result<()> {
     for message in init_data() {
         write_tag(&mut init, message.kind, message.timestamp, &message.payload);
     }
-    let (start, mut clip, mut bytes) = (now(), Clip::new(Sizes::NORMAL), Vec::new());
+    let (start, mut clip, mut bytes) = (now(), EndlessClip::new(Sizes::NORMAL), Vec::new());
     let mut next = Duration::ZERO;
     loop {
         // The frames that are due by the end of this interval, as one piece.

@@ -15,23 +15,23 @@ const MAX_TAG: usize = 1 << 20;
 /// A reader of one FLV stream.
 #[derive(Debug, Default)]
 pub(crate) struct FlvReader {
-    stage: Stage,
+    stage: FlvPart,
     /// The bytes of the header, payload or trailer that is incomplete.
     part: Vec<u8>,
     /// Payload bytes that are still to come and are not looked at.
     skip: usize,
-    tag: Tag,
+    tag: TagHeader,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Tag {
+struct TagHeader {
     kind: u8,
     size: usize,
     timestamp: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
+enum FlvPart {
     #[default]
     FileHeader,
     TagHeader,
@@ -69,10 +69,10 @@ impl FlvReader {
     /// Bytes of the current part.
     fn wanted(&self) -> usize {
         match self.stage {
-            Stage::FileHeader => FILE_HEADER,
-            Stage::TagHeader => TAG_HEADER,
-            Stage::Payload => self.tag.size.min(CHECKED),
-            Stage::Trailer => TRAILER,
+            FlvPart::FileHeader => FILE_HEADER,
+            FlvPart::TagHeader => TAG_HEADER,
+            FlvPart::Payload => self.tag.size.min(CHECKED),
+            FlvPart::Trailer => TRAILER,
         }
     }
 
@@ -81,26 +81,26 @@ impl FlvReader {
         check: &mut StreamCheck,
     ) -> Result<Option<std::time::Duration>, String> {
         match (self.stage, self.part.as_slice()) {
-            (Stage::FileHeader, part) => {
+            (FlvPart::FileHeader, part) => {
                 if !part.starts_with(b"FLV\x01") {
                     return Err(format!("no FLV but {part:?}"));
                 }
-                self.stage = Stage::TagHeader;
+                self.stage = FlvPart::TagHeader;
             }
-            (Stage::TagHeader, &[kind, s2, s1, s0, t2, t1, t0, t3, ..]) => {
+            (FlvPart::TagHeader, &[kind, s2, s1, s0, t2, t1, t0, t3, ..]) => {
                 let size = u32::from_be_bytes([0, s2, s1, s0]) as usize;
                 let timestamp = u32::from_be_bytes([t3, t2, t1, t0]);
                 if ![8, 9, 18].contains(&kind) || size > MAX_TAG {
                     return Err(format!("a tag of type {kind} and {size} bytes"));
                 }
                 #[rustfmt::skip]
-                let tag = Tag { kind, size, timestamp };
+                let tag = TagHeader { kind, size, timestamp };
                 self.tag = tag;
-                self.stage = Stage::Payload;
+                self.stage = FlvPart::Payload;
             }
-            (Stage::Payload, payload) => {
+            (FlvPart::Payload, payload) => {
                 self.skip = self.tag.size - payload.len();
-                self.stage = Stage::Trailer;
+                self.stage = FlvPart::Trailer;
                 let kind = match self.tag.kind {
                     8 => MediaKind::Audio,
                     9 => MediaKind::Video,
@@ -108,14 +108,14 @@ impl FlvReader {
                 };
                 return check.message(kind, self.tag.timestamp, payload);
             }
-            (Stage::Trailer, trailer) => {
+            (FlvPart::Trailer, trailer) => {
                 let expected = u32::try_from(self.tag.size + TAG_HEADER).unwrap_or_default();
                 if trailer != expected.to_be_bytes() {
                     return Err(format!("{trailer:?} follows a tag of {expected} bytes"));
                 }
-                self.stage = Stage::TagHeader;
+                self.stage = FlvPart::TagHeader;
             }
-            (Stage::TagHeader, short) => return Err(format!("a tag header of {short:?}")),
+            (FlvPart::TagHeader, short) => return Err(format!("a tag header of {short:?}")),
         }
         Ok(None)
     }
@@ -126,11 +126,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clip::{Clip, Sizes, init_data};
+    use crate::clip::{EndlessClip, Sizes, init_data};
 
     fn stream() -> Vec<u8> {
         let mut bytes = b"FLV\x01\x05\0\0\0\x09\0\0\0\0".to_vec();
-        let mut clip = Clip::new(Sizes::SMALL);
+        let mut clip = EndlessClip::new(Sizes::SMALL);
         let frames = (0..100).map(|_| clip.next().message(Duration::ZERO));
         for message in init_data().into_iter().chain(frames) {
             let (kind, timestamp) = (message.kind, message.timestamp);

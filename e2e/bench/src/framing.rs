@@ -2,7 +2,7 @@
 
 /// A remover of the framing of one response body.
 #[derive(Debug)]
-pub(crate) enum Framing {
+pub(crate) enum BodyReader {
     /// The body ends with the connection.
     Plain,
     /// Chunks: what is left of the current one, and its incomplete header.
@@ -14,7 +14,7 @@ pub(crate) enum Framing {
 /// Larger than any chunk or frame: a length above it is nonsense.
 const MAX_LENGTH: usize = 64 << 20;
 
-impl Framing {
+impl BodyReader {
     /// Passes what `bytes` hold of the body to `body`.
     pub(crate) fn read(
         &mut self,
@@ -85,7 +85,7 @@ fn frame(header: &[u8]) -> Result<Option<usize>, String> {
 mod tests {
     use super::*;
 
-    fn body(mut framing: Framing, bytes: &[u8], size: usize) -> Vec<u8> {
+    fn body(mut framing: BodyReader, bytes: &[u8], size: usize) -> Vec<u8> {
         let mut body = Vec::new();
         for part in bytes.chunks(size) {
             let mut add = |part: &[u8]| {
@@ -106,19 +106,23 @@ mod tests {
         ]
         .concat();
         for size in [1, 2, 3, 100] {
-            let read = body(Framing::Chunked(0, Vec::new()), chunked, size);
+            let read = body(BodyReader::Chunked(0, Vec::new()), chunked, size);
             assert_eq!(read, b"abc0123456789");
-            let read = body(Framing::WebSocket(0, Vec::new()), &frames, size);
+            let read = body(BodyReader::WebSocket(0, Vec::new()), &frames, size);
             assert_eq!(read, b"abc0123456789");
-            assert_eq!(body(Framing::Plain, b"abc", size), b"abc");
+            assert_eq!(body(BodyReader::Plain, b"abc", size), b"abc");
         }
     }
 
     #[test]
     fn other_frames_and_lengths_are_refused() {
-        let refused = |mut framing: Framing, bytes: &[u8]| framing.read(bytes, |_| Ok(())).is_err();
-        assert!(refused(Framing::Chunked(0, Vec::new()), b"xyz\r\n"));
-        assert!(refused(Framing::Chunked(0, Vec::new()), b"FFFFFFFFF\r\n"));
-        assert!(refused(Framing::WebSocket(0, Vec::new()), b"\x88\x00"));
+        let refused =
+            |mut framing: BodyReader, bytes: &[u8]| framing.read(bytes, |_| Ok(())).is_err();
+        assert!(refused(BodyReader::Chunked(0, Vec::new()), b"xyz\r\n"));
+        assert!(refused(
+            BodyReader::Chunked(0, Vec::new()),
+            b"FFFFFFFFF\r\n"
+        ));
+        assert!(refused(BodyReader::WebSocket(0, Vec::new()), b"\x88\x00"));
     }
 }

@@ -13,12 +13,12 @@ const ROOT: &str = "/sys/fs/cgroup";
 #[derive(Debug)]
 pub(crate) struct MemoryGroup {
     folder: PathBuf,
-    files: &'static Files,
+    files: &'static GroupFiles,
 }
 
 /// The names of a version's files.
 #[derive(Debug)]
-struct Files {
+struct GroupFiles {
     limit: &'static str,
     /// Swap space would hide what is too much.
     swap: (&'static str, &'static str),
@@ -26,7 +26,7 @@ struct Files {
     events: &'static str,
 }
 
-const VERSION_2: Files = Files {
+const VERSION_2: GroupFiles = GroupFiles {
     limit: "memory.max",
     swap: ("memory.swap.max", "0"),
     usage: &["memory.current"],
@@ -34,7 +34,7 @@ const VERSION_2: Files = Files {
 };
 
 /// Version 1 counts the buffers of sockets apart, and only where they have a limit.
-const VERSION_1: Files = Files {
+const VERSION_1: GroupFiles = GroupFiles {
     limit: "memory.limit_in_bytes",
     swap: ("memory.swappiness", "0"),
     usage: &["memory.usage_in_bytes", SOCKETS_1],

@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::check::StreamCheck;
-use crate::counters::Counters;
+use crate::counters::ViewerCounters;
 use crate::flv::FlvReader;
-use crate::framing::Framing;
+use crate::framing::BodyReader;
 use crate::tls::TlsClient;
 
 /// Bytes of one read. The viewers of a thread share the buffer.
@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// Watches until the task is aborted. Any other end is an error.
-pub(crate) async fn watch(url: &str, counters: &Counters) -> Result<()> {
+pub(crate) async fn watch(url: &str, counters: &ViewerCounters) -> Result<()> {
     match url.split_once("://") {
         Some(("rtmp", _)) => watch_rtmp(url, counters).await,
         Some(("http", rest)) => watch_flv(connect(rest).await?, rest, false, counters).await,
@@ -73,7 +73,7 @@ async fn watch_flv(
     mut socket: impl AsyncRead + AsyncWrite + Unpin,
     address: &str,
     websocket: bool,
-    counters: &Counters,
+    counters: &ViewerCounters,
 ) -> Result<()> {
     let (host, path) = address.split_once('/').context("a path")?;
     let upgrade = match websocket {
@@ -113,7 +113,7 @@ async fn watch_flv(
 async fn response(
     socket: &mut (impl AsyncRead + Unpin),
     websocket: bool,
-) -> Result<(Framing, Vec<u8>)> {
+) -> Result<(BodyReader, Vec<u8>)> {
     let mut received = Vec::new();
     let end = loop {
         ensure!(received.len() < 16 << 10, "the response has no end");
@@ -130,16 +130,16 @@ async fn response(
     let expected = if websocket { "101" } else { "200" };
     ensure!(status == expected, "HTTP {status}");
     let framing = if websocket {
-        Framing::WebSocket(0, Vec::new())
+        BodyReader::WebSocket(0, Vec::new())
     } else if header.contains("transfer-encoding: chunked") {
-        Framing::Chunked(0, Vec::new())
+        BodyReader::Chunked(0, Vec::new())
     } else {
-        Framing::Plain
+        BodyReader::Plain
     };
     Ok((framing, body))
 }
 
-async fn watch_rtmp(url: &str, counters: &Counters) -> Result<()> {
+async fn watch_rtmp(url: &str, counters: &ViewerCounters) -> Result<()> {
     let url = RtmpUrl::parse(url).context("the URL")?;
     let mut socket = TcpStream::connect((url.host.as_str(), url.port)).await;
     let socket = socket

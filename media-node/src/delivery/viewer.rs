@@ -23,8 +23,8 @@ use tracing::debug;
 use super::framing::{Framing, ViewerEvent, framed};
 use super::socket::Socket;
 use super::unsent;
+use super::viewer_end::ViewerEnd;
 use crate::state::clients::{Client, StopReason};
-use crate::state::metrics::Metrics;
 
 /// Bytes of one read from a viewer: acknowledgements, pings, a command. More waits in the kernel.
 const READ: usize = 1024;
@@ -39,51 +39,8 @@ const STALL_ATTEMPTS: u32 = 8;
 /// the slowest network that carries any stream is far from this.
 const SLOWEST_BATCH: u32 = 10;
 
-/// Reason that delivery to a viewer ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ViewerEnd {
-    /// The stream ended.
-    StreamEnded,
-    /// The viewer paused the stream.
-    Paused,
-    /// The viewer ended the stream and may use the connection again.
-    Stopped,
-    /// The viewer closed the connection.
-    Closed,
-    /// The viewer accepted no byte for too long.
-    Stalled,
-    /// The media node disconnects the viewer.
-    Disconnected(StopReason),
-    /// The media node disconnects the viewer, which has received only a part of a batch. The viewer would read further
-    /// bytes as the rest of it.
-    DisconnectedMidMessage(StopReason),
-    /// The stream's timestamps begin again, and the viewer's player cannot go back.
-    TimelineRenewed,
-    /// The viewer violated its protocol.
-    ProtocolError,
-}
-
-impl ViewerEnd {
-    /// Returns whether no more bytes may be sent on the connection.
-    pub(crate) fn is_abrupt(self) -> bool {
-        matches!(
-            self,
-            Self::Closed | Self::Stalled | Self::DisconnectedMidMessage(_)
-        )
-    }
-}
-
-/// Logs and counts the end of a viewer's stream.
-pub(crate) fn record_end(metrics: &Metrics, client: &Client, end: ViewerEnd) {
-    let counters = client.counters();
-    if end == ViewerEnd::Stalled {
-        metrics.viewers.stalled.inc();
-    }
-    debug!(stream = %client.stream, ?end, sent = counters.sent, lags = counters.lags, "play ended");
-}
-
 /// Delivers a stream to one viewer.
-pub(crate) struct Viewer<'a> {
+pub(crate) struct Delivery<'a> {
     pub(crate) socket: &'a mut Socket,
     pub(crate) client: &'a Client,
     /// Time that the socket may accept no byte.
@@ -112,7 +69,7 @@ struct Unsent<B> {
     length: usize,
 }
 
-impl Viewer<'_> {
+impl Delivery<'_> {
     /// Sends the stream until it ends, or until one side ends the delivery.
     ///
     /// `input` holds bytes that were read from the socket and not yet processed.

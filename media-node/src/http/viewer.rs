@@ -18,7 +18,8 @@ use crate::delivery::finder::OpenedStream;
 use crate::delivery::framing::Framing;
 use crate::delivery::socket::Socket;
 use crate::delivery::unsent;
-use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
+use crate::delivery::viewer::Delivery;
+use crate::delivery::viewer_end::{ViewerEnd, record_end};
 use crate::state::admitted::Admitted;
 use crate::state::clients::ClientGuard;
 
@@ -88,8 +89,8 @@ impl<F: HttpFraming> HttpViewer<F> {
         }
     }
 
-    fn parts(&mut self) -> (Viewer<'_>, &mut F, &mut BytesMut) {
-        let delivery = Viewer {
+    fn parts(&mut self) -> (Delivery<'_>, &mut F, &mut BytesMut) {
+        let delivery = Delivery {
             socket: &mut self.socket,
             client: &self.client,
             stall_timeout: self.context.limits.get().stall_timeout(),

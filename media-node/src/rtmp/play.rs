@@ -17,7 +17,8 @@ use super::unfinished::Unfinished;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
 use crate::delivery::unsent;
-use crate::delivery::viewer::{Viewer, ViewerEnd, record_end};
+use crate::delivery::viewer::Delivery;
+use crate::delivery::viewer_end::{ViewerEnd, record_end};
 use crate::state::clients::{Client, ClientGuard, ClientKind, StopReason};
 use crate::state::metrics::Metrics;
 
@@ -132,13 +133,13 @@ impl RtmpViewer {
         }
     }
 
-    fn parts(&mut self) -> (Viewer<'_>, RtmpFraming<'_>, &mut Cursor, &mut BytesMut) {
+    fn parts(&mut self) -> (Delivery<'_>, RtmpFraming<'_>, &mut Cursor, &mut BytesMut) {
         let SessionState {
             connection,
             context,
             ..
         } = &mut self.session;
-        let delivery = Viewer {
+        let delivery = Delivery {
             socket: &mut connection.socket,
             client: &self.client,
             stall_timeout: context.limits.get().stall_timeout(),

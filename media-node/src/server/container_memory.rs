@@ -12,17 +12,17 @@ pub(super) struct ContainerMemory {
 }
 
 /// The names of a version's files.
-struct Files {
+struct LimitFiles {
     limit: &'static str,
     usage: &'static str,
 }
 
-const VERSION_1: Files = Files {
+const VERSION_1: LimitFiles = LimitFiles {
     limit: "memory.limit_in_bytes",
     usage: "memory.usage_in_bytes",
 };
 
-const VERSION_2: Files = Files {
+const VERSION_2: LimitFiles = LimitFiles {
     limit: "memory.max",
     usage: "memory.current",
 };
@@ -49,7 +49,7 @@ pub(super) fn container_memory(root: &Path) -> Option<ContainerMemory> {
 }
 
 /// Returns the one with the lowest limit of a group and those above it. In a container the group can be its folder itself.
-fn lowest(folder: &Path, group: &str, files: &Files) -> Option<ContainerMemory> {
+fn lowest(folder: &Path, group: &str, files: &LimitFiles) -> Option<ContainerMemory> {
     let names = Path::new(group).components();
     let names = names.filter(|name| matches!(name, Component::Normal(_)));
     let below = names.scan(folder.to_path_buf(), |folder, name| {
@@ -63,7 +63,7 @@ fn lowest(folder: &Path, group: &str, files: &Files) -> Option<ContainerMemory> 
     Some(ContainerMemory { limit, usage })
 }
 
-fn usage(folder: &Path, files: &Files) -> Option<u64> {
+fn usage(folder: &Path, files: &LimitFiles) -> Option<u64> {
     let all = number(&folder.join(files.usage))?;
     let stat = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
     let pages = stat.lines().filter_map(|line| {

@@ -68,7 +68,7 @@ struct Peak {
 }
 
 /// A media node in a control group, and what was seen of it.
-struct Watched {
+struct PressedNode {
     node: Server,
     group: MemoryGroup,
     peak: Peak,
@@ -78,7 +78,7 @@ impl Bench {
     pub(super) fn pressure(&mut self) -> Result<()> {
         let plan = self.plan.pressure;
         let group = MemoryGroup::new(plan.memory_mebibytes << 20)?;
-        let mut watched = Watched {
+        let mut watched = PressedNode {
             node: Server::in_group(&self.cores, &self.media_node, &group)?,
             group,
             peak: Peak::default(),
@@ -170,7 +170,7 @@ fn mebibytes(bytes: f64) -> f64 {
     bytes / f64::from(1 << 20)
 }
 
-impl Watched {
+impl PressedNode {
     /// Measures for a time. Fails when the media node ends.
     fn watch(&mut self, report: &Report, span: Duration) -> Result<()> {
         let end = Instant::now() + span;

@@ -17,7 +17,7 @@ async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
     let (mut socket, mut reader, peer) = connection().await;
     let client = client(peer);
     let registry = Registry::new(EngineSettings::default());
-    let mut viewer = Viewer {
+    let mut viewer = Delivery {
         socket: &mut socket,
         client: &client,
         stall_timeout: Duration::from_millis(100),
@@ -70,7 +70,7 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
     let (mut socket, _reads_nothing, peer) = connection().await;
     let client = client(peer);
     let registry = Registry::new(EngineSettings::default());
-    let mut viewer = Viewer {
+    let mut viewer = Delivery {
         socket: &mut socket,
         client: &client,
         stall_timeout: Duration::from_secs(60),
@@ -100,7 +100,7 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
     });
     let mut unfinished = registry.unfinished_messages();
     unfinished.hold(3 << 20).expect_err("more than the memory");
-    let mut viewer = Viewer {
+    let mut viewer = Delivery {
         socket: &mut socket,
         client: &client,
         // An eighth of it passes before the first attempt.
