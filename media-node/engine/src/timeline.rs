@@ -265,8 +265,10 @@ impl LogTimeline {
             (false, true) => RENEW_AT_KEYFRAME,
             (false, false) => RENEW_AT_ONCE,
         };
-        // A track that begins before the timestamp zero is just below 2^32.
-        if (limit..RENEWED.wrapping_neg()).contains(&timestamp) {
+        // A second track that begins before the timestamp zero is just below 2^32.
+        let is_second = self.tracks.audio.last.or(self.tracks.video.last).is_some();
+        let is_before_zero = is_second && timestamp >= RENEWED.wrapping_neg();
+        if timestamp >= limit && !is_before_zero {
             self.renew(source, next);
             timestamp = RENEWED;
         }

@@ -191,7 +191,13 @@ fn epoch_renews_log_after_twelve_days_and_not_before() {
 
 #[test]
 fn first_epoch_of_large_timestamps_begins_below_them() {
-    for first in [1 << 30, (1 << 31) - 1, 1 << 31, u32::MAX - 20_000] {
+    for first in [
+        1 << 30,
+        (1 << 31) - 1,
+        1 << 31,
+        u32::MAX - 20_000,
+        u32::MAX - 3_000,
+    ] {
         let mut log = LogTimeline::default();
         log.begin_epoch();
         let next = first.wrapping_add(40);
@@ -247,6 +253,14 @@ fn age_goes_on_when_log_is_renewed() {
     let renewed = keyframe(&mut log, at + 40);
     assert_eq!(log.age(renewed), before + 40);
     assert_eq!(log.age(renewed - 20), before + 20);
+}
+
+#[test]
+fn first_frame_just_below_32_bits_renews_log_although_relayed_header_has_zero() {
+    let mut log = LogTimeline::default();
+    log.begin_epoch();
+    assert_eq!(place(&mut log, [(Untimed, 0)]), [0]);
+    assert_eq!(keyframe(&mut log, u32::MAX - 3_000), 10_000);
 }
 
 #[test]
