@@ -1,4 +1,4 @@
-//! What encoders and viewers share: their connections by RTMP and HTTP, and the record of what happened.
+//! What encoders and viewers share: the addresses of the media nodes, RTMP, and the record of what happened.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,17 +10,14 @@ use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::socket::{ClientSocket, Route};
 use crate::host::simulated::network::Network;
-use crate::host::simulated::stream::SimulatedStream;
-
-/// The address of all clients.
-pub(super) const CLIENTS: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
 
 /// Longer than a media node takes to accept or refuse a client that it can hear.
-const START: Duration = Duration::from_secs(12);
+pub(super) const START: Duration = Duration::from_secs(12);
 
 /// Bytes of one read.
-const READ: usize = 4096;
+pub(super) const READ: usize = 4096;
 
 /// The addresses that the media nodes have now, as the DNS of the clients knows them. Clones share them.
 #[derive(Clone, Default)]
@@ -36,24 +33,12 @@ impl NodeAddresses {
         addresses[node] = address;
     }
 
-    /// Returns the RTMP port of a media node. Numbers beyond the last one begin again.
-    pub(super) fn rtmp(&self, node: usize) -> SocketAddr {
-        (self.address(node), RTMP).into()
-    }
-
-    pub(super) fn http(&self, node: usize) -> SocketAddr {
-        (self.address(node), HTTP).into()
-    }
-
-    pub(super) fn address(&self, node: usize) -> Ipv4Addr {
+    /// Returns a port of a media node. Numbers beyond the last one begin again.
+    pub(super) fn port(&self, node: usize, port: u16) -> SocketAddr {
         let addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        addresses[node % addresses.len()]
+        (addresses[node % addresses.len()], port).into()
     }
 }
-
-/// The ports of every media node.
-pub(super) const RTMP: u16 = 1935;
-pub(super) const HTTP: u16 = 8080;
 
 /// A record of what happened, and of what must not happen.
 #[derive(Clone)]
@@ -128,7 +113,7 @@ impl From<io::Error> for ClientEnd {
 /// An RTMP client.
 pub(super) struct RtmpClient {
     pub(super) connection: ClientConnection,
-    socket: SimulatedStream,
+    socket: ClientSocket,
     input: BytesMut,
     /// Bytes that are not sent yet.
     output: Bytes,
@@ -137,19 +122,15 @@ pub(super) struct RtmpClient {
 impl RtmpClient {
     /// Connects, and waits until the media node has accepted the stream.
     pub(super) async fn open(
-        network: &Network,
-        to: SocketAddr,
+        route: &Route,
         stream: &str,
         role: fn(RtmpUrl, ClientSettings) -> ClientConnection,
-        capacity: usize,
     ) -> Result<Self, ClientEnd> {
-        let url = RtmpUrl::parse(&format!("rtmp://{to}/{stream}")).expect("a valid URL");
+        let url = RtmpUrl::parse(&format!("rtmp://{}/{stream}", route.to)).expect("a valid URL");
         let open = async {
-            let socket =
-                SimulatedStream::connect_client(network.clone(), CLIENTS, to, capacity).await?;
             let mut client = Self {
                 connection: role(url, ClientSettings::default()),
-                socket,
+                socket: route.connect().await?,
                 input: BytesMut::new(),
                 output: Bytes::new(),
             };
@@ -193,92 +174,8 @@ impl RtmpClient {
             }
             match self.connection.output() {
                 Some(bytes) => self.output = bytes,
-                None => return Ok(()),
+                None => return Ok(self.socket.flush().await?),
             }
-        }
-    }
-}
-
-/// An HTTP client that receives a chunked response.
-pub(super) struct HttpClient {
-    socket: SimulatedStream,
-    input: BytesMut,
-    /// Bytes that are left of the current chunk, with the line end after it.
-    chunk: usize,
-}
-
-impl HttpClient {
-    /// Requests a path. Fails with the status if it is not 200.
-    pub(super) async fn open(
-        network: &Network,
-        to: SocketAddr,
-        path: &str,
-        capacity: usize,
-    ) -> Result<Self, ClientEnd> {
-        let open = async {
-            let mut client = Self {
-                socket: SimulatedStream::connect_client(network.clone(), CLIENTS, to, capacity)
-                    .await?,
-                input: BytesMut::new(),
-                chunk: 0,
-            };
-            let request = format!("GET {path} HTTP/1.1\r\nHost: explorer\r\n\r\n");
-            client.socket.write_all(request.as_bytes()).await?;
-            let header = client.until(b"\r\n\r\n").await?;
-            let header = String::from_utf8_lossy(&header);
-            match header.split(' ').nth(1) {
-                Some("200") => Ok(client),
-                status => Err(ClientEnd::Status(status.unwrap_or_default().to_owned())),
-            }
-        };
-        timeout(START, open)
-            .await
-            .unwrap_or(Err(ClientEnd::Lost(io::ErrorKind::TimedOut)))
-    }
-
-    /// Adds the next bytes of the body.
-    pub(super) async fn body(&mut self, body: &mut BytesMut) -> Result<(), ClientEnd> {
-        if self.chunk == 0 {
-            let line = self.until(b"\r\n").await?;
-            let digits = String::from_utf8_lossy(&line[..line.len() - 2]);
-            let length = usize::from_str_radix(&digits, 16);
-            let length = length.map_err(|error| ClientEnd::Protocol(error.to_string()))?;
-            if length == 0 {
-                return Err(ClientEnd::Ended);
-            }
-            self.chunk = length + 2;
-        }
-        if self.input.is_empty() {
-            self.read().await?;
-        }
-        let content = self.chunk.saturating_sub(2).min(self.input.len());
-        body.extend_from_slice(&self.input.split_to(content));
-        self.chunk -= content;
-        if content == 0 {
-            let end = self.chunk.min(self.input.len());
-            if !b"\r\n"[2 - self.chunk..].starts_with(&self.input.split_to(end)) {
-                return Err(ClientEnd::Protocol("a chunk is torn".to_owned()));
-            }
-            self.chunk -= end;
-        }
-        Ok(())
-    }
-
-    async fn until(&mut self, end: &[u8]) -> Result<BytesMut, ClientEnd> {
-        loop {
-            let found = self.input.windows(end.len()).position(|bytes| bytes == end);
-            if let Some(found) = found {
-                return Ok(self.input.split_to(found + end.len()));
-            }
-            self.read().await?;
-        }
-    }
-
-    async fn read(&mut self) -> Result<(), ClientEnd> {
-        self.input.reserve(READ);
-        match self.socket.read_buf(&mut self.input).await? {
-            0 => Err(ClientEnd::Lost(io::ErrorKind::UnexpectedEof)),
-            _ => Ok(()),
         }
     }
 }

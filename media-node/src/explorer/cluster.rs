@@ -1,15 +1,19 @@
 //! A cluster of media nodes on simulated hosts, each with the production code from its ports down to its timers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use media_config::{NodeConfig, Role};
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::client::{CLIENTS, HTTP, NodeAddresses, RTMP};
+use super::client::NodeAddresses;
 use super::machine::Machine;
+use super::media::write_slate;
 use super::schedule::{Place, Settings};
+use super::socket::{CLIENTS, HTTP, HTTPS, RTMP, RTMPS, certificate};
 use crate::host::simulated::SimulatedHost;
 use crate::host::simulated::network::Network;
 use crate::server::{Held, Node, Probe, Timings};
@@ -28,6 +32,8 @@ pub(super) struct Cluster {
     settings: Settings,
     seed: u64,
     nodes: Vec<SimulatedNode>,
+    /// The folder of the slate.
+    folder: TempDir,
     /// Looks at the media nodes that have ended.
     ended: Vec<Probe>,
     /// Addresses that were given so far.
@@ -63,6 +69,7 @@ impl Cluster {
             addresses: NodeAddresses::default(),
             seed,
             nodes: Vec::new(),
+            folder: tempfile::tempdir().expect("a folder for temporary files"),
             ended: Vec::new(),
             given: 0,
             starts: 0,
@@ -82,7 +89,12 @@ impl Cluster {
             });
         }
         cluster.publish_name();
+        write_slate(&cluster.slate()).expect("room for a clip");
         cluster
+    }
+
+    fn slate(&self) -> PathBuf {
+        self.folder.path().join("slate.flv")
     }
 
     pub(super) fn count(&self) -> usize {
@@ -161,6 +173,9 @@ impl Cluster {
         let at = |port| SocketAddr::from((node.address, port));
         config.listen.rtmp = Some(at(RTMP));
         config.listen.http = Some(at(HTTP));
+        config.listen.rtmps = Some(at(RTMPS));
+        config.listen.https = Some(at(HTTPS));
+        config.tls = Some(certificate());
         config.listen.internal = at(INTERNAL);
         config.listen.metrics = Some(at(METRICS));
         match settings.has_dns {
@@ -170,6 +185,7 @@ impl Cluster {
                 config.origins.addresses = origins.collect();
             }
         }
+        config.slate = settings.has_slate.then(|| self.slate());
         let stream = &mut config.stream;
         stream.duplicate_publish = settings.duplicate_publish;
         stream.publish_idle_timeout_seconds = settings.publish_idle_timeout_seconds;
@@ -204,6 +220,20 @@ impl Cluster {
     pub(super) fn drain(&mut self, number: usize) {
         if let Some(process) = &self.nodes[number].process {
             process.drain.cancel();
+        }
+    }
+
+    /// Sets the clock of a media node's host.
+    pub(super) fn set_clock(&self, number: usize, skew: Duration) {
+        if let Some(process) = &self.nodes[number].process {
+            process.machine.host.set_skew(skew);
+        }
+    }
+
+    /// Disconnects all clients of a media node.
+    pub(super) fn revoke(&self, number: usize) {
+        if let Some(process) = &self.nodes[number].process {
+            process.machine.block_on(async { process.probe.revoke() });
         }
     }
 

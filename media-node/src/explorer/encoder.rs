@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media_wire::rtmp::{ClientConnection, ClientEvent};
@@ -12,32 +12,72 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
 use super::media::{Identity, RATE, headers};
-use super::schedule::EncoderEnd;
+use super::schedule::{EncoderEnd, EncoderSettings};
+use super::socket::{RTMP, Route};
 use crate::host::simulated::network::Network;
 
 /// What the encoders of one stream have in common.
 #[derive(Clone, Default)]
 pub(super) struct OnAir {
     next: Arc<AtomicU32>,
-    /// The encoders whose connections are open, with the number of their next message.
-    accepted: Arc<Mutex<BTreeMap<u32, u32>>>,
+    encoders: Arc<Mutex<Encoders>>,
+}
+
+#[derive(Default)]
+struct Encoders {
+    /// Those whose connections are open.
+    accepted: BTreeMap<u32, Sending>,
+    /// The number of messages of those that have finished their streams.
+    finished: BTreeMap<u32, u32>,
+    /// When one of them sent the last message.
+    last: Duration,
+}
+
+/// What an encoder has sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    pub(super) encoder: u32,
+    pub(super) priority: u8,
+    /// When it was accepted.
+    pub(super) since: Duration,
+    /// When it sent its last message.
+    pub(super) last: Duration,
+    /// The number of its next message.
+    pub(super) next: u32,
 }
 
 impl OnAir {
-    /// Returns the encoders whose connections are open, with the number of their next message.
-    pub(super) fn accepted(&self) -> Vec<(u32, u32)> {
-        let accepted = self.accepted.lock();
-        let accepted = accepted.unwrap_or_else(PoisonError::into_inner);
-        accepted.iter().map(|(id, next)| (*id, *next)).collect()
+    /// Returns the encoders whose connections are open.
+    pub(super) fn accepted(&self) -> Vec<Sending> {
+        self.lock().accepted.values().copied().collect()
     }
 
-    fn set(&self, id: u32, next: Option<u32>) {
-        let accepted = self.accepted.lock();
-        let mut accepted = accepted.unwrap_or_else(PoisonError::into_inner);
-        match next {
-            Some(next) => accepted.insert(id, next),
-            None => accepted.remove(&id),
-        };
+    /// Returns how many messages an encoder has sent that has finished its stream while it was accepted.
+    pub(super) fn finished(&self, encoder: u32) -> Option<u32> {
+        self.lock().finished.get(&encoder).copied()
+    }
+
+    /// Returns when one of them sent the last message.
+    pub(super) fn last(&self) -> Duration {
+        self.lock().last
+    }
+
+    fn set(&self, sending: Sending) {
+        let mut encoders = self.lock();
+        encoders.last = sending.last;
+        encoders.accepted.insert(sending.encoder, sending);
+    }
+
+    fn finish(&self, encoder: u32) {
+        let mut encoders = self.lock();
+        if let Some(sending) = encoders.accepted.get(&encoder) {
+            let next = sending.next;
+            encoders.finished.insert(encoder, next);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Encoders> {
+        self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -50,10 +90,12 @@ pub(super) struct EncoderSetup {
     pub(super) stream: String,
     /// The encoding. The one of the next connection is one higher, unless the encoder always encodes in the same way.
     pub(super) encoding: u32,
-    pub(super) is_same_encoding: bool,
+    pub(super) settings: EncoderSettings,
     pub(super) nodes: NodeAddresses,
     /// The media node that it tries first, then the next ones.
     pub(super) node: usize,
+    /// Whether nothing that fails may end its connection.
+    pub(super) is_protected: bool,
 }
 
 /// A running encoder.
@@ -88,7 +130,7 @@ struct Accepted<'a>(&'a OnAir, u32);
 
 impl Drop for Accepted<'_> {
     fn drop(&mut self) {
-        self.0.set(self.1, None);
+        self.0.lock().accepted.remove(&self.1);
     }
 }
 
@@ -97,42 +139,50 @@ async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd
         record,
         on_air,
         stream,
+        settings,
         ..
     } = &setup;
     let mut encoding = setup.encoding;
     for attempt in 0.. {
-        let to = setup.nodes.rtmp(setup.node + attempt);
-        let id = on_air.next.fetch_add(1, Ordering::Relaxed) + 1;
-        let open = RtmpClient::open(
-            &setup.network,
+        let to = setup.nodes.port(setup.node + attempt, RTMP);
+        let encoder = on_air.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let route = Route {
+            network: setup.network.clone(),
             to,
-            stream,
-            ClientConnection::publish,
-            CAPACITY,
-        );
+            capacity: CAPACITY,
+        };
+        let name = format!("{stream}?priority={}", settings.priority);
         let opened = tokio::select! {
-            opened = open => opened,
+            opened = RtmpClient::open(&route, &name, ClientConnection::publish) => opened,
             () = stopped(&mut end) => return,
         };
+        let is_accepted = opened.is_ok();
         let result = match opened {
             Ok(client) => {
-                record.note(format_args!("encoder {id} publishes {stream} at {to}"));
-                let _accepted = Accepted(on_air, id);
-                send(client, id, encoding, on_air, &mut end).await
+                record.note(format_args!("encoder {encoder} publishes {stream} at {to}"));
+                let _accepted = Accepted(on_air, encoder);
+                send(client, &setup, encoder, encoding, &mut end).await
             }
             Err(error) => Err(error),
         };
         let Err(why) = result else {
-            record.note(format_args!("encoder {id} has ended {stream}"));
+            record.note(format_args!("encoder {encoder} has ended {stream}"));
             return;
         };
-        record.note(format_args!("encoder {id} of {stream} at {to}: {why:?}"));
+        record.note(format_args!(
+            "encoder {encoder} of {stream} at {to}: {why:?}"
+        ));
+        if setup.is_protected && is_accepted && matches!(why, ClientEnd::Lost(_)) {
+            record.violation(format_args!(
+                "encoder {encoder} of {stream} is disconnected"
+            ));
+        }
         // It was superseded, or another one is on air. One that hangs does not connect again.
         let is_frozen = *end.borrow() == Some(EncoderEnd::Freeze);
         if is_frozen || why == ClientEnd::Status("NetStream.Publish.BadName".to_owned()) {
             return;
         }
-        if !setup.is_same_encoding {
+        if !settings.is_same_encoding {
             encoding += 1;
         }
         tokio::select! {
@@ -153,15 +203,21 @@ async fn stopped(end: &mut watch::Receiver<Option<EncoderEnd>>) {
 /// Sends frames until the encoder is to end, or the connection is lost.
 async fn send(
     mut client: RtmpClient,
-    id: u32,
+    setup: &EncoderSetup,
+    encoder: u32,
     encoding: u32,
-    on_air: &OnAir,
     end: &mut watch::Receiver<Option<EncoderEnd>>,
 ) -> Result<(), ClientEnd> {
-    for header in headers(encoding) {
+    let EncoderSetup {
+        record,
+        on_air,
+        settings,
+        ..
+    } = setup;
+    for header in headers(encoding, settings.first_timestamp) {
         client.connection.send(&header);
     }
-    let start = Instant::now();
+    let (start, since) = (Instant::now(), record.now());
     let mut ticks = interval(Duration::from_millis(u64::from(1000 / RATE)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut number = 0;
@@ -170,7 +226,9 @@ async fn send(
             biased;
             () = stopped(end) => {
                 client.connection.finish();
-                return client.flush().await;
+                client.flush().await?;
+                on_air.finish(encoder);
+                return Ok(());
             }
             event = client.event() => {
                 if let ClientEvent::Status(status) = event?
@@ -185,17 +243,28 @@ async fn send(
         if !due {
             continue;
         }
-        let timestamp = u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let timestamp = settings
+            .first_timestamp
+            .wrapping_add(milliseconds(start.elapsed()));
+        let now = record.now();
         for _ in 0..2 {
             let frame = Identity {
-                encoder: id,
+                encoder,
                 encoding,
                 number,
+                sent: milliseconds(now),
             };
             client.connection.send(&frame.message(timestamp));
             number += 1;
         }
-        on_air.set(id, Some(number));
+        on_air.set(Sending {
+            encoder,
+            priority: settings.priority,
+            since,
+            last: now,
+            next: number,
+        });
         client.flush().await?;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use media_wire::{MediaKind, Message};
 
-use super::media::{Content, Identity, content};
+use super::media::{Content, Identity, SLATE, SLATE_FRAMES, content};
 
 /// What a viewer must never see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,8 @@ pub(super) enum Violation {
     NoKeyframe,
     #[error("time goes back")]
     TimeGoesBack,
+    #[error("a timestamp is beyond 2^31 ms")]
+    TimeTooLate,
     #[error("the sequence header before it is that of another encoding")]
     WrongHeader,
     #[error("a frame came before a sequence header")]
@@ -36,7 +38,11 @@ pub(super) struct ViewerJudge {
     /// The encodings of the newest sequence headers.
     headers: BTreeMap<MediaKind, u32>,
     timestamp: Option<u32>,
+    /// Times that the timestamps began again.
+    renewals: u32,
     needs_keyframe: bool,
+    /// The number of the last frame, if it was one of the slate.
+    slate: Option<u32>,
     /// An encoder may be on air again, with later messages, as those that stand by for each other.
     allows_return: bool,
     /// Messages that did not come, of encoders that were on air before and after them.
@@ -69,6 +75,13 @@ impl ViewerJudge {
     }
 
     fn receive_frame(&mut self, frame: Identity, timestamp: u32) -> Result<(), Violation> {
+        if frame.encoder == SLATE {
+            let expected = self.slate.map(|last| (last + 1) % SLATE_FRAMES);
+            self.needs_keyframe |= expected != Some(frame.number);
+            self.slate = Some(frame.number);
+            return self.check_frame(frame, timestamp);
+        }
+        self.needs_keyframe |= self.slate.take().is_some();
         match self.seen.get(&frame.encoder) {
             Some(last) if *last == frame.number => return Err(Violation::Repeated),
             Some(last) if *last > frame.number => return Err(Violation::Reordered),
@@ -87,6 +100,15 @@ impl ViewerJudge {
             self.lost += missing;
             self.needs_keyframe = true;
         }
+        self.check_frame(frame, timestamp)?;
+        self.seen.insert(frame.encoder, frame.number);
+        self.last = Some(frame);
+        self.received += 1;
+        Ok(())
+    }
+
+    /// Checks whether a decoder can show a frame.
+    fn check_frame(&mut self, frame: Identity, timestamp: u32) -> Result<(), Violation> {
         if frame.kind() == MediaKind::Video {
             if self.needs_keyframe && !frame.is_keyframe() {
                 return Err(Violation::NoKeyframe);
@@ -98,16 +120,24 @@ impl ViewerJudge {
             Some(encoding) if *encoding != frame.encoding => return Err(Violation::WrongHeader),
             Some(_) => {}
         }
-        if self.timestamp.is_some_and(|before| timestamp < before) {
-            return Err(Violation::TimeGoesBack);
+        if timestamp >= 1 << 31 {
+            return Err(Violation::TimeTooLate);
+        }
+        if let Some(before) = self.timestamp.filter(|before| timestamp < *before) {
+            let may_renew = before >= OLD && timestamp < YOUNG && self.renewals == 0;
+            if !may_renew {
+                return Err(Violation::TimeGoesBack);
+            }
+            self.renewals += 1;
         }
         self.timestamp = Some(timestamp);
-        self.seen.insert(frame.encoder, frame.number);
-        self.last = Some(frame);
-        self.received += 1;
         Ok(())
     }
 }
+
+/// The timestamps of a stream begin again after this one, below the other one, see `media-engine`'s timeline.
+const OLD: u32 = 1 << 30;
+const YOUNG: u32 = 15_000;
 
 #[cfg(test)]
 mod tests {
@@ -120,9 +150,10 @@ mod tests {
             encoder,
             encoding: encoder,
             number,
+            sent: 0,
         };
         let frames = (0..120).map(|number| frame(number).message(encoder * 10_000 + number * 20));
-        headers(encoder).into_iter().chain(frames).collect()
+        headers(encoder, 0).into_iter().chain(frames).collect()
     }
 
     fn judged(messages: &[Message]) -> Result<ViewerJudge, Violation> {
@@ -146,7 +177,7 @@ mod tests {
     #[test]
     fn each_violation_is_found() {
         type Change = fn(&mut Vec<Message>);
-        let changes: [(Violation, Change); 9] = [
+        let changes: [(Violation, Change); 10] = [
             (Violation::Repeated, |came| {
                 came.insert(40, came[39].clone())
             }),
@@ -157,8 +188,9 @@ mod tests {
             (Violation::NoKeyframe, |came| drop(came.drain(30..40))),
             (Violation::NoKeyframe, |came| drop(came.drain(3..5))),
             (Violation::TimeGoesBack, |came| came[40].timestamp -= 100),
+            (Violation::TimeTooLate, |came| came[40].timestamp = 1 << 31),
             (Violation::WrongHeader, |came| {
-                came[1] = headers(9)[1].clone()
+                came[1] = headers(9, 0)[1].clone()
             }),
             (Violation::NoHeader, |came| drop(came.remove(1))),
             (Violation::TwoOnAir, |came| {

@@ -9,7 +9,7 @@ use crate::host::simulated::SimulatedHost;
 
 /// A host and the tasks that run on it. Dropping it drops the tasks, as the end of a process does.
 pub(super) struct Machine {
-    host: SimulatedHost,
+    pub(super) host: SimulatedHost,
     /// `None` only while this is dropped.
     runtime: Option<Runtime>,
     start: Instant,

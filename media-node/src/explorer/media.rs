@@ -1,8 +1,12 @@
 //! The media of the explorer's encoders. Each message says which encoder sent it, and which one it is, so that none can be
 //! confused with another.
 
+use std::io;
+use std::path::Path;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use media_wire::amf0::{Value, encode_all};
+use media_wire::flv::{Tracks, file_header, write_tag};
 use media_wire::{MediaKind, Message};
 
 /// Video frames per second. Each has an audio frame after it.
@@ -11,8 +15,14 @@ pub(super) const RATE: u32 = 25;
 /// Video frames from keyframe to keyframe.
 const GOP: u32 = 25;
 
-/// Bytes of media in a second, at most.
-pub(super) const BYTES_PER_SECOND: usize = 16 << 10;
+/// The encoder and the encoding of the slate's messages.
+pub(super) const SLATE: u32 = u32::MAX;
+
+/// Frames of the slate, which lasts 1.2 seconds.
+pub(super) const SLATE_FRAMES: u32 = 2 * (RATE + 5);
+
+/// Bytes of media in a second at most, each message in a segment of its own.
+pub(super) const BYTES_PER_SECOND: usize = 40 << 10;
 
 /// What identifies a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +33,8 @@ pub(super) struct Identity {
     pub(super) encoding: u32,
     /// The number among all video and audio frames of the encoder.
     pub(super) number: u32,
+    /// When it was sent, in milliseconds of the network's time.
+    pub(super) sent: u32,
 }
 
 /// A message of an encoder.
@@ -58,6 +70,7 @@ impl Identity {
         payload.put_u32(self.encoder);
         payload.put_u32(self.encoding);
         payload.put_u32(self.number);
+        payload.put_u32(self.sent);
         // No two payloads have the same end, so that one that is torn is noticed.
         let fill = self.number.wrapping_mul(31).wrapping_add(self.encoder);
         payload.resize(size, fill.to_be_bytes()[3]);
@@ -70,16 +83,38 @@ impl Identity {
     }
 }
 
-/// Returns metadata and the sequence headers of an encoding.
-pub(super) fn headers(encoding: u32) -> [Message; 3] {
+/// Returns metadata and the sequence headers of an encoding, as sent at this time of the encoder.
+pub(super) fn headers(encoding: u32, timestamp: u32) -> [Message; 3] {
     let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
     let properties = vec![number("videocodecid", 7.0), number("audiocodecid", 10.0)];
     let metadata = encode_all(&[Value::from("onMetaData"), Value::EcmaArray(properties)]);
     [
         message(MediaKind::Data, 0, metadata.into()),
-        message(MediaKind::Video, 0, header(AVC, encoding)),
-        message(MediaKind::Audio, 0, header(AAC, encoding)),
+        message(MediaKind::Video, timestamp, header(AVC, encoding)),
+        message(MediaKind::Audio, timestamp, header(AAC, encoding)),
     ]
+}
+
+/// Writes the slate as an FLV file.
+pub(super) fn write_slate(path: &Path) -> io::Result<()> {
+    let tracks = Tracks {
+        audio: true,
+        video: true,
+    };
+    let mut file = file_header(tracks).to_vec();
+    let frames = (0..SLATE_FRAMES).map(|number| {
+        let frame = Identity {
+            encoder: SLATE,
+            encoding: SLATE,
+            number,
+            sent: 0,
+        };
+        frame.message(number / 2 * (1000 / RATE))
+    });
+    for message in headers(SLATE, 0).into_iter().chain(frames) {
+        write_tag(&mut file, message.kind, message.timestamp, &message.payload);
+    }
+    std::fs::write(path, file)
 }
 
 /// Returns what a message is, or `None` when no encoder has sent it so.
@@ -94,11 +129,12 @@ pub(super) fn content(message: &Message) -> Option<Content> {
         let mut rest = payload.get(start_of_header.len()..)?;
         return (rest.len() == 4).then(|| Content::Header(message.kind, rest.get_u32()));
     }
-    let mut rest = payload.get(start..start + 12)?;
+    let mut rest = payload.get(start..start + 16)?;
     let identity = Identity {
         encoder: rest.get_u32(),
         encoding: rest.get_u32(),
         number: rest.get_u32(),
+        sent: rest.get_u32(),
     };
     (identity.kind() == message.kind && identity.payload() == *payload)
         .then_some(Content::Frame(identity))

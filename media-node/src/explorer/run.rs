@@ -1,19 +1,20 @@
-//! Runs a schedule from the start of its cluster to the end, and checks what must hold on the way and at the end.
+//! Runs a schedule from the start of its cluster to the end.
 
-use std::cell::RefCell;
+mod checks;
+
 use std::collections::BTreeMap;
-use std::panic;
-use std::sync::Once;
 use std::time::Duration;
 
 use super::client::Record;
 use super::cluster::Cluster;
 use super::encoder::{Encoder, EncoderSetup, OnAir};
-use super::media::{BYTES_PER_SECOND, RATE};
 use super::planted::Planted;
-use super::schedule::{Action, EncoderEnd, Hardship, Place, Protocol, STORM, Schedule};
+use super::schedule::{
+    Action, EncoderEnd, EncoderSettings, Hardship, Place, Protocol, STORM, Schedule, ViewerSettings,
+};
 use super::viewer::{Viewer, ViewerSetup};
-use crate::host::simulated::{current, network::DnsState};
+use crate::host::simulated::network::DnsState;
+use checks::{Violated, max_age, record_panics};
 
 /// What became of a schedule.
 pub(super) struct Outcome {
@@ -28,15 +29,20 @@ pub(super) struct Outcome {
 /// The time that the cluster gets between two looks at it.
 const TICK: Duration = Duration::from_millis(5);
 
+/// That without clients, when nothing is urgent.
+const IDLE_TICK: Duration = Duration::from_millis(40);
+
+/// Ticks between two looks at the memory.
+const TICKS_OF_MEMORY: u32 = 20;
+
 /// Time after which everybody has to see the encoder that is on air again, once everything is mended.
 const SETTLED: Duration = Duration::from_secs(22);
 
 /// How long before that viewers join.
 const LATE: Duration = Duration::from_secs(8);
 
-/// How far behind the encoder a viewer may be then.
-const BEHIND: Duration = Duration::from_secs(2);
-const BEHIND_MESSAGES: u32 = 2 * 2 * RATE;
+/// Those viewers, on each media node.
+const LATE_VIEWERS: [Protocol; 2] = [Protocol::Rtmp, Protocol::Flv];
 
 /// Time after the last client in which a media node may still hold a stream, besides the waits that are configured: that of an
 /// encoder's edge, and those of tails and surveys.
@@ -58,9 +64,6 @@ pub(super) fn explore(schedule: &Schedule, planted: Planted) -> Outcome {
     }
 }
 
-/// A violation was recorded.
-struct Violated;
-
 struct Run<'a> {
     schedule: &'a Schedule,
     planted: Planted,
@@ -70,6 +73,7 @@ struct Run<'a> {
     record: Record,
     on_air: Vec<OnAir>,
     received: u32,
+    tick: Duration,
 }
 
 impl<'a> Run<'a> {
@@ -89,6 +93,7 @@ impl<'a> Run<'a> {
             record,
             on_air: (0..settings.streams).map(|_| OnAir::default()).collect(),
             received: 0,
+            tick: TICK,
             cluster,
         }
     }
@@ -136,22 +141,28 @@ impl<'a> Run<'a> {
                         node: stream
                             + attempt
                             + usize::try_from(self.schedule.seed % 7).unwrap_or(0),
-                        is_same_encoding: false,
-                        priority: 0,
+                        settings: EncoderSettings {
+                            is_same_encoding: false,
+                            priority: 0,
+                            first_timestamp: 0,
+                        },
                     });
                 }
             }
         }
         self.run_until(end - LATE)?;
         for node in 0..self.cluster.count() {
-            for (number, protocol) in [Protocol::Rtmp, Protocol::Flv].into_iter().enumerate() {
+            for (number, protocol) in LATE_VIEWERS.into_iter().enumerate() {
                 self.perform(&Action::Watch {
                     viewer: FINAL + 10 * node + number,
                     stream: 0,
                     node,
-                    protocol,
-                    pause: Duration::ZERO,
-                    capacity: 64 << 10,
+                    settings: ViewerSettings {
+                        protocol,
+                        is_tls: false,
+                        pause: Duration::ZERO,
+                        capacity: 64 << 10,
+                    },
                 });
             }
         }
@@ -173,6 +184,7 @@ impl<'a> Run<'a> {
             _ => None,
         };
         self.viewers.clear();
+        self.tick = IDLE_TICK;
         let settings = &self.schedule.settings;
         let waits = settings.continuity_seconds
             + settings.linger_seconds
@@ -214,93 +226,18 @@ impl<'a> Run<'a> {
 
     fn run_until(&mut self, end: Duration) -> Result<(), Violated> {
         let mut now = self.record.now();
-        while now < end {
-            now = (now + TICK).min(end);
+        for tick in 0_u32.. {
+            if now >= end {
+                break;
+            }
+            now = (now + self.tick).min(end);
             self.cluster.run_until(now);
-            self.check_memory();
+            if tick.is_multiple_of(TICKS_OF_MEMORY) {
+                self.check_memory();
+            }
             self.check()?;
         }
         Ok(())
-    }
-
-    fn check(&self) -> Result<(), Violated> {
-        if let Some(panicked) = PANIC.take() {
-            self.record.violation(format_args!("a panic: {panicked}"));
-        }
-        match self.record.first_violation() {
-            None => Ok(()),
-            Some(_) => Err(Violated),
-        }
-    }
-
-    /// Checks that no media node buffers more than the window of its streams.
-    fn check_memory(&self) {
-        let settings = &self.schedule.settings;
-        // Besides the window, the newest group of pictures, and a former publication that is as long.
-        let seconds = usize::try_from(settings.window_seconds + 3).unwrap_or_default();
-        let limit = 2 * settings.streams * seconds * BYTES_PER_SECOND;
-        let clients = 2 * (self.encoders.len() + self.viewers.len() + 4 * self.cluster.count());
-        for (node, held) in self.cluster.held() {
-            if held.window_bytes > limit
-                || held.streams > settings.streams
-                || held.clients > clients
-            {
-                self.record.violation(format_args!(
-                    "node {node} holds too much: {held:?}, of {limit} bytes and {clients} clients"
-                ));
-            }
-        }
-    }
-
-    fn check_settled(&self) {
-        let record = &self.record;
-        for stream in 0..self.on_air.len() {
-            self.check_on_air(stream);
-        }
-        if self.schedule.hardship == Hardship::Calm {
-            for (id, viewer) in &self.viewers {
-                let seen = viewer.seen();
-                if seen.lost + seen.disconnects > 0 {
-                    record.violation(format_args!(
-                        "viewer {id}: {seen:?} although nothing failed"
-                    ));
-                }
-            }
-        }
-    }
-
-    /// Checks that one encoder of a stream is on air, and that all viewers see it.
-    fn check_on_air(&self, stream: usize) {
-        let (record, name) = (&self.record, stream_name(stream));
-        let mut accepted = self.on_air[stream].accepted();
-        if self.planted == Planted::SecondOnAir {
-            accepted.extend(accepted.first().copied());
-        }
-        if accepted.is_empty() || (accepted.len() > 1 && !self.schedule.settings.has_standby()) {
-            record.violation(format_args!(
-                "encoders of {name} that are on air: {accepted:?}"
-            ));
-        }
-        let viewers = self
-            .viewers
-            .iter()
-            .filter(|(_, viewer)| viewer.setup.stream == name && viewer.setup.pause.is_zero());
-        let mut on_air = None;
-        for (id, viewer) in viewers {
-            let last = viewer.seen().last;
-            let fresh = last.filter(|(last, at)| {
-                let sent = accepted.iter().find(|(id, _)| *id == last.encoder);
-                sent.is_some_and(|(_, next)| last.number + BEHIND_MESSAGES >= *next)
-                    && record.now() - *at < BEHIND
-                    && *on_air.get_or_insert(last.encoder) == last.encoder
-            });
-            if fresh.is_none() {
-                let node = viewer.setup.node;
-                record.violation(format_args!(
-                    "viewer {id} on node {node} does not see the encoder of {name} that is on air, of {accepted:?}, only {last:?}"
-                ));
-            }
-        }
     }
 
     fn perform(&mut self, action: &Action) {
@@ -322,60 +259,61 @@ impl<'a> Run<'a> {
                 }
             }
             Action::Leave(viewer) => drop(self.viewers.remove(&viewer)),
+            Action::SetClock(node, skew) => self.cluster.set_clock(node, skew),
+            Action::Revoke(node) => self.cluster.revoke(node),
             Action::Publish {
                 encoder,
                 stream,
                 node,
-                is_same_encoding,
-                priority,
-            } => {
-                let setup = EncoderSetup {
-                    network: self.cluster.network.clone(),
-                    record: self.record.clone(),
-                    on_air: self.on_air[stream].clone(),
-                    stream: format!("{}?priority={priority}", stream_name(stream)),
-                    encoding: match is_same_encoding {
-                        true => 0,
-                        false => u32::try_from(100 * (encoder + 1)).unwrap_or_default(),
-                    },
-                    is_same_encoding,
-                    nodes: self.cluster.addresses.clone(),
-                    node,
-                };
-                let started = self
-                    .cluster
-                    .clients
-                    .block_on(async { Encoder::start(setup) });
-                self.encoders.insert(encoder, started);
-            }
+                settings,
+            } => self.publish(encoder, stream, node, settings),
             Action::Watch {
                 viewer,
                 stream,
                 node,
-                protocol,
-                pause,
-                capacity,
-            } => {
-                let setup = ViewerSetup {
-                    network: self.cluster.network.clone(),
-                    record: self.record.clone(),
-                    id: viewer,
-                    stream: stream_name(stream),
-                    protocol,
-                    nodes: self.cluster.addresses.clone(),
-                    node,
-                    pause,
-                    capacity,
-                    allows_return: self.schedule.settings.has_standby(),
-                    tamper: self.planted.tamper(),
-                };
-                let started = self
-                    .cluster
-                    .clients
-                    .block_on(async { Viewer::start(setup) });
-                self.viewers.insert(viewer, started);
-            }
+                settings,
+            } => self.watch(viewer, stream, node, settings),
         }
+    }
+
+    fn publish(&mut self, encoder: usize, stream: usize, node: usize, settings: EncoderSettings) {
+        let setup = EncoderSetup {
+            network: self.cluster.network.clone(),
+            record: self.record.clone(),
+            on_air: self.on_air[stream].clone(),
+            stream: stream_name(stream),
+            encoding: match settings.is_same_encoding {
+                true => 0,
+                false => u32::try_from(100 * (encoder + 1)).unwrap_or_default(),
+            },
+            settings,
+            nodes: self.cluster.addresses.clone(),
+            node,
+            is_protected: self.schedule.hardship != Hardship::Failures,
+        };
+        let start = async { Encoder::start(setup) };
+        let started = self.cluster.clients.block_on(start);
+        self.encoders.insert(encoder, started);
+    }
+
+    fn watch(&mut self, viewer: usize, stream: usize, node: usize, settings: ViewerSettings) {
+        let setup = ViewerSetup {
+            network: self.cluster.network.clone(),
+            record: self.record.clone(),
+            on_air: self.on_air[stream].clone(),
+            id: viewer,
+            stream: stream_name(stream),
+            settings,
+            nodes: self.cluster.addresses.clone(),
+            node,
+            allows_return: self.schedule.settings.has_standby(),
+            max_age: max_age(self.schedule.hardship),
+            min_wait: self.min_wait(),
+            tamper: self.planted.tamper(),
+        };
+        let start = async { Viewer::start(setup) };
+        let started = self.cluster.clients.block_on(start);
+        self.viewers.insert(viewer, started);
     }
 }
 
@@ -384,22 +322,4 @@ const FINAL: usize = 1000;
 
 fn stream_name(number: usize) -> String {
     format!("live/{number}")
-}
-
-thread_local! {
-    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// Remembers a panic on a simulated host. A task that panics only ends otherwise.
-fn record_panics() {
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let before = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if current().is_some() {
-                PANIC.replace(Some(info.to_string()));
-            }
-            before(info);
-        }));
-    });
 }

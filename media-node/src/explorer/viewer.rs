@@ -1,20 +1,24 @@
 //! A viewer: it watches one stream on one media node, connects again when it has none, and lets the judge see what it receives.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use media_wire::Message;
-use media_wire::flv::{FlvItem, TagReader};
+use media_wire::flv::{FlvError, FlvItem, TagReader};
 use media_wire::rtmp::{ClientConnection, ClientEvent};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::client::{ClientEnd, HttpClient, NodeAddresses, Record, RtmpClient};
+use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
+use super::encoder::OnAir;
+use super::http::{BodyFormat, HttpClient};
 use super::judge::ViewerJudge;
 use super::media::Identity;
 use super::planted::Tamper;
-use super::schedule::Protocol;
+use super::schedule::{Protocol, ViewerSettings};
+use super::socket::{HTTP, HTTPS, RTMP, RTMPS, Route};
 use crate::host::simulated::network::Network;
 
 /// What a viewer watches, and how.
@@ -22,18 +26,19 @@ use crate::host::simulated::network::Network;
 pub(super) struct ViewerSetup {
     pub(super) network: Network,
     pub(super) record: Record,
+    pub(super) on_air: OnAir,
     pub(super) id: usize,
     pub(super) stream: String,
-    pub(super) protocol: Protocol,
+    pub(super) settings: ViewerSettings,
     pub(super) nodes: NodeAddresses,
     /// The media node that it watches on.
     pub(super) node: usize,
-    /// Time that it takes between two reads.
-    pub(super) pause: Duration,
-    /// Bytes that its connection holds.
-    pub(super) capacity: usize,
     /// Whether an encoder may be on air again after another one.
     pub(super) allows_return: bool,
+    /// How old a message may be when it comes.
+    pub(super) max_age: Duration,
+    /// How long it waits at least for an encoder, before its stream ends.
+    pub(super) min_wait: Duration,
     /// A fault that is planted into what it receives.
     pub(super) tamper: Option<Tamper>,
 }
@@ -95,11 +100,7 @@ impl Watching {
         let mut before = None;
         loop {
             let mut judge = ViewerJudge::new(self.setup.allows_return);
-            let end = match self.setup.protocol {
-                Protocol::Rtmp => self.watch_rtmp(&mut judge).await,
-                Protocol::Flv => self.watch_flv(&mut judge).await,
-            };
-            let Err(end) = end;
+            let Err(end) = self.watch(&mut judge).await;
             let ViewerJudge { received, lost, .. } = judge;
             // Attempts that fail in the same way are noted once.
             if received > 0 || before.as_ref() != Some(&end) {
@@ -114,116 +115,156 @@ impl Watching {
             if let ClientEnd::Lost(_) = end {
                 self.change(|seen| seen.disconnects += 1);
             }
+            let waited = record.now().saturating_sub(self.setup.on_air.last());
+            if end == ClientEnd::Ended && received > 0 && waited < self.setup.min_wait {
+                record.violation(format_args!(
+                    "viewer {id} of {stream}: the stream ends after {waited:?} without an encoder"
+                ));
+            }
             before = Some(end);
             sleep(RETRY).await;
         }
     }
 
-    async fn watch_rtmp(
-        &self,
-        judge: &mut ViewerJudge,
-    ) -> Result<std::convert::Infallible, ClientEnd> {
-        let ViewerSetup {
-            network,
-            stream,
-            capacity,
-            pause,
-            ..
-        } = &self.setup;
-        let play = ClientConnection::play;
-        let to = self.setup.nodes.rtmp(self.setup.node);
-        let mut client = RtmpClient::open(network, to, stream, play, *capacity).await?;
+    async fn watch(&self, judge: &mut ViewerJudge) -> Result<Infallible, ClientEnd> {
+        let mut player = Player::open(&self.setup).await?;
         let mut tamper = self.setup.tamper;
+        let pause = self.setup.settings.pause;
         loop {
-            match client.event().await? {
-                ClientEvent::Media(message) => self.receive(judge, message, &mut tamper)?,
-                ClientEvent::Status(status) if status.is_error() => {
-                    return Err(ClientEnd::Status(status.code));
-                }
-                ClientEvent::Ended => return Err(ClientEnd::Ended),
-                ClientEvent::Status(_) | ClientEvent::Ready => {}
+            let message = player.message().await?;
+            let messages = match &mut tamper {
+                Some(tamper) => tamper.apply(message),
+                None => vec![message],
+            };
+            for message in messages {
+                self.receive(judge, &message)?;
             }
             if !pause.is_zero() {
-                sleep(*pause).await;
+                sleep(pause).await;
             }
         }
     }
 
-    async fn watch_flv(
-        &self,
-        judge: &mut ViewerJudge,
-    ) -> Result<std::convert::Infallible, ClientEnd> {
-        let ViewerSetup {
-            network,
-            stream,
-            capacity,
-            pause,
-            ..
-        } = &self.setup;
-        let path = format!("/{stream}.flv");
-        let to = self.setup.nodes.http(self.setup.node);
-        let mut client = HttpClient::open(network, to, &path, *capacity).await?;
-        let mut reader = TagReader::new(MAX_TAG);
-        let mut body = BytesMut::new();
-        let mut tamper = self.setup.tamper;
-        loop {
-            let read = client.body(&mut body).await;
-            if read == Err(ClientEnd::Ended) && !body.is_empty() {
-                return Err(ClientEnd::Protocol("the stream ends in a tag".to_owned()));
-            }
-            read?;
-            while let Some(item) = reader
-                .receive(&mut body)
-                .map_err(|error| ClientEnd::Protocol(error.to_string()))?
-            {
-                if let FlvItem::Tag(message) = item {
-                    self.receive(judge, message, &mut tamper)?;
-                    if !pause.is_zero() {
-                        sleep(*pause).await;
-                    }
-                }
-            }
+    fn receive(&self, judge: &mut ViewerJudge, message: &Message) -> Result<(), ClientEnd> {
+        let ViewerSetup { id, record, .. } = &self.setup;
+        let (last, lost) = (judge.last(), judge.lost);
+        if let Err(violation) = judge.receive(message) {
+            let content = super::media::content(message);
+            let at = message.timestamp;
+            return Err(ClientEnd::Protocol(format!(
+                "{violation}: {content:?} at {at} ms, after {last:?}"
+            )));
         }
-    }
-
-    fn receive(
-        &self,
-        judge: &mut ViewerJudge,
-        message: Message,
-        tamper: &mut Option<Tamper>,
-    ) -> Result<(), ClientEnd> {
-        let messages = match tamper {
-            Some(tamper) => tamper.apply(message),
-            None => vec![message],
+        let Some(frame) = judge.last().filter(|_| judge.last() != last) else {
+            return Ok(());
         };
-        for message in messages {
-            let (last, lost) = (judge.last(), judge.lost);
-            if let Err(violation) = judge.receive(&message) {
-                let content = super::media::content(&message);
-                let at = message.timestamp;
-                return Err(ClientEnd::Protocol(format!(
-                    "{violation}: {content:?} at {at} ms, after {last:?}"
-                )));
-            }
-            let now = self.setup.record.now();
-            let newly_lost = judge.lost - lost;
-            if newly_lost > 0 {
-                let ViewerSetup { id, record, .. } = &self.setup;
-                record.note(format_args!("viewer {id} lost {newly_lost} messages"));
-            }
-            self.change(|seen| {
-                seen.lost += newly_lost;
-                if judge.last() != last {
-                    seen.received += 1;
-                    seen.last = judge.last().map(|last| (last, now));
-                }
-            });
+        let now = record.now();
+        let age = now.saturating_sub(Duration::from_millis(frame.sent.into()));
+        if age > self.setup.max_age {
+            let reason = format!("{frame:?} is {age:?} old, after {last:?}");
+            return Err(ClientEnd::Protocol(reason));
         }
+        let newly_lost = judge.lost - lost + self.lost_end(last, frame);
+        if newly_lost > 0 {
+            record.note(format_args!(
+                "viewer {id} lost {newly_lost} messages before {frame:?}"
+            ));
+        }
+        self.change(|seen| {
+            seen.lost += newly_lost;
+            seen.received += 1;
+            seen.last = Some((frame, now));
+        });
         Ok(())
+    }
+
+    /// Returns how many messages of the former encoder did not come, although it had finished its stream.
+    fn lost_end(&self, last: Option<Identity>, frame: Identity) -> u32 {
+        let former = last.filter(|last| last.encoder != frame.encoder);
+        let sent = former.and_then(|last| self.setup.on_air.finished(last.encoder));
+        let next = former.map_or(0, |last| last.number + 1);
+        sent.map_or(0, |sent| sent.saturating_sub(next))
     }
 
     fn change(&self, change: impl FnOnce(&mut Seen)) {
         change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// A connection that plays a stream.
+enum Player {
+    Rtmp(Box<RtmpClient>),
+    Flv {
+        client: HttpClient,
+        reader: TagReader,
+        body: BytesMut,
+    },
+}
+
+impl Player {
+    async fn open(setup: &ViewerSetup) -> Result<Self, ClientEnd> {
+        let ViewerSettings {
+            protocol, is_tls, ..
+        } = setup.settings;
+        let format = match protocol {
+            Protocol::Rtmp => None,
+            Protocol::Flv => Some(BodyFormat::Chunked),
+            Protocol::WebSocket => Some(BodyFormat::WebSocket),
+        };
+        let port = match (format, is_tls) {
+            (None, false) => RTMP,
+            (None, true) => RTMPS,
+            (Some(_), false) => HTTP,
+            (Some(_), true) => HTTPS,
+        };
+        let route = Route {
+            network: setup.network.clone(),
+            to: setup.nodes.port(setup.node, port),
+            capacity: setup.settings.capacity,
+        };
+        let Some(format) = format else {
+            let client = RtmpClient::open(&route, &setup.stream, ClientConnection::play).await?;
+            return Ok(Self::Rtmp(Box::new(client)));
+        };
+        let path = format!("/{}.flv", setup.stream);
+        Ok(Self::Flv {
+            client: HttpClient::open(&route, &path, format).await?,
+            reader: TagReader::new(MAX_TAG),
+            body: BytesMut::new(),
+        })
+    }
+
+    /// Returns the next message.
+    async fn message(&mut self) -> Result<Message, ClientEnd> {
+        match self {
+            Self::Rtmp(client) => loop {
+                match client.event().await? {
+                    ClientEvent::Media(message) => return Ok(message),
+                    ClientEvent::Status(status) if status.is_error() => {
+                        return Err(ClientEnd::Status(status.code));
+                    }
+                    ClientEvent::Ended => return Err(ClientEnd::Ended),
+                    ClientEvent::Status(_) | ClientEvent::Ready => {}
+                }
+            },
+            Self::Flv {
+                client,
+                reader,
+                body,
+            } => loop {
+                let protocol = |error: FlvError| ClientEnd::Protocol(error.to_string());
+                match reader.receive(body).map_err(protocol)? {
+                    Some(FlvItem::Tag(message)) => return Ok(message),
+                    Some(FlvItem::Header(_)) => {}
+                    None => client.body(body).await.map_err(|end| match end {
+                        ClientEnd::Ended if !body.is_empty() => {
+                            ClientEnd::Protocol("the stream ends in a tag".to_owned())
+                        }
+                        end => end,
+                    })?,
+                }
+            },
+        }
     }
 }
 

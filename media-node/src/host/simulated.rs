@@ -23,7 +23,7 @@ pub(crate) struct SimulatedHost {
     pub(crate) network: Network,
     pub(crate) address: Ipv4Addr,
     /// How far its clock is ahead of that of the latest host.
-    skew: Duration,
+    skew: Arc<Mutex<Duration>>,
     random: Arc<Mutex<StdRng>>,
 }
 
@@ -41,7 +41,7 @@ impl SimulatedHost {
         Self {
             network,
             address,
-            skew,
+            skew: Arc::new(Mutex::new(skew)),
             random: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
         }
     }
@@ -54,8 +54,14 @@ impl SimulatedHost {
         result
     }
 
+    /// Sets its clock.
+    pub(crate) fn set_skew(&self, skew: Duration) {
+        *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = skew;
+    }
+
     pub(super) fn wall_clock(&self) -> Duration {
-        START + self.network.now() + self.skew
+        let skew = *self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+        START + self.network.now() + skew
     }
 
     pub(super) fn random(&self) -> u64 {

@@ -5,6 +5,7 @@ use std::sync::Weak;
 use prometheus::IntGauge;
 
 use super::context::NodeContext;
+use crate::state::clients::StopReason;
 
 /// A probe of a media node.
 pub(crate) struct Probe(pub(super) Weak<NodeContext>);
@@ -15,6 +16,8 @@ pub(crate) struct Held {
     pub(crate) streams: usize,
     /// Bytes of media in the windows of all streams.
     pub(crate) window_bytes: usize,
+    /// Bytes of media that are in memory: in windows, with readers, and of messages that are not complete.
+    pub(crate) media_bytes: usize,
     /// Publishers, viewers and relays.
     pub(crate) clients: usize,
     pub(crate) pulls: u64,
@@ -24,6 +27,14 @@ pub(crate) struct Held {
 }
 
 impl Probe {
+    /// Disconnects all clients, as the media node does those whose key is revoked.
+    pub(crate) fn revoke(&self) {
+        let clients = self.0.upgrade().map(|context| context.clients.all());
+        for client in clients.into_iter().flatten() {
+            client.stop(StopReason::Kicked);
+        }
+    }
+
     /// Returns what the media node holds, or `None` when nothing of it is left in memory.
     pub(crate) fn held(&self) -> Option<Held> {
         let context = self.0.upgrade()?;
@@ -36,6 +47,7 @@ impl Probe {
                 .iter()
                 .map(|stream| stream.stats().window_bytes)
                 .sum(),
+            media_bytes: context.registry.memory().used,
             clients: context.clients.all().len(),
             pulls: active(&relays.pulls),
             forwards: active(&relays.forwards),

@@ -334,7 +334,10 @@ impl NetworkState {
                 continue;
             };
             let (is_blocked, latency) = (self.is_blocked(connection), self.latency(connection));
-            let stall = self.random.random_range(0.0..1.0);
+            let stall = match connection.blocked_since {
+                Some(_) => self.random.random_range(0.0..1.0),
+                None => 0.0,
+            };
             let Some(connection) = self.connections.get_mut(&id) else {
                 continue;
             };

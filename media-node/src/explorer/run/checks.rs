@@ -1,0 +1,159 @@
+//! What must hold while a schedule runs, and once everything is mended.
+
+use std::cell::RefCell;
+use std::panic;
+use std::sync::Once;
+use std::time::Duration;
+
+use super::super::encoder::Sending;
+use super::super::media::{BYTES_PER_SECOND, RATE};
+use super::super::planted::Planted;
+use super::super::schedule::{Hardship, Schedule};
+use super::{Run, stream_name};
+use crate::host::simulated::current;
+
+/// How far behind the encoder a viewer may be once everything is mended.
+const BEHIND: Duration = Duration::from_secs(2);
+const BEHIND_MESSAGES: u32 = 2 * 2 * RATE;
+
+/// Time after which the encoder with the highest priority is on air: it has been steady for ten seconds, and has a keyframe.
+const PREFERRED: Duration = Duration::from_secs(13);
+
+/// How old messages may be without failures: a group of pictures, latency and pulses, and the search for the stream.
+const MAX_AGE: Duration = Duration::from_millis(2500);
+
+/// How old messages may be when an origin fails that others can replace.
+const MAX_AGE_ONE_ORIGIN: Duration = Duration::from_millis(3500);
+
+/// A violation was recorded.
+pub(super) struct Violated;
+
+/// Returns how old a message may be when a viewer gets it.
+pub(super) fn max_age(hardship: Hardship) -> Duration {
+    match hardship {
+        Hardship::Calm => MAX_AGE,
+        Hardship::OneOrigin => MAX_AGE_ONE_ORIGIN,
+        Hardship::Failures => Duration::MAX,
+    }
+}
+
+impl Run<'_> {
+    /// Returns how long a viewer's stream waits for an encoder at least.
+    pub(super) fn min_wait(&self) -> Duration {
+        let Schedule {
+            settings, hardship, ..
+        } = self.schedule;
+        match hardship {
+            Hardship::Calm | Hardship::OneOrigin => {
+                Duration::from_secs(settings.continuity_seconds.into())
+            }
+            Hardship::Failures => Duration::ZERO,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), Violated> {
+        if let Some(panicked) = PANIC.take() {
+            self.record.violation(format_args!("a panic: {panicked}"));
+        }
+        match self.record.first_violation() {
+            None => Ok(()),
+            Some(_) => Err(Violated),
+        }
+    }
+
+    /// Checks that no media node buffers more than the window of its streams.
+    pub(super) fn check_memory(&self) {
+        let settings = &self.schedule.settings;
+        // Besides the window, the newest group of pictures, and a slate.
+        let seconds = usize::try_from(settings.window_seconds + 3).unwrap_or_default();
+        let limit = settings.streams * seconds * BYTES_PER_SECOND;
+        let clients = 2 * (self.encoders.len() + self.viewers.len() + 4 * self.cluster.count());
+        for (node, held) in self.cluster.held() {
+            if held.window_bytes > limit
+                || held.media_bytes > limit + clients * BYTES_PER_SECOND
+                || held.streams > settings.streams
+                || held.clients > clients
+            {
+                self.record.violation(format_args!(
+                    "node {node} holds too much: {held:?}, of {limit} bytes and {clients} clients"
+                ));
+            }
+        }
+    }
+
+    pub(super) fn check_settled(&self) {
+        for stream in 0..self.on_air.len() {
+            self.check_on_air(stream);
+        }
+        if self.schedule.hardship == Hardship::Failures {
+            return;
+        }
+        for (id, viewer) in &self.viewers {
+            let seen = viewer.seen();
+            if seen.lost + seen.disconnects > 0 {
+                self.record.violation(format_args!(
+                    "viewer {id}: {seen:?} although nothing failed that it depends on"
+                ));
+            }
+        }
+    }
+
+    /// Checks that one encoder of a stream is on air, and that all viewers see it.
+    fn check_on_air(&self, stream: usize) {
+        let (record, name) = (&self.record, stream_name(stream));
+        let mut accepted = self.on_air[stream].accepted();
+        if self.planted == Planted::SecondOnAir {
+            accepted.extend(accepted.first().copied());
+        }
+        let has_standby = self.schedule.settings.has_standby();
+        if accepted.is_empty() || (accepted.len() > 1 && !has_standby) {
+            record.violation(format_args!(
+                "encoders of {name} that are on air: {accepted:?}"
+            ));
+        }
+        let now = record.now();
+        let is_steady = |it: &&Sending| now - it.since >= PREFERRED && now - it.last < BEHIND;
+        let preferred = accepted.iter().filter(is_steady).map(|it| it.priority);
+        let least = preferred.max().filter(|_| has_standby).unwrap_or_default();
+        let viewers = self
+            .viewers
+            .iter()
+            .filter(|(_, viewer)| viewer.setup.stream == name)
+            .filter(|(_, viewer)| viewer.setup.settings.pause.is_zero());
+        let mut on_air = None;
+        for (id, viewer) in viewers {
+            let last = viewer.seen().last;
+            let fresh = last.filter(|(last, at)| {
+                let sent = accepted.iter().find(|it| it.encoder == last.encoder);
+                sent.is_some_and(|it| {
+                    it.priority >= least && last.number + BEHIND_MESSAGES >= it.next
+                }) && now - *at < BEHIND
+                    && *on_air.get_or_insert(last.encoder) == last.encoder
+            });
+            if fresh.is_none() {
+                let node = viewer.setup.node;
+                record.violation(format_args!(
+                    "viewer {id} on node {node} does not see the encoder of {name} that is on air, of {accepted:?}, only {last:?}"
+                ));
+            }
+        }
+    }
+}
+
+thread_local! {
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Remembers a panic on a simulated host. A task that panics only ends otherwise.
+pub(super) fn record_panics() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if current().is_some() {
+                PANIC.replace(Some(info.to_string()));
+            }
+            before(info);
+        }));
+    });
+}
