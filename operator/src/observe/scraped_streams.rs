@@ -155,8 +155,20 @@ impl ScrapedStreams {
         JoinFleet {
             edges: edges.collect(),
             plays_per_second,
+            returning: self.returning(),
             is_local: self.capacity.is_local,
         }
+    }
+
+    /// Returns the viewers of the edges that are terminating.
+    fn returning(&self) -> f64 {
+        let terminating = self
+            .targets
+            .iter()
+            .filter(|target| target.role == Role::Edge && target.state == TargetState::Terminating);
+        let pods = terminating.filter_map(|target| self.samples.get(&target.uid));
+        let responding = pods.filter(|pod| pod.misses == 0);
+        responding.map(|pod| as_f64(pod.sample.viewers)).sum()
     }
 
     /// Stores what a scrape has returned. Returns whether the Pod retires and has become empty.

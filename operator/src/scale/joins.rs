@@ -51,6 +51,8 @@ pub struct JoinFleet {
     pub edges: Vec<JoinEdge>,
     /// Viewers who come in a second.
     pub plays_per_second: f64,
+    /// Viewers of edges that are terminating: all of them come within their drain, many of them at its end.
+    pub returning: f64,
     /// Whether a client reaches only the edges of the node that it connects to.
     pub is_local: bool,
 }
@@ -59,8 +61,8 @@ pub struct JoinFleet {
 ///
 /// # Guarantees
 /// An edge that responds is open, where clients reach only the edges of a node on every node that had one. The open edges have room
-/// for the viewers of the next half a minute. An edge that does not respond is open, and does not count. When fewer than half of
-/// the edges respond, all are open.
+/// for the viewers of the next half a minute, and for those of terminating edges. An edge that does not respond is open, and does
+/// not count. When fewer than half of the edges respond, all are open.
 pub fn full_edges(fleet: &JoinFleet) -> BTreeSet<String> {
     let responding: Vec<LoadedEdge<'_>> = fleet
         .edges
@@ -72,13 +74,14 @@ pub fn full_edges(fleet: &JoinFleet) -> BTreeSet<String> {
     }
     let viewers: f64 = responding.iter().map(|(_, load)| load.viewers).sum();
     let mean = viewers / as_f64(responding.len());
+    let coming = fleet.plays_per_second * AHEAD_SECONDS + fleet.returning;
     let has_room = responding
         .iter()
         .any(|(edge, load)| !is_at_target(edge, *load));
     let (mut full, mut open): (Vec<_>, Vec<_>) =
         responding.into_iter().partition(|(edge, load)| {
             // Without new viewers another full edge would change nothing.
-            let may_be = edge.is_full || fleet.plays_per_second > 0.0;
+            let may_be = edge.is_full || coming > 0.0;
             may_be && (is_above(edge, *load, mean) || (has_room && is_at_target(edge, *load)))
         });
     full.sort_by(|(a, of_a), (b, of_b)| {
@@ -89,7 +92,6 @@ pub fn full_edges(fleet: &JoinFleet) -> BTreeSet<String> {
     if fleet.is_local {
         keep_one_of_each_node(&mut full, &open);
     }
-    let coming = fleet.plays_per_second * AHEAD_SECONDS;
     while !full.is_empty() && !is_enough(&open, &full, coming) {
         open.push(full.remove(0));
     }

@@ -94,6 +94,7 @@ impl Simulation {
         JoinFleet {
             edges: edges.collect(),
             plays_per_second: f64::from(self.plays - self.plays_before) / f64::from(INTERVAL),
+            returning: 0.0,
             is_local: false,
         }
     }
@@ -274,6 +275,19 @@ fn nothing_changes_without_new_viewers() {
     let mut simulation = Simulation::new(json!({}), &[100, 0]);
     simulation.run(60, 0, 0);
     assert_eq!(simulation.changes, 0);
+}
+
+#[test]
+fn viewers_of_a_terminating_edge_come_to_the_emptier_ones() {
+    let simulation = Simulation::new(json!({}), &[97, 100, 0, 10]);
+    let mut fleet = simulation.fleet();
+    assert_eq!(full_edges(&fleet).len(), 0);
+    fleet.returning = 190.0;
+    let full = full_edges(&fleet);
+    assert_eq!(full.into_iter().collect::<Vec<_>>(), ["0-0", "0-1"]);
+    // More than the emptier ones have room for.
+    fleet.returning = 1_000.0;
+    assert_eq!(full_edges(&fleet).len(), 0);
 }
 
 #[test]
