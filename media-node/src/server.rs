@@ -15,6 +15,7 @@ mod ports;
 #[cfg(test)]
 mod probe;
 mod proxy_header;
+mod returned_memory;
 mod timings;
 mod viewer_lag;
 mod worker_load;

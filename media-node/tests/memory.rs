@@ -76,6 +76,27 @@ async fn stream_without_viewers_costs_little_beside_its_media() {
 }
 
 #[tokio::test]
+async fn memory_of_streams_that_have_ended_is_given_back() {
+    let mut node = Process::start("").await;
+    let before = node.memory();
+    let mut publishers = Vec::new();
+    for number in 0..4 {
+        let mut publisher = Publisher::start(node.rtmp, &format!("live/{number}")).await;
+        publisher.send_headers().await;
+        let frames = (0..100).map(|frame| keyframe(frame, frame * 40, 200_000));
+        publisher.send(frames).await;
+        publishers.push(publisher);
+    }
+    eventually("the logs", async || node.memory() > before + 60 * MIB).await;
+    for publisher in publishers {
+        finish(publisher).await;
+    }
+    // Nothing happens on the media node meanwhile.
+    eventually("the memory", async || node.memory() < before + 30 * MIB).await;
+    node.assert_healthy();
+}
+
+#[tokio::test]
 async fn publisher_that_does_not_fit_is_refused_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_media_mebibytes = Some(16)).await;
     let start = async |number: usize| {

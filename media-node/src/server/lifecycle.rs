@@ -22,7 +22,7 @@ use super::ports::{self, Addresses, OpenPort};
 use super::probe::Probe;
 use super::timings::Timings;
 use super::workers::Workers;
-use super::{drain, media_memory, open_files, viewer_lag, worker_load};
+use super::{drain, media_memory, open_files, returned_memory, viewer_lag, worker_load};
 use crate::auth;
 use crate::discovery::OriginSet;
 use crate::state::clients::StopReason;
@@ -173,6 +173,7 @@ impl Node {
         context
             .workers
             .spawn_control(reload_identity(Arc::clone(&context)));
+        returned_memory::start(&context.workers, &context.registry);
         worker_load::start(
             &context.workers,
             &context.registry,
