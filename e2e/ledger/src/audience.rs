@@ -1,9 +1,10 @@
-//! Viewers by each protocol on each edge. Who is disconnected connects again at once.
+//! Viewers by each protocol on each edge. Who is disconnected connects again at once, on the next edge: a load balancer does not
+//! choose one that is not ready.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::media::{Seen, Viewer};
 use futures::future::try_join_all;
 use tokio::task::JoinHandle;
@@ -35,21 +36,19 @@ pub(crate) struct Watcher {
 impl Audience {
     /// Starts one viewer of each protocol on each edge. Returns when all of them see the stream.
     pub(crate) async fn start(cluster: &Cluster, stream: &str) -> Result<Self> {
-        let mut watchers = Vec::new();
-        for node in ORIGINS..NODES {
-            for protocol in PROTOCOLS {
-                let url = match protocol {
-                    Protocol::Flv => cluster.http("http", node, stream),
-                    Protocol::Rtmp => cluster.rtmp(node, stream),
-                    Protocol::WebSocket => cluster.http("ws", node, stream),
-                };
-                watchers.push((protocol, url));
-            }
-        }
-        let started = watchers.into_iter().map(async |(protocol, url)| {
-            let mut viewer = Viewer::watch(&url).await?;
+        let edges = ORIGINS..NODES;
+        let pairs = edges.flat_map(|edge| PROTOCOLS.map(|protocol| (edge, protocol)));
+        let started = pairs.map(async |(edge, protocol)| {
+            let own_edge_first = (edge..NODES).chain(ORIGINS..edge);
+            let urls = own_edge_first.map(|edge| match protocol {
+                Protocol::Flv => cluster.http("http", edge, stream),
+                Protocol::Rtmp => cluster.rtmp(edge, stream),
+                Protocol::WebSocket => cluster.http("ws", edge, stream),
+            });
+            let urls: Vec<String> = urls.collect();
+            let mut viewer = Viewer::watch(urls.first().context("an edge")?).await?;
             viewer.sees_more(10, Duration::from_secs(10)).await?;
-            anyhow::Ok(Watcher::follow(protocol, viewer))
+            anyhow::Ok(Watcher::follow(protocol, viewer, urls))
         });
         Ok(Self(try_join_all(started).await?))
     }
@@ -60,18 +59,19 @@ impl Audience {
 }
 
 impl Watcher {
-    fn follow(protocol: Protocol, first: Viewer) -> Self {
-        let url = first.url().to_owned();
+    /// Watches on, by `urls` one after another. The viewer has the first one.
+    fn follow(protocol: Protocol, first: Viewer, urls: Vec<String>) -> Self {
         let viewers = Arc::new(Mutex::new(vec![first]));
         let followed = Arc::clone(&viewers);
         let task = tokio::spawn(async move {
+            let mut next = urls.iter().cycle().skip(1);
             loop {
                 sleep(LOOK).await;
                 let is_watching = lock(&followed)
                     .last()
                     .is_some_and(|viewer| viewer.assert_connected().is_ok());
-                if !is_watching {
-                    let viewer = Viewer::start(&url);
+                if !is_watching && let Some(url) = next.next() {
+                    let viewer = Viewer::start(url);
                     lock(&followed).push(viewer);
                 }
             }

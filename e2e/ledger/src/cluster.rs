@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::dns::{NameServer, SERVICE};
+use super::dns::{NameServer, ServiceName};
 use super::network::Network;
 
 /// The programs of a run, and where their logs go.
@@ -39,7 +39,7 @@ pub(crate) struct Cluster {
     programs: Programs,
     folder: PathBuf,
     token: String,
-    dns: NameServer,
+    dns: ServiceName,
     nodes: Vec<MediaNode>,
 }
 
@@ -51,14 +51,14 @@ struct MediaNode {
 }
 
 impl Cluster {
-    /// Starts a cluster whose media nodes are of these releases.
+    /// Starts a cluster whose media nodes are of these releases. Its name is that of the folder of its logs.
     pub(crate) async fn start(
-        row: &str,
+        name: &str,
         programs: &Programs,
         dns: &NameServer,
         release: impl Fn(usize) -> Release,
     ) -> Result<Self> {
-        let folder = programs.out.join(row);
+        let folder = programs.out.join(name);
         if folder.exists() {
             std::fs::remove_dir_all(&folder).context("empty the row's folder")?;
         }
@@ -70,11 +70,10 @@ impl Cluster {
         let mut cluster = Self {
             programs: programs.clone(),
             token: String::new(),
-            dns: dns.clone(),
+            dns: dns.add(name),
             nodes: Vec::new(),
             folder,
         };
-        cluster.dns.set_silent(false);
         for number in 0..NODES {
             let name = match number.checked_sub(ORIGINS) {
                 None => format!("origin-{}", number + 1),
@@ -133,7 +132,7 @@ impl Cluster {
         self.nodes[node].release
     }
 
-    pub(crate) fn dns(&self) -> &NameServer {
+    pub(crate) fn dns(&self) -> &ServiceName {
         &self.dns
     }
 
@@ -141,7 +140,8 @@ impl Cluster {
         self.nodes[node].network.address
     }
 
-    fn publish_name(&self) {
+    /// Lets the name server know the addresses of the origins.
+    pub(crate) fn publish_name(&self) {
         let origins = self.nodes.iter().take(ORIGINS);
         let addresses = origins.map(|node| node.network.address);
         self.dns.set_origins(addresses.collect());
@@ -153,8 +153,9 @@ impl Cluster {
         let role = if number < ORIGINS { "origin" } else { "edge" };
         let secret = std::path::absolute(self.folder.join("secret"))?;
         let text = format!(
-            "name: {name}\nrole: {role}\nworkers: 1\norigins: {{service: {SERVICE}}}\n\
+            "name: {name}\nrole: {role}\nworkers: 1\norigins: {{service: {}}}\n\
              identity: {{secretFile: {}}}\ndrain: {{acceptSeconds: 1, timeoutSeconds: 5}}\n",
+            self.dns.name,
             secret.display()
         );
         let file = self.folder.join(format!("{name}.yaml"));

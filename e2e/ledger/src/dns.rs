@@ -1,7 +1,8 @@
-//! The name server of the media nodes: it has the addresses of the origins under one name.
+//! The name server of the media nodes: it has the addresses of each cluster's origins under one name.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use hickory_resolver::proto::op::{Message, ResponseCode};
@@ -10,20 +11,46 @@ use tokio::net::UdpSocket;
 
 use super::network::OWN;
 
-/// The name of the origins.
-pub(crate) const SERVICE: &str = "origins.ledger.test";
-
 /// Seconds for which an answer is valid, as in a Kubernetes cluster.
 const TIME_TO_LIVE: u32 = 5;
 
 /// A name server. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct NameServer(Arc<Mutex<Answers>>);
+pub(crate) struct NameServer(Arc<Mutex<HashMap<String, Answers>>>);
 
 #[derive(Debug, Default)]
 struct Answers {
     origins: Vec<Ipv4Addr>,
     is_silent: bool,
+}
+
+/// The name of a cluster's origins. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct ServiceName {
+    server: NameServer,
+    pub(crate) name: String,
+}
+
+impl ServiceName {
+    /// Sets the addresses of the origins.
+    pub(crate) fn set_origins(&self, origins: Vec<Ipv4Addr>) {
+        self.change(|answers| answers.origins = origins);
+    }
+
+    /// Lets queries time out, or not.
+    pub(crate) fn set_silent(&self, is_silent: bool) {
+        self.change(|answers| answers.is_silent = is_silent);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Answers)) {
+        change(self.server.lock().entry(self.name.clone()).or_default());
+    }
+}
+
+impl Drop for ServiceName {
+    fn drop(&mut self) {
+        self.server.lock().remove(&self.name);
+    }
 }
 
 impl NameServer {
@@ -36,18 +63,16 @@ impl NameServer {
         Ok(server)
     }
 
-    /// Sets the addresses of the origins.
-    pub(crate) fn set_origins(&self, origins: Vec<Ipv4Addr>) {
-        self.change(|answers| answers.origins = origins);
+    /// Adds the name of a cluster's origins.
+    pub(crate) fn add(&self, cluster: &str) -> ServiceName {
+        ServiceName {
+            server: self.clone(),
+            name: format!("origins.{cluster}.test"),
+        }
     }
 
-    /// Lets queries time out, or not.
-    pub(crate) fn set_silent(&self, is_silent: bool) {
-        self.change(|answers| answers.is_silent = is_silent);
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut Answers) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Answers>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn serve(self, socket: UdpSocket) {
@@ -64,21 +89,21 @@ impl NameServer {
     fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let mut message = Message::from_vec(query).ok()?.into_response();
         let query = message.queries.first()?.clone();
-        let (is_silent, origins) =
-            self.change(|answers| (answers.is_silent, answers.origins.clone()));
-        if is_silent {
-            return None;
-        }
         let name = query.name().to_ascii();
-        if name.trim_end_matches('.') != SERVICE {
-            message.metadata.response_code = ResponseCode::NXDomain;
-        } else if query.query_type() == RecordType::A {
-            let records = origins.into_iter().map(|origin| {
-                let data = RData::A(origin.into());
-                Record::from_rdata(query.name().clone(), TIME_TO_LIVE, data)
-            });
-            message.add_answers(records);
+        let names = self.lock();
+        match names.get(name.trim_end_matches('.')) {
+            Some(answers) if answers.is_silent => return None,
+            Some(answers) if query.query_type() == RecordType::A => {
+                let records = answers.origins.iter().map(|origin| {
+                    let data = RData::A((*origin).into());
+                    Record::from_rdata(query.name().clone(), TIME_TO_LIVE, data)
+                });
+                message.add_answers(records);
+            }
+            Some(_) => {}
+            None => message.metadata.response_code = ResponseCode::NXDomain,
         }
+        drop(names);
         message.to_vec().ok()
     }
 }

@@ -1,0 +1,184 @@
+//! What happens in the rows.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::media::Encoder;
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use super::super::cluster::{NODES, ORIGINS, Release};
+use super::{FIRST_EDGE, SECOND_EDGE, STREAM, Scene, THIRD_EDGE};
+
+pub(super) async fn kill_origin(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    kill_and_restart(scene, carrier).await
+}
+
+pub(super) async fn replace_origin(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    scene.cluster.kill(carrier).await?;
+    scene.cluster.replace(carrier).await
+}
+
+pub(super) async fn kill_both_origins(scene: &mut Scene) -> Result<()> {
+    for origin in 0..ORIGINS {
+        scene.cluster.kill(origin).await?;
+    }
+    sleep(Duration::from_secs(2)).await;
+    for origin in 0..ORIGINS {
+        scene.cluster.restart(origin, Release::This).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn hang_origin(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    scene.cluster.signal(carrier, Signal::STOP)?;
+    sleep(Duration::from_secs(5)).await;
+    scene.cluster.signal(carrier, Signal::CONT)
+}
+
+pub(super) async fn cut_origin(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    let network = scene.cluster.network(carrier);
+    network.cut(None).await?;
+    sleep(Duration::from_secs(5)).await;
+    network.mend().await
+}
+
+pub(super) async fn part_origin(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    let edge = scene.cluster.network(FIRST_EDGE).address;
+    let network = scene.cluster.network(carrier);
+    network.cut(Some(edge)).await?;
+    sleep(Duration::from_secs(8)).await;
+    network.mend().await
+}
+
+pub(super) async fn drain_origin(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    scene.cluster.drain(carrier).await?;
+    scene.cluster.restart(carrier, Release::This).await
+}
+
+pub(super) async fn rolling_restart(scene: &mut Scene) -> Result<()> {
+    for node in 0..NODES {
+        scene.cluster.drain(node).await?;
+        scene.cluster.restart(node, Release::This).await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+pub(super) async fn kill_edge(scene: &mut Scene) -> Result<()> {
+    kill_and_restart(scene, THIRD_EDGE).await
+}
+
+pub(super) async fn kill_encoders_edge(scene: &mut Scene) -> Result<()> {
+    kill_and_restart(scene, FIRST_EDGE).await
+}
+
+async fn kill_and_restart(scene: &mut Scene, node: usize) -> Result<()> {
+    let release = scene.cluster.release(node);
+    scene.cluster.kill(node).await?;
+    sleep(Duration::from_secs(2)).await;
+    scene.cluster.restart(node, release).await
+}
+
+pub(super) async fn hang_edge(scene: &mut Scene) -> Result<()> {
+    scene.cluster.signal(THIRD_EDGE, Signal::STOP)?;
+    sleep(Duration::from_secs(5)).await;
+    scene.cluster.signal(THIRD_EDGE, Signal::CONT)
+}
+
+pub(super) async fn cut_edge(scene: &mut Scene) -> Result<()> {
+    let network = scene.cluster.network(THIRD_EDGE);
+    for origin in 0..ORIGINS {
+        let origin = scene.cluster.network(origin).address;
+        network.cut(Some(origin)).await?;
+    }
+    sleep(Duration::from_secs(5)).await;
+    network.mend().await
+}
+
+pub(super) async fn lossy_network(scene: &mut Scene) -> Result<()> {
+    for node in 0..NODES {
+        scene.cluster.network(node).lose(0.02).await?;
+    }
+    sleep(Duration::from_secs(10)).await;
+    for node in 0..NODES {
+        scene.cluster.network(node).mend().await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn dns_loss(scene: &mut Scene) -> Result<()> {
+    scene.cluster.dns().set_silent(true);
+    kill_origin_without_dns(scene).await
+}
+
+pub(super) async fn dns_empty(scene: &mut Scene) -> Result<()> {
+    scene.cluster.dns().set_origins(Vec::new());
+    kill_origin_without_dns(scene).await
+}
+
+async fn kill_origin_without_dns(scene: &mut Scene) -> Result<()> {
+    sleep(Duration::from_secs(4)).await;
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    scene.cluster.kill(carrier).await?;
+    sleep(Duration::from_secs(4)).await;
+    scene.cluster.dns().set_silent(false);
+    scene.cluster.publish_name();
+    scene.cluster.restart(carrier, Release::This).await
+}
+
+pub(super) async fn takeover(scene: &mut Scene) -> Result<()> {
+    take_over(scene, SECOND_EDGE).await
+}
+
+pub(super) async fn takeovers(scene: &mut Scene) -> Result<()> {
+    for node in 0..NODES {
+        take_over(scene, node).await?;
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+async fn take_over(scene: &mut Scene, node: usize) -> Result<()> {
+    let first = scene.encoder.take().context("an encoder")?;
+    let url = scene.cluster.rtmp(node, STREAM);
+    scene.encoder = Some(Encoder::publish(&url).await?);
+    // The first one would take over again, as its connection breaks.
+    scene.sent.push(first.stop().await?);
+    Ok(())
+}
+
+pub(super) async fn encoder_loop(scene: &mut Scene) -> Result<()> {
+    encode_on(scene, &[FIRST_EDGE; 3]).await
+}
+
+pub(super) async fn encoder_moves(scene: &mut Scene) -> Result<()> {
+    encode_on(scene, &[SECOND_EDGE, 0, THIRD_EDGE, 1]).await
+}
+
+/// Ends the encoder and starts it again on each of these media nodes.
+async fn encode_on(scene: &mut Scene, nodes: &[usize]) -> Result<()> {
+    for node in nodes {
+        let encoder = scene.encoder.take().context("an encoder")?;
+        scene.sent.push(encoder.stop().await?);
+        sleep(Duration::from_secs(1)).await;
+        let url = scene.cluster.rtmp(*node, STREAM);
+        scene.encoder = Some(Encoder::publish(&url).await?);
+        sleep(Duration::from_secs(2)).await;
+    }
+    Ok(())
+}
+
+pub(super) async fn encoder_freeze(scene: &mut Scene) -> Result<()> {
+    let encoder = scene.encoder.as_ref().context("an encoder")?;
+    encoder.freeze(true);
+    sleep(Duration::from_secs(3)).await;
+    encoder.freeze(false);
+    Ok(())
+}
