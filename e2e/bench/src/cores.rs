@@ -125,6 +125,14 @@ fn busy_process(process: u32) -> Result<Duration> {
     Ok(busy)
 }
 
+/// Returns how often a process has written to files and sockets.
+pub(crate) fn writes(process: u32) -> Result<u64> {
+    let io = std::fs::read_to_string(format!("/proc/{process}/io"));
+    let io = io.with_context(|| format!("process {process} has ended"))?;
+    let writes = io.lines().find_map(|line| line.strip_prefix("syscw: "));
+    Ok(writes.context("no syscw in /proc")?.parse()?)
+}
+
 /// Returns the memory of a process that is its own, without files, in bytes.
 pub(crate) fn memory(process: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"));

@@ -4,6 +4,7 @@
 //! Read in this order: [`steps`] (what is measured), [`server`] (the floor and the media node), [`crowd`] and [`viewer`] (the
 //! load), [`check`] (what each viewer must receive), [`counters`] (what it has received), [`cores`] (CPU time and memory).
 
+mod baseline;
 mod check;
 mod clip;
 mod cores;
@@ -16,7 +17,6 @@ mod framing;
 mod histogram;
 mod memory_group;
 mod plot;
-mod ratios;
 mod report;
 mod server;
 mod steps;
@@ -57,10 +57,10 @@ struct Arguments {
     /// (taskset), as the media node runs. May be repeated.
     #[arg(long, value_parser = against)]
     against: Vec<Against>,
-    /// Fails when a ratio is more than 15 % above the one in this file, twice.
+    /// Fails when a figure of these steps is more than 15 % above the one in this file, twice.
     #[arg(long)]
     compare: Option<PathBuf>,
-    /// Writes the ratios to this file.
+    /// Writes the figures that are compared to this file.
     #[arg(long)]
     write: Option<PathBuf>,
     /// Folder of bench.json and bench.svg.
@@ -121,10 +121,10 @@ fn main() -> Result<()> {
         arguments.out.display()
     );
     if let Some(file) = &arguments.write {
-        ratios::write(&bench.report.ratios, file)?;
+        baseline::write(&bench.report.compared, file)?;
     }
     match &arguments.compare {
-        Some(file) => ratios::compare(&mut bench, &steps, file),
+        Some(file) => baseline::compare(&mut bench, &steps, file),
         None => Ok(()),
     }
 }

@@ -44,8 +44,9 @@ impl Row {
 pub(crate) struct Report {
     host: BTreeMap<&'static str, String>,
     pub(crate) rows: Vec<Row>,
-    /// Figures of the media node as multiples of those of the floor; the memory of a viewer in KiB.
-    pub(crate) ratios: BTreeMap<String, f64>,
+    /// Figures of the media node that are compared with the baseline: costs as multiples of those of the floor, the memory of a viewer
+    /// in KiB, instructions and writes for a frame.
+    pub(crate) compared: BTreeMap<String, f64>,
     #[serde(skip)]
     start: Instant,
 }
@@ -55,7 +56,7 @@ impl Report {
         Self {
             host: host(),
             rows: Vec::new(),
-            ratios: BTreeMap::new(),
+            compared: BTreeMap::new(),
             start: Instant::now(),
         }
     }
@@ -96,10 +97,12 @@ impl Report {
             print_table(rows);
             rest = others;
         }
-        if !self.ratios.is_empty() {
-            println!("\nratios to the floor; memory of a viewer in KiB");
-            for (name, ratio) in &self.ratios {
-                println!("  {name:34} {ratio:.3}");
+        if !self.compared.is_empty() {
+            println!(
+                "\ncompared with the baseline: ratios to the floor; memory of a viewer in KiB; instructions and writes for a frame"
+            );
+            for (name, figure) in &self.compared {
+                println!("  {name:34} {figure:.3}");
             }
         }
     }

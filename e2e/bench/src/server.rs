@@ -7,10 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cores::Cores;
 use crate::memory_group::MemoryGroup;
 use crate::tls;
+
+/// In which a server starts, the one that valgrind runs as well.
+const START: Duration = Duration::from_secs(60);
 
 /// How often messages are collected into one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,13 @@ pub(crate) struct Program {
     pub(crate) folder: PathBuf,
 }
 
+impl Program {
+    /// Where the counts of the newest counted one are.
+    fn counts(&self) -> PathBuf {
+        self.folder.join("instructions.cachegrind")
+    }
+}
+
 /// A process on the server's core. It is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -128,6 +139,35 @@ impl Server {
         Self::start(cores, program, "", group.command(&program.file))
     }
 
+    /// Starts a media node with one worker that sends every message at once. Valgrind counts its instructions, and makes it about fifty
+    /// times slower.
+    pub(crate) fn counted(cores: &Cores, program: &Program) -> Result<Self> {
+        let settings = format!("stream: {{{}}}\n", Interval::EveryMessage.settings());
+        let mut command = Command::new("valgrind");
+        command.args(["--quiet", "--tool=cachegrind", "--cache-sim=no"]);
+        // Otherwise its threads hand a token over by a pipe, and those writes would be counted.
+        command.arg("--fair-sched=yes");
+        command.arg(format!(
+            "--cachegrind-out-file={}",
+            program.counts().display()
+        ));
+        command.arg(&program.file);
+        Self::start(cores, program, &settings, command)
+    }
+
+    /// Ends a counted media node. Returns the instructions that it has executed, without those of the kernel.
+    pub(crate) fn stop_counting(mut self, program: &Program) -> Result<u64> {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::TERM).context("stop the media node")?;
+        self.child.wait()?;
+        let counts = program.counts();
+        let text = std::fs::read_to_string(&counts);
+        let text = text.with_context(|| format!("read {}", counts.display()))?;
+        let summary = text.lines().find_map(|line| line.strip_prefix("summary:"));
+        let summary = summary.with_context(|| format!("{} has no summary", counts.display()))?;
+        summary.trim().parse().context("the number of instructions")
+    }
+
     /// Starts an edge of a media node.
     pub(crate) fn edge(cores: &Cores, program: &Program, origin: &Self) -> Result<Self> {
         let origin = origin.internal;
@@ -168,7 +208,7 @@ impl Server {
             internal,
             metrics,
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + START;
         while TcpStream::connect(http).is_err() {
             server.assert_running()?;
             ensure!(Instant::now() < deadline, "the media node does not start");

@@ -2,6 +2,7 @@
 
 mod cost;
 mod edge;
+mod instructions;
 mod joins;
 mod latency;
 mod memory;
@@ -13,6 +14,8 @@ mod streams;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use self::pressure::Pressure;
@@ -29,12 +32,14 @@ pub(crate) const MEDIA_NODE: &str = "media node";
 pub(crate) const FLOOR: &str = "floor";
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Step {
     /// CPU time of a viewer at each interval and protocol, beside the floor.
     Cost,
     /// Memory of a viewer.
     Memory,
+    /// Instructions and writes of a media node for each frame and viewer, counted by valgrind: the same on every computer.
+    Instructions,
     /// Time from an encoder to a viewer, alone and among others, and to the first frame.
     Latency,
     /// Viewers that join while many watch: their first frame, and what the others notice.
@@ -49,6 +54,13 @@ pub(crate) enum Step {
     Edge,
     /// Streams and viewers beyond the memory of a container. Only by its name, because it needs root.
     Pressure,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", PossibleValue::get_name))
+    }
 }
 
 /// Another server, by its URLs.
@@ -177,6 +189,7 @@ impl Bench {
         match step {
             Step::Cost => self.cost(),
             Step::Memory => self.memory(),
+            Step::Instructions => self.instructions(),
             Step::Latency => self.latency(),
             Step::Joins => self.joins(),
             Step::Streams => self.streams(),

@@ -144,7 +144,7 @@ impl Bench {
             let ratio = |turn: &Vec<Cost>| Some(turn.get(index)?.process? / turn.first()?.process?);
             let name = format!("cost {} {}", subject.protocol, subject.setting);
             let ratios = turns.iter().filter_map(ratio).collect();
-            self.report.ratios.insert(name, median(ratios));
+            self.report.compared.insert(name, median(ratios));
         }
     }
 }

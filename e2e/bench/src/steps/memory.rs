@@ -34,7 +34,7 @@ impl Bench {
             })?;
             encoder.assert_connected()?;
             let name = format!("memory {protocol}");
-            self.report.ratios.insert(name, kibibytes);
+            self.report.compared.insert(name, kibibytes);
         }
         for other in self.against.clone() {
             let Some(process) = other.process else {
