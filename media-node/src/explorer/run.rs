@@ -14,7 +14,7 @@ use super::schedule::{
 };
 use super::viewer::{Viewer, ViewerSetup};
 use crate::host::simulated::network::DnsState;
-use checks::{Violated, max_age, record_panics};
+use checks::{Violated, record_panics};
 
 /// What became of a schedule.
 pub(super) struct Outcome {
@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
             nodes: self.cluster.addresses.clone(),
             node,
             allows_return: self.schedule.settings.has_standby(),
-            max_age: max_age(self.schedule.hardship),
+            max_age: self.max_age(),
             min_wait: self.min_wait(),
             tamper: self.planted.tamper(),
         };

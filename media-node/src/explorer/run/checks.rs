@@ -22,22 +22,22 @@ const PREFERRED: Duration = Duration::from_secs(13);
 /// How old messages may be without failures: a group of pictures, latency and pulses, and the search for the stream.
 const MAX_AGE: Duration = Duration::from_millis(2500);
 
-/// How old messages may be when an origin fails that others can replace.
-const MAX_AGE_ONE_ORIGIN: Duration = Duration::from_millis(3500);
-
 /// A violation was recorded.
 pub(super) struct Violated;
 
-/// Returns how old a message may be when a viewer gets it.
-pub(super) fn max_age(hardship: Hardship) -> Duration {
-    match hardship {
-        Hardship::Calm => MAX_AGE,
-        Hardship::OneOrigin => MAX_AGE_ONE_ORIGIN,
-        Hardship::Failures => Duration::MAX,
-    }
-}
-
 impl Run<'_> {
+    /// Returns how old a message may be when a viewer gets it.
+    pub(super) fn max_age(&self) -> Duration {
+        match self.schedule.hardship {
+            Hardship::Calm => MAX_AGE,
+            // An origin that replaces another one gets the whole window, and who joins then begins with it.
+            Hardship::OneOrigin => {
+                MAX_AGE + Duration::from_secs(self.schedule.settings.window_seconds.into())
+            }
+            Hardship::Failures => Duration::MAX,
+        }
+    }
+
     /// Returns how long a viewer's stream waits for an encoder at least.
     pub(super) fn min_wait(&self) -> Duration {
         let Schedule {
