@@ -139,7 +139,7 @@ impl Server {
         Self::start(cores, program, "", group.command(&program.file))
     }
 
-    /// Starts a media node with one worker that sends every message at once. Valgrind counts its instructions, and makes it about fifty
+    /// Starts a media node with one worker that sends every message immediately. Valgrind counts its instructions, and makes it about fifty
     /// times slower.
     pub(crate) fn counted(cores: &Cores, program: &Program) -> Result<Self> {
         let settings = format!("stream: {{{}}}\n", Interval::EveryMessage.settings());

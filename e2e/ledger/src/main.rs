@@ -35,7 +35,7 @@ struct Arguments {
     /// How often each row runs. The table shows the worst of all.
     #[arg(long, default_value_t = 3)]
     times: usize,
-    /// How many clusters run at once. All together use a part of one core.
+    /// How many clusters run at the same time. All together use a part of one core.
     #[arg(long, default_value_t = 3)]
     at_once: usize,
     /// Put the table into README.md.

@@ -242,7 +242,7 @@ impl Registry {
     }
 
     /// Ends streams that have had no publisher for the continuity window, and removes those that never had one and have no
-    /// readers. What nobody reads of a stream without a publisher is given up earlier. Call it about once a second.
+    /// readers. The log of a stream without publisher and readers is freed earlier. Call it about once a second.
     pub fn sweep(&self, now: Instant) {
         let continuity = self.context.settings.continuity;
         let memory = &self.context.memory;

@@ -7,7 +7,7 @@ use media_engine::Registry;
 /// seconds behind.
 const MAX: usize = 128 * 1024;
 
-/// The kernel asks for more when half of it is gone. Less would be many small writes.
+/// The kernel asks for more when half of it is sent. Less would be many small writes.
 const MIN: usize = 16 * 1024;
 
 /// The memory for media is so many times the budget.

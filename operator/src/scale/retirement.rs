@@ -38,7 +38,7 @@ pub struct EdgeFleet {
     pub retire_timeout: Duration,
     /// Whether Pods are being replaced. The Deployment would choose the Pods to remove among old and new ones.
     pub is_rolling: bool,
-    /// Whether the rollout exceeded its progress deadline. It may go on like this for ever.
+    /// Whether the rollout exceeded its progress deadline. It may stay so without end.
     pub is_stuck: bool,
 }
 

@@ -34,7 +34,7 @@ impl LoadHistory {
     /// Adds a load in Pods, and returns by how much it will have grown after `lead`; 0 for noise, and for a load for which there
     /// were enough edges before it began to rise: one that swings comes back to where it was.
     ///
-    /// The last interval shows a crowd at once. The time of `lead` shows a slower rise, as long as it goes on: one that is noise
+    /// The last interval shows a crowd immediately. The time of `lead` shows a slower rise, as long as it goes on: one that is noise
     /// over that time is within the buffer.
     pub(super) fn rise(&mut self, load: f64, edges: u16, lead: Duration, now: Timestamp) -> f64 {
         if self.loads.back().is_some_and(|last| now <= last.at) {

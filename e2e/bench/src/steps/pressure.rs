@@ -1,4 +1,4 @@
-//! A media node with a memory limit, as in a container, and more streams than fit beside full windows. All encoders start at once.
+//! A media node with a memory limit, as in a container, and more streams than fit beside full windows. All encoders start at the same time.
 //! Viewers come by HTTP-FLV and RTMP, half of them late, and others read nothing. The kernel must not kill it.
 
 use std::time::{Duration, Instant};
@@ -128,7 +128,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Starts all encoders at once.
+    /// Starts all encoders at the same time.
     fn encoders(&self, node: &Server) -> Vec<Encoder> {
         let Pressure {
             encoders, growing, ..

@@ -38,7 +38,7 @@ fn viewers(viewers: f64, responded: u32, asked: u32) -> EdgeLoad {
     }
 }
 
-/// A cluster whose Pods retire at once, second by second.
+/// A cluster whose Pods retire immediately, second by second.
 struct Simulation {
     autoscaling: Autoscaling,
     autoscaler: Autoscaler,
