@@ -65,7 +65,7 @@ impl Cluster {
         std::fs::create_dir_all(&folder).context("create the row's folder")?;
         std::fs::write(
             folder.join("secret"),
-            "the secret of a cluster that nobody else reaches\n",
+            "the secret of a cluster that no other one reaches\n",
         )?;
         let mut cluster = Self {
             programs: programs.clone(),

@@ -35,8 +35,8 @@ struct Arguments {
     /// How often each row runs. The table shows the worst of all.
     #[arg(long, default_value_t = 3)]
     times: usize,
-    /// How many clusters run at the same time. Several disturb each other: rows then lose messages that they do not lose alone.
-    #[arg(long, default_value_t = 1)]
+    /// How many clusters run at the same time. All together use a part of one core.
+    #[arg(long, default_value_t = 3)]
     at_once: usize,
     /// Put the table into README.md.
     #[arg(long)]

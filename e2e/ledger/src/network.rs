@@ -9,10 +9,11 @@ use tokio::process::Command;
 /// The ledger's own address, where encoders, viewers and the name server are.
 pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
-/// Creates the bridge.
+/// Creates the bridge. Without an address of its own it takes the lowest one of its ports, which come and go: the media nodes would
+/// lose the ledger until they look for it again.
 pub(crate) async fn create_bridge() -> Result<()> {
     for line in [
-        "ip link add ledger type bridge",
+        "ip link add ledger address 02:00:00:00:00:01 type bridge",
         &format!("ip addr add {OWN}/16 dev ledger"),
         "ip link set ledger up",
     ] {
