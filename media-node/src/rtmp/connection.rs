@@ -1,6 +1,5 @@
 //! An RTMP connection: a socket and the state of the protocol on it.
 
-use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use media_wire::rtmp::server::{ServerConnection, ServerEvent, ServerSettings};
 use media_wire::rtmp::{CommandError, RtmpError};
 use tokio::io::AsyncReadExt;
 use tokio::task::yield_now;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::unfinished::Unfinished;
 use crate::delivery::socket::Socket;
@@ -33,7 +32,6 @@ pub(super) struct RtmpConnection {
     pub(super) page_url: String,
     /// Incomplete messages, except those of a publisher.
     pub(super) unfinished: Unfinished,
-    pub(super) unfinished_timeout: Duration,
     write_timeout: Duration,
 }
 
@@ -96,8 +94,7 @@ impl RtmpConnection {
             input: BytesMut::new(),
             agent: String::new(),
             page_url: String::new(),
-            unfinished: Unfinished::default(),
-            unfinished_timeout: limits.handshake_timeout(),
+            unfinished: Unfinished::new(limits.handshake_timeout()),
             write_timeout: limits.stall_timeout(),
         }
     }
@@ -107,22 +104,14 @@ impl RtmpConnection {
         loop {
             let event = self.protocol.receive(&mut self.input)?;
             self.flush().await?;
-            let reserved = self.protocol.reserved();
-            self.unfinished.observe(reserved, self.unfinished_timeout);
+            self.unfinished.observe(self.protocol.reserved());
             if let Some(event) = event {
                 return Ok(event);
             }
             self.input.reserve(READ);
-            let due = self.unfinished.due();
-            let overdue = async {
-                match due {
-                    Some(due) => sleep_until(due).await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                () = overdue => return Err(ConnectionLost::Timeout),
+                () = self.unfinished.overdue() => return Err(ConnectionLost::Timeout),
                 read = self.socket.read_buf(&mut self.input) => match read {
                     Ok(0) => return Err(ConnectionLost::Closed),
                     // Commands without end. The worker's viewers get their turn.

@@ -148,7 +148,6 @@ impl RtmpViewer {
             unsent_limit: 0,
         };
         let framing = RtmpFraming {
-            unfinished_timeout: connection.unfinished_timeout,
             unfinished: &mut connection.unfinished,
             protocol: &mut connection.protocol,
             metrics: &context.metrics,
@@ -211,7 +210,6 @@ async fn wait_for_resume(
 struct RtmpFraming<'a> {
     protocol: &'a mut ServerConnection,
     unfinished: &'a mut Unfinished,
-    unfinished_timeout: Duration,
     metrics: &'a Metrics,
 }
 
@@ -230,8 +228,7 @@ impl Framing for RtmpFraming<'_> {
             }
         })?;
         if event.is_none() {
-            let reserved = self.protocol.reserved();
-            self.unfinished.observe(reserved, self.unfinished_timeout);
+            self.unfinished.observe(self.protocol.reserved());
         }
         Ok(event.map(|event| match event {
             ServerEvent::Pause(true) => ViewerEvent::Pause,

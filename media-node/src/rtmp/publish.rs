@@ -17,7 +17,6 @@ use tracing::info;
 use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
-use super::unfinished::Unfinished;
 use crate::relay::Contender;
 use admission::{AdmittedEncoder, EncoderPlace, admit};
 use encoder::EncoderConnection;
@@ -63,7 +62,7 @@ pub(super) async fn serve(
     info!(%stream, client, ?end, received, "publish ended");
     drop(encoder);
     // The time for the next command begins with it.
-    connection.unfinished = Unfinished::default();
+    connection.unfinished.restart();
     count(end.label());
     if let Some(limit) = end.exceeded_limit() {
         context.metrics.exceeded(limit);

@@ -2,31 +2,48 @@
 //!
 //! It sends short commands. One that begins and does not end would keep its memory for as long as the client plays.
 
+use std::future::pending;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// The latest end of an incomplete message, while there is one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Unfinished(Option<Instant>);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unfinished {
+    limit: Duration,
+    due: Option<Instant>,
+}
 
 impl Unfinished {
+    /// Begins without an incomplete message. Each may take `limit`.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, due: None }
+    }
+
     /// Records the bytes that incomplete messages occupy. A message that follows an incomplete one does not extend its time.
-    pub(super) fn observe(&mut self, bytes: usize, limit: Duration) {
-        self.0 = match bytes {
+    pub(super) fn observe(&mut self, bytes: usize) {
+        self.due = match bytes {
             0 => None,
-            _ => self.0.or_else(|| Some(Instant::now() + limit)),
+            _ => self.due.or_else(|| Some(Instant::now() + self.limit)),
         };
     }
 
-    /// Returns when the incomplete message must be complete.
-    pub(super) fn due(self) -> Option<Instant> {
-        self.0
+    /// Lets the time of an incomplete message begin again.
+    pub(super) fn restart(&mut self) {
+        self.due = None;
+    }
+
+    /// Waits until the time of the incomplete message is over. Never completes without one.
+    pub(super) async fn overdue(self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
+        }
     }
 
     /// Returns whether the time of the incomplete message is over.
     pub(super) fn is_overdue(self) -> bool {
-        self.0.is_some_and(|due| due <= Instant::now())
+        self.due.is_some_and(|due| due <= Instant::now())
     }
 }
 
@@ -40,11 +57,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn further_messages_do_not_extend_the_time_of_an_incomplete_one() {
-        let mut unfinished = Unfinished::default();
+        let mut unfinished = Unfinished::new(LIMIT);
         assert!(!unfinished.is_overdue());
-        unfinished.observe(100, LIMIT);
+        unfinished.observe(100);
         advance(LIMIT - Duration::from_millis(1)).await;
-        unfinished.observe(200, LIMIT);
+        unfinished.observe(200);
         assert!(!unfinished.is_overdue());
         advance(Duration::from_millis(1)).await;
         assert!(unfinished.is_overdue());
@@ -52,12 +69,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn complete_message_ends_the_time() {
-        let mut unfinished = Unfinished::default();
-        unfinished.observe(100, LIMIT);
-        unfinished.observe(0, LIMIT);
+        let mut unfinished = Unfinished::new(LIMIT);
+        unfinished.observe(100);
+        unfinished.observe(0);
         advance(LIMIT).await;
         assert!(!unfinished.is_overdue());
-        unfinished.observe(100, LIMIT);
+        unfinished.observe(100);
         assert!(!unfinished.is_overdue());
     }
 }

@@ -93,10 +93,8 @@ impl<'a> EncoderConnection<'a> {
                 Ok(Some(ServerEvent::Unpublish)) => return Err(PublishEnd::Unpublished),
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    if std::mem::take(&mut self.has_buffer) {
-                        read_buffer::give_back(input);
-                    }
                     let held = self.unfinished.hold(protocol.reserved());
+                    self.give_back_buffer();
                     return held.map(|()| None).map_err(PublishEnd::OutOfMemory);
                 }
                 Err(error) => {
@@ -177,8 +175,21 @@ impl<'a> EncoderConnection<'a> {
         self.drain_deadline = Some(Instant::now() + wait);
     }
 
+    fn give_back_buffer(&mut self) {
+        if std::mem::take(&mut self.has_buffer) {
+            read_buffer::give_back(&mut self.connection.input);
+        }
+    }
+
     fn ends_before(&self, message: &Message) -> bool {
         self.drain_deadline.is_some() && !self.reconnects && message.is_keyframe()
+    }
+}
+
+/// The connection may stay, and must not keep the worker's buffer.
+impl Drop for EncoderConnection<'_> {
+    fn drop(&mut self) {
+        self.give_back_buffer();
     }
 }
 
