@@ -9,7 +9,7 @@
 //!      │
 //!   cluster  encoder  viewer ── judge     media nodes are the production code, from their ports down to their timers
 //!      │
-//!   machine    a host with a runtime of its own, whose time passes when the explorer lets it
+//!   host_runtime           a host with a runtime of its own, whose time passes when the explorer lets it
 //!      │
 //!   crate::host::simulated                the network
 //! ```
@@ -36,9 +36,9 @@
 mod client;
 mod cluster;
 mod encoder;
+mod host_runtime;
 mod http;
 mod judge;
-mod machine;
 mod media;
 mod planted;
 mod run;

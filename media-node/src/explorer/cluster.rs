@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::client::NodeAddresses;
-use super::machine::Machine;
+use super::host_runtime::HostRuntime;
 use super::media::write_slate;
 use super::schedule::{Place, Settings};
 use super::socket::{CLIENTS, HTTP, HTTPS, RTMP, RTMPS, certificate};
@@ -28,7 +28,7 @@ const METRICS: u16 = 9092;
 pub(super) struct Cluster {
     pub(super) network: Network,
     pub(super) addresses: NodeAddresses,
-    pub(super) clients: Machine,
+    pub(super) clients: HostRuntime,
     settings: Settings,
     seed: u64,
     nodes: Vec<SimulatedNode>,
@@ -49,7 +49,7 @@ struct SimulatedNode {
 
 /// A running media node.
 struct Process {
-    machine: Machine,
+    runtime: HostRuntime,
     drain: CancellationToken,
     stop: CancellationToken,
     probe: Probe,
@@ -64,7 +64,7 @@ impl Cluster {
         network.start_host(CLIENTS);
         let clients = SimulatedHost::new(network.clone(), CLIENTS, Duration::ZERO, seed);
         let mut cluster = Self {
-            clients: Machine::new(clients),
+            clients: HostRuntime::new(clients),
             network,
             addresses: NodeAddresses::default(),
             seed,
@@ -137,7 +137,7 @@ impl Cluster {
         let share = u32::try_from(seed % 5).unwrap_or_default();
         let skew = self.settings.skew * share / 4;
         let host = SimulatedHost::new(self.network.clone(), address, skew, seed);
-        let machine = Machine::new(host);
+        let runtime = HostRuntime::new(host);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let timings = Timings {
             // There are no keys. Each reading takes a thread that the simulation does not control.
@@ -145,14 +145,14 @@ impl Cluster {
             ..Timings::default()
         };
         let config = self.config(number);
-        let (probe, task) = machine.block_on(async {
+        let (probe, task) = runtime.block_on(async {
             let node = Node::bind_with(config, timings).await;
             let node = node.expect("a valid configuration and free ports");
             let run = |node: Node| node.run(drain.clone(), stop.clone());
             (node.probe(), tokio::spawn(run(node)))
         });
         self.nodes[number].process = Some(Process {
-            machine,
+            runtime,
             drain,
             stop,
             probe,
@@ -226,14 +226,14 @@ impl Cluster {
     /// Sets the clock of a media node's host.
     pub(super) fn set_clock(&self, number: usize, skew: Duration) {
         if let Some(process) = &self.nodes[number].process {
-            process.machine.host.set_skew(skew);
+            process.runtime.host.set_skew(skew);
         }
     }
 
     /// Disconnects all clients of a media node.
     pub(super) fn revoke(&self, number: usize) {
         if let Some(process) = &self.nodes[number].process {
-            process.machine.block_on(async { process.probe.revoke() });
+            process.runtime.block_on(async { process.probe.revoke() });
         }
     }
 
@@ -248,7 +248,7 @@ impl Cluster {
             && std::mem::replace(&mut process.is_hung, is_hung)
             && !is_hung
         {
-            process.machine.skip_until(self.network.now());
+            process.runtime.skip_until(self.network.now());
         }
     }
 
@@ -281,7 +281,7 @@ impl Cluster {
             if process.is_hung {
                 continue;
             }
-            process.machine.run_until(now);
+            process.runtime.run_until(now);
             if process.task.is_finished() {
                 self.kill(number);
             }

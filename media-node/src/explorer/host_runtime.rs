@@ -8,7 +8,7 @@ use tokio::time::{Instant, advance, sleep_until};
 use crate::host::simulated::SimulatedHost;
 
 /// A host and the tasks that run on it. Dropping it drops the tasks, as the end of a process does.
-pub(super) struct Machine {
+pub(super) struct HostRuntime {
     pub(super) host: SimulatedHost,
     /// `None` only while this is dropped.
     runtime: Option<Runtime>,
@@ -17,7 +17,7 @@ pub(super) struct Machine {
     started_at: Duration,
 }
 
-impl Machine {
+impl HostRuntime {
     pub(super) fn new(host: SimulatedHost) -> Self {
         let runtime = Builder::new_current_thread()
             .enable_time()
@@ -36,7 +36,7 @@ impl Machine {
 
     /// Runs something to its end, in no time.
     pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        let runtime = self.runtime.as_ref().expect("a machine that runs");
+        let runtime = self.runtime.as_ref().expect("a host that runs");
         self.host.run(|| runtime.block_on(future))
     }
 
@@ -53,7 +53,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for HostRuntime {
     fn drop(&mut self) {
         let runtime = self.runtime.take();
         self.host.run(|| drop(runtime));

@@ -31,7 +31,7 @@ pub(super) enum Port {
     Metrics,
 }
 
-/// PublicProtocol of a public port.
+/// The protocol of a public port.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PublicProtocol {
     Rtmp,

@@ -91,18 +91,18 @@ pub(super) fn log_pressure(was_short: bool, registry: &Registry) -> bool {
 /// Returns the share of the memory that there is. A third of a container's limit is left for connections, the allocator's unused
 /// pages and the program. Where there is no limit, other programs and Pods have a part of the memory as well.
 fn share(root: &Path) -> usize {
-    let machine = machine_memory(root);
-    let is_limit = |limit: &u64| machine.is_none_or(|machine| *limit < machine);
+    let system = system_memory(root);
+    let is_limit = |limit: &u64| system.is_none_or(|system| *limit < system);
     let container = container_memory(root).map(|container| container.limit);
-    let share = match (container.filter(is_limit), machine) {
+    let share = match (container.filter(is_limit), system) {
         (Some(limit), _) => limit / 3 * 2,
-        (None, Some(machine)) => machine / 4,
+        (None, Some(system)) => system / 4,
         (None, None) => UNKNOWN,
     };
     usize::try_from(share.max(MIN)).unwrap_or(usize::MAX)
 }
 
-fn machine_memory(root: &Path) -> Option<u64> {
+fn system_memory(root: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let line = text
         .lines()
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn quarter_of_the_machine_is_for_media_without_a_limit() {
+    fn quarter_of_the_system_memory_is_for_media_without_a_limit() {
         let group = ("proc/self/cgroup", "0::/\n");
         let none = ("sys/fs/cgroup/memory.max", "max\n");
         assert_eq!(share_with(&[MACHINE, group, none]), 2 << 30);

@@ -135,7 +135,7 @@ impl ScrapedStreams {
         is_changed && !is_asked
     }
 
-    /// Returns the edges that do not retire.
+    /// Returns the edges that do not retire with their load, and the viewers that come to them.
     pub(super) fn join_fleet(&self, now: Instant) -> JoinFleet {
         let mut plays_per_second = 0.0;
         let edges = self.edges().map(|target| {
