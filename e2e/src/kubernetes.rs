@@ -90,7 +90,7 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
     helm "helm" Alone None,
         "the chart is linted, rendered, installed, upgraded and tested, and refuses wrong values";
     leader_failover "leader-failover" Alone Some("it kills and freezes the leader"),
-        "an operator works on when the leader is killed, frozen or deleted, and never two at once";
+        "an operator works on when the leader is killed, frozen or deleted, and never two at the same time";
     api_server_gone "api-server-gone" BreaksCluster Some("it stops the API server"),
         "streams go on and start without the API server, and the operator recovers by itself";
     late_dns "late-dns" BreaksCluster Some("it stops the cluster's DNS"),

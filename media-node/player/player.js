@@ -1,6 +1,6 @@
 // The player page: lists the streams of streams.json, plays one at the live edge, and reconnects by itself.
 // URL: ?stream=live/livestream starts a stream; &transport=http|ws. Other parameters are credentials: they are passed to the
-// server, and leave the address bar at once, where others could see them and browsers would store them.
+// server, and leave the address bar immediately, where others could see them and browsers would store them.
 
 import { codecName, codecSupport, mediaFailure, statusFailure, unsupportedReason } from "./messages.js";
 

@@ -9,7 +9,7 @@ const VIEWERS: usize = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_viewer_of_a_crowd_loses_a_frame() {
-    // All come from one address, at once.
+    // All connect from one address, at the same time.
     let nodes =
         cluster(|config| config.limits.max_new_connections_per_second_per_address = 0).await;
     let protocol = |number: usize| [Protocol::Flv, Protocol::Rtmp][number % 2];

@@ -15,7 +15,7 @@ use crate::support::{
     request, watch_at, within_deadline,
 };
 
-/// Keyframes that neither a socket nor the buffer of TLS accepts at once.
+/// Keyframes that neither a socket nor the buffer of TLS accepts in one write.
 const LARGE: Clip = Clip {
     keyframe: 2_000_000,
     ..Clip::PLAIN

@@ -60,7 +60,7 @@ impl StreamCheck {
         Ok(Some(sent))
     }
 
-    /// Whether both tracks have come.
+    /// Whether both tracks have arrived.
     pub(crate) fn is_complete(&self) -> bool {
         self.video.is_some() && self.audio.is_some()
     }

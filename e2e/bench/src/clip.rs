@@ -29,7 +29,7 @@ const AUDIO_PREFIX: usize = 2;
 /// Bytes of a payload that hold all that is checked.
 pub(crate) const CHECKED: usize = VIDEO_PREFIX + 12;
 
-/// The sizes of a stream's frames in bytes, and how often they come.
+/// The sizes of a stream's frames in bytes, and how often they are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     keyframe: usize,

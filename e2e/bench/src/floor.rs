@@ -82,7 +82,7 @@ fn answer(mut viewer: TcpStream) -> Result<TcpStream> {
     Ok(viewer)
 }
 
-/// Sends all bytes. A viewer that does not take them is given up: what remained would have to be kept.
+/// Sends all bytes. A viewer that does not take them is disconnected: the rest would have to be buffered.
 fn send(viewer: &mut TcpStream, bytes: &[u8]) -> bool {
     matches!(viewer.write(bytes), Ok(sent) if sent == bytes.len())
 }

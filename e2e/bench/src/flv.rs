@@ -9,7 +9,7 @@ const FILE_HEADER: usize = 13;
 const TAG_HEADER: usize = 11;
 const TRAILER: usize = 4;
 
-/// Larger than any tag: a length above it is nonsense.
+/// Larger than any tag: a length above it is an error.
 const MAX_TAG: usize = 1 << 20;
 
 /// A reader of one FLV stream.

@@ -11,7 +11,7 @@ pub(crate) enum BodyReader {
     WebSocket(usize, Vec<u8>),
 }
 
-/// Larger than any chunk or frame: a length above it is nonsense.
+/// Larger than any chunk or frame: a length above it is an error.
 const MAX_LENGTH: usize = 64 << 20;
 
 impl BodyReader {

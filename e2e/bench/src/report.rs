@@ -61,7 +61,7 @@ impl Report {
         }
     }
 
-    /// Prints what happens now.
+    /// Prints a line of progress.
     pub(crate) fn say(&self, what: &str) {
         println!("{:4}s  {what}", self.start.elapsed().as_secs());
     }

@@ -1,4 +1,4 @@
-//! Viewers by each protocol on each edge. Who is disconnected connects again immediately, to the next edge: a load balancer does not
+//! Viewers by each protocol on each edge. A viewer that is disconnected connects again immediately, to the next edge: a load balancer does not
 //! choose one that is not ready.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -140,7 +140,7 @@ impl Cluster {
         self.nodes[node].network.address
     }
 
-    /// Lets the name server know the addresses of the origins.
+    /// Gives the addresses of the origins to the name server.
     pub(crate) fn publish_name(&self) {
         let origins = self.nodes.iter().take(ORIGINS);
         let addresses = origins.map(|node| node.network.address);

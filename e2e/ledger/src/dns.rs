@@ -80,7 +80,7 @@ impl NameServer {
         while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
             let query = packet.get(..length).unwrap_or_default();
             if let Some(answer) = self.answer(query) {
-                // Who does not get it asks again.
+                // A client that does not receive it asks again.
                 drop(socket.send_to(&answer, peer).await);
             }
         }

@@ -8,16 +8,16 @@ use e2e::media::{Packet, Recording, Seen};
 
 use super::audience::{Audience, PROTOCOLS};
 
-/// The figures of each protocol, in the order of [`PROTOCOLS`]: those of its viewer that fared worst.
+/// The figures of each protocol, in the order of [`PROTOCOLS`]: the worst of its viewers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures(pub(crate) [ProtocolFigures; PROTOCOLS.len()]);
 
 /// What happened to one viewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProtocolFigures {
-    /// Messages of the encoder that never came.
+    /// Messages of the encoder that it has not received.
     pub(crate) lost: usize,
-    /// Messages that came again on one connection.
+    /// Messages that it has received again on one connection.
     pub(crate) repeated: usize,
     /// The longest time without a video frame.
     pub(crate) gap: Duration,
@@ -63,15 +63,15 @@ impl ProtocolFigures {
     fn of(sent: &[Recording], seen: &[Seen], end: Instant) -> Self {
         let frames = |recording: &Recording| recording.frames();
         let received: Vec<Vec<Packet>> = seen.iter().map(|it| frames(&it.recording)).collect();
-        let came: HashSet<u64> = received.iter().flatten().map(|it| it.hash).collect();
+        let arrived: HashSet<u64> = received.iter().flatten().map(|it| it.hash).collect();
         let due = sent.iter().flat_map(frames).filter(|it| it.at < end);
-        let since_first = due.skip_while(|it| !came.contains(&it.hash));
+        let since_first = due.skip_while(|it| !arrived.contains(&it.hash));
         let distinct = |packets: &Vec<Packet>| {
             let distinct: HashSet<u64> = packets.iter().map(|it| it.hash).collect();
             distinct.len()
         };
         Self {
-            lost: since_first.filter(|it| !came.contains(&it.hash)).count(),
+            lost: since_first.filter(|it| !arrived.contains(&it.hash)).count(),
             repeated: received.iter().map(|it| it.len() - distinct(it)).sum(),
             gap: longest_gap(&received, end),
             disconnected: seen

@@ -67,7 +67,7 @@ impl Network {
         command
     }
 
-    /// Lets every packet get lost, or those from and to one address.
+    /// Drops every packet, or those from and to one address.
     pub(crate) async fn cut(&self, peer: Option<Ipv4Addr>) -> Result<()> {
         let (from, to) = match peer {
             Some(peer) => (format!("-s {peer}"), format!("-d {peer}")),
@@ -77,14 +77,14 @@ impl Network {
         self.filter(&format!("-A OUTPUT {to} -j DROP")).await
     }
 
-    /// Lets a share of all packets get lost that arrive.
+    /// Drops a share of all packets that arrive.
     pub(crate) async fn lose(&self, share: f64) -> Result<()> {
         let rule =
             format!("-A INPUT -i eth0 -m statistic --mode random --probability {share} -j DROP");
         self.filter(&rule).await
     }
 
-    /// Lets no packet get lost any more.
+    /// Stops dropping packets.
     pub(crate) async fn mend(&self) -> Result<()> {
         self.filter("-F").await
     }

@@ -38,7 +38,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let outcomes = futures::try_join!(
         watch(&stage, &instances, "same-origin", |_| (0, plain)),
         watch(&stage, &instances, "same-edge", |_| (1, reordered)),
-        // The encoder comes back to another instance, and with another encoding.
+        // The encoder starts again at another instance, with another encoding.
         watch(&stage, &instances, "moves", |round| {
             let clip = [plain, reordered][round % 2];
             (round % instances.all.len(), clip)

@@ -216,7 +216,7 @@ const ATTACKERS: [&str; 2] = ["without-token", WITH_TOKEN];
 /// A stream of the LiveCluster that only viewers of the attackers ask for there.
 const OTHER_STREAM: &str = "live/other";
 
-/// Lists, a disconnection, metrics where they are not, and the protocol between media nodes.
+/// Lists, a disconnection, metrics of another port, and the protocol between media nodes.
 const REQUESTS: [(&str, &str); 7] = [
     ("GET", "/api/v1/summary"),
     ("GET", "/api/v1/streams"),

@@ -1,4 +1,4 @@
-//! Edges follow their viewers: they are added for them, take the new ones where there is room, and leave without cutting one off.
+//! The number of edges follows their viewers. Edges are added, take new viewers where there is room, and leave without cutting one off.
 //! An announced event has its edges before its viewers come.
 
 use std::time::Duration;
@@ -93,7 +93,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     encoder.assert_undisturbed()
 }
 
-/// Announces events that three edges hold, and that no allowed number of edges holds.
+/// Announces an event that needs three edges, and one that needs more than are allowed.
 async fn announced(namespace: &Namespace) -> Result<()> {
     let event = |minutes: i64, viewers: u32| {
         let starts_at = Timestamp::now() + jiff::SignedDuration::from_mins(minutes);

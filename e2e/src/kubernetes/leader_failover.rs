@@ -1,4 +1,4 @@
-//! The leading operator is killed, frozen, or deleted: an operator works on, never two at once, and no media node is restarted. A
+//! The leading operator is killed, frozen, or deleted: an operator works on, never two at the same time, and no media node is restarted. A
 //! leader that is frozen past its lease writes nothing when it resumes.
 
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ async fn freeze(namespace: &Namespace, system: &Namespace) -> Result<()> {
         let works = namespace.assert_operator_works("demo", "while-frozen");
         works.await?;
         tokio::time::sleep(FROZEN.saturating_sub(start.elapsed())).await;
-        // Work that the old leader would do, if it took itself for the leader.
+        // Work that the old leader would do, if it still acted as the leader.
         let mark = json!({"edges": {"service": {"annotations": {"mark": "resumed"}}}});
         namespace.edit("demo", mark).await?;
         anyhow::Ok(new)

@@ -16,7 +16,7 @@ use crate::media::{Encoder, Recording};
 use crate::process::{self, Process};
 use crate::wait::eventually;
 
-/// The kubelet copies a changed Secret at once into Pods that are annotated, and a media node reads it within seconds.
+/// The kubelet copies a changed Secret immediately into Pods that are annotated, and a media node reads it within seconds.
 const EFFECT: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {

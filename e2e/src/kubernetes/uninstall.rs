@@ -19,12 +19,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     reinstall(&namespace).await
 }
 
-/// Uninstalls the operator while it leads, and installs it again at once. The permissions of the leader are gone before it can
+/// Uninstalls the operator while it leads, and installs it again immediately. The permissions of the leader are gone before it can
 /// release its Lease.
 async fn reinstall(namespace: &Namespace) -> Result<()> {
     let release = &namespace.cluster.release;
     let system = namespace.other(&release.namespace);
-    system.say("uninstalled and installed again, it leads at once");
+    system.say("uninstalled and installed again, it leads immediately");
     release
         .helm(&format!("uninstall {} --wait", release.name))
         .await?;

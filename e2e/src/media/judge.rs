@@ -8,11 +8,11 @@ use super::recording::{Packet, Recording, only_forward};
 /// Where a viewer may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpectedStart {
-    /// It was there before the encoder: it receives everything, from the first keyframe at the latest.
+    /// It joined before the encoder: it receives everything, from the first keyframe at the latest.
     Beginning,
-    /// It was there before the encoder, on another instance: it starts so many milliseconds late at most, as [`ExpectedStart::Keyframe`].
+    /// It joined before the encoder, on another instance: it starts so many milliseconds late at most, as [`ExpectedStart::Keyframe`].
     Within(u32),
-    /// It came later: it starts at a keyframe, or anywhere where there is no video.
+    /// It joined later: it starts at a keyframe, or anywhere where there is no video.
     Keyframe,
 }
 
@@ -29,7 +29,7 @@ pub fn assert_complete(
     let expected = assert_prefix(&sent, &received, start)?;
     ensure!(
         received.len() == expected.len(),
-        "{} packets came instead of {}; last sent and received: {:?}",
+        "{} packets arrived instead of {}; last sent and received: {:?}",
         received.len(),
         expected.len(),
         (expected.last(), received.last())
@@ -54,14 +54,14 @@ pub fn assert_ordered(sent: &Recording, received: &Recording) -> Result<()> {
     for packet in &received {
         let rest = sent.get(next..).unwrap_or_default();
         let Some(lost) = rest.iter().position(|sent| sent.is_same_media(packet)) else {
-            bail!("{packet:?} came twice, out of order or damaged");
+            bail!("{packet:?} arrived twice, out of order or damaged");
         };
         next += lost + 1;
     }
     Ok(())
 }
 
-/// Fails unless an encoder's rounds came as one stream: each round's packets once, in order and at their pace, time never going
+/// Fails unless an encoder's rounds arrived as one stream: each round's packets once, in order and at their pace, time never going
 /// back from one to the next, and each round's sequence headers before the frames that need them.
 ///
 /// Returns the number of packets that were compared.
@@ -81,28 +81,28 @@ pub fn assert_rounds(rounds: &[Recording], received: &Recording) -> Result<usize
             headers[usize::from(packet.kind == MediaKind::Video)] = Some(*packet);
         }
         // A header that did not change is not sent again.
-        let mut came = Recording::default();
-        came.packets.extend(headers.iter().flatten());
+        let mut received = Recording::default();
+        received.packets.extend(headers.iter().flatten());
         let frames = these.iter().filter(|packet| !packet.sequence_header);
-        came.packets.extend(frames);
+        received.packets.extend(frames);
         // A viewer on another instance has to find the stream before the first round.
         let start = if number == 0 {
             ExpectedStart::Within(5_000)
         } else {
             ExpectedStart::Beginning
         };
-        let compared = assert_complete(round, &came, start);
+        let compared = assert_complete(round, &received, start);
         count += compared.with_context(|| format!("round {number}"))?;
         rest = others;
     }
     if let Some(packet) = rest.first() {
         let more = rest.len();
-        bail!("{more} packets more came than were sent, the first {packet:?}");
+        bail!("{more} more packets arrived than were sent, the first {packet:?}");
     }
     Ok(count)
 }
 
-/// Fails unless every sequence header came as it was sent, the first of each kind before anything that needs it.
+/// Fails unless every sequence header arrived as it was sent, the first of each kind before anything that needs it.
 fn assert_headers(sent: &Recording, received: &Recording) -> Result<()> {
     for kind in [MediaKind::Audio, MediaKind::Video] {
         let headers = |recording: &Recording| -> Vec<Packet> {
@@ -110,10 +110,11 @@ fn assert_headers(sent: &Recording, received: &Recording) -> Result<()> {
             let headers = packets.filter(|packet| packet.kind == kind && packet.sequence_header);
             headers.copied().collect()
         };
-        let (sent, came) = (headers(sent), headers(received));
+        let (sent, arrived) = (headers(sent), headers(received));
         ensure!(
-            sent.len() == came.len() && sent.iter().zip(&came).all(|(a, b)| a.is_same_media(b)),
-            "sequence headers of {kind:?}: sent {sent:?}, received {came:?}"
+            sent.len() == arrived.len()
+                && sent.iter().zip(&arrived).all(|(a, b)| a.is_same_media(b)),
+            "sequence headers of {kind:?}: sent {sent:?}, received {arrived:?}"
         );
         let first = received.packets.iter().find(|packet| packet.kind == kind);
         ensure!(
@@ -146,7 +147,7 @@ fn assert_prefix<'a>(
     start: ExpectedStart,
 ) -> Result<&'a [Packet]> {
     let Some(first) = received.first() else {
-        bail!("none of {} packets that were sent came", sent.len());
+        bail!("none of {} packets that were sent arrived", sent.len());
     };
     let start = start_of(sent, received, start)?;
     let expected = sent.get(start..).unwrap_or_default();
@@ -156,11 +157,11 @@ fn assert_prefix<'a>(
     for (index, packet) in received.iter().enumerate() {
         let number = start + index;
         let Some(sent) = expected.get(index) else {
-            bail!("{packet:?} came after the end of what was sent");
+            bail!("{packet:?} arrived after the end of what was sent");
         };
         if !sent.is_same_media(packet) {
             let why = explain(expected, packet, index);
-            bail!("packet {number} of the encoder is {sent:?}, but {packet:?} came, {why}");
+            bail!("packet {number} of the encoder is {sent:?}, but {packet:?} arrived, {why}");
         }
         let moved = packet.timestamp.wrapping_sub(sent.timestamp);
         ensure!(
@@ -206,7 +207,7 @@ fn start_of(sent: &[Packet], received: &[Packet], start: ExpectedStart) -> Resul
 /// Packets that identify where a viewer started.
 const BEGIN: usize = 8;
 
-/// Says what seems to have happened to a packet that was not expected at this index.
+/// Describes what seems to have happened to a packet that was not expected at this index.
 fn explain(expected: &[Packet], packet: &Packet, index: usize) -> String {
     let (before, after) = expected.split_at(index.min(expected.len()));
     if let Some(earlier) = before.iter().rposition(|sent| sent.is_same_media(packet)) {
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn complete_clip_passes_when_all_of_it_is_moved_in_time() {
-        let moved = changed(|came| came.iter_mut().for_each(|it| shift(it, 4_294_966_296)));
+        let moved = changed(|received| received.iter_mut().for_each(|it| shift(it, 4_294_966_296)));
         assert_eq!(complete(&moved, ExpectedStart::Beginning).unwrap(), 80);
         assert_uninterrupted(&recording(&clip()), &moved).unwrap();
         assert_ordered(&recording(&clip()), &moved).unwrap();
@@ -265,12 +266,12 @@ mod tests {
 
     #[test]
     fn viewer_starts_at_a_keyframe() {
-        let late = changed(|came| drop(came.drain(2..52)));
+        let late = changed(|received| drop(received.drain(2..52)));
         assert_eq!(complete(&late, ExpectedStart::Keyframe).unwrap(), 30);
         assert_eq!(complete(&late, ExpectedStart::Within(1000)).unwrap(), 30);
         complete(&late, ExpectedStart::Within(999)).unwrap_err();
         complete(&late, ExpectedStart::Beginning).unwrap_err();
-        let between = changed(|came| drop(came.drain(2..54)));
+        let between = changed(|received| drop(received.drain(2..54)));
         complete(&between, ExpectedStart::Keyframe).unwrap_err();
         assert_ordered(&recording(&clip()), &between).unwrap_err();
     }
@@ -280,26 +281,35 @@ mod tests {
     fn loss_duplicate_reorder_torn_message_and_time_are_named() {
         type Change = fn(&mut Vec<Message>);
         let faults: [(Change, &str); 8] = [
-            (|came| drop(came.remove(40)), "1 packets later: loss"),
             (
-                |came| came.insert(40, came[39].clone()),
+                |received| drop(received.remove(40)),
+                "1 packets later: loss",
+            ),
+            (
+                |received| received.insert(40, received[39].clone()),
                 "1 packets before: duplicate",
             ),
             (
-                |came| came.swap(40, 42),
+                |received| received.swap(40, 42),
                 "2 packets later: loss, or out of order",
             ),
             (
-                |came| drop(came[40].payload.split_off(100)),
+                |received| drop(received[40].payload.split_off(100)),
                 "never sent: damaged",
             ),
             (
-                |came| came[40].payload = Bytes::from_static(&[0x27, 1, 9]),
+                |received| received[40].payload = Bytes::from_static(&[0x27, 1, 9]),
                 "never sent: damaged",
             ),
-            (|came| shift(&mut came[40], 1), "off in time"),
-            (|came| shift(&mut came[40], u32::MAX - 200), "off in time"),
-            (|came| drop(came.remove(1)), "sequence headers of Audio"),
+            (|received| shift(&mut received[40], 1), "off in time"),
+            (
+                |received| shift(&mut received[40], u32::MAX - 200),
+                "off in time",
+            ),
+            (
+                |received| drop(received.remove(1)),
+                "sequence headers of Audio",
+            ),
         ];
         let sent = recording(&clip());
         for (number, (change, expected)) in faults.into_iter().enumerate() {
@@ -318,19 +328,22 @@ mod tests {
 
     #[test]
     fn missing_end_fails_only_where_all_is_expected() {
-        let short = changed(|came| drop(came.pop()));
+        let short = changed(|received| drop(received.pop()));
         let error = complete(&short, ExpectedStart::Beginning)
             .unwrap_err()
             .to_string();
-        assert!(error.contains("79 packets came instead of 80"), "{error}");
+        assert!(
+            error.contains("79 packets arrived instead of 80"),
+            "{error}"
+        );
         assert_uninterrupted(&recording(&clip()), &short).unwrap();
-        let more = changed(|came| came.extend(frames::pair(1, 41, 1640)));
+        let more = changed(|received| received.extend(frames::pair(1, 41, 1640)));
         assert_uninterrupted(&recording(&clip()), &more).unwrap_err();
     }
 
     #[test]
     fn packet_of_another_encoder_is_found() {
-        let foreign = changed(|came| came[40] = frames::pair(2, 19, 760)[0].clone());
+        let foreign = changed(|received| received[40] = frames::pair(2, 19, 760)[0].clone());
         assert_uninterrupted(&recording(&clip()), &foreign).unwrap_err();
         assert_ordered(&recording(&clip()), &foreign).unwrap_err();
     }

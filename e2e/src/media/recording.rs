@@ -121,7 +121,7 @@ impl Recording {
     }
 
     /// The recording as ffmpeg writes it: nothing before the first keyframe where there is video, and ffmpeg's own description
-    /// of the audio channels, wherever that came in.
+    /// of the audio channels, wherever the description was in the stream.
     pub fn as_ffmpeg_writes(mut self) -> Self {
         let first = self.packets.iter().position(|packet| packet.keyframe);
         let first = first.unwrap_or_default();
@@ -166,7 +166,7 @@ pub(super) fn only_forward<'a>(packets: impl Iterator<Item = &'a Packet>) -> Res
         if let Some(before) = before
             && after.timestamp.wrapping_sub(before.timestamp) > u32::MAX / 2
         {
-            bail!("time goes back: {after:?} came after {before:?}");
+            bail!("time goes back: {after:?} is after {before:?}");
         }
         before = Some(after);
     }

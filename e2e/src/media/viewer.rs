@@ -120,7 +120,7 @@ impl Viewer {
         )
     }
 
-    /// Waits until so many more video frames have come.
+    /// Waits until so many more video frames have arrived.
     pub async fn sees_more(&mut self, frames: usize, limit: Duration) -> Result<()> {
         let expected = self.recording().video_frames().count() + frames;
         let reached = |seen: &Seen| seen.recording.video_frames().count() >= expected;

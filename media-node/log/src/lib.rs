@@ -1,6 +1,6 @@
-//! The log on standard error: one line for each event, whatever peers and users send.
+//! The log on standard error: one line for each event, whatever text peers and users send.
 //!
-//! Names, parameters and agents come from peers, and what a resource says from users. Every part of the media node and of the operator
+//! Names, parameters and agents are texts of peers, values of a resource are texts of users. Every part of the media node and of the operator
 //! logs some of them. They are escaped here and nowhere else. Control characters would forge lines and control terminals, and
 //! directional characters show a line in an order that it does not have.
 

@@ -144,7 +144,7 @@ impl FetchClient {
                 body: body.to_bytes(),
             })
         };
-        // Both at once, so that nothing is left behind when the time is over.
+        // Both at the same time, so that nothing is left behind when the time is over.
         let mut answered = std::pin::pin!(answered);
         tokio::select! {
             answer = &mut answered => answer,

@@ -8,7 +8,7 @@ use crate::auth::KeySetTimings;
 /// the speed of the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timings {
-    /// Last part of `drain.timeoutSeconds`, in which clients are disconnected one after another. All at once would overload
+    /// Last part of `drain.timeoutSeconds`, in which clients are disconnected one after another. All at the same time would overload
     /// the media nodes that they reconnect to.
     pub disconnect_share: f64,
     /// Last part of the disconnect phase, in which no further client is asked, so that the last ones reach a keyframe.

@@ -18,7 +18,7 @@ use super::TlsMetrics;
 use super::expiry;
 use crate::small_file;
 
-/// Attempts to read two files of the same version. The kubelet replaces both at once.
+/// Attempts to read two files of the same version. The kubelet replaces both in one step.
 const MAX_ATTEMPTS: usize = 3;
 
 /// The certificate that clients get.

@@ -10,7 +10,7 @@
 //!
 //! Read in this order: [`stream_key`] (the name of a stream), [`media`] (the media message), [`flv`] (how media is
 //! stored), [`relay`] (how media nodes pass it on), [`rtmp`] (the protocol of encoders and players), [`proxy_protocol`] (what a load
-//! balancer says before it).
+//! balancer sends before it).
 //!
 //! | standard | where |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Header of the PROXY protocol, versions 1 and 2: a load balancer that forwards a TCP connection says in it whose connection it is.
+//! Header of the PROXY protocol, versions 1 and 2. In it a load balancer names the client whose TCP connection it forwards.
 //!
 //! The header stands before the first byte of the client, also before TLS. Nothing in it is authentic: it counts only from a peer that
 //! is trusted.

@@ -83,7 +83,7 @@ impl AnnouncedEvent {
     }
 }
 
-/// How fast the number of edge Pods changes. It grows at once.
+/// How fast the number of edge Pods changes. It grows immediately.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct AutoscalingBehavior {

@@ -66,7 +66,7 @@ impl Default for Edges {
     }
 }
 
-/// Edge Pods when the spec does not say.
+/// Edge Pods of a spec without their number.
 const DEFAULT_EDGES: u16 = 2;
 
 /// Rule of the edges. An absent number has its default: `kubectl scale` needs one.

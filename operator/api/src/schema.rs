@@ -1,4 +1,4 @@
-//! The form of schemas that the API server accepts, and schemas of fields whose Rust types say too little.
+//! The form of schemas that the API server accepts, and schemas of fields whose Rust types accept too much.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};

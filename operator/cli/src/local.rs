@@ -137,7 +137,7 @@ pub async fn run(options: LocalOptions) -> Result<(), LocalError> {
         () = follow => {}
         () = instances.failed() => return Err(LocalError::Failed),
     }
-    eprintln!("stopping; Ctrl-C again stops at once");
+    eprintln!("stopping; Ctrl-C again stops immediately");
     demo.abort();
     control.abort();
     tokio::select! {

@@ -108,7 +108,7 @@ impl LeaderElector {
     /// operator can become the leader, whether or not the API server responds. It is closed on return.
     ///
     /// # Errors
-    /// [`LeadershipLost`]: the work of the leader must end at once.
+    /// [`LeadershipLost`]: the work of the leader must end immediately.
     pub(super) async fn hold(
         &mut self,
         stop: &CancellationToken,

@@ -15,7 +15,7 @@ pub struct RunOptions {
     /// Image of the Pods of clusters whose spec has no image.
     #[arg(long, env = "LIVECLUSTER_MEDIA_NODE_IMAGE", value_name = "IMAGE")]
     pub(super) media_node_image: String,
-    /// Whether clusters whose spec has no image roll out a new default image at once, instead of keeping theirs.
+    /// Whether clusters whose spec has no image roll out a new default image immediately, instead of keeping theirs.
     #[arg(long, env = "LIVECLUSTER_ROLL_DEFAULT_IMAGE", value_name = "BOOL", num_args = 0..=1,
           default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(super) roll_default_image: bool,
@@ -94,7 +94,7 @@ impl From<OperatorLogFormat> for LineFormat {
 impl RunOptions {
     /// Returns the operator's name as the holder of the Lease.
     ///
-    /// A Pod keeps its name when its container restarts: the new process is the leader again at once. Outside of a
+    /// A Pod keeps its name when its container restarts: the new process is the leader again immediately. Outside of a
     /// cluster several operators may run on one host.
     pub(super) fn identity(&self) -> String {
         self.identity.clone().unwrap_or_else(|| {

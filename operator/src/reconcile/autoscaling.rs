@@ -118,7 +118,7 @@ impl AutoscaledCluster {
         }
     }
 
-    /// Reports another number of edges or another state at once, a changed window at intervals. Returns whether the report
+    /// Reports another number of edges or another state immediately, a changed window at intervals. Returns whether the report
     /// has changed.
     fn update_report(&mut self, interval: Duration, now: Instant) -> bool {
         let new = self.report();

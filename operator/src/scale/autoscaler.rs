@@ -1,6 +1,6 @@
 //! How many edges the load needs. No clock and no client: time and samples come in as arguments.
 //!
-//! The number grows at once, also ahead of a load that rises fast. It decreases after fewer edges were enough for the whole
+//! The number grows immediately, also ahead of a load that rises fast. It decreases after fewer edges were enough for the whole
 //! stabilization window, and then by steps. Edges for a rise that has ended are given up immediately: they have hardly started.
 //! Announced events ([`super::events`]) have their edges before their viewers come. Retirement makes a step gentle: no client is
 //! cut off, and an edge that is wanted again returns.

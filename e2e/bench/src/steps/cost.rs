@@ -1,6 +1,6 @@
 //! The CPU time of a viewer: core-seconds for a thousand viewers that watch for a second.
 //!
-//! The speed of a computer that others use as well changes within seconds. So all servers of an interval run at once, and their
+//! The speed of a computer that others use as well changes within seconds. So all servers of an interval run at the same time, and their
 //! viewers come in turns: the floor's, then those of each protocol, then the floor's again. A ratio is of one turn.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 /// The figure that is compared with the floor.
 pub(super) const COST: &str = "process";
 
-/// What is measured, and how it is called.
+/// A subject of the measurement, and its name.
 struct Subject {
     server: String,
     protocol: String,

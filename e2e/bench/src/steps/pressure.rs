@@ -1,5 +1,5 @@
 //! A media node with a memory limit, as in a container, and more streams than fit beside full windows. All encoders start at the same time.
-//! Viewers come by HTTP-FLV and RTMP, half of them late, and others read nothing. The kernel must not kill it.
+//! Viewers watch by HTTP-FLV and RTMP, half of them late, and others read nothing. The kernel must not kill it.
 
 use std::time::{Duration, Instant};
 

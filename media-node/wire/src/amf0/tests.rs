@@ -1,4 +1,4 @@
-//! AMF 0 by the byte, and what hostile bytes are answered.
+//! AMF 0 byte by byte, and the errors of hostile bytes.
 
 use proptest::prelude::*;
 

@@ -13,7 +13,7 @@ const MAX_UNITS: usize = 16;
 /// The keyframe flags of one encoder's video.
 #[derive(Debug)]
 pub struct KeyframeFlags {
-    /// The encoder has flagged a keyframe. From then on its flags are believed.
+    /// The encoder has flagged a keyframe. From then on its flags are used.
     believed: bool,
     /// A keyframe was flagged here.
     added: bool,

@@ -31,7 +31,7 @@ pub(super) enum ControlCommand {
     Stop {
         /// Instance, as the table and `list` show it
         name: String,
-        /// Stop at once, without draining it, as in a crash
+        /// Stop immediately, without draining it, as in a crash
         #[arg(long)]
         now: bool,
         #[command(flatten)]
@@ -125,7 +125,7 @@ impl Listener {
         while let Ok((stream, _)) = self.listener.accept().await {
             let instances = Arc::clone(&instances);
             tokio::spawn(async move {
-                // A client that is gone needs no response.
+                // A client that has disconnected needs no response.
                 let _ = respond(stream, &instances).await;
             });
         }

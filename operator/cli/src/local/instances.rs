@@ -51,7 +51,7 @@ pub(super) enum InstanceError {
 /// All instances of a LiveCluster.
 pub(super) struct LocalInstances {
     list: Vec<LocalInstance>,
-    /// Cancelled to stop all instances at once.
+    /// Cancelled to stop all instances immediately.
     abort: CancellationToken,
     /// Cancelled when an instance ended that was not stopped.
     failed: CancellationToken,
@@ -127,7 +127,7 @@ impl LocalInstances {
         Ok(())
     }
 
-    /// Stops an instance and waits until it has ended: drained as by SIGTERM, or with `now` at once, as in a crash.
+    /// Stops an instance and waits until it has ended: drained as by SIGTERM, or with `now` immediately, as in a crash.
     pub(super) async fn stop_one(&self, name: &str, now: bool) -> Result<(), InstanceError> {
         let instance = self.find(name)?;
         match instance.stop(now).await {
@@ -148,7 +148,7 @@ impl LocalInstances {
         }
     }
 
-    /// Stops all instances at once.
+    /// Stops all instances immediately.
     pub(super) fn abort(&self) {
         self.abort.cancel();
     }

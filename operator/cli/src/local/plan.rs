@@ -270,7 +270,7 @@ fn listen(
     })
 }
 
-/// Gives every instance the addresses of all origins: here is no Service with their names. An origin leaves itself out.
+/// Gives every instance the addresses of all origins, as no Service resolves them here. An origin leaves itself out.
 fn set_origins(instances: &mut [Planned]) {
     let addresses: Vec<String> = instances
         .iter()

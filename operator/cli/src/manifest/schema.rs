@@ -1,4 +1,4 @@
-//! Validation against the structural schema of the CustomResourceDefinition, with errors in words.
+//! Validation against the structural schema of the CustomResourceDefinition, with an error for each field.
 //!
 //! A structural schema is a small part of JSON Schema: a general validator takes longer to compile than the media node.
 
@@ -168,7 +168,7 @@ fn shortened(value: &Value) -> String {
     }
 }
 
-/// Returns what a schema allows, in words that follow "…, ".
+/// Returns what a schema allows, as text that follows "…, ".
 fn allowed(schema: &Value) -> String {
     if let Some(choices) = schema.get("enum").and_then(Value::as_array) {
         let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
