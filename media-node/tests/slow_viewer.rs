@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use media_wire::Message;
 use tokio::io::AsyncReadExt;
 
 use crate::support::{
@@ -46,31 +47,8 @@ async fn slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
         };
         assert_eq!(last, number, "the quick viewer misses nothing");
     }
-    for protocol in ["FLV", "RTMP"] {
-        let mut last = None;
-        let mut lags = 0;
-        while last != Some(199) {
-            let message = if protocol == "FLV" {
-                slow_flv.next().await
-            } else {
-                slow_rtmp.next().await
-            }
-            .unwrap();
-            let Some(number) = number(&message) else {
-                continue;
-            };
-            if last.is_some_and(|last| number != last + 1) {
-                lags += 1;
-                assert!(
-                    message.is_keyframe(),
-                    "{protocol}: a lag ends at a keyframe, not at {number}"
-                );
-            }
-            assert!(last < Some(number), "{protocol}: {number} again");
-            last = Some(number);
-        }
-        assert!(lags > 0, "{protocol}: the viewer did not lag");
-    }
+    assert_lags_at_keyframes("FLV", async || slow_flv.next().await).await;
+    assert_lags_at_keyframes("RTMP", async || slow_rtmp.next().await).await;
     let clients = node.api("/api/v1/clients").await;
     let counted = clients
         .as_array()
@@ -78,6 +56,28 @@ async fn slow_viewer_jumps_to_a_keyframe_and_others_miss_nothing() {
         .iter()
         .filter(|client| client["lags"].as_u64() > Some(0));
     assert_eq!(counted.count(), 2);
+}
+
+/// Reads messages up to number 199. Fails unless some were left out, and each time up to a keyframe.
+async fn assert_lags_at_keyframes(protocol: &str, mut next: impl AsyncFnMut() -> Option<Message>) {
+    let mut last = None;
+    let mut lags = 0;
+    while last != Some(199) {
+        let message = next().await.unwrap();
+        let Some(number) = number(&message) else {
+            continue;
+        };
+        if last.is_some_and(|last| number != last + 1) {
+            lags += 1;
+            assert!(
+                message.is_keyframe(),
+                "{protocol}: a lag ends at a keyframe, not at {number}"
+            );
+        }
+        assert!(last < Some(number), "{protocol}: {number} again");
+        last = Some(number);
+    }
+    assert!(lags > 0, "{protocol}: the viewer did not lag");
 }
 
 /// The receive buffer of some embedded players.

@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use livecluster_api::conditions::EVENT_CAPACITY_READY;
 use serde_json::{Value, json};
 
 use crate::cluster::{Namespace, Reach, STREAM, condition};
-use crate::media::Viewer;
+use crate::media::{Encoder, Viewer};
 use crate::process::run as run_line;
 use crate::wait::eventually;
 
@@ -29,7 +30,6 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let service = namespace.reach_service("demo-edge").await?;
     let pods = namespace.pods("demo", "edge").await?;
     let first = pods.first().context("no edge")?;
-    let reached = namespace.reach_pod(first).await?;
     let mut early = watched(&namespace, &service, 10).await?;
 
     namespace.say("edges are added for ten viewers");
@@ -38,6 +38,19 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     });
     grown.await?;
 
+    let late = until_full(&namespace, &service, first).await?;
+    early.truncate(2);
+    retire(&namespace, late, &encoder).await?;
+    announced(&namespace).await?;
+    for viewer in &mut early {
+        viewer.sees_more(25, Duration::from_secs(5)).await?;
+        viewer.assert_uninterrupted(&encoder)?;
+    }
+    encoder.assert_undisturbed()
+}
+
+/// Adds viewers until the first edge is full, and fails unless the other edges get the viewers after that. Returns the added viewers.
+async fn until_full(namespace: &Namespace, service: &Reach, first: &Pod) -> Result<Vec<Viewer>> {
     namespace.say("the first edge has more than its part: new viewers go to the others");
     let mut late = Vec::new();
     let line = format!(
@@ -46,7 +59,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     );
     while !namespace.kubectl(&line).await?.trim_end().ends_with("full") {
         ensure!(late.len() < 30, "the first edge still takes new viewers");
-        late.extend(watched(&namespace, &service, 1).await?);
+        late.extend(watched(namespace, service, 1).await?);
     }
     eventually("the Service has two edges", LIMIT, || async {
         let addresses = namespace.kubectl(ADDRESSES).await?;
@@ -57,8 +70,9 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     .await?;
     // Until every node has programmed them.
     tokio::time::sleep(Duration::from_secs(2)).await;
+    let reached = namespace.reach_pod(first).await?;
     let before = viewers(&reached).await?;
-    late.extend(watched(&namespace, &service, 6).await?);
+    late.extend(watched(namespace, service, 6).await?);
     let after = viewers(&reached).await?;
     ensure!(
         before == after,
@@ -66,10 +80,13 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     );
     let status = namespace.status("demo").await?;
     ensure!(status.edges.ready == "3/3", "{status:?}");
+    Ok(late)
+}
 
+/// Disconnects the late viewers but one, and fails unless its edge retires, serves it to its end, and is removed then.
+async fn retire(namespace: &Namespace, mut late: Vec<Viewer>, encoder: &Encoder) -> Result<()> {
     namespace.say("edges retire with few viewers, and keep them");
-    early.truncate(2);
-    let mut last = late.pop().context("no viewer came late")?;
+    let mut last = late.pop().context("no viewer joined late")?;
     drop(late);
     let retiring =
         namespace.until_status("demo", "an edge retires with its viewer", LIMIT, |status| {
@@ -79,18 +96,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         });
     retiring.await?;
     last.sees_more(25, Duration::from_secs(5)).await?;
-    last.assert_uninterrupted(&encoder)?;
+    last.assert_uninterrupted(encoder)?;
     drop(last);
     let shrunk = namespace.until_status("demo", "one edge", LIMIT, |status| {
         status.edges.ready == "1/1" && status.draining_pods == 0
     });
-    shrunk.await?;
-    announced(&namespace).await?;
-    for viewer in &mut early {
-        viewer.sees_more(25, Duration::from_secs(5)).await?;
-        viewer.assert_uninterrupted(&encoder)?;
-    }
-    encoder.assert_undisturbed()
+    shrunk.await.map(drop)
 }
 
 /// Announces an event that needs three edges, and one that needs more than are allowed.

@@ -70,14 +70,11 @@ async fn routes_lead_from_the_gateways_to_the_services() {
         "tls": {"secretName": "certificate"},
         "edges": {"service": {"ports": {"http": 80, "https": 443}}},
     }));
-    fixture
-        .api
-        .serve_gateway_api("v1", &["gateways", "httproutes"]);
-    fixture
-        .api
-        .serve_gateway_api("v1alpha2", &["tlsroutes", "tcproutes"]);
+    let api = &fixture.api;
+    api.serve_gateway_api("v1", &["gateways", "httproutes"]);
+    api.serve_gateway_api("v1alpha2", &["tlsroutes", "tcproutes"]);
     fixture.reconcile().await;
-    let route = |path: &str| fixture.api.object(path).unwrap();
+    let route = |path: &str| api.object(path).unwrap();
     let http = route(HTTP);
     assert_eq!(http["apiVersion"], "gateway.networking.k8s.io/v1");
     assert_eq!(
