@@ -10,13 +10,13 @@ use crate::steps::{Bench, Step};
 /// A figure that is so much above the committed one is a regression.
 const TOLERANCE: f64 = 1.15;
 
-type Figures = BTreeMap<String, f64>;
+type ComparedFigures = BTreeMap<String, f64>;
 
 /// Writes what was measured into a file, and keeps the other figures in it.
-pub(crate) fn write(measured: &Figures, file: &Path) -> Result<()> {
+pub(crate) fn write(measured: &ComparedFigures, file: &Path) -> Result<()> {
     let mut figures = match file.exists() {
         true => read(file)?,
-        false => Figures::new(),
+        false => ComparedFigures::new(),
     };
     let rounded =
         |(name, figure): (&String, &f64)| (name.clone(), (figure * 1000.0).round() / 1000.0);
@@ -59,14 +59,14 @@ pub(crate) fn compare(bench: &mut Bench, steps: &[Step], file: &Path) -> Result<
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Figures> {
+fn read(file: &Path) -> Result<ComparedFigures> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     serde_json::from_str(&text)
         .with_context(|| format!("{} is no object of numbers", file.display()))
 }
 
 /// Returns the figures that are too high. Fails when one was not measured.
-fn too_high(committed: &Figures, now: &Figures) -> Result<Vec<String>> {
+fn too_high(committed: &ComparedFigures, now: &ComparedFigures) -> Result<Vec<String>> {
     let mut high = Vec::new();
     for (name, before) in committed {
         let now = now
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn only_more_than_fifteen_per_cent_is_too_high() {
-        let figures = |value| Figures::from([("cost".to_owned(), value)]);
+        let figures = |value| ComparedFigures::from([("cost".to_owned(), value)]);
         assert_eq!(
             too_high(&figures(2.0), &figures(2.29)).unwrap(),
             Vec::<String>::new()
@@ -97,6 +97,6 @@ mod tests {
             too_high(&figures(2.0), &figures(f64::NAN)).unwrap().len(),
             1
         );
-        assert!(too_high(&figures(2.0), &Figures::new()).is_err());
+        assert!(too_high(&figures(2.0), &ComparedFigures::new()).is_err());
     }
 }

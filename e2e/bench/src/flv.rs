@@ -20,11 +20,11 @@ pub(crate) struct FlvReader {
     part: Vec<u8>,
     /// Payload bytes that are still to come and are not looked at.
     skip: usize,
-    tag: TagHeader,
+    tag: OpenTag,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct TagHeader {
+struct OpenTag {
     kind: u8,
     size: usize,
     timestamp: u32,
@@ -94,7 +94,7 @@ impl FlvReader {
                     return Err(format!("a tag of type {kind} and {size} bytes"));
                 }
                 #[rustfmt::skip]
-                let tag = TagHeader { kind, size, timestamp };
+                let tag = OpenTag { kind, size, timestamp };
                 self.tag = tag;
                 self.stage = FlvPart::Payload;
             }

@@ -10,40 +10,44 @@ use futures::future::try_join_all;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use super::cluster::{Cluster, NODES, ORIGINS};
+use super::cluster::{NODES, ORIGINS, ProcessCluster};
 
 /// A way to play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(crate) enum ViewerProtocol {
     Flv,
     Rtmp,
     WebSocket,
 }
 
 /// In the order of the table.
-pub(crate) const PROTOCOLS: [Protocol; 3] = [Protocol::Flv, Protocol::Rtmp, Protocol::WebSocket];
+pub(crate) const PROTOCOLS: [ViewerProtocol; 3] = [
+    ViewerProtocol::Flv,
+    ViewerProtocol::Rtmp,
+    ViewerProtocol::WebSocket,
+];
 
 /// The viewers of a stream. They leave when this is dropped.
 pub(crate) struct Audience(Vec<Watcher>);
 
 /// A viewer that connects again.
 pub(crate) struct Watcher {
-    pub(crate) protocol: Protocol,
+    pub(crate) protocol: ViewerProtocol,
     viewers: Arc<Mutex<Vec<Viewer>>>,
     task: JoinHandle<()>,
 }
 
 impl Audience {
     /// Starts one viewer of each protocol on each edge. Returns when all of them see the stream.
-    pub(crate) async fn start(cluster: &Cluster, stream: &str) -> Result<Self> {
+    pub(crate) async fn start(cluster: &ProcessCluster, stream: &str) -> Result<Self> {
         let edges = ORIGINS..NODES;
         let pairs = edges.flat_map(|edge| PROTOCOLS.map(|protocol| (edge, protocol)));
         let started = pairs.map(async |(edge, protocol)| {
             let own_edge_first = (edge..NODES).chain(ORIGINS..edge);
             let urls = own_edge_first.map(|edge| match protocol {
-                Protocol::Flv => cluster.http("http", edge, stream),
-                Protocol::Rtmp => cluster.rtmp(edge, stream),
-                Protocol::WebSocket => cluster.http("ws", edge, stream),
+                ViewerProtocol::Flv => cluster.http("http", edge, stream),
+                ViewerProtocol::Rtmp => cluster.rtmp(edge, stream),
+                ViewerProtocol::WebSocket => cluster.http("ws", edge, stream),
             });
             let urls: Vec<String> = urls.collect();
             let mut viewer = Viewer::watch(urls.first().context("an edge")?).await?;
@@ -60,7 +64,7 @@ impl Audience {
 
 impl Watcher {
     /// Watches on, by `urls` one after another. The viewer has the first one.
-    fn follow(protocol: Protocol, first: Viewer, urls: Vec<String>) -> Self {
+    fn follow(protocol: ViewerProtocol, first: Viewer, urls: Vec<String>) -> Self {
         let viewers = Arc::new(Mutex::new(vec![first]));
         let followed = Arc::clone(&viewers);
         let task = tokio::spawn(async move {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::dns::{NameServer, ServiceName};
-use super::network::Network;
+use super::network::NodeNetwork;
 
 /// The programs of a run, and where their logs go.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Programs {
 
 /// Which release a media node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Release {
+pub(crate) enum NodeRelease {
     This,
     Other,
 }
@@ -35,7 +35,7 @@ pub(crate) const ORIGINS: usize = 2;
 pub(crate) const NODES: usize = 5;
 
 /// A running cluster of two origins and three edges.
-pub(crate) struct Cluster {
+pub(crate) struct ProcessCluster {
     programs: Programs,
     folder: PathBuf,
     token: String,
@@ -45,18 +45,18 @@ pub(crate) struct Cluster {
 
 struct MediaNode {
     name: String,
-    network: Network,
-    release: Release,
+    network: NodeNetwork,
+    release: NodeRelease,
     process: Option<Process>,
 }
 
-impl Cluster {
+impl ProcessCluster {
     /// Starts a cluster whose media nodes are of these releases. Its name is that of the folder of its logs.
     pub(crate) async fn start(
         name: &str,
         programs: &Programs,
         dns: &NameServer,
-        release: impl Fn(usize) -> Release,
+        release: impl Fn(usize) -> NodeRelease,
     ) -> Result<Self> {
         let folder = programs.out.join(name);
         if folder.exists() {
@@ -123,12 +123,12 @@ impl Cluster {
         format!("{scheme}://{}:8080/{stream}.flv", self.address(node))
     }
 
-    pub(crate) fn network(&self, node: usize) -> &Network {
+    pub(crate) fn network(&self, node: usize) -> &NodeNetwork {
         &self.nodes[node].network
     }
 
     /// Returns the release that a media node has.
-    pub(crate) fn release(&self, node: usize) -> Release {
+    pub(crate) fn release(&self, node: usize) -> NodeRelease {
         self.nodes[node].release
     }
 
@@ -164,10 +164,10 @@ impl Cluster {
     }
 
     /// Starts the process of a media node.
-    fn run(&mut self, number: usize, release: Release) -> Result<()> {
+    fn run(&mut self, number: usize, release: NodeRelease) -> Result<()> {
         let program: &Path = match release {
-            Release::This => &self.programs.media_node,
-            Release::Other => self
+            NodeRelease::This => &self.programs.media_node,
+            NodeRelease::Other => self
                 .programs
                 .other_node
                 .as_deref()
@@ -194,7 +194,7 @@ impl Cluster {
     }
 
     /// Ends a process and starts it again. Waits until it is ready.
-    pub(crate) async fn restart(&mut self, number: usize, release: Release) -> Result<()> {
+    pub(crate) async fn restart(&mut self, number: usize, release: NodeRelease) -> Result<()> {
         self.nodes[number].process = None;
         self.run(number, release)?;
         self.ready(number).await
@@ -222,7 +222,7 @@ impl Cluster {
         let before = std::mem::replace(&mut self.nodes[number].network, network);
         before.remove().await?;
         self.publish_name();
-        self.restart(number, Release::This).await
+        self.restart(number, NodeRelease::This).await
     }
 
     pub(crate) fn signal(&self, number: usize, signal: Signal) -> Result<()> {
@@ -272,9 +272,9 @@ impl Cluster {
     }
 }
 
-async fn new_network() -> Result<Network> {
+async fn new_network() -> Result<NodeNetwork> {
     static NEXT: AtomicU16 = AtomicU16::new(1);
-    Network::create(NEXT.fetch_add(1, Ordering::Relaxed)).await
+    NodeNetwork::create(NEXT.fetch_add(1, Ordering::Relaxed)).await
 }
 
 /// Each start of a process has a log of its own.

@@ -23,7 +23,7 @@ use futures::{StreamExt, stream};
 use cluster::Programs;
 use dns::NameServer;
 use figures::Figures;
-use rows::{ROWS, Row, run_row};
+use rows::{LedgerRow, ROWS, run_row};
 
 /// Breaks a part of a cluster, and counts in messages what viewers lose.
 #[derive(Debug, Parser)]
@@ -128,7 +128,7 @@ async fn run(arguments: Arguments) -> Result<()> {
 
 /// Runs a row. An error, such as a process that did not start in time, gets a second attempt.
 async fn run_again(
-    row: &Row,
+    row: &LedgerRow,
     programs: &Programs,
     dns: &NameServer,
     time: usize,
@@ -143,8 +143,8 @@ async fn run_again(
     }
 }
 
-fn select(arguments: &Arguments) -> Result<Vec<&'static Row>> {
-    let can_run = |row: &&Row| !row.needs_other() || arguments.other_node.is_some();
+fn select(arguments: &Arguments) -> Result<Vec<&'static LedgerRow>> {
+    let can_run = |row: &&LedgerRow| !row.needs_other() || arguments.other_node.is_some();
     if arguments.rows.is_empty() {
         return Ok(ROWS.iter().filter(can_run).collect());
     }

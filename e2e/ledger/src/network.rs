@@ -22,14 +22,14 @@ pub(crate) async fn create_bridge() -> Result<()> {
     Ok(())
 }
 
-/// A network with one address. [`Network::remove`] removes it.
+/// A network with one address. [`NodeNetwork::remove`] removes it.
 #[derive(Clone, Debug)]
-pub(crate) struct Network {
+pub(crate) struct NodeNetwork {
     name: String,
     pub(crate) address: Ipv4Addr,
 }
 
-impl Network {
+impl NodeNetwork {
     /// Creates the network of this number, which no other one has had.
     pub(crate) async fn create(number: u16) -> Result<Self> {
         let [high, low] = number.to_be_bytes();

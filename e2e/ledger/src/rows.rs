@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::audience::Audience;
-use super::cluster::{Cluster, NODES, ORIGINS, Programs, Release};
+use super::cluster::{NODES, NodeRelease, ORIGINS, ProcessCluster, Programs};
 use super::dns::NameServer;
 use super::figures::Figures;
 use events::{
@@ -21,26 +21,26 @@ use events::{
 
 /// A row.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct LedgerRow {
     /// Its name on the command line.
     pub(crate) name: &'static str,
     /// What happens, for the table.
     pub(crate) event: &'static str,
     /// The release that a media node has at first.
-    release: fn(usize) -> Release,
+    release: fn(usize) -> NodeRelease,
     happens: fn(&mut Scene) -> BoxFuture<'_, Result<()>>,
 }
 
-impl Row {
+impl LedgerRow {
     /// Returns whether it runs media nodes of two releases.
     pub(crate) fn needs_other(&self) -> bool {
-        (0..NODES).any(|node| (self.release)(node) == Release::Other)
+        (0..NODES).any(|node| (self.release)(node) == NodeRelease::Other)
     }
 }
 
 /// What a row breaks: a cluster whose edge 1 has an encoder, and whose edges have viewers.
 struct Scene {
-    cluster: Cluster,
+    cluster: ProcessCluster,
     encoder: Option<Encoder>,
     /// What earlier encoders have sent.
     sent: Vec<Recording>,
@@ -48,7 +48,7 @@ struct Scene {
 
 macro_rules! rows {
     ($($happens:ident $name:literal $release:ident, $event:literal;)*) => {
-        &[$(Row {
+        &[$(LedgerRow {
             name: $name,
             event: $event,
             release: $release,
@@ -58,7 +58,7 @@ macro_rules! rows {
 }
 
 /// All rows, in the order of the table. The carrying origin is the one that the encoder's edge forwards the stream to.
-pub(crate) const ROWS: &[Row] = rows! {
+pub(crate) const ROWS: &[LedgerRow] = rows! {
     kill_origin "kill-origin" all_new,
         "the carrying origin is killed, and starts again after 2 s";
     replace_origin "replace-origin" all_new,
@@ -107,25 +107,25 @@ pub(crate) const ROWS: &[Row] = rows! {
         "edges of the release before: the carrying origin is killed, and starts again";
 };
 
-fn all_new(_: usize) -> Release {
-    Release::This
+fn all_new(_: usize) -> NodeRelease {
+    NodeRelease::This
 }
 
-fn all_other(_: usize) -> Release {
-    Release::Other
+fn all_other(_: usize) -> NodeRelease {
+    NodeRelease::Other
 }
 
-fn origins_other(node: usize) -> Release {
+fn origins_other(node: usize) -> NodeRelease {
     match node < ORIGINS {
-        true => Release::Other,
-        false => Release::This,
+        true => NodeRelease::Other,
+        false => NodeRelease::This,
     }
 }
 
-fn edges_other(node: usize) -> Release {
+fn edges_other(node: usize) -> NodeRelease {
     match node < ORIGINS {
-        true => Release::This,
-        false => Release::Other,
+        true => NodeRelease::This,
+        false => NodeRelease::Other,
     }
 }
 
@@ -138,12 +138,12 @@ const THIRD_EDGE: usize = ORIGINS + 2;
 
 /// Runs a row once. Its logs go to `folder`.
 pub(crate) async fn run_row(
-    row: &Row,
+    row: &LedgerRow,
     programs: &Programs,
     dns: &NameServer,
     folder: &str,
 ) -> Result<Figures> {
-    let cluster = Cluster::start(folder, programs, dns, row.release).await?;
+    let cluster = ProcessCluster::start(folder, programs, dns, row.release).await?;
     let url = cluster.rtmp(FIRST_EDGE, STREAM);
     let mut scene = Scene {
         encoder: Some(Encoder::publish_persistently(&url).await?),

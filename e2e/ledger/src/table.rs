@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::figures::{Figures, ProtocolFigures};
-use super::rows::Row;
+use super::rows::LedgerRow;
 
 const BEGIN: &str = "<!-- ledger: written by e2e/ledger/run --write -->\n";
 const END: &str = "<!-- ledger: end -->\n";
 
 /// Returns the table of rows that ran so many times.
-pub(crate) fn render(rows: &[(&Row, Figures)], times: usize) -> String {
+pub(crate) fn render(rows: &[(&LedgerRow, Figures)], times: usize) -> String {
     let mut table = format!(
         "| event, the worst of {times} | messages lost | repeated | longest gap | disconnected |\n\
          |---|---|---|---|---|\n"

@@ -7,7 +7,7 @@ use e2e::media::Encoder;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::super::cluster::{NODES, ORIGINS, Release};
+use super::super::cluster::{NODES, NodeRelease, ORIGINS};
 use super::{FIRST_EDGE, SECOND_EDGE, STREAM, Scene, THIRD_EDGE};
 
 pub(super) async fn kill_origin(scene: &mut Scene) -> Result<()> {
@@ -27,7 +27,7 @@ pub(super) async fn kill_both_origins(scene: &mut Scene) -> Result<()> {
     }
     sleep(Duration::from_secs(2)).await;
     for origin in 0..ORIGINS {
-        scene.cluster.restart(origin, Release::This).await?;
+        scene.cluster.restart(origin, NodeRelease::This).await?;
     }
     Ok(())
 }
@@ -59,13 +59,13 @@ pub(super) async fn part_origin(scene: &mut Scene) -> Result<()> {
 pub(super) async fn drain_origin(scene: &mut Scene) -> Result<()> {
     let carrier = scene.cluster.carrier(STREAM).await?;
     scene.cluster.drain(carrier).await?;
-    scene.cluster.restart(carrier, Release::This).await
+    scene.cluster.restart(carrier, NodeRelease::This).await
 }
 
 pub(super) async fn rolling_restart(scene: &mut Scene) -> Result<()> {
     for node in 0..NODES {
         scene.cluster.drain(node).await?;
-        scene.cluster.restart(node, Release::This).await?;
+        scene.cluster.restart(node, NodeRelease::This).await?;
         sleep(Duration::from_secs(1)).await;
     }
     Ok(())
@@ -130,7 +130,7 @@ async fn kill_origin_without_dns(scene: &mut Scene) -> Result<()> {
     sleep(Duration::from_secs(4)).await;
     scene.cluster.dns().set_silent(false);
     scene.cluster.publish_name();
-    scene.cluster.restart(carrier, Release::This).await
+    scene.cluster.restart(carrier, NodeRelease::This).await
 }
 
 pub(super) async fn takeover(scene: &mut Scene) -> Result<()> {
