@@ -63,7 +63,7 @@ async fn assert_lags_at_keyframes(protocol: &str, mut next: impl AsyncFnMut() ->
     let mut last = None;
     let mut lags = 0;
     while last != Some(199) {
-        let message = next().await.unwrap();
+        let message = next().await.expect("a message");
         let Some(number) = number(&message) else {
             continue;
         };
