@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod gateway_api;
 pub mod gateways;
 pub mod live_object;
+pub mod node_tokens;
 pub mod observed;
 pub mod pod_failure;
 pub mod pods;

@@ -60,6 +60,7 @@ async fn attack(namespace: &Namespace, outside: &Namespace) -> Result<()> {
             ensure!(status == expected, "{method} {path}, {headers:?}: {status}");
         }
     }
+    assert_operator_tokens(namespace, &internal).await?;
     let probe = format!("http://{}/livez", internal.api);
     ensure!(status("GET", &probe, &[]).await? == "200", "no probe");
     let metrics = process::run(&format!("curl -s http://{}/metrics", internal.metrics)).await?;
@@ -186,6 +187,29 @@ async fn foreign_token(namespace: &Namespace, outside: &Namespace) -> Result<Str
         outside.kubectl(&line)
     });
     Ok(token.await?.trim().to_owned())
+}
+
+/// Fails unless the operator's token for this LiveCluster counts here, and no other one.
+async fn assert_operator_tokens(namespace: &Namespace, internal: &InternalPort) -> Result<()> {
+    namespace.say("the operator's tokens for this LiveCluster, for another one, and for all");
+    let release = &namespace.cluster.release;
+    let system = namespace.other(&release.namespace);
+    let url = format!("http://{}/api/v1/summary", internal.api);
+    for (audience, expected) in [
+        (format!("livecluster.dev/{}/demo", namespace.name), "200"),
+        (format!("livecluster.dev/{}/other", namespace.name), "401"),
+        ("livecluster.dev/operator".to_owned(), "401"),
+    ] {
+        let line = format!(
+            "create token {} --audience {audience}",
+            release.deployment()
+        );
+        let token = system.kubectl(&line).await?;
+        let header = format!("Authorization: Bearer {}", token.trim());
+        let status = status("GET", &url, &[&header]).await?;
+        ensure!(status == expected, "audience {audience}: {status}");
+    }
+    Ok(())
 }
 
 /// Fails unless a viewer gets a 404.

@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Member of the key set of a cluster with which its operator says that it has a token for each cluster. Media nodes refuse its other
+/// tokens then, which the media nodes of every cluster could use.
+pub const TOKEN_PER_CLUSTER: &str = "livecluster.dev/tokenPerCluster";
+
 /// How the media nodes of one cluster prove to each other who they are on the internal port. Without either field, the internal
 /// port listens on loopback only and asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,11 +37,12 @@ pub struct ServiceAccountSettings {
     pub token_file: PathBuf,
     /// The file with the API server's public keys, a JSON Web Key Set.
     pub jwks_file: PathBuf,
-    /// The audience of the media nodes' tokens, which no other cluster has.
+    /// The audience of tokens for the media nodes of this cluster, which no other cluster has.
     pub audience: String,
     /// Subjects of the media nodes, `system:serviceaccount:NAMESPACE:NAME`.
     pub nodes: Vec<String>,
-    /// Subjects of the operator, whose tokens have the audience `livecluster.dev/operator`.
+    /// Subjects of the operator. Their tokens may have the audience `livecluster.dev/operator` unless the key set has
+    /// [`TOKEN_PER_CLUSTER`]: the operator of the release before has no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<String>,
 }

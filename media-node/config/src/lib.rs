@@ -19,7 +19,7 @@ pub use auth::{
     AccessSettings, AuthSettings, CidrLists, FailurePolicy, HookSettings, JwtAlgorithm, JwtRules,
     JwtSettings, JwtSubject, KeySettings, SignedUrlRules, SignedUrlScheme, SignedUrlSettings,
 };
-pub use identity::{IdentitySettings, ServiceAccountSettings};
+pub use identity::{IdentitySettings, ServiceAccountSettings, TOKEN_PER_CLUSTER};
 pub use limits::Limits;
 pub use live::{LiveLogSettings, LiveSettings};
 pub use load::{ConfigError, load, parse, parse_live, render, render_changes, render_live_changes};

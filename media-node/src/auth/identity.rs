@@ -9,7 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use media_config::{IdentitySettings, JwtAlgorithm, JwtRules, JwtSubject, ServiceAccountSettings};
+use media_config::{
+    IdentitySettings, JwtAlgorithm, JwtRules, JwtSubject, ServiceAccountSettings, TOKEN_PER_CLUSTER,
+};
 
 use super::Denial;
 use super::jwt::{KeySet, KeySetSource, Tokens};
@@ -18,7 +20,8 @@ use shared_secret::SharedSecret;
 
 pub(crate) use shared_secret::api_token;
 
-/// Audience of tokens for the operator, and for people who use the API.
+/// Audience of tokens that the media nodes of every cluster accept: those of an operator of the release before, and without Kubernetes
+/// those of people who use the API.
 const OPERATOR_AUDIENCE: &str = "livecluster.dev/operator";
 
 /// The algorithms that API servers sign with.
@@ -39,8 +42,12 @@ pub(crate) struct NodeIdentity {
 struct Credentials {
     own: OwnToken,
     nodes: Tokens,
-    /// Absent where nothing is known about the operator.
+    /// The operator's tokens for this cluster. Absent without Kubernetes, and where nothing is known about the operator.
     operators: Option<Tokens>,
+    /// The operator's tokens that the media nodes of every cluster accept.
+    shared: Option<Tokens>,
+    /// Whether the operator has a token for each cluster, so that no other one counts.
+    per_cluster: Option<Arc<Mounted<bool>>>,
     sources: Vec<Arc<dyn KeySource>>,
 }
 
@@ -123,13 +130,17 @@ impl NodeIdentity {
         let Err(denial) = credentials.nodes.judge(token) else {
             return Ok(Caller::Node);
         };
-        let operators = credentials.operators.as_ref().ok_or(denial)?;
-        match operators.judge(token) {
-            Ok(_) => Ok(Caller::Operator),
-            // The token is not made for the operator, so that the first reason is the right one.
-            Err(Denial::Token) => Err(denial),
-            Err(other) => Err(other),
+        let operators = [credentials.operators.as_ref(), credentials.shared()];
+        let mut reason = denial;
+        for tokens in operators.into_iter().flatten() {
+            match tokens.judge(token) {
+                Ok(_) => return Ok(Caller::Operator),
+                // The token is not made for the operator, so that the first reason is the right one.
+                Err(Denial::Token) => {}
+                Err(other) => reason = other,
+            }
         }
+        Err(reason)
     }
 
     /// Returns the files that are to be read again from time to time.
@@ -141,20 +152,37 @@ impl NodeIdentity {
 }
 
 impl Credentials {
+    /// Returns the judge of tokens for every cluster, where they count.
+    fn shared(&self) -> Option<&Tokens> {
+        let per_cluster = self.per_cluster.as_ref();
+        let are_replaced = per_cluster.is_some_and(|per_cluster| *per_cluster.value());
+        self.shared.as_ref().filter(|_| !are_replaced)
+    }
+
     fn of_service_account(settings: &ServiceAccountSettings) -> Result<Self, IdentityError> {
         let field = "serviceAccount.tokenFile";
         let own = Arc::new(mount(field, &settings.token_file, own_token)?);
         let field = "serviceAccount.jwksFile";
         let keys = Arc::new(mount(field, &settings.jwks_file, KeySet::of_file)?);
+        let per_cluster = Arc::new(mount(field, &settings.jwks_file, has_token_per_cluster)?);
         let judge = |audience: &str, subjects: &[String]| {
             let rules = rules(&SERVICE_ACCOUNT_ALGORITHMS, audience, subjects);
             Tokens::with_rules(KeySetSource::File(Arc::clone(&keys)), rules)
         };
+        let operators = |audience| {
+            let subjects = Some(&settings.operators).filter(|subjects| !subjects.is_empty());
+            subjects.map(|subjects| judge(audience, subjects))
+        };
         Ok(Self {
             nodes: judge(&settings.audience, &settings.nodes),
-            operators: (!settings.operators.is_empty())
-                .then(|| judge(OPERATOR_AUDIENCE, &settings.operators)),
-            sources: vec![Arc::clone(&own) as _, Arc::clone(&keys) as _],
+            operators: operators(&settings.audience),
+            shared: operators(OPERATOR_AUDIENCE),
+            sources: vec![
+                Arc::clone(&own) as _,
+                Arc::clone(&keys) as _,
+                Arc::clone(&per_cluster) as _,
+            ],
+            per_cluster: Some(per_cluster),
             own: OwnToken::Mounted(own),
         })
     }
@@ -168,7 +196,9 @@ impl Credentials {
         };
         Ok(Self {
             nodes: judge(shared_secret::NODE_AUDIENCE, shared_secret::NODE),
-            operators: Some(judge(OPERATOR_AUDIENCE, shared_secret::OPERATOR)),
+            operators: None,
+            shared: Some(judge(OPERATOR_AUDIENCE, shared_secret::OPERATOR)),
+            per_cluster: None,
             sources: vec![Arc::clone(&own) as _, Arc::clone(&keys) as _],
             own: OwnToken::Signed(own),
         })
@@ -188,6 +218,14 @@ fn mount<T>(
         },
         MountError::Invalid(reason) => IdentityError::Invalid { field, reason },
     })
+}
+
+/// Reads from the only file of a mount, a key set, whether the operator has a token for each cluster.
+fn has_token_per_cluster(files: &Files) -> Result<bool, String> {
+    let content = files.values().next().ok_or("the file is missing")?;
+    let set: serde_json::Value = serde_json::from_slice(content)
+        .map_err(|error| format!("not a JSON Web Key Set: {error}"))?;
+    Ok(set[TOKEN_PER_CLUSTER] == true)
 }
 
 /// Reads the only file of a mount, a token.

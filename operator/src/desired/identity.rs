@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{
     ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use kube::ResourceExt;
-use livecluster_api::LiveCluster;
 use livecluster_api::names::{self, ROLES};
+use livecluster_api::{ClusterName, LiveCluster};
 use media_config::{IdentitySettings, Role, ServiceAccountSettings};
 
 use super::defaults::Defaults;
@@ -24,8 +24,8 @@ const DIRECTORY: &str = "/etc/media-node-identity";
 const TOKEN: &str = "token";
 /// File of the keys, and their key in the ConfigMap.
 pub const KEYS: &str = "jwks.json";
-/// Seconds for which a token is valid. The kubelet renews it after 80 % of them.
-const TOKEN_SECONDS: i64 = 3600;
+/// Seconds for which a token is valid. It is renewed after 80 % of them.
+pub const TOKEN_SECONDS: i64 = 3600;
 
 /// Returns the ConfigMap with the API server's public keys. It belongs to no rollout: keys change under running Pods.
 pub(super) fn config_map(cluster: &LiveCluster, keys: &str) -> ConfigMap {
@@ -39,7 +39,7 @@ pub(super) fn config_map(cluster: &LiveCluster, keys: &str) -> ConfigMap {
 /// Returns the volume of a Pod with its token and the keys.
 pub(super) fn volume(cluster: &LiveCluster) -> Volume {
     let token = ServiceAccountTokenProjection {
-        audience: Some(audience(cluster)),
+        audience: Some(audience(&ClusterName::of(cluster))),
         expiration_seconds: Some(TOKEN_SECONDS),
         path: TOKEN.to_owned(),
     };
@@ -90,7 +90,7 @@ pub(super) fn settings(cluster: &LiveCluster, defaults: &Defaults) -> IdentitySe
         service_account: Some(ServiceAccountSettings {
             token_file: Path::new(DIRECTORY).join(TOKEN),
             jwks_file: Path::new(DIRECTORY).join(KEYS),
-            audience: audience(cluster),
+            audience: audience(&ClusterName::of(cluster)),
             nodes,
             operators: operator
                 .map(|(namespace, name)| self::subject(namespace, name))
@@ -108,10 +108,9 @@ pub(super) fn service_account(cluster: &LiveCluster, role: Role) -> String {
         .unwrap_or_else(|| names::service_account(cluster))
 }
 
-/// The audience of tokens of one LiveCluster.
-fn audience(cluster: &LiveCluster) -> String {
-    let namespace = cluster.namespace().unwrap_or_default();
-    format!("livecluster.dev/{namespace}/{}", cluster.name_any())
+/// Returns the audience of tokens for the media nodes of one LiveCluster.
+pub fn audience(cluster: &ClusterName) -> String {
+    format!("livecluster.dev/{cluster}")
 }
 
 fn subject(namespace: &str, name: &str) -> String {

@@ -39,6 +39,8 @@ const SECRETS: Permission = (&["get"], "", "secrets");
 const LEASE: Permission = (&["get", "update"], "coordination.k8s.io", "leases");
 /// Needed in the operator's own namespace: the Lease does not exist yet.
 const LEASES: Permission = (&["create"], "coordination.k8s.io", "leases");
+/// Needed in the operator's own namespace, for its tokens for media nodes.
+const TOKEN: Permission = (&["create"], "", "serviceaccounts/token");
 
 /// The permissions are missing, or cannot be verified.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,8 @@ pub struct PermissionScope {
     pub own: String,
     /// Name of the operator's Lease.
     pub lease: String,
+    /// Name of the operator's ServiceAccount, where it has one.
+    pub account: Option<String>,
     /// Whether references to Secrets are verified.
     pub secrets: bool,
 }
@@ -67,7 +71,7 @@ pub struct PermissionScope {
 /// Returns the verbs that are verified, each with its resource.
 #[cfg(test)]
 pub(crate) fn verified() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let needed = NEEDED.iter().chain([&SECRETS, &LEASE, &LEASES]);
+    let needed = NEEDED.iter().chain([&SECRETS, &LEASE, &LEASES, &TOKEN]);
     needed.flat_map(|(verbs, _, resource)| verbs.iter().map(|verb| (*verb, *resource)))
 }
 
@@ -90,6 +94,9 @@ pub async fn verify(client: &Client, scope: &PermissionScope) -> Result<(), Perm
     }
     missing.extend(missing_verbs(client, &scope.own, &scope.lease, LEASE).await?);
     missing.extend(missing_verbs(client, &scope.own, "", LEASES).await?);
+    if let Some(account) = &scope.account {
+        missing.extend(missing_verbs(client, &scope.own, account, TOKEN).await?);
+    }
     if missing.is_empty() {
         Ok(())
     } else {
@@ -184,6 +191,7 @@ mod tests {
             watched: watched.iter().map(|text| (*text).to_owned()).collect(),
             own: "system".to_owned(),
             lease: "operator".to_owned(),
+            account: Some("operator".to_owned()),
             secrets: true,
         }
     }

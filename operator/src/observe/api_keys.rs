@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::Request;
 use kube::Client;
+use media_config::TOKEN_PER_CLUSTER;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -62,7 +63,8 @@ async fn fetch(client: &Client) -> Result<Vec<Value>, CallError> {
     Ok(set["keys"].as_array().cloned().unwrap_or_default())
 }
 
-/// Returns the key set for the Pods: the API server's keys, and those of `published` that it has removed within the last hour.
+/// Returns the key set for the Pods: the API server's keys, and those of `published` that it has removed within the last hour. It
+/// says that this operator has a token for each cluster, so that its media nodes accept no other one.
 /// `now` is in seconds since the Unix epoch.
 pub fn merge(published: Option<&str>, current: &[Value], now: i64) -> String {
     let published: Value = published
@@ -78,7 +80,7 @@ pub fn merge(published: Option<&str>, current: &[Value], now: i64) -> String {
             keys.push(key);
         }
     }
-    json!({"keys": keys}).to_string()
+    json!({"keys": keys, TOKEN_PER_CLUSTER: true}).to_string()
 }
 
 #[cfg(test)]
@@ -100,6 +102,7 @@ mod tests {
     fn unchanged_keys_give_an_unchanged_set() {
         let first = merge(None, &[key("a"), key("b")], 1000);
         assert_eq!(kids(&first), ["a", "b"]);
+        assert!(first.contains(r#""livecluster.dev/tokenPerCluster":true"#));
         assert_eq!(merge(Some(&first), &[key("a"), key("b")], 9000), first);
     }
 

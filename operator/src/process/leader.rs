@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use livecluster_api::ClusterName;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::observe::node_tokens;
 use crate::observe::scrape_target::ScrapeTarget;
-use crate::observe::stream_sample;
+use crate::observe::stream_sample::{self, ScrapeError};
 use crate::observe::stream_scraper::SCRAPE_INTERVAL;
 use crate::reconcile::controller::{self, ControllerContext};
 use crate::reconcile::route_watch;
@@ -102,10 +103,10 @@ async fn scrape_pods(
             _ = timer.tick() => {
                 scrape_heartbeat(context);
                 // The kubelet renews the token.
-                let authorization = token_file.and_then(authorization);
+                let shared = token_file.and_then(shared_authorization);
                 for cluster in scraper.clusters() {
                     if in_progress.insert(cluster.clone()) {
-                        rounds.push(scrape_cluster(context, cluster, authorization.clone()));
+                        rounds.push(scrape_cluster(context, cluster, shared.clone()));
                     }
                 }
             }
@@ -120,14 +121,22 @@ async fn scrape_pods(
 }
 
 /// Scrapes the Pods of a cluster once, and decides about its edges. Returns whether the cluster is to be reconciled.
+///
+/// Media nodes of the release before accept only a token whose audience all clusters share. Newer ones refuse it.
 async fn scrape_cluster(
     context: &ControllerContext,
     cluster: ClusterName,
-    authorization: Option<HeaderValue>,
+    shared: Option<HeaderValue>,
 ) -> (ClusterName, bool) {
     let reconciler = &context.reconciler;
+    let tokens = &reconciler.node_tokens;
+    let own = tokens.authorization(&reconciler.client, &cluster).await;
     let scrape = async |target: ScrapeTarget| {
-        let sample = stream_sample::scrape(target.address, authorization.as_ref()).await;
+        let mut sample = stream_sample::scrape(target.address, own.as_ref()).await;
+        if let (Err(ScrapeError::Status(StatusCode::FORBIDDEN)), Some(shared)) = (&sample, &shared)
+        {
+            sample = stream_sample::scrape(target.address, Some(shared)).await;
+        }
         scrape_heartbeat(context);
         reconciler.metrics.count_scrape(sample.is_ok());
         sample
@@ -177,15 +186,13 @@ fn enqueue(queues: &[ControllerQueue], cluster: ClusterName) {
     }
 }
 
-/// Reads the operator's token for media nodes.
-fn authorization(token_file: &Path) -> Option<HeaderValue> {
+/// Reads the operator's token for media nodes of the release before.
+fn shared_authorization(token_file: &Path) -> Option<HeaderValue> {
     let read = std::fs::read_to_string(token_file);
     let token = read
         .inspect_err(|error| tracing::warn!(file = %token_file.display(), %error, "failed to read the token for media nodes"))
         .ok()?;
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+    node_tokens::bearer(token.trim())
 }
 
 #[cfg(test)]
@@ -194,9 +201,11 @@ mod tests {
 
     use livecluster_api::{LiveCluster, LiveClusterSpec};
     use media_config::Role;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::desired::defaults::Defaults;
     use crate::k8s::fake_api::FakeApi;
     use crate::observe::scrape_target::TargetState;
     use crate::reconcile::reconciler::Reconciler;
@@ -237,6 +246,57 @@ mod tests {
             () = scrape_pods(&context, None, &[]) => {}
             () = watch => {}
         }
+    }
+
+    /// Serves a media node that accepts one token only. Returns how many requests it has got.
+    async fn serve_node(listener: TcpListener, accepted: &str) -> usize {
+        for requests in 1.. {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let length = socket.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let is_accepted = request.contains(&format!("authorization: Bearer {accepted}\r\n"));
+            let (status, body) = match is_accepted {
+                true => ("200 OK", r#"{"publications":1,"viewers":2}"#),
+                false => ("403 Forbidden", ""),
+            };
+            let length = body.len();
+            let response = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+            socket.write_all(response.as_bytes()).await.unwrap();
+            if is_accepted {
+                return requests;
+            }
+        }
+        unreachable!()
+    }
+
+    /// Returns how many requests a media node gets before the operator has its summary.
+    async fn requests_until_scraped(accepted: &str) -> usize {
+        let (client, _api) = FakeApi::start();
+        let options = Defaults {
+            operator_namespace: Some("system".to_owned()),
+            operator_account: Some("operator".to_owned()),
+            ..Defaults::default()
+        };
+        let reconciler = Reconciler::with_options(client, options);
+        let context = ControllerContext::new(reconciler, Arc::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        set_silent(&context, "demo", 1, listener.local_addr().unwrap());
+        let cluster = ClusterName::new("", "demo");
+        let shared = node_tokens::bearer("shared");
+        let scraped = scrape_cluster(&context, cluster, shared);
+        let (_, requests) = tokio::join!(scraped, serve_node(listener, accepted));
+        let scraper = &context.reconciler.scraper;
+        let cluster = LiveCluster::new("demo", LiveClusterSpec::default());
+        let clients = scraper.clients(&cluster, Instant::now()).unwrap();
+        assert_eq!(clients["0"], 3);
+        requests
+    }
+
+    #[tokio::test]
+    async fn media_node_sees_the_shared_token_only_when_it_refuses_its_own() {
+        assert_eq!(requests_until_scraped("token.1").await, 1);
+        assert_eq!(requests_until_scraped("shared").await, 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,8 +36,9 @@ pub struct RunOptions {
     pub(super) namespace: Option<String>,
     /// ServiceAccount of the operator. Media nodes accept its tokens.
     #[arg(long, env = "POD_SERVICE_ACCOUNT", value_name = "NAME")]
-    service_account: Option<String>,
-    /// File with the operator's token for media nodes, which has the audience `livecluster.dev/operator`.
+    pub(super) service_account: Option<String>,
+    /// File with the operator's token for media nodes of the release before, which has the audience `livecluster.dev/operator`. Newer
+    /// ones have an audience for each LiveCluster, for which the API server issues tokens to the ServiceAccount.
     #[arg(long, env = "LIVECLUSTER_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// Clients that the NetworkPolicies of all clusters admit to the metrics of the Pods: a JSON list of peers as in a

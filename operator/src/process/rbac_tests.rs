@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::leader;
 use super::leader_election::LeaderElector;
+use crate::desired::defaults::Defaults;
 use crate::k8s::fake_api::{FakeApi, FakeRequest};
 use crate::k8s::permissions;
 use crate::k8s::write_fence::WriteFence;
@@ -39,8 +40,13 @@ async fn chart_allows_what_the_operator_calls_and_nothing_else() {
             }
         }),
     );
-    let context = ControllerContext::new(Reconciler::with_defaults(client), Arc::default());
-    let context = Arc::new(context);
+    let options = Defaults {
+        operator_namespace: Some("system".to_owned()),
+        operator_account: Some("operator".to_owned()),
+        ..Defaults::default()
+    };
+    let reconciler = Reconciler::with_options(client, options);
+    let context = Arc::new(ControllerContext::new(reconciler, Arc::default()));
     lead(&context).await;
     settle(&api);
     retire_edge(&api, &context).await;

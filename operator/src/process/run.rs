@@ -143,6 +143,7 @@ impl OperatorProcess<'_> {
             watched: self.options.watched_namespaces(),
             own: self.own_namespace(),
             lease: self.options.lease_name.clone(),
+            account: self.options.service_account.clone(),
             secrets: self.options.check_secrets,
         };
         let mut wait = Duration::from_secs(1);

@@ -29,6 +29,7 @@ use crate::monitoring::metrics::OperatorMetrics;
 use crate::observe::api_keys::ApiKeys;
 use crate::observe::cluster::{UnreadableCluster, parse};
 use crate::observe::gateway_api::GatewayApi;
+use crate::observe::node_tokens::NodeTokens;
 use crate::observe::read;
 use crate::observe::scrape_target;
 use crate::observe::stream_scraper::StreamScraper;
@@ -52,6 +53,8 @@ pub struct Reconciler {
     pub metrics: OperatorMetrics,
     /// The API server's public keys.
     pub api_keys: ApiKeys,
+    /// The operator's tokens for media nodes.
+    pub node_tokens: NodeTokens,
     /// The kinds of the Gateway API that the Kubernetes cluster serves.
     pub gateway_api: GatewayApi,
     defaults: Defaults,
@@ -79,6 +82,7 @@ impl Reconciler {
             client,
             metrics,
             api_keys: ApiKeys::default(),
+            node_tokens: NodeTokens::new(&defaults),
             gateway_api: GatewayApi::default(),
             defaults,
             check_secrets,
@@ -92,11 +96,17 @@ impl Reconciler {
     /// Returns a reconciler with the defaults of everything.
     #[cfg(test)]
     pub(crate) fn with_defaults(client: Client) -> Self {
+        Self::with_options(client, Defaults::default())
+    }
+
+    /// Returns a reconciler with the defaults of everything but these options.
+    #[cfg(test)]
+    pub(crate) fn with_options(client: Client, options: Defaults) -> Self {
         Self::new(
             client,
             Reporter::from("test"),
             OperatorMetrics::new().unwrap(),
-            Defaults::default(),
+            options,
             true,
             OperatorIdentity::default(),
         )
@@ -202,6 +212,7 @@ impl Reconciler {
     fn drop_state(&self, name: &ClusterName) {
         self.scraper.forget(name);
         self.autoscalers.forget(name);
+        self.node_tokens.forget(name);
         self.gateway_api.forget(name);
         self.metrics.remove(name);
         self.cache.forget(name);

@@ -65,7 +65,27 @@ fn media_nodes_and_the_operator_are_told_apart() {
     let fixture = Fixture::new();
     let judge = |audience, subject| fixture.judge(&claims(audience, subject));
     assert_eq!(judge(AUDIENCE, NODE), Ok(Caller::Node));
-    assert_eq!(judge(OPERATOR_AUDIENCE, OPERATOR), Ok(Caller::Operator));
+    assert_eq!(judge(AUDIENCE, OPERATOR), Ok(Caller::Operator));
+}
+
+#[test]
+fn token_for_every_cluster_counts_until_the_operator_has_one_for_each() {
+    let fixture = Fixture::new();
+    let judge = |audience| fixture.judge(&claims(audience, OPERATOR));
+    assert_eq!(judge(OPERATOR_AUDIENCE), Ok(Caller::Operator));
+    let mut set: Value = serde_json::from_str(&fixture.issuer.jwks()).unwrap();
+    let write = |set: &Value| {
+        fs::write(fixture.folder.path().join("jwks.json"), set.to_string()).unwrap();
+        fixture.identity.reload();
+    };
+    set[TOKEN_PER_CLUSTER] = true.into();
+    write(&set);
+    assert_eq!(judge(OPERATOR_AUDIENCE), Err(Denial::Token));
+    assert_eq!(judge(AUDIENCE), Ok(Caller::Operator));
+    // The operator of the release before is back.
+    set[TOKEN_PER_CLUSTER] = Value::Null;
+    write(&set);
+    assert_eq!(judge(OPERATOR_AUDIENCE), Ok(Caller::Operator));
 }
 
 #[test]
@@ -75,7 +95,10 @@ fn token_of_anybody_else_is_refused() {
     let other = "system:serviceaccount:media:default";
     assert_eq!(judge(AUDIENCE, other), Err(Denial::Claim));
     assert_eq!(judge(OPERATOR_AUDIENCE, NODE), Err(Denial::Claim));
-    assert_eq!(judge(AUDIENCE, OPERATOR), Err(Denial::Claim));
+    assert_eq!(
+        judge("livecluster.dev/media/other", OPERATOR),
+        Err(Denial::Token)
+    );
     for audience in [
         "livecluster.dev/media/other",
         "https://kubernetes.default.svc",

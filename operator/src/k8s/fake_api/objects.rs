@@ -54,6 +54,7 @@ impl FakeObjects {
             ("GET" | "PATCH", [plural, ..]) if !self.serves(plural) => page_not_found(),
             ("GET", [plural]) => self.list(plural, &request.query),
             ("GET", _) => self.objects.get(&object).cloned().unwrap_or_else(not_found),
+            ("POST", [_, _, "token"]) => self.token(request),
             ("POST", _) => self.create(request),
             ("PUT", _) => self.replace(&object, request),
             ("DELETE", _) => self.delete(&object, request),
@@ -112,6 +113,15 @@ impl FakeObjects {
         // A watch starts at the version of a list.
         let metadata = json!({"resourceVersion": self.version.to_string()});
         json!({"apiVersion": "v1", "kind": "List", "metadata": metadata, "items": items})
+    }
+
+    fn token(&mut self, request: &FakeRequest) -> Value {
+        self.version += 1;
+        let mut object = request.body.clone();
+        object["status"] = json!({
+            "token": format!("token.{}", self.version), "expirationTimestamp": "2030-01-01T00:00:00Z"
+        });
+        object
     }
 
     fn create(&mut self, request: &FakeRequest) -> Value {
