@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use media_wire::amf0::{self, Value};
+use media_wire::rtmp::CHUNK_SIZE;
 use media_wire::{MediaKind, Message};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -283,6 +284,38 @@ fn short_messages(count: usize) -> Vec<u8> {
     let mut bytes = vec![4, 0, 0, 0, 0, 0, 1, 8, 1, 0, 0, 0, 0xAF];
     bytes.extend([0xC4, 0xAF].repeat(count));
     bytes
+}
+
+/// An aggregate message whose parts are video without a byte.
+fn empty_aggregate(parts: usize) -> Vec<u8> {
+    let part = [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+    let body = part.repeat(parts);
+    let [.., high, middle, low] = (body.len() as u64).to_be_bytes();
+    let mut bytes = vec![4, 0, 0, 0, high, middle, low, 22, 1, 0, 0, 0];
+    for (index, chunk) in body.chunks(CHUNK_SIZE).enumerate() {
+        if index > 0 {
+            bytes.push(0xC4);
+        }
+        bytes.extend_from_slice(chunk);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn aggregate_of_empty_parts_ends_its_connection() {
+    let node = Process::start("").await;
+    beside_honest_clients(node, 64 * MIB, async |node| {
+        let attack = async |number: usize| {
+            let mut publisher = Publisher::start(node.rtmp, &format!("live/{number}")).await;
+            publisher.0.send_bytes(&empty_aggregate(500_000)).await;
+            publisher
+        };
+        let held = futures::future::join_all((0..8).map(attack)).await;
+        let exceeded = "live_limits_exceeded_total{limit=\"aggregate_parts\"}";
+        eventually("the refusals", async || node.metric(exceeded).await >= 8).await;
+        held
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ pub(super) fn exceeded_limit(error: &RtmpError) -> Option<&'static str> {
         RtmpError::Chunk(ChunkError::TooManyStreams) => "chunk_streams",
         RtmpError::Chunk(ChunkError::ChunkSize(_)) => "chunk_size",
         RtmpError::Command(CommandError::TooLong(_)) => "command",
+        RtmpError::Aggregate(_) => "aggregate_parts",
         RtmpError::Unsent(_) => "responses",
         _ => return None,
     })

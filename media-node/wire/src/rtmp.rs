@@ -25,5 +25,6 @@ pub use chunk_writer::{
 pub use client::{ClientConnection, ClientEvent, ClientSettings, RtmpStatus};
 pub use command::CommandError;
 pub use connection::RtmpError;
+pub use message::TooManyParts;
 pub use server::{PlayRefusal, PublishRefusal, ServerConnection, ServerEvent, ServerSettings};
 pub use url::{InvalidUrl, RtmpUrl};

@@ -7,7 +7,7 @@ use super::chunk_reader::{ChunkError, ChunkReader, RawMessage};
 use super::chunk_writer::{self, COMMAND_CHUNK_STREAM, CONTROL_CHUNK_STREAM, INITIAL_CHUNK_SIZE};
 use super::command::{self, CommandError, RtmpCommand};
 use super::handshake::HandshakeError;
-use super::message::{self, Aggregate};
+use super::message::{self, Aggregate, TooManyParts};
 use crate::amf0::{self, Value};
 use crate::{MediaKind, Message};
 
@@ -48,6 +48,9 @@ pub enum RtmpError {
     /// A command is broken or exceeds a limit.
     #[error("a command cannot be read")]
     Command(#[from] CommandError),
+    /// An aggregate message exceeds a limit.
+    #[error("an aggregate message cannot be read")]
+    Aggregate(#[from] TooManyParts),
     /// A command is out of order.
     #[error("a command before `connect`, or a second `connect`")]
     OutOfOrder,
@@ -124,7 +127,9 @@ impl ChunkConnection {
             if self.unsent > MAX_UNSENT {
                 return Err(RtmpError::Unsent(self.unsent));
             }
-            if let Some(part) = self.aggregate.as_mut().and_then(Iterator::next) {
+            if let Some(aggregate) = &mut self.aggregate
+                && let Some(part) = aggregate.receive()?
+            {
                 return Ok(Some(IncomingMessage::Media(part)));
             }
             self.aggregate = None;

@@ -47,13 +47,22 @@ pub(crate) fn without_amf3_marker(payload: Bytes) -> Bytes {
     }
 }
 
+/// Parts of an aggregate message at most. Senders gather about a second of media, while a message has room for 500,000 empty parts.
+const MAX_AGGREGATE_PARTS: usize = 4096;
+
 /// The parts of an aggregate message (7.1.6): FLV tags whose timestamps are relative to the first one's.
 #[derive(Debug)]
 pub(crate) struct Aggregate {
     rest: Bytes,
     timestamp: u32,
     first: Option<u32>,
+    parts: usize,
 }
+
+/// The error of an aggregate message with too many parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an aggregate message has more than {MAX_AGGREGATE_PARTS} parts")]
+pub struct TooManyParts;
 
 impl Aggregate {
     pub(crate) fn new(timestamp: u32, payload: Bytes) -> Self {
@@ -61,21 +70,25 @@ impl Aggregate {
             rest: payload,
             timestamp,
             first: None,
+            parts: 0,
         }
     }
-}
 
-impl Iterator for Aggregate {
-    type Item = Message;
-
-    /// Returns the next audio or video message. A truncated part ends the iteration.
-    fn next(&mut self) -> Option<Message> {
+    /// Returns the next audio or video message. A truncated part is the end.
+    pub(crate) fn receive(&mut self) -> Result<Option<Message>, TooManyParts> {
         loop {
-            let header = TagHeader::parse(*self.rest.first_chunk()?);
+            let Some(header) = self.rest.first_chunk() else {
+                return Ok(None);
+            };
+            let header = TagHeader::parse(*header);
             self.rest.advance(TAG_HEADER_LEN);
             if self.rest.len() < header.len {
                 self.rest.clear();
-                return None;
+                return Ok(None);
+            }
+            self.parts += 1;
+            if self.parts > MAX_AGGREGATE_PARTS {
+                return Err(TooManyParts);
             }
             let payload = self.rest.split_to(header.len);
             // Some senders omit the size after the last part.
@@ -88,11 +101,11 @@ impl Iterator for Aggregate {
                 VIDEO => MediaKind::Video,
                 _ => continue,
             };
-            return Some(Message {
+            return Ok(Some(Message {
                 kind,
                 timestamp: self.timestamp.wrapping_add(offset),
                 payload,
-            });
+            }));
         }
     }
 }
@@ -100,6 +113,28 @@ impl Iterator for Aggregate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parts(timestamp: u32, payload: impl Into<Bytes>) -> Result<Vec<Message>, TooManyParts> {
+        let mut aggregate = Aggregate::new(timestamp, payload.into());
+        let mut parts = Vec::new();
+        while let Some(part) = aggregate.receive()? {
+            parts.push(part);
+        }
+        Ok(parts)
+    }
+
+    #[test]
+    fn aggregate_has_a_limited_number_of_parts() {
+        let empty = b"\x09\0\0\0\0\0\0\0\0\0\0\0\0\0\x0B";
+        let most = parts(0, empty.repeat(MAX_AGGREGATE_PARTS)).unwrap();
+        assert_eq!(most.len(), MAX_AGGREGATE_PARTS);
+        // Data is left out, and counts.
+        let data = b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\x0B";
+        for part in [empty, data] {
+            let more = parts(0, part.repeat(MAX_AGGREGATE_PARTS + 1));
+            assert_eq!(more, Err(TooManyParts));
+        }
+    }
 
     #[test]
     fn aggregate_is_split_and_its_timestamps_are_rebased() {
@@ -110,7 +145,7 @@ mod tests {
         bytes.extend(b"\x05\0\0\0\x0C");
         bytes.extend(b"\x09\0\0\x01\0\x04\x10\0\0\0\0"); // video, 1 byte, time 1040
         bytes.extend(b"\x27"); // no size
-        let parts: Vec<_> = Aggregate::new(50, bytes.into()).collect();
+        let parts = parts(50, bytes).unwrap();
         let part = |kind, timestamp, payload: &'static [u8]| Message {
             kind,
             timestamp,
@@ -130,7 +165,7 @@ mod tests {
         let bytes = b"\x09\xFF\xFF\xFF\0\0\0\0\0\0\0abc";
         for end in 0..bytes.len() {
             let payload = Bytes::copy_from_slice(&bytes[..end]);
-            assert_eq!(Aggregate::new(0, payload).count(), 0);
+            assert_eq!(parts(0, payload), Ok(Vec::new()));
         }
     }
 
