@@ -21,6 +21,7 @@ use crate::support::{
 };
 
 mod hooks;
+mod hostile_hooks;
 mod jwks;
 
 const FAST: Duration = Duration::from_millis(50);
@@ -127,6 +128,21 @@ async fn publishing_needs_the_key_of_the_stream_and_says_why_it_is_refused() {
         assert!(metrics.text().contains(line), "{line}");
     }
     assert!(!metrics.text().contains("secret"));
+}
+
+#[tokio::test]
+async fn client_that_guesses_needs_a_new_connection_for_each_attempt() {
+    let folder = folder(&[("live.a", "secret")]);
+    let node = start(|config| config.auth.play = keys(folder.path())).await;
+    let mut connection = RawConnection::connect(node.addresses.http).await;
+    let guess = |key| format!("GET /live/a.flv?key={key} HTTP/1.1\r\nHost: h\r\n\r\n");
+    connection
+        .send((0..20).map(guess).collect::<String>())
+        .await;
+    let answers = connection.rest().await;
+    let answers = String::from_utf8_lossy(&answers);
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    assert!(answers.starts_with("HTTP/1.1 401 "), "{answers}");
 }
 
 #[tokio::test]

@@ -20,8 +20,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Maximum bytes of a response.
-const MAX_BODY: usize = 1 << 20;
+/// Maximum bytes of a key set.
+const MAX_KEY_SET: usize = 1 << 20;
+
+/// Maximum bytes of the answer of a hook, of which many are asked at one time.
+const MAX_ANSWER: usize = 16 << 10;
 
 /// A client of one server.
 pub(super) struct FetchClient {
@@ -84,32 +87,35 @@ impl FetchClient {
         &self.host
     }
 
+    /// Fetches a key set within a time limit.
     pub(super) async fn get(&self, limit: Duration) -> Result<FetchedResponse, FetchError> {
-        self.request(Method::GET, Bytes::new(), limit).await
+        let request = (Method::GET, Bytes::new());
+        self.request(request, MAX_KEY_SET, limit).await
     }
 
+    /// Asks a hook within a time limit.
     pub(super) async fn post(
         &self,
         json: Bytes,
         limit: Duration,
     ) -> Result<FetchedResponse, FetchError> {
-        self.request(Method::POST, json, limit).await
+        self.request((Method::POST, json), MAX_ANSWER, limit).await
     }
 
     async fn request(
         &self,
-        method: Method,
-        body: Bytes,
+        request: (Method, Bytes),
+        max_bytes: usize,
         limit: Duration,
     ) -> Result<FetchedResponse, FetchError> {
         let exchanged = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
             let Some(tls) = &self.tls else {
-                return self.exchange(stream, method, body).await;
+                return self.exchange(stream, request, max_bytes).await;
             };
             let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
             let stream = tls.connect(name, stream).await?;
-            self.exchange(stream, method, body).await
+            self.exchange(stream, request, max_bytes).await
         };
         timeout(limit, exchanged)
             .await
@@ -119,8 +125,8 @@ impl FetchClient {
     async fn exchange(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        method: Method,
-        body: Bytes,
+        (method, body): (Method, Bytes),
+        max_bytes: usize,
     ) -> Result<FetchedResponse, FetchError> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let authority = self.uri.authority().map_or("", |a| a.as_str());
@@ -137,7 +143,7 @@ impl FetchClient {
         let answered = async {
             let response = sender.send_request(request).await?;
             let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), MAX_BODY);
+            let body = Limited::new(response.into_body(), max_bytes);
             let body = body.collect().await.map_err(|_| FetchError::Body)?;
             Ok(FetchedResponse {
                 status,

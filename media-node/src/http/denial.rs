@@ -11,12 +11,17 @@ use super::response::HttpStatus;
 use crate::auth::{Credential, Denial, ListRequest};
 
 impl HttpConnection {
-    /// Sends the reason of a refusal as JSON: status 401 where another credential could help, else 403.
+    /// Sends the reason of a refusal as JSON: status 401 where another credential could help, else 403. Then the connection ends: a
+    /// client that guesses needs another one for each attempt, and an address has a limited number of new ones in a second.
     pub(super) async fn respond_denied(
         &mut self,
         denial: Denial,
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
+        let mode = ResponseMode {
+            keep_alive: false,
+            ..mode
+        };
         let answer = serde_json::json!({"reason": denial.label(), "message": denial.to_string()});
         let body = format!("{answer}\n");
         let json = ("Content-Type", "application/json");

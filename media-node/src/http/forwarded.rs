@@ -198,6 +198,15 @@ mod tests {
         );
         let lines = "203.0.113.5\r\nX-Forwarded-For: 192.0.2.1";
         assert_eq!(by_list(lines), found("192.0.2.1:0"));
+        // What the client sent is not read, whatever it is.
+        for forged in [
+            "1.1.1.1,".repeat(800),
+            "unknown,".repeat(800),
+            ",".repeat(7_000),
+        ] {
+            let list = format!("{forged} 10.0.0.9, 192.0.2.1");
+            assert_eq!(by_list(&list), found("192.0.2.1:0"));
+        }
     }
 
     #[test]
@@ -235,6 +244,16 @@ mod tests {
             "nonsense",
             "192.0.2.1, 10.0.0.256",
             "192.0.2.1:port",
+            "192.0.2.1:65536",
+            "192.0.2.1:-1",
+            "192.0.2.1 10.0.0.2",
+            "192.000.002.001",
+            "3221225985",
+            "0x7f.1",
+            "fe80::1%eth0",
+            "[fe80::1%25eth0]:80",
+            "[192.0.2.1]x",
+            "[::1",
             "\u{e9}",
         ] {
             assert_eq!(by_list(list), Err(ClientRefusal::Invalid), "{list}");

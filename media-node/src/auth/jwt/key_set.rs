@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -99,8 +99,9 @@ impl KeySet {
             .keys
             .into_iter()
             .filter_map(|key| Jwk::deserialize(key).ok());
-        let keys = known.filter_map(|jwk| Key::new(&jwk));
-        Ok(Self(keys.take(MAX_KEYS).collect()))
+        let keys = known.filter_map(|jwk| Key::new(&jwk).transpose());
+        let keys: Result<Vec<Key>, String> = keys.take(MAX_KEYS).collect();
+        keys.map(Self)
     }
 
     /// Returns the key of this id, if it is made for the algorithm.
@@ -129,20 +130,36 @@ impl Key {
         }
     }
 
-    /// A key that can verify signatures and has an id; others are left out.
-    fn new(jwk: &Jwk) -> Option<Self> {
+    /// Returns a key that can verify signatures and has an id; others are left out. A secret that can be guessed is an error.
+    fn new(jwk: &Jwk) -> Result<Option<Self>, String> {
         let for_signatures = match &jwk.common.public_key_use {
             None | Some(PublicKeyUse::Signature) => true,
             Some(_) => false,
         };
-        let canonical = serde_json::to_vec(&jwk.algorithm).ok()?;
-        let algorithm = jwk.common.key_algorithm.map(|name| format!("{name:?}"));
-        for_signatures.then_some(Self {
-            kid: jwk.common.key_id.clone()?,
-            algorithm,
-            decoding: DecodingKey::from_jwk(jwk).ok()?,
+        let canonical = serde_json::to_vec(&jwk.algorithm);
+        let decoding = DecodingKey::from_jwk(jwk);
+        let (Some(kid), Ok(canonical), Ok(decoding), true) = (
+            jwk.common.key_id.clone(),
+            canonical,
+            decoding,
+            for_signatures,
+        ) else {
+            return Ok(None);
+        };
+        let secret = decoding.try_get_as_bytes();
+        if decoding.family() == AlgorithmFamily::Hmac
+            && secret.is_ok_and(|secret| secret.len() < MIN_SECRET)
+        {
+            return Err(format!(
+                "the secret of the key {kid:?} needs at least {MIN_SECRET} bytes"
+            ));
+        }
+        Ok(Some(Self {
+            kid,
+            algorithm: jwk.common.key_algorithm.map(|name| format!("{name:?}")),
+            decoding,
             digest: Sha256::digest(canonical).into(),
-        })
+        }))
     }
 }
 

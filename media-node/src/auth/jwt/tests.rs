@@ -1,5 +1,7 @@
 //! Tokens that are valid, and one of every forged kind.
 
+mod forgeries;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,11 +64,12 @@ impl Issuer {
         if let Some(kid) = kid {
             header["kid"] = kid.into();
         }
-        let message = format!(
-            "{}.{}",
-            encoded(header.to_string()),
-            encoded(claims.to_string())
-        );
+        self.sign_text(algorithm, &header.to_string(), &claims.to_string())
+    }
+
+    /// Signs a header and claims as they are.
+    fn sign_text(&self, algorithm: &str, header: &str, claims: &str) -> String {
+        let message = format!("{}.{}", encoded(header), encoded(claims));
         let bytes = message.as_bytes();
         let signature = match algorithm {
             "RS256" => {
