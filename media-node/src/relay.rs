@@ -47,6 +47,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -61,6 +62,7 @@ use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
 use crate::response::Body;
 use crate::state::clients::Clients;
+use crate::state::publisher_addresses::PublisherAddresses;
 pub(crate) use contest::{Contender, Resolution, SwitchReason};
 use context::RelayContext;
 pub(crate) use context::Spawner;
@@ -141,17 +143,27 @@ impl Relay {
         conflict::resolve_conflict(&self.context, key, contender).await
     }
 
-    /// Makes an encoder's publication known in the cluster until the result is dropped: an edge forwards it, an origin
-    /// announces it.
-    pub(crate) fn forward(&self, stream: &Arc<Stream>, epoch: Epoch) -> Forwarding {
+    /// Makes an encoder's publication known in the cluster until the result is dropped: an edge forwards it with the encoder's
+    /// address, an origin announces it.
+    pub(crate) fn forward(
+        &self,
+        stream: &Arc<Stream>,
+        epoch: Epoch,
+        address: IpAddr,
+    ) -> Forwarding {
         self.context.notify_publication();
         if self.context.origins.is_none() && self.context.settings.rtmp_servers.is_empty() {
             return Forwarding::none();
         }
         match self.context.settings.role {
-            Role::Edge => self.forwards.forward(stream, epoch),
+            Role::Edge => self.forwards.forward(stream, epoch, address),
             Role::Origin => Forwarding::announce(&self.context, stream.key(), epoch),
         }
+    }
+
+    /// Returns the addresses of the encoders, also of those whose streams edges forward to this node.
+    pub(crate) fn publishers(&self) -> &PublisherAddresses {
+        &self.context.publishers
     }
 
     /// Begins a slate in each stream that waits for an encoder, if there is one. Call it after each sweep of the registry.

@@ -26,8 +26,8 @@ pub struct Limits {
     /// Maximum number of streams on a Pod.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_streams: u32,
-    /// Maximum number of streams on a Pod that one client address or network publishes. 0 is no limit, and there is none where
-    /// `maxConnectionsPerAddress` is 0.
+    /// Maximum number of streams on a Pod that one client address or network publishes. On an origin Pod, those that edges forward to
+    /// it count as well. 0 is no limit, and there is none where `maxConnectionsPerAddress` is 0.
     #[schemars(range(min = 0, max = 100_000))]
     pub max_streams_per_address: u32,
     /// Maximum memory for media on a Pod, in mebibytes: what all streams buffer, and incomplete messages of publishers. When it

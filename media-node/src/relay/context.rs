@@ -22,6 +22,7 @@ use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
 use crate::host;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
+use crate::state::publisher_addresses::PublisherAddresses;
 
 /// Starts a task on one of the node's workers.
 pub(crate) type Spawner = Arc<dyn Fn(WorkerTask) + Send + Sync>;
@@ -34,6 +35,8 @@ pub(super) struct RelayContext {
     pub(super) node: HeaderValue,
     pub(super) settings: RelaySettings,
     pub(super) registry: Registry,
+    /// The addresses of encoders that publish here, or to an edge that forwards to this node.
+    pub(super) publishers: PublisherAddresses,
     /// `None`: the node is alone.
     pub(super) origins: Option<OriginSet>,
     pub(super) metrics: RelayMetrics,
@@ -62,6 +65,7 @@ impl RelayContext {
         let id = unique_id(&settings.name);
         Self {
             node: HeaderValue::from_str(&id).expect("an id is graphic ASCII"),
+            publishers: PublisherAddresses::new(registry.clone(), settings.limits.clone()),
             settings,
             registry,
             origins,

@@ -11,7 +11,7 @@ mod upstream;
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use media_engine::Stream;
@@ -84,8 +84,13 @@ impl Forwards {
         }
     }
 
-    /// Forwards the publication to an origin.
-    pub(super) fn forward(&self, stream: &Arc<Stream>, epoch: Epoch) -> Forwarding {
+    /// Forwards the publication of an encoder with this address to an origin.
+    pub(super) fn forward(
+        &self,
+        stream: &Arc<Stream>,
+        epoch: Epoch,
+        address: IpAddr,
+    ) -> Forwarding {
         let (sender, rejection) = watch::channel(None);
         let ended = CancellationToken::new();
         let (active, predecessor) = self.replace(stream.key());
@@ -101,6 +106,7 @@ impl Forwards {
                 stream,
                 epoch,
                 priority,
+                address,
                 worker,
                 start: Instant::now(),
                 ended: token,
@@ -175,14 +181,14 @@ impl ForwardTask {
                     info!(%stream, %rejection, "forwarding rejected");
                     return Some(rejection);
                 }
-                UpstreamEnd::OutOfMemory if first => return Some(PublishRejection::OutOfMemory),
-                UpstreamEnd::OutOfMemory | UpstreamEnd::Lost(_) => {}
+                UpstreamEnd::Full(rejection) if first => return Some(rejection),
+                UpstreamEnd::Full(_) | UpstreamEnd::Lost(_) => {}
             }
         }
     }
 
     /// Tries the origins until one accepts the stream. A publication that no origin has had is also rejected when none has
-    /// memory for it.
+    /// room for it.
     async fn reach_origin(&self, is_new: bool) -> Result<ForwardUpstream, UpstreamEnd> {
         let (context, stream) = (&self.source.context, self.source.stream.key());
         let mut backoff = context.backoff();
@@ -200,7 +206,7 @@ impl ForwardTask {
             };
             let reason = match accepted {
                 Err(UpstreamEnd::Lost(reason)) => reason,
-                Err(UpstreamEnd::OutOfMemory) if !is_new => "out of memory".to_owned(),
+                Err(UpstreamEnd::Full(rejection)) if !is_new => rejection.to_string(),
                 accepted => return accepted,
             };
             if !std::mem::replace(&mut warned, true) {
@@ -229,7 +235,7 @@ impl ForwardTask {
         for origin in origins {
             let upstream = self.open(origin);
             match upstream.opened().await {
-                UpstreamState::Ended(other @ (UpstreamEnd::Lost(_) | UpstreamEnd::OutOfMemory)) => {
+                UpstreamState::Ended(other @ (UpstreamEnd::Lost(_) | UpstreamEnd::Full(_))) => {
                     end = other;
                 }
                 UpstreamState::Ended(end) => return Err(end),

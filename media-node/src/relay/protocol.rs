@@ -1,5 +1,6 @@
 //! The protocol between nodes: paths, parameters and response bodies of `/relay/v1/*`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use form_urlencoded::{Serializer, parse};
@@ -35,6 +36,8 @@ pub(super) struct Parameters {
     pub(super) priority: u8,
     /// Whether the viewers of the stream stayed: they continue at the oldest keyframe if the message was evicted.
     pub(super) resume: bool,
+    /// The address of the encoder, whose streams an origin counts on all edges together. An older edge does not send it.
+    pub(super) address: Option<IpAddr>,
 }
 
 /// An error in the parameters of a request.
@@ -46,6 +49,8 @@ pub(super) enum ParametersError {
     Number { name: &'static str, value: String },
     #[error("`policy` is neither `takeover` nor `reject`: `{value}`")]
     Policy { value: String },
+    #[error("`address` is not an IP address: `{value}`")]
+    Address { value: String },
     #[error(transparent)]
     Key(#[from] InvalidKey),
 }
@@ -61,6 +66,7 @@ impl Parameters {
             reject: false,
             priority: 0,
             resume: false,
+            address: None,
         }
     }
 
@@ -68,7 +74,7 @@ impl Parameters {
     pub(super) fn parse(query: &str) -> Result<Self, ParametersError> {
         let (mut vhost, mut app, mut stream) = (None, None, None);
         let (mut epoch, mut sequence, mut wait, mut resume) = (None, None, 0, 0);
-        let (mut reject, mut priority) = (false, 0);
+        let (mut reject, mut priority, mut address) = (false, 0, None);
         for (name, value) in parse(query.as_bytes()) {
             match name.as_ref() {
                 "vhost" => vhost = Some(value),
@@ -80,6 +86,7 @@ impl Parameters {
                 "resume" => resume = number("resume", &value)?,
                 "priority" => priority = number("priority", &value)?,
                 "policy" => reject = policy(&value)?,
+                "address" => address = Some(parse_address(&value)?),
                 // A newer node may send parameters that this one does not know.
                 _ => {}
             }
@@ -94,6 +101,7 @@ impl Parameters {
             reject,
             priority: u8::try_from(priority).unwrap_or(u8::MAX),
             resume: resume > 0,
+            address,
         })
     }
 
@@ -126,6 +134,9 @@ impl Parameters {
                 query.append_pair(name, &number.to_string());
             }
         }
+        if let Some(address) = self.address {
+            query.append_pair("address", &address.to_string());
+        }
         if self.reject {
             query.append_pair("policy", "reject");
         }
@@ -136,6 +147,13 @@ impl Parameters {
 fn number(name: &'static str, value: &str) -> Result<u64, ParametersError> {
     let invalid = |_| ParametersError::Number {
         name,
+        value: value.to_owned(),
+    };
+    value.parse().map_err(invalid)
+}
+
+fn parse_address(value: &str) -> Result<IpAddr, ParametersError> {
+    let invalid = |_| ParametersError::Address {
         value: value.to_owned(),
     };
     value.parse().map_err(invalid)
@@ -198,6 +216,7 @@ mod tests {
             reject: true,
             priority: 7,
             resume: true,
+            address: Some("2001:db8::1".parse().unwrap()),
             ..Parameters::of(&key)
         };
         let uri = parameters.uri(FORWARD);
@@ -219,6 +238,10 @@ mod tests {
         assert_eq!(
             error("app=l&stream=a&policy=x"),
             "`policy` is neither `takeover` nor `reject`: `x`"
+        );
+        assert_eq!(
+            error("app=l&stream=a&address=::1%251"),
+            "`address` is not an IP address: `::1%1`"
         );
         let patient = Parameters::parse("app=l&stream=a&wait=99999999").unwrap();
         assert_eq!(patient.wait, MAX_WAIT);

@@ -12,6 +12,9 @@ pub(crate) enum PublishRejection {
     /// No origin has memory for another stream.
     #[error("no origin has memory for another stream")]
     OutOfMemory,
+    /// The origins have as many streams as they may, of all encoders or of this one's address.
+    #[error("the origins have as many streams as they may, of all encoders or of your address")]
+    TooManyStreams,
     /// An edge reaches no origin.
     #[error("no origin can be reached")]
     NoOrigin,

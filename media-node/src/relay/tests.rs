@@ -1,5 +1,6 @@
 //! Clusters of nodes in one process, with real sockets between them.
 
+mod addresses;
 mod cluster;
 mod duplicates;
 mod encoder;

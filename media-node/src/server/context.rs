@@ -94,7 +94,7 @@ impl NodeContext {
             origins,
             spawn_on(workers.clone()),
         );
-        let publishers = PublisherAddresses::new(registry.clone(), limits.clone());
+        let publishers = relay.publishers().clone();
         Ok(Self {
             name,
             config,

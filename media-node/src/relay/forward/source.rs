@@ -1,5 +1,6 @@
 //! The publication that is forwarded.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use media_engine::{Start, Stream};
@@ -18,6 +19,8 @@ pub(super) struct ForwardSource {
     pub(super) stream: Arc<Stream>,
     pub(super) epoch: Epoch,
     pub(super) priority: u8,
+    /// Address of the encoder.
+    pub(super) address: IpAddr,
     /// The worker that runs the task.
     pub(super) worker: usize,
     /// When the publication started.

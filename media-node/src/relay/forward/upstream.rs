@@ -50,8 +50,8 @@ pub(super) enum UpstreamEnd {
     Finished,
     /// The cluster rejects the publication.
     Rejected(PublishRejection),
-    /// The origin has no memory for another stream.
-    OutOfMemory,
+    /// The origin has no room for another stream, as the rejection says.
+    Full(PublishRejection),
     /// The origin disconnected, hung, or lost the stream.
     Lost(String),
 }
@@ -166,6 +166,7 @@ impl UpstreamTask {
             epoch: Some(self.source.epoch),
             reject: policy == DuplicatePublish::Reject,
             priority: self.source.priority,
+            address: Some(self.source.address),
             ..Parameters::of(key)
         };
         let worker = self.source.worker;
@@ -313,7 +314,12 @@ impl UpstreamTask {
                     ConflictReason::Superseded => PublishRejection::Superseded,
                 }))
             }
-            StatusCode::INSUFFICIENT_STORAGE => Err(UpstreamEnd::OutOfMemory),
+            StatusCode::INSUFFICIENT_STORAGE => {
+                Err(UpstreamEnd::Full(PublishRejection::OutOfMemory))
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Err(UpstreamEnd::Full(PublishRejection::TooManyStreams))
+            }
             _ => Err(unexpected()),
         }
     }

@@ -50,6 +50,11 @@ async fn receive(
     if context.settings.role != Role::Origin {
         return Err(RelayRequestError::NotAnOrigin);
     }
+    let address = parameters.address;
+    let counted = address.map(|address| context.publishers.enter(&parameters.key, address));
+    let _counted = counted
+        .transpose()
+        .map_err(|error| RelayRequestError::TooManyStreams(error.to_string()))?;
     let publication = publish(context, parameters, epoch)?;
     let stream = publication.key().clone();
     context.notify_publication();

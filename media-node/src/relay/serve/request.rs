@@ -64,9 +64,8 @@ impl RelayRequestError {
             Self::NoPath | Self::NotPublished => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAnOrigin => StatusCode::FORBIDDEN,
-            Self::TooManyStreams(_) | Self::Disconnected | Self::Moved => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Disconnected | Self::Moved => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OutOfMemory(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,

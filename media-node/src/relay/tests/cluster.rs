@@ -1,7 +1,7 @@
 //! Clusters of nodes that consist of a registry, relays and an internal port, all in one process.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -207,6 +207,15 @@ impl RelayNode {
     }
 
     pub(super) async fn publish(&self, name: &str) -> Result<RelayEncoder, PublishRejection> {
+        self.publish_from(name, Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// Publishes a stream as an encoder with this address.
+    pub(super) async fn publish_from(
+        &self,
+        name: &str,
+        address: IpAddr,
+    ) -> Result<RelayEncoder, PublishRejection> {
         let key = key(name);
         let contender = Contender::new(0);
         let resolution = self.relay.resolve_conflict(&key, &contender);
@@ -222,7 +231,7 @@ impl RelayNode {
             .unwrap();
         let forwarding = self
             .relay
-            .forward(publication.stream(), publication.epoch());
+            .forward(publication.stream(), publication.epoch(), address);
         Ok(RelayEncoder::start(publication, forwarding))
     }
 

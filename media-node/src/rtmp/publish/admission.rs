@@ -1,5 +1,7 @@
 //! Whether an encoder may publish, and whether it begins on air or stands by.
 
+use std::net::IpAddr;
+
 use media_config::DuplicatePublish;
 use media_engine::{PublishError, Standby, StandbyError};
 use media_wire::StreamKey;
@@ -72,7 +74,7 @@ pub(super) async fn admit(
         DuplicatePublish::Takeover | DuplicatePublish::Reject => 0,
     };
     let address = context.publishers.enter(key, connection.peer.ip())?;
-    let place = place(context, key, priority).await?;
+    let place = place(context, key, priority, connection.peer.ip()).await?;
     let limits = [
         context.limits.get().max_publish_kbps(),
         grant.max_publish_kbps,
@@ -121,12 +123,13 @@ async fn place(
     context: &RtmpContext,
     key: &StreamKey,
     priority: u8,
+    address: IpAddr,
 ) -> Result<EncoderPlace, EncoderRefusal> {
     let contender = Contender::new(priority);
     let resolution = context.relay.resolve_conflict(key, &contender).await;
     match resolution? {
         Resolution::OnAir(epoch, _) => {
-            let on_air = EncoderPublication::begin(context, key, epoch, priority)?;
+            let on_air = EncoderPublication::begin(context, key, epoch, priority, address)?;
             Ok(EncoderPlace::OnAir(on_air))
         }
         Resolution::Standby(on_air) => {
@@ -169,7 +172,8 @@ impl From<PublishRejection> for EncoderRefusal {
             PublishRejection::AlreadyPublished => PublishRefusal::BadName,
             PublishRejection::Superseded
             | PublishRejection::NoOrigin
-            | PublishRejection::OutOfMemory => PublishRefusal::Failed,
+            | PublishRejection::OutOfMemory
+            | PublishRejection::TooManyStreams => PublishRefusal::Failed,
         };
         Self::new(kind, rejection)
     }

@@ -26,6 +26,8 @@ pub(super) enum PublishEnd {
     NoOrigin,
     /// No origin has memory for the stream.
     OriginsOutOfMemory,
+    /// The origins have as many streams as they may.
+    TooManyStreams,
     /// The encoder violated the protocol or a limit.
     ProtocolError(RtmpError),
     /// A sequence header or metadata of the encoder is too long.
@@ -48,6 +50,7 @@ impl PublishEnd {
             Self::Superseded => "superseded",
             Self::NoStandby(_) => "no_standby",
             Self::NoOrigin => "no_origin",
+            Self::TooManyStreams => "too_many_streams",
             Self::ProtocolError(_) => "protocol_error",
             Self::InitDataTooLong { .. } => "init_data_too_long",
             Self::OutOfMemory(_) | Self::OriginsOutOfMemory => "out_of_memory",
@@ -62,6 +65,7 @@ impl PublishEnd {
             Self::ProtocolError(error) => connection::exceeded_limit(error),
             Self::InitDataTooLong { .. } => Some("init_data"),
             Self::BitrateExceeded(_) => Some("publish_bitrate"),
+            Self::TooManyStreams => Some("origin_streams"),
             Self::NoStandby(StandbyError::TooManyStandbys(_)) => Some("standbys"),
             _ => None,
         }
@@ -90,6 +94,9 @@ impl PublishEnd {
                 )),
             )),
             Self::OriginsOutOfMemory => failed("no origin has memory for another stream"),
+            Self::TooManyStreams => failed(
+                "the origins have as many streams as they may, of all encoders or of your address",
+            ),
             Self::OutOfMemory(error) => {
                 Some((PublishRefusal::Failed, Cow::Owned(error.to_string())))
             }

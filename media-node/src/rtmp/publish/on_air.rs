@@ -1,5 +1,6 @@
 //! An encoder that is on air: its messages go into the log.
 
+use std::net::IpAddr;
 use std::pin::pin;
 
 use media_config::DuplicatePublish;
@@ -22,12 +23,13 @@ pub(super) struct EncoderPublication {
 }
 
 impl EncoderPublication {
-    /// Begins a publication.
+    /// Begins a publication of an encoder with this address.
     pub(super) fn begin(
         context: &RtmpContext,
         key: &StreamKey,
         epoch: Epoch,
         priority: u8,
+        address: IpAddr,
     ) -> Result<Self, PublishError> {
         let policy = match context.config.stream.duplicate_publish {
             DuplicatePublish::Takeover | DuplicatePublish::Standby => {
@@ -39,7 +41,7 @@ impl EncoderPublication {
         let publication = context.registry.publish(key, epoch, source, policy, now)?;
         let forwarding = context
             .relay
-            .forward(publication.stream(), publication.epoch());
+            .forward(publication.stream(), publication.epoch(), address);
         Ok(Self {
             publication,
             forwarding,
@@ -79,6 +81,7 @@ impl EncoderPublication {
                 rejection = self.forwarding.rejected() => return Ok(match rejection {
                     PublishRejection::NoOrigin => PublishEnd::NoOrigin,
                     PublishRejection::OutOfMemory => PublishEnd::OriginsOutOfMemory,
+                    PublishRejection::TooManyStreams => PublishEnd::TooManyStreams,
                     PublishRejection::AlreadyPublished | PublishRejection::Superseded => PublishEnd::Superseded,
                 }),
                 input = encoder.input(due) => if input?.is_some() {

@@ -90,8 +90,9 @@ fn go_on_air(
     turn: Turn,
     keyframe: Message,
 ) -> Result<Option<EncoderPublication>, PublishEnd> {
-    let (context, priority) = (encoder.context, encoder.priority);
-    let mut on_air = match EncoderPublication::begin(context, &encoder.key, turn.epoch, priority) {
+    let (context, key, priority) = (encoder.context, &encoder.key, encoder.priority);
+    let address = encoder.connection.peer.ip();
+    let mut on_air = match EncoderPublication::begin(context, key, turn.epoch, priority, address) {
         Ok(on_air) => on_air,
         Err(error) => {
             debug!(stream = %encoder.key, client = encoder.client.id, %error, "standby does not go on air");

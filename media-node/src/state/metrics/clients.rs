@@ -17,6 +17,7 @@ const PUBLISH_EVENTS: &[&str] = &[
     "no_standby",
     "bitrate_exceeded",
     "out_of_memory",
+    "too_many_streams",
     "no_origin",
     "protocol_error",
     "init_data_too_long",
