@@ -3,8 +3,9 @@
 //! Guarantees
 //! * Media never waits for DNS: readers look at a `watch`, and one task queries the name servers.
 //! * An answer is used for its TTL, but at least 1 s and at most 30 s.
-//! * An answer without records means that there are no origins: addresses of Pods are reused, so that an old one may
-//!   belong to another Pod. An error (a timeout, SERVFAIL) keeps the last known addresses.
+//! * An error (a timeout, SERVFAIL) keeps the last known addresses. So do answers without records, but only for 5 minutes: a name
+//!   server that has lost its source answers like that while the origins serve, and later the address of a Pod that is gone may
+//!   belong to another one.
 //! * [`OriginSet::refresh`] resolves again immediately, but at most once a second.
 //! * [`OriginSet::search`] resolves every 200 ms for a while: viewers wait for an origin, and a Pod that replaces a lost one
 //!   has a new address.
@@ -39,6 +40,7 @@ const QUERY_INTERVAL: QueryInterval = QueryInterval {
     max: Duration::from_secs(30),
     search: Duration::from_millis(200),
     search_lasts: Duration::from_secs(3),
+    empty_lasts: Duration::from_secs(300),
 };
 /// The maximum number of origins: every survey goes to all of them.
 const MAX_ORIGINS: usize = 256;

@@ -8,7 +8,7 @@ use prometheus::IntCounter;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::resolver::{DnsResolver, LookupError};
+use super::resolver::{DnsAnswer, DnsResolver, LookupError};
 
 /// How often a name is resolved.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub(super) struct QueryInterval {
     pub(super) search: Duration,
     /// The time that a search lasts. A relay that still lacks an origin requests another one before.
     pub(super) search_lasts: Duration,
+    /// The time for which answers without addresses leave the known ones in place.
+    pub(super) empty_lasts: Duration,
 }
 
 /// An entry of `origins.addresses` without a host or a port.
@@ -36,6 +38,8 @@ pub(super) struct OriginEntry {
     kind: EntryKind,
     addresses: Vec<SocketAddr>,
     failing: bool,
+    /// When the answers without addresses began.
+    empty_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -86,6 +90,7 @@ impl OriginEntry {
             kind,
             addresses: Vec::new(),
             failing: false,
+            empty_since: None,
         }
     }
 
@@ -120,13 +125,7 @@ impl OriginEntry {
         match answer {
             Ok(answer) => {
                 self.failing = false;
-                self.addresses = answer.addresses;
-                let now = Instant::now().into_std();
-                let lifetime = answer.valid_until.saturating_duration_since(now);
-                Some(match self.addresses.is_empty() {
-                    true => interval.min,
-                    false => lifetime.clamp(interval.min, interval.max),
-                })
+                Some(self.accept(answer, interval))
             }
             Err(error) => {
                 failures.inc();
@@ -134,6 +133,26 @@ impl OriginEntry {
                 Some(interval.min)
             }
         }
+    }
+
+    /// Takes the addresses of an answer. Returns how long they are valid.
+    fn accept(&mut self, answer: DnsAnswer, interval: QueryInterval) -> Duration {
+        let now = Instant::now();
+        if !answer.addresses.is_empty() {
+            self.empty_since = None;
+            self.addresses = answer.addresses;
+            let lifetime = answer.valid_until.saturating_duration_since(now.into_std());
+            return lifetime.clamp(interval.min, interval.max);
+        }
+        let (name, kept) = (self.name(), self.addresses.len());
+        if self.empty_since.is_none() && kept > 0 {
+            warn!(name, kept, "origins have no addresses");
+        }
+        let since = *self.empty_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= interval.empty_lasts {
+            self.addresses.clear();
+        }
+        interval.min
     }
 
     /// Logs one line for each outage, not one for each attempt.

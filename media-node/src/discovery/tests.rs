@@ -119,6 +119,28 @@ async fn service_without_endpoints_has_no_origins() {
 }
 
 #[tokio::test]
+async fn answer_without_addresses_keeps_the_known_origins_for_a_while() {
+    let dns = DnsServer::start().await;
+    dns.set_addresses(FULL, 0, &["10.0.0.1"]);
+    let empty_lasts = Duration::from_secs(3600);
+    let origins = dns.origins_every(
+        QueryInterval {
+            empty_lasts,
+            ..FAST
+        },
+        SERVICE,
+    );
+    until(&origins, &["10.0.0.1:9090"]).await;
+    dns.set(FULL, DnsReply::Code(ResponseCode::NXDomain));
+    let query = format!("A {FULL}");
+    // The answer to the first of these queries was used before the last one.
+    dns.queried(&query, dns.count(&query) + 3).await;
+    assert_eq!(origins.current().len(), 1);
+    dns.set_addresses(FULL, 0, &["10.0.0.2"]);
+    until(&origins, &["10.0.0.2:9090"]).await;
+}
+
+#[tokio::test]
 async fn service_is_never_queried_outside_of_its_cluster() {
     let dns = DnsServer::start().await;
     let origins = dns.origins(SERVICE);

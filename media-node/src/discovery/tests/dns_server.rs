@@ -24,6 +24,7 @@ pub(super) const FAST: QueryInterval = QueryInterval {
     max: Duration::from_secs(3),
     search: Duration::from_millis(20),
     search_lasts: Duration::from_secs(3600),
+    empty_lasts: Duration::ZERO,
 };
 /// Time that no step of these tests takes.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
