@@ -32,11 +32,14 @@ mod connection_pool;
 mod contest;
 mod context;
 mod forward;
+mod health_check;
 mod intake;
 mod lookups;
 mod metrics;
+mod patience;
 mod protocol;
 mod pull;
+mod reachability;
 mod rejection;
 mod rtmp_server;
 mod serve;
@@ -68,6 +71,7 @@ use context::RelayContext;
 pub(crate) use context::Spawner;
 pub(crate) use forward::Forwarding;
 use forward::Forwards;
+use health_check::check_origins;
 use lookups::Lookups;
 pub(crate) use lookups::{Appearance, TooManyNames};
 pub(crate) use metrics::RelayMetrics;
@@ -102,6 +106,10 @@ impl Relay {
             settings, metrics, registry, clients, identity, origins, spawner,
         );
         let context = Arc::new(context);
+        if context.origins.is_some() {
+            let checked = Arc::clone(&context);
+            context.spawn(move |_| check_origins(checked));
+        }
         Self {
             pulls: Pulls::new(Arc::clone(&context)),
             lookups: Lookups::new(Arc::clone(&context)),

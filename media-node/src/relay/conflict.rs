@@ -155,7 +155,7 @@ async fn reach_origins(
     }
     let mut backoff = context.backoff();
     loop {
-        let origins = context.current_origins();
+        let mut before = context.before_attempt();
         let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
         if !survey.replies.is_empty() || context.settings.role == Role::Origin {
             return Ok(survey);
@@ -167,7 +167,7 @@ async fn reach_origins(
             return Err(PublishRejection::NoOrigin);
         }
         let due = Instant::now() + backoff.next();
-        context.attempt_due(due, &origins).await;
+        context.attempt_due(due, &mut before).await;
     }
 }
 

@@ -1,10 +1,10 @@
 //! What all relays of a node share: its id and settings, its streams, its clients and the origins.
 
-use std::collections::HashMap;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use http::HeaderValue;
@@ -17,6 +17,7 @@ use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection};
 use super::connection_pool::ConnectionPool;
 use super::metrics::RelayMetrics;
+use super::reachability::Reachability;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
@@ -28,6 +29,12 @@ use crate::state::publisher_addresses::PublisherAddresses;
 pub(crate) type Spawner = Arc<dyn Fn(WorkerTask) + Send + Sync>;
 /// Returns the future of a task. The argument is the number of its worker.
 pub(crate) type WorkerTask = Box<dyn FnOnce(usize) -> BoxFuture<'static, ()> + Send>;
+
+/// What there is before an attempt to reach an origin. A change during the attempt counts as well.
+pub(super) struct BeforeAttempt {
+    pub(super) origins: Arc<[SocketAddr]>,
+    recoveries: watch::Receiver<u64>,
+}
 
 /// The shared part of a node's relays.
 pub(super) struct RelayContext {
@@ -42,11 +49,10 @@ pub(super) struct RelayContext {
     pub(super) metrics: RelayMetrics,
     /// Connections for short requests.
     pub(super) kept: ConnectionPool,
+    pub(super) reachability: Reachability,
     identity: Arc<NodeIdentity>,
     clients: Arc<Clients>,
     spawner: Spawner,
-    /// Origins that did not reply, and when. The other origins are tried first.
-    suspects: Mutex<HashMap<SocketAddr, Instant>>,
     /// Changes when a publication starts here.
     publications: watch::Sender<u64>,
     draining: AtomicBool,
@@ -71,10 +77,10 @@ impl RelayContext {
             origins,
             metrics,
             kept: ConnectionPool::default(),
+            reachability: Reachability::default(),
             identity,
             clients,
             spawner,
-            suspects: Mutex::default(),
             publications: watch::Sender::new(0),
             draining: AtomicBool::new(false),
         }
@@ -88,8 +94,13 @@ impl RelayContext {
         Backoff::new(self.timeouts().retry)
     }
 
+    /// Connects to an origin's internal port. Tries again when the origin replies again.
+    pub(super) async fn connect(&self, origin: SocketAddr) -> Result<NodeConnection, ClientError> {
+        self.reachability.repeat(origin, || self.open(origin)).await
+    }
+
     /// Connects to another node's internal port.
-    pub(super) async fn connect(&self, peer: SocketAddr) -> Result<NodeConnection, ClientError> {
+    pub(super) async fn open(&self, peer: SocketAddr) -> Result<NodeConnection, ClientError> {
         let round_trip = &self.metrics.round_trip;
         NodeConnection::open(
             peer,
@@ -107,20 +118,21 @@ impl RelayContext {
             .map(|origins| origins.ranked(key))
             .unwrap_or_default();
         let suspicion = self.timeouts().survey.suspicion;
-        let mut suspects = self.suspects();
-        suspects.retain(|_, since| since.elapsed() < suspicion);
-        ranked.sort_by_key(|origin| suspects.contains_key(origin));
+        ranked.sort_by_key(|origin| self.reachability.is_suspect(*origin, suspicion));
         ranked
     }
 
-    /// Marks an origin that did not reply.
-    pub(super) fn suspect(&self, origin: SocketAddr) {
-        self.suspects().insert(origin, Instant::now());
-    }
-
-    /// Marks an origin that replied.
-    pub(super) fn trust(&self, origin: SocketAddr) {
-        self.suspects().remove(&origin);
+    /// Returns how long an origin may be silent before it is given up: longer when no other one replies.
+    pub(super) fn hung_limit(&self, origin: SocketAddr) -> Duration {
+        let timeouts = self.timeouts();
+        let suspicion = timeouts.survey.suspicion;
+        let is_alternative = |other: &SocketAddr| {
+            *other != origin && !self.reachability.is_suspect(*other, suspicion)
+        };
+        match self.current_origins().iter().any(is_alternative) {
+            true => timeouts.forward.hung,
+            false => timeouts.forward.hung_alone,
+        }
     }
 
     /// Resolves the origins often for a while: one failed or there is none, and there may be others soon.
@@ -136,11 +148,21 @@ impl RelayContext {
         origins.map(OriginSet::current).unwrap_or_default()
     }
 
-    /// Waits before the next attempt: until it is due, or until the origins are others than `previous`.
-    pub(super) async fn attempt_due(&self, due: Instant, previous: &[SocketAddr]) {
+    /// Returns what there is before an attempt.
+    pub(super) fn before_attempt(&self) -> BeforeAttempt {
+        BeforeAttempt {
+            origins: self.current_origins(),
+            recoveries: self.reachability.recoveries(),
+        }
+    }
+
+    /// Waits after an attempt until the next one is due, the origins are others than before it, or one of them replies again since.
+    pub(super) async fn attempt_due(&self, due: Instant, before: &mut BeforeAttempt) {
         tokio::select! {
             () = sleep_until(due) => {}
-            () = self.origins_changed(previous) => {}
+            () = self.origins_changed(&before.origins) => {}
+            // The sender lives as long as the context.
+            _ = before.recoveries.changed() => {}
         }
     }
 
@@ -199,10 +221,6 @@ impl RelayContext {
 
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
-    }
-
-    fn suspects(&self) -> MutexGuard<'_, HashMap<SocketAddr, Instant>> {
-        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -195,12 +195,12 @@ impl ForwardTask {
         let mut warned = false;
         let mut previous: Arc<[SocketAddr]> = Arc::default();
         loop {
-            let origins = context.current_origins();
+            let mut before = context.before_attempt();
             let accepted = tokio::select! {
                 accepted = self.try_origins(&previous) => accepted,
                 // A new origin does not wait for one that hangs.
-                () = self.grace_after_change(&origins) => {
-                    previous = origins;
+                () = self.grace_after_change(&before.origins) => {
+                    previous = before.origins;
                     continue;
                 }
             };
@@ -214,7 +214,7 @@ impl ForwardTask {
             }
             context.search_origins();
             let due = Instant::now() + backoff.next();
-            context.attempt_due(due, &origins).await;
+            context.attempt_due(due, &mut before).await;
         }
     }
 
@@ -223,6 +223,11 @@ impl ForwardTask {
     async fn grace_after_change(&self, origins: &[SocketAddr]) {
         let context = &self.source.context;
         context.origins_changed(origins).await;
+        let current = context.current_origins();
+        if !origins.iter().any(|origin| current.contains(origin)) {
+            // All that are tried are gone.
+            return;
+        }
         sleep(context.timeouts().forward.grace).await;
     }
 

@@ -168,7 +168,7 @@ impl Lookup {
         let context = Arc::clone(&self.lookups.context);
         let mut backoff = context.backoff();
         loop {
-            let (start, origins) = (Instant::now(), context.current_origins());
+            let (start, mut before) = (Instant::now(), context.before_attempt());
             let survey = self.survey().await;
             if survey.newest().is_some() {
                 break;
@@ -183,7 +183,7 @@ impl Lookup {
                 true => backoff.next(),
                 false => MISSING,
             };
-            context.attempt_due(start + pause, &origins).await;
+            context.attempt_due(start + pause, &mut before).await;
             if self.forget_unless_wanted() {
                 return;
             }

@@ -89,6 +89,8 @@ struct PullTask {
     pulled: bool,
     /// Whether viewers have received the stream, and stayed.
     watched: bool,
+    /// Whether the last connection stalled.
+    stalled: bool,
     /// When all origins last replied that they have no publication.
     absent: Option<Instant>,
 }
@@ -131,6 +133,7 @@ impl PullTask {
             search: watch::Sender::new(SearchState::Searching),
             pulled: false,
             watched: false,
+            stalled: false,
             absent,
         }
     }
@@ -166,7 +169,7 @@ impl PullTask {
                 }
                 PullNeed::Pull => {}
             }
-            let (start, origins) = (Instant::now(), context.current_origins());
+            let (start, mut before) = (Instant::now(), context.before_attempt());
             let next = match context.settings.rtmp_servers.is_empty() {
                 true => self.try_origins(&mut hold, &mut backoff).await,
                 false => self.try_servers(&mut backoff).await,
@@ -175,7 +178,7 @@ impl PullTask {
                 continue;
             }
             tokio::select! {
-                () = context.attempt_due(start + backoff.next(), &origins) => {}
+                () = context.attempt_due(start + backoff.next(), &mut before) => {}
                 () = self.no_pull_needed() => {}
             }
         }
@@ -274,12 +277,14 @@ impl PullTask {
             awaited: self
                 .absent
                 .is_some_and(|absent| absent.elapsed() < from_start),
+            stalled: self.stalled,
         };
         let mut session = PullSession::new(&context, &self.stream, status, history);
         let end = session.run().await;
         let messages = session.messages();
         self.pulled |= messages > 0;
         self.watched |= messages > 0;
+        self.stalled = matches!(&end, PullEnd::Moved(next) if next.origin == origin);
         match &end {
             PullEnd::Lost(reason) => {
                 context.metrics.failures.inc();

@@ -16,8 +16,10 @@ pub(super) struct Silence<'a> {
     key: &'a StreamKey,
     /// Silence after which the origins are surveyed.
     limit: Duration,
-    /// Time from a survey to the next one.
+    /// Time from the first survey to the next one.
     pause: Duration,
+    /// The surveys of this silence.
+    surveys: u32,
     last_received: Instant,
     survey_due: Instant,
     running: Option<BoxFuture<'a, Survey>>,
@@ -36,6 +38,7 @@ impl<'a> Silence<'a> {
             key,
             limit,
             pause,
+            surveys: 0,
             last_received: now,
             survey_due: now + limit,
             running: None,
@@ -46,6 +49,7 @@ impl<'a> Silence<'a> {
     pub(super) fn end(&mut self) {
         self.count();
         self.last_received = Instant::now();
+        self.surveys = 0;
     }
 
     /// Counts the silence if it was one.
@@ -67,7 +71,8 @@ impl<'a> Silence<'a> {
             if let Some(running) = &mut self.running {
                 let survey = running.await;
                 self.running = None;
-                self.survey_due = Instant::now() + self.pause;
+                self.surveys += 1;
+                self.survey_due = Instant::now() + pause_after(self.surveys, self.pause);
                 if self.elapsed() >= self.limit {
                     return survey;
                 }
@@ -75,18 +80,43 @@ impl<'a> Silence<'a> {
             sleep_until(self.survey_due).await;
             self.survey_due = self.last_received + self.limit;
             if self.elapsed() >= self.limit {
+                let context = self.context;
+                context.reachability.doubt(&context.current_origins());
                 // An origin with the publication replies immediately, the others as soon as they have it.
-                let hold = self.context.timeouts().pull.hold;
-                let survey = survey(self.context, self.key, hold, SurveyEnd::Found);
+                let hold = context.timeouts().pull.hold;
+                let survey = survey(context, self.key, hold, SurveyEnd::Found);
                 self.running = Some(survey.boxed());
             }
         }
     }
 }
 
+/// Returns the time from a survey to the next one. What is lost is found by the first ones. Later ones wait longer, because all of a host that
+/// is too small would be silent, and more so with each survey.
+fn pause_after(surveys: u32, first: Duration) -> Duration {
+    first * (1 << surveys.saturating_sub(2).min(LONGEST_PAUSE))
+}
+
+/// The longest pause is the first one, doubled so often.
+const LONGEST_PAUSE: u32 = 2;
+
 impl Drop for Silence<'_> {
     /// The relay ends in silence, for example because its upstream is lost.
     fn drop(&mut self) {
         self.count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_the_third_survey_on() {
+        let first = Duration::from_millis(400);
+        let pauses: Vec<_> = (1..=5)
+            .map(|surveys| pause_after(surveys, first).as_millis())
+            .collect();
+        assert_eq!(pauses, [400, 400, 800, 1600, 1600]);
     }
 }

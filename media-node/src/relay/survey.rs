@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::client::{ClientError, NodeConnection, collect, empty, json};
 use super::context::RelayContext;
+use super::patience::within;
 use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus, SLATE};
 
 /// Bytes of a response from each origin: some thousand streams.
@@ -149,13 +150,13 @@ pub(super) async fn survey(
                     deadline.get_or_insert(Instant::now() + grace);
                 }
                 survey.replies.push(status);
-                context.trust(origin);
+                context.reachability.trust(origin);
             }
             Ok(None) => {}
             Err(error) => {
                 debug!(%origin, %error, "origin did not reply");
                 survey.silent += 1;
-                context.suspect(origin);
+                context.reachability.suspect(origin);
                 origins.search();
             }
         }
@@ -174,7 +175,7 @@ async fn status_of(
     key: &StreamKey,
     hold: Duration,
 ) -> Result<Option<OriginStatus>, ClientError> {
-    let status = async {
+    let status = async || {
         if let Some(mut kept) = context.kept.take(origin) {
             let status = status_over(context, &mut kept, origin, key, hold).await;
             // The origin may have closed the connection at this moment.
@@ -183,15 +184,15 @@ async fn status_of(
                 return Ok(status);
             }
         }
-        let mut connection = context.connect(origin).await?;
+        let mut connection = context.open(origin).await?;
         let status = status_over(context, &mut connection, origin, key, hold).await?;
         context.kept.keep(connection);
         Ok(status)
     };
     let limit = hold + context.timeouts().survey.status;
-    timeout(limit, status)
+    within(limit, context.reachability.repeat(origin, status))
         .await
-        .map_err(|_| ClientError::Timeout(limit))?
+        .ok_or(ClientError::Timeout(limit))?
 }
 
 /// Requests a stream's status from one origin over `connection`. Returns `None` when the origin is this node.

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use media_wire::StreamKey;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::super::client::{ClientError, NodeConnection};
 use super::super::context::RelayContext;
+use super::super::patience::within;
 use super::super::survey::{OriginStatus, status_over};
 
 /// The error of an origin that is this media node itself.
@@ -135,27 +136,36 @@ impl Heartbeats {
 
     /// Asks an origin until it does not reply, or nothing is forwarded to it any more.
     async fn ask(&self, origin: SocketAddr) {
-        let timeouts = self.context.timeouts().forward;
+        let poll = self.context.timeouts().forward.poll;
         let mut requests = StatusRequests::new(&self.context, origin, None);
-        let mut last = Instant::now();
+        // Counted in requests: this media node may be the one that is late.
+        let mut silence = Duration::ZERO;
         loop {
-            sleep(timeouts.poll).await;
+            sleep(poll).await;
             let Some(key) = self.next_stream(origin) else {
                 return;
             };
-            let deadline = last + timeouts.hung;
-            match timeout_at(deadline, requests.status(&key)).await {
-                Ok(Ok(status)) => {
-                    last = Instant::now();
+            let (limit, origins) = (
+                self.context.hung_limit(origin),
+                self.context.current_origins(),
+            );
+            silence += poll;
+            let status = within(limit.saturating_sub(silence), requests.status(&key));
+            let status = tokio::select! {
+                status = status => status,
+                // With another origin, this one has less time.
+                () = self.context.origins_changed(&origins) => continue,
+            };
+            match status {
+                Some(Ok(status)) => {
+                    silence = Duration::ZERO;
                     self.report(origin, &key, &status);
                 }
-                Ok(Err(error)) if Instant::now() > deadline => {
+                Some(Err(error)) if silence >= limit => {
                     return self.stop(origin, &error.to_string());
                 }
-                Ok(Err(_)) => {}
-                Err(_) => {
-                    return self.stop(origin, &format!("no response for {:?}", timeouts.hung));
-                }
+                Some(Err(_)) => {}
+                None => return self.stop(origin, &format!("no response for {limit:?}")),
             }
         }
     }

@@ -11,12 +11,13 @@ use media_config::DuplicatePublish;
 use media_engine::{Format, Start};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::super::body::{EndCondition, RelayBody};
 use super::super::client::{ClientError, NodeConnection, json};
+use super::super::patience::within;
 use super::super::protocol::{ConflictBody, ConflictReason, FORWARD, Parameters};
 use super::super::rejection::PublishRejection;
 use super::super::settings::ForwardTimeouts;
@@ -140,7 +141,7 @@ impl UpstreamTask {
         match &end {
             UpstreamEnd::Lost(reason) => {
                 self.source.context.metrics.failures.inc();
-                self.source.context.suspect(origin);
+                self.source.context.reachability.suspect(origin);
                 self.source.context.search_origins();
                 // Attempts are repeated until an origin accepts the stream, and the task logs the outage once.
                 match *self.state.borrow() {
@@ -194,12 +195,12 @@ impl UpstreamTask {
     ) -> Result<(Start, HeaderValue), UpstreamEnd> {
         let (context, key) = (&self.source.context, self.source.stream.key());
         let status = status_over(context, connection, self.origin, key, Duration::ZERO);
-        let limit = self.unconfirmed_limit();
-        let status = match timeout(limit, status).await {
-            Ok(Ok(Some(status))) => status,
-            Ok(Ok(None)) => return Err(UpstreamEnd::Lost(THIS_NODE.to_owned())),
-            Ok(Err(error)) => return Err(lost(error)),
-            Err(_) => return Err(UpstreamEnd::Lost(format!("no response in {limit:?}"))),
+        let limit = context.hung_limit(self.origin);
+        let status = match within(limit, status).await {
+            Some(Ok(Some(status))) => status,
+            Some(Ok(None)) => return Err(UpstreamEnd::Lost(THIS_NODE.to_owned())),
+            Some(Err(error)) => return Err(lost(error)),
+            None => return Err(UpstreamEnd::Lost(format!("no response in {limit:?}"))),
         };
         if status.has_encoder() && status.epoch() > self.source.epoch {
             return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
@@ -241,20 +242,20 @@ impl UpstreamTask {
     async fn confirmed(&self, connection: NodeConnection) -> Result<(), UpstreamEnd> {
         let mut requests = StatusRequests::new(&self.source.context, self.origin, Some(connection));
         let start = Instant::now();
-        let mut last_status = start;
+        let mut silence = Duration::ZERO;
         loop {
             sleep(self.timeouts.poll_unconfirmed).await;
             if self.finished.is_cancelled() {
                 pending::<()>().await;
             }
-            let limit = self.unconfirmed_limit();
-            let deadline = last_status + limit;
-            let status = match timeout_at(deadline, requests.status(self.source.stream.key())).await
-            {
-                Err(_) => return Err(UpstreamEnd::Lost(format!("no response for {limit:?}"))),
-                Ok(Err(error)) if Instant::now() > deadline => return Err(lost(error)),
-                Ok(Err(_)) => continue,
-                Ok(Ok(status)) => status,
+            let limit = self.source.context.hung_limit(self.origin);
+            silence += self.timeouts.poll_unconfirmed;
+            let status = requests.status(self.source.stream.key());
+            let status = match within(limit.saturating_sub(silence), status).await {
+                None => return Err(UpstreamEnd::Lost(format!("no response for {limit:?}"))),
+                Some(Err(error)) if silence >= limit => return Err(lost(error)),
+                Some(Err(_)) => continue,
+                Some(Ok(status)) => status,
             };
             match self.end_by(&status) {
                 None => {
@@ -266,7 +267,7 @@ impl UpstreamTask {
                     let reason = "the origin did not confirm the stream";
                     return Err(UpstreamEnd::Lost(reason.to_owned()));
                 }
-                Some(_) => last_status = Instant::now(),
+                Some(_) => silence = Duration::ZERO,
             }
         }
     }
@@ -288,15 +289,6 @@ impl UpstreamTask {
             *state = forwarding;
             modified
         });
-    }
-
-    /// Returns how long the origin may be silent before it has the stream.
-    fn unconfirmed_limit(&self) -> Duration {
-        let origins = self.source.context.ranked_origins(self.source.stream.key());
-        match origins.iter().any(|origin| *origin != self.origin) {
-            true => self.timeouts.hung,
-            false => self.timeouts.hung_alone,
-        }
     }
 
     async fn responded(&self, response: Response<Incoming>) -> Result<UpstreamEnd, UpstreamEnd> {

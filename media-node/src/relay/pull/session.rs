@@ -32,7 +32,8 @@ pub(super) enum PullEnd {
     Unpublished,
     /// The stream is published here now.
     PublishedHere,
-    /// A newer publication is at another origin, or the publication moved there.
+    /// A newer publication is at another origin, or the publication moved there; or the same origin is to be pulled from over a new
+    /// connection.
     Moved(Box<OriginStatus>),
     /// The origin's publication is older than the one that was known here.
     Outdated,
@@ -49,6 +50,8 @@ pub(super) struct PullHistory {
     pub(super) watched: bool,
     /// Viewers waited for the publication before it started, and that was recently.
     pub(super) awaited: bool,
+    /// The connection before this one was to the same origin, and stalled.
+    pub(super) stalled: bool,
 }
 
 /// A pull from one origin.
@@ -257,13 +260,26 @@ impl<'a> PullSession<'a> {
             }
         }
         match own {
-            Some(own) if own.live => None,
+            Some(own) if own.live => self
+                .is_stalled(own)
+                .then(|| PullEnd::Moved(Box::new(own.clone()))),
             Some(_) => Some(PullEnd::Unpublished),
             None if silence >= self.timeouts.hung => {
                 Some(PullEnd::Lost(format!("silent for {silence:?}")))
             }
             None => None,
         }
+    }
+
+    /// Returns whether the connection brings nothing although the origin has more, and replies over another one. TCP sends again what was
+    /// lost in an outage of the network, but it waits longer the longer that was.
+    fn is_stalled(&self, own: &OriginStatus) -> bool {
+        let position = Some((own.epoch(), own.publication.sequence));
+        // A path that loses much needs time for a large message.
+        let patience = if self.history.stalled { 4 } else { 1 };
+        self.messages() > 0
+            && position > self.stream.position()
+            && self.silence.elapsed() >= self.timeouts.hung * patience
     }
 }
 

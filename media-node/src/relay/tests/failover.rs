@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::cluster::{LIMIT, NEVER, RelayCluster, key};
+use super::encoder::GOP;
 
 /// No time limit expires here, so the failover is immediate: it follows from the lost connections.
 #[tokio::test]
@@ -196,6 +197,46 @@ async fn origin_that_lost_the_stream_without_notice_gives_way_to_the_one_that_ha
         viewer.watch_on(&encoder).await;
         viewer.assert_continuous();
     }
+}
+
+/// The next attempt would never begin.
+#[tokio::test]
+async fn origin_gets_the_stream_as_soon_as_it_replies_again() {
+    let mut cluster = RelayCluster::impatient();
+    cluster.settings.timeouts.retry.first = NEVER;
+    cluster.settings.timeouts.retry.longest = NEVER;
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let mut local = edge.watch("a");
+    freezer.freeze();
+    let encoder = edge.publish("a").await.unwrap();
+    local.watch_on(&encoder).await;
+    edge.until(|node| node.relay.metrics().failures.get() > 0)
+        .await;
+    freezer.thaw();
+    origin.until(|node| node.is_forwarded_to("a")).await;
+    origin.watch("a").watch_on(&encoder).await;
+}
+
+/// The connections from before the outage bring nothing any more, and no time limit of their requests expires.
+#[tokio::test]
+async fn viewers_continue_over_a_new_connection_after_an_outage() {
+    let mut far = RelayCluster::new();
+    far.settings.timeouts.pull.silence = Duration::from_millis(100);
+    far.settings.timeouts.pull.hung = Duration::from_millis(200);
+    let (origin, freezer) = far.freezable_origin("o").await;
+    let near = RelayCluster::new();
+    near.add(origin.address);
+    let (edge, other) = (near.edge("e1").await, far.edge("e2").await);
+    let mut encoder = edge.publish("a").await.unwrap();
+    let mut viewer = other.watch("a");
+    viewer.watch_on(&encoder).await;
+    freezer.freeze();
+    encoder.until(encoder.sent() + GOP).await;
+    freezer.thaw();
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+    assert!(other.relay.metrics().switches.get() >= 1);
 }
 
 /// The stream is at the other origin before it leaves the draining one, so no node loses its upstream.

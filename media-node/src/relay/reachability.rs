@@ -1,0 +1,187 @@
+//! Which origins reply. Relays doubt those that do not, [`super::health_check`] finds out when one replies again, and then whatever
+//! waits for it goes on.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// Requests that are repeated at one time because their origin replies again.
+const MAX_REPEATED: usize = 4;
+/// Time for which the result of a check is reused.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What is known about the origins.
+#[derive(Default)]
+pub(super) struct Reachability {
+    origins: Mutex<HashMap<SocketAddr, OriginState>>,
+    due: Notify,
+    recoveries: watch::Sender<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OriginState {
+    /// When it last did not reply to a relay. The other origins are tried first.
+    suspect: Option<Instant>,
+    /// When a relay last had a reason to check it.
+    doubted: Instant,
+    check: Check,
+    /// How often it replied again after it did not.
+    recoveries: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    Due,
+    Running,
+    /// The origin replied, or the check was given up.
+    Ended(Instant),
+}
+
+impl OriginState {
+    fn new(now: Instant) -> Self {
+        Self {
+            suspect: None,
+            doubted: now,
+            check: Check::Due,
+            recoveries: 0,
+        }
+    }
+}
+
+impl Reachability {
+    /// Returns whether the origin did not reply within this time.
+    pub(super) fn is_suspect(&self, origin: SocketAddr, suspicion: Duration) -> bool {
+        let state = self.lock().get(&origin).copied();
+        let since = state.and_then(|state| state.suspect);
+        since.is_some_and(|since| since.elapsed() < suspicion)
+    }
+
+    /// Records that the origin did not reply to a relay.
+    pub(super) fn suspect(&self, origin: SocketAddr) {
+        let now = Instant::now();
+        let mut origins = self.lock();
+        let state = origins.entry(origin);
+        state.or_insert_with(|| OriginState::new(now)).suspect = Some(now);
+        drop(origins);
+        self.doubt(&[origin]);
+    }
+
+    /// Records that the origin replied to a relay.
+    pub(super) fn trust(&self, origin: SocketAddr) {
+        if let Some(state) = self.lock().get_mut(&origin) {
+            state.suspect = None;
+        }
+    }
+
+    /// Lets origins be checked, unless they just were.
+    pub(super) fn doubt(&self, origins: &[SocketAddr]) {
+        let now = Instant::now();
+        let mut states = self.lock();
+        for origin in origins {
+            let new = || OriginState::new(now);
+            let state = states.entry(*origin).or_insert_with(new);
+            state.doubted = now;
+            if matches!(state.check, Check::Ended(at) if at.elapsed() >= FRESH) {
+                state.check = Check::Due;
+            }
+        }
+        drop(states);
+        self.due.notify_one();
+    }
+
+    /// Returns what changes whenever an origin replies again.
+    pub(super) fn recoveries(&self) -> watch::Receiver<u64> {
+        self.recoveries.subscribe()
+    }
+
+    /// Sends a request, and sends it again when its origin replies again: the first one may be lost, or sent again late. Returns the
+    /// first success, or the last error.
+    pub(super) async fn repeat<T, E, F>(
+        &self,
+        origin: SocketAddr,
+        mut request: impl FnMut() -> F,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut recoveries = self.recoveries();
+        let mut known = self.recoveries_of(origin);
+        let mut requests = FuturesUnordered::new();
+        requests.push(request());
+        loop {
+            tokio::select! {
+                Some(result) = requests.next() => match result {
+                    Err(_) if !requests.is_empty() => {}
+                    result => return result,
+                },
+                // The sender lives as long as `self`.
+                _ = recoveries.changed() => {
+                    let now = self.recoveries_of(origin);
+                    if std::mem::replace(&mut known, now) != now && requests.len() < MAX_REPEATED {
+                        requests.push(request());
+                    }
+                }
+            }
+        }
+    }
+
+    fn recoveries_of(&self, origin: SocketAddr) -> u64 {
+        let state = self.lock().get(&origin).copied();
+        state.map_or(0, |state| state.recoveries)
+    }
+
+    /// Returns the origins whose check is due. It counts as begun.
+    pub(super) fn begin(&self) -> Vec<SocketAddr> {
+        let mut origins = self.lock();
+        let due = origins
+            .iter_mut()
+            .filter(|(_, state)| state.check == Check::Due);
+        due.map(|(origin, state)| {
+            state.check = Check::Running;
+            *origin
+        })
+        .collect()
+    }
+
+    /// Records the end of a check. With `recovered`, the origin replies again.
+    pub(super) fn end(&self, origin: SocketAddr, recovered: bool) {
+        let now = Instant::now();
+        if let Some(state) = self.lock().get_mut(&origin) {
+            state.check = Check::Ended(now);
+            if recovered {
+                state.suspect = None;
+                state.recoveries += 1;
+            }
+        }
+        if recovered {
+            self.recoveries.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Returns whether a relay had a reason to check the origin within this time.
+    pub(super) fn is_doubted(&self, origin: SocketAddr, time: Duration) -> bool {
+        let state = self.lock().get(&origin).copied();
+        state.is_some_and(|state| state.doubted.elapsed() < time)
+    }
+
+    /// Waits until a check is due.
+    pub(super) async fn check_due(&self) {
+        self.due.notified().await;
+    }
+
+    /// Forgets origins that are gone.
+    pub(super) fn retain(&self, current: &[SocketAddr]) {
+        self.lock()
+            .retain(|origin, state| current.contains(origin) || state.check == Check::Running);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, OriginState>> {
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
