@@ -123,6 +123,11 @@ impl ProcessCluster {
         format!("{scheme}://{}:8080/{stream}.flv", self.address(node))
     }
 
+    /// Returns the folder of its logs.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn network(&self, node: usize) -> &NodeNetwork {
         &self.nodes[node].network
     }

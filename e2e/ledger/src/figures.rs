@@ -61,17 +61,13 @@ impl ProtocolFigures {
 
     /// Compares what was sent with what one viewer has seen on its connections.
     fn of(sent: &[Recording], seen: &[Seen], end: Instant) -> Self {
-        let frames = |recording: &Recording| recording.frames();
-        let received: Vec<Vec<Packet>> = seen.iter().map(|it| frames(&it.recording)).collect();
-        let arrived: HashSet<u64> = received.iter().flatten().map(|it| it.hash).collect();
-        let due = sent.iter().flat_map(frames).filter(|it| it.at < end);
-        let since_first = due.skip_while(|it| !arrived.contains(&it.hash));
+        let received: Vec<Vec<Packet>> = seen.iter().map(|it| it.recording.frames()).collect();
         let distinct = |packets: &Vec<Packet>| {
             let distinct: HashSet<u64> = packets.iter().map(|it| it.hash).collect();
             distinct.len()
         };
         Self {
-            lost: since_first.filter(|it| !arrived.contains(&it.hash)).count(),
+            lost: lost(sent, seen, end).len(),
             repeated: received.iter().map(|it| it.len() - distinct(it)).sum(),
             gap: longest_gap(&received, end),
             disconnected: seen
@@ -80,6 +76,32 @@ impl ProtocolFigures {
                 .count(),
         }
     }
+}
+
+/// Returns what one viewer has not received, from the first message that it has.
+fn lost(sent: &[Recording], seen: &[Seen], end: Instant) -> Vec<Packet> {
+    let received = seen.iter().flat_map(|it| it.recording.frames());
+    let arrived: HashSet<u64> = received.map(|it| it.hash).collect();
+    let due = sent.iter().flat_map(Recording::frames);
+    let due = due.filter(|it| it.at < end);
+    let since_first = due.skip_while(|it| !arrived.contains(&it.hash));
+    since_first
+        .filter(|it| !arrived.contains(&it.hash))
+        .collect()
+}
+
+/// Returns a line for each message that a viewer lost, with the seconds from then to the end.
+pub(crate) fn describe_lost(sent: &[Recording], audience: &Audience, end: Instant) -> String {
+    let mut lines = String::new();
+    for (number, watcher) in audience.watchers().iter().enumerate() {
+        for packet in lost(sent, &watcher.seen(), end) {
+            let (protocol, ago) = (watcher.protocol, (end - packet.at).as_secs_f64());
+            lines.push_str(&format!(
+                "viewer {number} ({protocol:?}): {packet:?}, {ago:.3} s before the end\n"
+            ));
+        }
+    }
+    lines
 }
 
 fn longest_gap(received: &[Vec<Packet>], end: Instant) -> Duration {

@@ -38,6 +38,9 @@ struct Arguments {
     /// How many clusters run at the same time. All together use a part of one core.
     #[arg(long, default_value_t = 3)]
     at_once: usize,
+    /// Threads that compute beside the clusters, as on a host that is too small.
+    #[arg(long, default_value_t = 0, value_name = "THREADS")]
+    busy: usize,
     /// Put the table into README.md.
     #[arg(long)]
     write: bool,
@@ -81,6 +84,14 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     network::create_bridge().await?;
     let dns = NameServer::start().await?;
+    for _ in 0..arguments.busy {
+        // They end with the process.
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
     let start = Instant::now();
     // Each row once, then each row again: runs of one row are far from each other.
     let runs = (1..=arguments.times).flat_map(|time| rows.iter().map(move |row| (*row, time)));

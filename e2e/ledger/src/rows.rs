@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::audience::Audience;
 use super::cluster::{NODES, NodeRelease, ORIGINS, ProcessCluster, Programs};
 use super::dns::NameServer;
-use super::figures::Figures;
+use super::figures::{self, Figures};
 use events::{
     cut_edge, cut_origin, dns_empty, dns_loss, drain_origin, encoder_freeze, encoder_loop,
     encoder_moves, hang_edge, hang_origin, kill_both_origins, kill_edge, kill_encoders_edge,
@@ -144,9 +144,9 @@ pub(crate) async fn run_row(
     folder: &str,
 ) -> Result<Figures> {
     let cluster = ProcessCluster::start(folder, programs, dns, row.release).await?;
-    let url = cluster.rtmp(FIRST_EDGE, STREAM);
+    let urls = [FIRST_EDGE, SECOND_EDGE, THIRD_EDGE].map(|edge| cluster.rtmp(edge, STREAM));
     let mut scene = Scene {
-        encoder: Some(Encoder::publish_persistently(&url).await?),
+        encoder: Some(Encoder::publish_persistently(&urls).await?),
         cluster,
         sent: Vec::new(),
     };
@@ -160,6 +160,8 @@ pub(crate) async fn run_row(
     let encoder = scene.encoder.take().context("an encoder")?;
     scene.sent.push(encoder.sent());
     let figures = Figures::of(&scene.sent, &audience, end);
+    let lost = figures::describe_lost(&scene.sent, &audience, end);
+    std::fs::write(scene.cluster.folder().join("lost.txt"), lost).context("write lost.txt")?;
     drop((audience, encoder));
     scene.cluster.end().await?;
     Ok(figures)

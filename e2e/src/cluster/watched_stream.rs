@@ -62,7 +62,8 @@ impl Namespace {
     /// Publishes as [`Namespace::published`], with an encoder that connects again when it is cut off.
     pub async fn published_persistently(&self, url: &str) -> Result<Encoder> {
         let expected = format!("{url} accepts a stream");
-        let publish = || Encoder::publish_persistently(url);
+        let urls = [url.to_owned()];
+        let publish = || Encoder::publish_persistently(&urls);
         eventually(&expected, ACCEPTED, publish).await
     }
 

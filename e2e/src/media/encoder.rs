@@ -34,27 +34,28 @@ struct EncoderState {
 enum OnError {
     /// It ends.
     End,
-    /// It connects again, as OBS does, and goes on with the next keyframe.
+    /// It connects again, as OBS does, to the next of its URLs, and goes on with the next keyframe.
     Reconnect,
 }
 
 impl Encoder {
     /// Publishes until the connection breaks. Returns when the server has accepted the stream, or its RTMP status code.
     pub async fn publish(url: &str) -> Result<Self> {
-        Self::start(url, OnError::End).await
+        Self::start(&[url.to_owned()], OnError::End).await
     }
 
-    /// Publishes, and connects again whenever the connection breaks.
-    pub async fn publish_persistently(url: &str) -> Result<Self> {
-        Self::start(url, OnError::Reconnect).await
+    /// Publishes to the first URL, and to the next one whenever the connection breaks.
+    pub async fn publish_persistently(urls: &[String]) -> Result<Self> {
+        Self::start(urls, OnError::Reconnect).await
     }
 
-    async fn start(url: &str, on_error: OnError) -> Result<Self> {
-        let connection = connect(url).await?;
+    async fn start(urls: &[String], on_error: OnError) -> Result<Self> {
+        let connection = connect(urls.first().context("a URL")?).await?;
         let stop = CancellationToken::new();
         let state = Arc::new(Mutex::new(EncoderState::default()));
         let camera = Camera {
-            url: url.to_owned(),
+            urls: urls.to_vec(),
+            connections: 0,
             id: ENCODERS.fetch_add(1, Ordering::Relaxed),
             number: 0,
             stop: stop.clone(),
@@ -105,7 +106,8 @@ impl Drop for Encoder {
 }
 
 struct Camera {
-    url: String,
+    urls: Vec<String>,
+    connections: usize,
     id: u32,
     number: u64,
     stop: CancellationToken,
@@ -122,13 +124,18 @@ impl Camera {
             let Err(error) = self.send(connection, &mut tick).await else {
                 return;
             };
-            let how = format!("{}, after frame {}: {error:#}", self.url, self.number);
+            let how = format!("{}, after frame {}: {error:#}", self.url(), self.number);
             lock(&self.state).interruptions.push(how);
             while on_error == OnError::Reconnect && open.is_none() && !self.stop.is_cancelled() {
                 retry.tick().await;
-                open = connect(&self.url).await.ok();
+                self.connections += 1;
+                open = connect(self.url()).await.ok();
             }
         }
+    }
+
+    fn url(&self) -> &str {
+        &self.urls[self.connections % self.urls.len()]
     }
 
     /// Sends frames until it is stopped or the connection breaks.

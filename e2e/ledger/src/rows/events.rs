@@ -1,6 +1,6 @@
 //! What happens in the rows.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use e2e::media::Encoder;
@@ -148,9 +148,12 @@ pub(super) async fn takeovers(scene: &mut Scene) -> Result<()> {
 async fn take_over(scene: &mut Scene, node: usize) -> Result<()> {
     let first = scene.encoder.take().context("an encoder")?;
     let url = scene.cluster.rtmp(node, STREAM);
+    let begin = Instant::now();
     scene.encoder = Some(Encoder::publish(&url).await?);
-    // The first one would take over again, as its connection breaks.
-    scene.sent.push(first.stop().await?);
+    // The first one would take over again, as its connection breaks. What it sends until then is for nobody.
+    let mut sent = first.stop().await?;
+    sent.packets.retain(|it| it.at < begin);
+    scene.sent.push(sent);
     Ok(())
 }
 
