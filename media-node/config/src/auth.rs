@@ -175,7 +175,7 @@ fn default_algorithms() -> Vec<JwtAlgorithm> {
 
 /// A subject and its streams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct JwtSubject {
     /// The claim `sub`, such as `system:serviceaccount:NAMESPACE:NAME`.
     #[schemars(length(min = 1, max = 512))]
@@ -187,7 +187,7 @@ pub struct JwtSubject {
 
 /// An HTTP server that is asked, with the callbacks of SRS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct HookSettings {
     /// The `http` or `https` address that gets a POST with `on_publish` and `on_unpublish`, or `on_play` and `on_stop`.
     #[schemars(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Limits that protect a media node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct Limits {
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod together. Further ones are refused with HTTP status 503 or
     /// an RTMP error. A tenth of them may be without a stream: in their handshake, between two requests, or reading a page.

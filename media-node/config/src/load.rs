@@ -8,6 +8,7 @@ use crate::NodeConfig;
 use crate::validate::{InvalidSetting, validate};
 
 mod live;
+mod strict;
 
 pub use live::{parse_live, render_live_changes};
 
@@ -48,7 +49,7 @@ pub fn parse(text: &str) -> Result<NodeConfig, ConfigError> {
     let config = if text.trim().is_empty() {
         NodeConfig::default()
     } else {
-        serde_yaml::from_str(text)?
+        strict::read(text)?
     };
     validate(&config)?;
     Ok(config)

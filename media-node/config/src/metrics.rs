@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// Metrics of a media node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct MetricsSettings {
     /// Maximum number of streams on a Pod that have metrics of their own: bitrate, frame rate, keyframe interval and viewers,
     /// labelled by the stream's name. Of more streams, those that were published first have them. 0 is none: encoders choose the

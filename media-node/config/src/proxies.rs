@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Load balancers and reverse proxies that are trusted to say whose connection or request they forward. Without them, a client has
 /// the address that its connection comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct ProxySettings {
     /// Networks of load balancers that begin every connection with a header of the PROXY protocol, version 1 or 2: on the RTMP and HTTP
     /// ports, and before TLS. A connection of theirs without one is refused, a header from elsewhere is not accepted.

@@ -136,7 +136,7 @@ impl Discovery {
 
 /// Behaviour of streams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct StreamSettings {
     /// Policy for a second publisher of a stream: `takeover` disconnects the first one, `reject` refuses the second one with
     /// `NetStream.Publish.BadName`, `standby` keeps both and puts the one with the higher priority on air. An encoder names its
@@ -265,7 +265,7 @@ pub enum DuplicatePublish {
 
 /// Drain of a media node after SIGTERM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct DrainSettings {
     /// Seconds that new connections are still accepted, until load balancers send no more of them.
     #[schemars(range(min = 0, max = 60))]
@@ -308,7 +308,7 @@ pub struct HttpSettings {
 
 /// Which pages of other sites may play streams in a browser.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct CorsSettings {
     /// Origins of the pages, such as `https://www.example.com`, or `*` for every page. The player page of the media node
     /// itself is always allowed.
@@ -335,7 +335,7 @@ impl Default for CorsSettings {
 
 /// Log of a media node on standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct LogSettings {
     /// Format of a log line: `text`, or `json` with one object for each line.
     pub format: LogFormat,

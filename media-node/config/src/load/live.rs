@@ -2,7 +2,7 @@
 
 use serde_yaml::Value;
 
-use super::{ConfigError, changes};
+use super::{ConfigError, changes, strict};
 use crate::LiveSettings;
 use crate::validate::validate_live;
 
@@ -15,7 +15,7 @@ pub fn parse_live(text: &str, base: &LiveSettings) -> Result<LiveSettings, Confi
         return Ok(base.clone());
     }
     // Its errors name the line, which those of the merged value would not.
-    let _: LiveSettings = serde_yaml::from_str(text)?;
+    let _: LiveSettings = strict::read(text)?;
     let mut value = serde_yaml::to_value(base)?;
     overlay(&mut value, serde_yaml::from_str(text)?);
     let live: LiveSettings = serde_yaml::from_value(value)?;

@@ -67,6 +67,57 @@ fn every_field_is_described_and_has_bounds() {
     assert_eq!(faults, Vec::<String>::new());
 }
 
+/// Returns a resource, or a part of it, that has every field of a schema; a newer one has a further field in every object.
+fn sample(schema: &Value, newer: bool) -> Value {
+    if schema["x-kubernetes-int-or-string"] == true {
+        return json!(1);
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let nothing = Map::new();
+            let fields = schema["properties"].as_object().unwrap_or(&nothing);
+            let mut fields: Map<String, Value> = fields
+                .iter()
+                .map(|(name, field)| (name.clone(), sample(field, newer)))
+                .collect();
+            if let Some(value) = schema.get("additionalProperties") {
+                fields.insert("key".to_owned(), sample(value, newer));
+            } else if newer && !fields.is_empty() {
+                fields.insert(
+                    "later".to_owned(),
+                    json!({"than": ["this", {"version": 1}]}),
+                );
+            }
+            fields.into()
+        }
+        Some("array") => json!([sample(&schema["items"], newer)]),
+        Some("integer") => schema.get("minimum").map_or(json!(1), |minimum| {
+            let mut minimum = minimum.clone();
+            write_whole_numbers(&mut minimum);
+            minimum
+        }),
+        Some("boolean") => json!(true),
+        _ if schema["format"] == "date-time" => json!("2027-01-31T20:00:00Z"),
+        _ => schema["enum"].get(0).cloned().unwrap_or(json!("x")),
+    }
+}
+
+#[test]
+fn fields_of_a_newer_version_are_ignored_at_every_depth() {
+    let schema = schema();
+    let resource = |newer| -> LiveCluster {
+        let part = |name: &str| sample(&schema["properties"][name], newer);
+        let resource = json!({
+            "apiVersion": "livecluster.dev/v1alpha1", "kind": "LiveCluster", "metadata": {"name": "demo"},
+            "spec": part("spec"), "status": part("status")
+        });
+        serde_json::from_value(resource).unwrap()
+    };
+    let (known, newer) = (resource(false), resource(true));
+    assert_eq!(newer.spec, known.spec);
+    assert_eq!(newer.status, known.status);
+}
+
 /// The API server checks a default before it adds the defaults of its fields.
 #[test]
 fn every_default_satisfies_the_rules_as_it_is_written() {
