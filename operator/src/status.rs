@@ -29,9 +29,10 @@ use input::StatusInput;
 pub fn status(cluster: &LiveCluster, input: &StatusInput, now: &Time) -> LiveClusterStatus {
     let old = cluster.status.as_ref();
     LiveClusterStatus {
-        observed_generation: cluster.metadata.generation,
+        observed_generation: input.observed_generation(cluster),
         // The operator has claimed the cluster before.
         operator: old.and_then(|old| old.operator.clone()),
+        takeover: None,
         image: input
             .image
             .clone()

@@ -56,6 +56,24 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         .await?;
     let expected = "the edits of owned fields are undone";
     eventually(expected, LIMIT, || assert_undone(&namespace)).await?;
+
+    namespace.say("a port under another number stands in the way of ours, and is removed");
+    let moved = json!([
+        {"port": 8080, "$patch": "delete"},
+        {"name": "http", "port": 8081, "targetPort": 8080},
+    ]);
+    let service = json!({"spec": {"ports": moved}});
+    namespace
+        .kubectl_patch("service/demo-edge", &service)
+        .await?;
+    eventually("the ports of the spec", LIMIT, || async {
+        let service: Service = namespace.get("demo-edge").await?;
+        let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+        let numbers: Vec<i32> = ports.iter().map(|port| port.port).collect();
+        ensure!(numbers == [1935, 8080], "ports {numbers:?}");
+        Ok(())
+    })
+    .await?;
     namespace.ready("demo").await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 /// Type of a condition: streams can be published and played. It accepts what the disruption budgets and a scale-up allow.
 pub const READY: &str = "Ready";
-/// Type of a condition: Pods or addresses are missing that the spec asks for.
+/// Type of a condition: Pods or addresses are missing that the spec asks for, or the operator fails to carry it out.
 pub const DEGRADED: &str = "Degraded";
 /// Type of a condition: enough origin Pods are available.
 pub const ORIGINS_AVAILABLE: &str = "OriginsAvailable";

@@ -20,6 +20,10 @@ pub struct LiveClusterStatus {
     /// namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorName>,
+    /// Operator that may not read that one's Lease, and asks whether it still works. It takes over without an answer within two
+    /// minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takeover: Option<OperatorName>,
     /// Container image of the Pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

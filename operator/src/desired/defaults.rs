@@ -12,7 +12,7 @@ use super::metrics_clients::MetricsClients;
 pub struct Defaults {
     /// Image of clusters whose spec has none.
     pub image: String,
-    /// Whether such clusters roll out a new default image immediately, instead of keeping the one they were created with.
+    /// Whether such clusters roll out a new default image, instead of keeping the one they were created with.
     pub roll_image: bool,
     /// Namespace of the operator, for the rule that admits it; unknown outside of a Kubernetes cluster.
     pub operator_namespace: Option<String>,

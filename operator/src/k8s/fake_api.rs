@@ -39,6 +39,7 @@ struct FakeRefusal {
     method: Method,
     path: String,
     status: Value,
+    is_once: bool,
 }
 
 impl FakeApi {
@@ -103,6 +104,11 @@ impl FakeApi {
         self.lock().objects.serve_gateway_api(version, plurals);
     }
 
+    /// Begins to delete the definition of a kind of the Gateway API: its objects can still be read.
+    pub(crate) fn delete_gateway_kind(&self, plural: &str) {
+        self.lock().objects.delete_gateway_kind(plural);
+    }
+
     /// Responds to such requests with an error from now on.
     pub(crate) fn refuse(
         &self,
@@ -116,7 +122,23 @@ impl FakeApi {
             method,
             path: path.to_owned(),
             status: failure(code, reason, message),
+            is_once: false,
         });
+    }
+
+    /// Responds to the next such request with an error.
+    pub(crate) fn refuse_once(
+        &self,
+        method: Method,
+        path: &str,
+        code: u16,
+        reason: &str,
+        message: &str,
+    ) {
+        self.refuse(method, path, code, reason, message);
+        if let Some(refusal) = self.lock().refusals.last_mut() {
+            refusal.is_once = true;
+        }
     }
 
     /// Refuses no request any more.
@@ -173,10 +195,15 @@ impl FakeApi {
 }
 
 impl FakeApiState {
-    fn refusal(&self, request: &FakeRequest) -> Option<Value> {
-        self.refusals
-            .iter()
-            .find(|refusal| refusal.method == request.method && refusal.path == request.path)
-            .map(|refusal| refusal.status.clone())
+    fn refusal(&mut self, request: &FakeRequest) -> Option<Value> {
+        let mut refusals = self.refusals.iter();
+        let position = refusals
+            .position(|refusal| refusal.method == request.method && refusal.path == request.path)?;
+        let refusal = self.refusals.get(position)?;
+        let status = refusal.status.clone();
+        if refusal.is_once {
+            self.refusals.remove(position);
+        }
+        Some(status)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::Client;
 use livecluster_api::{ClusterName, LiveCluster};
 use tokio::sync::{Mutex, watch};
@@ -145,7 +146,7 @@ async fn discover(client: &Client) -> Result<ServedGatewayApi, CallError> {
     Ok(served)
 }
 
-/// Returns the kinds that are served in a version; none when the version is not served.
+/// Returns the kinds that can be written in a version; none when the version is not served.
 async fn kinds(client: &Client, version: GatewayVersion) -> Result<Vec<GatewayKind>, CallError> {
     let path = format!("{GROUP}/{}", version.name());
     let listed = client.list_api_group_resources(&path).await;
@@ -155,7 +156,12 @@ async fn kinds(client: &Client, version: GatewayVersion) -> Result<Vec<GatewayKi
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error),
     };
-    let is_served = |kind: &GatewayKind| resources.iter().any(|it| it.name == kind.plural());
+    // A definition that is being deleted still lists its kind, without the verbs that write.
+    let is_written = |resource: &APIResource| resource.verbs.iter().any(|verb| verb == "patch");
+    let is_served = |kind: &GatewayKind| {
+        let mut resources = resources.iter();
+        resources.any(|it| it.name == kind.plural() && is_written(it))
+    };
     Ok(GatewayKind::ALL.into_iter().filter(is_served).collect())
 }
 
@@ -191,6 +197,18 @@ mod tests {
         let served = served.unwrap();
         let versions = GatewayKind::ALL.map(|kind| version(&served, kind).unwrap());
         assert_eq!(versions, ["v1", "v1", "v1alpha3", "v1alpha2"]);
+    }
+
+    #[tokio::test]
+    async fn kind_whose_definition_is_being_deleted_is_not_served() {
+        let (client, api) = FakeApi::start();
+        api.serve_gateway_api("v1", &["gateways", "httproutes"]);
+        api.delete_gateway_kind("httproutes");
+        let gateway_api = GatewayApi::default();
+        let served = gateway_api.served(&client, &cluster("demo", true)).await;
+        let served = served.unwrap();
+        assert_eq!(version(&served, GatewayKind::Gateway), Some("v1"));
+        assert_eq!(version(&served, GatewayKind::HttpRoute), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use media_log::LineFormat;
 
 use crate::desired::defaults::Defaults;
 use crate::desired::metrics_clients::MetricsClients;
+use crate::reconcile::upgrade_queue::UpgradePace;
 
 /// The options of `operator run`.
 #[derive(Args, Clone, Debug)]
@@ -15,10 +17,18 @@ pub struct RunOptions {
     /// Image of the Pods of clusters whose spec has no image.
     #[arg(long, env = "LIVECLUSTER_MEDIA_NODE_IMAGE", value_name = "IMAGE")]
     pub(super) media_node_image: String,
-    /// Whether clusters whose spec has no image roll out a new default image immediately, instead of keeping theirs.
+    /// Whether clusters whose spec has no image roll out a new default image, instead of keeping theirs.
     #[arg(long, env = "LIVECLUSTER_ROLL_DEFAULT_IMAGE", value_name = "BOOL", num_args = 0..=1,
           default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(super) roll_default_image: bool,
+    /// Clusters that roll at a time when this version of the operator changes their Pods.
+    #[arg(long, env = "LIVECLUSTER_UPGRADE_CONCURRENCY", value_name = "CLUSTERS", default_value = "1",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    upgrade_concurrency: u16,
+    /// Seconds between the end of such a rollout and the begin of the next one, and before the first one.
+    #[arg(long, env = "LIVECLUSTER_UPGRADE_PAUSE_SECONDS", value_name = "SECONDS", default_value = "30",
+          value_parser = clap::value_parser!(u32).range(..=86400))]
+    upgrade_pause_seconds: u32,
     /// Namespaces whose clusters are reconciled; all namespaces when none is given.
     #[arg(
         long,
@@ -111,6 +121,14 @@ impl RunOptions {
         watched.sort();
         watched.dedup();
         watched
+    }
+
+    /// Returns how fast clusters roll when the operator has changed.
+    pub(super) fn upgrade_pace(&self) -> UpgradePace {
+        UpgradePace {
+            concurrency: self.upgrade_concurrency.into(),
+            pause: Duration::from_secs(self.upgrade_pause_seconds.into()),
+        }
     }
 
     /// Returns the options that shape the objects of clusters.

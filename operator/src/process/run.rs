@@ -199,6 +199,7 @@ impl OperatorProcess<'_> {
                 },
                 class: self.options.operator_class.clone(),
             },
+            self.options.upgrade_pace(),
         );
         Ok(ControllerContext::new(reconciler, self.watchdog.clone()))
     }

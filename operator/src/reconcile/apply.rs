@@ -1,13 +1,15 @@
 //! Applies the objects of a cluster: ownership guard, server-side apply, `/scale`.
 
 use kube::api::{Patch, PatchParams};
-use kube::core::DynamicObject;
+use kube::core::{DynamicObject, Status};
 use kube::{Api, Client, ResourceExt};
 use livecluster_api::LiveCluster;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::apply_cache::ApplyCache;
+use super::controller::RECONCILIATION_LIMIT;
 use super::ownership::{FIELD_MANAGER, Ownership, ownership};
+use super::service_ports::without_colliding_ports;
 use crate::desired::child::{Child, ChildKind};
 use crate::k8s::call_error::CallError;
 use crate::observe::live_object::LiveObject;
@@ -25,6 +27,9 @@ pub enum ApplyError {
     /// The namespace is being deleted.
     #[error("the namespace is being deleted")]
     NamespaceTerminating,
+    /// It took too long.
+    #[error("the reconciliation is not completed within {} seconds", RECONCILIATION_LIMIT.as_secs())]
+    TimedOut,
 }
 
 /// The result of an apply.
@@ -85,19 +90,16 @@ impl Applier<'_> {
                 return Ok(Applied::Unchanged);
             }
         }
-        self.send(&api, child).await
-    }
-
-    async fn send(&self, api: &Api<DynamicObject>, child: &Child) -> Result<Applied, ApplyError> {
+        let mut applied = send(&api, child).await;
+        if let Err(error) = &applied
+            && error.status().is_some_and(Status::is_invalid)
+            && let Some(live) = found
+            && let Some(patch) = without_colliding_ports(&live, &child.document)
+        {
+            self.remove_ports(&api, child, patch).await?;
+            applied = send(&api, child).await;
+        }
         let kind = child.kind.resource().kind;
-        let name = child.name();
-        let params = PatchParams::apply(FIELD_MANAGER)
-            .force()
-            .validation_strict();
-        let applied = api
-            .patch(name, &params, &Patch::Apply(&child.document))
-            .await
-            .map_err(CallError::on("apply", &kind, name));
         match applied {
             Ok(object) => {
                 tracing::info!(kind, name, "applied");
@@ -109,6 +111,25 @@ impl Applier<'_> {
                 &format!("{kind} {name}"),
             )?)),
         }
+    }
+
+    /// Removes the ports of a Service that keep ours from being applied.
+    async fn remove_ports(
+        &self,
+        api: &Api<DynamicObject>,
+        child: &Child,
+        patch: Value,
+    ) -> Result<(), CallError> {
+        let name = child.name();
+        let params = PatchParams {
+            field_manager: Some(SCALE_FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        api.patch(name, &params, &Patch::Strategic(patch))
+            .await
+            .map_err(CallError::on("patch", "Service", name))?;
+        tracing::info!(name, "ports that were changed by hand are removed");
+        Ok(())
     }
 
     /// Sets the replicas of a Deployment. The operator sets them in no other way.
@@ -128,6 +149,17 @@ impl Applier<'_> {
         tracing::info!(name, replicas, "scaled");
         Ok(())
     }
+}
+
+async fn send(api: &Api<DynamicObject>, child: &Child) -> Result<DynamicObject, CallError> {
+    let kind = child.kind.resource().kind;
+    let name = child.name();
+    let params = PatchParams::apply(FIELD_MANAGER)
+        .force()
+        .validation_strict();
+    api.patch(name, &params, &Patch::Apply(&child.document))
+        .await
+        .map_err(CallError::on("apply", &kind, name))
 }
 
 /// Returns the API of a kind in the cluster's namespace.

@@ -2,7 +2,8 @@
 //!
 //! An operator claims a cluster in its status, by the name of its Lease. The claim is a compare-and-swap on the version that was
 //! read, so of two operators one wins. It holds while the Lease is renewed, and says that its operator watches the namespace: an
-//! operator stops its own writes before its Lease expires, so the one that takes over never meets them.
+//! operator stops its own writes before its Lease expires, so the one that takes over never meets them. An operator whose Lease may
+//! not be read is asked instead ([`super::takeover`]).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ use livecluster_api::{ClusterName, LiveCluster, OperatorName};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::own_writes::OwnWrites;
+use super::takeover::{Questions, Step};
 use crate::k8s::call_error::CallError;
 
 /// The field manager of the claim: the rest of the status is applied under another name.
@@ -24,6 +27,9 @@ const CLAIM_FIELD_MANAGER: &str = "livecluster-operator-claim";
 const TAKEOVER_LIMIT: Duration = Duration::from_secs(30);
 /// Time between two reads of a Lease: many clusters may have the same owner.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Field of the status: the operator that asks whether the one in `operator` still works.
+const TAKEOVER: &str = "takeover";
 
 /// Annotation of an operator's Lease: the namespaces that the operator watches, separated by commas; all when empty.
 pub const WATCHED_NAMESPACES: &str = "livecluster.dev/watched-namespaces";
@@ -59,6 +65,17 @@ pub(super) struct ClusterClaims {
     pub(super) identity: OperatorIdentity,
     leases: Mutex<HashMap<OperatorName, OwnerLease>>,
     foreign: Mutex<HashMap<ClusterName, OperatorName>>,
+    questions: Questions,
+}
+
+/// What is known about the operator that has claimed a cluster.
+enum OwnerState {
+    /// It works, and watches the namespace.
+    Active,
+    /// It does not.
+    Stopped,
+    /// Its Lease may not be read.
+    Unknown,
 }
 
 /// The Lease of another operator.
@@ -78,35 +95,43 @@ impl ClusterClaims {
             identity,
             leases: Mutex::default(),
             foreign: Mutex::default(),
+            questions: Questions::default(),
         }
     }
 
     /// Claims a cluster that no living operator has, and notes the claim in `object`. Releases one whose class has become another.
+    /// Answers an operator that asks whether this one still works.
     ///
     /// # Errors
     /// See [`CallError`]; a conflict when the cluster has changed since it was read.
     pub(super) async fn claim(
         &self,
         client: &Client,
+        own_writes: &OwnWrites,
         object: &mut DynamicObject,
     ) -> Result<Claim, CallError> {
-        let owner =
-            serde_json::from_value::<OperatorName>(object.data["status"]["operator"].clone());
+        let write = async |object: &mut DynamicObject, operator: Option<&OperatorName>| {
+            write(client, own_writes, object, operator, None).await
+        };
+        let owner = operator(object, "operator");
         let class = object.data["spec"]["operatorClass"].as_str().unwrap_or("");
         if class != self.identity.class {
-            if owner.is_ok_and(|owner| owner == self.identity.name) {
+            if owner.is_some_and(|owner| owner == self.identity.name) {
                 // The operator of that class would wait as long as this one's Lease is renewed.
-                write(client, object, None).await?;
+                write(object, None).await?;
             }
             return Ok(Claim::OtherClass);
         }
         let name = ClusterName::of(object);
-        if let Ok(owner) = owner {
+        if let Some(owner) = owner {
             if owner == self.identity.name {
+                if operator(object, TAKEOVER).is_some() {
+                    write(object, Some(&self.identity.name)).await?;
+                }
                 self.forget(&name);
                 return Ok(Claim::Ours);
             }
-            if self.is_held(client, &owner, &name.namespace).await? {
+            if self.is_held(client, own_writes, object, &owner).await? {
                 let before = lock(&self.foreign).insert(name, owner.clone());
                 let is_new = before.as_ref() != Some(&owner);
                 return Ok(Claim::Foreign { owner, is_new });
@@ -114,7 +139,7 @@ impl ClusterClaims {
             tracing::warn!(cluster = %name, %owner, "taking over: the owner has stopped, or watches other namespaces");
         }
         if object.metadata.deletion_timestamp.is_none() {
-            write(client, object, Some(&self.identity.name)).await?;
+            write(object, Some(&self.identity.name)).await?;
         }
         self.forget(&name);
         Ok(Claim::Ours)
@@ -123,15 +148,40 @@ impl ClusterClaims {
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
         lock(&self.foreign).remove(cluster);
+        self.questions.forget(cluster);
     }
 
-    /// Returns whether another operator works and watches the namespace. One whose Lease may not be read counts as such.
+    /// Returns whether another operator works and watches the namespace, as far as this one knows. Asks it when its Lease may not be
+    /// read.
     async fn is_held(
+        &self,
+        client: &Client,
+        own_writes: &OwnWrites,
+        object: &mut DynamicObject,
+        owner: &OperatorName,
+    ) -> Result<bool, CallError> {
+        let name = ClusterName::of(object);
+        match self.owner_state(client, owner, &name.namespace).await? {
+            OwnerState::Active => return Ok(true),
+            OwnerState::Stopped => return Ok(false),
+            OwnerState::Unknown => {}
+        }
+        let own = &self.identity.name;
+        let is_open = operator(object, TAKEOVER).is_some_and(|asker| asker == *own);
+        let step = self.questions.step(&name, owner, is_open, Instant::now());
+        if step == Step::Ask {
+            let asked = write(client, own_writes, object, Some(owner), Some(own)).await;
+            asked.inspect_err(|_| self.questions.forget(&name))?;
+        }
+        Ok(step != Step::TakeOver)
+    }
+
+    async fn owner_state(
         &self,
         client: &Client,
         owner: &OperatorName,
         namespace: &str,
-    ) -> Result<bool, CallError> {
+    ) -> Result<OwnerState, CallError> {
         let now = Instant::now();
         let known = lock(&self.leases).get(owner).cloned();
         let is_recent = |lease: &OwnerLease| now.duration_since(lease.read) < READ_INTERVAL;
@@ -139,7 +189,7 @@ impl ClusterClaims {
             Some(lease) if is_recent(&lease) => lease,
             known => {
                 let Some(lease) = read_lease(client, owner).await? else {
-                    return Ok(true);
+                    return Ok(OwnerState::Unknown);
                 };
                 let watched = lease.annotations().get(WATCHED_NAMESPACES).cloned();
                 let unchanged = known.filter(|known| known.spec == lease.spec);
@@ -155,7 +205,10 @@ impl ClusterClaims {
             }
         };
         let is_renewed = now.duration_since(observed.since) < TAKEOVER_LIMIT;
-        Ok(is_renewed && observed.watches(namespace))
+        Ok(match is_renewed && observed.watches(namespace) {
+            true => OwnerState::Active,
+            false => OwnerState::Stopped,
+        })
     }
 }
 
@@ -166,33 +219,48 @@ impl OwnerLease {
     }
 }
 
-/// Writes the operator of a cluster into its status, and into `object`.
+/// Returns an operator in a field of the status.
+fn operator(object: &DynamicObject, field: &str) -> Option<OperatorName> {
+    serde_json::from_value(object.data["status"][field].clone()).ok()
+}
+
+/// Writes the operator of a cluster, and the one that asks for it, into the status, and into `object`.
 async fn write(
     client: &Client,
+    own_writes: &OwnWrites,
     object: &mut DynamicObject,
     operator: Option<&OperatorName>,
+    takeover: Option<&OperatorName>,
 ) -> Result<(), CallError> {
     let name = object.name_any();
     let namespace = object.namespace().unwrap_or_default();
     let resource = ApiResource::erase::<LiveCluster>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);
-    let operator = json!(operator);
+    let status = json!({"operator": operator, (TAKEOVER): takeover});
     let patch = Patch::Merge(json!({
         // The API server answers 409 if another operator was faster.
         "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
-        "status": {"operator": operator}
+        "status": status
     }));
     let params = PatchParams {
         field_manager: Some(CLAIM_FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    api.patch_status(&name, &params, &patch)
+    let written = api
+        .patch_status(&name, &params, &patch)
         .await
         .map_err(CallError::on("claim", "LiveCluster", &name))?;
+    own_writes.insert(
+        &ClusterName::of(object),
+        &object.metadata,
+        &written.metadata,
+    );
     if !object.data["status"].is_object() {
         object.data["status"] = json!({});
     }
-    object.data["status"]["operator"] = operator;
+    for field in ["operator", TAKEOVER] {
+        object.data["status"][field] = status[field].clone();
+    }
     Ok(())
 }
 

@@ -17,20 +17,18 @@ use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use livecluster_api::ClusterName;
 use livecluster_api::names;
-use livecluster_api::{ClusterName, LiveCluster};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::apply::ApplyError;
+use super::cluster_watch::{WatchedCluster, changed_clusters};
+use super::failures::retry_interval;
+use super::reconciler::Reconciler;
 use crate::monitoring::watchdog::Watchdog;
-use crate::reconcile::apply::ApplyError;
-use crate::reconcile::reconciler::Reconciler;
 use crate::status::transitions;
-
-/// A watched cluster: its metadata only. The spec is read by the reconciliation, so that a spec that does not parse
-/// affects no other cluster.
-type WatchedCluster = PartialObjectMeta<LiveCluster>;
 
 /// Seconds after which a watch is renewed: load balancers drop idle connections without notice.
 const WATCH_SECONDS: u32 = 200;
@@ -43,9 +41,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Time without a heartbeat after which the controller is stalled. After failures the watches pause for 30 seconds.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
-
-/// Time until a cluster is retried that the operator itself cannot help.
-const ONE_MINUTE: Duration = Duration::from_secs(60);
+/// Time after which a reconciliation is given up and retried. Several operators rely on it ([`super::takeover`]).
+pub(super) const RECONCILIATION_LIMIT: Duration = Duration::from_secs(60);
 
 /// The shared state of all controllers.
 pub struct ControllerContext {
@@ -53,8 +50,6 @@ pub struct ControllerContext {
     pub reconciler: Reconciler,
     /// Receives the heartbeats.
     pub watchdog: Arc<Watchdog>,
-    /// Consecutive failures of each cluster.
-    failures: Mutex<HashMap<ClusterName, u32>>,
     /// Start of each cluster's last reconciliation.
     started: Mutex<HashMap<ClusterName, Instant>>,
 }
@@ -65,7 +60,6 @@ impl ControllerContext {
         Self {
             reconciler,
             watchdog,
-            failures: Mutex::default(),
             started: Mutex::default(),
         }
     }
@@ -81,16 +75,11 @@ impl ControllerContext {
 
     fn forget(&self, cluster: &ClusterName) {
         self.reconciler.forget(cluster);
-        self.failures().remove(cluster);
         self.started().remove(cluster);
     }
 
     fn started(&self) -> MutexGuard<'_, HashMap<ClusterName, Instant>> {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failures(&self) -> MutexGuard<'_, HashMap<ClusterName, u32>> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,7 +94,7 @@ pub async fn run(
 ) {
     let client = context.reconciler.client.clone();
     let namespace = namespace.as_deref();
-    let clusters = watch_config();
+    let (clusters, store) = changed_clusters(context.clone(), api(&client, namespace));
     let ours = watch_config().labels(names::MANAGED);
     let name = match namespace {
         Some(namespace) => format!("the controller of namespace {namespace}"),
@@ -114,7 +103,7 @@ pub async fn run(
     context.watchdog.heartbeat(&name, HEARTBEAT_LIMIT);
     let heartbeats = heartbeats(context.watchdog.clone(), name.clone());
     let stopped = stop.clone().cancelled_owned();
-    Controller::new(api::<WatchedCluster>(&client, namespace), clusters)
+    Controller::for_stream(clusters, store)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .owns(api::<Deployment>(&client, namespace), ours.clone())
         .owns(api::<Service>(&client, namespace), ours.clone())
@@ -189,15 +178,21 @@ async fn reconcile(
     context.wait_for_turn(&cluster).await;
     let started = Instant::now();
     let guard = context.watchdog.start_reconciliation(&cluster);
-    let result = context.reconciler.reconcile(&cluster).await;
+    let reconciler = &context.reconciler;
+    let reconciled = tokio::time::timeout(RECONCILIATION_LIMIT, reconciler.reconcile(&cluster));
+    let result = reconciled.await.unwrap_or(Err(ApplyError::TimedOut));
     drop(guard);
-    context
-        .reconciler
+    reconciler
         .metrics
         .count_reconciliation(result.is_ok(), started.elapsed());
     match &result {
-        Ok(_) => drop(context.failures().remove(&cluster)),
-        Err(error) => emit_forbidden_event(&watched, error, &context).await,
+        Ok(_) => reconciler.failures.forget(&cluster),
+        Err(error) => {
+            let count = reconciler.failures.add(&cluster);
+            if count == 1 && is_forbidden(error) {
+                emit_forbidden_event(&watched, error, reconciler).await;
+            }
+        }
     }
     result
 }
@@ -206,20 +201,19 @@ async fn reconcile(
 async fn emit_forbidden_event(
     watched: &WatchedCluster,
     error: &ApplyError,
-    context: &ControllerContext,
+    reconciler: &Reconciler,
 ) {
-    if !is_forbidden(error) || context.failures().contains_key(&ClusterName::of(watched)) {
-        return;
-    }
     let event = transitions::event(EventType::Warning, "Forbidden", &error.to_string());
-    let about = watched.object_ref(&());
-    context.reconciler.events.record(&event, &about).await;
+    reconciler
+        .events
+        .record(&event, &watched.object_ref(&()))
+        .await;
 }
 
 fn is_forbidden(error: &ApplyError) -> bool {
     match error {
         ApplyError::Call(call) => call.status().is_some_and(kube::core::Status::is_forbidden),
-        ApplyError::NamespaceTerminating => false,
+        ApplyError::NamespaceTerminating | ApplyError::TimedOut => false,
     }
 }
 
@@ -231,39 +225,17 @@ fn retry(
     context: Arc<ControllerContext>,
 ) -> Action {
     let cluster = ClusterName::of(&*watched);
-    let count = {
-        let mut failures = context.failures();
-        let count = failures.entry(cluster.clone()).or_insert(0);
-        *count = count.saturating_add(1);
-        *count
-    };
-    let wait = match error {
-        ApplyError::NamespaceTerminating => ONE_MINUTE,
-        ApplyError::Call(call) => match call.status() {
-            Some(status) if status.is_forbidden() => ONE_MINUTE,
-            Some(status) if status.is_conflict() && count < 4 => Duration::from_secs(1),
-            _ => backoff(count),
-        },
-    };
-    if matches!(error, ApplyError::NamespaceTerminating) {
-        return Action::requeue(wait);
+    let wait = retry_interval(error, context.reconciler.failures.count(&cluster));
+    if !matches!(error, ApplyError::NamespaceTerminating) {
+        tracing::warn!(
+            namespace = cluster.namespace,
+            name = cluster.name,
+            %error,
+            retry_seconds = wait.as_secs(),
+            "reconciliation failed"
+        );
     }
-    tracing::warn!(
-        namespace = cluster.namespace,
-        name = cluster.name,
-        %error,
-        retry_seconds = wait.as_secs(),
-        "reconciliation failed"
-    );
     Action::requeue(wait)
-}
-
-/// Returns 1, 2, 4 ... 256, 300 seconds.
-fn backoff(failures: u32) -> Duration {
-    let seconds = 1_u64
-        .checked_shl(failures.saturating_sub(1))
-        .unwrap_or(u64::MAX);
-    Duration::from_secs(seconds.clamp(1, 300))
 }
 
 /// Handles an error of kube's controller. A failed reconciliation was logged by [`retry`], with its cluster.
@@ -290,14 +262,6 @@ mod tests {
 
     use super::*;
     use crate::k8s::fake_api::FakeApi;
-
-    #[test]
-    fn backoff_grows_up_to_five_minutes() {
-        let waits: Vec<_> = [1, 2, 3, 9, 10, 64, u32::MAX]
-            .map(|count| backoff(count).as_secs())
-            .to_vec();
-        assert_eq!(waits, [1, 2, 4, 256, 300, 300, 300]);
-    }
 
     fn context() -> ControllerContext {
         let (client, _api) = FakeApi::start();

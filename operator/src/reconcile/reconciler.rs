@@ -15,11 +15,13 @@ use super::apply::ApplyError;
 use super::apply_cache::ApplyCache;
 use super::autoscaling::Autoscalers;
 use super::claim::{self, Claim, ClusterClaims, OperatorIdentity};
+use super::failures::Failures;
+use super::own_writes::OwnWrites;
 use super::ownership::FIELD_MANAGER;
 use super::reconciliation::Reconciliation;
 use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
 use super::scaling;
-use super::upgrade_queue::UpgradeQueue;
+use super::upgrade_queue::{UpgradePace, UpgradeQueue};
 use crate::desired::defaults::Defaults;
 use crate::desired::gateway_kind::ServedGatewayApi;
 use crate::k8s::call_error::CallError;
@@ -57,9 +59,11 @@ pub struct Reconciler {
     pub node_tokens: NodeTokens,
     /// The kinds of the Gateway API that the Kubernetes cluster serves.
     pub gateway_api: GatewayApi,
+    pub(super) failures: Failures,
     defaults: Defaults,
     check_secrets: bool,
     claims: ClusterClaims,
+    own_writes: OwnWrites,
     cache: ApplyCache,
     upgrades: UpgradeQueue,
     backoff: RequeueBackoff,
@@ -74,6 +78,7 @@ impl Reconciler {
         defaults: Defaults,
         check_secrets: bool,
         identity: OperatorIdentity,
+        pace: UpgradePace,
     ) -> Self {
         Self {
             scraper: StreamScraper::default(),
@@ -84,11 +89,13 @@ impl Reconciler {
             api_keys: ApiKeys::default(),
             node_tokens: NodeTokens::new(&defaults),
             gateway_api: GatewayApi::default(),
+            failures: Failures::default(),
             defaults,
             check_secrets,
             claims: ClusterClaims::new(identity),
+            own_writes: OwnWrites::default(),
             cache: ApplyCache::default(),
-            upgrades: UpgradeQueue::default(),
+            upgrades: UpgradeQueue::new(pace),
             backoff: RequeueBackoff::default(),
         }
     }
@@ -109,6 +116,10 @@ impl Reconciler {
             options,
             true,
             OperatorIdentity::default(),
+            UpgradePace {
+                concurrency: 1,
+                pause: std::time::Duration::ZERO,
+            },
         )
     }
 
@@ -124,7 +135,10 @@ impl Reconciler {
             self.forget(name);
             return Ok(Action::await_change());
         };
-        match self.claims.claim(&self.client, &mut object).await? {
+        let claimed = self
+            .claims
+            .claim(&self.client, &self.own_writes, &mut object);
+        match claimed.await? {
             Claim::Ours => self.metrics.set_foreign(name, false),
             Claim::Foreign { owner, is_new } => {
                 self.report_foreign(&object, &owner, is_new).await;
@@ -167,6 +181,7 @@ impl Reconciler {
             cache: &self.cache,
             defaults: &self.defaults,
             api_keys: &self.api_keys,
+            gateway_api: &self.gateway_api,
             upgrades: &self.upgrades,
             scraper: &self.scraper,
             cluster,
@@ -181,15 +196,25 @@ impl Reconciler {
             },
         };
         let applied = reconciliation.apply().await;
-        if applied.is_err() {
-            // A kind may have been removed.
-            self.gateway_api.expire().await;
+        let mut input = reconciliation.input;
+        if let Err(error) = applied {
+            if self.failures.is_persistent(&ClusterName::of(cluster)) {
+                input.failure = Some(error.to_string());
+                let reported = self.update_status(cluster, &input).await;
+                drop(reported.inspect_err(|error| tracing::warn!(%error, "failure not reported")));
+            }
+            return Err(error);
         }
-        applied?;
-        let input = reconciliation.input;
         let has_changed = self.update_status(cluster, &input).await?;
         let interval = self.backoff.interval(cluster, &input, has_changed);
         Ok(Action::requeue(interval))
+    }
+
+    /// Returns whether a change of a cluster is a write of this operator, which needs no reconciliation.
+    pub(super) fn is_own_write(&self, changed: &ObjectMeta) -> bool {
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        let name = ClusterName::new(part(&changed.namespace), part(&changed.name));
+        self.own_writes.take(changed, &name)
     }
 
     /// Lets all edges take new clients, for the time in which no operator works.
@@ -206,6 +231,8 @@ impl Reconciler {
     pub fn forget(&self, name: &ClusterName) {
         self.drop_state(name);
         self.claims.forget(name);
+        self.own_writes.forget(name);
+        self.failures.forget(name);
         self.events.forget(name);
     }
 
@@ -346,9 +373,12 @@ impl Reconciler {
         let params = PatchParams::apply(FIELD_MANAGER)
             .force()
             .validation_strict();
-        api.patch_status(name, &params, &document)
+        let written = api
+            .patch_status(name, &params, &document)
             .await
             .map_err(CallError::on("apply", "LiveCluster/status", name))?;
+        let name = ClusterName::new(namespace, name);
+        self.own_writes.insert(&name, cluster, &written.metadata);
         Ok(())
     }
 

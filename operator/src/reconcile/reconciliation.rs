@@ -16,8 +16,10 @@ use super::upgrade_queue::UpgradeQueue;
 use crate::desired::child::ChildKind;
 use crate::desired::defaults::Defaults;
 use crate::desired::{Desired, desired, identity};
+use crate::k8s::call_error::CallError;
 use crate::k8s::clock::now;
 use crate::observe::api_keys::{self, ApiKeys};
+use crate::observe::gateway_api::GatewayApi;
 use crate::observe::live_object::LiveObject;
 use crate::observe::observed::Observed;
 use crate::observe::stream_scraper::StreamScraper;
@@ -29,6 +31,7 @@ pub(super) struct Reconciliation<'a> {
     pub(super) cache: &'a ApplyCache,
     pub(super) defaults: &'a Defaults,
     pub(super) api_keys: &'a ApiKeys,
+    pub(super) gateway_api: &'a GatewayApi,
     pub(super) upgrades: &'a UpgradeQueue,
     pub(super) scraper: &'a StreamScraper,
     pub(super) cluster: &'a LiveCluster,
@@ -71,11 +74,19 @@ impl Reconciliation<'_> {
             .into_iter()
             .filter_map(|role| Some((role, self.hold(&desired, role)?)))
             .collect();
-        if self.is_settled() {
-            let name = ClusterName::of(self.cluster);
-            self.upgrades.settle(&name);
-        }
+        self.note_rollout();
         Ok(())
+    }
+
+    fn note_rollout(&self) {
+        let name = ClusterName::of(self.cluster);
+        let observed = &self.input.observed;
+        let mut roles = ROLES.iter().map(|role| observed.role(self.cluster, *role));
+        if self.is_settled() {
+            self.upgrades.settle(&name);
+        } else if roles.any(|role| role.is_rolling()) {
+            self.upgrades.found_rolling(&name);
+        }
     }
 
     /// Returns the key set for the Pods. Without an answer of the API server, it is the one that they have; `None` when there is none
@@ -155,13 +166,31 @@ impl Reconciliation<'_> {
             if self.has_left_over() {
                 break;
             }
-            match self.applier().apply(child, live).await? {
+            let applied = self.applier().apply(child, live).await;
+            let is_refused = matches!(&applied, Err(_) | Ok(Applied::Rejected(_)));
+            if is_refused && !self.is_still_served(child.kind).await? {
+                continue;
+            }
+            match applied? {
                 Applied::Unchanged => {}
                 Applied::Changed(object) => self.input.observed.update(child.kind, &object),
                 Applied::Rejected(error) => self.input.errors.push(error),
             }
         }
         Ok(())
+    }
+
+    /// Returns whether the API server serves a kind: it may have lost one of the Gateway API since it was asked. The status then has
+    /// the kinds that it serves now.
+    async fn is_still_served(&mut self, kind: ChildKind) -> Result<bool, CallError> {
+        let ChildKind::Route(route) = kind else {
+            return Ok(true);
+        };
+        self.gateway_api.expire().await;
+        let served = self.gateway_api.served(self.client, self.cluster).await?;
+        let is_served = served.routes().contains(&route);
+        self.input.observed.gateways.served = served;
+        Ok(is_served)
     }
 
     fn scaling(&mut self) -> Scaling<'_> {

@@ -1,4 +1,4 @@
-//! Limits a rollout: never more terminating Pods than wanted ones, and few clusters at a time when the operator has changed.
+//! Limits a rollout: never more terminating Pods than wanted ones, and one cluster after another when the operator has changed.
 //!
 //! Origins and edges roll independently: relays of release N and N-1 understand each other.
 
@@ -74,9 +74,12 @@ fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
+    use super::super::upgrade_queue::UpgradePace;
     use super::*;
     use crate::desired::defaults::Defaults;
     use crate::desired::desired;
@@ -134,7 +137,10 @@ mod tests {
         let cluster = cluster(spec);
         let wanted = wanted(&cluster);
         let now = Time(Timestamp::from_second(second).unwrap());
-        let queue = UpgradeQueue::default();
+        let queue = UpgradeQueue::new(UpgradePace {
+            concurrency: 1,
+            pause: Duration::ZERO,
+        });
         [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role, &queue, &now))
     }
 

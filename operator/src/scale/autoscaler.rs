@@ -207,9 +207,13 @@ impl Autoscaler {
     ) {
         let in_pods = load.known().in_pods(autoscaling);
         let silent = f64::from(load.asked.saturating_sub(load.responded));
-        let at_least = with_buffer(in_pods, autoscaling);
+        let mut at_least = with_buffer(in_pods, autoscaling);
+        if load.serving.in_pods(autoscaling) > f64::from(load.responded) {
+            // Silent Pods take no load off those that are above their target.
+            at_least = at_least.saturating_add(load.asked.saturating_sub(load.responded));
+        }
         let at_most = with_buffer((in_pods + silent) * (1.0 + TOLERANCE), autoscaling);
-        let needed = u32::from(self.settled).clamp(at_least, at_most);
+        let needed = u32::from(self.settled).clamp(at_least, at_most.max(at_least));
         self.state = match at_least > autoscaling.max_replicas.into() {
             true => ScalingState::AtMaximum,
             false => ScalingState::Active,

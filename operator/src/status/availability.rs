@@ -7,6 +7,7 @@ use media_config::Role;
 use super::condition_status::{ConditionStatus, counted, joined, unavailable_reason};
 use super::endpoints::awaits_load_balancer;
 use super::input::StatusInput;
+use super::progress::RECONCILE_FAILED;
 use super::routes::{gateways_without_address, routes_accepted};
 
 const ROLES: [Role; 2] = [Role::Origin, Role::Edge];
@@ -61,10 +62,12 @@ fn required(cluster: &LiveCluster, input: &StatusInput, role: Role) -> i32 {
     settled.saturating_sub(disrupted.max(replaced)).max(1)
 }
 
-/// `Degraded` is true while Pods or addresses are missing, whether or not the cluster is `Ready` without them. Pods that
-/// start are not missing unless they fail.
+/// `Degraded` is true while Pods or addresses are missing, whether or not the cluster is `Ready` without them, and while the
+/// operator fails to carry out the spec. Pods that start are not missing unless they fail.
 pub(super) fn degraded(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
     let mut missing = Vec::new();
+    let failure = input.failure.as_ref();
+    missing.extend(failure.map(|it| ConditionStatus::new(true, RECONCILE_FAILED, it)));
     if !input.is_deleting {
         missing.extend(
             ROLES

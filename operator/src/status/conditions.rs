@@ -58,7 +58,7 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
         .chain(routes)
         .map(|(kind, status)| {
             let old = old.iter().find(|old| old.type_ == kind);
-            condition(old, cluster.metadata.generation, kind, status, now)
+            condition(old, input.observed_generation(cluster), kind, status, now)
         })
         .collect()
 }
@@ -166,7 +166,7 @@ fn autoscaling_active(spec: &Autoscaling, report: &AutoscalingReport) -> Conditi
     match report.state {
         ScalingState::Active => {
             let message = format!(
-                "the load needs {edges}; {} to {} are allowed",
+                "wanted: {edges}; allowed: {} to {}",
                 spec.min_replicas, spec.max_replicas
             );
             ConditionStatus::new(true, "Active", message)

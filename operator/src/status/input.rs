@@ -23,6 +23,8 @@ pub struct StatusInput {
     pub autoscaling: Option<AutoscalingReport>,
     /// The errors of the reconciliation.
     pub errors: Vec<ReconcileError>,
+    /// Why reconciliations fail again and again. They are retried.
+    pub failure: Option<String>,
     /// The roles whose rollout is on hold.
     pub holds: Vec<(Role, RolloutHold)>,
     /// The references of the spec that cannot be resolved.
@@ -34,6 +36,15 @@ pub struct StatusInput {
 }
 
 impl StatusInput {
+    /// Returns the generation of the spec that the status is about: not one that could not be carried out.
+    pub(super) fn observed_generation(&self, cluster: &LiveCluster) -> Option<i64> {
+        let old = cluster.status.as_ref();
+        match self.failure {
+            Some(_) => old.and_then(|old| old.observed_generation),
+            None => cluster.metadata.generation,
+        }
+    }
+
     /// Returns the wanted number of Pods of a role.
     pub fn wanted(&self, cluster: &LiveCluster, role: Role) -> u16 {
         match (role, &self.autoscaling) {

@@ -16,6 +16,9 @@ pub(super) fn progressing(cluster: &LiveCluster, input: &StatusInput) -> Conditi
     if cluster.spec.paused {
         return ConditionStatus::new(false, "Paused", "spec.paused is true; no changes are made");
     }
+    if let Some(failure) = &input.failure {
+        return ConditionStatus::new(false, RECONCILE_FAILED, failure);
+    }
     let mut roles = Vec::new();
     for role in [Role::Edge, Role::Origin] {
         let observed = input.observed.role(cluster, role);
@@ -34,6 +37,9 @@ pub(super) fn progressing(cluster: &LiveCluster, input: &StatusInput) -> Conditi
         ConditionStatus::new(false, "RolloutComplete", "all Pods match the spec")
     })
 }
+
+/// Reason while reconciliations fail again and again.
+pub(super) const RECONCILE_FAILED: &str = "ReconcileFailed";
 
 /// Returns the progress of a role, or `None` when it is settled.
 fn rolling(observed: &ObservedRole, role: Role, wanted: u16) -> Option<ConditionStatus> {

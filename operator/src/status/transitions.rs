@@ -6,9 +6,10 @@ use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
 use super::conditions::{AT_MAXIMUM, MEMORY_SHORT};
 use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
+use super::progress::RECONCILE_FAILED;
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 23] = [
+pub(super) const WARNING_REASONS: [&str; 24] = [
     AT_MAXIMUM,
     EXCEEDS_MAXIMUM,
     LATE,
@@ -27,6 +28,7 @@ pub(super) const WARNING_REASONS: [&str; 23] = [
     "PortClosed",
     "ProgressDeadlineExceeded",
     "QuotaExceeded",
+    RECONCILE_FAILED,
     "ReplicaFailure",
     "RoutesNotAccepted",
     "SecretNotFound",

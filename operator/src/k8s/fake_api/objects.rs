@@ -12,6 +12,8 @@ pub(super) struct FakeObjects {
     objects: BTreeMap<String, Value>,
     /// Plural names of the kinds of the Gateway API that each version serves.
     gateway_api: BTreeMap<String, Vec<String>>,
+    /// Those of them whose definition is being deleted.
+    deleted_kinds: Vec<String>,
     version: u64,
 }
 
@@ -42,6 +44,11 @@ impl FakeObjects {
     pub(super) fn serve_gateway_api(&mut self, version: &str, plurals: &[&str]) {
         let plurals = plurals.iter().map(|plural| (*plural).to_owned()).collect();
         self.gateway_api.insert(version.to_owned(), plurals);
+    }
+
+    /// Begins to delete the definition of a kind of the Gateway API.
+    pub(super) fn delete_gateway_kind(&mut self, plural: &str) {
+        self.deleted_kinds.push(plural.to_owned());
     }
 
     /// Carries out a request and returns the body of the response.
@@ -78,7 +85,11 @@ impl FakeObjects {
         };
         let resources = plurals.iter();
         let resources = resources.map(|plural| {
-            json!({"name": plural, "singularName": "", "namespaced": true, "kind": plural, "verbs": []})
+            let verbs = match self.deleted_kinds.contains(plural) {
+                true => json!(["delete", "get", "list", "watch"]),
+                false => json!(["create", "delete", "get", "list", "patch", "watch"]),
+            };
+            json!({"name": plural, "singularName": "", "namespaced": true, "kind": plural, "verbs": verbs})
         });
         json!({
             "apiVersion": "v1", "kind": "APIResourceList",

@@ -14,6 +14,7 @@ mod autoscaling;
 mod claims;
 mod gateways;
 mod joins;
+mod own_writes;
 mod ownership;
 mod rejections;
 mod retirement;
@@ -30,8 +31,13 @@ fn new_reconciler(client: Client) -> Reconciler {
     };
     let metrics = OperatorMetrics::new().unwrap();
     let reporter = Reporter::from("test");
-    Reconciler::new(client, reporter, metrics, defaults, true, identity())
+    Reconciler::new(client, reporter, metrics, defaults, true, identity(), PACE)
 }
+
+const PACE: UpgradePace = UpgradePace {
+    concurrency: 1,
+    pause: Duration::from_secs(30),
+};
 
 fn identity() -> OperatorIdentity {
     OperatorIdentity {

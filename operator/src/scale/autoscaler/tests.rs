@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod random;
 mod traces;
 
 /// Time between two scrapes.
@@ -137,6 +138,10 @@ impl Simulation {
 
 fn pods(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap())
+}
+
+fn seconds(second: i64) -> f64 {
+    f64::from(i32::try_from(second).unwrap())
 }
 
 /// A number between -1 and 1 that looks random.

@@ -23,7 +23,7 @@ async fn edges_are_added_for_their_viewers_and_retire_without_them() {
     );
     assert_eq!(
         edges.fixture.condition("AutoscalingActive"),
-        "True Active: the load needs 4 edges; 1 to 6 are allowed"
+        "True Active: wanted: 4 edges; allowed: 1 to 6"
     );
     edges.add("c", 100);
     edges.add("d", 7);

@@ -71,28 +71,64 @@ async fn of_two_operators_that_claim_a_cluster_at_once_one_wins() {
     let name = ClusterName::new("media", "demo");
     let read = read::cluster(&second.client, &name).await.unwrap().unwrap();
     let client = &second.client;
-    let first = fixture
-        .reconciler
-        .claims
-        .claim(client, &mut read.clone())
-        .await;
-    assert_eq!(first.unwrap(), Claim::Ours);
-    let late = second.claims.claim(client, &mut read.clone()).await;
-    assert!(late.unwrap_err().status().unwrap().is_conflict());
+    let claim = async |reconciler: &Reconciler| {
+        let own_writes = &reconciler.own_writes;
+        let claims = &reconciler.claims;
+        claims.claim(client, own_writes, &mut read.clone()).await
+    };
+    assert_eq!(claim(&fixture.reconciler).await.unwrap(), Claim::Ours);
+    let late = claim(&second).await.unwrap_err();
+    assert!(late.status().unwrap().is_conflict());
 }
 
-#[tokio::test(start_paused = true)]
-async fn lease_that_may_not_be_read_keeps_its_clusters() {
-    let fixture = ReconcilerFixture::settled(json!({})).await;
-    let second = operator(&fixture, "second", "");
+/// A second operator that may not read the Lease of the first one.
+fn blind_operator(fixture: &ReconcilerFixture) -> Reconciler {
     let path = "leases/livecluster-operator";
     fixture
         .api
         .refuse(Method::GET, path, 403, "Forbidden", "not allowed");
-    for _ in 0..10 {
+    operator(fixture, "second", "")
+}
+
+#[tokio::test(start_paused = true)]
+async fn operator_whose_lease_may_not_be_read_keeps_its_clusters_while_it_answers() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let second = blind_operator(&fixture);
+    for round in 0..60 {
         assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
-        tokio::time::advance(Duration::from_secs(60)).await;
+        let writes = fixture.api.writes();
+        // It asks every five minutes; the answers are writes of the status as well.
+        let question = writes.contains(&"PATCH liveclusters/demo/status".to_owned());
+        assert_eq!(question, round % 11 == 0, "{round}: {writes:?}");
+        fixture.reconcile().await;
+        assert_eq!(fixture.api.writes().len(), usize::from(question), "{round}");
+        tokio::time::advance(Duration::from_secs(30)).await;
     }
+    let cluster = fixture.api.object(CLUSTER).unwrap();
+    assert_eq!(cluster["status"]["operator"], json!(identity().name));
+    assert!(cluster["status"]["takeover"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cluster_of_an_operator_that_does_not_answer_is_taken_over() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let second = blind_operator(&fixture);
+    for _ in 0..4 {
+        assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
+        tokio::time::advance(Duration::from_secs(30)).await;
+    }
+    let status = || fixture.api.object(CLUSTER).unwrap()["status"].clone();
+    assert_eq!(status()["takeover"]["namespace"], "second");
+    assert_eq!(status()["operator"], json!(identity().name));
+    reconcile(&second).await;
+    assert_eq!(status()["operator"]["namespace"], "second");
+    assert!(status()["takeover"].is_null());
+    // The first one is back. It may read the Lease of the second one.
+    fixture.api.stop_refusing();
+    renew_lease(&fixture, "2026-11-22T10:01:00.000000Z");
+    fixture.api.requests();
+    assert_eq!(fixture.reconcile().await, Action::requeue(FOREIGN_INTERVAL));
+    assert_eq!(fixture.api.writes(), ["POST events"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -69,6 +69,68 @@ async fn rejection_is_reported_with_the_message_of_the_api_server() {
 }
 
 #[tokio::test]
+async fn port_that_was_changed_by_hand_is_restored() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let path = "services/demo-edge";
+    fixture.api.edit(path, |service| {
+        service["spec"]["ports"][0]["port"] = 1999.into();
+    });
+    let duplicate = "spec.ports[2].name: Duplicate value: \"rtmp\"";
+    fixture
+        .api
+        .refuse_once(Method::PATCH, path, 422, "Invalid", duplicate);
+    fixture.reconcile().await;
+    let mut requests = fixture.api.requests();
+    requests.retain(|request| request.method == Method::PATCH && request.path == path);
+    let removal = json!({"spec": {"ports": [{"$patch": "delete", "port": 1999}]}});
+    assert_eq!((requests.len(), &requests[1].body), (3, &removal));
+    assert_eq!(requests[0].body, requests[2].body);
+    let service = fixture.api.object(path).unwrap();
+    assert_eq!(service["spec"]["ports"][0]["port"], 1935);
+    assert!(fixture.condition("Ready").starts_with("True"));
+}
+
+#[tokio::test]
+async fn failure_that_persists_is_reported_until_it_ends() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let path = "services/demo-edge";
+    let message = "failed calling webhook";
+    fixture
+        .api
+        .refuse(Method::PATCH, path, 500, "InternalError", message);
+    fixture.edit_spec(|spec| {
+        spec["edges"] = json!({"service": {"annotations": {"example.com/a": "b"}}})
+    });
+    let name = ClusterName::new("media", "demo");
+    for count in 1..=4 {
+        fixture.try_reconcile().await.unwrap_err();
+        assert_eq!(fixture.reconciler.failures.add(&name), count);
+        let writes = fixture.api.writes();
+        let reported = writes.contains(&format!("PATCH {CLUSTER}/status"));
+        // It is reported once.
+        assert_eq!(reported, count == 3, "{count}: {writes:?}");
+    }
+    let failed = format!("ReconcileFailed: failed to apply Service demo-edge: {message}");
+    assert_eq!(fixture.condition("Progressing"), format!("False {failed}"));
+    assert_eq!(fixture.condition("Degraded"), format!("True {failed}"));
+    assert!(fixture.condition("Ready").starts_with("True"));
+    let generation = || {
+        let cluster = fixture.api.object(CLUSTER).unwrap();
+        cluster["status"]["observedGeneration"].as_i64()
+    };
+    assert_eq!(generation(), Some(1));
+    fixture.api.stop_refusing();
+    fixture.reconcile().await;
+    assert!(
+        fixture
+            .condition("Progressing")
+            .starts_with("False RolloutComplete")
+    );
+    assert!(fixture.condition("Degraded").starts_with("False"));
+    assert_eq!(generation(), Some(2));
+}
+
+#[tokio::test]
 async fn conflict_is_retried() {
     let fixture = ReconcilerFixture::new(json!({}));
     fixture.api.refuse(

@@ -142,13 +142,11 @@ async fn held_rollout_is_named_and_ends_with_the_drain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn upgrade_of_the_operator_rolls_few_clusters_at_a_time() {
+async fn upgrade_of_the_operator_rolls_one_cluster_after_another() {
     let mut fixture = ReconcilerFixture::settled(json!({})).await;
-    let others: Vec<_> = (0..3)
-        .map(|number| ClusterName::new("media", format!("other-{number}")))
-        .collect();
-    let queue = &fixture.reconciler.upgrades;
-    assert!(others.iter().all(|other| queue.may_roll(other)));
+    let other = ClusterName::new("media", "other");
+    tokio::time::advance(PACE.pause).await;
+    assert!(fixture.reconciler.upgrades.may_roll(&other));
     fixture.reconciler.defaults.image = "media-node:2".to_owned();
     fixture.reconciler.defaults.roll_image = true;
     fixture.reconcile().await;
@@ -158,27 +156,38 @@ async fn upgrade_of_the_operator_rolls_few_clusters_at_a_time() {
         "True Queued: the rollout of the edges for this version of the operator waits until other LiveClusters have \
          rolled; the rollout of the origins for this version of the operator waits until other LiveClusters have rolled"
     );
-    fixture.reconciler.upgrades.settle(&others[0]);
-    tokio::time::advance(Duration::from_secs(60)).await;
+    fixture.reconciler.upgrades.settle(&other);
+    tokio::time::advance(PACE.pause).await;
     fixture.reconcile().await;
     assert_eq!(
         (fixture.image(EDGE), fixture.image(ORIGIN)),
         ("media-node:2".to_owned(), "media-node:2".to_owned())
     );
-    // A change of the spec waits for nothing.
+    // Its place is free a pause after it has settled.
     fixture.settle();
     fixture.reconcile().await;
-    fixture
-        .reconciler
-        .upgrades
-        .forget(&ClusterName::new("media", "demo"));
-    assert!(
-        fixture
-            .reconciler
-            .upgrades
-            .may_roll(&ClusterName::new("media", "other-3"))
-    );
+    assert!(!fixture.reconciler.upgrades.may_roll(&other));
+    tokio::time::advance(PACE.pause).await;
+    assert!(fixture.reconciler.upgrades.may_roll(&other));
+    // A change of the spec waits for nothing.
     fixture.edit_spec(|spec| spec["image"] = "media-node:3".into());
     fixture.reconcile().await;
     assert_eq!(fixture.image(EDGE), "media-node:3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_leader_lets_no_cluster_roll_beside_one_that_rolls_already() {
+    let mut fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.reconciler.upgrades = UpgradeQueue::new(PACE);
+    fixture.api.edit(EDGE, |deployment| {
+        deployment["status"]["updatedReplicas"] = 1.into();
+    });
+    fixture.reconcile().await;
+    tokio::time::advance(PACE.pause).await;
+    let other = ClusterName::new("media", "other");
+    assert!(!fixture.reconciler.upgrades.may_roll(&other));
+    fixture.settle();
+    fixture.reconcile().await;
+    tokio::time::advance(PACE.pause).await;
+    assert!(fixture.reconciler.upgrades.may_roll(&other));
 }

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn seconds(second: i64) -> f64 {
-    f64::from(i32::try_from(second).unwrap())
-}
-
 /// A wave about a mean, with a bit of noise.
 fn wave(mean: f64, amplitude: f64, period: f64) -> impl Fn(i64) -> f64 {
     move |second| {

@@ -1,0 +1,146 @@
+//! Whether the operator of a cluster still works, when its Lease may not be read: one that watches a few namespaces only may read no
+//! other ones.
+//!
+//! The operator that asks writes a question into the status of the cluster. The other one answers by removing it, before
+//! everything else of its next reconciliation. Every write of a reconciliation follows such a look, within
+//! [`super::controller::RECONCILIATION_LIMIT`]: when a question has no answer for longer, the other one does not write any more.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use livecluster_api::{ClusterName, OperatorName};
+use tokio::time::Instant;
+
+use super::controller::RECONCILIATION_LIMIT;
+
+/// Time after which a question without an answer means that the operator has stopped.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2 * RECONCILIATION_LIMIT.as_secs());
+/// Time between an answer and the next question.
+const ASK_INTERVAL: Duration = Duration::from_secs(300);
+
+/// What to do about a cluster of another operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Leave it alone.
+    Wait,
+    /// Write the question.
+    Ask,
+    /// Take it over, if nothing has changed since.
+    TakeOver,
+}
+
+/// The questions about clusters of other operators.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    clusters: Mutex<HashMap<ClusterName, Question>>,
+}
+
+#[derive(Debug)]
+struct Question {
+    owner: OperatorName,
+    is_open: bool,
+    /// When it was asked or answered, or seen after a restart.
+    since: Instant,
+}
+
+impl Questions {
+    /// Returns what to do about a cluster of `owner`, in whose status this operator's question is or is not.
+    pub(super) fn step(
+        &self,
+        cluster: &ClusterName,
+        owner: &OperatorName,
+        is_open: bool,
+        now: Instant,
+    ) -> Step {
+        let mut clusters = self.lock();
+        let known = clusters.get(cluster).filter(|known| known.owner == *owner);
+        let (step, since) = match (known, is_open) {
+            (Some(known), true) if known.is_open => {
+                let has_stopped = now.duration_since(known.since) >= ANSWER_LIMIT;
+                let step = if has_stopped {
+                    Step::TakeOver
+                } else {
+                    Step::Wait
+                };
+                (step, known.since)
+            }
+            (_, true) => (Step::Wait, now),
+            // It was answered.
+            (Some(known), false) if known.is_open => (Step::Wait, now),
+            (Some(known), false) if now.duration_since(known.since) < ASK_INTERVAL => {
+                (Step::Wait, known.since)
+            }
+            (_, false) => (Step::Ask, now),
+        };
+        let question = Question {
+            owner: owner.clone(),
+            is_open: is_open || step == Step::Ask,
+            since,
+        };
+        clusters.insert(cluster.clone(), question);
+        step
+    }
+
+    /// Drops the state of a cluster.
+    pub(super) fn forget(&self, cluster: &ClusterName) {
+        self.lock().remove(cluster);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Question>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Asker {
+        questions: Questions,
+        start: Instant,
+    }
+
+    impl Asker {
+        fn new() -> Self {
+            Self {
+                questions: Questions::default(),
+                start: Instant::now(),
+            }
+        }
+
+        fn step(&self, is_open: bool, second: u64) -> Step {
+            let (cluster, owner) = (ClusterName::new("media", "demo"), OperatorName::default());
+            let now = self.start + Duration::from_secs(second);
+            self.questions.step(&cluster, &owner, is_open, now)
+        }
+    }
+
+    #[test]
+    fn operator_that_does_not_answer_has_stopped() {
+        let asker = Asker::new();
+        assert_eq!(asker.step(false, 0), Step::Ask);
+        assert_eq!(asker.step(true, 1), Step::Wait);
+        assert_eq!(asker.step(true, 119), Step::Wait);
+        assert_eq!(asker.step(true, 120), Step::TakeOver);
+    }
+
+    #[test]
+    fn operator_that_answers_is_asked_again_after_five_minutes() {
+        let asker = Asker::new();
+        assert_eq!(asker.step(false, 0), Step::Ask);
+        assert_eq!(asker.step(false, 10), Step::Wait);
+        assert_eq!(asker.step(false, 309), Step::Wait);
+        assert_eq!(asker.step(false, 310), Step::Ask);
+        assert_eq!(asker.step(true, 429), Step::Wait);
+        assert_eq!(asker.step(true, 430), Step::TakeOver);
+    }
+
+    #[test]
+    fn restarted_operator_waits_for_the_answer_anew() {
+        let asker = Asker::new();
+        assert_eq!(asker.step(true, 1000), Step::Wait);
+        assert_eq!(asker.step(true, 1119), Step::Wait);
+        assert_eq!(asker.step(true, 1120), Step::TakeOver);
+    }
+}
