@@ -99,6 +99,6 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "kubectl drain keeps the disruption budgets, shows who serves on until when, ends, and streams go on";
     node_loss "node-loss" BreaksCluster Some("it takes a node's power away"),
         "streams go on when a node loses its power, and its Pods are replaced";
-    uninstall "uninstall" Alone None,
+    uninstall "uninstall" BreaksCluster None,
         "streams go on and start after helm uninstall, and nothing is left when their LiveCluster is deleted";
 };

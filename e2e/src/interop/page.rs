@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use serde::Deserialize;
 use tokio::process::Command;
 
@@ -23,19 +24,24 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let _encoder = ffmpeg::publish("publish", &clip, &url, folder)?;
     let mut slowest = 0;
     for instance in &instances.all {
-        for way in [Way::Click, Way::Address("http"), Way::Address("ws")] {
-            let about = || format!("{} {way:?}", instance.name);
-            let seen = open(&stage, instance, way).await.with_context(about)?;
-            let checked = check(&seen, instance, way);
-            checked.with_context(|| format!("{}: {seen:?}", about()))?;
-            slowest = slowest.max(seen.started_after);
-        }
+        let ways = [Way::Click, Way::Address("http"), Way::Address("ws")];
+        let started = try_join_all(ways.map(|way| watch(&stage, instance, way))).await?;
+        slowest = started.into_iter().fold(slowest, u64::max);
     }
     instances.stop().await?;
     stage.say(format_args!(
         "every way to play started within {slowest} ms"
     ));
     Ok(())
+}
+
+/// Watches in a browser of its own. Returns the milliseconds until the video starts.
+async fn watch(stage: &Stage, instance: &Instance, way: Way) -> Result<u64> {
+    let about = || format!("{} {way:?}", instance.name);
+    let seen = open(stage, instance, way).await.with_context(about)?;
+    let checked = check(&seen, instance, way);
+    checked.with_context(|| format!("{}: {seen:?}", about()))?;
+    Ok(seen.started_after)
 }
 
 /// How a viewer plays a stream.
