@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use media_node::Timings;
+use media_node::{NodeConfig, Timings};
 use tokio::net::TcpStream;
 
 use crate::support::{
-    FlvViewer, Publisher, RtmpViewer, TestNode, eventually, interframe, keyframe, request,
+    FlvViewer, Publisher, RtmpViewer, TestNode, edge_with, eventually, interframe, keyframe,
+    origins, request,
 };
 
 #[tokio::test]
@@ -113,6 +114,36 @@ async fn viewers_are_disconnected_cleanly_at_a_keyframe() {
     }
     node.ended().await;
     sending.abort();
+}
+
+#[tokio::test]
+async fn what_an_encoder_sends_before_it_knows_of_the_drain_is_not_lost() {
+    let timings = Timings {
+        disconnect_share: 1.0,
+        last_keyframe_share: 0.999,
+        last_bytes: Duration::from_secs(300),
+        ..Timings::default()
+    };
+    let origins = origins::<1>(|_| {}).await;
+    let drain = |config: &mut NodeConfig| config.drain.timeout_seconds = 300;
+    let mut edge = edge_with(&origins, timings, drain).await;
+    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = FlvViewer::open(origins[0].addresses.http, "/live/a.flv").await;
+    edge.drain.cancel();
+    let mut sent = 10;
+    // It is told at a keyframe.
+    while !publisher.is_told_to_end(Duration::from_millis(20)).await {
+        publisher.send_group(sent).await;
+        sent += 10;
+    }
+    publisher.send_group(sent).await;
+    publisher.finish().await;
+    for number in 0..sent + 10 {
+        assert_eq!(viewer.numbered().await, Some((number, number * 40)));
+    }
+    edge.ended().await;
 }
 
 #[tokio::test]

@@ -31,4 +31,6 @@ pub(crate) struct RtmpContext {
     pub(crate) metrics: Arc<Metrics>,
     /// Time without silence after which an encoder replaces one with a lower priority.
     pub(crate) steady: Duration,
+    /// Time for an encoder to end its publish when it is told to. What it sends meanwhile is not lost.
+    pub(crate) last_bytes: Duration,
 }

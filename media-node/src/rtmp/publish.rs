@@ -116,7 +116,10 @@ async fn finish(
     }
     let Some((refusal, reason)) = end.refusal() else {
         connection.flush().await?;
-        return Ok(AfterStream::Continue);
+        return Ok(match end {
+            PublishEnd::Drained => AfterStream::Close,
+            _ => AfterStream::Continue,
+        });
     };
     connection.protocol.end_publish(refusal, &reason);
     connection.flush().await?;

@@ -61,6 +61,7 @@ fn rtmp_context(node: &NodeContext, finder: Arc<StreamFinder>) -> RtmpContext {
         idle: Arc::clone(&node.idle),
         metrics: Arc::clone(&node.metrics),
         steady: node.timings.standby_steady,
+        last_bytes: node.timings.last_bytes,
     }
 }
 

@@ -1,6 +1,7 @@
 //! An encoder and a viewer that use RTMP.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use media_wire::Message;
@@ -10,6 +11,7 @@ use media_wire::rtmp::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{audio_header, interframe, keyframe, metadata, number, video_header, within_deadline};
 
@@ -188,6 +190,21 @@ impl Publisher {
                 .await
                 .expect("an open connection");
         }
+    }
+
+    /// Returns whether the media node tells it within this time to end.
+    pub(crate) async fn is_told_to_end(&mut self, wait: Duration) -> bool {
+        let is_error =
+            |event: ClientEvent| matches!(event, ClientEvent::Status(status) if status.is_error());
+        let told = async {
+            while let Some(event) = self.0.event().await {
+                if is_error(event) {
+                    return true;
+                }
+            }
+            panic!("it is told before the connection is closed");
+        };
+        timeout(wait, told).await.unwrap_or(false)
     }
 
     /// Ends the stream and the connection, as encoders do.

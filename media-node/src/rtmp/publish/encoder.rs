@@ -18,8 +18,8 @@ use super::bitrate::BitrateLimit;
 use super::end::PublishEnd;
 use crate::state::clients::{ClientGuard, StopReason};
 
-/// Time that a draining publish may take to its next keyframe.
-const LAST_GROUP: Duration = Duration::from_secs(10);
+/// Time that a draining publish may take to its second keyframe.
+const LAST_GROUPS: Duration = Duration::from_secs(10);
 
 /// An encoder that may publish or stand by.
 pub(super) struct EncoderConnection<'a> {
@@ -38,10 +38,32 @@ pub(super) struct EncoderConnection<'a> {
     has_buffer: bool,
     /// The last read was as large as any: more is there already.
     was_full: bool,
-    /// While it drains: the latest time to end. It ends earlier at a keyframe.
-    drain_deadline: Option<Instant>,
-    /// Whether the encoder reconnects elsewhere and ends this publish itself.
-    reconnects: bool,
+    drain: Option<DrainStep>,
+}
+
+/// What a draining publish waits for, and until when.
+#[derive(Clone, Copy)]
+enum DrainStep {
+    /// The next keyframe, at which viewers here are disconnected. They find the group that begins there on another media node, as long
+    /// as the encoder sends it.
+    Viewers(Instant),
+    /// The next keyframe, at which the encoder is told to end.
+    Keyframe(Instant),
+    /// The encoder connects to another media node first, and then ends this publish.
+    Reconnect(Instant),
+    /// The encoder was told to end.
+    End(Instant),
+}
+
+impl DrainStep {
+    fn deadline(self) -> Instant {
+        match self {
+            Self::Viewers(deadline)
+            | Self::Keyframe(deadline)
+            | Self::Reconnect(deadline)
+            | Self::End(deadline) => deadline,
+        }
+    }
 }
 
 impl<'a> EncoderConnection<'a> {
@@ -67,8 +89,7 @@ impl<'a> EncoderConnection<'a> {
             put_back: None,
             has_buffer: false,
             was_full: false,
-            drain_deadline: None,
-            reconnects: false,
+            drain: None,
         }
     }
 
@@ -85,12 +106,14 @@ impl<'a> EncoderConnection<'a> {
                 Ok(Some(ServerEvent::Media(mut message))) => {
                     self.arrivals.record(Instant::now());
                     self.flag_keyframe(&mut message);
-                    return match self.ends_before(&message) {
-                        true => Err(PublishEnd::Disconnected),
-                        false => Ok(Some(message)),
-                    };
+                    if message.is_keyframe() {
+                        self.drain_at_keyframe();
+                    }
+                    return Ok(Some(message));
                 }
-                Ok(Some(ServerEvent::Unpublish)) => return Err(PublishEnd::Unpublished),
+                Ok(Some(ServerEvent::Unpublish)) => {
+                    return Err(self.end_by_encoder(PublishEnd::Unpublished));
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     let held = self.unfinished.hold(protocol.reserved());
@@ -131,10 +154,11 @@ impl<'a> EncoderConnection<'a> {
         if idle <= now {
             return Err(PublishEnd::Idle);
         }
-        if self.drain_deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(PublishEnd::Disconnected);
+        let deadline = self.drain.map(DrainStep::deadline);
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(self.end_by_encoder(PublishEnd::Disconnected));
         }
-        let due = [Some(due), Some(idle), self.drain_deadline];
+        let due = [Some(due), Some(idle), deadline];
         let due = due.into_iter().flatten().min().unwrap_or(idle);
         if std::mem::take(&mut self.was_full) {
             // The worker's viewers get their turn before it. Not after smaller reads: a keyframe would reach them a turn later.
@@ -145,11 +169,12 @@ impl<'a> EncoderConnection<'a> {
             biased;
             reason = self.client.stopped() => match reason {
                 StopReason::Draining => return Ok(Some(Drain)),
-                StopReason::Kicked | StopReason::Now => return Err(PublishEnd::Disconnected),
+                StopReason::Kicked => return Err(PublishEnd::Disconnected),
+                StopReason::Now => self.tell_to_end(),
             },
             () = sleep_until(due) => {}
             read = read_buffer::read(socket, input) => match read {
-                Ok(0) | Err(_) => return Err(PublishEnd::Closed),
+                Ok(0) | Err(_) => return Err(self.end_by_encoder(PublishEnd::Closed)),
                 Ok(read) => {
                     self.has_buffer = true;
                     self.client.received(read);
@@ -163,26 +188,49 @@ impl<'a> EncoderConnection<'a> {
     }
 
     /// Starts to drain the publish. An encoder that supports it is requested to reconnect: it connects to another media node
-    /// first and then ends this publish. Any other encoder is disconnected at its next keyframe, or immediately if it
-    /// `has_none` that a viewer waits for.
+    /// first and then ends this publish. Any other encoder is told to end at its second keyframe, or immediately if it `has_none`
+    /// that a viewer waits for.
     pub(super) fn drain(&mut self, has_none: bool) {
         let protocol = &mut self.connection.protocol;
-        self.reconnects = protocol.request_reconnect(None, "this media node is shutting down");
-        let wait = match has_none && !self.reconnects {
-            true => Duration::ZERO,
-            false => LAST_GROUP,
-        };
-        self.drain_deadline = Some(Instant::now() + wait);
+        let deadline = Instant::now() + LAST_GROUPS;
+        if protocol.request_reconnect(None, "this media node is shutting down") {
+            self.drain = Some(DrainStep::Reconnect(deadline));
+        } else if has_none {
+            self.tell_to_end();
+        } else {
+            self.drain = Some(DrainStep::Viewers(deadline));
+        }
+    }
+
+    fn drain_at_keyframe(&mut self) {
+        match self.drain {
+            Some(DrainStep::Viewers(deadline)) => self.drain = Some(DrainStep::Keyframe(deadline)),
+            Some(DrainStep::Keyframe(_)) => self.tell_to_end(),
+            _ => {}
+        }
+    }
+
+    /// Tells the encoder to end. It sends more until it knows.
+    fn tell_to_end(&mut self) {
+        if let Some((refusal, reason)) = PublishEnd::Disconnected.refusal() {
+            let protocol = &mut self.connection.protocol;
+            protocol.announce_publish_end(refusal, &reason);
+        }
+        self.drain = Some(DrainStep::End(Instant::now() + self.context.last_bytes));
+    }
+
+    /// Returns why the publish ends when the encoder ends it, or its time to do so is over.
+    fn end_by_encoder(&self, end: PublishEnd) -> PublishEnd {
+        match self.drain {
+            Some(DrainStep::End(_)) => PublishEnd::Drained,
+            _ => end,
+        }
     }
 
     fn give_back_buffer(&mut self) {
         if std::mem::take(&mut self.has_buffer) {
             read_buffer::give_back(&mut self.connection.input);
         }
-    }
-
-    fn ends_before(&self, message: &Message) -> bool {
-        self.drain_deadline.is_some() && !self.reconnects && message.is_keyframe()
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) enum PublishEnd {
     BitrateExceeded(BitrateExceeded),
     /// The media node disconnects the encoder.
     Disconnected,
+    /// The media node drains, and the encoder was told to end.
+    Drained,
 }
 
 impl PublishEnd {
@@ -55,7 +57,7 @@ impl PublishEnd {
             Self::InitDataTooLong { .. } => "init_data_too_long",
             Self::OutOfMemory(_) | Self::OriginsOutOfMemory => "out_of_memory",
             Self::BitrateExceeded(_) => "bitrate_exceeded",
-            Self::Disconnected => "disconnected",
+            Self::Disconnected | Self::Drained => "disconnected",
         }
     }
 
@@ -71,11 +73,11 @@ impl PublishEnd {
         }
     }
 
-    /// Returns the error that the encoder gets; `None` where it ended the stream itself.
+    /// Returns the error that the encoder gets; `None` where it ended the stream itself, or has got it.
     pub(super) fn refusal(self) -> Option<(PublishRefusal, Cow<'static, str>)> {
         let failed = |reason| Some((PublishRefusal::Failed, Cow::Borrowed(reason)));
         match self {
-            Self::Unpublished | Self::Closed => None,
+            Self::Unpublished | Self::Closed | Self::Drained => None,
             Self::Idle => failed("no message was received for too long"),
             Self::Superseded => Some((
                 PublishRefusal::BadName,

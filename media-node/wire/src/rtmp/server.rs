@@ -276,6 +276,18 @@ impl ServerConnection {
         }
         self.stop_publishing();
         self.fc_publish = false;
+        self.publish_error(refusal, description);
+    }
+
+    /// Announces the end of the client's stream, and the reason. What the client sends until it closes the connection still belongs to
+    /// the stream.
+    pub fn announce_publish_end(&mut self, refusal: PublishRefusal, description: &str) {
+        if self.state == ServerState::Publishing {
+            self.publish_error(refusal, description);
+        }
+    }
+
+    fn publish_error(&mut self, refusal: PublishRefusal, description: &str) {
         let code = match refusal {
             PublishRefusal::BadName => "NetStream.Publish.BadName",
             PublishRefusal::Denied => "NetStream.Publish.Denied",
