@@ -1,5 +1,7 @@
 //! Applies the objects of a cluster: ownership guard, server-side apply, `/scale`.
 
+use std::time::Duration;
+
 use kube::api::{Patch, PatchParams};
 use kube::core::{DynamicObject, Status};
 use kube::{Api, Client, ResourceExt};
@@ -7,7 +9,6 @@ use livecluster_api::LiveCluster;
 use serde_json::{Value, json};
 
 use super::apply_cache::ApplyCache;
-use super::controller::RECONCILIATION_LIMIT;
 use super::ownership::{FIELD_MANAGER, Ownership, ownership};
 use super::service_ports::without_colliding_ports;
 use crate::desired::child::{Child, ChildKind};
@@ -17,6 +18,9 @@ use crate::status::input::{Reason, ReconcileError};
 
 /// The field manager of `spec.replicas`, which is set through `/scale` only, and of the metadata by which edges retire.
 pub(super) const SCALE_FIELD_MANAGER: &str = "livecluster-operator-scale";
+
+/// Time after which a reconciliation is given up and retried. Several operators rely on it ([`super::takeover`]).
+pub(super) const RECONCILIATION_LIMIT: Duration = Duration::from_secs(60);
 
 /// A reconciliation that ends early and is retried.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::EventType;
@@ -23,15 +24,13 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::apply::ApplyError;
-use super::cluster_watch::{WatchedCluster, changed_clusters};
+use super::apply::{ApplyError, RECONCILIATION_LIMIT};
+use super::cluster_watch::{WatchedCluster, changed_clusters, watch_config};
 use super::failures::retry_interval;
 use super::reconciler::Reconciler;
 use crate::monitoring::watchdog::Watchdog;
 use crate::status::transitions;
 
-/// Seconds after which a watch is renewed: load balancers drop idle connections without notice.
-const WATCH_SECONDS: u32 = 200;
 /// Concurrent reconciliations, those included that wait for [`MIN_INTERVAL`].
 const CONCURRENCY: u16 = 32;
 /// Time between two reconciliations of one cluster: a rollout causes dozens of changes at a time. A debounce would batch
@@ -41,8 +40,6 @@ const MIN_INTERVAL: Duration = Duration::from_millis(500);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Time without a heartbeat after which the controller is stalled. After failures the watches pause for 30 seconds.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
-/// Time after which a reconciliation is given up and retried. Several operators rely on it ([`super::takeover`]).
-pub(super) const RECONCILIATION_LIMIT: Duration = Duration::from_secs(60);
 
 /// The shared state of all controllers.
 pub struct ControllerContext {
@@ -94,7 +91,9 @@ pub async fn run(
 ) {
     let client = context.reconciler.client.clone();
     let namespace = namespace.as_deref();
-    let (clusters, store) = changed_clusters(context.clone(), api(&client, namespace));
+    let writer = context.clone();
+    let is_own_write = move |changed: &ObjectMeta| writer.reconciler.is_own_write(changed);
+    let (clusters, store) = changed_clusters(api(&client, namespace), is_own_write);
     let ours = watch_config().labels(names::MANAGED);
     let name = match namespace {
         Some(namespace) => format!("the controller of namespace {namespace}"),
@@ -126,11 +125,6 @@ pub async fn run(
         })
         .await;
     context.watchdog.remove(&name);
-}
-
-/// Returns the configuration of all watches.
-pub(super) fn watch_config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
 fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>

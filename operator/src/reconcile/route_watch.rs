@@ -10,7 +10,8 @@ use kube::{Api, Client, ResourceExt};
 use livecluster_api::{ClusterName, names};
 use tokio::sync::mpsc;
 
-use super::controller::{ControllerContext, watch_config};
+use super::cluster_watch::watch_config;
+use super::controller::ControllerContext;
 use crate::desired::gateway_kind::GatewayResource;
 
 /// Queues the clusters of one namespace, or of all, whose routes change. Never returns.

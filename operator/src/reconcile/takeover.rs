@@ -3,7 +3,7 @@
 //!
 //! The operator that asks writes a question into the status of the cluster. The other one answers by removing it, before
 //! everything else of its next reconciliation. Every write of a reconciliation follows such a look, within
-//! [`super::controller::RECONCILIATION_LIMIT`]: when a question has no answer for longer, the other one does not write any more.
+//! [`super::apply::RECONCILIATION_LIMIT`]: when a question has no answer for longer, the other one does not write any more.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use livecluster_api::{ClusterName, OperatorName};
 use tokio::time::Instant;
 
-use super::controller::RECONCILIATION_LIMIT;
+use super::apply::RECONCILIATION_LIMIT;
 
 /// Time after which a question without an answer means that the operator has stopped.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2 * RECONCILIATION_LIMIT.as_secs());

@@ -11,7 +11,7 @@ impl ReconcilerFixture {
         let cluster = self.api.object(CLUSTER).unwrap();
         let cluster = json!({"metadata": cluster["metadata"]});
         let cluster = serde_json::from_value(cluster).unwrap();
-        changed(event(cluster), &self.reconciler).is_some()
+        changed(event(cluster), |it| self.reconciler.is_own_write(it)).is_some()
     }
 }
 
