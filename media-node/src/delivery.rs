@@ -3,7 +3,7 @@
 pub(crate) mod finder;
 pub(crate) mod framing;
 pub(crate) mod socket;
+pub(crate) mod socket_memory;
 pub(crate) mod stream_summary;
-pub(crate) mod unsent;
 pub(crate) mod viewer;
 pub(crate) mod viewer_end;

@@ -1,17 +1,18 @@
 //! The media memory of a media node: one budget for the logs of all streams, and for the unfinished messages of their
 //! publishers.
 //!
-//! A segment counts from its first message until its last reader has dropped it. When the sum comes near the limit, a stream
-//! that has more than an equal share gives up its oldest segments as it gets new ones:
+//! A segment counts from its first message until its last reader has dropped it. When the sum is above the target, five
+//! eighths of the limit, a stream that has more than an equal share gives up its oldest segments as it gets new ones:
 //!
-//! | memory in use | what such a stream gives up |
-//! |---|---|
-//! | above 15/16 of the limit | what precedes the newest group of pictures; without readers also that |
-//! | above the limit | the newest group of pictures as well; a message that alone exceeds the share is refused |
+//! | memory in use | share | what such a stream gives up |
+//! |---|---|---|
+//! | above the target | of the target | what precedes the newest group of pictures; without readers also that |
+//! | above the limit | of the limit | the newest group of pictures as well; a message that alone exceeds the share is refused |
 //!
-//! A stream within its share gives up nothing. So few large streams cannot shorten many small ones, and no timer has to
-//! look at all streams. Each publication reserves what its groups of pictures need. One that does not fit beside the others is
-//! refused at its start.
+//! The rest of the limit is for newest groups of pictures: encoders that start together are at the end of theirs together. A
+//! stream within its share gives up nothing. So few large streams cannot shorten many small ones, and no timer has to look at
+//! all streams. Each publication reserves what its groups of pictures need. One that does not fit beside the others is refused
+//! at its start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +45,8 @@ pub struct MemoryStats {
     pub evicted_early: u64,
     /// Publications, messages and viewers' requests for streams of other media nodes that were refused for lack of memory.
     pub refused: u64,
+    /// Publications that have memory reserved.
+    pub publications: usize,
     /// Memory was short within the last half minute.
     pub pressure: bool,
 }
@@ -90,19 +93,21 @@ impl MediaMemory {
     pub(crate) fn shortage(&self) -> Shortage {
         let used = self.used.load(Ordering::Relaxed);
         let limit = self.limit.load(Ordering::Relaxed);
-        let streams = self.streams.load(Ordering::Relaxed);
+        let streams = self.streams.load(Ordering::Relaxed).max(1);
+        let above = |bytes: usize| Excess {
+            bytes: used.saturating_sub(bytes),
+            share: bytes / streams,
+        };
         Shortage {
-            share: limit / streams.max(1),
-            over_target: used.saturating_sub(target(limit)),
-            over_limit: used.saturating_sub(limit),
+            target: above(limit / 8 * 5),
+            limit: above(limit),
         }
     }
 
     /// Returns an error when a publisher may not have so many bytes: the limit is exceeded, and they are more than an equal
     /// share.
     pub(crate) fn allow(&self, bytes: usize) -> Result<(), OutOfMemory> {
-        let shortage = self.shortage();
-        if shortage.over_limit == 0 || bytes <= shortage.share {
+        if !self.shortage().limit.claims(bytes, 0) {
             return Ok(());
         }
         Err(self.refuse())
@@ -145,7 +150,9 @@ impl MediaMemory {
     /// Returns the sum of all reservations with another one, if it fits.
     fn with_another(&self, reserved: usize) -> Option<usize> {
         let sum = reserved.saturating_add(FIRST_RESERVATION);
-        (sum <= target(self.limit.load(Ordering::Relaxed))).then_some(sum)
+        let limit = self.limit.load(Ordering::Relaxed);
+        // Messages are counted before others are given up.
+        (sum <= limit - limit / 16).then_some(sum)
     }
 
     pub(crate) fn count_early_evictions(&self, segments: u64) {
@@ -158,36 +165,53 @@ impl MediaMemory {
             limit: self.limit.load(Ordering::Relaxed),
             evicted_early: self.evicted_early.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            publications: self.streams.load(Ordering::Relaxed),
             pressure: self.pressure.load(Ordering::Relaxed),
         }
     }
 }
 
-/// Returns the memory that streams use before they give up some.
-fn target(limit: usize) -> usize {
-    limit - limit / 16
-}
-
 /// What streams are to give up.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Shortage {
-    /// An equal share of the limit for each stream. A stream with less gives up nothing.
-    pub(crate) share: usize,
-    /// Bytes in use above the target.
-    pub(crate) over_target: usize,
-    /// Bytes in use above the limit.
-    pub(crate) over_limit: usize,
+    /// Media that precede the newest groups of pictures.
+    target: Excess,
+    /// The newest groups of pictures.
+    limit: Excess,
 }
 
 impl Shortage {
+    pub(crate) fn is_over_target(&self) -> bool {
+        self.target.bytes > 0
+    }
+
+    pub(crate) fn is_over_limit(&self) -> bool {
+        self.limit.bytes > 0
+    }
+
     /// Returns whether a log of `bytes` is to give up another segment after those of `released` bytes. `is_kept` is whether
     /// the segment belongs to a group of pictures that has readers.
     pub(crate) fn claims_another(&self, bytes: usize, released: usize, is_kept: bool) -> bool {
-        let wanted = match is_kept {
-            true => self.over_limit,
-            false => self.over_target,
+        let excess = match is_kept {
+            true => &self.limit,
+            false => &self.target,
         };
-        bytes > self.share && released < wanted
+        excess.claims(bytes, released)
+    }
+}
+
+/// The memory in use above a number of bytes.
+#[derive(Clone, Copy, Debug)]
+struct Excess {
+    bytes: usize,
+    /// An equal share for each stream. A stream with less gives up nothing.
+    share: usize,
+}
+
+impl Excess {
+    /// Returns whether a stream that has `bytes` and has given up those `released` is to give up more.
+    fn claims(&self, bytes: usize, released: usize) -> bool {
+        bytes > self.share && released < self.bytes
     }
 }
 

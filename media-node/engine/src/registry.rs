@@ -233,7 +233,7 @@ impl Registry {
 
     /// Returns whether more media memory is in use than the maximum: streams have given up what they can.
     pub fn is_out_of_memory(&self) -> bool {
-        self.context.memory.shortage().over_limit > 0
+        self.context.memory.shortage().is_over_limit()
     }
 
     /// Changes the maximum bytes of the logs of all streams together, and of the unfinished messages of publishers.
@@ -258,7 +258,7 @@ impl Registry {
                 return Arc::strong_count(&registered.stream) > 1;
             }
             let mut state = registered.stream.write_state();
-            if memory.shortage().over_target > 0 {
+            if memory.shortage().is_over_target() {
                 evicted.extend(registered.stream.shorten(&mut state));
             }
             if state.has_encoder() {

@@ -16,9 +16,9 @@ use crate::preamble::{Preamble, PreambleWriter};
 use crate::rtmp_headers::{RtmpHeaders, SHARED_FROM};
 use crate::subscription::Format;
 
-/// The size at which a segment is sealed before its pulse. It keeps a burst from becoming one large write, and bounds
-/// the memory that a stalled viewer keeps alive.
-const MAX_BYTES: usize = 256 << 10;
+/// The size beyond which a segment of several messages is sealed before its pulse. The allocator rounds a block of this size up by
+/// a tenth, and larger ones by a third: 340 MiB of media took 500.
+const MAX_BYTES: usize = 64 << 10;
 
 /// The number of messages at which a segment is sealed before its pulse. It bounds the search for one of them.
 const MAX_MESSAGES: usize = 1024;
@@ -170,8 +170,9 @@ impl OpenSegment {
         self.tags.is_empty()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes >= MAX_BYTES || self.tags.len() >= MAX_MESSAGES
+    /// Returns whether another message with a payload of `bytes` is too much.
+    pub(crate) fn is_full(&self, bytes: usize) -> bool {
+        self.bytes + tag_len(bytes) > MAX_BYTES || self.tags.len() >= MAX_MESSAGES
     }
 
     /// Returns whether the first message is a keyframe.
@@ -210,7 +211,7 @@ impl OpenSegment {
             timestamp,
             payload,
         } = message;
-        let mut tag = Vec::with_capacity(TAG_HEADER_LEN + payload.len() + PREVIOUS_TAG_SIZE_LEN);
+        let mut tag = Vec::with_capacity(tag_len(payload.len()));
         write_tag(&mut tag, *kind, *timestamp, payload);
         self.bytes += tag.len();
         memory += tag.len();
@@ -251,4 +252,9 @@ impl OpenSegment {
             rtmp_start: OnceLock::new(),
         })
     }
+}
+
+/// Returns the length of the FLV tag of a payload.
+fn tag_len(payload: usize) -> usize {
+    TAG_HEADER_LEN + payload + PREVIOUS_TAG_SIZE_LEN
 }

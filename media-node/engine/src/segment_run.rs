@@ -9,8 +9,9 @@ use crate::segment::Segment;
 /// segments together, so it needs fewer writes the more it has to catch up.
 const MAX_SEGMENTS: usize = 16;
 
-/// The size up to which a run takes further segments. A stalled reader keeps at most this much alive, or one segment.
-const MAX_BYTES: usize = 64 << 10;
+/// The size up to which a run takes further segments. It keeps a burst from becoming one large write, and a stalled reader
+/// keeps at most this much alive, or one segment.
+const MAX_BYTES: usize = 256 << 10;
 
 /// Consecutive segments that need no mark and no init data between them.
 #[derive(Debug)]

@@ -325,7 +325,10 @@ impl Writer {
             slot.and_then(|slot| init_data.changed_by(slot, &message, sequence, &self.memory));
         let init_only = changed.is_some()
             || slot.is_some_and(|slot| self.init_data.contains(slot, &message.payload));
-        if keyframe || !self.open.continues(mark, init_only) || self.open.is_full() {
+        if keyframe
+            || !self.open.continues(mark, init_only)
+            || self.open.is_full(message.payload.len())
+        {
             self.seal();
         }
         self.has_frames |= matches!(timing, Timing::Audio | Timing::Video);

@@ -111,6 +111,15 @@ impl Socket {
         }));
     }
 
+    /// Limits what the kernel holds unread, in bytes, with what it counts for itself.
+    pub(crate) fn limit_unread(&self, limit: u32) {
+        // The kernel doubles the number. When it refuses, its own limits hold.
+        let half = (limit / 2) as usize;
+        drop(net::set_options(self.tcp(), |socket| {
+            socket.set_recv_buffer_size(half)
+        }));
+    }
+
     /// Waits until the peer has sent something, or closed the connection.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.tcp().readable().await

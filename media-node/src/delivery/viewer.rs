@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::framing::{Framing, ViewerEvent, framed};
 use super::socket::Socket;
-use super::unsent;
+use super::socket_memory::unsent_limit;
 use super::viewer_end::ViewerEnd;
 use crate::state::clients::{Client, StopReason};
 
@@ -226,7 +226,7 @@ impl Delivery<'_> {
             length,
         } = unsent;
         // The other viewers may be more than when this one joined.
-        let limit = unsent::limit(self.registry);
+        let limit = unsent_limit(self.registry);
         if std::mem::replace(&mut self.unsent_limit, limit) != limit {
             self.socket.limit_unsent(limit);
         }

@@ -17,7 +17,7 @@ use super::websocket::{CloseCode, WebSocket};
 use crate::delivery::finder::OpenedStream;
 use crate::delivery::framing::Framing;
 use crate::delivery::socket::Socket;
-use crate::delivery::unsent;
+use crate::delivery::socket_memory::unsent_limit;
 use crate::delivery::viewer::Delivery;
 use crate::delivery::viewer_end::{ViewerEnd, record_end};
 use crate::state::admitted::Admitted;
@@ -71,7 +71,7 @@ impl<F: HttpFraming> HttpViewer<F> {
     /// Sends `header` and the first batch in one write, and starts the task that sends the rest.
     pub(super) async fn start(mut self, opened: OpenedStream, header: &[u8]) {
         let OpenedStream { cursor, first } = opened;
-        let unsent = unsent::limit(&self.context.finder.registry);
+        let unsent = unsent_limit(&self.context.finder.registry);
         self.socket.limit_unsent(unsent);
         let (mut delivery, framing, _) = self.parts();
         let sent = delivery.send_first(framing, header, first).await;

@@ -16,7 +16,7 @@ use super::session_state::SessionState;
 use super::unfinished::Unfinished;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
-use crate::delivery::unsent;
+use crate::delivery::socket_memory::unsent_limit;
 use crate::delivery::viewer::Delivery;
 use crate::delivery::viewer_end::{ViewerEnd, record_end};
 use crate::state::clients::{Client, ClientGuard, ClientKind, StopReason};
@@ -48,7 +48,7 @@ pub(super) async fn accept(
     };
     connection.protocol.accept_play();
     connection.flush().await?;
-    let unsent = unsent::limit(&context.registry);
+    let unsent = unsent_limit(&context.registry);
     connection.socket.limit_unsent(unsent);
     Ok(Some(play))
 }

@@ -165,7 +165,6 @@ impl Node {
         context.workers.spawn_control(media_memory::follow(
             context.registry.clone(),
             context.limits.clone(),
-            SWEEP,
         ));
         context
             .workers

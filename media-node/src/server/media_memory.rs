@@ -15,8 +15,11 @@ use crate::state::limits::CurrentLimits;
 /// The smallest share: without it no stream could start.
 const MIN: u64 = 16 << 20;
 
-/// Seconds in which media regain all that they gave up.
-const RECOVERY_SECONDS: usize = 64;
+/// Time between two looks at the container. Viewers that come to many streams fill it within seconds.
+const PERIOD: Duration = Duration::from_millis(250);
+
+/// Looks in which media regain all that they gave up.
+const RECOVERY_LOOKS: usize = 256;
 
 /// The share where the amount of memory is unknown.
 const UNKNOWN: u64 = 256 << 20;
@@ -28,8 +31,8 @@ pub(super) fn media_memory(limits: &Limits) -> usize {
 }
 
 /// Follows the memory limit of the container, which Kubernetes can change while it runs, and the usage of the container.
-pub(super) async fn follow(registry: Registry, limits: CurrentLimits, period: Duration) {
-    let mut ticks = interval(period);
+pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
+    let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut concession = Concession::default();
     loop {
@@ -52,16 +55,16 @@ pub(super) async fn follow(registry: Registry, limits: CurrentLimits, period: Du
 struct Concession(usize);
 
 impl Concession {
-    /// Returns the memory for media, `share` at most. Call it about once a second.
+    /// Returns the memory for media, `share` at most. Call it once in each [`PERIOD`].
     fn update(&mut self, share: usize, container: Option<ContainerMemory>) -> usize {
         if let Some(ContainerMemory { limit, usage }) = container {
             let [high, low] = [16, 8].map(|part| limit - limit / part);
             if let Some(excess @ 1..) = usage.checked_sub(high) {
-                // Half of it, because media that streams give up are still counted for a second or two.
-                let excess = usize::try_from(excess / 2).unwrap_or(usize::MAX);
+                // A part of it, because media that streams give up are still counted for a second or two.
+                let excess = usize::try_from(excess / 8).unwrap_or(usize::MAX);
                 self.0 = self.0.saturating_add(excess);
             } else if usage < low {
-                self.0 = self.0.saturating_sub(share / RECOVERY_SECONDS);
+                self.0 = self.0.saturating_sub(share / RECOVERY_LOOKS);
             }
         }
         self.0 = self.0.min(share / 2);
@@ -190,12 +193,12 @@ mod tests {
         for usage in [0, 470, 480] {
             assert_eq!(concession.update(share, container(usage)), share);
         }
-        assert_eq!(concession.update(share, container(500)), share - 10 * MIB);
-        assert_eq!(concession.update(share, container(490)), share - 15 * MIB);
+        assert_eq!(concession.update(share, container(504)), share - 3 * MIB);
+        assert_eq!(concession.update(share, container(496)), share - 5 * MIB);
         // Between the two bounds nothing changes.
-        assert_eq!(concession.update(share, container(460)), share - 15 * MIB);
-        let seconds = (1..).find(|_| concession.update(share, container(400)) == share);
-        assert!(seconds.unwrap() < 5);
+        assert_eq!(concession.update(share, container(460)), share - 5 * MIB);
+        let looks = (1..).find(|_| concession.update(share, container(400)) == share);
+        assert!(looks.unwrap() < 5);
         for _ in 0..100 {
             assert!(concession.update(share, container(512)) >= share / 2);
         }

@@ -16,6 +16,7 @@ use super::super::read_buffer;
 use super::arrivals::Arrivals;
 use super::bitrate::BitrateLimit;
 use super::end::PublishEnd;
+use crate::delivery::socket_memory::unread_limit;
 use crate::state::clients::{ClientGuard, StopReason};
 
 /// Time that a draining publish may take to its second keyframe.
@@ -38,6 +39,8 @@ pub(super) struct EncoderConnection<'a> {
     has_buffer: bool,
     /// The last read was as large as any: more is there already.
     was_full: bool,
+    /// What the kernel may hold unread, in bytes, if it was limited.
+    unread_limit: Option<u32>,
     drain: Option<DrainStep>,
 }
 
@@ -90,6 +93,7 @@ impl<'a> EncoderConnection<'a> {
             has_buffer: false,
             was_full: false,
             drain: None,
+            unread_limit: None,
         }
     }
 
@@ -133,6 +137,15 @@ impl<'a> EncoderConnection<'a> {
         self.put_back = Some(message);
     }
 
+    /// Limits what the kernel holds unread of an encoder that sends faster than it is read.
+    fn limit_unread(&mut self) {
+        if let Some(limit) = unread_limit(&self.context.registry)
+            && self.unread_limit.replace(limit) != Some(limit)
+        {
+            self.connection.socket.limit_unread(limit);
+        }
+    }
+
     fn flag_keyframe(&mut self, message: &mut Message) {
         if self.keyframe_flags.add_missing(message) {
             let (stream, client, agent) = (&self.key, self.client.id, &self.connection.agent);
@@ -161,6 +174,7 @@ impl<'a> EncoderConnection<'a> {
         let due = [Some(due), Some(idle), deadline];
         let due = due.into_iter().flatten().min().unwrap_or(idle);
         if std::mem::take(&mut self.was_full) {
+            self.limit_unread();
             // The worker's viewers get their turn before it. Not after smaller reads: a keyframe would reach them a turn later.
             yield_now().await;
         }
