@@ -299,7 +299,8 @@ impl ReaderState {
                 return None;
             }
         }
-        if start == Start::Newest && !self.has_started() && !window.may_join(self.joined_at) {
+        let joins = matches!(start, Start::Newest | Start::At(..)) && !self.has_started();
+        if joins && !window.may_join(self.joined_at) {
             return None;
         }
         let number = match (start, self.format) {

@@ -94,6 +94,15 @@ impl Publication {
         self.write(|state| state.writer.append_at(epoch, sequence, message))
     }
 
+    /// Says that the messages before `sequence` were at another media node, and come first. Viewers who join wait for the end of
+    /// them: they would begin with the oldest one, and lag by its age for as long as they watch. Call it before the first message.
+    pub fn resume_until(&mut self, sequence: u64) {
+        let mut state = self.stream.write_state();
+        if self.is_active(&state) {
+            self.stream.resume_until(&mut state, sequence);
+        }
+    }
+
     /// Shows readers the messages that are due. Call it after the messages of each read, and at the returned instant.
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
         let mut state = self.stream.write_state();

@@ -285,9 +285,7 @@ impl Stream {
                 true => epoch.max(window.on_air()),
             };
             window.set_on_air(on_air);
-            if source == PublicationSource::Forwarded || source.is_copy() {
-                window.resume();
-            }
+            window.begin(source == PublicationSource::Forwarded || source.is_copy());
             state.playable = window.playable();
         }
         let playable = state.playable;
@@ -301,6 +299,11 @@ impl Stream {
     pub fn expect_epoch(&self, epoch: Epoch) {
         let mut state = self.write_state();
         self.update_window(&mut state.playable, |window| window.set_on_air(epoch));
+    }
+
+    /// Makes viewers who join wait until the log has the messages before `sequence`.
+    pub(crate) fn resume_until(&self, state: &mut WriteState, sequence: u64) {
+        self.update_window(&mut state.playable, |window| window.resume_until(sequence));
     }
 
     /// Ends the stream. Readers get the segments that are left.

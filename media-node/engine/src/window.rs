@@ -38,6 +38,8 @@ pub(crate) struct Window {
     on_air: Epoch,
     /// A relay has taken over the newest epoch, and its first message decides whether the log continues without a gap.
     resuming: bool,
+    /// The relay first sends the messages before this sequence, which another media node has had. Zero when it sends none.
+    resumed_until: u64,
     max_bytes: usize,
     span_ms: i64,
     ended: bool,
@@ -77,6 +79,7 @@ impl Window {
             tracks: None,
             on_air: Epoch(0),
             resuming: false,
+            resumed_until: 0,
             max_bytes,
             span_ms: i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
             ended: false,
@@ -100,8 +103,10 @@ impl Window {
             self.newest_start = None;
             self.group_bytes = None;
         }
-        let (was_whole, expected) =
-            same_epoch.map_or((true, 0), |last| (self.epoch_is_whole, last.sequence));
+        // Who joins waits for no publication that another media node has had.
+        let (was_whole, expected) = same_epoch.map_or((self.resumed_until == 0, 0), |last| {
+            (self.epoch_is_whole, last.sequence)
+        });
         let continues = segment.mark.sequence == expected;
         self.epoch_is_whole = was_whole && continues;
         if !continues {
@@ -109,7 +114,7 @@ impl Window {
             self.newest_start = None;
             self.whole_since = number;
         }
-        self.resuming = false;
+        self.resuming &= segment.end().sequence < self.resumed_until;
         self.tracks = tracks;
         if segment.keyframe || tracks.is_some_and(|tracks| !tracks.video) {
             self.newest_start = Some(number);
@@ -250,9 +255,16 @@ impl Window {
         self.on_air = epoch;
     }
 
-    /// Makes viewers who join wait for the first message of a relay that takes over the newest epoch.
-    pub(crate) fn resume(&mut self) {
-        self.resuming = self.newest_epoch() == Some(self.on_air);
+    /// Begins a publication. If a relay takes over the newest epoch, viewers who join wait for its first message.
+    pub(crate) fn begin(&mut self, by_relay: bool) {
+        self.resuming = by_relay && self.newest_epoch() == Some(self.on_air);
+        self.resumed_until = 0;
+    }
+
+    /// Makes viewers who join wait until the log has the messages before `sequence`. They would begin with the oldest ones.
+    pub(crate) fn resume_until(&mut self, sequence: u64) {
+        self.resuming = true;
+        self.resumed_until = sequence;
     }
 
     /// Returns whether the log has no message of the epoch on air yet.
@@ -264,7 +276,8 @@ impl Window {
     /// Returns whether a reader may start that joined when the next segment had the number `joined_at`: the newest epoch is
     /// on air and does not wait for its relay, or began after that.
     pub(crate) fn may_join(&self, joined_at: u64) -> bool {
-        !(self.is_over() || self.resuming) || self.epoch_start >= joined_at
+        let began_since = self.epoch_start >= joined_at && self.resumed_until == 0;
+        !(self.is_over() || self.resuming) || began_since
     }
 
     /// Returns the epoch of the last message.

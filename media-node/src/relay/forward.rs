@@ -107,6 +107,7 @@ impl Forwards {
                 epoch,
                 priority,
                 address,
+                is_resumed: false,
                 worker,
                 start: Instant::now(),
                 ended: token,
@@ -197,7 +198,7 @@ impl ForwardTask {
         loop {
             let mut before = context.before_attempt();
             let accepted = tokio::select! {
-                accepted = self.try_origins(&previous) => accepted,
+                accepted = self.try_origins(&previous, !is_new) => accepted,
                 // A new origin does not wait for one that hangs.
                 () = self.grace_after_change(&before.origins) => {
                     previous = before.origins;
@@ -233,12 +234,16 @@ impl ForwardTask {
 
     /// Tries each origin once, those of `previous` last. Returns the first one that accepts the stream, or why the last one
     /// does not.
-    async fn try_origins(&self, previous: &[SocketAddr]) -> Result<ForwardUpstream, UpstreamEnd> {
+    async fn try_origins(
+        &self,
+        previous: &[SocketAddr],
+        is_resumed: bool,
+    ) -> Result<ForwardUpstream, UpstreamEnd> {
         let mut end = UpstreamEnd::Lost("no origin is known".to_owned());
         let mut origins = self.source.context.ranked_origins(self.source.stream.key());
         origins.sort_by_key(|origin| previous.contains(origin));
         for origin in origins {
-            let upstream = self.open(origin);
+            let upstream = self.open(origin, is_resumed);
             match upstream.opened().await {
                 UpstreamState::Ended(other @ (UpstreamEnd::Lost(_) | UpstreamEnd::Full(_))) => {
                     end = other;
@@ -281,7 +286,7 @@ impl ForwardTask {
             .into_iter()
             .filter(|origin| *origin != upstream.origin());
         for origin in others {
-            let successor = self.open(origin);
+            let successor = self.open(origin, true);
             if let UpstreamState::Forwarding { draining: false } = successor.opened().await {
                 return Some(successor);
             }
@@ -289,7 +294,11 @@ impl ForwardTask {
         None
     }
 
-    fn open(&self, origin: SocketAddr) -> ForwardUpstream {
-        ForwardUpstream::open(self.source.clone(), origin)
+    fn open(&self, origin: SocketAddr, is_resumed: bool) -> ForwardUpstream {
+        let source = ForwardSource {
+            is_resumed,
+            ..self.source.clone()
+        };
+        ForwardUpstream::open(source, origin)
     }
 }

@@ -27,6 +27,7 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Parameters {
     pub(super) key: StreamKey,
     pub(super) epoch: Option<Epoch>,
+    /// The first message to send; the next one of the encoder when a publication is forwarded.
     pub(super) sequence: Option<u64>,
     /// Time that the node may hold a request for a publication until one starts.
     pub(super) wait: Duration,
@@ -34,7 +35,8 @@ pub(super) struct Parameters {
     pub(super) reject: bool,
     /// The priority of the encoder.
     pub(super) priority: u8,
-    /// Whether the viewers of the stream stayed: they continue at the oldest keyframe if the message was evicted.
+    /// Whether the viewers of the stream stayed: they continue at the oldest keyframe if the message was evicted. When a
+    /// publication is forwarded, whether another origin has had it.
     pub(super) resume: bool,
     /// The address of the encoder, whose streams an origin counts on all edges together. An older edge does not send it.
     pub(super) address: Option<IpAddr>,

@@ -246,6 +246,33 @@ fn joining_viewers_get_nothing_from_before_gap_of_resumed_relay() {
 }
 
 #[test]
+fn joining_viewers_wait_for_end_of_what_another_media_node_has_had() {
+    let registry = Registry::new(settings());
+    let mut before = viewer(&registry);
+    let mut forwarded = publish(&registry, "a", 7, PublicationSource::Forwarded);
+    forwarded.resume_until(93);
+    let stream = Arc::clone(forwarded.stream());
+    let mut append = |sequence, message: Message| {
+        forwarded.append_at(sequence, message.timestamp, message.kind, message.payload);
+        forwarded.pulse(Instant::now());
+    };
+    let had = headers()
+        .into_iter()
+        .chain([keyframe(0, 0), interframe(40, 1)]);
+    for (sequence, message) in (87..).zip(had) {
+        append(sequence, message);
+    }
+    let mut joining = viewer(&registry);
+    assert!(!stream.state().playable);
+    assert!(before.taken().is_empty() && joining.taken().is_empty());
+    append(92, keyframe(80, 2));
+    append(93, interframe(120, 3));
+    for viewer in [&mut before, &mut joining] {
+        assert_eq!(viewer.taken()[3..], [keyframe(80, 2), interframe(120, 3)]);
+    }
+}
+
+#[test]
 fn earlier_epoch_is_accepted_after_later_one_has_ended() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);

@@ -21,6 +21,8 @@ pub(super) struct ForwardSource {
     pub(super) priority: u8,
     /// Address of the encoder.
     pub(super) address: IpAddr,
+    /// Another origin has had the publication.
+    pub(super) is_resumed: bool,
     /// The worker that runs the task.
     pub(super) worker: usize,
     /// When the publication started.
@@ -30,6 +32,15 @@ pub(super) struct ForwardSource {
 }
 
 impl ForwardSource {
+    /// Returns the sequence of the encoder's next message.
+    pub(super) fn next_sequence(&self) -> Option<u64> {
+        let position = self
+            .stream
+            .position()
+            .filter(|(epoch, _)| *epoch == self.epoch);
+        position.map(|(_, next)| next)
+    }
+
     /// Returns where an origin starts that has nothing of the publication: with all that the log has of it.
     pub(super) fn first_message(&self) -> Start {
         match self.start.elapsed() < self.context.settings.stream.window() {

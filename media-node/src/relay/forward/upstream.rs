@@ -165,6 +165,8 @@ impl UpstreamTask {
         let policy = context.settings.stream.duplicate_publish;
         let parameters = Parameters {
             epoch: Some(self.source.epoch),
+            sequence: self.source.next_sequence(),
+            resume: self.source.is_resumed,
             reject: policy == DuplicatePublish::Reject,
             priority: self.source.priority,
             address: Some(self.source.address),

@@ -127,16 +127,20 @@ impl<'a> PullSession<'a> {
         }
     }
 
-    /// Returns the request: from the message that the log needs next, from the first message of a publication that
-    /// viewers waited for, or from the newest keyframe.
+    /// Returns the request: from the message that viewers who stayed need next, from the first message of a publication that
+    /// viewers waited for, or from the newest keyframe. A log that nobody watched may have ended long ago: who joins would begin
+    /// where it ended, and lag by that for as long as they watch.
     fn request_uri(&self) -> String {
+        let PullHistory {
+            watched, awaited, ..
+        } = self.history;
         let first = (self.status.epoch(), 0);
-        let position = self.stream.position();
-        let position = position.or_else(|| self.history.awaited.then_some(first));
+        let position = self.stream.position().filter(|_| watched);
+        let position = position.or_else(|| awaited.then_some(first));
         let parameters = Parameters {
             epoch: position.map(|(epoch, _)| epoch),
             sequence: position.map(|(_, sequence)| sequence),
-            resume: self.history.watched,
+            resume: watched,
             ..Parameters::of(self.stream.key())
         };
         parameters.uri(PULL)

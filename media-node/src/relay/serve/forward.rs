@@ -55,7 +55,10 @@ async fn receive(
     let _counted = counted
         .transpose()
         .map_err(|error| RelayRequestError::TooManyStreams(error.to_string()))?;
-    let publication = publish(context, parameters, epoch)?;
+    let mut publication = publish(context, parameters, epoch)?;
+    if let Some(next) = parameters.sequence.filter(|_| parameters.resume) {
+        publication.resume_until(next);
+    }
     let stream = publication.key().clone();
     context.notify_publication();
     let _announcing = start_announcing(context, &stream, epoch);

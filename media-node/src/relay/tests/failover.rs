@@ -36,6 +36,26 @@ async fn viewers_do_not_notice_a_killed_origin() {
     }
 }
 
+/// The edge forwards all that it has to an origin that replaces another one: who joins there would begin with the oldest of it.
+#[tokio::test]
+async fn viewer_who_waits_for_an_origin_to_be_replaced_starts_at_the_newest_keyframe() {
+    let cluster = RelayCluster::new();
+    let (one, edge) = (cluster.origin("o1").await, cluster.edge("e").await);
+    let mut encoder = edge.publish("a").await.unwrap();
+    one.until(|node| node.is_forwarded_to("a")).await;
+    encoder.until(4 * GOP).await;
+    one.kill();
+    edge.until(|node| node.relay.metrics().failures.get() > 0)
+        .await;
+    let joined = encoder.sent();
+    let two = cluster.origin("o2").await;
+    let mut viewer = two.watch("a");
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+    let first = viewer.frames[0];
+    assert!(first.keyframe && first.number + GOP >= joined, "{first:?}");
+}
+
 #[tokio::test]
 async fn hung_origin_is_given_up() {
     let cluster = RelayCluster::impatient();
