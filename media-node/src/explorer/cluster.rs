@@ -1,5 +1,6 @@
 //! A cluster of media nodes on simulated hosts, each with the production code from its ports down to its timers.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::client::NodeAddresses;
 use super::host_runtime::HostRuntime;
 use super::media::write_slate;
 use super::schedule::{Place, Settings};
-use super::socket::{CLIENTS, HTTP, HTTPS, RTMP, RTMPS, certificate};
+use super::socket::{CLIENTS, ClientSocket, HTTP, HTTPS, RTMP, RTMPS, Route, certificate};
 use crate::host::simulated::SimulatedHost;
 use crate::host::simulated::network::Network;
 use crate::server::{Held, Node, Probe, Timings};
@@ -47,6 +48,11 @@ struct SimulatedNode {
     process: Option<Process>,
 }
 
+/// A client whose connection is open until this is dropped.
+pub(super) struct IdleClient(
+    #[expect(dead_code, reason = "holds the connection")] JoinHandle<io::Result<ClientSocket>>,
+);
+
 /// A running media node.
 struct Process {
     runtime: HostRuntime,
@@ -64,7 +70,7 @@ impl Cluster {
         network.start_host(CLIENTS);
         let clients = SimulatedHost::new(network.clone(), CLIENTS, Duration::ZERO, seed);
         let mut cluster = Self {
-            clients: HostRuntime::new(clients),
+            clients: HostRuntime::new(clients, seed),
             network,
             addresses: NodeAddresses::default(),
             seed,
@@ -137,7 +143,7 @@ impl Cluster {
         let share = u32::try_from(seed % 5).unwrap_or_default();
         let skew = self.settings.skew * share / 4;
         let host = SimulatedHost::new(self.network.clone(), address, skew, seed);
-        let runtime = HostRuntime::new(host);
+        let runtime = HostRuntime::new(host, seed);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let timings = Timings {
             // There are no keys. Each reading takes a thread that the simulation does not control.
@@ -269,6 +275,18 @@ impl Cluster {
             Place::Node(node) => self.nodes[node].address,
             Place::Clients => CLIENTS,
         }
+    }
+
+    /// Connects a client that never sends anything.
+    pub(super) fn connect(&self) -> IdleClient {
+        let route = Route {
+            network: self.network.clone(),
+            to: self.addresses.port(0, RTMP),
+            capacity: 1,
+        };
+        let connect = async move { route.connect().await };
+        let start = async { IdleClient(tokio::spawn(connect)) };
+        self.clients.block_on(start)
     }
 
     /// Lets everything run until `now`.

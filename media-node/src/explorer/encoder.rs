@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::attempts::Attempts;
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
 use super::media::{Identity, RATE, headers};
 use super::schedule::{EncoderEnd, EncoderSettings};
@@ -25,6 +26,7 @@ pub(super) struct OnAir {
 
 #[derive(Default)]
 struct Encoders {
+    attempts: Attempts,
     /// Those whose connections are open.
     accepted: BTreeMap<u32, Sending>,
     /// The number of messages of those that have finished their streams.
@@ -76,6 +78,10 @@ impl OnAir {
         }
     }
 
+    fn attempts<T>(&self, change: impl FnOnce(&mut Attempts) -> T) -> T {
+        change(&mut self.lock().attempts)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Encoders> {
         self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,10 +102,15 @@ pub(super) struct EncoderSetup {
     pub(super) node: usize,
     /// Whether nothing that fails may end its connection.
     pub(super) is_protected: bool,
+    /// How long another encoder may have been accepted before one that it supersedes. `None`: for any time.
+    pub(super) precedence: Option<Duration>,
+    /// The number of the message after which it is told that another one has taken over, if that is planted.
+    pub(super) superseded_at: Option<u32>,
 }
 
 /// A running encoder.
 pub(super) struct Encoder {
+    pub(super) stream: String,
     end: watch::Sender<Option<EncoderEnd>>,
     task: JoinHandle<()>,
 }
@@ -107,8 +118,9 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn start(setup: EncoderSetup) -> Self {
         let end = watch::Sender::new(None);
+        let stream = setup.stream.clone();
         let task = tokio::spawn(publish(setup, end.subscribe()));
-        Self { end, task }
+        Self { stream, end, task }
     }
 
     pub(super) fn stop(&self, end: EncoderEnd) {
@@ -126,11 +138,26 @@ impl Drop for Encoder {
 }
 
 /// Forgets an accepted encoder when its connection is closed.
-struct Accepted<'a>(&'a OnAir, u32);
+struct Accepted<'a> {
+    setup: &'a EncoderSetup,
+    encoder: u32,
+}
+
+impl<'a> Accepted<'a> {
+    fn new(setup: &'a EncoderSetup, encoder: u32) -> Self {
+        let now = setup.record.now();
+        setup.on_air.attempts(|it| it.accepted(encoder, now));
+        Self { setup, encoder }
+    }
+}
 
 impl Drop for Accepted<'_> {
     fn drop(&mut self) {
-        self.0.lock().accepted.remove(&self.1);
+        let Self { setup, encoder } = self;
+        let now = setup.record.now();
+        let mut encoders = setup.on_air.lock();
+        encoders.accepted.remove(encoder);
+        encoders.attempts.ended(*encoder, now);
     }
 }
 
@@ -152,6 +179,7 @@ async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd
             capacity: CAPACITY,
         };
         let name = format!("{stream}?priority={}", settings.priority);
+        on_air.attempts(|it| it.begin(encoder, record.now()));
         let opened = tokio::select! {
             opened = RtmpClient::open(&route, &name, ClientConnection::publish) => opened,
             () = stopped(&mut end) => return,
@@ -160,10 +188,16 @@ async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd
         let result = match opened {
             Ok(client) => {
                 record.note(format_args!("encoder {encoder} publishes {stream} at {to}"));
-                let _accepted = Accepted(on_air, encoder);
+                let _accepted = Accepted::new(&setup, encoder);
                 send(client, &setup, encoder, encoding, &mut end).await
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                on_air.attempts(|it| match error {
+                    ClientEnd::Status(_) => it.refused(encoder),
+                    _ => it.ended(encoder, record.now()),
+                });
+                Err(error)
+            }
         };
         let Err(why) = result else {
             record.note(format_args!("encoder {encoder} has ended {stream}"));
@@ -177,9 +211,19 @@ async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd
                 "encoder {encoder} of {stream} is disconnected"
             ));
         }
-        // It was superseded, or another one is on air. One that hangs does not connect again.
-        let is_frozen = *end.borrow() == Some(EncoderEnd::Freeze);
-        if is_frozen || why == ClientEnd::Status("NetStream.Publish.BadName".to_owned()) {
+        // Another one is on air, or has taken over.
+        let is_superseded = why == ClientEnd::Status(BAD_NAME.to_owned());
+        let precedence = setup.precedence;
+        if is_superseded
+            && is_accepted
+            && !on_air.attempts(|it| it.is_superseded(encoder, precedence))
+        {
+            record.violation(format_args!(
+                "encoder {encoder} of {stream} is superseded by none that stays"
+            ));
+        }
+        // One that hangs does not connect again.
+        if is_superseded || *end.borrow() == Some(EncoderEnd::Freeze) {
             return;
         }
         if !settings.is_same_encoding {
@@ -220,7 +264,7 @@ async fn send(
     let (start, since) = (Instant::now(), record.now());
     let mut ticks = interval(Duration::from_millis(u64::from(1000 / RATE)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut number = 0;
+    let mut number = settings.first_number;
     loop {
         let due = tokio::select! {
             biased;
@@ -258,6 +302,9 @@ async fn send(
             client.connection.send(&frame.message(timestamp));
             number += 1;
         }
+        if setup.superseded_at.is_some_and(|at| number >= at) {
+            return Err(ClientEnd::Status(BAD_NAME.to_owned()));
+        }
         on_air.set(Sending {
             encoder,
             priority: settings.priority,
@@ -268,6 +315,9 @@ async fn send(
         client.flush().await?;
     }
 }
+
+/// The status for one that another one has superseded.
+const BAD_NAME: &str = "NetStream.Publish.BadName";
 
 /// Bytes that the connection holds: a few seconds of media.
 const CAPACITY: usize = 32 << 10;

@@ -18,12 +18,19 @@ pub(super) struct HostRuntime {
 }
 
 impl HostRuntime {
-    pub(super) fn new(host: SimulatedHost) -> Self {
-        let runtime = Builder::new_current_thread()
+    /// Returns a host where nothing runs yet. With `--cfg tokio_unstable`, `seed` decides in which order `select!` polls its
+    /// branches, and `watch` wakes its receivers.
+    pub(super) fn new(host: SimulatedHost, seed: u64) -> Self {
+        let mut builder = Builder::new_current_thread();
+        builder
             .enable_time()
             .start_paused(true)
-            .max_blocking_threads(1)
-            .build();
+            .max_blocking_threads(1);
+        #[cfg(tokio_unstable)]
+        builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()));
+        #[cfg(not(tokio_unstable))]
+        let _ = seed;
+        let runtime = builder.build();
         let runtime = runtime.expect("a runtime without input and output");
         let start = runtime.block_on(async { Instant::now() });
         Self {

@@ -27,6 +27,10 @@ pub(super) enum Violation {
     NoHeader,
     #[error("an encoder is back on air after another one")]
     TwoOnAir,
+    #[error("a sequence header came again, and has not changed")]
+    HeaderRepeated,
+    #[error("the time since the encoder's first message is not that of the encoder")]
+    TimeShifted,
 }
 
 /// What one viewer has received on one connection.
@@ -38,6 +42,12 @@ pub(super) struct ViewerJudge {
     /// The encodings of the newest sequence headers.
     headers: BTreeMap<MediaKind, u32>,
     timestamp: Option<u32>,
+    /// Timestamp minus time of the encoder that is on air, once both of its tracks have begun.
+    shift: Option<u32>,
+    /// Frames of the encoder that is on air, since the last gap.
+    frames: u32,
+    /// A keyframe of the encoder that is on air was received.
+    has_keyframe: bool,
     /// Times that the timestamps began again.
     renewals: u32,
     needs_keyframe: bool,
@@ -67,8 +77,10 @@ impl ViewerJudge {
         match content(message).ok_or(Violation::Torn)? {
             Content::Metadata => Ok(()),
             Content::Header(kind, encoding) => {
-                self.headers.insert(kind, encoding);
-                Ok(())
+                match self.headers.insert(kind, encoding) == Some(encoding) {
+                    true => Err(Violation::HeaderRepeated),
+                    false => Ok(()),
+                }
             }
             Content::Frame(frame) => self.receive_frame(frame, message.timestamp),
         }
@@ -79,6 +91,7 @@ impl ViewerJudge {
             let expected = self.slate.map(|last| (last + 1) % SLATE_FRAMES);
             self.needs_keyframe |= expected != Some(frame.number);
             self.slate = Some(frame.number);
+            (self.frames, self.shift) = (0, None);
             return self.check_frame(frame, timestamp);
         }
         self.needs_keyframe |= self.slate.take().is_some();
@@ -94,13 +107,20 @@ impl ViewerJudge {
         let next = self.last.map(|last| last.number + 1);
         if !is_same {
             self.needs_keyframe = true;
+            self.has_keyframe = false;
+            (self.frames, self.shift) = (0, None);
         } else if let Some(missing) = next.and_then(|next| frame.number.checked_sub(next))
             && missing > 0
         {
-            self.lost += missing;
+            // Video before the first keyframe is for nobody.
+            self.lost += if self.has_keyframe { missing } else { 0 };
             self.needs_keyframe = true;
+            // Another one may have been on air meanwhile.
+            (self.frames, self.shift) = (0, None);
         }
         self.check_frame(frame, timestamp)?;
+        self.check_time(frame, timestamp)?;
+        self.has_keyframe |= frame.is_keyframe();
         self.seen.insert(frame.encoder, frame.number);
         self.last = Some(frame);
         self.received += 1;
@@ -129,11 +149,29 @@ impl ViewerJudge {
                 return Err(Violation::TimeGoesBack);
             }
             self.renewals += 1;
+            self.shift = None;
         }
         self.timestamp = Some(timestamp);
         Ok(())
     }
+
+    /// Checks that the time of an encoder goes on as it has sent it.
+    fn check_time(&mut self, frame: Identity, timestamp: u32) -> Result<(), Violation> {
+        self.frames += 1;
+        let shift = timestamp.wrapping_sub(frame.sent);
+        // The second track of an encoder may begin later, so that its time does not go back.
+        if self.frames > 2 {
+            let expected = *self.shift.get_or_insert(shift);
+            if expected.wrapping_sub(shift).cast_signed().abs() > ROUNDED {
+                return Err(Violation::TimeShifted);
+            }
+        }
+        Ok(())
+    }
 }
+
+/// The time of the network, which messages carry, goes on in ticks of 5 ms.
+const ROUNDED: i32 = 10;
 
 /// The timestamps of a stream begin again after this one, below the other one, see `media-engine`'s timeline.
 const OLD: u32 = 1 << 30;
@@ -150,7 +188,7 @@ mod tests {
             encoder,
             encoding: encoder,
             number,
-            sent: 0,
+            sent: number * 20,
         };
         let frames = (0..120).map(|number| frame(number).message(encoder * 10_000 + number * 20));
         headers(encoder, 0).into_iter().chain(frames).collect()
@@ -175,9 +213,21 @@ mod tests {
     }
 
     #[test]
+    fn video_before_the_first_keyframe_of_an_encoder_is_not_lost() {
+        let mut came = sent(1);
+        came.retain(|message| match content(message) {
+            Some(Content::Frame(frame)) if frame.number < 50 => {
+                frame.number > 4 && frame.kind() == MediaKind::Audio
+            }
+            _ => true,
+        });
+        assert_eq!(judged(&came).unwrap().lost, 0);
+    }
+
+    #[test]
     fn each_violation_is_found() {
         type Change = fn(&mut Vec<Message>);
-        let changes: [(Violation, Change); 10] = [
+        let changes: [(Violation, Change); 12] = [
             (Violation::Repeated, |came| {
                 came.insert(40, came[39].clone())
             }),
@@ -193,6 +243,12 @@ mod tests {
                 came[1] = headers(9, 0)[1].clone()
             }),
             (Violation::NoHeader, |came| drop(came.remove(1))),
+            (Violation::HeaderRepeated, |came| {
+                came.insert(40, came[1].clone())
+            }),
+            (Violation::TimeShifted, |came| {
+                came.iter_mut().skip(40).for_each(|it| it.timestamp += 15);
+            }),
             (Violation::TwoOnAir, |came| {
                 let back = came.split_off(53);
                 came.extend(sent(2).split_off(0));

@@ -60,9 +60,12 @@ impl Identity {
 
     /// Returns the payload of this message.
     fn payload(self) -> Bytes {
+        // Video has one NAL unit: its length, and a slice of a keyframe or another one.
         let (header, size): (&[u8], usize) = match self.kind() {
-            MediaKind::Video if self.is_keyframe() => (&[0x17, 1, 0, 0, 0], 1500),
-            MediaKind::Video => (&[0x27, 1, 0, 0, 0], 250),
+            MediaKind::Video if self.is_keyframe() => {
+                (&[0x17, 1, 0, 0, 0, 0, 0, 0x05, 0xD3, 0x65], 1500)
+            }
+            MediaKind::Video => (&[0x27, 1, 0, 0, 0, 0, 0, 0, 0xF1, 0x41], 250),
             MediaKind::Audio | MediaKind::Data => (&[0xAF, 1], 60),
         };
         let mut payload = BytesMut::with_capacity(size);
@@ -122,7 +125,7 @@ pub(super) fn content(message: &Message) -> Option<Content> {
     let payload = &message.payload;
     let (start, start_of_header) = match message.kind {
         MediaKind::Data => return Some(Content::Metadata),
-        MediaKind::Video => (5, AVC),
+        MediaKind::Video => (10, AVC),
         MediaKind::Audio => (2, AAC),
     };
     if payload.starts_with(start_of_header) {

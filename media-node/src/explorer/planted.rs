@@ -1,5 +1,7 @@
 //! Faults that tests plant, so that they can prove that the explorer finds each kind.
 
+use std::time::Duration;
+
 use media_wire::Message;
 
 /// A fault in what a viewer receives, as if a relay had caused it.
@@ -16,9 +18,19 @@ pub(super) enum TamperKind {
     Tear,
     Lose,
     TurnBackTime,
+    /// It comes late, and so do all after it.
+    Delay,
 }
 
+/// How late [`TamperKind::Delay`] lets messages come.
+pub(super) const DELAYED: Duration = Duration::from_secs(4);
+
 impl Tamper {
+    /// Returns whether the next message comes late.
+    pub(super) fn is_delayed(self) -> bool {
+        self.kind == TamperKind::Delay && self.after == 1
+    }
+
     /// Returns what comes instead of a message.
     pub(super) fn apply(&mut self, mut message: Message) -> Vec<Message> {
         let Some(left) = self.after.checked_sub(1) else {
@@ -27,6 +39,7 @@ impl Tamper {
         self.after = left;
         match self.kind {
             _ if left > 0 => vec![message],
+            TamperKind::Delay => vec![message],
             TamperKind::Repeat => vec![message.clone(), message],
             TamperKind::Tear => {
                 message.payload.truncate(message.payload.len() - 1);
@@ -50,15 +63,19 @@ pub(super) enum Planted {
     Tampered(Tamper),
     /// A client stays when all are to leave, as one that a media node forgets would.
     Leak,
+    /// A connection stays open when all clients have left.
+    Connection,
     /// Two encoders count as on air.
     SecondOnAir,
+    /// Encoders are told that another one has taken over, although none has.
+    Superseded,
 }
 
 impl Planted {
     pub(super) fn tamper(self) -> Option<Tamper> {
         match self {
             Self::Tampered(tamper) => Some(tamper),
-            Self::Nothing | Self::Leak | Self::SecondOnAir => None,
+            _ => None,
         }
     }
 }

@@ -36,13 +36,18 @@ const IDLE_TICK: Duration = Duration::from_millis(40);
 const TICKS_OF_MEMORY: u32 = 20;
 
 /// Time after which everybody has to see the encoder that is on air again, once everything is mended.
-const SETTLED: Duration = Duration::from_secs(22);
+const SETTLED: Duration = Duration::from_secs(24);
 
 /// How long before that viewers join.
-const LATE: Duration = Duration::from_secs(8);
+const LATE: Duration = Duration::from_secs(9);
 
 /// Those viewers, on each media node.
 const LATE_VIEWERS: [Protocol; 2] = [Protocol::Rtmp, Protocol::Flv];
+
+/// How long before that all encoders of one stream finish it, another one publishes it elsewhere, and further viewers join.
+const FINISHED: Duration = Duration::from_millis(6500);
+const PUBLISHED: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_millis(3500);
 
 /// Time after the last client in which a media node may still hold a stream, besides the waits that are configured: that of an
 /// encoder's edge, and those of tails and surveys.
@@ -135,42 +140,73 @@ impl<'a> Run<'a> {
             }
             for stream in 0..self.on_air.len() {
                 if self.on_air[stream].accepted().is_empty() {
-                    self.perform(&Action::Publish {
-                        encoder: FINAL + 10 * stream + attempt,
-                        stream,
-                        node: stream
-                            + attempt
-                            + usize::try_from(self.schedule.seed % 7).unwrap_or(0),
-                        settings: EncoderSettings {
-                            is_same_encoding: false,
-                            priority: 0,
-                            first_timestamp: 0,
-                        },
-                    });
+                    let seed = usize::try_from(self.schedule.seed % 7).unwrap_or(0);
+                    self.publish_late(10 * stream + attempt, stream, stream + attempt + seed);
                 }
             }
         }
         self.run_until(end - LATE)?;
         for node in 0..self.cluster.count() {
             for (number, protocol) in LATE_VIEWERS.into_iter().enumerate() {
-                self.perform(&Action::Watch {
-                    viewer: FINAL + 10 * node + number,
-                    stream: 0,
-                    node,
-                    settings: ViewerSettings {
-                        protocol,
-                        is_tls: false,
-                        pause: Duration::ZERO,
-                        capacity: 64 << 10,
-                    },
-                });
+                self.watch_late(10 * node + number, node, protocol);
             }
         }
+        self.change_encoder(end)?;
         self.run_until(end)?;
         self.check_settled();
         let received = self.viewers.values().map(|viewer| viewer.seen().received);
         self.received = received.sum();
         self.check()
+    }
+
+    /// Lets the encoders of one stream finish it, and another one publish it elsewhere. Viewers who join then see only that one.
+    fn change_encoder(&mut self, end: Duration) -> Result<(), Violated> {
+        self.run_until(end - FINISHED)?;
+        self.check_settled();
+        let stream = stream_name(0);
+        self.record
+            .note(format_args!("the encoders of {stream} finish it"));
+        for encoder in self.encoders.values().filter(|it| it.stream == stream) {
+            encoder.stop(EncoderEnd::Finish);
+        }
+        self.run_until(end - PUBLISHED)?;
+        let seed = usize::try_from(self.schedule.seed % 5).unwrap_or(0);
+        self.publish_late(9, 0, seed);
+        self.run_until(end - LATEST)?;
+        for node in 0..self.cluster.count() {
+            self.watch_late(10 * node + 9, node, LATE_VIEWERS[node % 2]);
+        }
+        Ok(())
+    }
+
+    /// Lets an encoder publish that does not come from the schedule.
+    fn publish_late(&mut self, number: usize, stream: usize, node: usize) {
+        self.perform(&Action::Publish {
+            encoder: FINAL + number,
+            stream,
+            node,
+            settings: EncoderSettings {
+                is_same_encoding: false,
+                priority: 0,
+                first_timestamp: 0,
+                first_number: 0,
+            },
+        });
+    }
+
+    /// Lets a viewer join that does not come from the schedule.
+    fn watch_late(&mut self, number: usize, node: usize, protocol: Protocol) {
+        self.perform(&Action::Watch {
+            viewer: FINAL + number,
+            stream: 0,
+            node,
+            settings: ViewerSettings {
+                protocol,
+                is_tls: false,
+                pause: Duration::ZERO,
+                capacity: 64 << 10,
+            },
+        });
     }
 
     /// Ends all clients, and waits until the media nodes hold nothing of them.
@@ -184,6 +220,10 @@ impl<'a> Run<'a> {
             _ => None,
         };
         self.viewers.clear();
+        let connection = match self.planted {
+            Planted::Connection => Some(self.cluster.connect()),
+            _ => None,
+        };
         self.tick = IDLE_TICK;
         let settings = &self.schedule.settings;
         let waits = settings.continuity_seconds
@@ -193,13 +233,8 @@ impl<'a> Run<'a> {
         let now = self.record.now();
         self.run_until(now + Duration::from_secs(waits.into()) + RELEASED)?;
         self.encoders.clear();
-        for (node, held) in self.cluster.held() {
-            if held != Default::default() {
-                self.record
-                    .violation(format_args!("node {node} still holds {held:?}"));
-            }
-        }
-        drop(kept);
+        self.check_released();
+        drop((kept, connection));
         self.check()
     }
 
@@ -290,6 +325,8 @@ impl<'a> Run<'a> {
             nodes: self.cluster.addresses.clone(),
             node,
             is_protected: self.schedule.hardship != Hardship::Failures,
+            precedence: self.precedence(),
+            superseded_at: (self.planted == Planted::Superseded).then_some(200),
         };
         let start = async { Encoder::start(setup) };
         let started = self.cluster.clients.block_on(start);
@@ -307,7 +344,7 @@ impl<'a> Run<'a> {
             nodes: self.cluster.addresses.clone(),
             node,
             allows_return: self.schedule.settings.has_standby(),
-            max_age: self.max_age(),
+            max_age: self.max_age(viewer),
             min_wait: self.min_wait(),
             tamper: self.planted.tamper(),
         };

@@ -18,6 +18,8 @@ pub(super) struct Schedule {
     pub(super) settings: Settings,
     /// Sorted by time.
     pub(super) events: Vec<Event>,
+    /// How long a failure of one origin may hold back what viewers see.
+    pub(super) outage: Duration,
 }
 
 /// How much a cluster has to bear.
@@ -25,7 +27,7 @@ pub(super) struct Schedule {
 pub(super) enum Hardship {
     /// Nothing fails: viewers lose nothing.
     Calm,
-    /// One of several origins fails for a few seconds, encoders and viewers are on edges: viewers lose nothing.
+    /// One origin after another fails for a few seconds, and has no clients: viewers lose nothing.
     OneOrigin,
     /// Anything may fail.
     Failures,
@@ -116,6 +118,8 @@ pub(super) struct EncoderSettings {
     pub(super) priority: u8,
     /// The timestamp that its clock begins with.
     pub(super) first_timestamp: u32,
+    /// The number of its first frame. Most begin with a keyframe, others in a group of pictures.
+    pub(super) first_number: u32,
 }
 
 /// How an encoder ends.
@@ -162,18 +166,28 @@ impl Schedule {
     pub(super) fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let hardship = match random.random_range(0..20) {
-            0..3 => Hardship::Calm,
-            3..8 => Hardship::OneOrigin,
+            0..2 => Hardship::Calm,
+            2..10 => Hardship::OneOrigin,
             _ => Hardship::Failures,
         };
         let settings = settings(&mut random, hardship);
-        let events = plan::plan(random, &settings, hardship);
+        let (events, outage) = plan::plan(random, &settings, hardship);
         Self {
             seed,
             hardship,
             settings,
             events,
+            outage,
         }
+    }
+
+    /// Returns how far the clocks of two hosts are from each other, at most.
+    pub(super) fn clock_difference(&self) -> Duration {
+        let jumps = self.events.iter().filter_map(|event| match event.action {
+            Action::SetClock(_, ahead) => Some(ahead),
+            _ => None,
+        });
+        jumps.chain([self.settings.skew]).max().unwrap_or_default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The schedules that `cargo test` runs, and proofs that the explorer finds what is planted.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ const SEEDS: std::ops::Range<u64> = 1..3;
 const PLANTED_SEEDS: std::ops::Range<u64> = 1..9;
 
 /// How often a seed is replayed.
-const REPLAYS: u32 = 5;
+const REPLAYS: u32 = 10;
 
 /// Lines of a record that a failure prints, unless it replays a seed.
 const LAST_LINES: usize = 60;
@@ -25,15 +26,7 @@ fn schedules_of_failures_break_nothing() {
     let variable = |name| std::env::var(name).ok().map(|value| value.parse::<u64>());
     let number = |name| variable(name).map(|value| value.expect("a number"));
     match (number("EXPLORE_SEED"), number("EXPLORE_SECONDS")) {
-        (Some(seed), _) => {
-            let schedule = Schedule::of(seed);
-            // Repeated, as the order in which `select!` polls its branches may matter.
-            for _ in 0..REPLAYS {
-                let outcome = explore(&schedule, Planted::Nothing);
-                println!("{}", outcome.lines.join("\n"));
-                assert_eq!(outcome.violation, None, "seed {seed}");
-            }
-        }
+        (Some(seed), _) => replay(seed),
         (None, Some(seconds)) => {
             // Another part of all seeds each time, unless the first one is given.
             let random = || crate::host::random(seconds) >> 16;
@@ -42,6 +35,30 @@ fn schedules_of_failures_break_nothing() {
         }
         (None, None) => explore_from(SEEDS, Duration::MAX),
     }
+}
+
+/// Replays a seed several times, and shows the record of one that fails.
+fn replay(seed: u64) {
+    let schedule = Schedule::of(seed);
+    let outcomes = (0..REPLAYS).map(|_| explore(&schedule, Planted::Nothing));
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    let records: HashSet<&[String]> = outcomes.iter().map(|it| it.lines.as_slice()).collect();
+    let failed: Vec<_> = outcomes
+        .iter()
+        .filter(|it| it.violation.is_some())
+        .collect();
+    let shown = failed.first().copied().or(outcomes.first());
+    println!(
+        "{}",
+        shown.map_or_else(String::new, |it| it.lines.join("\n"))
+    );
+    println!(
+        "{} of {REPLAYS} replays fail, {} different records",
+        failed.len(),
+        records.len()
+    );
+    let violation = failed.first().map(|it| &it.violation);
+    assert_eq!(violation, None, "seed {seed}");
 }
 
 /// Explores seeds on all cores until the time is over. Fails with the first seed that fails.
@@ -89,7 +106,8 @@ fn failure(seed: u64, outcome: &Outcome) -> String {
     let violation = outcome.violation.as_deref().unwrap_or_default();
     format!(
         "{lines}\n\nseed {seed} fails: {violation}\n\
-         replay it: EXPLORE_SEED={seed} cargo test -p media-node --lib explorer:: -- --nocapture"
+         replay it: RUSTFLAGS='--cfg tokio_unstable' EXPLORE_SEED={seed} \
+         cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture"
     )
 }
 
@@ -101,8 +119,11 @@ fn each_planted_fault_is_found() {
         (tampered(TamperKind::Tear), "torn"),
         (tampered(TamperKind::Lose), "is no keyframe"),
         (tampered(TamperKind::TurnBackTime), "time goes back"),
+        (tampered(TamperKind::Delay), "s old, after"),
         (Planted::Leak, "still holds"),
+        (Planted::Connection, "connections are open"),
         (Planted::SecondOnAir, "that are on air"),
+        (Planted::Superseded, "superseded by none"),
     ];
     for (planted, expected) in planted {
         let mut seeds = PLANTED_SEEDS;

@@ -16,7 +16,7 @@ use super::encoder::OnAir;
 use super::http::{BodyFormat, HttpClient};
 use super::judge::ViewerJudge;
 use super::media::Identity;
-use super::planted::Tamper;
+use super::planted::{DELAYED, Tamper};
 use super::schedule::{Protocol, ViewerSettings};
 use super::socket::{HTTP, HTTPS, RTMP, RTMPS, Route};
 use crate::host::simulated::network::Network;
@@ -132,6 +132,9 @@ impl Watching {
         let pause = self.setup.settings.pause;
         loop {
             let message = player.message().await?;
+            if tamper.is_some_and(Tamper::is_delayed) {
+                sleep(DELAYED).await;
+            }
             let messages = match &mut tamper {
                 Some(tamper) => tamper.apply(message),
                 None => vec![message],
@@ -150,9 +153,9 @@ impl Watching {
         let (last, lost) = (judge.last(), judge.lost);
         if let Err(violation) = judge.receive(message) {
             let content = super::media::content(message);
-            let at = message.timestamp;
+            let (kind, at, length) = (message.kind, message.timestamp, message.payload.len());
             return Err(ClientEnd::Protocol(format!(
-                "{violation}: {content:?} at {at} ms, after {last:?}"
+                "{violation}: {content:?}, {kind:?} of {length} bytes at {at} ms, after {last:?}"
             )));
         }
         let Some(frame) = judge.last().filter(|_| judge.last() != last) else {

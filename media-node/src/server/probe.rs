@@ -24,6 +24,8 @@ pub(crate) struct Held {
     pub(crate) forwards: u64,
     /// Connections of the public ports.
     pub(crate) connections: usize,
+    /// Addresses of origins that it knows.
+    pub(crate) origins: usize,
 }
 
 impl Probe {
@@ -52,6 +54,7 @@ impl Probe {
             pulls: active(&relays.pulls),
             forwards: active(&relays.forwards),
             connections: *context.connections.open().borrow(),
+            origins: context.relay.known_origins(),
         })
     }
 }

@@ -5,12 +5,15 @@ use std::panic;
 use std::sync::Once;
 use std::time::Duration;
 
+use media_config::DuplicatePublish;
+
 use super::super::encoder::Sending;
 use super::super::media::{BYTES_PER_SECOND, RATE};
 use super::super::planted::Planted;
 use super::super::schedule::{Hardship, Schedule};
-use super::{Run, stream_name};
+use super::{FINAL, Run, stream_name};
 use crate::host::simulated::current;
+use crate::server::Held;
 
 /// How far behind the encoder a viewer may be once everything is mended.
 const BEHIND: Duration = Duration::from_secs(2);
@@ -22,20 +25,25 @@ const PREFERRED: Duration = Duration::from_secs(13);
 /// How old messages may be without failures: a group of pictures, latency and pulses, and the search for the stream.
 const MAX_AGE: Duration = Duration::from_millis(2500);
 
+/// How long an encoder may wait until it is accepted.
+const ACCEPTED: Duration = Duration::from_millis(1500);
+
 /// A violation was recorded.
 pub(super) struct Violated;
 
 impl Run<'_> {
     /// Returns how old a message may be when a viewer gets it.
-    pub(super) fn max_age(&self) -> Duration {
-        match self.schedule.hardship {
-            Hardship::Calm => MAX_AGE,
-            // An origin that replaces another one gets the whole window, and who joins then begins with it.
-            Hardship::OneOrigin => {
-                MAX_AGE + Duration::from_secs(self.schedule.settings.window_seconds.into())
-            }
-            Hardship::Failures => Duration::MAX,
+    pub(super) fn max_age(&self, viewer: usize) -> Duration {
+        match self.is_undisturbed(viewer) {
+            true if viewer >= FINAL => MAX_AGE,
+            true => MAX_AGE + self.schedule.outage,
+            false => Duration::MAX,
         }
+    }
+
+    /// Returns whether nothing fails that a viewer depends on. One that is not of the schedule joins once everything is mended.
+    fn is_undisturbed(&self, viewer: usize) -> bool {
+        self.schedule.hardship != Hardship::Failures || viewer >= FINAL
     }
 
     /// Returns how long a viewer's stream waits for an encoder at least.
@@ -49,6 +57,13 @@ impl Run<'_> {
             }
             Hardship::Failures => Duration::ZERO,
         }
+    }
+
+    /// Returns how long an encoder may have been accepted before another one that it supersedes: the clock of its media node may be
+    /// ahead, and where encoders are rejected, the first one stays.
+    pub(super) fn precedence(&self) -> Option<Duration> {
+        let is_last = self.schedule.settings.duplicate_publish != DuplicatePublish::Reject;
+        is_last.then(|| ACCEPTED + self.schedule.clock_difference())
     }
 
     pub(super) fn check(&self) -> Result<(), Violated> {
@@ -81,15 +96,37 @@ impl Run<'_> {
         }
     }
 
+    /// Checks that media nodes without clients hold nothing but the addresses of the origins that there are.
+    pub(super) fn check_released(&self) {
+        let expected = Held {
+            origins: self.schedule.settings.origins,
+            ..Held::default()
+        };
+        for (node, held) in self.cluster.held() {
+            if held != expected {
+                self.record
+                    .violation(format_args!("node {node} still holds {held:?}"));
+            }
+        }
+        let connections = self.cluster.network.connections();
+        if connections > 0 {
+            self.record.violation(format_args!(
+                "{connections} connections are open without a client"
+            ));
+        }
+    }
+
     pub(super) fn check_settled(&self) {
         for stream in 0..self.on_air.len() {
             self.check_on_air(stream);
         }
-        if self.schedule.hardship == Hardship::Failures {
-            return;
-        }
-        for (id, viewer) in &self.viewers {
+        let undisturbed = self
+            .viewers
+            .iter()
+            .filter(|(id, _)| self.is_undisturbed(**id));
+        for (id, viewer) in undisturbed {
             let seen = viewer.seen();
+            self.record.note(format_args!("viewer {id}: {seen:?}"));
             if seen.lost + seen.disconnects > 0 {
                 self.record.violation(format_args!(
                     "viewer {id}: {seen:?} although nothing failed that it depends on"

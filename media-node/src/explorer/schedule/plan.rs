@@ -1,15 +1,15 @@
 //! The events of a schedule.
 
+mod failures;
+
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Action, EncoderEnd, EncoderSettings, Event, Hardship, Place, Protocol, STORM, Settings,
-    ViewerSettings,
+    Action, EncoderEnd, EncoderSettings, Event, Hardship, Protocol, STORM, Settings, ViewerSettings,
 };
-use crate::host::simulated::network::DnsState;
 
 /// The first milliseconds, in which media nodes start.
 const CALM_START: u64 = 500;
@@ -43,10 +43,18 @@ struct Plan<'a> {
     events: Vec<Event>,
     encoders: usize,
     viewers: usize,
+    /// The origins that fail one after another, and have no clients.
+    failing: Vec<usize>,
+    /// How long their failures may hold back what viewers see.
+    outage: Duration,
 }
 
-/// Returns what happens to a cluster, sorted by time.
-pub(super) fn plan(random: StdRng, settings: &Settings, hardship: Hardship) -> Vec<Event> {
+/// Returns what happens to a cluster, sorted by time, and how long a failure of one origin may hold back what viewers see.
+pub(super) fn plan(
+    random: StdRng,
+    settings: &Settings,
+    hardship: Hardship,
+) -> (Vec<Event>, Duration) {
     let mut plan = Plan {
         random,
         settings,
@@ -54,22 +62,30 @@ pub(super) fn plan(random: StdRng, settings: &Settings, hardship: Hardship) -> V
         events: Vec::new(),
         encoders: 0,
         viewers: 0,
+        failing: Vec::new(),
+        outage: Duration::ZERO,
     };
+    if hardship == Hardship::OneOrigin {
+        plan.failing = vec![plan.origin(), plan.origin()];
+    }
     plan.add_encoders();
     plan.add_viewers();
     plan.add_clock();
     match hardship {
-        Hardship::Calm => {}
-        Hardship::OneOrigin => plan.add_failure_of_origin(),
+        Hardship::Calm => plan.add_silent_dns(),
+        Hardship::OneOrigin => plan.add_failures_of_origins(),
         Hardship::Failures => {
             for _ in 0..plan.number(1, 7) {
                 plan.add_failure();
             }
+            if settings.origins > 1 && plan.chance(0.4) {
+                plan.add_split();
+            }
         }
     }
-    let mut events = plan.events;
+    let (mut events, outage) = (plan.events, plan.outage);
     events.sort_by_key(|event| event.at);
-    events
+    (events, outage)
 }
 
 impl Plan<'_> {
@@ -91,14 +107,26 @@ impl Plan<'_> {
         self.random.random_range(0..nodes)
     }
 
-    /// Returns the media node of a client.
-    fn node_of_client(&mut self) -> usize {
+    fn origin(&mut self) -> usize {
+        self.random.random_range(0..self.settings.origins)
+    }
+
+    /// Returns the media node of an encoder.
+    fn node_of_encoder(&mut self) -> usize {
         match self.hardship {
             Hardship::OneOrigin => {
                 let edges = self.settings.origins..self.nodes();
                 self.random.random_range(edges)
             }
             Hardship::Calm | Hardship::Failures => self.node(),
+        }
+    }
+
+    /// Returns the media node of a viewer.
+    fn node_of_viewer(&mut self) -> usize {
+        match self.node() {
+            failing if self.failing.contains(&failing) => self.node_of_encoder(),
+            node => node,
         }
     }
 
@@ -115,23 +143,10 @@ impl Plan<'_> {
         for stream in 0..self.settings.streams {
             let mut at = self.number(CALM_START, 4000);
             let is_same_encoding = self.chance(0.5);
-            let mut node = self.node_of_client();
+            let mut node = self.node_of_encoder();
             let limit = u64::try_from(STORM.as_millis()).unwrap_or_default();
             while at < limit {
-                let encoder = self.encoders;
-                self.encoders += 1;
-                let settings = EncoderSettings {
-                    is_same_encoding,
-                    priority: self.random.random_range(0..3),
-                    first_timestamp: self.one_of(&FIRST_TIMESTAMPS),
-                };
-                let publish = Action::Publish {
-                    encoder,
-                    stream,
-                    node,
-                    settings,
-                };
-                self.at(at, publish);
+                let encoder = self.add_encoder(at, stream, node, is_same_encoding);
                 let lasts = self.number(1500, 20_000);
                 let ends = match self.number(0, 10) {
                     0..4 => Some(EncoderEnd::Finish),
@@ -149,40 +164,79 @@ impl Plan<'_> {
                 };
                 at += lasts + pause;
                 if self.chance(0.6) {
-                    node = self.node_of_client();
+                    node = self.node_of_encoder();
                 }
             }
         }
     }
 
+    /// Adds an encoder. Returns its number.
+    fn add_encoder(
+        &mut self,
+        at: u64,
+        stream: usize,
+        node: usize,
+        is_same_encoding: bool,
+    ) -> usize {
+        let encoder = self.encoders;
+        self.encoders += 1;
+        let settings = EncoderSettings {
+            is_same_encoding,
+            priority: self.random.random_range(0..3),
+            first_timestamp: self.one_of(&FIRST_TIMESTAMPS),
+            first_number: match self.chance(0.2) {
+                true => self.random.random_range(1..50),
+                false => 0,
+            },
+        };
+        let publish = Action::Publish {
+            encoder,
+            stream,
+            node,
+            settings,
+        };
+        self.at(at, publish);
+        encoder
+    }
+
     fn add_viewers(&mut self) {
         for _ in 0..self.number(2, 8) {
-            let viewer = self.viewers;
-            self.viewers += 1;
             let at = self.number(CALM_START, 20_000);
-            let watch = Action::Watch {
-                viewer,
-                stream: self.random.random_range(0..self.settings.streams),
-                node: self.node_of_client(),
-                settings: self.viewer_settings(),
-            };
-            self.at(at, watch);
-            if self.chance(0.3) {
-                let leave = at + self.number(200, 15_000);
-                self.at(leave, Action::Leave(viewer));
-            }
+            self.add_viewer(at);
         }
     }
 
-    /// Lets a clock jump, which must never matter.
-    fn add_clock(&mut self) {
+    fn add_viewer(&mut self, at: u64) {
+        let viewer = self.viewers;
+        self.viewers += 1;
+        let watch = Action::Watch {
+            viewer,
+            stream: self.random.random_range(0..self.settings.streams),
+            node: self.node_of_viewer(),
+            settings: self.viewer_settings(),
+        };
+        self.at(at, watch);
         if self.chance(0.3) {
-            let node = self.node();
-            let (first, second) = (self.one_of(&CLOCK_JUMPS), self.one_of(&CLOCK_JUMPS));
-            let (at, after) = (self.number(0, 12_000), self.number(12_000, 24_000));
-            self.at(at, Action::SetClock(node, first));
-            self.at(after, Action::SetClock(node, second));
+            let leave = at + self.number(200, 15_000);
+            self.at(leave, Action::Leave(viewer));
         }
+    }
+
+    /// Lets the clock of an encoder's media node jump, which must never matter.
+    fn add_clock(&mut self) {
+        if !self.chance(0.4) {
+            return;
+        }
+        let nodes = self.events.iter().filter_map(|event| match event.action {
+            Action::Publish { node, .. } => Some(node),
+            _ => None,
+        });
+        let nodes: Vec<usize> = nodes.collect();
+        let node = self.one_of(&nodes);
+        let (first, second) = (self.one_of(&CLOCK_JUMPS), self.one_of(&CLOCK_JUMPS));
+        let (at, after) = (self.number(0, 12_000), self.number(12_000, 24_000));
+        self.at(at, Action::SetClock(node, first));
+        self.at(after, Action::SetClock(node, second));
     }
 
     fn viewer_settings(&mut self) -> ViewerSettings {
@@ -201,78 +255,5 @@ impl Plan<'_> {
                 false => self.one_of(&[4 << 10, 64 << 10]),
             },
         }
-    }
-
-    /// Adds a failure of one origin that lasts a few seconds.
-    fn add_failure_of_origin(&mut self) {
-        let origins = u64::try_from(self.settings.origins).unwrap_or_default();
-        let node = usize::try_from(self.number(0, origins)).unwrap_or_default();
-        let at = self.number(4000, 18_000);
-        let after = at + self.number(100, 5000);
-        match self.number(0, 6) {
-            0 => self.add_restart(Action::Kill(node), node, at, after),
-            1 => self.add_restart(Action::Lose(node), node, at, after),
-            2 => self.add_restart(Action::Drain(node), node, at, after + 3000),
-            3 => {
-                self.at(at, Action::Hang(node));
-                self.at(after, Action::Resume(node));
-            }
-            4 => self.add_isolation(node, at, after),
-            _ => {
-                let edge = Place::Node(self.node_of_client());
-                self.at(at, Action::Cut(Place::Node(node), edge));
-                self.at(after, Action::Mend(Place::Node(node), edge));
-            }
-        }
-    }
-
-    fn add_failure(&mut self) {
-        let at = self.number(1000, 22_000);
-        let after = at + self.number(100, 9000);
-        let node = self.node();
-        match self.number(0, 11) {
-            0 | 1 => self.add_restart(Action::Kill(node), node, at, after),
-            2 => self.add_restart(Action::Lose(node), node, at, after),
-            3 => self.add_restart(Action::Drain(node), node, at, after + 3000),
-            4 => {
-                self.at(at, Action::Hang(node));
-                self.at(after, Action::Resume(node));
-            }
-            5..8 => {
-                let other = match self.node() {
-                    other if other == node => Place::Clients,
-                    other => Place::Node(other),
-                };
-                self.at(at, Action::Cut(Place::Node(node), other));
-                self.at(after, Action::Mend(Place::Node(node), other));
-            }
-            8 => self.add_isolation(node, at, after),
-            9 => self.at(at, Action::Revoke(node)),
-            _ if self.chance(0.5) => {
-                self.at(at, Action::Dns(DnsState::Silent));
-                self.at(after, Action::Dns(DnsState::Answers));
-            }
-            _ => {
-                let places = (Place::Node(node), Place::Node(self.node()));
-                let delay = Duration::from_millis(self.number(50, 900));
-                self.at(at, Action::Delay(places.0, places.1, delay));
-                self.at(after, Action::Delay(places.0, places.1, Duration::ZERO));
-            }
-        }
-    }
-
-    /// Cuts a media node off from every other one, but not from the clients.
-    fn add_isolation(&mut self, node: usize, at: u64, after: u64) {
-        for other in 0..self.nodes() {
-            let places = (Place::Node(node), Place::Node(other));
-            self.at(at, Action::Cut(places.0, places.1));
-            self.at(after, Action::Mend(places.0, places.1));
-        }
-    }
-
-    fn add_restart(&mut self, end: Action, node: usize, at: u64, after: u64) {
-        let new_address = self.settings.has_dns && self.chance(0.5);
-        self.at(at, end);
-        self.at(after, Action::Start { node, new_address });
     }
 }

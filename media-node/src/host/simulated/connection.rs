@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use rand::rngs::StdRng;
 
 /// A connection. The end 0 has connected to the end 1.
 pub(super) struct SimulatedConnection {
@@ -17,6 +18,7 @@ pub(super) struct SimulatedConnection {
     pub(super) blocked_since: Option<Duration>,
     /// After an outage, when the senders send again what was lost.
     pub(super) stalled_until: Duration,
+    pub(super) random: StdRng,
 }
 
 /// One end of a connection.

@@ -28,7 +28,7 @@ pub(crate) enum DnsState {
 
 pub(super) struct NetworkState {
     pub(super) now: Duration,
-    random: StdRng,
+    seed: u64,
     latency: Duration,
     hosts: BTreeMap<Ipv4Addr, Host>,
     pub(super) connections: BTreeMap<u64, SimulatedConnection>,
@@ -68,7 +68,7 @@ impl Network {
     pub(crate) fn new(seed: u64, latency: Duration, time_to_live: Duration) -> Self {
         Self(Arc::new(Mutex::new(NetworkState {
             now: Duration::ZERO,
-            random: StdRng::seed_from_u64(seed),
+            seed,
             latency,
             hosts: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -243,6 +243,8 @@ impl Network {
                 capacity,
                 blocked_since: None,
                 stalled_until: Duration::ZERO,
+                // One of its own, so that the order in which hosts send changes nothing else.
+                random: StdRng::seed_from_u64(state.seed.wrapping_add(id)),
             };
             let due = state.now + 2 * state.latency(&connection);
             state.connections.insert(id, connection);
@@ -261,12 +263,10 @@ impl NetworkState {
 
     /// Returns when a packet of this connection arrives that is sent now.
     pub(super) fn due(&mut self, id: u64) -> Duration {
-        let latency = self
-            .connections
-            .get(&id)
-            .map(|connection| self.latency(connection));
-        let latency = latency.unwrap_or_default();
-        let jitter = self.random.random_range(0.0..1.0);
+        let connection = self.connections.get(&id);
+        let latency = connection.map_or(Duration::ZERO, |connection| self.latency(connection));
+        let connection = self.connections.get_mut(&id);
+        let jitter = connection.map_or(0.0, |it| it.random.random_range(0.0..1.0));
         self.now + latency + latency.mul_f64(jitter)
     }
 
@@ -334,10 +334,6 @@ impl NetworkState {
                 continue;
             };
             let (is_blocked, latency) = (self.is_blocked(connection), self.latency(connection));
-            let stall = match connection.blocked_since {
-                Some(_) => self.random.random_range(0.0..1.0),
-                None => 0.0,
-            };
             let Some(connection) = self.connections.get_mut(&id) else {
                 continue;
             };
@@ -349,6 +345,7 @@ impl NetworkState {
                 connection.expire(now - since, now, &mut self.wakers);
             } else {
                 if let Some(since) = connection.blocked_since.take() {
+                    let stall = connection.random.random_range(0.0..1.0);
                     let stall = (now - since).min(LONGEST_STALL).mul_f64(stall);
                     connection.stalled_until = now + stall;
                 }

@@ -59,26 +59,6 @@ async fn pull_lingers_for_a_viewer_that_returns() {
     assert!(left.elapsed() >= Duration::from_secs(1));
 }
 
-/// The log of the former viewer ended before: who joins would begin there.
-#[tokio::test]
-async fn viewer_after_a_pull_that_ended_starts_at_the_newest_keyframe() {
-    let cluster = RelayCluster::new();
-    let (origin, edge) = (cluster.origin("o").await, cluster.edge("e").await);
-    let mut encoder = origin.publish("a").await.unwrap();
-    let mut viewer = edge.watch("a");
-    viewer.watch_on(&encoder).await;
-    drop(viewer);
-    edge.until(|node| node.relay.metrics().pulls.get() == 0)
-        .await;
-    encoder.until(encoder.sent() + 3 * GOP).await;
-    let joined = encoder.sent();
-    let mut late = edge.watch("a");
-    late.watch_on(&encoder).await;
-    late.assert_continuous();
-    let first = late.frames[0];
-    assert!(first.keyframe && first.number + GOP >= joined, "{first:?}");
-}
-
 #[tokio::test]
 async fn stream_that_is_published_to_an_edge_plays_on_every_node() {
     let cluster = RelayCluster::new();

@@ -1,0 +1,109 @@
+//! The attempts of encoders to publish one stream: of those that supersede each other, one has to stay.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a media node may take a publication for one that goes on whose connection the encoder has lost.
+const NOTICED: Duration = Duration::from_secs(15);
+
+/// The attempts to publish one stream, by encoder.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(BTreeMap<u32, Attempt>);
+
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    begin: Duration,
+    /// When it was accepted. A media node may accept an attempt whose encoder does not learn of it.
+    accepted: Option<Duration>,
+    end: Option<Duration>,
+    is_superseded: bool,
+}
+
+impl Attempts {
+    pub(super) fn begin(&mut self, encoder: u32, now: Duration) {
+        let attempt = Attempt {
+            begin: now,
+            accepted: None,
+            end: None,
+            is_superseded: false,
+        };
+        self.0.insert(encoder, attempt);
+    }
+
+    pub(super) fn accepted(&mut self, encoder: u32, now: Duration) {
+        if let Some(attempt) = self.0.get_mut(&encoder) {
+            attempt.accepted = Some(now);
+        }
+    }
+
+    pub(super) fn refused(&mut self, encoder: u32) {
+        self.0.remove(&encoder);
+    }
+
+    pub(super) fn ended(&mut self, encoder: u32, now: Duration) {
+        if let Some(attempt) = self.0.get_mut(&encoder) {
+            attempt.end.get_or_insert(now);
+        }
+    }
+
+    /// Marks an encoder as superseded. Returns whether there is another one, not superseded itself, that was accepted after it, or
+    /// not earlier than `precedence` before.
+    pub(super) fn is_superseded(&mut self, encoder: u32, precedence: Option<Duration>) -> bool {
+        let Some(superseded) = self.0.get_mut(&encoder) else {
+            return false;
+        };
+        superseded.is_superseded = true;
+        let begin = superseded.begin;
+        let mut others = self.0.iter().filter(|(it, _)| **it != encoder);
+        others.any(|(_, other)| {
+            let ended = other.end.is_some_and(|end| end + NOTICED < begin);
+            let accepted = other.accepted.or(other.end);
+            let is_earlier = precedence
+                .zip(accepted)
+                .is_some_and(|(precedence, accepted)| accepted + precedence < begin);
+            !other.is_superseded && !ended && !is_earlier
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn both_accepted(first: Duration, second: Duration) -> Attempts {
+        let mut attempts = Attempts::default();
+        for (encoder, at) in [(1, first), (2, second)] {
+            attempts.begin(encoder, at);
+            attempts.accepted(encoder, at);
+        }
+        attempts
+    }
+
+    #[test]
+    fn later_encoder_supersedes_and_none_supersedes_it() {
+        let mut attempts = both_accepted(SECOND, 9 * SECOND);
+        assert!(attempts.is_superseded(1, Some(SECOND)));
+        assert!(!attempts.is_superseded(2, Some(SECOND)));
+    }
+
+    #[test]
+    fn earlier_encoder_supersedes_only_by_a_clock_that_is_ahead() {
+        let supersedes =
+            |precedence| both_accepted(SECOND, 4 * SECOND).is_superseded(2, precedence);
+        assert!(!supersedes(Some(SECOND)));
+        assert!(supersedes(Some(5 * SECOND)));
+        assert!(supersedes(None));
+    }
+
+    #[test]
+    fn encoder_that_left_long_ago_or_was_refused_supersedes_none() {
+        let mut attempts = both_accepted(SECOND, 99 * SECOND);
+        attempts.ended(1, 2 * SECOND);
+        assert!(!attempts.is_superseded(2, None));
+        let mut attempts = both_accepted(99 * SECOND, SECOND);
+        attempts.refused(2);
+        assert!(!attempts.is_superseded(1, None));
+    }
+}

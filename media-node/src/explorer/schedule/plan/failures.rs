@@ -1,0 +1,151 @@
+//! The failures of a schedule.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::super::{Action, EncoderEnd, Place};
+use super::Plan;
+use crate::host::simulated::network::DnsState;
+
+/// How long a failure of one origin may hold back what viewers see, when their media nodes reach another one.
+const FAILOVER: Duration = Duration::from_secs(2);
+
+/// The same after an outage between two media nodes: a packet is sent again late.
+const RETRIED: Duration = Duration::from_secs(3);
+
+impl Plan<'_> {
+    /// Adds failures of one origin after another.
+    pub(super) fn add_failures_of_origins(&mut self) {
+        let mut at = self.number(4000, 9000);
+        for node in self.failing.clone() {
+            if self.chance(0.5) {
+                at = self.before_an_end(at);
+            }
+            let after = self.add_failure_of_origin(node, at);
+            if self.chance(0.5) {
+                let joins = at + self.number(0, 3000);
+                self.add_viewer(joins);
+            }
+            at = after + self.number(4000, 8000);
+            if at > 20_000 {
+                return;
+            }
+        }
+    }
+
+    /// Returns a time shortly before the end of an encoder, if one ends soon after `at`.
+    fn before_an_end(&mut self, at: u64) -> u64 {
+        let ends = self.events.iter().filter_map(|event| match event.action {
+            Action::EndEncoder(_, EncoderEnd::Finish) => u64::try_from(event.at.as_millis()).ok(),
+            _ => None,
+        });
+        let end = ends
+            .filter(|end| (at + 1000..at + 8000).contains(end))
+            .min();
+        let before = self.number(20, 1000);
+        end.map_or(at, |end| end - before)
+    }
+
+    /// Adds a failure of one origin that lasts a few seconds. Returns when it ends.
+    fn add_failure_of_origin(&mut self, node: usize, at: u64) -> u64 {
+        let mut after = at + self.number(100, 8000);
+        let mut outage = FAILOVER;
+        match self.number(0, 6) {
+            0 => self.add_restart(Action::Kill(node), node, at, after),
+            1 => self.add_restart(Action::Lose(node), node, at, after),
+            2 => self.add_restart(Action::Drain(node), node, at, after + 3000),
+            3 => {
+                self.at(at, Action::Hang(node));
+                self.at(after, Action::Resume(node));
+            }
+            4 => self.add_isolation(node, at, after),
+            _ => {
+                // Less than the window, which has to hold what viewers lack by then.
+                after = at + self.number(100, 5000);
+                let edge = Place::Node(self.node_of_encoder());
+                self.at(at, Action::Cut(Place::Node(node), edge));
+                self.at(after, Action::Mend(Place::Node(node), edge));
+                // The encoder's edge may reach the origin, and stay.
+                outage = Duration::from_millis(after - at) + RETRIED;
+            }
+        }
+        self.outage = self.outage.max(outage);
+        after
+    }
+
+    /// Cuts two origins off from each other, and lets each get an encoder of the same stream. One of them stays on air.
+    pub(super) fn add_split(&mut self) {
+        let one = self.origin();
+        let other =
+            (one + self.random.random_range(1..self.settings.origins)) % self.settings.origins;
+        let stream = self.random.random_range(0..self.settings.streams);
+        let at = self.number(2000, 16_000);
+        self.at(at, Action::Cut(Place::Node(one), Place::Node(other)));
+        let first = at + self.number(100, 800);
+        self.add_encoder(first, stream, one, false);
+        let second = first + self.number(100, 1500);
+        self.add_encoder(second, stream, other, false);
+        let after = second + self.number(500, 4000);
+        self.at(after, Action::Mend(Place::Node(one), Place::Node(other)));
+    }
+
+    /// Lets the name servers be silent for some seconds, which matters to nothing that knows the origins.
+    pub(super) fn add_silent_dns(&mut self) {
+        let at = self.number(1000, 15_000);
+        let after = at + self.number(1000, 9000);
+        self.at(at, Action::Dns(DnsState::Silent));
+        self.at(after, Action::Dns(DnsState::Answers));
+    }
+
+    /// Adds any failure.
+    pub(super) fn add_failure(&mut self) {
+        let at = self.number(1000, 22_000);
+        let after = at + self.number(100, 9000);
+        let node = self.node();
+        match self.number(0, 11) {
+            0 | 1 => self.add_restart(Action::Kill(node), node, at, after),
+            2 => self.add_restart(Action::Lose(node), node, at, after),
+            3 => self.add_restart(Action::Drain(node), node, at, after + 3000),
+            4 => {
+                self.at(at, Action::Hang(node));
+                self.at(after, Action::Resume(node));
+            }
+            5..8 => {
+                let other = match self.node() {
+                    other if other == node => Place::Clients,
+                    other => Place::Node(other),
+                };
+                self.at(at, Action::Cut(Place::Node(node), other));
+                self.at(after, Action::Mend(Place::Node(node), other));
+            }
+            8 => self.add_isolation(node, at, after),
+            9 => self.at(at, Action::Revoke(node)),
+            _ if self.chance(0.5) => {
+                self.at(at, Action::Dns(DnsState::Silent));
+                self.at(after, Action::Dns(DnsState::Answers));
+            }
+            _ => {
+                let places = (Place::Node(node), Place::Node(self.node()));
+                let delay = Duration::from_millis(self.number(50, 900));
+                self.at(at, Action::Delay(places.0, places.1, delay));
+                self.at(after, Action::Delay(places.0, places.1, Duration::ZERO));
+            }
+        }
+    }
+
+    /// Cuts a media node off from every other one, but not from the clients.
+    fn add_isolation(&mut self, node: usize, at: u64, after: u64) {
+        for other in 0..self.nodes() {
+            let places = (Place::Node(node), Place::Node(other));
+            self.at(at, Action::Cut(places.0, places.1));
+            self.at(after, Action::Mend(places.0, places.1));
+        }
+    }
+
+    fn add_restart(&mut self, end: Action, node: usize, at: u64, after: u64) {
+        let new_address = self.settings.has_dns && self.chance(0.5);
+        self.at(at, end);
+        self.at(after, Action::Start { node, new_address });
+    }
+}
