@@ -222,13 +222,11 @@ impl UpstreamTask {
         let heartbeats = &self.source.heartbeats;
         let mut news = heartbeats.follow(self.origin, self.source.stream.key());
         while news.changed().await.is_ok() {
-            if self.finished.is_cancelled() {
-                // The stream ends at the origin: the response to the long request says when.
-                break;
-            }
             match news.borrow_and_update().clone() {
-                Heartbeat::Unknown => {}
                 Heartbeat::Stopped(reason) => return UpstreamEnd::Lost(reason),
+                // The stream ends at the origin: the response to the long request says when.
+                _ if self.finished.is_cancelled() => {}
+                Heartbeat::Unknown => {}
                 Heartbeat::Beats { draining, status } => {
                     if let Some(end) = status.and_then(|status| self.end_by(&status)) {
                         return end;

@@ -75,6 +75,23 @@ async fn tail_of_a_publication_that_ends_while_its_origin_is_lost_is_delivered()
         .await;
 }
 
+/// No time limit of the end expires.
+#[tokio::test]
+async fn tail_of_a_publication_is_delivered_by_another_origin_when_the_first_one_hangs() {
+    let cluster = RelayCluster::impatient();
+    let (first, freezer) = cluster.freezable_origin("o1").await;
+    let edge = cluster.edge("e").await;
+    let encoder = edge.publish("a").await.unwrap();
+    first.until(|node| node.is_forwarded_to("a")).await;
+    let second = cluster.origin("o2").await;
+    let mut viewer = second.watch("a");
+    viewer.watch_on(&encoder).await;
+    freezer.freeze();
+    let (epoch, sent) = end_after_a_group(encoder).await;
+    viewer.watch_until(epoch, sent - 1).await;
+    viewer.assert_continuous();
+}
+
 /// Viewers who join later get nothing of it.
 #[tokio::test]
 async fn tail_is_only_for_viewers_who_stayed() {
