@@ -84,14 +84,7 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     network::create_bridge().await?;
     let dns = NameServer::start().await?;
-    for _ in 0..arguments.busy {
-        // They end with the process.
-        std::thread::spawn(|| {
-            loop {
-                std::hint::spin_loop();
-            }
-        });
-    }
+    keep_busy(arguments.busy);
     let start = Instant::now();
     // Each row once, then each row again: runs of one row are far from each other.
     let runs = (1..=arguments.times).flat_map(|time| rows.iter().map(move |row| (*row, time)));
@@ -135,6 +128,17 @@ async fn run(arguments: Arguments) -> Result<()> {
         table::write("README.md".as_ref(), &table)?;
     }
     Ok(())
+}
+
+/// Starts threads that take all CPU time that they get, until the process ends.
+fn keep_busy(threads: usize) {
+    for _ in 0..threads {
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
 }
 
 /// Runs a row. An error, such as a process that did not start in time, gets a second attempt.

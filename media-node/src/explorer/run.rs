@@ -116,20 +116,7 @@ impl<'a> Run<'a> {
 
     /// Mends everything, and waits until everybody has to see what is on air.
     fn settle(&mut self) -> Result<(), Violated> {
-        self.record.note("everything is mended");
-        let places = (0..self.cluster.count()).map(Place::Node);
-        let places: Vec<Place> = places.chain([Place::Clients]).collect();
-        for one in &places {
-            for other in &places {
-                self.cluster.cut(*one, *other, false);
-                self.cluster.delay(*one, *other, Duration::ZERO);
-            }
-        }
-        self.cluster.network.set_dns(DnsState::Answers);
-        for node in 0..self.cluster.count() {
-            self.cluster.hang(node, false);
-            self.cluster.start(node, false);
-        }
+        self.mend();
         let end = STORM + SETTLED;
         // More than one attempt, as an encoder may be refused while another one is on air.
         for (attempt, after) in [2, 6, 11].into_iter().enumerate() {
@@ -157,6 +144,24 @@ impl<'a> Run<'a> {
         let received = self.viewers.values().map(|viewer| viewer.seen().received);
         self.received = received.sum();
         self.check()
+    }
+
+    /// Ends all that the schedule has broken.
+    fn mend(&mut self) {
+        self.record.note("everything is mended");
+        let places = (0..self.cluster.count()).map(Place::Node);
+        let places: Vec<Place> = places.chain([Place::Clients]).collect();
+        for one in &places {
+            for other in &places {
+                self.cluster.cut(*one, *other, false);
+                self.cluster.delay(*one, *other, Duration::ZERO);
+            }
+        }
+        self.cluster.network.set_dns(DnsState::Answers);
+        for node in 0..self.cluster.count() {
+            self.cluster.hang(node, false);
+            self.cluster.start(node, false);
+        }
     }
 
     /// Lets the encoders of one stream finish it, and another one publish it elsewhere. Viewers who join then see only that one.
