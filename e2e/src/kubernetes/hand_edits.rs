@@ -58,13 +58,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     eventually(expected, LIMIT, || assert_undone(&namespace)).await?;
 
     namespace.say("a port under another number stands in the way of ours, and is removed");
-    let moved = json!([
-        {"port": 8080, "$patch": "delete"},
-        {"name": "http", "port": 8081, "targetPort": 8080},
-    ]);
-    let service = json!({"spec": {"ports": moved}});
     namespace
-        .kubectl_patch("service/demo-edge", &service)
+        .kubectl(r#"patch service demo-edge --type=json --patch=[{"op":"replace","path":"/spec/ports/1/port","value":8081}]"#)
         .await?;
     eventually("the ports of the spec", LIMIT, || async {
         let service: Service = namespace.get("demo-edge").await?;
