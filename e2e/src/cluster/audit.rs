@@ -86,8 +86,11 @@ impl Cluster {
         let account = format!("system:serviceaccount:{namespace}:{name}");
         let mut requests = Vec::new();
         for line in log.lines().filter(|line| line.contains(&account)) {
-            let request: AuditedRequest =
-                serde_json::from_str(line).with_context(|| line.to_owned())?;
+            let request: AuditedRequest = match serde_json::from_str(line) {
+                // The API server is writing it.
+                Err(error) if error.is_eof() => continue,
+                request => request.with_context(|| line.to_owned())?,
+            };
             if request.user.username == account && request.at() > since {
                 requests.push(request);
             }
