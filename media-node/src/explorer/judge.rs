@@ -112,7 +112,7 @@ impl ViewerJudge {
         } else if let Some(missing) = next.and_then(|next| frame.number.checked_sub(next))
             && missing > 0
         {
-            // Video before the first keyframe is for nobody.
+            // A viewer gets no video before its first keyframe.
             self.lost += if self.has_keyframe { missing } else { 0 };
             self.needs_keyframe = true;
             // Another one may have been on air meanwhile.

@@ -19,7 +19,7 @@ use crate::desired::identity;
 use crate::k8s::call_error::CallError;
 
 /// Time after which another token is requested: 80 % of the time that one is valid, as the kubelet does.
-const RENEWAL: Duration = Duration::from_secs(2880);
+const RENEWAL: Duration = Duration::from_secs(identity::TOKEN_SECONDS.unsigned_abs() / 5 * 4);
 /// Time after which a request that failed is repeated.
 const RETRY: Duration = Duration::from_secs(30);
 

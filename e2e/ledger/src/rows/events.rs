@@ -150,7 +150,7 @@ async fn take_over(scene: &mut Scene, node: usize) -> Result<()> {
     let url = scene.cluster.rtmp(node, STREAM);
     let begin = Instant::now();
     scene.encoder = Some(Encoder::publish(&url).await?);
-    // The first one would take over again, as its connection breaks. What it sends until then is for nobody.
+    // The first one would take over again, as its connection breaks. No viewer is to get what it sends until then.
     let mut sent = first.stop().await?;
     sent.packets.retain(|it| it.at < begin);
     scene.sent.push(sent);

@@ -1,6 +1,7 @@
 //! Why a publish ends, and how the encoder and the metrics report it.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use media_engine::{OutOfMemory, StandbyError};
 use media_wire::rtmp::RtmpError;
@@ -8,6 +9,7 @@ use media_wire::rtmp::server::PublishRefusal;
 
 use super::super::connection;
 use super::bitrate::BitrateExceeded;
+use crate::relay::PublishRejection;
 
 /// Reason that a publish ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,8 @@ impl PublishEnd {
     /// Returns the error that the encoder gets; `None` where it ended the stream itself, or has got it.
     pub(super) fn refusal(self) -> Option<(PublishRefusal, Cow<'static, str>)> {
         let failed = |reason| Some((PublishRefusal::Failed, Cow::Borrowed(reason)));
+        let failed_by =
+            |error: &dyn Display| Some((PublishRefusal::Failed, Cow::Owned(error.to_string())));
         match self {
             Self::Unpublished | Self::Closed | Self::Drained => None,
             Self::Idle => failed("no message was received for too long"),
@@ -83,7 +87,7 @@ impl PublishEnd {
                 PublishRefusal::BadName,
                 Cow::Borrowed("another encoder has taken over this stream"),
             )),
-            Self::NoStandby(error) => Some((PublishRefusal::Failed, Cow::Owned(error.to_string()))),
+            Self::NoStandby(error) => failed_by(&error),
             Self::NoOrigin => failed("no origin accepts the stream"),
             Self::ProtocolError(error) => Some((
                 PublishRefusal::Failed,
@@ -95,16 +99,10 @@ impl PublishEnd {
                     "a sequence header or metadata of {len} bytes is above the limit of {limit}"
                 )),
             )),
-            Self::OriginsOutOfMemory => failed("no origin has memory for another stream"),
-            Self::TooManyStreams => failed(
-                "the origins have as many streams as they may, of all encoders or of your address",
-            ),
-            Self::OutOfMemory(error) => {
-                Some((PublishRefusal::Failed, Cow::Owned(error.to_string())))
-            }
-            Self::BitrateExceeded(error) => {
-                Some((PublishRefusal::Failed, Cow::Owned(error.to_string())))
-            }
+            Self::OriginsOutOfMemory => failed_by(&PublishRejection::OutOfMemory),
+            Self::TooManyStreams => failed_by(&PublishRejection::TooManyStreams),
+            Self::OutOfMemory(error) => failed_by(&error),
+            Self::BitrateExceeded(error) => failed_by(&error),
             Self::Disconnected => failed("this media node disconnects the stream, connect again"),
         }
     }
