@@ -9,7 +9,7 @@
 //!
 //! Apart from that, [`identity`] recognizes media nodes and the operator on the internal port.
 //!
-//! Read in this order: [`request`] (what is decided), [`access`] (how), the methods, [`grant`] (what is left of it).
+//! Read in this order: [`request`] (what is decided), [`access`] (how), the methods, [`grant`] (what is kept of the decision).
 
 mod access;
 mod background;
@@ -47,7 +47,7 @@ use background::Background;
 use grant::Grants;
 use hook::HookInstance;
 
-/// The decisions of one node.
+/// The decisions of one media node.
 pub(crate) struct Auth {
     publish: Access,
     play: Access,
@@ -66,7 +66,7 @@ pub(crate) struct AuthMetrics {
     pub(crate) lost_hook_calls: IntCounter,
 }
 
-/// Why the settings are of no use. Each message names the field.
+/// Why the settings cannot be used. Each message names the field.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AuthError {
     /// A list contains something else than networks.

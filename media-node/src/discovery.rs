@@ -10,7 +10,7 @@
 //! * [`OriginSet::search`] resolves every 200 ms for a while: viewers wait for an origin, and a Pod that replaces a lost one
 //!   has a new address.
 //!
-//! The node itself may be among the origins. The relays recognize it by the id in its responses, never by its address.
+//! The media node itself may be among the origins. The relays recognize it by the id in its responses, never by its address.
 
 mod entry;
 mod rendezvous;

@@ -12,7 +12,7 @@
 //!            │
 //!        discovery          addresses of the origins
 //!
-//!   state, response         clients, metrics and phase of life; HTTP responses: used by the rooms above
+//!   state, response         clients, metrics and phase of life; HTTP responses: used by the modules above
 //!   auth                    who may publish and play: decides for rtmp and delivery
 //!   host                    connections, wall clock, random numbers: what tests can simulate
 //!   slate                   the clip for streams that wait for an encoder: read once, fed by relay

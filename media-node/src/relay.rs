@@ -1,4 +1,4 @@
-//! Relays: the streams between nodes. A node pulls streams that its viewers demand and that are published elsewhere, and
+//! Relays: the streams between media nodes. A media node pulls streams that its viewers demand and that are published elsewhere, and
 //! an edge forwards what is published to it.
 //!
 //! ```text
@@ -12,12 +12,12 @@
 //! Instead of origins, an edge can have foreign RTMP servers (`rtmp_server`), which it plays from and publishes to.
 //!
 //! Guarantees
-//! * A stream is pulled once for all viewers of a node ([`pull`]), and only from a node that it is published or forwarded
+//! * A stream is pulled once for all viewers of a media node ([`pull`]), and only from a media node that it is published or forwarded
 //!   to, never from another copy: there are no loops.
-//! * Of several publications of a stream the newest one wins, on every node ([`conflict`]). An encoder that stands by begins none
+//! * Of several publications of a stream the newest one wins, on every media node ([`conflict`]). An encoder that stands by begins none
 //!   ([`contest`]).
 //! * A relay that changes its upstream continues with the message that it needs next. Duplicates are dropped.
-//! * Viewers that wait for a publication get it from its first message, on every node that finds it soon enough.
+//! * Viewers that wait for a publication get it from its first message, on every media node that finds it soon enough.
 //! * Every wait has a limit ([`settings`]). An origin that hangs is given up like one that disconnects.
 //!
 //! Read in this order: [`protocol`] and [`serve`] (the server), [`survey`], [`pull`], [`conflict`], [`contest`],
@@ -36,11 +36,11 @@ mod health_check;
 mod intake;
 mod lookups;
 mod metrics;
-mod patience;
 mod protocol;
 mod pull;
 mod reachability;
 mod rejection;
+mod response_limit;
 mod rtmp_server;
 mod serve;
 mod settings;
@@ -81,7 +81,7 @@ pub(crate) use rtmp_server::RtmpServer;
 pub(crate) use settings::RelaySettings;
 use slate::Slates;
 
-/// The relays of a node. Clones share them.
+/// The relays of a media node. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Relay {
     context: Arc<RelayContext>,
@@ -92,7 +92,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Returns the relays of a node. Without `origins` the node is alone.
+    /// Returns the relays of a media node. Without `origins` the media node is alone.
     pub(crate) fn new(
         settings: RelaySettings,
         metrics: RelayMetrics,
@@ -125,7 +125,7 @@ impl Relay {
         self.pulls.demand(stream, appearance.missing);
     }
 
-    /// Waits until the stream exists here, or another node has a publication of it. Until then, it takes the place of no other.
+    /// Waits until the stream exists here, or another media node has a publication of it. Until then, it takes the place of no other.
     ///
     /// # Errors
     /// When too many names are looked up.
@@ -133,7 +133,7 @@ impl Relay {
         self.lookups.appearance(key).await
     }
 
-    /// Waits until all origins were surveyed and none has the stream. Returns immediately when the node is alone.
+    /// Waits until all origins were surveyed and none has the stream. Returns immediately when the media node is alone.
     pub(crate) async fn not_found(&self, key: &StreamKey) {
         self.lookups.missing(key).await;
         self.pulls.not_found(key).await;
@@ -169,7 +169,7 @@ impl Relay {
         }
     }
 
-    /// Returns the addresses of the encoders, also of those whose streams edges forward to this node.
+    /// Returns the addresses of the encoders, also of those whose streams edges forward to this media node.
     pub(crate) fn publishers(&self) -> &PublisherAddresses {
         &self.context.publishers
     }
@@ -179,30 +179,30 @@ impl Relay {
         self.slates.begin();
     }
 
-    /// Responds to a request of another node. `worker` is the one that runs the connection.
+    /// Responds to a request of another media node. `worker` is the one that runs the connection.
     pub(crate) async fn serve(&self, request: Request<Incoming>, worker: usize) -> Response<Body> {
         serve::serve(&self.context, request, worker).await
     }
 
-    /// Adds this node's id to a response of the internal port.
+    /// Adds this media node's id to a response of the internal port.
     pub(crate) fn add_node_id<B>(&self, response: &mut Response<B>) {
         let id = self.context.node.clone();
         response.headers_mut().insert(protocol::NODE, id);
     }
 
-    /// Returns the responses of the other origins to a request, one for each node. Time and size are limited, and origins
+    /// Returns the responses of the other origins to a request, one for each media node. Time and size are limited, and origins
     /// that do not respond are left out.
     pub(crate) async fn fetch_from_origins(&self, path: &str) -> Vec<Bytes> {
         survey::fetch_from_origins(&self.context, path).await
     }
 
-    /// Returns whether this node can find what is published elsewhere: false on an edge that never knew an origin.
+    /// Returns whether this media node can find what is published elsewhere: false on an edge that never knew an origin.
     pub(crate) fn found_origins(&self) -> bool {
         let origins = self.context.origins.as_ref();
         self.context.settings.role == Role::Origin || origins.is_none_or(OriginSet::ever_known)
     }
 
-    /// Asks the edges that forward to this node to move to another origin.
+    /// Asks the edges that forward to this media node to move to another origin.
     pub(crate) fn start_draining(&self) {
         self.context.start_draining();
     }

@@ -1,7 +1,7 @@
 //! Who may publish and who may play: the settings of [`AuthSettings`].
 //!
-//! What has no file in it is also part of the `LiveCluster` resource, which names Secrets where the node names the folders
-//! that they are mounted to.
+//! The types without file paths are also part of the `LiveCluster` resource. Where a media node's configuration names a folder, the
+//! resource names the Secret that is mounted there.
 
 use std::path::PathBuf;
 use std::time::Duration;

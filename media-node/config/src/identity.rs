@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Member of the key set of a cluster with which its operator says that it has a token for each cluster. Media nodes refuse its other
-/// tokens then, which the media nodes of every cluster could use.
+/// Member of a cluster's key set by which the operator declares that it has a token for each cluster. Media nodes then refuse the
+/// operator's other tokens, because the media nodes of every cluster could use those.
 pub const TOKEN_PER_CLUSTER: &str = "livecluster.dev/tokenPerCluster";
 
 /// How the media nodes of one cluster prove to each other who they are on the internal port. Without either field, the internal

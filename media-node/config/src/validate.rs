@@ -90,7 +90,7 @@ fn check_ranges<T: JsonSchema + Serialize>(
     Ok(())
 }
 
-/// Checks what the library of the log does not: it takes every other word for the name of a module.
+/// Checks the log level strictly: the logging library takes every word that it does not know for the name of a module.
 fn check_log_level(level: &str) -> Result<(), InvalidSetting> {
     let is_level =
         |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");

@@ -34,7 +34,7 @@ pub struct OutOfMemory {
     pub limit: usize,
 }
 
-/// The media memory of a media node, in numbers.
+/// Statistics of a media node's media memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryStats {
     /// Bytes in use.
@@ -151,7 +151,7 @@ impl MediaMemory {
     fn with_another(&self, reserved: usize) -> Option<usize> {
         let sum = reserved.saturating_add(FIRST_RESERVATION);
         let limit = self.limit.load(Ordering::Relaxed);
-        // Messages are counted before others are given up.
+        // A sixteenth stays free, because a new message is counted before older ones are given up for it.
         (sum <= limit - limit / 16).then_some(sum)
     }
 
@@ -266,7 +266,7 @@ impl UnfinishedMessages {
         self.0.set(bytes);
     }
 
-    /// Counts the memory of an encoder's.
+    /// Counts the memory of an encoder's unfinished messages.
     ///
     /// # Errors
     /// When the media memory is in use, and the bytes are more than an equal share of it.
@@ -302,7 +302,7 @@ impl Drop for Reservation {
     }
 }
 
-/// Changes a part of a sum.
+/// Changes one part of a sum.
 fn change(sum: &AtomicUsize, part: &mut usize, new: usize) {
     match new.checked_sub(*part) {
         Some(0) => {}
@@ -315,9 +315,9 @@ fn change(sum: &AtomicUsize, part: &mut usize, new: usize) {
 /// Decides from time to time whether memory is short.
 #[derive(Debug, Default)]
 pub(crate) struct PressureWatch {
-    /// Early evictions and refusals at the last look.
+    /// Early evictions and refusals at the last update.
     seen: u64,
-    /// The last look that found new ones.
+    /// The last update that found new ones.
     last: Option<Instant>,
 }
 

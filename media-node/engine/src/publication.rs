@@ -94,8 +94,9 @@ impl Publication {
         self.write(|state| state.writer.append_at(epoch, sequence, message))
     }
 
-    /// Says that the messages before `sequence` were at another media node, and come first. Viewers who join wait for the end of
-    /// them: they would begin with the oldest one, and lag by its age for as long as they watch. Call it before the first message.
+    /// Declares that the first messages are those before `sequence`, which another media node had. Viewers that join wait until all of
+    /// them are in the log. Otherwise they would begin with the oldest one, and lag by its age for as long as they watch. Call it
+    /// before the first message.
     pub fn resume_until(&mut self, sequence: u64) {
         let mut state = self.stream.write_state();
         if self.is_active(&state) {

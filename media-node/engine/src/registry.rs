@@ -200,7 +200,7 @@ impl Registry {
             .collect()
     }
 
-    /// Returns the streams whose publisher this media node had, and which has been gone since the last sweep.
+    /// Returns the streams whose publisher this media node had, and whose last sweep found them without one.
     pub fn waiting(&self) -> Vec<Arc<Stream>> {
         let mut streams = self.streams();
         streams.retain(|stream| stream.write_state().awaits_encoder());
@@ -221,7 +221,7 @@ impl Registry {
         })
     }
 
-    /// Returns the media memory in numbers.
+    /// Returns the statistics of the media memory.
     pub fn memory(&self) -> MemoryStats {
         self.context.memory.stats()
     }

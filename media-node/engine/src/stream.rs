@@ -142,7 +142,7 @@ impl Stream {
         self.write_state().writer.age()
     }
 
-    /// Returns the numbers of the stream.
+    /// Returns the statistics of the stream.
     pub fn stats(&self) -> StreamStats {
         let mut stats = {
             let state = self.write_state();
@@ -223,7 +223,7 @@ impl Stream {
         }
     }
 
-    /// Changes the window, and tells whether a viewer can start. The result is dropped outside of the lock.
+    /// Changes the window, and then `playable`: whether a viewer can start. The result is dropped outside of the lock.
     fn update_window<T>(&self, playable: &mut bool, update: impl FnOnce(&mut Window) -> T) -> T {
         let mut window = self.window();
         let result = update(&mut window);
@@ -281,7 +281,7 @@ impl Stream {
             let mut window = self.window();
             let on_air = match source.is_copy() {
                 false => epoch,
-                // The rest of a publication that is over can precede the one that an origin has.
+                // A pull can begin with the rest of a publication that is over, before the one that is on air at the origin.
                 true => epoch.max(window.on_air()),
             };
             window.set_on_air(on_air);
@@ -295,13 +295,13 @@ impl Stream {
         });
     }
 
-    /// Names the epoch that an origin has on air, before a pull from it. Who joins gets no message of an earlier one.
+    /// Sets the epoch that an origin has on air, before a pull from it. Viewers that join get no message of an earlier one.
     pub fn expect_epoch(&self, epoch: Epoch) {
         let mut state = self.write_state();
         self.update_window(&mut state.playable, |window| window.set_on_air(epoch));
     }
 
-    /// Makes viewers who join wait until the log has the messages before `sequence`.
+    /// Makes viewers that join wait until the log has the messages before `sequence`.
     pub(crate) fn resume_until(&self, state: &mut WriteState, sequence: u64) {
         self.update_window(&mut state.playable, |window| window.resume_until(sequence));
     }

@@ -1,4 +1,4 @@
-//! What a stream shows to others: its state and its numbers.
+//! The public state of a stream, and its statistics.
 
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ impl PublicationSource {
     }
 }
 
-/// The numbers of a stream since its creation.
+/// Statistics of a stream since its creation.
 #[derive(Clone, Debug, Default)]
 pub struct StreamStats {
     /// Messages appended to the log.

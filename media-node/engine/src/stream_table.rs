@@ -1,4 +1,4 @@
-//! The table of all streams of a media node: their number, and which give way to others.
+//! The table of all streams of a media node: how many there may be, and which are removed to make room for others.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -118,8 +118,8 @@ impl RegisteredStream {
         }
     }
 
-    /// Returns whether the stream has neither a publication nor a reader. It waits for its publisher to return, and gives way
-    /// when there is no room for another publisher.
+    /// Returns whether the stream has neither a publication nor a reader. It waits for its publisher to return, and is removed
+    /// when another publisher needs its place.
     pub(crate) fn is_idle(&self) -> bool {
         // A count of 1 means that only the map holds it. The map is locked, so the count cannot grow.
         Arc::strong_count(&self.stream) == 1 && self.stream.write_state().publication.is_none()

@@ -34,7 +34,7 @@ pub(crate) struct Window {
     whole_since: u64,
     /// The tracks of the newest epoch, once decided.
     tracks: Option<Tracks>,
-    /// The epoch on air. Earlier ones are over, and who joins gets nothing of them.
+    /// The epoch on air. Earlier ones are over, and viewers that join get nothing of them.
     on_air: Epoch,
     /// A relay has taken over the newest epoch, and its first message decides whether the log continues without a gap.
     resuming: bool,
@@ -103,14 +103,14 @@ impl Window {
             self.newest_start = None;
             self.group_bytes = None;
         }
-        // Who joins waits for no publication that another media node has had.
+        // A publication that another media node had before never counts as whole: viewers that join do not wait for its beginning.
         let (was_whole, expected) = same_epoch.map_or((self.resumed_until == 0, 0), |last| {
             (self.epoch_is_whole, last.sequence)
         });
         let continues = segment.mark.sequence == expected;
         self.epoch_is_whole = was_whole && continues;
         if !continues {
-            // The media before a gap can be much older: who joins gets nothing of it.
+            // The media before a gap can be much older, so viewers that join get nothing of it.
             self.newest_start = None;
             self.whole_since = number;
         }
@@ -149,7 +149,7 @@ impl Window {
         self.reservation = Some(reservation);
     }
 
-    /// Reserves no more than there is, for a stream that has lost its publication.
+    /// Lowers the reservation of a stream that has lost its publication to the memory of its segments.
     pub(crate) fn settle_reservation(&mut self) {
         let bytes = self.bytes;
         if let Some(reservation) = &mut self.reservation {
@@ -255,13 +255,13 @@ impl Window {
         self.on_air = epoch;
     }
 
-    /// Begins a publication. If a relay takes over the newest epoch, viewers who join wait for its first message.
+    /// Begins a publication. If a relay takes over the newest epoch, viewers that join wait for its first message.
     pub(crate) fn begin(&mut self, by_relay: bool) {
         self.resuming = by_relay && self.newest_epoch() == Some(self.on_air);
         self.resumed_until = 0;
     }
 
-    /// Makes viewers who join wait until the log has the messages before `sequence`. They would begin with the oldest ones.
+    /// Makes viewers that join wait until the log has the messages before `sequence`. They would begin with the oldest ones.
     pub(crate) fn resume_until(&mut self, sequence: u64) {
         self.resuming = true;
         self.resumed_until = sequence;

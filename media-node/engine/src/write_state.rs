@@ -17,7 +17,7 @@ pub(crate) struct WriteState {
     pub(crate) segments: u64,
     /// One for each worker.
     pub(crate) notified: Box<[Notification]>,
-    /// The time of the first sweep since the stream has no publisher. A slate is none.
+    /// The time of the first sweep that found the stream without a publisher. A slate does not count as one.
     pub(crate) idle_since: Option<Instant>,
     /// The last publication was not pulled from another media node.
     pub(crate) had_publisher: bool,
@@ -44,7 +44,7 @@ impl WriteState {
         publication.is_some_and(|active| !active.source.is_slate())
     }
 
-    /// Returns whether this media node had the publisher, and a sweep has noticed that it is gone.
+    /// Returns whether this media node had the publisher, and a sweep has found the stream without it.
     pub(crate) fn awaits_encoder(&self) -> bool {
         self.publication.is_none() && self.idle_since.is_some() && self.had_publisher
     }

@@ -29,7 +29,7 @@ pub(super) struct Access {
     pub(super) hook: Option<Hook>,
 }
 
-/// What a client was allowed by.
+/// How a client proved that it is allowed. Its connection ends when the proof no longer holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     /// Its address alone.
@@ -132,7 +132,7 @@ impl Access {
         self.cidrs.are_empty() && !self.needs_credential()
     }
 
-    /// Returns what is to be read again from time to time.
+    /// Returns the sources of keys that are read again from time to time.
     pub(super) fn sources(&self) -> Vec<Refreshed> {
         let mut sources = Vec::new();
         if let Some(keys) = &self.keys {
@@ -226,7 +226,7 @@ impl Access {
         }
     }
 
-    /// Returns whether what a client was allowed by is still there.
+    /// Returns whether the proof of a client that was allowed still holds.
     pub(super) fn holds(&self, proof: &Proof) -> bool {
         match proof {
             Proof::Address => true,
@@ -249,7 +249,7 @@ impl Access {
             || self.hook.is_some()
     }
 
-    /// The method that the credential is made for.
+    /// Returns the method that the credential is made for.
     fn method<'a>(&'a self, credential: &'a Credential) -> Option<Method<'a>> {
         if let (Some(tokens), Some(token)) = (&self.tokens, credential.token()) {
             return Some(Method::Token(tokens, token));

@@ -15,10 +15,10 @@ use tracing::{Span, info, warn};
 use super::jwt::{KeySetTimings, RemoteKeySet};
 use super::mounted::KeySource;
 
-/// How long hooks may take for their last calls when the node ends.
+/// How long hooks may take for their last calls when the media node ends.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
-/// What is read again from time to time.
+/// A source of keys that is read again from time to time.
 #[derive(Clone)]
 pub(super) enum Refreshed {
     Files(Arc<dyn KeySource>),
@@ -66,7 +66,7 @@ impl Background {
         })
     }
 
-    /// Returns what starts calls of hooks.
+    /// Returns a handle that starts calls of hooks.
     pub(super) fn calls(&self) -> Calls {
         Calls {
             handle: self.handle.clone(),
@@ -87,7 +87,7 @@ impl Background {
     }
 }
 
-/// What starts calls of hooks on the thread.
+/// A handle that starts calls of hooks on the thread.
 #[derive(Clone)]
 pub(super) struct Calls {
     handle: Handle,

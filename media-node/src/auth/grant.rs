@@ -1,4 +1,4 @@
-//! What is left of a decision while its client publishes or plays.
+//! The grant: the result of a decision, which is kept while its client publishes or plays.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -33,7 +33,7 @@ const SERVICE_ACCOUNT_ALGORITHMS: [JwtAlgorithm; 5] = [
     JwtAlgorithm::ES384,
 ];
 
-/// The identity of this media node, and what it knows about others.
+/// The identity of this media node, and the keys by which it recognizes others.
 pub(crate) struct NodeIdentity {
     /// Absent where the internal port listens on loopback only.
     credentials: Option<Credentials>,
@@ -67,7 +67,7 @@ pub(crate) enum Caller {
     Local,
 }
 
-/// Why the settings are of no use. Each message names the field.
+/// Why the settings cannot be used. Each message names the field.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     /// A file cannot be read.
@@ -96,13 +96,13 @@ impl NodeIdentity {
         Ok(Self { credentials })
     }
 
-    /// Returns the identity of a node without any.
+    /// Returns the identity of a media node without any.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self { credentials: None }
     }
 
-    /// Returns the value of the header `Authorization` of this node's requests.
+    /// Returns the value of the header `Authorization` of this media node's requests.
     pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let credentials = self.credentials.as_ref()?;
         match &credentials.own {

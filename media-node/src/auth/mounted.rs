@@ -43,7 +43,7 @@ struct LastRead {
     failures: u32,
 }
 
-/// Why the files are of no use at the start.
+/// Why the files cannot be used at the start.
 #[derive(Debug)]
 pub(super) enum MountError {
     Read(io::Error),

@@ -1,4 +1,4 @@
-//! What is asked and why it is refused.
+//! Requests to publish, play or see the list of streams, and the reasons for which they are refused.
 
 use std::fmt;
 use std::net::IpAddr;

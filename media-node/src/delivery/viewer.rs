@@ -225,7 +225,7 @@ impl Delivery<'_> {
             position,
             length,
         } = unsent;
-        // The other viewers may be more than when this one joined.
+        // There may be more viewers than when this one joined, so that each may hold less.
         let limit = unsent_limit(self.registry);
         if std::mem::replace(&mut self.unsent_limit, limit) != limit {
             self.socket.limit_unsent(limit);

@@ -1,7 +1,7 @@
 //! The order in which a stream's publish is offered to the origins: rendezvous (highest random weight) hashing.
 //!
 //! All edges with the same set of origins choose the same one, and an origin that is added or removed moves only its own
-//! streams. The hash is implemented here because nodes of all versions must compute the same one.
+//! streams. The hash is implemented here because media nodes of all versions must compute the same one.
 
 use std::net::SocketAddr;
 

@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::entry::QueryInterval;
 
-/// The requests of a node for further queries.
+/// The requests of a media node for further queries.
 #[derive(Debug, Default)]
 pub(super) struct QueryRequests(watch::Sender<RequestTimes>);
 

@@ -15,13 +15,13 @@ pub(super) fn allowed_origin(settings: &CorsSettings, request: &HttpRequest) -> 
     is_allowed.then(|| origin.to_owned())
 }
 
-/// Returns whether the page that opens a WebSocket may. Browsers send no preflight request before they open one, so that the server has to
-/// refuse. Players send no origin.
+/// Returns whether the page of a request may open a WebSocket. Browsers send no preflight request before it, so the server has to
+/// refuse. Players other than browsers send no origin.
 pub(super) fn allows_websocket(settings: &CorsSettings, request: &HttpRequest) -> bool {
     request.origin.is_none() || allowed_origin(settings, request).is_some()
 }
 
-/// Whether the page is of this host.
+/// Returns whether the page is of this host.
 fn is_own(origin: &str, request: &HttpRequest) -> bool {
     let host = origin.split_once("://").map(|(_, host)| host);
     host.is_some() && host == request.host.as_deref()

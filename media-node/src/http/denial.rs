@@ -1,4 +1,4 @@
-//! What a client that is not allowed gets, and who may see the list of streams and the page.
+//! The response to a client that is not allowed, and who may see the list of streams and the player page.
 
 use std::io;
 
@@ -69,7 +69,7 @@ impl HttpConnection {
         }
     }
 
-    /// The credential, and the stream that the page's parameter `stream` names.
+    /// Returns the credential of a request, and the stream that its parameter `stream` names.
     fn presented(&self, request: &HttpRequest) -> (Credential, Option<StreamKey>) {
         let credential = Credential::of_http(&request.target, request.authorization.as_deref());
         let vhosts = &self.context.config.vhosts;

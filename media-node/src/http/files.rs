@@ -63,7 +63,7 @@ fn relative(path: &str) -> Option<PathBuf> {
 }
 
 impl HttpConnection {
-    /// Answers with what is at the path in the user's folder. Returns `None` if that is nothing.
+    /// Answers with the file or the redirect at the path in the user's folder. Returns `None` if there is neither.
     pub(super) async fn answer_file(
         &mut self,
         request: &HttpRequest,

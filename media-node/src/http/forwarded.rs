@@ -113,7 +113,7 @@ fn client(
                 None => return Ok(None),
             },
         };
-        // The names of RFC 7239, section 6, for what a proxy does not know or does not tell.
+        // RFC 7239, section 6: `unknown`, or an identifier that hides the address.
         if node.eq_ignore_ascii_case("unknown") || node.starts_with('_') {
             return Ok(None);
         }

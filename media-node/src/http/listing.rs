@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::delivery::stream_summary::StreamSummary;
 use crate::relay::Relay;
 
-/// Time for which a list is reused: any number of player pages costs the worker threads nothing but the sending of it.
+/// Time for which a list is reused: however many player pages there are, the worker threads only send it.
 const LIST_TIME: Duration = Duration::from_millis(200);
 
 /// Time for which the origins' answers are reused: there may be many edges, and each asks every few seconds.

@@ -111,7 +111,7 @@ pub(super) fn is_relay(path: &str) -> bool {
     path.starts_with("/relay/v1/")
 }
 
-/// The list of streams of an edge has those of its origins.
+/// Returns whether media nodes read this path: the list of streams of an edge has those of its origins.
 fn is_read_by_nodes(path: &str) -> bool {
     path == "/api/v1/streams"
 }

@@ -1,4 +1,4 @@
-//! What a connection of the internal port counts as, and whom it belongs to.
+//! How a connection of the internal port is counted, and whose it is.
 //!
 //! Probes and the API are short requests. Their connections stay idle, and of those the oldest one is closed for a new one.
 //! A client that opens many connections closes only its own, and a probe is answered in a moment.

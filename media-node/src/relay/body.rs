@@ -62,7 +62,7 @@ impl RelayBody {
         }
     }
 
-    /// Copies a segment into one buffer. A node gets one copy for all of its viewers, which is cheaper than an HTTP
+    /// Copies a segment into one buffer. A media node gets one copy for all of its viewers, which is cheaper than an HTTP
     /// chunk for each part.
     fn contiguous(&self, mut batch: Batch) -> Bytes {
         self.client.sent(batch.len());
@@ -88,7 +88,7 @@ impl EndCondition {
                 // The sender lives as long as the stream, which the cursor holds.
                 _ = states.changed() => {}
                 reason = client.stopped() => match reason {
-                    // A draining node serves other nodes until the publication ends.
+                    // A draining media node serves other media nodes until the publication ends.
                     StopReason::Draining => {}
                     StopReason::Kicked | StopReason::Now => *self = Self::Reached,
                 },

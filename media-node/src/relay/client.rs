@@ -1,4 +1,4 @@
-//! HTTP connections to other nodes. A relay is one long request on a connection of its own. Connections for short ones are kept
+//! HTTP connections to other media nodes. A relay is one long request on a connection of its own. Connections for short ones are kept
 //! ([`super::connection_pool`]).
 
 use std::convert::Infallible;
@@ -26,7 +26,7 @@ use crate::host::net::{self, TcpStream};
 
 /// Time to connect. A lost SYN is sent again after one second, so that one lost packet does not fail the connection.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Time after which a peer that acknowledges nothing is lost, also while this node only receives (keepalive).
+/// Time after which a peer that acknowledges nothing is lost, also while this media node only receives (keepalive).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// Bytes of a short response.
 const MAX_RESPONSE: usize = 16 << 10;
@@ -34,17 +34,17 @@ const MAX_RESPONSE: usize = 16 << 10;
 /// The body of a request: none, or a forwarded stream.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// A connection to another node's internal port. Dropping it closes it.
+/// A connection to another media node's internal port. Dropping it closes it.
 pub(super) struct NodeConnection {
     peer: SocketAddr,
-    /// The id of this node.
+    /// The id of this media node.
     node: HeaderValue,
     identity: Arc<NodeIdentity>,
     sender: SendRequest<RequestBody>,
     driver: JoinHandle<()>,
 }
 
-/// An error of a request to another node.
+/// An error of a request to another media node.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     #[error("no connection")]
@@ -58,7 +58,7 @@ pub(super) enum ClientError {
 }
 
 impl NodeConnection {
-    /// Connects to `peer`. `node` is the id of this node, and `identity` proves to the other one what it is. `round_trip` gets the
+    /// Connects to `peer`. `node` is the id of this media node, and `identity` proves to the other one what it is. `round_trip` gets the
     /// seconds that it takes.
     pub(super) async fn open(
         peer: SocketAddr,
@@ -90,7 +90,7 @@ impl NodeConnection {
         self.peer
     }
 
-    /// Returns whether the other node has closed the connection.
+    /// Returns whether the other media node has closed the connection.
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }

@@ -13,7 +13,7 @@ use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
 use crate::host;
 
-/// The number of low bits of an epoch that are random. Two nodes whose clocks are both behind a third one's would
+/// The number of low bits of an epoch that are random. Two media nodes whose clocks are both behind a third one's would
 /// otherwise choose the same next epoch, and two publications with one epoch would be spliced into one. The order of
 /// events within 4 ms is lost, which is faster than any encoder reconnects.
 const RANDOM_BITS: u32 = 12;
@@ -25,7 +25,7 @@ const RANDOM_BITS: u32 = 12;
 /// encoder. With policy `standby`, it may let the encoder wait.
 ///
 /// An origin accepts the encoder even if no other origin replies. An edge that reaches no origin rejects it, because
-/// no other node could serve the stream and the encoder would not notice. If the stream has viewers on the edge, the
+/// no other media node could serve the stream and the encoder would not notice. If the stream has viewers on the edge, the
 /// encoder is accepted for them, and the stream is forwarded as soon as there is an origin.
 ///
 /// # Errors
@@ -80,7 +80,7 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Cu
         )),
         holder: PublicationHolder::Origin(status.node.clone()),
     });
-    // About an encoder here that is forwarded, this media node knows most.
+    // This media node knows most about an encoder that publishes here and is forwarded.
     let here = on_air_here(context, key);
     elsewhere
         .into_iter()
@@ -103,7 +103,7 @@ fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<CurrentPublica
     })
 }
 
-/// Returns whether the media node that had a publication says that it is over. None was found by the survey.
+/// Returns whether the media node that had a publication reports that it is over, when a survey has found none.
 fn is_over(
     context: &RelayContext,
     key: &StreamKey,
@@ -120,7 +120,7 @@ fn is_over(
     }
 }
 
-/// Returns the time so long ago.
+/// Returns the instant at which a silence of this length began.
 fn before(silence: Duration) -> Instant {
     let now = Instant::now();
     now.checked_sub(silence).unwrap_or(now)
@@ -150,7 +150,7 @@ async fn reach_origins(
     if let Some(origins) = &context.origins
         && !has_viewers(context, key)
     {
-        // A node that has just started may not have resolved their name.
+        // A media node that has just started may not have resolved their name.
         origins.known(timeouts.resolve).await;
     }
     let mut backoff = context.backoff();

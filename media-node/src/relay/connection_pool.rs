@@ -1,5 +1,5 @@
-//! Connections to other nodes that wait for their next short request. A node that asks the origins about many silent or missing
-//! streams would otherwise open several connections a second for each of them.
+//! Connections to other media nodes that wait for their next short request. A media node that asks the origins about many silent or
+//! missing streams would otherwise open several connections a second for each of them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,19 +7,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::client::NodeConnection;
 
-/// Connections to one node that are kept. More are opened while there are more requests, and closed after them.
+/// Connections to one media node that are kept. More are opened while there are more requests, and closed after them.
 const MAX_KEPT: usize = 32;
 
-/// Connections that are open and unused, by node.
+/// Connections that are open and unused, by media node.
 #[derive(Default)]
 pub(super) struct ConnectionPool(Mutex<HashMap<SocketAddr, Vec<NodeConnection>>>);
 
 impl ConnectionPool {
-    /// Takes an unused connection to a node, if there is one.
+    /// Takes an unused connection to a media node, if there is one.
     pub(super) fn take(&self, peer: SocketAddr) -> Option<NodeConnection> {
         let mut kept = self.lock();
         let connections = kept.get_mut(&peer)?;
-        // The other node closes a connection that is unused for some seconds.
+        // The other media node closes a connection that is unused for some seconds.
         let open = std::iter::from_fn(|| connections.pop()).find(|it| !it.is_closed());
         if connections.is_empty() {
             kept.remove(&peer);

@@ -1,4 +1,4 @@
-//! What all relays of a node share: its id and settings, its streams, its clients and the origins.
+//! What all relays of a media node share: its id and settings, its streams, its clients and the origins.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -25,26 +25,26 @@ use crate::host;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 use crate::state::publisher_addresses::PublisherAddresses;
 
-/// Starts a task on one of the node's workers.
+/// Starts a task on one of the media node's workers.
 pub(crate) type Spawner = Arc<dyn Fn(WorkerTask) + Send + Sync>;
 /// Returns the future of a task. The argument is the number of its worker.
 pub(crate) type WorkerTask = Box<dyn FnOnce(usize) -> BoxFuture<'static, ()> + Send>;
 
-/// What there is before an attempt to reach an origin. A change during the attempt counts as well.
+/// The origins before an attempt to reach one of them. A change during the attempt is noticed after it.
 pub(super) struct BeforeAttempt {
     pub(super) origins: Arc<[SocketAddr]>,
     recoveries: watch::Receiver<u64>,
 }
 
-/// The shared part of a node's relays.
+/// The shared part of a media node's relays.
 pub(super) struct RelayContext {
-    /// The node's id, in requests and responses.
+    /// The media node's id, in requests and responses.
     pub(super) node: HeaderValue,
     pub(super) settings: RelaySettings,
     pub(super) registry: Registry,
-    /// The addresses of encoders that publish here, or to an edge that forwards to this node.
+    /// The addresses of encoders that publish here, or to an edge that forwards to this media node.
     pub(super) publishers: PublisherAddresses,
-    /// `None`: the node is alone.
+    /// `None`: the media node is alone.
     pub(super) origins: Option<OriginSet>,
     pub(super) metrics: RelayMetrics,
     /// Connections for short requests.
@@ -99,7 +99,7 @@ impl RelayContext {
         self.reachability.repeat(origin, || self.open(origin)).await
     }
 
-    /// Connects to another node's internal port.
+    /// Connects to another media node's internal port.
     pub(super) async fn open(&self, peer: SocketAddr) -> Result<NodeConnection, ClientError> {
         let round_trip = &self.metrics.round_trip;
         NodeConnection::open(
@@ -148,7 +148,7 @@ impl RelayContext {
         origins.map(OriginSet::current).unwrap_or_default()
     }
 
-    /// Returns what there is before an attempt.
+    /// Returns the origins before an attempt.
     pub(super) fn before_attempt(&self) -> BeforeAttempt {
         BeforeAttempt {
             origins: self.current_origins(),
@@ -177,7 +177,7 @@ impl RelayContext {
         pending().await
     }
 
-    /// Adds a connection with another node to the clients.
+    /// Adds a connection with another media node to the clients.
     pub(super) fn add_client(
         &self,
         peer: SocketAddr,
@@ -210,7 +210,7 @@ impl RelayContext {
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Returns what changes when a publication starts here.
+    /// Returns a receiver that is notified when a publication starts here.
     pub(super) fn publications(&self) -> watch::Receiver<u64> {
         self.publications.subscribe()
     }
@@ -224,13 +224,13 @@ impl RelayContext {
     }
 }
 
-/// Returns whether other nodes may pull the stream from here. Copies are never relayed, so that there are no loops.
+/// Returns whether other media nodes may pull the stream from here. Copies are never relayed, so that there are no loops.
 pub(super) fn is_published(state: &StreamState) -> bool {
     let publication = state.publication.as_ref();
     publication.is_some_and(|publication| !publication.source.is_copy())
 }
 
-/// Returns the name with a random number: several nodes may have one name, and a node that restarts is another one.
+/// Returns the name with a random number: several media nodes may have one name, and a media node that restarts is another one.
 fn unique_id(name: &str) -> String {
     let safe: String = name.chars().filter(char::is_ascii_graphic).collect();
     format!("{safe}-{:016x}", host::random(name))

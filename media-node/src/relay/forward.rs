@@ -38,7 +38,7 @@ pub(crate) struct Forwarding {
 }
 
 impl Forwarding {
-    /// Returns the forwarding of a node that is alone: it does nothing.
+    /// Returns the forwarding of a media node that is alone: it does nothing.
     pub(super) fn none() -> Self {
         let (_, rejection) = watch::channel(None);
         Self {

@@ -1,4 +1,4 @@
-//! The intake of a relay stream: from the bytes that another node sends into the log.
+//! The intake of a relay stream: from the bytes that another media node sends into the log.
 
 use std::future::pending;
 

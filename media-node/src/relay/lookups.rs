@@ -1,5 +1,5 @@
-//! Looking up streams that this node does not have. Viewers wait here, and a name takes the place of a stream only when some
-//! node publishes it: names that a client invents keep no stream and no viewer out.
+//! Looking up streams that this media node does not have. Viewers wait here, and a name takes the place of a stream only when some
+//! media node publishes it: names that a client invents keep no stream and no viewer out.
 //!
 //! Each name is looked up once for all of its viewers, and again after a second. A limited number of names is asked for at one
 //! time, over connections that are kept. A limited number of them has requests that the origins hold until the stream starts; the
@@ -22,7 +22,7 @@ const MAX_NAMES: usize = 4096;
 const MAX_SURVEYS: usize = 32;
 /// Names whose requests the origins hold.
 const MAX_HELD: usize = 64;
-/// Time for which the answer that no node has a stream is reused.
+/// Time for which the answer that no media node has a stream is reused.
 const MISSING: Duration = Duration::from_secs(1);
 
 /// Time in which the first message of a stream comes that was found.
@@ -72,7 +72,7 @@ impl Lookups {
         }
     }
 
-    /// Waits until the stream exists here, or another node has a publication of it.
+    /// Waits until the stream exists here, or another media node has a publication of it.
     pub(super) async fn appearance(&self, key: &StreamKey) -> Result<Appearance, TooManyNames> {
         // A foreign server has no surveys: its streams are found by playing them.
         if !self.context.settings.rtmp_servers.is_empty() {
@@ -89,7 +89,7 @@ impl Lookups {
                 let is_found = |state: &LookupState| matches!(state, LookupState::Found(_));
                 match lookup.wait_for(is_found).await.map(|state| *state) {
                     Ok(LookupState::Found(missing)) => missing,
-                    // The node is alone.
+                    // The media node is alone.
                     _ => std::future::pending().await,
                 }
             };

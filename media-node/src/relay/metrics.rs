@@ -1,8 +1,8 @@
-//! The numbers of the relays.
+//! Metrics of the relays.
 
 use prometheus::{Counter, Histogram, IntCounter, IntGauge};
 
-/// The relays of a node in numbers. Clones share them.
+/// Metrics of a media node's relays. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct RelayMetrics {
     /// Streams that are pulled now.

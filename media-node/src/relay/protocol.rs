@@ -8,7 +8,7 @@ use media_wire::relay::Epoch;
 use media_wire::{InvalidKey, StreamKey};
 use serde::{Deserialize, Serialize};
 
-/// The header with the id of the node that sends a request or a response.
+/// The header with the id of the media node that sends a request or a response.
 pub(super) const NODE: &str = "x-livecluster-node";
 
 pub(super) const PUBLICATION: &str = "/relay/v1/publication";
@@ -19,7 +19,7 @@ pub(super) const SUPERSEDE: &str = "/relay/v1/supersede";
 /// The source of a publication that is a slate.
 pub(super) const SLATE: &str = "slate";
 
-/// The longest time that a node holds a request for a publication until one starts.
+/// The longest time that a media node holds a request for a publication until one starts.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The parameters of a request. Each path requires some of them.
@@ -29,7 +29,7 @@ pub(super) struct Parameters {
     pub(super) epoch: Option<Epoch>,
     /// The first message to send; the next one of the encoder when a publication is forwarded.
     pub(super) sequence: Option<u64>,
-    /// Time that the node may hold a request for a publication until one starts.
+    /// Time that the media node may hold a request for a publication until one starts.
     pub(super) wait: Duration,
     /// Whether an existing publication stays.
     pub(super) reject: bool,
@@ -89,7 +89,7 @@ impl Parameters {
                 "priority" => priority = number("priority", &value)?,
                 "policy" => reject = policy(&value)?,
                 "address" => address = Some(parse_address(&value)?),
-                // A newer node may send parameters that this one does not know.
+                // A newer media node may send parameters that this one does not know.
                 _ => {}
             }
         }
@@ -171,7 +171,7 @@ fn policy(value: &str) -> Result<bool, ParametersError> {
     }
 }
 
-/// The status of a stream on a node: with HTTP status 200 its publication, with 404 the last one that the node had.
+/// The status of a stream on a media node: with HTTP status 200 its publication, with 404 the last one that the media node had.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct PublicationStatus {
@@ -180,7 +180,7 @@ pub(super) struct PublicationStatus {
     pub(super) sequence: u64,
     /// `encoder`, `forwarded` or [`SLATE`]; empty without a publication.
     pub(super) source: String,
-    /// The node is draining: an edge that forwards to it should move to another origin.
+    /// The media node is draining: an edge that forwards to it should move to another origin.
     pub(super) draining: bool,
     /// The priority of the encoder.
     pub(super) priority: u8,
@@ -194,7 +194,7 @@ pub(super) struct ConflictBody {
     pub(super) reason: ConflictReason,
 }
 
-/// Why a node refuses a publication.
+/// Why a media node refuses a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum ConflictReason {

@@ -33,7 +33,7 @@ use demand::{Demand, SearchState};
 use servers::pull_from_servers;
 use session::{PullEnd, PullHistory, PullSession};
 
-/// The pulls of a node, by stream. Clones share them.
+/// The pulls of a media node, by stream. Clones share them.
 #[derive(Clone)]
 pub(super) struct Pulls {
     context: Arc<RelayContext>,

@@ -1,5 +1,5 @@
-//! Which origins reply. Relays doubt those that do not, [`super::health_check`] finds out when one replies again, and then whatever
-//! waits for it goes on.
+//! Which origins reply. Relays doubt those that do not. [`super::health_check`] finds out when one of them replies again, and the relays
+//! that wait for it continue.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -95,7 +95,7 @@ impl Reachability {
         self.due.notify_one();
     }
 
-    /// Returns what changes whenever an origin replies again.
+    /// Returns a receiver that is notified whenever an origin replies again.
     pub(super) fn recoveries(&self) -> watch::Receiver<u64> {
         self.recoveries.subscribe()
     }

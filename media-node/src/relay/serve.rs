@@ -22,7 +22,7 @@ use crate::state::clients::ClientRole;
 use forward::receive_forwarded;
 use request::{PeerNode, RelayRequestError};
 
-/// Responds to a request of another node. `worker` is the one that runs the connection.
+/// Responds to a request of another media node. `worker` is the one that runs the connection.
 pub(super) async fn serve(
     context: &Arc<RelayContext>,
     request: Request<Incoming>,

@@ -9,10 +9,10 @@ use super::rtmp_server::RtmpServer;
 use crate::slate::SlateClip;
 use crate::state::limits::CurrentLimits;
 
-/// The settings of a node's relays.
+/// The settings of a media node's relays.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RelaySettings {
-    /// The name of the node. Its id is this name and a random number.
+    /// The name of the media node. Its id is this name and a random number.
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) stream: StreamSettings,

@@ -91,13 +91,13 @@ impl<'a> Silence<'a> {
     }
 }
 
-/// Returns the time from a survey to the next one. What is lost is found by the first ones. Later ones wait longer, because all of a host that
-/// is too small would be silent, and more so with each survey.
+/// Returns the time from a survey to the next one. The first surveys find a stream that has moved. Later ones are rarer: on a host that
+/// is too small all upstreams are silent, and each survey would add to its load.
 fn pause_after(surveys: u32, first: Duration) -> Duration {
     first * (1 << surveys.saturating_sub(2).min(LONGEST_PAUSE))
 }
 
-/// The longest pause is the first one, doubled so often.
+/// How often the first pause is doubled to the longest one.
 const LONGEST_PAUSE: u32 = 2;
 
 impl Drop for Silence<'_> {

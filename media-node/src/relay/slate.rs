@@ -18,7 +18,7 @@ use super::context::RelayContext;
 use super::survey::{Survey, SurveyEnd, survey};
 use crate::slate::SlateClip;
 
-/// The slates of a node. Clones share them.
+/// The slates of a media node. Clones share them.
 #[derive(Clone)]
 pub(super) struct Slates {
     context: Arc<RelayContext>,

@@ -15,8 +15,8 @@ use tracing::debug;
 
 use super::client::{ClientError, NodeConnection, collect, empty, json};
 use super::context::RelayContext;
-use super::patience::within;
 use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus, SLATE};
+use super::response_limit::within;
 
 /// Bytes of a response from each origin: some thousand streams.
 const MAX_FETCHED: usize = 4 << 20;
@@ -53,7 +53,7 @@ impl OriginStatus {
 /// The result of a survey.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// What the other nodes replied. This node is not among them.
+    /// What the other media nodes replied. This media node is not among them.
     pub(super) replies: Vec<OriginStatus>,
     /// The number of origins that did not reply.
     pub(super) silent: usize,
@@ -168,7 +168,7 @@ pub(super) async fn survey(
     survey
 }
 
-/// Requests a stream's status from one origin over a kept or a new connection. Returns `None` when the origin is this node.
+/// Requests a stream's status from one origin over a kept or a new connection. Returns `None` when the origin is this media node.
 async fn status_of(
     context: &RelayContext,
     origin: SocketAddr,
@@ -195,7 +195,7 @@ async fn status_of(
         .ok_or(ClientError::Timeout(limit))?
 }
 
-/// Requests a stream's status from one origin over `connection`. Returns `None` when the origin is this node.
+/// Requests a stream's status from one origin over `connection`. Returns `None` when the origin is this media node.
 pub(super) async fn status_over(
     context: &RelayContext,
     connection: &mut NodeConnection,
@@ -232,7 +232,7 @@ pub(super) async fn status_over(
     }))
 }
 
-/// Returns the responses of the other origins to a request, one for each node. Time and size are limited, and origins
+/// Returns the responses of the other origins to a request, one for each media node. Time and size are limited, and origins
 /// that do not respond are left out.
 pub(super) async fn fetch_from_origins(context: &RelayContext, path: &str) -> Vec<Bytes> {
     let Some(origins) = &context.origins else {
@@ -254,7 +254,7 @@ pub(super) async fn fetch_from_origins(context: &RelayContext, path: &str) -> Ve
         .into_iter()
         .flatten()
         .filter(|(node, _)| *node != context.node);
-    // A node with several addresses responds at each of them.
+    // A media node with several addresses responds at each of them.
     let by_node: HashMap<HeaderValue, Bytes> = others.collect();
     by_node.into_values().collect()
 }

@@ -1,4 +1,4 @@
-//! Clusters of nodes in one process, with real sockets between them.
+//! Clusters of media nodes in one process, with real sockets between them.
 
 mod addresses;
 mod cluster;

@@ -46,7 +46,7 @@ pub(super) enum ConnectionLost {
     Protocol(#[from] RtmpError),
     #[error("the peer took too long")]
     Timeout,
-    #[error("other connections without a stream came")]
+    #[error("closed to make room for newer connections without a stream")]
     Evicted,
 }
 
@@ -115,7 +115,7 @@ impl RtmpConnection {
                 () = self.unfinished.overdue() => return Err(ConnectionLost::Timeout),
                 read = self.socket.read_buf(&mut self.input) => match read {
                     Ok(0) => return Err(ConnectionLost::Closed),
-                    // Commands without end. The worker's viewers get their turn.
+                    // A client can send commands without end. The worker's viewers get their turn in between.
                     Ok(READ..) => yield_now().await,
                     Ok(_) => {}
                     Err(error) => return Err(ConnectionLost::Socket(error)),

@@ -29,7 +29,7 @@ use crate::state::clients::StopReason;
 use crate::state::metrics::Metrics;
 use crate::tls::Tls;
 
-/// Interval of the search for streams that have ended, and of looks at the container's memory.
+/// Interval of the search for streams that have ended, and of readings of the container's memory.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A media node whose ports are open.
@@ -278,7 +278,7 @@ async fn disconnect_revoked(context: Arc<NodeContext>) {
     }
 }
 
-/// Reads the node's own token and the keys for those of others again.
+/// Reads the media node's own token and the keys for those of others again.
 async fn reload_identity(context: Arc<NodeContext>) {
     let mut ticks = interval(context.timings.key_poll);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -14,7 +14,7 @@ pub struct LiveFile {
     path: PathBuf,
     /// The settings of the configuration, which hold where the file has none.
     base: LiveSettings,
-    /// What was read last: what follows from it happens once.
+    /// The result of the last reading. Each change of it is applied or logged once.
     last: Result<String, io::ErrorKind>,
 }
 

@@ -15,11 +15,11 @@ use crate::state::limits::CurrentLimits;
 /// The smallest share: without it no stream could start.
 const MIN: u64 = 16 << 20;
 
-/// Time between two looks at the container. Viewers that come to many streams fill it within seconds.
+/// Time between two readings of the container's memory. Viewers that join many streams fill it within seconds.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// Looks in which media regain all that they gave up.
-const RECOVERY_LOOKS: usize = 256;
+/// The number of [`PERIOD`]s in which media regain all that they gave up.
+const RECOVERY_PERIODS: usize = 256;
 
 /// The share where the amount of memory is unknown.
 const UNKNOWN: u64 = 256 << 20;
@@ -49,8 +49,8 @@ pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
     }
 }
 
-/// What media give up so that the container keeps within its limit. Beside them it has what nothing counts exactly: unused pages of the
-/// allocator, the kernel's buffers of sockets.
+/// The bytes that media give up so that the container keeps within its limit. Beside media it has memory that is not counted exactly:
+/// unused pages of the allocator, and the kernel's buffers of sockets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Concession(usize);
 
@@ -64,7 +64,7 @@ impl Concession {
                 let excess = usize::try_from(excess / 8).unwrap_or(usize::MAX);
                 self.0 = self.0.saturating_add(excess);
             } else if usage < low {
-                self.0 = self.0.saturating_sub(share / RECOVERY_LOOKS);
+                self.0 = self.0.saturating_sub(share / RECOVERY_PERIODS);
             }
         }
         self.0 = self.0.min(share / 2);
@@ -197,8 +197,8 @@ mod tests {
         assert_eq!(concession.update(share, container(496)), share - 5 * MIB);
         // Between the two bounds nothing changes.
         assert_eq!(concession.update(share, container(460)), share - 5 * MIB);
-        let looks = (1..).find(|_| concession.update(share, container(400)) == share);
-        assert!(looks.unwrap() < 5);
+        let periods = (1..).find(|_| concession.update(share, container(400)) == share);
+        assert!(periods.unwrap() < 5);
         for _ in 0..100 {
             assert!(concession.update(share, container(512)) >= share / 2);
         }

@@ -28,7 +28,7 @@ pub(super) enum NoHeader {
     Empty,
     #[error("the socket failed")]
     Socket(#[from] io::Error),
-    #[error("other connections without a stream came")]
+    #[error("closed to make room for newer connections without a stream")]
     Evicted,
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::workers::WorkerHandles;
 
-/// Time between two looks at the media memory.
+/// Time between two readings of the media memory.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Bytes that are worth giving back. Less is used again soon.
@@ -21,9 +21,9 @@ const WORTHWHILE: usize = 16 << 20;
 /// 150 MB back. The block itself is not touched.
 const LARGE_BLOCK: usize = 1 << 20;
 
-/// Looks of the allocator after memory was freed. The first one collects the pages that became free, later ones give them back: after
-/// one alone, half of 1.5 GB stayed for seconds (2026-11-28).
-const TIMES: u32 = 3;
+/// The number of large blocks that are allocated after memory was freed. With the first one the allocator collects the pages that became
+/// free, with later ones it gives them back: after one alone, half of 1.5 GB stayed for seconds (2026-11-28).
+const BLOCKS: u32 = 3;
 
 /// Gives memory back for as long as the workers run.
 pub(super) fn start(workers: &WorkerHandles, registry: &Registry) {
@@ -33,17 +33,17 @@ pub(super) fn start(workers: &WorkerHandles, registry: &Registry) {
 async fn give_back(registry: Registry) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut peak, mut times) = (0, 0);
+    let (mut peak, mut blocks) = (0, 0);
     loop {
         ticks.tick().await;
         let used = registry.memory().used;
         peak = used.max(peak);
         if peak - used >= WORTHWHILE {
             peak = used;
-            times = TIMES;
+            blocks = BLOCKS;
         }
-        if times > 0 {
-            times -= 1;
+        if blocks > 0 {
+            blocks -= 1;
             drop(black_box(Vec::<u8>::with_capacity(LARGE_BLOCK)));
         }
     }

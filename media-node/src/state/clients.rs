@@ -112,7 +112,7 @@ pub(crate) struct Client {
 /// Reason to disconnect a client. A later one is stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StopReason {
-    /// The node drains: disconnect at the next keyframe.
+    /// The media node drains: disconnect at the next keyframe.
     Draining = 1,
     /// An administrator disconnects the client through the API.
     Kicked = 2,
@@ -208,11 +208,11 @@ impl ClientCounters {
 /// All clients of a media node.
 pub(crate) struct Clients {
     last_id: AtomicU64,
-    present: Mutex<Present>,
+    table: Mutex<ClientTable>,
 }
 
 #[derive(Default)]
-struct Present {
+struct ClientTable {
     clients: HashMap<u64, Arc<Client>>,
     /// Sums of the clients that have disconnected.
     departed: HashMap<ClientKind, ClientCounters>,
@@ -222,7 +222,7 @@ impl Clients {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             last_id: AtomicU64::new(0),
-            present: Mutex::default(),
+            table: Mutex::default(),
         })
     }
 
@@ -233,7 +233,7 @@ impl Clients {
 
     /// Registers a client until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>, new: NewClient) -> ClientGuard {
-        let mut present = self.lock();
+        let mut table = self.lock();
         let client = Arc::new(Client {
             id: new.id,
             peer: new.peer,
@@ -250,8 +250,8 @@ impl Clients {
             taken: AtomicU8::new(0),
             waker: AtomicWaker::new(),
         });
-        present.clients.insert(client.id, Arc::clone(&client));
-        drop(present);
+        table.clients.insert(client.id, Arc::clone(&client));
+        drop(table);
         ClientGuard {
             clients: Arc::clone(self),
             client,
@@ -278,9 +278,9 @@ impl Clients {
 
     /// Returns the sums of the counters of one kind since the start.
     pub(crate) fn totals(&self, kind: ClientKind) -> ClientCounters {
-        let present = self.lock();
-        let mut totals = present.departed.get(&kind).copied().unwrap_or_default();
-        let clients = present.clients.values();
+        let table = self.lock();
+        let mut totals = table.departed.get(&kind).copied().unwrap_or_default();
+        let clients = table.clients.values();
         clients
             .filter(|client| client.kind == kind)
             .for_each(|client| totals.add(client.counters()));
@@ -288,14 +288,14 @@ impl Clients {
     }
 
     fn leave(&self, client: &Client) {
-        let mut present = self.lock();
-        present.clients.remove(&client.id);
-        let departed = present.departed.entry(client.kind).or_default();
+        let mut table = self.lock();
+        table.clients.remove(&client.id);
+        let departed = table.departed.entry(client.kind).or_default();
         departed.add(client.counters());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Present> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ClientTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

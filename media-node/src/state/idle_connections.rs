@@ -15,14 +15,14 @@ use tokio::sync::oneshot;
 pub(crate) struct IdleConnections {
     limit: AtomicUsize,
     table: Mutex<IdleTable>,
-    /// Connections that were closed because others came.
+    /// Connections that were closed to make room for newer ones.
     evicted: IntCounter,
 }
 
 #[derive(Default)]
 struct IdleTable {
     last: u64,
-    /// By the order in which they came.
+    /// By the order in which they were opened.
     waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Certificate {
     provider: Arc<CryptoProvider>,
     metrics: TlsMetrics,
     current: RwLock<Arc<CertifiedKey>>,
-    /// What was read last: what follows from it happens once.
+    /// The result of the last reading. Each change of it is logged and counted once.
     last: Mutex<Result<PairDigest, CertificateError>>,
 }
 

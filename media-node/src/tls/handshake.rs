@@ -27,7 +27,7 @@ pub(crate) enum TlsHandshakeError {
     Socket(#[from] io::Error),
     #[error("the TLS handshake failed")]
     Tls(#[source] rustls::Error),
-    #[error("other connections without a stream came")]
+    #[error("closed to make room for newer connections without a stream")]
     Evicted,
 }
 

@@ -23,10 +23,10 @@ pub(super) const NODE: &str = "media-node";
 /// Subject of people who use the API.
 pub(super) const OPERATOR: &str = "operator";
 
-/// Seconds for which a node's token is valid.
+/// Seconds for which a media node's token is valid.
 const VALID: u64 = 600;
 
-/// Seconds after which a node signs another one.
+/// Seconds after which a media node signs another one.
 const RENEWED: u64 = 300;
 
 /// Seconds for which a printed token is valid.
@@ -49,7 +49,7 @@ impl SharedSecret {
         })
     }
 
-    /// Returns the header of this node's requests.
+    /// Returns the header of this media node's requests.
     pub(super) fn authorization(&self, now: u64) -> Option<HeaderValue> {
         let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, value)) = &*signed

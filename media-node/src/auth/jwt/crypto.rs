@@ -17,7 +17,7 @@ use ring::signature::{
 
 /// Makes `ring` the library's provider for this process.
 pub(super) fn install() {
-    // A second node of the same process finds it installed.
+    // A second media node of the same process finds it installed.
     let _ = PROVIDER.install_default();
 }
 

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::super::client::{ClientError, NodeConnection};
 use super::super::context::RelayContext;
-use super::super::patience::within;
+use super::super::response_limit::within;
 use super::super::survey::{OriginStatus, status_over};
 
 /// The error of an origin that is this media node itself.
@@ -42,7 +42,7 @@ struct Follower {
     heartbeat: watch::Sender<Heartbeat>,
 }
 
-/// The last news of an origin.
+/// The latest report about an origin.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Heartbeat {
     /// There was no request yet.
@@ -76,9 +76,9 @@ impl Heartbeats {
         }
     }
 
-    /// Returns the news of an origin from now on, for a stream that it has. They end when the receiver is dropped.
+    /// Returns the reports about an origin from now on, for a stream that it has. They end when the receiver is dropped.
     pub(super) fn follow(&self, origin: SocketAddr, key: &StreamKey) -> watch::Receiver<Heartbeat> {
-        let (heartbeat, news) = watch::channel(Heartbeat::Unknown);
+        let (heartbeat, reports) = watch::channel(Heartbeat::Unknown);
         let follower = Follower {
             key: key.clone(),
             heartbeat,
@@ -98,7 +98,7 @@ impl Heartbeats {
             self.context
                 .spawn(move |_| async move { heartbeats.ask(origin).await });
         }
-        news
+        reports
     }
 
     /// Returns the stream whose turn it is. Forgets the origin when nothing is forwarded to it any more.

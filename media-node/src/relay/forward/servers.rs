@@ -118,7 +118,7 @@ impl ServerForward<'_> {
     ) -> Result<bool, RtmpServerError> {
         client.sent(bytes.len());
         reader.feed(bytes);
-        // The bytes are this media node's own.
+        // This media node wrote the bytes, so none of them is invalid.
         while let Ok(Some(item)) = reader.receive() {
             match item {
                 RelayItem::Epoch(epoch) if epoch > self.source.epoch => return Ok(false),

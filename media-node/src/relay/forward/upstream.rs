@@ -17,9 +17,9 @@ use tracing::{debug, info};
 
 use super::super::body::{EndCondition, RelayBody};
 use super::super::client::{ClientError, NodeConnection, json};
-use super::super::patience::within;
 use super::super::protocol::{ConflictBody, ConflictReason, FORWARD, Parameters};
 use super::super::rejection::PublishRejection;
+use super::super::response_limit::within;
 use super::super::settings::ForwardTimeouts;
 use super::super::survey::{OriginStatus, status_over};
 use super::heartbeat::{Heartbeat, StatusRequests, THIS_NODE};

@@ -1,4 +1,4 @@
-//! Demand: the streams with viewers on this node, and what is known about where they are.
+//! Demand: the streams with viewers on this media node, and what is known about where they are.
 
 use std::sync::{Arc, Weak};
 

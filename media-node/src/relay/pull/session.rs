@@ -128,8 +128,8 @@ impl<'a> PullSession<'a> {
     }
 
     /// Returns the request: from the message that viewers who stayed need next, from the first message of a publication that
-    /// viewers waited for, or from the newest keyframe. A log that nobody watched may have ended long ago: who joins would begin
-    /// where it ended, and lag by that for as long as they watch.
+    /// viewers waited for, or from the newest keyframe. A log without viewers may have ended long ago: viewers that join would begin
+    /// where it ended, and lag by that time for as long as they watch.
     fn request_uri(&self) -> String {
         let PullHistory {
             watched, awaited, ..
@@ -275,15 +275,15 @@ impl<'a> PullSession<'a> {
         }
     }
 
-    /// Returns whether the connection brings nothing although the origin has more, and replies over another one. TCP sends again what was
-    /// lost in an outage of the network, but it waits longer the longer that was.
+    /// Returns whether the connection has stalled: it brings nothing, although the origin has more and replies over another one. After an
+    /// outage of the network TCP sends again what was lost, but the longer the outage was, the later.
     fn is_stalled(&self, own: &OriginStatus) -> bool {
         let position = Some((own.epoch(), own.publication.sequence));
         // A path that loses much needs time for a large message.
-        let patience = if self.history.stalled { 4 } else { 1 };
+        let factor = if self.history.stalled { 4 } else { 1 };
         self.messages() > 0
             && position > self.stream.position()
-            && self.silence.elapsed() >= self.timeouts.hung * patience
+            && self.silence.elapsed() >= self.timeouts.hung * factor
     }
 }
 

@@ -180,6 +180,6 @@ fn give_way(epoch: Epoch, intake: &Intake, survey: &Survey) -> Result<(), RelayR
 }
 
 async fn disconnected(client: &ClientGuard) {
-    // A node that drains reports that in its status, and receives the stream until the edge has moved.
+    // A media node that drains reports that in its status, and receives the stream until the edge has moved.
     while client.stopped().await == StopReason::Draining {}
 }

@@ -1,4 +1,4 @@
-//! A request of another node, and the errors that answer it.
+//! A request of another media node, and the errors that answer it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use media_engine::OutOfMemory;
 
 use super::super::protocol::{ConflictReason, NODE, ParametersError};
 
-/// The node that sent a request.
+/// The media node that sent a request.
 pub(super) struct PeerNode {
     pub(super) address: SocketAddr,
-    /// The node's id; empty when it sent none.
+    /// The media node's id; empty when it sent none.
     pub(super) node: HeaderValue,
 }
 

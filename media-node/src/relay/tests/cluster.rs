@@ -1,4 +1,4 @@
-//! Clusters of nodes that consist of a registry, relays and an internal port, all in one process.
+//! Clusters of media nodes that consist of a registry, relays and an internal port, all in one process.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -82,7 +82,7 @@ fn timeouts() -> RelayTimeouts {
     }
 }
 
-/// The nodes of a test, and the origins that they know.
+/// The media nodes of a test, and the origins that they know.
 #[derive(Clone)]
 pub(super) struct RelayCluster {
     origins: watch::Sender<Arc<[SocketAddr]>>,
@@ -131,7 +131,7 @@ impl RelayCluster {
         node
     }
 
-    /// Returns an origin that the other nodes reach through a freezer.
+    /// Returns an origin that the other media nodes reach through a freezer.
     pub(super) async fn freezable_origin(&self, name: &str) -> (RelayNode, Freezer) {
         let node = RelayNode::start(self, name, Role::Origin).await;
         let freezer = Freezer::start(node.address).await;
@@ -196,7 +196,7 @@ impl RelayNode {
         }
     }
 
-    /// Returns the requests to this node so far, and forgets them.
+    /// Returns the requests to this media node so far, and forgets them.
     pub(super) fn take_requests(&self) -> Vec<(SocketAddr, String)> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }

@@ -259,7 +259,7 @@ async fn viewers_continue_over_a_new_connection_after_an_outage() {
     assert!(other.relay.metrics().switches.get() >= 1);
 }
 
-/// The stream is at the other origin before it leaves the draining one, so no node loses its upstream.
+/// The stream is at the other origin before it leaves the draining one, so no media node loses its upstream.
 #[tokio::test]
 async fn edge_moves_from_a_draining_origin_without_a_gap() {
     let cluster = RelayCluster::new();

@@ -1,4 +1,4 @@
-//! A proxy that makes a node hang for a while.
+//! A proxy that makes a media node hang for a while.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A proxy in front of a node. Frozen, it keeps its connections open and passes nothing on. Thawed, it serves the
+/// A proxy in front of a media node. Frozen, it keeps its connections open and passes nothing on. Thawed, it serves the
 /// connections that were made since it froze; the older ones stay frozen.
 pub(super) struct Freezer {
     pub(super) address: SocketAddr,

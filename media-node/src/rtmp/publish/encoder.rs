@@ -33,11 +33,11 @@ pub(super) struct EncoderConnection<'a> {
     keyframe_flags: KeyframeFlags,
     unfinished: UnfinishedMessages,
     bitrate: BitrateLimit,
-    /// A message that was read and that nothing took.
+    /// The message that [`EncoderConnection::put_back`] returned.
     put_back: Option<Message>,
     /// The input is in the worker's buffer.
     has_buffer: bool,
-    /// The last read was as large as any: more is there already.
+    /// The last read filled its buffer, so that more bytes are probably there already.
     was_full: bool,
     /// What the kernel may hold unread, in bytes, if it was limited.
     unread_limit: Option<u32>,
@@ -175,7 +175,8 @@ impl<'a> EncoderConnection<'a> {
         let due = due.into_iter().flatten().min().unwrap_or(idle);
         if std::mem::take(&mut self.was_full) {
             self.limit_unread();
-            // The worker's viewers get their turn before it. Not after smaller reads: a keyframe would reach them a turn later.
+            // The worker's viewers get their turn between two full reads. After a smaller read they do not: its keyframe would reach
+            // them one turn later.
             yield_now().await;
         }
         let RtmpConnection { socket, input, .. } = &mut *self.connection;
@@ -202,14 +203,14 @@ impl<'a> EncoderConnection<'a> {
     }
 
     /// Starts to drain the publish. An encoder that supports it is requested to reconnect: it connects to another media node
-    /// first and then ends this publish. Any other encoder is told to end at its second keyframe, or immediately if it `has_none`
-    /// that a viewer waits for.
-    pub(super) fn drain(&mut self, has_none: bool) {
+    /// first and then ends this publish. Any other encoder is told to end at its second keyframe, or `immediately` where no viewer
+    /// waits for a keyframe.
+    pub(super) fn drain(&mut self, immediately: bool) {
         let protocol = &mut self.connection.protocol;
         let deadline = Instant::now() + LAST_GROUPS;
         if protocol.request_reconnect(None, "this media node is shutting down") {
             self.drain = Some(DrainStep::Reconnect(deadline));
-        } else if has_none {
+        } else if immediately {
             self.tell_to_end();
         } else {
             self.drain = Some(DrainStep::Viewers(deadline));
