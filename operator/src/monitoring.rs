@@ -1,4 +1,4 @@
-//! What the operator shows of itself: metrics, the watchdog behind its liveness probe, and the HTTP port for both.
+//! Monitoring of the operator itself: metrics, the watchdog behind its liveness probe, and the HTTP port for both.
 
 pub mod metrics;
 pub mod server;

@@ -14,12 +14,18 @@ use crate::wait::eventually;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.apply_ready("demo", json!({})).await?;
-
-    namespace.say("deleted children come back");
-    let before: Service = namespace.get("demo-edge").await?;
     let list = "get configmap -l app.kubernetes.io/component=edge -o name";
     let config = namespace.kubectl(list).await?;
-    let config = config.trim();
+    delete_children(&namespace, list, config.trim()).await?;
+    edit_fields(&namespace, config.trim()).await?;
+    renumber_port(&namespace).await?;
+    namespace.ready("demo").await?;
+    Ok(())
+}
+
+async fn delete_children(namespace: &Namespace, list: &str, config: &str) -> Result<()> {
+    namespace.say("deleted children come back");
+    let before: Service = namespace.get("demo-edge").await?;
     for object in [
         "service/demo-edge",
         config,
@@ -41,7 +47,10 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     })
     .await?;
     namespace.ready("demo").await?;
+    Ok(())
+}
 
+async fn edit_fields(namespace: &Namespace, config: &str) -> Result<()> {
     namespace.say("owned fields come back, others stay");
     let ports = json!([{"name": "http", "port": 8080, "targetPort": 81}]);
     let service = json!({"metadata": {"annotations": {"mine": "kept"}}, "spec": {"ports": ports}});
@@ -55,8 +64,10 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         .kubectl("scale deployment demo-edge --replicas=5")
         .await?;
     let expected = "the edits of owned fields are undone";
-    eventually(expected, LIMIT, || assert_undone(&namespace)).await?;
+    eventually(expected, LIMIT, || assert_undone(namespace)).await
+}
 
+async fn renumber_port(namespace: &Namespace) -> Result<()> {
     namespace.say("a port under another number stands in the way of ours, and is removed");
     namespace
         .kubectl(r#"patch service demo-edge --type=json --patch=[{"op":"replace","path":"/spec/ports/1/port","value":8081}]"#)
@@ -68,9 +79,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         ensure!(numbers == [1935, 8080], "ports {numbers:?}");
         Ok(())
     })
-    .await?;
-    namespace.ready("demo").await?;
-    Ok(())
+    .await
 }
 
 async fn assert_undone(namespace: &Namespace) -> Result<()> {

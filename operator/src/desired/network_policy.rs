@@ -1,5 +1,5 @@
 //! The clients that may reach the Pods: the public ports are open to all, the internal port and the metrics to the cluster's own
-//! Pods and the operator, the metrics also to Prometheus. It is a second fence: the internal port asks for tokens.
+//! Pods and the operator, the metrics also to Prometheus. The internal port asks for tokens as well.
 
 use std::collections::BTreeMap;
 

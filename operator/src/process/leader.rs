@@ -28,7 +28,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Time without a scrape after which the scraper is stalled. Every scrape ends within two seconds, with or without a
 /// response; a round of many scrapes may take longer than this limit.
 const SCRAPE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
-/// Time between two looks at the API server's keys and at the kinds of the Gateway API. Most are answered from a cache.
+/// Time between two checks of the API server's keys and of the kinds of the Gateway API. Most are answered from a cache.
 const API_INTERVAL: Duration = Duration::from_secs(5);
 /// Changed clusters that may wait for their reconciliation. Nothing is lost when the queue is full: the next
 /// reconciliation reads the streams anyway.
@@ -37,7 +37,7 @@ const QUEUE: usize = 1024;
 /// A controller's namespace, or `None` for all, with the queue of its clusters whose streams have changed.
 type ControllerQueue = (Option<String>, mpsc::Sender<ClusterName>);
 
-/// A task ended that runs until the process stops.
+/// A task has ended that is to run until the process stops.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} ended unexpectedly")]
 pub struct TaskEnded(pub(super) &'static str);

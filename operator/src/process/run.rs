@@ -31,7 +31,7 @@ const LEASE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(60);
 /// Longest time between two attempts to verify the permissions.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The operator ends before it is stopped.
+/// Why the operator ends before it is stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The log filter is invalid.
@@ -55,7 +55,7 @@ pub enum RunError {
     /// Another operator may be the leader. Tasks that are still running must end with the process.
     #[error("leadership lost")]
     LeadershipLost(#[from] LeadershipLost),
-    /// A task ended that runs until the process stops.
+    /// A task has ended that is to run until the process stops.
     #[error(transparent)]
     TaskEnded(#[from] TaskEnded),
 }

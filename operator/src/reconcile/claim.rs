@@ -2,8 +2,8 @@
 //!
 //! An operator claims a cluster in its status, by the name of its Lease. The claim is a compare-and-swap on the version that was
 //! read, so of two operators one wins. It holds while the Lease is renewed, and says that its operator watches the namespace: an
-//! operator stops its own writes before its Lease expires, so the one that takes over never meets them. An operator whose Lease may
-//! not be read is asked instead ([`super::takeover`]).
+//! operator stops its own writes before its Lease expires, so they never overlap with those of the one that takes over. An operator
+//! whose Lease may not be read is asked instead ([`super::takeover`]).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,7 +43,7 @@ pub struct OperatorIdentity {
     pub class: String,
 }
 
-/// Whose cluster it is.
+/// The operator that a cluster belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     /// This operator's.

@@ -2,8 +2,8 @@
 //! other ones.
 //!
 //! The operator that asks writes a question into the status of the cluster. The other one answers by removing it, before
-//! everything else of its next reconciliation. Every write of a reconciliation follows such a look, within
-//! [`super::apply::RECONCILIATION_LIMIT`]: when a question has no answer for longer, the other one does not write any more.
+//! everything else of its next reconciliation. Every write of a reconciliation follows that check, within
+//! [`super::apply::RECONCILIATION_LIMIT`]: an operator that leaves a question unanswered for longer does not write any more.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

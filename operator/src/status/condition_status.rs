@@ -1,4 +1,4 @@
-//! What a condition says, and the phrases that several conditions share.
+//! Status, reason and message of a condition, and the phrases that several conditions share.
 
 use livecluster_api::names::role_name;
 use media_config::Role;

@@ -1,4 +1,4 @@
-//! Who still serves whom, and until when: the Pods that are terminating or retire.
+//! The Pods that are terminating or retire: how many viewers each of them still serves, and until when.
 
 use std::time::Duration;
 

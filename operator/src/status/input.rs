@@ -23,7 +23,7 @@ pub struct StatusInput {
     pub autoscaling: Option<AutoscalingReport>,
     /// The errors of the reconciliation.
     pub errors: Vec<ReconcileError>,
-    /// Why reconciliations fail again and again. They are retried.
+    /// Why reconciliations fail repeatedly. They are retried.
     pub failure: Option<String>,
     /// The roles whose rollout is on hold.
     pub holds: Vec<(Role, RolloutHold)>,

@@ -1,0 +1,194 @@
+//! The report of a reconciliation: status, events and metrics of a cluster.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use kube::api::{Patch, PatchParams};
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::{Api, Resource};
+use livecluster_api::{ClusterName, LiveCluster, LiveClusterStatus, OperatorName, conditions};
+use media_config::Role;
+use serde_json::{Value, json};
+
+use super::super::apply::ApplyError;
+use super::super::claim;
+use super::super::ownership::FIELD_MANAGER;
+use super::Reconciler;
+use crate::desired::gateway_kind::ServedGatewayApi;
+use crate::k8s::call_error::CallError;
+use crate::k8s::clock::now;
+use crate::observe::cluster::{UnreadableCluster, parse};
+use crate::observe::read;
+use crate::status::input::StatusInput;
+use crate::status::status;
+use crate::status::transitions::{self, transitions};
+use crate::status::unreadable::{present_conditions, unreadable_conditions, unreadable_status};
+use crate::status::{AT_MAXIMUM, draining_event};
+
+impl Reconciler {
+    /// Writes the status if it has changed, and records events for its transitions. Returns whether anything but the numbers
+    /// of streams and viewers has changed.
+    pub(super) async fn update_status(
+        &self,
+        cluster: &LiveCluster,
+        input: &StatusInput,
+    ) -> Result<bool, CallError> {
+        let new = status(cluster, input, &Time(now()));
+        self.update_metrics(cluster, &new);
+        let wanted = input.wanted(cluster, Role::Edge);
+        self.metrics
+            .set_wanted_edges(&ClusterName::of(cluster), wanted);
+        self.metrics
+            .set_full_edges(&ClusterName::of(cluster), input.observed.full_edges());
+        if cluster.status.as_ref() == Some(&new) {
+            return Ok(false);
+        }
+        self.write_status(&cluster.metadata, json!(new)).await?;
+        let old = cluster.status.clone().unwrap_or_default();
+        let about = cluster.object_ref(&());
+        self.record_transitions(&about, &old.conditions, &new.conditions)
+            .await;
+        if let Some(event) = draining_event(&old.draining, &new.draining) {
+            self.events.record(&event, &about).await;
+        }
+        let numbers = LiveClusterStatus {
+            streams: new.streams.clone(),
+            draining: new.draining.clone(),
+            ..old
+        };
+        Ok(numbers != new)
+    }
+
+    /// Reports a cluster that another operator reconciles, once, and leaves it alone.
+    pub(super) async fn report_foreign(
+        &self,
+        object: &DynamicObject,
+        owner: &OperatorName,
+        is_new: bool,
+    ) {
+        let name = ClusterName::of(object);
+        self.drop_state(&name);
+        self.metrics.set_foreign(&name, true);
+        if is_new {
+            let note = claim::message(owner, &self.claims.identity.name);
+            tracing::warn!(cluster = %name, note, "another operator reconciles the LiveCluster");
+            let event = transitions::event(EventType::Warning, "OtherOperator", &note);
+            let about = object.object_ref(&ApiResource::erase::<LiveCluster>(&()));
+            self.events.record(&event, &about).await;
+        }
+    }
+
+    /// Reports a cluster that is being deleted. The garbage collector deletes its objects. With foreground deletion the
+    /// cluster exists until its last Pod has drained.
+    pub(super) async fn report_deletion(
+        &self,
+        object: DynamicObject,
+    ) -> Result<Action, ApplyError> {
+        if let Ok(cluster) = parse(object) {
+            let served = ServedGatewayApi::default();
+            let (_, observed) = read::children(&self.client, &cluster, served).await?;
+            let input = StatusInput {
+                is_deleting: true,
+                observed,
+                ..StatusInput::default()
+            };
+            match self.update_status(&cluster, &input).await {
+                Err(error) if error.status().is_some_and(|status| status.is_not_found()) => {}
+                updated => drop(updated?),
+            }
+        }
+        Ok(Action::await_change())
+    }
+
+    /// Reports a cluster that cannot be read. Its objects stay as they are.
+    pub(super) async fn report_unreadable(
+        &self,
+        cluster: &UnreadableCluster,
+    ) -> Result<(), CallError> {
+        let metadata = &cluster.object.metadata;
+        tracing::warn!(
+            namespace = metadata.namespace,
+            name = metadata.name,
+            field = cluster.field,
+            "this version cannot read the LiveCluster"
+        );
+        self.metrics
+            .set_ready(&ClusterName::of(&cluster.object), false);
+        let old = present_conditions(cluster);
+        let new = unreadable_conditions(cluster, &Time(now()));
+        if old == new {
+            return Ok(());
+        }
+        let status = unreadable_status(cluster, &new);
+        self.write_status(metadata, status).await?;
+        let about = cluster
+            .object
+            .object_ref(&ApiResource::erase::<LiveCluster>(&()));
+        self.record_transitions(&about, &old, &new).await;
+        Ok(())
+    }
+
+    async fn record_transitions(
+        &self,
+        about: &ObjectReference,
+        old: &[Condition],
+        new: &[Condition],
+    ) {
+        for event in transitions(old, new) {
+            tracing::info!(
+                namespace = about.namespace,
+                name = about.name,
+                reason = event.reason,
+                note = event.note,
+                "transition"
+            );
+            self.events.record(&event, about).await;
+        }
+    }
+
+    async fn write_status(&self, cluster: &ObjectMeta, status: Value) -> Result<(), CallError> {
+        let name = cluster.name.as_deref().unwrap_or_default();
+        let namespace = cluster.namespace.as_deref().unwrap_or_default();
+        // The answer is the whole resource, which may have values that this version cannot read.
+        let resource = ApiResource::erase::<LiveCluster>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let document = Patch::Apply(json!({
+            "apiVersion": LiveCluster::api_version(&()),
+            "kind": LiveCluster::kind(&()),
+            // The UID keeps the status from a new cluster of the same name.
+            "metadata": {"name": name, "uid": cluster.uid},
+            "status": status
+        }));
+        let params = PatchParams::apply(FIELD_MANAGER)
+            .force()
+            .validation_strict();
+        let written = api
+            .patch_status(name, &params, &document)
+            .await
+            .map_err(CallError::on("apply", "LiveCluster/status", name))?;
+        let name = ClusterName::new(namespace, name);
+        self.own_writes.insert(&name, cluster, &written.metadata);
+        Ok(())
+    }
+
+    fn update_metrics(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {
+        let name = ClusterName::of(cluster);
+        let find = |kind: &str| status.conditions.iter().find(|found| found.type_ == kind);
+        let is_true = |kind| find(kind).is_some_and(|condition| condition.status == "True");
+        self.metrics.set_ready(&name, is_true(conditions::READY));
+        let is_deleting = cluster.metadata.deletion_timestamp.is_some();
+        let is_stopped = is_deleting || cluster.spec.replicas(Role::Origin) == 0;
+        self.metrics.set_stopped(&name, is_stopped);
+        self.metrics
+            .set_degraded(&name, is_true(conditions::DEGRADED));
+        let autoscaling = find(conditions::AUTOSCALING_ACTIVE);
+        let is_at_maximum = autoscaling.is_some_and(|found| found.reason == AT_MAXIMUM);
+        self.metrics.set_edges_at_maximum(&name, is_at_maximum);
+        if let Some(streams) = &status.streams {
+            self.metrics
+                .set_streams(&name, streams.active, streams.viewers);
+        }
+    }
+}
