@@ -34,7 +34,7 @@ pub use watched_stream::{STREAM, WatchedStream};
 
 /// Which cluster, and the images under test.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Target {
+pub struct TargetCluster {
     /// The kind cluster's name, if this is one that may be broken.
     #[arg(long, env = "LIVECLUSTER_KIND")]
     pub kind: Option<String>,
@@ -76,7 +76,7 @@ pub struct ClusterNode {
 
 impl Cluster {
     /// Connects to the cluster of KUBECONFIG, and installs the operator there.
-    pub(crate) async fn prepare(target: &Target) -> Result<Self> {
+    pub(crate) async fn prepare(target: &TargetCluster) -> Result<Self> {
         let client = Client::try_default().await;
         let client = client.context("no Kubernetes cluster; KUBECONFIG names one")?;
         let (api, every) = (Api::<Node>::all(client.clone()), ListParams::default());

@@ -5,10 +5,10 @@
 
 use crate::scenario::{Scenario, scenarios};
 
-mod audience;
 mod encoder_loop;
 mod every_packet;
 mod gortmplib;
+mod instance_viewers;
 mod page;
 mod refused_encoder;
 mod rtmpdump;

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Proves LiveCluster from outside.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
-struct Arguments {
+struct ScenarioArguments {
     #[command(flatten)]
     options: e2e::Options,
 }
@@ -16,7 +16,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let ended = tokio::select! {
-        ended = e2e::run(Arguments::parse().options) => ended,
+        ended = e2e::run(ScenarioArguments::parse().options) => ended,
         // The end of the runtime drops what scenarios have started, which ends it.
         stopped = stopped() => stopped,
     };

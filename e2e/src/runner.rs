@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use futures::stream::{self, StreamExt};
 use tokio::time::timeout;
 
-use crate::cluster::{self, Cluster, Namespace, Target};
+use crate::cluster::{self, Cluster, Namespace, TargetCluster};
 use crate::interop::INTEROP;
 use crate::kubernetes::KUBERNETES;
 use crate::scenario::{Order, Scenario, Steps, list, names, select};
@@ -36,7 +36,7 @@ pub struct Options {
     #[command(flatten)]
     tools: Tools,
     #[command(flatten)]
-    target: Target,
+    target: TargetCluster,
 }
 
 /// The two groups of scenarios.

@@ -22,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// SIGTERM or SIGINT drains it (see `drain` in the configuration), then it exits with 0. A second one ends it immediately.
 #[derive(Parser)]
 #[command(version)]
-struct Arguments {
+struct MediaNodeArguments {
     /// Configuration, a YAML file. Without it the media node is an origin with all defaults.
     #[arg(long, value_name = "FILE", env = "MEDIA_NODE_CONFIG")]
     config: Option<PathBuf>,
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     // A huge page stays in memory as a whole while anything in it is in use: an idle media node had 13 MiB instead of 2, and a container
     // with a limit was killed with half of it in use (2026-11-28). A kernel without the setting has none.
     let _disabled = rustix::thread::disable_transparent_huge_pages(true);
-    match run(&Arguments::parse()) {
+    match run(&MediaNodeArguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, even where a cause has several.
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: &MediaNodeArguments) -> anyhow::Result<()> {
     let mut config = match &arguments.config {
         Some(path) => media_config::load(path).with_context(|| path.display().to_string())?,
         None => NodeConfig::default(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::steps::{Bench, Step};
+use crate::steps::{Bench, BenchStep};
 
 /// A figure that is so much above the committed one is a regression.
 const TOLERANCE: f64 = 1.15;
@@ -26,7 +26,7 @@ pub(crate) fn write(measured: &ComparedFigures, file: &Path) -> Result<()> {
 }
 
 /// Fails when a figure of these steps is too high, after they were run once more.
-pub(crate) fn compare(bench: &mut Bench, steps: &[Step], file: &Path) -> Result<()> {
+pub(crate) fn compare(bench: &mut Bench, steps: &[BenchStep], file: &Path) -> Result<()> {
     let mut committed = read(file)?;
     committed.retain(|name, _| {
         steps

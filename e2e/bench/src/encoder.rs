@@ -14,12 +14,12 @@ use crate::clip::{EndlessClip, Sizes, init_data, now};
 
 /// An encoder that publishes until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Encoder {
+pub(crate) struct LoadEncoder {
     task: JoinHandle<Result<()>>,
     accepted: Receiver<()>,
 }
 
-impl Encoder {
+impl LoadEncoder {
     /// Connects, and returns when the server has accepted the stream.
     pub(crate) fn start(runtime: &Handle, url: &str, sizes: Sizes) -> Result<Self> {
         let mut encoder = Self::begin(runtime, url, sizes);
@@ -61,7 +61,7 @@ impl Encoder {
     }
 }
 
-impl Drop for Encoder {
+impl Drop for LoadEncoder {
     fn drop(&mut self) {
         self.task.abort();
     }

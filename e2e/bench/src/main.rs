@@ -31,8 +31,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cores::Cores;
-use crate::server::{Program, Protocol};
-use crate::steps::{Against, Bench, Plan, Pressure, Step};
+use crate::server::{PlayProtocol, Program};
+use crate::steps::{Against, Bench, BenchPlan, BenchStep, Pressure};
 
 /// Measures a media node beside the kernel's floor and beside other servers.
 #[derive(Debug, Parser)]
@@ -41,15 +41,15 @@ use crate::steps::{Against, Bench, Plan, Pressure, Step};
     max_term_width = 100,
     subcommand_negates_reqs = true
 )]
-struct Arguments {
+struct BenchArguments {
     #[command(subcommand)]
     floor: Option<Floor>,
     /// The steps; all but `pressure` when none is named.
     #[arg(long, value_delimiter = ',')]
-    steps: Vec<Step>,
+    steps: Vec<BenchStep>,
     /// The protocols of the steps cost and memory, when not those of the whole or the short form.
     #[arg(long, value_delimiter = ',')]
-    protocols: Vec<Protocol>,
+    protocols: Vec<PlayProtocol>,
     /// At most three minutes: costs and memory, as ratios to the floor.
     #[arg(long)]
     short: bool,
@@ -84,23 +84,23 @@ enum Floor {
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = BenchArguments::parse();
     if let Some(Floor::Floor { milliseconds }) = arguments.floor {
         return floor::serve(Duration::from_millis(milliseconds));
     }
     allow_many_files()?;
     let mut plan = match arguments.short {
-        true => Plan::short(arguments.streams, arguments.pressure),
-        false => Plan::full(arguments.streams, arguments.pressure),
+        true => BenchPlan::short(arguments.streams, arguments.pressure),
+        false => BenchPlan::full(arguments.streams, arguments.pressure),
     };
     if !arguments.protocols.is_empty() {
         plan.protocols = arguments.protocols;
     }
     let steps = match (arguments.steps.as_slice(), arguments.short) {
-        ([], true) => vec![Step::Cost, Step::Memory],
+        ([], true) => vec![BenchStep::Cost, BenchStep::Memory],
         ([], false) => {
-            let steps = Step::value_variants().iter().copied();
-            steps.filter(|step| *step != Step::Pressure).collect()
+            let steps = BenchStep::value_variants().iter().copied();
+            steps.filter(|step| *step != BenchStep::Pressure).collect()
         }
         (some, _) => some.to_vec(),
     };

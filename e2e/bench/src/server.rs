@@ -50,7 +50,7 @@ impl Interval {
 
 /// A way to play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Protocol {
+pub(crate) enum PlayProtocol {
     Flv,
     Https,
     #[value(name = "websocket")]
@@ -58,7 +58,7 @@ pub(crate) enum Protocol {
     Rtmp,
 }
 
-impl std::fmt::Display for Protocol {
+impl std::fmt::Display for PlayProtocol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Flv => "HTTP-FLV",
@@ -256,12 +256,12 @@ impl Server {
     }
 
     /// Where a stream plays.
-    pub(crate) fn play_url(&self, protocol: Protocol, stream: &str) -> String {
+    pub(crate) fn play_url(&self, protocol: PlayProtocol, stream: &str) -> String {
         match protocol {
-            Protocol::Flv => format!("http://{}/live/{stream}.flv", self.http),
-            Protocol::Https => format!("https://{}/live/{stream}.flv", self.https),
-            Protocol::WebSocket => format!("ws://{}/live/{stream}.flv", self.http),
-            Protocol::Rtmp => self.publish_url(stream),
+            PlayProtocol::Flv => format!("http://{}/live/{stream}.flv", self.http),
+            PlayProtocol::Https => format!("https://{}/live/{stream}.flv", self.https),
+            PlayProtocol::WebSocket => format!("ws://{}/live/{stream}.flv", self.http),
+            PlayProtocol::Rtmp => self.publish_url(stream),
         }
     }
 }

@@ -22,10 +22,10 @@ pub(crate) use self::pressure::Pressure;
 use crate::clip::Sizes;
 use crate::cores::Cores;
 use crate::crowd::{Behaviour, Crowd};
-use crate::encoder::Encoder;
+use crate::encoder::LoadEncoder;
 use crate::histogram::Histogram;
 use crate::report::{Report, Row};
-use crate::server::{Interval, Program, Protocol, Server};
+use crate::server::{Interval, PlayProtocol, Program, Server};
 
 /// The name of our rows.
 pub(crate) const MEDIA_NODE: &str = "media node";
@@ -33,7 +33,7 @@ pub(crate) const FLOOR: &str = "floor";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Step {
+pub(crate) enum BenchStep {
     /// CPU time of a viewer at each interval and protocol, beside the floor.
     Cost,
     /// Memory of a viewer.
@@ -56,7 +56,7 @@ pub(crate) enum Step {
     Pressure,
 }
 
-impl std::fmt::Display for Step {
+impl std::fmt::Display for BenchStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let value = self.to_possible_value();
         f.write_str(value.as_ref().map_or("", PossibleValue::get_name))
@@ -89,9 +89,9 @@ impl Against {
 
 /// How long and how much to measure.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct BenchPlan {
     pub(crate) intervals: Vec<Interval>,
-    pub(crate) protocols: Vec<Protocol>,
+    pub(crate) protocols: Vec<PlayProtocol>,
     pub(crate) viewers: usize,
     /// Viewers of the steps that need many.
     pub(crate) many_viewers: usize,
@@ -105,7 +105,7 @@ pub(crate) struct Plan {
     pub(crate) pressure: Pressure,
 }
 
-impl Plan {
+impl BenchPlan {
     pub(crate) fn full(streams: usize, pressure: Pressure) -> Self {
         Self {
             intervals: vec![
@@ -116,10 +116,10 @@ impl Plan {
                 Interval::Default,
             ],
             protocols: vec![
-                Protocol::Flv,
-                Protocol::Https,
-                Protocol::WebSocket,
-                Protocol::Rtmp,
+                PlayProtocol::Flv,
+                PlayProtocol::Https,
+                PlayProtocol::WebSocket,
+                PlayProtocol::Rtmp,
             ],
             viewers: 500,
             many_viewers: 10_000,
@@ -139,7 +139,7 @@ impl Plan {
                 Interval::Milliseconds(100),
                 Interval::EveryMessage,
             ],
-            protocols: vec![Protocol::Flv, Protocol::Rtmp],
+            protocols: vec![PlayProtocol::Flv, PlayProtocol::Rtmp],
             many_viewers: 4_000,
             turns: 5,
             window: Duration::from_millis(1500),
@@ -153,7 +153,7 @@ pub(crate) struct Bench {
     pub(crate) cores: Cores,
     pub(crate) media_node: Program,
     pub(crate) against: Vec<Against>,
-    pub(crate) plan: Plan,
+    pub(crate) plan: BenchPlan,
     pub(crate) report: Report,
     /// Runs most viewers.
     crowds: Runtime,
@@ -166,7 +166,7 @@ impl Bench {
         cores: Cores,
         media_node: Program,
         against: Vec<Against>,
-        plan: Plan,
+        plan: BenchPlan,
     ) -> Result<Self> {
         let threads = |count| {
             Builder::new_multi_thread()
@@ -185,18 +185,18 @@ impl Bench {
         })
     }
 
-    pub(crate) fn run(&mut self, step: Step) -> Result<()> {
+    pub(crate) fn run(&mut self, step: BenchStep) -> Result<()> {
         match step {
-            Step::Cost => self.cost(),
-            Step::Memory => self.memory(),
-            Step::Instructions => self.instructions(),
-            Step::Latency => self.latency(),
-            Step::Joins => self.joins(),
-            Step::Streams => self.streams(),
-            Step::Most => self.most(),
-            Step::Slow => self.slow(),
-            Step::Edge => self.edge(),
-            Step::Pressure => self.pressure(),
+            BenchStep::Cost => self.cost(),
+            BenchStep::Memory => self.memory(),
+            BenchStep::Instructions => self.instructions(),
+            BenchStep::Latency => self.latency(),
+            BenchStep::Joins => self.joins(),
+            BenchStep::Streams => self.streams(),
+            BenchStep::Most => self.most(),
+            BenchStep::Slow => self.slow(),
+            BenchStep::Edge => self.edge(),
+            BenchStep::Pressure => self.pressure(),
         }
     }
 
@@ -204,8 +204,8 @@ impl Bench {
         Server::media_node(&self.cores, &self.media_node, interval)
     }
 
-    fn encoder(&self, url: &str, sizes: Sizes) -> Result<Encoder> {
-        Encoder::start(self.probes.handle(), url, sizes)
+    fn encoder(&self, url: &str, sizes: Sizes) -> Result<LoadEncoder> {
+        LoadEncoder::start(self.probes.handle(), url, sizes)
     }
 
     /// Starts viewers of one URL and waits until all of them watch.

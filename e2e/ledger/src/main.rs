@@ -28,7 +28,7 @@ use rows::{LedgerRow, ROWS, run_row};
 /// Breaks a part of a cluster, and counts in messages what viewers lose.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
-struct Arguments {
+struct LedgerArguments {
     /// The rows to run, by name. All, when none is named; those with two releases only with --other-node.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     rows: Vec<String>,
@@ -60,7 +60,7 @@ struct Arguments {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    match run(LedgerArguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -69,7 +69,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Result<()> {
+async fn run(arguments: LedgerArguments) -> Result<()> {
     if arguments.list {
         for row in ROWS {
             println!("{:18} {}", row.name, row.event);
@@ -158,7 +158,7 @@ async fn run_again(
     }
 }
 
-fn select(arguments: &Arguments) -> Result<Vec<&'static LedgerRow>> {
+fn select(arguments: &LedgerArguments) -> Result<Vec<&'static LedgerRow>> {
     let can_run = |row: &&LedgerRow| !row.needs_other() || arguments.other_node.is_some();
     if arguments.rows.is_empty() {
         return Ok(ROWS.iter().filter(can_run).collect());

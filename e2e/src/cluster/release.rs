@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::Target;
+use super::TargetCluster;
 use crate::process;
 
 /// How the operator is installed.
@@ -19,7 +19,7 @@ pub struct Release {
 }
 
 impl Release {
-    pub(super) fn of(target: &Target) -> Self {
+    pub(super) fn of(target: &TargetCluster) -> Self {
         let mut values = Vec::new();
         for (prefix, image) in [
             ("image", &target.operator_image),

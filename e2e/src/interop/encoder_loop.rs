@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::audience::Audience;
+use super::instance_viewers::InstanceViewers;
 use crate::instances::Instances;
 use crate::media::judge::assert_rounds;
 use crate::media::{Clip, Recording, ffmpeg};
@@ -62,7 +62,7 @@ async fn watch<'a>(
 ) -> Result<usize> {
     let stream = format!("live/{name}");
     let folder = stage.folder();
-    let mut audience = Audience::early(instances, &stream, 0);
+    let mut viewers = InstanceViewers::early(instances, &stream, 0);
     let ffmpeg = &stage.tools.ffmpegs.debian;
     let [_, rtmp, http] = &instances.all;
     let mut players = [
@@ -78,12 +78,12 @@ async fn watch<'a>(
         let mut encoder = ffmpeg::publish(&file, clip, &url, folder)?;
         encoder.success(Duration::from_secs(20)).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let connected = audience.assert_connected();
+        let connected = viewers.assert_connected();
         connected.with_context(|| format!("after round {number}"))?;
     }
     let mut packets = 0;
-    audience.ended(CONTINUITY + Duration::from_secs(10)).await?;
-    for (url, recording) in audience.recordings() {
+    viewers.ended(CONTINUITY + Duration::from_secs(10)).await?;
+    for (url, recording) in viewers.recordings() {
         packets += assert_rounds(&rounds, &recording).context(url)?;
     }
     for (player, file) in &mut players {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::audience::Audience;
+use super::instance_viewers::InstanceViewers;
 use crate::instances::Instances;
 use crate::media::judge::assert_complete;
 use crate::media::{Clip, ExpectedStart, Recording, ffmpeg};
@@ -52,7 +52,7 @@ async fn play(
     let stream = format!("live/{name}");
     let instance = |offset: usize| &instances.all[(number + offset) % instances.all.len()];
     let home = instance(0);
-    let mut early = Audience::waiting(instances, &stream).await;
+    let mut early = InstanceViewers::waiting(instances, &stream).await;
     let publish = format!("publish-{name}");
     let mut encoder = ffmpeg::publish(&publish, &clip, &home.rtmp(&stream), folder)?;
     let record =
@@ -63,7 +63,7 @@ async fn play(
     ];
 
     tokio::time::sleep(LATE).await;
-    let mut late = Audience::late(instances, &stream);
+    let mut late = InstanceViewers::late(instances, &stream);
     let limit = Duration::from_secs(Clip::SECONDS + 20);
     encoder.success(limit).await?;
     let about = || format!("{name}, published to {}", home.name);

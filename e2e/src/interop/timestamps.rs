@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::audience::Audience;
+use super::instance_viewers::InstanceViewers;
 use crate::instances::Instances;
 use crate::media::{Clip, ffmpeg};
 use crate::stage::Stage;
@@ -33,10 +33,10 @@ async fn publish(
         ..stage.clip("h264-bframes-aac").await?
     };
     let sent = ffmpeg::published(&clip, stage.folder()).await?;
-    let mut audience = Audience::early(instances, stream, 0);
+    let mut viewers = InstanceViewers::early(instances, stream, 0);
     let url = instances.origin().rtmp(stream);
     let name = format!("publish-{seconds}");
     let mut encoder = ffmpeg::publish(&name, &clip, &url, stage.folder())?;
     encoder.success(Duration::from_secs(30)).await?;
-    audience.received(&sent, Duration::from_secs(15)).await
+    viewers.received(&sent, Duration::from_secs(15)).await
 }

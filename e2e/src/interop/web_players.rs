@@ -46,8 +46,8 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     players.success(Duration::from_secs(60)).await?;
     let output = players.output();
     let line = output.lines().last().unwrap_or_default();
-    let seen: Seen = serde_json::from_str(line).context("what the driver prints")?;
-    let played = |player: &Player| player.width == 320 && player.frames > 100;
+    let seen: PageReport = serde_json::from_str(line).context("what the driver prints")?;
+    let played = |player: &PlayerReport| player.width == 320 && player.frames > 100;
     let all = seen.players.iter().all(played);
     ensure!(all && seen.errors.is_empty(), "{seen:?}");
     instances.stop().await?;
@@ -57,14 +57,14 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
 
 /// What `players.mjs` prints.
 #[derive(Debug, Deserialize)]
-struct Seen {
-    players: Vec<Player>,
+struct PageReport {
+    players: Vec<PlayerReport>,
     errors: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[expect(dead_code, reason = "the player and its time are shown in errors")]
-struct Player {
+struct PlayerReport {
     player: String,
     time: f64,
     frames: u32,

@@ -53,13 +53,13 @@ fn main() {
 }
 
 /// Nanoseconds, and those of copying the same bytes.
-struct Cost {
+struct FanOutCost {
     what: &'static str,
     nanoseconds: f64,
     copying: f64,
 }
 
-impl std::fmt::Display for Cost {
+impl std::fmt::Display for FanOutCost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             what,
@@ -160,7 +160,7 @@ impl BenchStream {
 }
 
 /// Measures one pulse of a stream: 8 messages.
-fn publishing(rounds: u32) -> Cost {
+fn publishing(rounds: u32) -> FanOutCost {
     let mut stream = BenchStream::new();
     let mut bytes = 0;
     let times = (0..rounds).map(|_| {
@@ -170,7 +170,7 @@ fn publishing(rounds: u32) -> Cost {
         started.elapsed()
     });
     let spent = median(times.collect());
-    Cost {
+    FanOutCost {
         what: "a segment",
         nanoseconds: nanoseconds(spent, 1),
         copying: copying(bytes / usize::try_from(rounds).expect("few")),
@@ -178,7 +178,7 @@ fn publishing(rounds: u32) -> Cost {
 }
 
 /// Measures cursors that take their batch and make the list of slices for a socket.
-fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
+fn reading(format: Format, viewers: usize, rounds: u32) -> FanOutCost {
     let mut stream = BenchStream::new();
     stream.publish();
     stream.seal();
@@ -203,7 +203,7 @@ fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
     });
     let spent = median(times.collect());
     assert_eq!(stream.registry.viewers(), viewers);
-    Cost {
+    FanOutCost {
         what: "a segment",
         nanoseconds: nanoseconds(spent, viewers),
         copying: copying(bytes / usize::try_from(rounds).expect("few")),
@@ -211,7 +211,7 @@ fn reading(format: Format, viewers: usize, rounds: u32) -> Cost {
 }
 
 /// Measures the time from a seal until all viewers have read. Each viewer is a waiting task on one worker.
-fn waking(viewers: usize, rounds: u32) -> Cost {
+fn waking(viewers: usize, rounds: u32) -> FanOutCost {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -248,7 +248,7 @@ fn waking(viewers: usize, rounds: u32) -> Cost {
         spent
     });
     let spent = median(times.collect());
-    Cost {
+    FanOutCost {
         what: "a viewer",
         nanoseconds: nanoseconds(spent, viewers),
         copying: copying(bytes / usize::try_from(rounds).expect("few")),

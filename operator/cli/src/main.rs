@@ -8,7 +8,7 @@ use livecluster::{check, local, manifest};
 /// Live streaming clusters without Kubernetes, and their manifests.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
-struct Arguments {
+struct LiveclusterArguments {
     #[command(subcommand)]
     command: Command,
 }
@@ -24,7 +24,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match execute(Arguments::parse().command) {
+    match execute(LiveclusterArguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

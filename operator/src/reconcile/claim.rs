@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::own_writes::OwnWrites;
-use super::takeover::{Questions, Step};
+use super::takeover::{Questions, TakeoverStep};
 use crate::k8s::call_error::CallError;
 
 /// The field manager of the claim: the rest of the status is applied under another name.
@@ -169,11 +169,11 @@ impl ClusterClaims {
         let own = &self.identity.name;
         let is_open = operator(object, TAKEOVER).is_some_and(|asker| asker == *own);
         let step = self.questions.step(&name, owner, is_open, Instant::now());
-        if step == Step::Ask {
+        if step == TakeoverStep::Ask {
             let asked = write(client, own_writes, object, Some(owner), Some(own)).await;
             asked.inspect_err(|_| self.questions.forget(&name))?;
         }
-        Ok(step != Step::TakeOver)
+        Ok(step != TakeoverStep::TakeOver)
     }
 
     async fn owner_state(

@@ -21,7 +21,7 @@ const ASK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What to do about a cluster of another operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum TakeoverStep {
     /// Leave it alone.
     Wait,
     /// Write the question.
@@ -52,30 +52,30 @@ impl Questions {
         owner: &OperatorName,
         is_open: bool,
         now: Instant,
-    ) -> Step {
+    ) -> TakeoverStep {
         let mut clusters = self.lock();
         let known = clusters.get(cluster).filter(|known| known.owner == *owner);
         let (step, since) = match (known, is_open) {
             (Some(known), true) if known.is_open => {
                 let has_stopped = now.duration_since(known.since) >= ANSWER_LIMIT;
                 let step = if has_stopped {
-                    Step::TakeOver
+                    TakeoverStep::TakeOver
                 } else {
-                    Step::Wait
+                    TakeoverStep::Wait
                 };
                 (step, known.since)
             }
-            (_, true) => (Step::Wait, now),
+            (_, true) => (TakeoverStep::Wait, now),
             // It was answered.
-            (Some(known), false) if known.is_open => (Step::Wait, now),
+            (Some(known), false) if known.is_open => (TakeoverStep::Wait, now),
             (Some(known), false) if now.duration_since(known.since) < ASK_INTERVAL => {
-                (Step::Wait, known.since)
+                (TakeoverStep::Wait, known.since)
             }
-            (_, false) => (Step::Ask, now),
+            (_, false) => (TakeoverStep::Ask, now),
         };
         let question = Question {
             owner: owner.clone(),
-            is_open: is_open || step == Step::Ask,
+            is_open: is_open || step == TakeoverStep::Ask,
             since,
         };
         clusters.insert(cluster.clone(), question);
@@ -109,7 +109,7 @@ mod tests {
             }
         }
 
-        fn step(&self, is_open: bool, second: u64) -> Step {
+        fn step(&self, is_open: bool, second: u64) -> TakeoverStep {
             let (cluster, owner) = (ClusterName::new("media", "demo"), OperatorName::default());
             let now = self.start + Duration::from_secs(second);
             self.questions.step(&cluster, &owner, is_open, now)
@@ -119,28 +119,28 @@ mod tests {
     #[test]
     fn operator_that_does_not_answer_has_stopped() {
         let asker = Asker::new();
-        assert_eq!(asker.step(false, 0), Step::Ask);
-        assert_eq!(asker.step(true, 1), Step::Wait);
-        assert_eq!(asker.step(true, 119), Step::Wait);
-        assert_eq!(asker.step(true, 120), Step::TakeOver);
+        assert_eq!(asker.step(false, 0), TakeoverStep::Ask);
+        assert_eq!(asker.step(true, 1), TakeoverStep::Wait);
+        assert_eq!(asker.step(true, 119), TakeoverStep::Wait);
+        assert_eq!(asker.step(true, 120), TakeoverStep::TakeOver);
     }
 
     #[test]
     fn operator_that_answers_is_asked_again_after_five_minutes() {
         let asker = Asker::new();
-        assert_eq!(asker.step(false, 0), Step::Ask);
-        assert_eq!(asker.step(false, 10), Step::Wait);
-        assert_eq!(asker.step(false, 309), Step::Wait);
-        assert_eq!(asker.step(false, 310), Step::Ask);
-        assert_eq!(asker.step(true, 429), Step::Wait);
-        assert_eq!(asker.step(true, 430), Step::TakeOver);
+        assert_eq!(asker.step(false, 0), TakeoverStep::Ask);
+        assert_eq!(asker.step(false, 10), TakeoverStep::Wait);
+        assert_eq!(asker.step(false, 309), TakeoverStep::Wait);
+        assert_eq!(asker.step(false, 310), TakeoverStep::Ask);
+        assert_eq!(asker.step(true, 429), TakeoverStep::Wait);
+        assert_eq!(asker.step(true, 430), TakeoverStep::TakeOver);
     }
 
     #[test]
     fn restarted_operator_waits_for_the_answer_anew() {
         let asker = Asker::new();
-        assert_eq!(asker.step(true, 1000), Step::Wait);
-        assert_eq!(asker.step(true, 1119), Step::Wait);
-        assert_eq!(asker.step(true, 1120), Step::TakeOver);
+        assert_eq!(asker.step(true, 1000), TakeoverStep::Wait);
+        assert_eq!(asker.step(true, 1119), TakeoverStep::Wait);
+        assert_eq!(asker.step(true, 1120), TakeoverStep::TakeOver);
     }
 }

@@ -11,7 +11,7 @@ use super::{Bench, FLOOR, MEDIA_NODE, median};
 use crate::clip::{FRAMES_PER_SECOND, Sizes};
 use crate::cores::Meter;
 use crate::report::Row;
-use crate::server::{Interval, Protocol, Server};
+use crate::server::{Interval, PlayProtocol, Server};
 
 /// After all viewers have begun to watch.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -152,14 +152,14 @@ impl Bench {
 fn floor_subject(floor: &Server, interval: Interval) -> Subject {
     Subject {
         server: FLOOR.to_owned(),
-        protocol: Protocol::Flv.to_string(),
+        protocol: PlayProtocol::Flv.to_string(),
         setting: interval.to_string(),
-        url: floor.play_url(Protocol::Flv, "floor"),
+        url: floor.play_url(PlayProtocol::Flv, "floor"),
         process: Some(floor.process()),
     }
 }
 
-fn node_subject(node: &Server, protocol: Protocol, interval: Interval) -> Subject {
+fn node_subject(node: &Server, protocol: PlayProtocol, interval: Interval) -> Subject {
     Subject {
         server: MEDIA_NODE.to_owned(),
         protocol: protocol.to_string(),

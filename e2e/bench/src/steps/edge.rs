@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
-use crate::server::{Interval, Protocol, Server};
+use crate::server::{Interval, PlayProtocol, Server};
 
 /// Viewers that connect one after another.
 const JOINS: usize = 40;
@@ -14,14 +14,14 @@ impl Bench {
         let origin = self.media_node(Interval::Default)?;
         let edge = Server::edge(&self.cores, &self.media_node, &origin)?;
         let encoder = self.encoder(&origin.publish_url("edge"), Sizes::NORMAL)?;
-        let pulled = self.first_frames(&edge.play_url(Protocol::Flv, "edge"), 1)?;
+        let pulled = self.first_frames(&edge.play_url(PlayProtocol::Flv, "edge"), 1)?;
         self.add_durations(
             ["edge", MEDIA_NODE, "first frame", "edge pulls"],
             1,
             &pulled,
         );
         for (setting, server) in [("origin", &origin), ("edge", &edge)] {
-            let url = server.play_url(Protocol::Flv, "edge");
+            let url = server.play_url(PlayProtocol::Flv, "edge");
             let probe = self.probes(&url, 1)?;
             let latency = self.latency_of(&probe, self.plan.window)?;
             self.add_durations(["edge", MEDIA_NODE, "each frame", setting], 1, &latency);

@@ -11,7 +11,7 @@ use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
 use crate::cores::writes;
 use crate::report::Row;
-use crate::server::{Protocol, Server};
+use crate::server::{PlayProtocol, Server};
 
 /// Viewers of both media nodes.
 const FEW: usize = 5;
@@ -60,10 +60,10 @@ impl Bench {
     }
 
     /// Counts a media node with few viewers and, if a protocol is given, more of them.
-    fn work(&self, more: Option<Protocol>) -> Result<Work> {
+    fn work(&self, more: Option<PlayProtocol>) -> Result<Work> {
         let node = Server::counted(&self.cores, &self.media_node)?;
         let encoder = self.encoder(&node.publish_url("work"), Sizes::NORMAL)?;
-        let few = self.crowd(&node.play_url(Protocol::Flv, "work"), FEW)?;
+        let few = self.crowd(&node.play_url(PlayProtocol::Flv, "work"), FEW)?;
         let more = more.map(|protocol| self.crowd(&node.play_url(protocol, "work"), MORE));
         let more = more.transpose()?;
         std::thread::sleep(SPAN);

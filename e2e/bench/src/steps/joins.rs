@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
 use crate::crowd::{Behaviour, Crowd};
-use crate::server::{Interval, Protocol};
+use crate::server::{Interval, PlayProtocol};
 
 const JOINS_PER_SECOND: u32 = 500;
 const SECONDS: u32 = 5;
@@ -20,7 +20,7 @@ impl Bench {
     pub(super) fn joins(&mut self) -> Result<()> {
         let node = self.media_node(Interval::Default)?;
         let encoder = self.encoder(&node.publish_url("joins"), Sizes::NORMAL)?;
-        let url = node.play_url(Protocol::Flv, "joins");
+        let url = node.play_url(PlayProtocol::Flv, "joins");
         let viewers = self.plan.many_viewers / 2;
         let others = self.crowd(&url, viewers)?;
         let probes = self.probes(&url, PROBES)?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{Bench, FLOOR, MEDIA_NODE};
 use crate::clip::Sizes;
-use crate::server::{Interval, Protocol, Server};
+use crate::server::{Interval, PlayProtocol, Server};
 
 /// Viewers whose latency is measured, among others.
 const PROBES: usize = 10;
@@ -20,13 +20,13 @@ impl Bench {
         self.latency_of_stream(
             FLOOR,
             &every.to_string(),
-            &floor.play_url(Protocol::Flv, "latency"),
+            &floor.play_url(PlayProtocol::Flv, "latency"),
         )?;
         drop(floor);
         for interval in [Interval::Default, Interval::EveryMessage] {
             let node = self.media_node(interval)?;
             let encoder = self.encoder(&node.publish_url("latency"), Sizes::NORMAL)?;
-            let url = node.play_url(Protocol::Flv, "latency");
+            let url = node.play_url(PlayProtocol::Flv, "latency");
             self.latency_of_stream(MEDIA_NODE, &interval.to_string(), &url)?;
             encoder.assert_connected()?;
         }

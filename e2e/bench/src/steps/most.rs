@@ -8,7 +8,7 @@ use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
 use crate::cores::Meter;
 use crate::report::Row;
-use crate::server::{Interval, Protocol};
+use crate::server::{Interval, PlayProtocol};
 
 /// Viewers that are added at a time.
 const MORE: usize = 2_000;
@@ -25,7 +25,7 @@ impl Bench {
     pub(super) fn most(&mut self) -> Result<()> {
         let node = self.media_node(Interval::Default)?;
         let encoder = self.encoder(&node.publish_url("most"), Sizes::NORMAL)?;
-        let url = node.play_url(Protocol::Flv, "most");
+        let url = node.play_url(PlayProtocol::Flv, "most");
         let probes = self.probes(&url, PROBES)?;
         let mut crowds = Vec::new();
         while crowds.len() * MORE < MOST {
@@ -54,7 +54,7 @@ impl Bench {
             self.report.add(Row {
                 step: "most".to_owned(),
                 server: MEDIA_NODE.to_owned(),
-                protocol: Protocol::Flv.to_string(),
+                protocol: PlayProtocol::Flv.to_string(),
                 setting: Interval::Default.to_string(),
                 viewers,
                 figures: vec![

@@ -9,10 +9,10 @@ use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
 use crate::cores::memory;
 use crate::crowd::{Behaviour, Crowd};
-use crate::encoder::Encoder;
+use crate::encoder::LoadEncoder;
 use crate::memory_group::MemoryGroup;
 use crate::report::{Report, Row};
-use crate::server::{Protocol, Server};
+use crate::server::{PlayProtocol, Server};
 use crate::viewer::Idle;
 
 /// How the memory is filled.
@@ -33,12 +33,12 @@ pub(crate) struct Pressure {
 }
 
 /// The viewers of a stream.
-const VIEWERS: [Protocol; 5] = [
-    Protocol::Flv,
-    Protocol::Rtmp,
-    Protocol::Flv,
-    Protocol::Rtmp,
-    Protocol::Flv,
+const VIEWERS: [PlayProtocol; 5] = [
+    PlayProtocol::Flv,
+    PlayProtocol::Rtmp,
+    PlayProtocol::Flv,
+    PlayProtocol::Rtmp,
+    PlayProtocol::Flv,
 ];
 
 /// Streams for each viewer that reads nothing.
@@ -98,7 +98,7 @@ impl Bench {
             let end = Instant::now() + Duration::from_secs(plan.seconds / 2);
             while Instant::now() < end {
                 let urls = on_air.iter().step_by(STREAMS_PER_IDLE);
-                let urls = urls.map(|it| watched.node.play_url(Protocol::Flv, &name(*it)));
+                let urls = urls.map(|it| watched.node.play_url(PlayProtocol::Flv, &name(*it)));
                 let _idle = Idle::connect(urls)?;
                 let left = end.saturating_duration_since(Instant::now());
                 watched.watch(&self.report, left.min(IDLE_ROUND))?;
@@ -129,7 +129,7 @@ impl Bench {
     }
 
     /// Starts all encoders at the same time.
-    fn encoders(&self, node: &Server) -> Vec<Encoder> {
+    fn encoders(&self, node: &Server) -> Vec<LoadEncoder> {
         let Pressure {
             encoders, growing, ..
         } = self.plan.pressure;
@@ -139,13 +139,13 @@ impl Bench {
         };
         let begin = |number| {
             let url = node.publish_url(&name(number));
-            Encoder::begin(self.probes.handle(), &url, sizes)
+            LoadEncoder::begin(self.probes.handle(), &url, sizes)
         };
         (0..encoders).map(begin).collect()
     }
 
     /// Starts a viewer of each stream by each protocol.
-    fn join(&self, node: &Server, streams: &[usize], protocols: &[Protocol]) -> Crowd {
+    fn join(&self, node: &Server, streams: &[usize], protocols: &[PlayProtocol]) -> Crowd {
         let urls: Vec<_> = streams
             .iter()
             .flat_map(|number| {

@@ -8,7 +8,7 @@ use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
 use crate::cores::memory;
 use crate::report::Row;
-use crate::server::{Interval, Protocol};
+use crate::server::{Interval, PlayProtocol};
 use crate::viewer::Idle;
 
 const SLOW: usize = 1_000;
@@ -23,7 +23,7 @@ impl Bench {
     pub(super) fn slow(&mut self) -> Result<()> {
         let node = self.media_node(Interval::Milliseconds(100))?;
         let encoder = self.encoder(&node.publish_url("slow"), Sizes::NORMAL)?;
-        let url = node.play_url(Protocol::Flv, "slow");
+        let url = node.play_url(PlayProtocol::Flv, "slow");
         let others = self.crowd(&url, self.plan.viewers)?;
         let probes = self.probes(&url, PROBES)?;
         let span = Duration::from_secs(5);

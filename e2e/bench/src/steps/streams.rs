@@ -9,7 +9,7 @@ use crate::clip::Sizes;
 use crate::cores::{Meter, memory};
 use crate::crowd::{Behaviour, Crowd};
 use crate::report::Row;
-use crate::server::{Interval, Protocol, Server};
+use crate::server::{Interval, PlayProtocol, Server};
 
 const VIEWERS_OF_EACH: usize = 2;
 
@@ -31,7 +31,7 @@ impl Bench {
             self.streams_of(
                 [MEDIA_NODE, setting],
                 |stream| node.publish_url(stream),
-                |stream| node.play_url(Protocol::Flv, stream),
+                |stream| node.play_url(PlayProtocol::Flv, stream),
                 node.process(),
             )?;
         }

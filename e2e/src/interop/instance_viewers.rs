@@ -11,11 +11,11 @@ use crate::media::{ExpectedStart, Recording, Viewer};
 
 /// One viewer on each instance by each protocol.
 #[derive(Debug)]
-pub(super) struct Audience {
+pub(super) struct InstanceViewers {
     viewers: Vec<(Viewer, ExpectedStart)>,
 }
 
-impl Audience {
+impl InstanceViewers {
     /// Starts viewers before the encoder, which publishes to the instance of this number.
     pub(super) fn early(instances: &Instances, stream: &str, home: usize) -> Self {
         // Any other instance has to find the stream first.
@@ -29,9 +29,9 @@ impl Audience {
     /// Starts viewers whose instances have all asked the origins before the encoder publishes: they receive all of it, wherever
     /// it is published and wherever they are.
     pub(super) async fn waiting(instances: &Instances, stream: &str) -> Self {
-        let audience = Self::start(instances, stream, |_| ExpectedStart::Beginning);
+        let viewers = Self::start(instances, stream, |_| ExpectedStart::Beginning);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        audience
+        viewers
     }
 
     /// Starts viewers of a stream that is there.
