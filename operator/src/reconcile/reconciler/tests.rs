@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use http::Method;
-use serde_json::Value;
+use livecluster_api::OperatorName;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
