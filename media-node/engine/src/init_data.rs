@@ -66,6 +66,16 @@ impl InitData {
         self.version
     }
 
+    /// Returns the bytes of the messages.
+    pub(crate) fn bytes(&self) -> usize {
+        self.messages.iter().map(|init| init.payload.len()).sum()
+    }
+
+    /// Returns the memory of this version without the messages' bytes, which versions share.
+    pub(crate) fn version_memory(&self) -> usize {
+        size_of::<Self>() + self.messages.len() * size_of::<InitMessage>()
+    }
+
     /// Returns the next version, with the messages of `other`.
     pub(crate) fn replaced_by(&self, other: &Self) -> Self {
         Self {

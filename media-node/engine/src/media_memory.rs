@@ -23,6 +23,9 @@ use thiserror::Error;
 /// What a new publication reserves until its first group of pictures is complete.
 const FIRST_RESERVATION: usize = 1 << 20;
 
+/// Init data may take one of so many parts of a stream's equal share, while memory is short.
+const INIT_DATA_PARTS: usize = 4;
+
 /// Time after which the memory counts as sufficient again. Encoders send a keyframe more often.
 const PRESSURE_LASTS: Duration = Duration::from_secs(30);
 
@@ -111,6 +114,11 @@ impl MediaMemory {
             return Ok(());
         }
         Err(self.refuse())
+    }
+
+    /// The same for all of a stream's init data, which stays for as long as the stream: beside it the stream has a log.
+    pub(crate) fn allow_init_data(&self, bytes: usize) -> Result<(), OutOfMemory> {
+        self.allow(bytes.saturating_mul(INIT_DATA_PARTS))
     }
 
     fn refuse(&self) -> OutOfMemory {

@@ -193,14 +193,16 @@ impl OpenSegment {
         })
     }
 
-    /// Appends a message at the log's age. `start` is called for the first message only. This is the only mux of the log.
+    /// Appends a message at the log's age. `init_memory` is what the message adds to the init data, of which later segments keep this
+    /// version. `start` is called for the first message only. This is the only mux of the log.
     pub(crate) fn push(
         &mut self,
         message: &Message,
         age: i64,
+        init_memory: usize,
         start: impl FnOnce() -> SegmentStart,
     ) {
-        let mut memory = self.claim.bytes() + MESSAGE_OVERHEAD;
+        let mut memory = self.claim.bytes() + MESSAGE_OVERHEAD + init_memory;
         if self.start.is_none() {
             memory += SEGMENT_OVERHEAD;
             self.start = Some(start());

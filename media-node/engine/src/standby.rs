@@ -7,6 +7,7 @@ use media_wire::{MediaKind, Message};
 use thiserror::Error;
 
 use crate::init_data::InitData;
+use crate::media_memory::OutOfMemory;
 use crate::message_class::MessageClass;
 use crate::publication::Publication;
 use crate::stream::Stream;
@@ -37,6 +38,8 @@ pub enum StandbyMessage {
         /// The maximum.
         limit: usize,
     },
+    /// The media memory is in use, and its init data is more than its part of an equal share.
+    OutOfMemory(OutOfMemory),
 }
 
 /// The error of a stream with the maximum number of standbys.
@@ -86,6 +89,9 @@ impl Standby {
                 return StandbyMessage::InitDataTooLong { len, limit };
             }
             let memory = self.stream.memory();
+            if let Err(error) = memory.allow_init_data(self.init_data.bytes() + len) {
+                return StandbyMessage::OutOfMemory(error);
+            }
             if let Some(changed) = self.init_data.changed_by(slot, &message, 0, memory) {
                 self.init_data = changed;
             }

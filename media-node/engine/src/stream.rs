@@ -215,12 +215,16 @@ impl Stream {
         self.update_window(&mut state.playable, |window| window.evict(watched))
     }
 
-    /// Gives up the log, unless it has readers. Returns its segments, to be dropped outside of locks.
+    /// Gives up the log and its init data, unless it has readers. Returns its segments, to be dropped outside of locks.
     pub(crate) fn give_up_unread_log(&self, state: &mut WriteState) -> Vec<Arc<Segment>> {
-        match self.is_watched() {
-            true => Vec::new(),
-            false => self.update_window(&mut state.playable, Window::give_up),
+        if self.is_watched() {
+            return Vec::new();
         }
+        // A slate goes on, and those who join it later need its init data.
+        if state.publication.is_none() {
+            state.writer.give_up();
+        }
+        self.update_window(&mut state.playable, Window::give_up)
     }
 
     /// Changes the window, and then `playable`: whether a viewer can start. The result is dropped outside of the lock.

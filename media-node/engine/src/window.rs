@@ -188,14 +188,12 @@ impl Window {
         evicted
     }
 
-    /// Gives up all segments but the last one, from which the log continues. Returns them, to be dropped outside of the lock.
+    /// Gives up all segments. Returns them, to be dropped outside of the lock.
     pub(crate) fn give_up(&mut self) -> Vec<Arc<Segment>> {
-        let count = self.segments.len().saturating_sub(1);
-        let given_up: Vec<_> = self.segments.drain(..count).collect();
-        self.first += count as u64;
-        self.bytes = self.segments.iter().map(|segment| segment.memory()).sum();
-        self.newest_start = self.newest_start.filter(|start| *start >= self.first);
-        given_up
+        self.first = self.end();
+        self.bytes = 0;
+        self.newest_start = None;
+        self.segments.drain(..).collect()
     }
 
     /// Ends the stream. Readers get the segments that are left.

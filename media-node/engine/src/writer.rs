@@ -168,6 +168,18 @@ impl Writer {
         self.sealed.extend(self.open.seal(version));
     }
 
+    /// Gives up the init data, and the sequences of a log that is given up: a relay that returns to the epoch sends all of it again,
+    /// its init data first. The epoch and the timestamps stay.
+    pub(crate) fn give_up(&mut self) {
+        self.former.clear();
+        self.next_sequence = 0;
+        self.has_frames = false;
+        self.waits_for_keyframe = true;
+        if self.init_data.bytes() > 0 {
+            self.init_data = Arc::new(self.init_data.replaced_by(&InitData::default()));
+        }
+    }
+
     /// Returns whether messages wait to be sealed.
     pub(crate) fn is_open(&self) -> bool {
         !self.open.is_empty()
@@ -275,6 +287,12 @@ impl Writer {
         self.former.truncate(MAX_FORMER);
     }
 
+    /// Returns the bytes of all init data that is kept.
+    fn init_bytes(&self) -> usize {
+        let former = self.former.iter().map(|former| former.init_data.bytes());
+        former.chain([self.init_data.bytes()]).sum()
+    }
+
     /// Checks whether a message can be appended.
     fn check(&mut self, message: &Message, class: MessageClass) -> Result<(), Appended> {
         let payload = &message.payload;
@@ -283,12 +301,15 @@ impl Writer {
             return Err(Appended::Invalid);
         }
         let (len, limit) = (payload.len(), self.max_init_message_bytes);
-        if class.init_slot().is_some() && len > limit {
+        let is_init = class.init_slot().is_some();
+        if is_init && len > limit {
             return Err(Appended::InitDataTooLong { len, limit });
         }
-        self.memory
-            .allow(payload.len())
-            .map_err(Appended::OutOfMemory)?;
+        let allowed = match is_init {
+            true => self.memory.allow_init_data(self.init_bytes() + len),
+            false => self.memory.allow(len),
+        };
+        allowed.map_err(Appended::OutOfMemory)?;
         if class == MessageClass::Interframe && self.waits_for_keyframe {
             return Err(Appended::BeforeKeyframe);
         }
@@ -339,7 +360,10 @@ impl Writer {
         }
         self.observe(&message, codec);
         let before = &self.init_data;
-        self.open.push(&message, age, || SegmentStart {
+        let init_memory = changed.as_ref().map_or(0, |changed| {
+            changed.version_memory() + message.payload.len()
+        });
+        self.open.push(&message, age, init_memory, || SegmentStart {
             mark,
             timestamp,
             age,

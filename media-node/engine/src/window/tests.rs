@@ -17,7 +17,7 @@ fn segment(sequence: u64, time: u32, keyframe: bool) -> Segment {
         timestamp: time,
         payload: Bytes::from_static(&[0; 1_000]),
     };
-    open.push(&message, time.into(), || SegmentStart {
+    open.push(&message, time.into(), 0, || SegmentStart {
         mark: Mark {
             epoch: Epoch(1),
             sequence,

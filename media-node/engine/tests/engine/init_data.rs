@@ -1,8 +1,11 @@
 //! Init data: when viewers get it, and how large it may be.
 
-use media_engine::{Appended, Registry, Start};
+use std::time::{Duration, Instant};
+
+use media_engine::{Appended, Epoch, Registry, Start};
 use media_wire::MediaKind;
 
+use crate::relays::frames;
 use crate::support::*;
 
 fn viewer(registry: &Registry) -> FlvReader {
@@ -72,4 +75,31 @@ fn large_init_data_reaches_every_format_unchanged() {
     assert_eq!(rtmp.taken()[2], header);
     assert_eq!(joining.taken()[2], header);
     assert_eq!(rtmp_joining.taken()[2], header);
+}
+
+#[test]
+fn init_data_is_given_up_with_an_unread_log_and_comes_again_with_its_relay() {
+    let [edge, origin] = [(); 2].map(|()| Registry::new(settings()));
+    let mut publication = encoder(&edge, "a", 7);
+    send(&mut publication, headers());
+    // Twice the window: the log of the edge has lost its beginning.
+    send(&mut publication, frames(0..500));
+    let mut relay = Pull::new(&origin, "a");
+    relay.take(&mut Upstream::of(&edge, "a", Start::Newest));
+    relay.publication = None;
+    let now = Instant::now();
+    for seconds in [0, 8] {
+        origin.sweep(now + Duration::from_secs(seconds));
+    }
+    assert_eq!(origin.memory().used, 0);
+
+    let (epoch, next) = relay.stream().position().unwrap();
+    assert_eq!(epoch, Epoch(7));
+    relay.take(&mut Upstream::of(&edge, "a", Start::Resume(epoch, next)));
+    let messages = viewer(&origin).taken();
+    let expected = headers().map(|header| header.payload);
+    let received: Vec<_> = messages.iter().map(|it| it.payload.clone()).collect();
+    assert_eq!(received[..3], expected);
+    assert!(messages.len() > 3, "the newest group of pictures");
+    assert_eq!(relay.stream().stats().gaps, 0);
 }

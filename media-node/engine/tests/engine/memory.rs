@@ -235,3 +235,42 @@ fn pressure_lasts_half_a_minute_after_its_last_sign() {
     assert!(try_encoder(&registry, "a").is_err());
     assert!(pressure(1) && pressure(30) && !pressure(31));
 }
+
+#[test]
+fn init_data_takes_a_quarter_of_an_equal_share_while_memory_is_full() {
+    let registry = registry(4 * MIB);
+    let [a, _b] = ["a", "b"].map(|name| encoder(&registry, name, 1));
+    let mut others = registry.unfinished_messages();
+    others.count(5 * MIB);
+    let refused = Appended::OutOfMemory(OutOfMemory { limit: 4 * MIB });
+    let mut publication = a;
+    for track in 1..=8 {
+        let header = track_header(track, 64 << 10);
+        assert_eq!(publication.append(header), Appended::New);
+    }
+    assert_eq!(publication.append(track_header(9, 64 << 10)), refused);
+    // What an encoder sent before counts, because a relay can return to it.
+    publication = encoder(&registry, "a", 2);
+    assert_eq!(publication.append(track_header(1, 64 << 10)), refused);
+    others.count(0);
+    assert_eq!(publication.append(track_header(1, 64 << 10)), Appended::New);
+}
+
+#[test]
+fn each_version_of_init_data_counts() {
+    let registry = registry(64 * MIB);
+    let mut publication = encoder(&registry, "a", 1);
+    send(
+        &mut publication,
+        (1..16).map(|track| track_header(track, 20)),
+    );
+    let before = registry.memory().used;
+    for number in 0..1_000 {
+        let variant = u8::from(number % 2 == 0);
+        let frame = audio_frame(number * 9, number);
+        send(&mut publication, [audio_header(variant), frame]);
+    }
+    let used = registry.memory().used - before;
+    // Two segments of a message, and a list of sixteen messages.
+    assert!(used > 1_000 * (2 * 320 + 16 * 48), "{used}");
+}

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use media_engine::{
-    DuplicatePolicy, Epoch, PublicationSource, Registry, StandbyError, StandbyMessage,
+    DuplicatePolicy, EngineSettings, Epoch, PublicationSource, Registry, StandbyError,
+    StandbyMessage,
 };
 use media_wire::Message;
 
@@ -100,4 +101,21 @@ fn silence_and_priority_are_those_of_the_publication_on_air() {
     assert_eq!(stream.silence(at(6)), Some(Duration::from_secs(2)));
     drop(publication);
     assert_eq!(stream.silence(at(6)), None);
+}
+
+#[test]
+fn init_data_of_a_standby_is_limited_while_memory_is_full() {
+    let registry = Registry::new(EngineSettings {
+        media_memory_bytes: 4 << 20,
+        ..settings()
+    });
+    let _on_air = encoder(&registry, "a", 1);
+    let mut standby = registry.stand_by(&key("a")).unwrap();
+    let mut others = registry.unfinished_messages();
+    others.count(5 << 20);
+    let mut taken = |track| standby.receive(track_header(track, 64 << 10));
+    for track in 1..=16 {
+        assert!(matches!(taken(track), StandbyMessage::Taken), "{track}");
+    }
+    assert!(matches!(taken(17), StandbyMessage::OutOfMemory(_)));
 }

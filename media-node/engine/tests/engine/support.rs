@@ -97,6 +97,13 @@ pub(crate) fn video_header(variant: u8) -> Message {
     message(MediaKind::Video, 0, vec![0x17, 0, 0, 0, 0, variant])
 }
 
+/// Returns a sequence header of a track of Enhanced RTMP's multitrack.
+pub(crate) fn track_header(track: u8, len: usize) -> Message {
+    let mut payload = vec![0x96, 0, b'a', b'v', b'c', b'1', track];
+    payload.resize(len, 0);
+    message(MediaKind::Video, 0, payload)
+}
+
 pub(crate) fn audio_header(variant: u8) -> Message {
     message(MediaKind::Audio, 0, vec![0xAF, 0, variant])
 }

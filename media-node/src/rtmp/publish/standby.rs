@@ -50,6 +50,7 @@ pub(super) async fn stand_by(
                 StandbyMessage::InitDataTooLong { len, limit } => {
                     return Err(PublishEnd::InitDataTooLong { len, limit });
                 }
+                StandbyMessage::OutOfMemory(error) => return Err(PublishEnd::OutOfMemory(error)),
             }
         }
         encoder.flush().await?;
