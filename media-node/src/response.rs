@@ -16,10 +16,13 @@ pub(crate) fn text(status: StatusCode, line: &str) -> Response<Body> {
     with_type(status, "text/plain; charset=utf-8", format!("{line}\n"))
 }
 
-/// Returns a response in JSON.
+/// Returns a response in JSON. Names and agents are texts of clients, and a terminal may show it.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    match serde_json::to_vec(value) {
-        Ok(body) => with_type(status, "application/json", body),
+    match serde_json::to_string(value) {
+        Ok(body) => {
+            let body = media_log::escape(&body).into_owned();
+            with_type(status, "application/json", body)
+        }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

@@ -1,17 +1,21 @@
 //! Attacks from one host, each beside an honest encoder and its viewers, on a media node's own process: the viewers get every
 //! frame, newcomers are served, probes are answered, memory stays within the budgets, and it is free again afterwards.
 
-use std::net::SocketAddr;
+#[cfg(test)]
+mod cluster;
+mod init_data;
+#[cfg(test)]
+mod tls;
 
 use bytes::Bytes;
-use media_wire::amf0::{self, Value};
 use media_wire::rtmp::CHUNK_SIZE;
 use media_wire::{MediaKind, Message};
-use tokio::net::{TcpSocket, TcpStream};
 
+use crate::support::raw_rtmp::{self, HANDSHAKE};
 use crate::support::{
     Clip, FlvViewer, Process, Protocol, Publisher, RawConnection, RtmpViewer, Start,
-    assert_complete, ended, eventually, finish, keyframe, publish, request, watch_at,
+    assert_complete, connect_from_elsewhere, ended, eventually, finish, keyframe, publish, request,
+    watch_at,
 };
 
 const MIB: u64 = 1 << 20;
@@ -63,13 +67,6 @@ async fn beside_honest_clients<T>(
     node.assert_healthy();
 }
 
-/// Connects from an address that the honest clients do not have.
-async fn connect_from_elsewhere(to: SocketAddr) -> Option<TcpStream> {
-    let socket = TcpSocket::new_v4().ok()?;
-    socket.bind(([127, 0, 0, 2], 0).into()).ok()?;
-    socket.connect(to).await.ok()
-}
-
 /// A sequence header of a track of Enhanced RTMP's multitrack.
 fn track_header(track: u8, size: usize) -> Message {
     let mut payload = vec![0x96, 0, b'a', b'v', b'c', b'1', track];
@@ -104,29 +101,6 @@ async fn large_sequence_headers_on_many_tracks_are_shared_by_all_viewers() {
         (publisher, stalled)
     })
     .await;
-}
-
-/// C0, C1 and C2 of a simple handshake.
-const HANDSHAKE: [u8; 3073] = {
-    let mut bytes = [0; 3073];
-    bytes[0] = 3;
-    bytes
-};
-
-/// The command `connect` with an application, in chunks of the initial size.
-fn connect_command(app: &str) -> Vec<u8> {
-    let properties = vec![("app".to_owned(), Value::from(app))];
-    let command = ["connect".into(), 1.0.into(), Value::Object(properties)];
-    let body = amf0::encode_all(&command);
-    let [.., high, middle, low] = (body.len() as u64).to_be_bytes();
-    let mut bytes = vec![3, 0, 0, 0, high, middle, low, 20, 0, 0, 0, 0];
-    for (index, chunk) in body.chunks(128).enumerate() {
-        if index > 0 {
-            bytes.push(0xC3);
-        }
-        bytes.extend_from_slice(chunk);
-    }
-    bytes
 }
 
 /// Messages that begin and do not end, on 60 chunk streams. Each chunk is as long as it is before `SetChunkSize`.
@@ -188,7 +162,7 @@ async fn many_parameters_in_names_and_addresses_cost_little() {
             let mut connection = RawConnection::connect(node.rtmp).await;
             connection.send(HANDSHAKE).await;
             let app = format!("live?{parameters}");
-            connection.send(connect_command(&app)).await;
+            connection.send(raw_rtmp::connect(&[("app", &app)])).await;
             assert!(!connection.rest().await.is_empty(), "an answer");
         }
         let path = format!("/live/cam.flv?{parameters}");
@@ -208,8 +182,7 @@ async fn one_address_takes_the_place_of_no_other() {
         let mut held = Vec::new();
         for number in 0..1_200 {
             let port = [node.rtmp, node.http][number % 2];
-            let connection = connect_from_elsewhere(port).await;
-            let mut connection = RawConnection::over(connection.expect("a connection"));
+            let mut connection = RawConnection::over(connect_from_elsewhere(port).await);
             if number % 2 == 1 {
                 // Viewers, and requests that keep their connection.
                 let path = ["/live/honest.flv", "/streams.json"][number / 2 % 2];

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use media_wire::amf0::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::raw_rtmp::{self, chunks};
 use crate::support::{
     Clip, Process, Protocol, Publisher, Start, assert_complete, ended, finish, publish, watch_at,
 };
@@ -100,25 +102,13 @@ fn header(length: [u8; 3], kind: u8) -> Vec<u8> {
     [&[3, 0, 0, 0][..], &length, &[kind, 0, 0, 0, 0]].concat()
 }
 
-/// A command message in chunks of the initial size.
-fn command(body: &[u8]) -> Vec<u8> {
-    let [.., high, middle, low] = (body.len() as u64).to_be_bytes();
-    let mut bytes = header([high, middle, low], 20);
-    for (index, chunk) in body.chunks(128).enumerate() {
-        if index > 0 {
-            bytes.push(0xC3);
-        }
-        bytes.extend_from_slice(chunk);
-    }
-    bytes
-}
-
 fn rtmp_attacks() -> Vec<Attack> {
     let after_handshake = |(bytes, then): (Vec<u8>, Then)| {
         let bytes = [handshake(), bytes].concat();
         (bytes, then)
     };
     let later = chunk_attacks().into_iter().chain(command_attacks());
+    let later = later.chain(stream_attacks());
     let attacks = handshake_attacks()
         .into_iter()
         .chain(later.map(after_handshake));
@@ -173,7 +163,7 @@ fn command_attacks() -> Vec<(Vec<u8>, Then)> {
         &[0, 0x3F, 0xF0, 0, 0, 0, 0, 0, 0],
     ]
     .concat();
-    let connect_with = |value: &[u8]| command(&[&connect[..], value].concat());
+    let connect_with = |value: &[u8]| chunks(20, &[&connect[..], value].concat());
     let pings = [&header([0, 0, 6], 4)[..], &[0, 6, 1, 2, 3, 4]].concat();
     let deep = [3, 0, 1, b'a'].repeat(20_000);
     vec![
@@ -183,11 +173,58 @@ fn command_attacks() -> Vec<(Vec<u8>, Then)> {
         (connect_with(&[8, 0xFF, 0xFF, 0xFF, 0xFF]), Then::Read),
         (connect_with(&[12, 0xFF, 0xFF, 0xFF, 0xFF]), Then::Read),
         (connect_with(&[3, 0, 3, b'a', b'p']), Then::Read),
-        (command(b"\x02\xFF\xFFx"), Then::Read),
-        (command(&noise(8, 100)), Then::Read),
+        (chunks(20, b"\x02\xFF\xFFx"), Then::Read),
+        (chunks(20, &noise(8, 100)), Then::Read),
         (pings.repeat(20_000), Then::Reset),
-        (command(&connect).repeat(500), Then::Read),
+        (chunks(20, &connect).repeat(500), Then::Read),
     ]
+}
+
+/// What a client sends after its `connect`.
+fn stream_attacks() -> Vec<(Vec<u8>, Then)> {
+    let number = |message_type: u8, number: u32| chunks(message_type, &number.to_be_bytes());
+    let named = |name: &str| raw_rtmp::command(&[name.into(), 2.0.into(), Value::Null]);
+    let with = |name: &str, argument: Value| {
+        raw_rtmp::command(&[name.into(), 0.0.into(), Value::Null, argument])
+    };
+    let play = || with("play", "a".into());
+    let publish = || with("publish", "b".into());
+    // Abort of a chunk stream, acknowledgement windows, a chunk size with its first bit set.
+    let control = [
+        number(2, 3),
+        number(5, 0),
+        number(5, u32::MAX),
+        number(1, 1 << 31 | 128),
+    ];
+    // Shared objects in both formats of AMF, a command in AMF 3, an aggregate with a truncated part.
+    let rare = [16, 19, 17, 22].map(|message_type| chunks(message_type, &noise(9, 90)));
+    let edges = [0, 1, 0x7FFF_FFFF, 0x8000_0000, u32::MAX].map(|timestamp: u32| {
+        let header = [
+            &[4, 0xFF, 0xFF, 0xFF, 0, 0, 2, 8, 1, 0, 0, 0][..],
+            &timestamp.to_be_bytes(),
+        ];
+        [&header.concat()[..], &[0xAF, 1]].concat()
+    });
+    let loops = [named("createStream"), named("deleteStream")].concat();
+    let pauses = [
+        with("pause", Value::Boolean(true)),
+        with("pause", Value::Boolean(false)),
+    ];
+    let pauses = [&pauses.concat()[..], &with("seek", 1.0.into())].concat();
+    let sent = [
+        control.concat().repeat(2_000),
+        rare.concat().repeat(500),
+        loops.repeat(5_000),
+        [play(), publish()].concat().repeat(200),
+        [play(), pauses.repeat(5_000)].concat(),
+        [publish(), edges.concat().repeat(2_000)].concat(),
+    ];
+    let connect = raw_rtmp::connect(&[("app", "live")]);
+    let sent = sent
+        .into_iter()
+        .map(|bytes| [&connect[..], &bytes].concat());
+    let ends = [Then::Read, Then::Reset].into_iter().cycle();
+    sent.zip(ends).collect()
 }
 
 fn http_attacks() -> Vec<Attack> {

@@ -144,6 +144,23 @@ async fn internal_port_refuses_requests_without_a_token_except_probes() {
 }
 
 #[tokio::test]
+async fn client_that_guesses_needs_a_new_connection_for_each_attempt() {
+    let secret = Secret::new(SECRET);
+    let node = node(&secret.path, |_| {}).await;
+    let mut connection = RawConnection::connect(node.addresses.internal).await;
+    let attempt = "GET /api/v1/summary HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer a.b.c\r\n\r\n";
+    connection.send(attempt.repeat(3)).await;
+    let response = connection.response(true).await;
+    assert_eq!(
+        (response.status, response.header("connection")),
+        (401, Some("close"))
+    );
+    assert!(connection.rest().await.is_empty());
+    let refused = "live_internal_requests_refused_total{reason=\"token\"}";
+    assert_eq!(node.metric(refused).await, 1);
+}
+
+#[tokio::test]
 async fn browsers_are_refused_on_every_internal_port() {
     let node = TestNode::start().await;
     for address in [node.addresses.internal, node.addresses.metrics] {

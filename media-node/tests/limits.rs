@@ -1,5 +1,7 @@
 //! Limits: too many connections and streams, too large and too slow requests.
 
+#[cfg(test)]
+mod counted;
 mod encoders;
 
 use std::time::Duration;
@@ -277,6 +279,8 @@ async fn silent_and_incomplete_requests_are_closed() {
     assert!(half_http.rest().await.is_empty());
     assert!(silent_internal.rest().await.is_empty());
     assert!(half_internal.rest().await.is_empty());
+    let timeouts = "live_connections_refused_total{reason=\"timeout\"}";
+    assert_eq!(node.metric(timeouts).await, 2, "those of RTMP");
 }
 
 #[tokio::test]

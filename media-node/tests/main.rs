@@ -14,6 +14,8 @@ mod hostile_bytes;
 mod http;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod injection;
 mod internal;
 mod large_frames;
 mod late_join;
@@ -32,6 +34,8 @@ mod pages;
 mod proxies;
 mod publish_play;
 mod publisher_restart;
+#[cfg(test)]
+mod raw_http;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) mod log;
 mod media;
 mod node;
 mod process;
+pub(crate) mod raw_rtmp;
 mod rtmp;
 pub(crate) mod tls;
 
@@ -24,7 +25,7 @@ pub(crate) use balancer::{balancer, v1, v2};
 pub(crate) use cluster::{edge, edge_with, origins, origins_with};
 pub(crate) use flv::FlvViewer;
 pub(crate) use hook_server::hook_server;
-pub(crate) use http::{RawConnection, Response, request};
+pub(crate) use http::{RawConnection, Response, connect_from_elsewhere, request};
 pub(crate) use media::{
     audio_frame, audio_header, interframe, keyframe, metadata, number, video_header,
 };

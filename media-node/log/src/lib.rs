@@ -1,7 +1,7 @@
 //! The log on standard error: one line for each event, whatever text peers and users send.
 //!
 //! Names, parameters and agents are texts of peers, values of a resource are texts of users. Every part of the media node and of the operator
-//! logs some of them. They are escaped here and nowhere else. Control characters would forge lines and control terminals, and
+//! logs some of them. They are escaped here and nowhere else; the JSON of the API is escaped by the same function. Control characters would forge lines and control terminals, and
 //! directional characters show a line in an order that it does not have.
 
 use std::borrow::Cow;
@@ -140,8 +140,8 @@ impl<W: Write> Write for EscapedLine<W> {
     }
 }
 
-/// Returns the text with `\uXXXX` instead of each character that must not be in a line.
-fn escape(text: &str) -> Cow<'_, str> {
+/// Returns the text with `\uXXXX` instead of each character that must not be in a line. JSON stays the same value.
+pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }

@@ -1,5 +1,6 @@
 //! The methods of one action, and the order in which they judge.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::cidr::Cidrs;
 use super::fetch::FetchClient;
 use super::hook::{Hook, HookInstance};
 use super::jwt::{KeySet, KeySetSource, RemoteKeySet, TokenProof, Tokens};
-use super::keys::{KeyProof, Keys};
+use super::keys::{self, KeyProof, Keys};
 use super::mounted::{MountError, Mounted};
 use super::request::{AccessRequest, Action, ListRequest};
 use super::signed_url::{Signed, SignedUrls, SigningKeyProof};
@@ -61,8 +62,8 @@ pub(crate) struct Listing<'a>(Shown<'a>);
 
 enum Shown<'a> {
     All,
-    /// Those that a key opens.
-    Key(&'a Keys, &'a str),
+    /// Those that the files open which contain a key.
+    Key(HashSet<String>),
     /// The one that a URL is signed for.
     One(&'a StreamKey),
     /// Those that a token allows.
@@ -79,7 +80,7 @@ impl Listing<'_> {
     pub(crate) fn shows(&self, stream: &StreamKey) -> bool {
         match &self.0 {
             Shown::All => true,
-            Shown::Key(keys, key) => keys.judge(stream, key).is_some(),
+            Shown::Key(files) => keys::open_stream(files, stream),
             Shown::One(one) => *one == stream,
             Shown::Token(streams) => streams.contain(stream),
         }
@@ -207,10 +208,10 @@ impl Access {
         match self.method(request.credential) {
             None if self.needs_credential() => Err(Denial::NoCredential),
             None => Ok(Listing(Shown::All)),
-            Some(Method::Key(keys, key)) if keys.contains(key) => {
-                Ok(Listing(Shown::Key(keys, key)))
-            }
-            Some(Method::Key(..)) => Err(Denial::Key),
+            Some(Method::Key(keys, key)) => match keys.files_with(key) {
+                files if files.is_empty() => Err(Denial::Key),
+                files => Ok(Listing(Shown::Key(files))),
+            },
             Some(Method::SignedUrl(urls)) => {
                 let stream = request.stream.ok_or(Denial::NoCredential)?;
                 urls.judge(request.credential, self.signed(stream, request.peer), now)?;

@@ -4,7 +4,7 @@
 //! every stream (a Secret cannot have an entry `*`). The names cover the default virtual host and applications without a
 //! dot or a slash, so that no name has two meanings; other streams are opened by `*` only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use media_wire::StreamKey;
@@ -54,10 +54,14 @@ impl Keys {
         Some(KeyProof { file, digest })
     }
 
-    /// Returns whether any file contains the key.
-    pub(super) fn contains(&self, key: &str) -> bool {
+    /// Returns the files that contain the key.
+    pub(super) fn files_with(&self, key: &str) -> HashSet<String> {
         let (files, digest) = (self.files.value(), digest(key.as_bytes()));
-        files.0.keys().any(|file| files.contain(file, &digest))
+        let names = files.0.keys();
+        names
+            .filter(|file| files.contain(file, &digest))
+            .cloned()
+            .collect()
     }
 
     /// Returns whether the key that opened a stream is still there.
@@ -83,6 +87,11 @@ impl KeyFiles {
         });
         found.into()
     }
+}
+
+/// Returns whether one of the files opens the stream.
+pub(super) fn open_stream(files: &HashSet<String>, stream: &StreamKey) -> bool {
+    names(stream).iter().any(|name| files.contains(name))
 }
 
 /// The files whose keys open a stream.

@@ -42,10 +42,10 @@ impl HttpConnection {
             .context
             .auth
             .list(self.list_request(&credential, &stream))?;
-        let list = self.context.list.read().await;
+        let list = &self.context.list;
         Ok(match listing.shows_all() {
-            true => list.of_all_streams(),
-            false => list.of_streams(|stream| listing.shows(stream)),
+            true => list.read().await.of_all_streams(),
+            false => list.read_some(|stream| listing.shows(stream)).await,
         })
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct StreamList {
     control: Handle,
     /// Locked while the list is made, so that only one request asks the origins.
     cache: Mutex<ListCache>,
+    /// Locked while a list of some streams is made.
+    selection: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -85,7 +87,7 @@ impl ListContent {
     }
 
     /// Returns the streams that `shows` accepts as JSON.
-    pub(super) fn of_streams(&self, shows: impl Fn(&StreamKey) -> bool) -> Bytes {
+    fn of_streams(&self, shows: impl Fn(&StreamKey) -> bool) -> Bytes {
         let is_shown = |entry: &&ListEntry| {
             let key = StreamKey::new(entry.vhost.as_deref(), &entry.app, &entry.name);
             key.is_ok_and(|key| shows(&key))
@@ -94,9 +96,9 @@ impl ListContent {
             instance: &self.instance,
             streams: self.streams.iter().filter(is_shown).collect(),
         };
-        serde_json::to_vec(&json)
-            .expect("strings and numbers are always JSON")
-            .into()
+        let json = serde_json::to_string(&json).expect("strings and numbers are always JSON");
+        // A terminal may show it.
+        Bytes::from(media_log::escape(&json).into_owned())
     }
 }
 
@@ -108,7 +110,16 @@ impl StreamList {
             relay,
             control,
             cache: Mutex::default(),
+            selection: Mutex::default(),
         }
+    }
+
+    /// Returns the streams that `shows` accepts as JSON. One such list is made at a time: it can take a millisecond of its worker, whose
+    /// viewers get their turn before the next one.
+    pub(super) async fn read_some(&self, shows: impl Fn(&StreamKey) -> bool) -> Bytes {
+        let list = self.read().await;
+        let _turn = self.selection.lock().await;
+        list.of_streams(shows)
     }
 
     /// Returns the list, which is at most [`LIST_TIME`] old.

@@ -1,8 +1,11 @@
 //! Parses the header section of requests to the public HTTP port.
 
+mod target;
+
 use http::header::{IF_MODIFIED_SINCE, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use self::target::{host, split_target};
 use super::response::HttpStatus;
 
 /// Bytes of a request's header section. A player's is below 1 KiB, a browser's with cookies below 8.
@@ -20,6 +23,7 @@ pub(super) struct HttpRequest {
     pub(super) method: HttpMethod,
     /// Path and query.
     pub(super) target: String,
+    /// Host and port that the request is for.
     pub(super) host: Option<String>,
     pub(super) agent: String,
     pub(super) authorization: Option<String>,
@@ -67,8 +71,11 @@ pub(super) enum RequestError {
     /// Not HTTP/1.
     #[error("not an HTTP/1 request")]
     Malformed,
+    /// A proxy before this port could see other lines than this port does.
+    #[error("each line of a request ends with CR LF")]
+    LineEnd,
     /// RFC 9112, section 3.2: a proxy before this port could read another host than this port.
-    #[error("a request of HTTP/1.1 has exactly one header Host")]
+    #[error("a request of HTTP/1.1 has exactly one header Host, with a host and optionally a port")]
     Host,
     /// The request line exceeds the limit.
     #[error("the request target is too long")]
@@ -82,7 +89,7 @@ impl RequestError {
     /// Returns the status of the response.
     pub(super) fn status(self) -> HttpStatus {
         match self {
-            Self::Malformed | Self::Host => HttpStatus::BAD_REQUEST,
+            Self::Malformed | Self::LineEnd | Self::Host => HttpStatus::BAD_REQUEST,
             Self::TargetTooLong => HttpStatus::URI_TOO_LONG,
             Self::TooLarge => HttpStatus::HEADERS_TOO_LARGE,
         }
@@ -95,10 +102,13 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(HttpRequest, usize)>, Reques
     let mut request = httparse::Request::new(&mut headers);
     let section = input.get(..MAX_HEADER_BYTES).unwrap_or(input);
     match request.parse(section) {
-        Ok(httparse::Status::Complete(length)) => match has_valid_host(&request) {
-            true => Ok(Some((read(&request), length))),
-            false => Err(RequestError::Host),
-        },
+        Ok(httparse::Status::Complete(length)) => {
+            let lines = section.get(..length).unwrap_or(section);
+            if has_bare_line_feed(lines) {
+                return Err(RequestError::LineEnd);
+            }
+            Ok(Some((read(&request, host(&request)?), length)))
+        }
         Ok(httparse::Status::Partial) if input.len() < MAX_HEADER_BYTES => Ok(None),
         Ok(httparse::Status::Partial) if section.contains(&b'\n') => Err(RequestError::TooLarge),
         Ok(httparse::Status::Partial) => Err(RequestError::TargetTooLong),
@@ -107,34 +117,45 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(HttpRequest, usize)>, Reques
     }
 }
 
-fn has_valid_host(request: &httparse::Request<'_, '_>) -> bool {
-    let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("Host");
-    match request.headers.iter().filter(is_host).count() {
-        0 => request.version != Some(1),
-        count => count == 1,
-    }
+fn has_bare_line_feed(lines: &[u8]) -> bool {
+    let mut before = 0;
+    lines
+        .iter()
+        .any(|byte| std::mem::replace(&mut before, *byte) != b'\r' && *byte == b'\n')
 }
 
-fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
+/// Returns the values of all headers with this name.
+fn values<'a>(
+    request: &'a httparse::Request<'_, '_>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
+    let headers = request.headers.iter();
+    let named = headers.filter(move |header| header.name.eq_ignore_ascii_case(name));
+    named.map(|header| header.value)
+}
+
+fn read(request: &httparse::Request<'_, '_>, host: Option<String>) -> HttpRequest {
     let header = |name: &str| {
-        let header = request
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name))?;
-        std::str::from_utf8(header.value).ok().map(str::trim)
-    };
-    let lists = |name: &str, wanted: &str| {
-        let mut values = header(name).unwrap_or_default().split(',');
-        values.any(|value| value.trim().eq_ignore_ascii_case(wanted))
+        let value = values(request, name).next()?;
+        std::str::from_utf8(value).ok().map(str::trim)
     };
     // A proxy may add a line, or append to the last one. Bytes that are no text stay invalid.
     let joined = |name: &str| {
-        let lines = request.headers.iter();
-        let lines = lines.filter(|header| header.name.eq_ignore_ascii_case(name));
-        let values = lines.map(|header| String::from_utf8_lossy(header.value).into_owned());
+        let values = values(request, name);
+        let values = values.map(|value| String::from_utf8_lossy(value).into_owned());
         values.reduce(|all, value| all + "," + &value)
     };
-    let is_websocket = lists("Upgrade", "websocket") && lists("Connection", "upgrade");
+    let lists = |name: &str, wanted: &str| {
+        let listed = joined(name).unwrap_or_default();
+        listed
+            .split(',')
+            .any(|value| value.trim().eq_ignore_ascii_case(wanted))
+    };
+    // An older version has no upgrades, RFC 9110 section 7.8.
+    let may_upgrade = request.method == Some("GET") && request.version == Some(1);
+    let is_websocket =
+        may_upgrade && lists("Upgrade", "websocket") && lists("Connection", "upgrade");
+    let (_, target) = split_target(request.path.unwrap_or_default());
     let keep_alive = match request.version {
         Some(1) => !lists("Connection", "close"),
         _ => lists("Connection", "keep-alive"),
@@ -146,8 +167,8 @@ fn read(request: &httparse::Request<'_, '_>) -> HttpRequest {
             Some("OPTIONS") => HttpMethod::Options,
             _ => HttpMethod::Other,
         },
-        target: origin_form(request.path.unwrap_or_default()).to_owned(),
-        host: header("Host").map(str::to_owned),
+        target: target.to_owned(),
+        host,
         agent: header("User-Agent").unwrap_or_default().to_owned(),
         authorization: header("Authorization").map(str::to_owned),
         origin: header("Origin").map(str::to_owned),
@@ -181,16 +202,6 @@ fn announces_body(header: &httparse::Header<'_>) -> bool {
         || header.name.eq_ignore_ascii_case("Content-Length") && header.value.trim_ascii() != b"0"
 }
 
-/// Returns the path and query of a target. A proxy's client may send a whole URL, RFC 9112 section 3.2.2.
-fn origin_form(target: &str) -> &str {
-    match target.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains(['/', '?']) => rest
-            .find('/')
-            .map_or("/", |slash| rest.get(slash..).unwrap_or("/")),
-        _ => target,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,15 +232,37 @@ mod tests {
     }
 
     #[test]
-    fn whole_url_is_reduced_to_its_path() {
+    fn line_without_carriage_return_is_refused() {
+        let lines = "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n\r\n";
+        assert!(parse(lines.as_bytes()).unwrap().is_some());
+        for (at, _) in lines.match_indices('\r') {
+            let mut bytes = lines.as_bytes().to_vec();
+            bytes.remove(at);
+            assert_eq!(parse(&bytes), Err(RequestError::LineEnd), "{at}");
+        }
         assert_eq!(
-            request("GET http://h/live/a.flv HTTP/1.1\r\nHost: h\r\n\r\n").target,
-            "/live/a.flv"
+            parse(b"\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            Err(RequestError::LineEnd)
         );
-        assert_eq!(
-            request("GET /live/a.flv?x=http://h/ HTTP/1.1\r\nHost: h\r\n\r\n").target,
-            "/live/a.flv?x=http://h/"
+    }
+
+    #[test]
+    fn each_line_of_a_list_counts() {
+        let request = request(
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n",
         );
+        assert!(!request.keep_alive);
+    }
+
+    #[test]
+    fn only_a_get_request_of_http_1_1_opens_a_websocket() {
+        let opens = |line: &str| {
+            let text =
+                format!("{line}\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+            request(&text).websocket.is_some()
+        };
+        assert!(opens("GET /live/a.flv HTTP/1.1"));
+        assert!(!opens("GET /live/a.flv HTTP/1.0") && !opens("HEAD /live/a.flv HTTP/1.1"));
     }
 
     #[test]
@@ -255,22 +288,6 @@ mod tests {
         );
         assert_eq!(parse(many.as_bytes()), Err(RequestError::TooLarge));
         assert_eq!(parse(b"\x03\0\0\0\0"), Err(RequestError::Malformed));
-    }
-
-    #[test]
-    fn request_without_host_or_with_two_is_refused() {
-        let parsed = |headers: &str, version: u8| {
-            let text = format!("GET / HTTP/1.{version}\r\n{headers}\r\n");
-            parse(text.as_bytes()).map(|request| request.is_some())
-        };
-        assert_eq!(parsed("", 1), Err(RequestError::Host));
-        assert_eq!(parsed("", 0), Ok(true));
-        assert_eq!(parsed("Host: a\r\n", 1), Ok(true));
-        for version in [0, 1] {
-            let two = parsed("Host: a\r\nhost: a\r\n", version);
-            assert_eq!(two, Err(RequestError::Host));
-        }
-        assert_eq!(RequestError::Host.status(), HttpStatus::BAD_REQUEST);
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl Refusal {
         }
     }
 
-    /// Counts the refusal and returns the response to it.
+    /// Counts the refusal and returns the response to it. Then the connection ends: to verify a signature costs more than to send
+    /// it, so that each attempt needs another connection.
     pub(super) fn response(self, metrics: &Metrics) -> Response<Body> {
         let label = self.label();
         metrics.connections.internal_refused.of([label]).inc();
@@ -56,11 +57,11 @@ impl Refusal {
         };
         let body = serde_json::json!({"reason": label, "message": self.to_string()});
         let mut response = json(status, &body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         if status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, bearer);
+            headers.insert(header::WWW_AUTHENTICATE, bearer);
         }
         response
     }
@@ -92,11 +93,16 @@ pub(super) fn judge<B>(
 
 /// Refuses browsers, on every port that is not public.
 pub(super) fn judge_sender<B>(request: &Request<B>) -> Result<(), Refusal> {
+    // A proxy's request names the host in its target as well, RFC 9112 section 3.2.2.
+    let target = request.uri().authority();
+    if target.is_some_and(|authority| !is_internal(authority)) {
+        return Err(Refusal::ForeignHost);
+    }
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() != Version::HTTP_11 => {}
-        (Some(host), None) if is_internal(host) => {}
+        (Some(host), None) if is_internal_host(host) => {}
         (Some(_), None) => return Err(Refusal::ForeignHost),
         (None, _) | (Some(_), Some(_)) => return Err(Refusal::NoHost),
     }
@@ -116,20 +122,23 @@ fn is_read_by_nodes(path: &str) -> bool {
     path == "/api/v1/streams"
 }
 
+fn is_internal_host(host: &HeaderValue) -> bool {
+    Authority::try_from(host.as_bytes()).is_ok_and(|authority| is_internal(&authority))
+}
+
 /// Returns whether a host is an address, or a name that cannot be registered on the internet.
-fn is_internal(host: &HeaderValue) -> bool {
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
-        return false;
-    };
+fn is_internal(authority: &Authority) -> bool {
     let name = authority
         .host()
         .trim_matches(['[', ']'])
         .to_ascii_lowercase();
-    name.parse::<IpAddr>().is_ok()
+    let is_inside = name.parse::<IpAddr>().is_ok()
         || !name.contains('.')
         || [".localhost", ".svc", ".svc.cluster.local"]
             .iter()
-            .any(|suffix| name.ends_with(suffix))
+            .any(|suffix| name.ends_with(suffix));
+    // A host names no user.
+    is_inside && !authority.as_str().contains('@')
 }
 
 #[cfg(test)]
@@ -167,6 +176,7 @@ mod tests {
             "svc.evil.example",
             "127.0.0.1.evil.example",
             "a@evil.example",
+            "a@127.0.0.1",
         ] {
             let refused = judged(&[("host", host)]);
             assert_eq!(refused, Err(Refusal::ForeignHost), "{host}");
@@ -174,6 +184,17 @@ mod tests {
         assert_eq!(judged(&[]), Err(Refusal::NoHost));
         let two = [("host", "127.0.0.1"), ("host", "127.0.0.1")];
         assert_eq!(judged(&two), Err(Refusal::NoHost));
+    }
+
+    #[test]
+    fn host_of_a_whole_url_counts_as_well() {
+        let judged = |uri: &str| {
+            let request = Request::builder().uri(uri).header("host", "127.0.0.1");
+            judge_sender(&request.body(()).unwrap())
+        };
+        assert_eq!(judged("http://127.0.0.1:9090/livez"), Ok(()));
+        let foreign = judged("http://evil.example/livez");
+        assert_eq!(foreign, Err(Refusal::ForeignHost));
     }
 
     #[test]

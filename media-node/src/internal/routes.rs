@@ -8,7 +8,20 @@ use crate::response::{Body, json, text, with_type};
 use crate::state::metrics::Scrape;
 use crate::state::phase::Phase;
 
-/// Answers a request to the internal port.
+/// Answers a probe. Returns `None` for another request.
+pub(super) fn probe(
+    context: &InternalContext,
+    method: &Method,
+    path: &str,
+) -> Option<Response<Body>> {
+    match path {
+        "/livez" => Some(get(method, &|| text(StatusCode::OK, "alive"))),
+        "/readyz" => Some(get(method, &|| readiness(context))),
+        _ => None,
+    }
+}
+
+/// Answers a request to the API.
 pub(super) fn route(context: &InternalContext, method: &Method, path: &str) -> Response<Body> {
     if let Some(id) = path.strip_prefix("/api/v1/clients/") {
         return match (method, id.parse()) {
@@ -19,8 +32,6 @@ pub(super) fn route(context: &InternalContext, method: &Method, path: &str) -> R
     }
     let ok = StatusCode::OK;
     let read: &dyn Fn() -> Response<Body> = match path {
-        "/livez" => &|| text(ok, "alive"),
-        "/readyz" => &|| readiness(context),
         "/api/v1/summary" => &|| json(ok, &api::summary(context)),
         "/api/v1/streams" => &|| json(ok, &api::streams(context)),
         "/api/v1/clients" => &|| json(ok, &api::clients(context)),

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tracing::debug;
@@ -101,20 +101,35 @@ async fn answer(
     request: Request<Incoming>,
     worker: usize,
 ) -> Response<Body> {
-    let allowed = access::judge(&context.identity, connection, &request);
-    let mut response = match (allowed, access::is_relay(request.uri().path())) {
-        (Err(refusal), _) => refusal.response(&context.metrics),
-        (Ok(()), true) if connection.may_relay(context) => {
-            context.relay.serve(request, worker).await
-        }
-        (Ok(()), true) => {
-            let line = "too many relays on this media node";
-            text(StatusCode::SERVICE_UNAVAILABLE, line)
-        }
-        (Ok(()), false) => on_control_thread(context, &request, routes::route).await,
+    let mut response = match access::judge(&context.identity, connection, &request) {
+        Err(refusal) => refusal.response(&context.metrics),
+        Ok(()) => answer_allowed(context, connection, request, worker).await,
     };
     context.relay.add_node_id(&mut response);
     response
+}
+
+async fn answer_allowed(
+    context: &Arc<InternalContext>,
+    connection: &InternalConnection,
+    request: Request<Incoming>,
+    worker: usize,
+) -> Response<Body> {
+    let path = request.uri().path();
+    // Here, because the control thread can be busy with lists and metrics.
+    if let Some(response) = routes::probe(context, request.method(), path) {
+        return closing_after_body(&request, response);
+    }
+    if !access::is_relay(path) {
+        return on_control_thread(context, &request, routes::route).await;
+    }
+    match connection.may_relay(context) {
+        true => context.relay.serve(request, worker).await,
+        false => {
+            let line = "too many relays on this media node";
+            text(StatusCode::SERVICE_UNAVAILABLE, line)
+        }
+    }
 }
 
 async fn answer_metrics(
@@ -138,7 +153,18 @@ async fn on_control_thread(
     let response = context
         .control
         .spawn(async move { route(&routed, &method, &path) });
+    let response = response.await;
+    let response =
+        response.unwrap_or_else(|_| text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"));
+    closing_after_body(request, response)
+}
+
+/// Ends the connection after a request with a body, which nothing here reads. A proxy in between can take another part of the bytes
+/// for the body, and the rest would be a request that none of its clients sent.
+fn closing_after_body(request: &Request<Incoming>, mut response: Response<Body>) -> Response<Body> {
+    if !request.body().is_end_stream() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     response
-        .await
-        .unwrap_or_else(|_| text(StatusCode::SERVICE_UNAVAILABLE, "shutting down"))
 }

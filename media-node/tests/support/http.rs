@@ -130,6 +130,13 @@ impl RawConnection {
     }
 }
 
+/// Connects from an address that the honest clients of a test do not have.
+pub(crate) async fn connect_from_elsewhere(to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
 /// Sends one request.
 pub(crate) async fn request(address: SocketAddr, method: &str, path: &str) -> Response {
     let mut connection = RawConnection::connect(address).await;

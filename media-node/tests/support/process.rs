@@ -14,23 +14,35 @@ pub(crate) struct Process {
     folder: tempfile::TempDir,
     pub(crate) rtmp: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Open where the configuration has `tls`.
+    pub(crate) https: SocketAddr,
     pub(crate) internal: SocketAddr,
-    metrics: SocketAddr,
+    pub(crate) metrics: SocketAddr,
 }
 
 impl Process {
     /// Starts a media node with further limits, such as `, maxStreams: 9`.
     pub(crate) async fn start(limits: &str) -> Self {
+        Self::start_with(limits, "").await
+    }
+
+    /// Starts a media node with further limits, and further lines of its configuration.
+    pub(crate) async fn start_with(limits: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let [rtmp, http, internal, metrics] = std::array::from_fn(|_| free());
+        let [rtmp, http, rtmps, https, internal, metrics] = std::array::from_fn(|_| free());
+        let encrypted = match lines.contains("tls:") {
+            true => format!(", rtmps: \"{rtmps}\", https: \"{https}\""),
+            false => String::new(),
+        };
         let config = folder.path().join("config.yaml");
         let mut file = std::fs::File::create(&config).expect("a file");
         writeln!(
             file,
-            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\", internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
+            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\"{encrypted}, internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
              stream: {{playWaitSeconds: 5, continuitySeconds: 1}}\n\
              # Attackers and viewers have one address here.\n\
-             limits: {{maxNewConnectionsPerSecondPerAddress: 0{limits}}}"
+             limits: {{maxNewConnectionsPerSecondPerAddress: 0{limits}}}\n\
+             {lines}"
         )
         .expect("the configuration");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
@@ -50,6 +62,7 @@ impl Process {
             folder,
             rtmp,
             http,
+            https,
             internal,
             metrics,
         }
@@ -72,10 +85,15 @@ impl Process {
         value.expect("the metric").parse().expect("a number")
     }
 
+    /// Returns what it has logged.
+    pub(crate) fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("log"));
+        log.expect("a log")
+    }
+
     /// Fails when it has ended or panicked.
     pub(crate) fn assert_healthy(&mut self) {
-        let log = std::fs::read_to_string(self.folder.path().join("log"));
-        let log = log.expect("a log");
+        let log = self.log();
         let ended = self.child.try_wait().expect("a process");
         assert!(ended.is_none(), "it ended with {ended:?}: {log}");
         assert!(!log.contains("panicked"), "{log}");

@@ -24,13 +24,18 @@ pub(crate) struct RtmpClient {
 
 impl RtmpClient {
     async fn new(address: SocketAddr, stream: &str, plays: bool) -> Self {
+        let socket = TcpStream::connect(address).await.unwrap();
+        Self::over(socket, stream, plays)
+    }
+
+    fn over(socket: TcpStream, stream: &str, plays: bool) -> Self {
+        let address = socket.peer_addr().unwrap();
         let url = RtmpUrl::parse(&format!("rtmp://{address}/{stream}")).unwrap();
         let settings = ClientSettings::default();
         let connection = match plays {
             true => ClientConnection::play(url, settings),
             false => ClientConnection::publish(url, settings),
         };
-        let socket = TcpStream::connect(address).await.unwrap();
         Self {
             socket,
             connection,
@@ -107,6 +112,12 @@ impl Publisher {
     /// Publishes, or returns the error.
     pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, RtmpStatus> {
         let mut rtmp = RtmpClient::new(address, stream, false).await;
+        rtmp.ready().await.map(|()| Self(rtmp))
+    }
+
+    /// Publishes over a connection, or returns the error.
+    pub(crate) async fn try_over(socket: TcpStream, stream: &str) -> Result<Self, RtmpStatus> {
+        let mut rtmp = RtmpClient::over(socket, stream, false);
         rtmp.ready().await.map(|()| Self(rtmp))
     }
 
