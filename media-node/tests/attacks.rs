@@ -3,7 +3,7 @@
 
 #[cfg(test)]
 mod cluster;
-mod init_data;
+mod media_memory;
 #[cfg(test)]
 mod tls;
 

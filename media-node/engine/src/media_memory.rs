@@ -11,8 +11,8 @@
 //!
 //! The rest of the limit is for newest groups of pictures: encoders that start together are at the end of theirs together. A
 //! stream within its share gives up nothing. So few large streams cannot shorten many small ones, and no timer has to look at
-//! all streams. Each publication reserves what its groups of pictures need. One that does not fit beside the others is refused
-//! at its start.
+//! all streams. Each publication reserves what its groups of pictures need, at first a mebibyte, for two seconds at most. One
+//! that does not fit beside the others is refused at its start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -138,6 +138,7 @@ impl MediaMemory {
         Ok(Reservation {
             memory: Arc::clone(self),
             bytes: FIRST_RESERVATION,
+            is_first: true,
         })
     }
 
@@ -289,6 +290,8 @@ impl UnfinishedMessages {
 pub(crate) struct Reservation {
     memory: Arc<MediaMemory>,
     bytes: usize,
+    /// The stream has had no complete group of pictures.
+    is_first: bool,
 }
 
 impl Reservation {
@@ -298,6 +301,19 @@ impl Reservation {
 
     pub(crate) fn set(&mut self, bytes: usize) {
         change(&self.memory.reserved, &mut self.bytes, bytes);
+    }
+
+    /// Reserves what a group of pictures needs that is complete, or its beginning if that is larger already.
+    pub(crate) fn update(&mut self, complete: Option<usize>, newest: usize) {
+        self.is_first &= complete.is_none();
+        self.set(complete.unwrap_or(self.bytes).max(newest));
+    }
+
+    /// Reserves no more than the first group of pictures has, while that is not complete.
+    pub(crate) fn settle_first(&mut self, newest: usize) {
+        if self.is_first {
+            self.set(newest);
+        }
     }
 }
 

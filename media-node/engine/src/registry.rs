@@ -21,6 +21,10 @@ use crate::write_state::WriteState;
 /// Time for which a stream without a publisher and readers keeps its log: a relay that has lost its connection returns earlier.
 const UNREAD_LOG_LASTS: Duration = Duration::from_secs(8);
 
+/// Time for which a publication keeps its first reservation of memory without a complete group of pictures. Encoders send a keyframe
+/// every second or two; a client that sends next to nothing would keep encoders out.
+const FIRST_GROUP_LASTS: Duration = Duration::from_secs(2);
+
 /// All streams of a media node. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -261,7 +265,10 @@ impl Registry {
             if memory.shortage().is_over_target() {
                 evicted.extend(registered.stream.shorten(&mut state));
             }
-            if state.has_encoder() {
+            if let Some(active) = state.publication.as_ref().filter(|_| state.has_encoder()) {
+                if now.saturating_duration_since(active.started) >= FIRST_GROUP_LASTS {
+                    registered.stream.window().settle_first_group();
+                }
                 return true;
             }
             let idle_since = *state.idle_since.get_or_insert(now);

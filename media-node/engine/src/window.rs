@@ -140,8 +140,15 @@ impl Window {
         };
         let newest = self.group_bytes.unwrap_or(0);
         if let Some(reservation) = &mut self.reservation {
-            let last = before.filter(|_| starts);
-            reservation.set(last.unwrap_or(reservation.bytes()).max(newest));
+            reservation.update(before.filter(|_| starts), newest);
+        }
+    }
+
+    /// Reserves no more than there is, for a publication that has not completed its first group of pictures in time.
+    pub(crate) fn settle_first_group(&mut self) {
+        let newest = self.group_bytes.unwrap_or(0);
+        if let Some(reservation) = &mut self.reservation {
+            reservation.settle_first(newest);
         }
     }
 

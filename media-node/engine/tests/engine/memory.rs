@@ -274,3 +274,25 @@ fn each_version_of_init_data_counts() {
     // Two segments of a message, and a list of sixteen messages.
     assert!(used > 1_000 * (2 * 320 + 16 * 48), "{used}");
 }
+
+#[test]
+fn publication_without_a_complete_group_keeps_no_other_one_out() {
+    let registry = registry(4 * MIB);
+    let start = Instant::now();
+    let mut silent: Vec<_> = ["a", "b", "c"].map(|it| encoder(&registry, it, 1)).into();
+    // One frame, and no second keyframe.
+    for publication in &mut silent {
+        send(publication, [video_only(), keyframe(0, 0)]);
+    }
+    let after = |milliseconds| start + Duration::from_millis(milliseconds);
+    registry.sweep(after(1_900));
+    assert!(try_encoder(&registry, "d").is_err());
+    registry.sweep(after(3_000));
+    let mut honest = try_encoder(&registry, "d").unwrap();
+    // What a group has counts as soon as it has more.
+    send_group(&mut honest, 0, 20, 100_000);
+    registry.sweep(after(6_000));
+    assert!(try_encoder(&registry, "e").is_ok());
+    send_group(&mut honest, 1_000, 30, 100_000);
+    assert!(try_encoder(&registry, "f").is_err());
+}

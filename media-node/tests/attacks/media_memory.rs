@@ -1,9 +1,9 @@
-//! Sequence headers on as many tracks of as many streams as one address may publish.
+//! Streams of one address that take the memory for media: with sequence headers on many tracks, and with nothing at all.
 
 use super::{MIB, beside_honest_clients, track_header};
 use crate::support::{Process, Publisher, connect_from_elsewhere, eventually};
 
-/// Memory for media, of which the streams would take nearly three times as much.
+/// Memory for media, of which the sequence headers would take nearly three times as much.
 const MEDIA: u64 = 32 * MIB;
 
 const STREAMS: usize = 90;
@@ -27,6 +27,25 @@ async fn init_data_of_many_streams_stays_within_the_memory_for_media() {
         eventually("the refusals", async || node.metric(refused).await > 0).await;
         let used = node.metric("live_media_memory_bytes").await;
         assert!(used < MEDIA + MEDIA / 2, "{used}");
+        held
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn publications_without_media_keep_no_encoder_out() {
+    let node = Process::start(", maxMediaMebibytes: 16").await;
+    beside_honest_clients(node, 8 * MIB, async |node| {
+        let mut held = Vec::new();
+        for number in 0..20 {
+            let socket = connect_from_elsewhere(node.rtmp).await;
+            held.extend(Publisher::try_over(socket, &format!("live/{number}")).await);
+        }
+        assert!(held.len() < 20, "all memory is reserved");
+        eventually("room for an encoder", async || {
+            Publisher::try_start(node.rtmp, "live/late").await.is_ok()
+        })
+        .await;
         held
     })
     .await;
