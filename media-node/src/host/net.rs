@@ -8,10 +8,25 @@ pub(crate) use super::simulated::either::*;
 /// The connections of the kernel.
 pub(crate) mod kernel {
     use std::io::{self, IoSlice};
+    use std::net::SocketAddr;
 
     use socket2::SockRef;
     pub(crate) use std::net::TcpStream as DetachedStream;
+    use tokio::net::TcpSocket;
     pub(crate) use tokio::net::{TcpListener, TcpStream};
+
+    /// Connects. With `segment`, both sides send TCP segments of so many bytes at most.
+    pub(crate) async fn connect(peer: SocketAddr, segment: Option<u32>) -> io::Result<TcpStream> {
+        let Some(bytes) = segment else {
+            return TcpStream::connect(peer).await;
+        };
+        let socket = match peer {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        SockRef::from(&socket).set_tcp_mss(bytes)?;
+        socket.connect(peer).await
+    }
 
     /// Takes a connection off its runtime, for another thread.
     pub(crate) fn detach(stream: TcpStream) -> io::Result<DetachedStream> {

@@ -28,11 +28,22 @@ use crate::host::net::{self, TcpStream};
 const CONNECT: Duration = Duration::from_secs(2);
 /// Time after which a peer that acknowledges nothing is lost, also while this media node only receives (keepalive).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+/// Bytes of a small TCP segment, which fits into the packets of every path: IPv6 requires 1280 bytes of all.
+const SMALL_SEGMENT: u32 = 1220;
 /// Bytes of a short response.
 const MAX_RESPONSE: usize = 16 << 10;
 
 /// The body of a request: none, or a forwarded stream.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// How large the TCP segments of a connection are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Segments {
+    /// As large as the interfaces of both hosts allow.
+    Large,
+    /// Small enough for a path that loses large packets without a word, as one with a tunnel and a firewall does.
+    Small,
+}
 
 /// A connection to another media node's internal port. Dropping it closes it.
 pub(super) struct NodeConnection {
@@ -62,12 +73,14 @@ impl NodeConnection {
     /// seconds that it takes.
     pub(super) async fn open(
         peer: SocketAddr,
+        segments: Segments,
         node: HeaderValue,
         identity: Arc<NodeIdentity>,
         round_trip: &Histogram,
     ) -> Result<Self, ClientError> {
         let begin = Instant::now();
-        let connect = timeout(CONNECT, TcpStream::connect(peer)).await;
+        let segment = (segments == Segments::Small).then_some(SMALL_SEGMENT);
+        let connect = timeout(CONNECT, net::connect(peer, segment)).await;
         let stream = connect
             .map_err(|_| ClientError::Timeout(CONNECT))?
             .map_err(ClientError::Connect)?;

@@ -12,9 +12,10 @@ use media_engine::{Registry, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use tracing::info;
 
 use super::backoff::Backoff;
-use super::client::{ClientError, NodeConnection};
+use super::client::{ClientError, NodeConnection, Segments};
 use super::connection_pool::ConnectionPool;
 use super::metrics::RelayMetrics;
 use super::reachability::Reachability;
@@ -96,14 +97,40 @@ impl RelayContext {
 
     /// Connects to an origin's internal port. Tries again when the origin replies again.
     pub(super) async fn connect(&self, origin: SocketAddr) -> Result<NodeConnection, ClientError> {
-        self.reachability.repeat(origin, || self.open(origin)).await
+        self.connect_with(origin, Segments::Large).await
+    }
+
+    /// Connects as [`RelayContext::connect`], with TCP segments of this size.
+    pub(super) async fn connect_with(
+        &self,
+        origin: SocketAddr,
+        segments: Segments,
+    ) -> Result<NodeConnection, ClientError> {
+        let open = || self.open_with(origin, segments);
+        self.reachability.repeat(origin, open).await
+    }
+
+    /// Returns the segments of a connection that replaces one that stalled although the origin replies: the path may lose large packets.
+    pub(super) fn small_segments(&self, stream: &StreamKey, origin: SocketAddr) -> Segments {
+        self.metrics.reopened.inc();
+        info!(%stream, %origin, "the connection stalled while the origin replied: again, with small TCP segments");
+        Segments::Small
     }
 
     /// Connects to another media node's internal port.
     pub(super) async fn open(&self, peer: SocketAddr) -> Result<NodeConnection, ClientError> {
+        self.open_with(peer, Segments::Large).await
+    }
+
+    async fn open_with(
+        &self,
+        peer: SocketAddr,
+        segments: Segments,
+    ) -> Result<NodeConnection, ClientError> {
         let round_trip = &self.metrics.round_trip;
         NodeConnection::open(
             peer,
+            segments,
             self.node.clone(),
             Arc::clone(&self.identity),
             round_trip,

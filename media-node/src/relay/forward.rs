@@ -5,6 +5,7 @@
 //! When the origin drains, another one takes over first. The encoder does not notice.
 
 mod heartbeat;
+mod progress;
 mod servers;
 mod source;
 mod upstream;

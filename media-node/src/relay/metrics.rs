@@ -13,6 +13,8 @@ pub(crate) struct RelayMetrics {
     pub(crate) switches: IntCounter,
     /// Upstreams that were lost: they disconnected, hung or sent what is no relay stream.
     pub(crate) failures: IntCounter,
+    /// Relays whose connection stalled while the origin replied, and that were opened again with small TCP segments.
+    pub(crate) reopened: IntCounter,
     /// Seconds of a connect and of a short request.
     pub(crate) round_trip: Histogram,
     /// Seconds of pauses.
@@ -46,6 +48,7 @@ impl RelayMetrics {
             forwards: gauge("forwards"),
             switches: counter("switches"),
             failures: counter("failures"),
+            reopened: counter("reopened"),
             round_trip: Histogram::with_opts(prometheus::HistogramOpts::new("round_trip", "test"))
                 .unwrap(),
             stalled: Counter::new("stalled", "test").unwrap(),

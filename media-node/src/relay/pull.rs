@@ -284,8 +284,16 @@ impl PullTask {
         let messages = session.messages();
         self.pulled |= messages > 0;
         self.watched |= messages > 0;
-        self.stalled = matches!(&end, PullEnd::Moved(next) if next.origin == origin);
+        self.stalled = match &end {
+            PullEnd::Moved(next) => next.origin == origin,
+            PullEnd::NoResponse(_) => true,
+            _ => false,
+        };
         match &end {
+            PullEnd::NoResponse(limit) => {
+                context.metrics.failures.inc();
+                info!(%stream, %origin, ?limit, "no response to a pull");
+            }
             PullEnd::Lost(reason) => {
                 context.metrics.failures.inc();
                 info!(%stream, %origin, messages, reason, "pull lost");

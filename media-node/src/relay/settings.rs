@@ -120,6 +120,8 @@ pub(crate) struct ForwardTimeouts {
     pub(crate) hung: Duration,
     /// The same for the only origin until it has the stream: the edge would only connect to the same busy origin again.
     pub(crate) hung_alone: Duration,
+    /// Time after which an origin that replies and gets nothing is forwarded to over another connection.
+    pub(crate) stalled: Duration,
     /// Time for the origin to confirm that it has the stream, and to confirm the stream's end.
     pub(crate) confirm: Duration,
     /// Time for an attempt to succeed after another origin has appeared, before that one is tried.
@@ -139,6 +141,7 @@ impl Default for ForwardTimeouts {
             poll_unconfirmed: Duration::from_millis(20),
             hung: Duration::from_millis(750),
             hung_alone: Duration::from_secs(3),
+            stalled: Duration::from_millis(1500),
             confirm: Duration::from_secs(2),
             grace: Duration::from_millis(300),
             tail: Duration::from_secs(5),

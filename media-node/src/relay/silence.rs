@@ -1,10 +1,12 @@
 //! The surveys while an upstream is silent: it may have lost the stream, and another origin may have it.
 
+use std::future::pending;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use media_wire::StreamKey;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::context::RelayContext;
@@ -23,6 +25,8 @@ pub(super) struct Silence<'a> {
     last_received: Instant,
     survey_due: Instant,
     running: Option<BoxFuture<'a, Survey>>,
+    /// What changes when an origin replies again, if there was one that did not reply to the last survey.
+    recoveries: Option<watch::Receiver<u64>>,
 }
 
 impl<'a> Silence<'a> {
@@ -42,6 +46,7 @@ impl<'a> Silence<'a> {
             last_received: now,
             survey_due: now + limit,
             running: None,
+            recoveries: None,
         }
     }
 
@@ -50,6 +55,21 @@ impl<'a> Silence<'a> {
         self.count();
         self.last_received = Instant::now();
         self.surveys = 0;
+    }
+
+    /// Waits for the time of the next survey, or until an origin replies again.
+    async fn due(&mut self) {
+        let recovered = async {
+            match &mut self.recoveries {
+                // The sender lives as long as the context.
+                Some(recoveries) => drop(recoveries.changed().await),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep_until(self.survey_due) => {}
+            () = recovered => {}
+        }
     }
 
     /// Counts the silence if it was one.
@@ -73,16 +93,18 @@ impl<'a> Silence<'a> {
                 self.running = None;
                 self.surveys += 1;
                 self.survey_due = Instant::now() + pause_after(self.surveys, self.pause);
+                self.recoveries.take_if(|_| survey.silent == 0);
                 if self.elapsed() >= self.limit {
                     return survey;
                 }
             }
-            sleep_until(self.survey_due).await;
+            self.due().await;
             self.survey_due = self.last_received + self.limit;
             if self.elapsed() >= self.limit {
                 let context = self.context;
                 context.reachability.doubt(&context.current_origins());
                 // An origin with the publication replies immediately, the others as soon as they have it.
+                self.recoveries = Some(context.reachability.recoveries());
                 let hold = context.timeouts().pull.hold;
                 let survey = survey(context, self.key, hold, SurveyEnd::Found);
                 self.running = Some(survey.boxed());

@@ -6,6 +6,8 @@ mod duplicates;
 mod encoder;
 mod failover;
 mod freezer;
+mod large_packets;
+mod narrow_path;
 mod outages;
 mod protocol;
 mod pulling;

@@ -32,6 +32,14 @@ pub(crate) enum TcpStream {
     Simulated(SimulatedStream),
 }
 
+/// Connects. The packets of the simulated network have no size.
+pub(crate) async fn connect(peer: SocketAddr, segment: Option<u32>) -> io::Result<TcpStream> {
+    match current() {
+        Some(_) => TcpStream::connect(peer).await,
+        None => kernel::connect(peer, segment).await.map(TcpStream::Kernel),
+    }
+}
+
 pub(crate) fn detach(stream: TcpStream) -> io::Result<DetachedStream> {
     Ok(match stream {
         TcpStream::Kernel(stream) => DetachedStream::Kernel(kernel::detach(stream)?),

@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::super::body::{EndCondition, RelayBody};
-use super::super::client::{ClientError, NodeConnection, json};
+use super::super::client::{ClientError, NodeConnection, Segments, json};
 use super::super::protocol::{ConflictBody, ConflictReason, FORWARD, Parameters};
 use super::super::rejection::PublishRejection;
 use super::super::response_limit::within;
 use super::super::settings::ForwardTimeouts;
 use super::super::survey::{OriginStatus, status_over};
 use super::heartbeat::{Heartbeat, StatusRequests, THIS_NODE};
+use super::progress::ForwardProgress;
 use super::source::ForwardSource;
 use crate::state::clients::{ClientGuard, ClientRole, StopReason};
 
@@ -55,6 +56,19 @@ pub(super) enum UpstreamEnd {
     Full(PublishRejection),
     /// The origin disconnected, hung, or lost the stream.
     Lost(String),
+}
+
+/// Why a request that forwards ended.
+enum RequestEnd {
+    Upstream(UpstreamEnd),
+    /// The origin replies to other requests, and gets nothing of this one.
+    Stalled,
+}
+
+impl From<UpstreamEnd> for RequestEnd {
+    fn from(end: UpstreamEnd) -> Self {
+        Self::Upstream(end)
+    }
 }
 
 impl ForwardUpstream {
@@ -137,7 +151,7 @@ struct UpstreamTask {
 impl UpstreamTask {
     async fn run(self) {
         let (stream, origin) = (self.source.stream.key(), self.origin);
-        let end = self.forward().await.unwrap_or_else(|end| end);
+        let end = self.forward().await;
         match &end {
             UpstreamEnd::Lost(reason) => {
                 self.source.context.metrics.failures.inc();
@@ -156,17 +170,34 @@ impl UpstreamTask {
         self.state.send_replace(UpstreamState::Ended(end));
     }
 
-    async fn forward(&self) -> Result<UpstreamEnd, UpstreamEnd> {
+    /// Forwards to the origin. A connection that stalls is opened again once.
+    async fn forward(&self) -> UpstreamEnd {
+        let mut segments = Segments::Large;
+        loop {
+            match self.forward_over(segments).await {
+                Ok(end) | Err(RequestEnd::Upstream(end)) => return end,
+                Err(RequestEnd::Stalled) if segments == Segments::Small => {
+                    return UpstreamEnd::Lost("the origin gets nothing of the stream".to_owned());
+                }
+                Err(RequestEnd::Stalled) => {}
+            }
+            let (context, key) = (&self.source.context, self.source.stream.key());
+            segments = context.small_segments(key, self.origin);
+        }
+    }
+
+    async fn forward_over(&self, segments: Segments) -> Result<UpstreamEnd, RequestEnd> {
         let context = &self.source.context;
         let key = self.source.stream.key();
         let mut status_connection = context.connect(self.origin).await.map_err(lost)?;
         let (start, node) = self.start(&mut status_connection).await?;
-        let mut connection = context.connect(self.origin).await.map_err(lost)?;
+        let connection = context.connect_with(self.origin, segments).await;
+        let mut connection = connection.map_err(lost)?;
         let policy = context.settings.stream.duplicate_publish;
         let parameters = Parameters {
             epoch: Some(self.source.epoch),
             sequence: self.source.next_sequence(),
-            resume: self.source.is_resumed,
+            resume: self.source.is_resumed || segments == Segments::Small,
             reject: policy == DuplicatePublish::Reject,
             priority: self.source.priority,
             address: Some(self.source.address),
@@ -180,12 +211,12 @@ impl UpstreamTask {
         let uri = parameters.uri(FORWARD);
         tokio::select! {
             response = connection.send(Method::POST, &uri, body) => {
-                self.responded(response.map_err(lost)?).await
+                Ok(self.responded(response.map_err(lost)?).await?)
             }
             end = self.supervise(status_connection) => Err(end),
-            () = kicked(&client) => Err(UpstreamEnd::Lost("kicked".to_owned())),
+            () = kicked(&client) => Err(UpstreamEnd::Lost("kicked".to_owned()).into()),
             () = self.unconfirmed_end() => {
-                Err(UpstreamEnd::Lost("the end was not confirmed".to_owned()))
+                Err(UpstreamEnd::Lost("the end was not confirmed".to_owned()).into())
             }
         }
     }
@@ -214,22 +245,30 @@ impl UpstreamTask {
         Ok((start, status.node))
     }
 
-    /// Returns when the origin does not respond or does not have the stream.
-    async fn supervise(&self, connection: NodeConnection) -> UpstreamEnd {
+    /// Returns when the origin does not respond, does not have the stream, or gets nothing of it.
+    async fn supervise(&self, connection: NodeConnection) -> RequestEnd {
         if let Err(end) = self.confirmed(connection).await {
             return end;
         }
+        let mut progress = ForwardProgress::new();
         let heartbeats = &self.source.heartbeats;
         let mut news = heartbeats.follow(self.origin, self.source.stream.key());
         while news.changed().await.is_ok() {
             match news.borrow_and_update().clone() {
-                Heartbeat::Stopped(reason) => return UpstreamEnd::Lost(reason),
+                Heartbeat::Stopped(reason) => return UpstreamEnd::Lost(reason).into(),
                 // The stream ends at the origin: the response to the long request says when.
                 _ if self.finished.is_cancelled() => {}
                 Heartbeat::Unknown => {}
                 Heartbeat::Beats { draining, status } => {
-                    if let Some(end) = status.and_then(|status| self.end_by(&status)) {
-                        return end;
+                    if let Some(status) = status {
+                        if let Some(end) = self.end_by(&status) {
+                            return end.into();
+                        }
+                        let (received, sent) =
+                            (status.publication.sequence, self.source.next_sequence());
+                        if progress.update(received, sent) >= self.timeouts.stalled {
+                            return RequestEnd::Stalled;
+                        }
                     }
                     self.confirm(draining);
                 }
@@ -239,7 +278,7 @@ impl UpstreamTask {
     }
 
     /// Polls the stream's status at the origin until it has the stream.
-    async fn confirmed(&self, connection: NodeConnection) -> Result<(), UpstreamEnd> {
+    async fn confirmed(&self, connection: NodeConnection) -> Result<(), RequestEnd> {
         let mut requests = StatusRequests::new(&self.source.context, self.origin, Some(connection));
         let start = Instant::now();
         let mut silence = Duration::ZERO;
@@ -252,8 +291,11 @@ impl UpstreamTask {
             silence += self.timeouts.poll_unconfirmed;
             let status = requests.status(self.source.stream.key());
             let status = match within(limit.saturating_sub(silence), status).await {
-                None => return Err(UpstreamEnd::Lost(format!("no response for {limit:?}"))),
-                Some(Err(error)) if silence >= limit => return Err(lost(error)),
+                None => {
+                    let reason = format!("no response for {limit:?}");
+                    return Err(UpstreamEnd::Lost(reason).into());
+                }
+                Some(Err(error)) if silence >= limit => return Err(lost(error).into()),
                 Some(Err(_)) => continue,
                 Some(Ok(status)) => status,
             };
@@ -262,10 +304,9 @@ impl UpstreamTask {
                     self.confirm(status.publication.draining);
                     return Ok(());
                 }
-                Some(rejected @ UpstreamEnd::Rejected(_)) => return Err(rejected),
+                Some(rejected @ UpstreamEnd::Rejected(_)) => return Err(rejected.into()),
                 Some(_) if start.elapsed() > self.timeouts.confirm => {
-                    let reason = "the origin did not confirm the stream";
-                    return Err(UpstreamEnd::Lost(reason.to_owned()));
+                    return Err(RequestEnd::Stalled);
                 }
                 Some(_) => silence = Duration::ZERO,
             }

@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::super::client::empty;
+use super::super::client::{Segments, empty};
 use super::super::context::RelayContext;
 use super::super::intake::Intake;
 use super::super::protocol::{PULL, Parameters};
@@ -37,6 +38,8 @@ pub(super) enum PullEnd {
     Moved(Box<OriginStatus>),
     /// The origin's publication is older than the one that was known here.
     Outdated,
+    /// The origin, which replied just before, did not respond within this time: it is busy, or the path loses large packets.
+    NoResponse(Duration),
     /// The origin disconnected, hung or sent what is no relay stream.
     Lost(String),
 }
@@ -50,7 +53,7 @@ pub(super) struct PullHistory {
     pub(super) watched: bool,
     /// Viewers waited for the publication before it started, and that was recently.
     pub(super) awaited: bool,
-    /// The connection before this one was to the same origin, and stalled.
+    /// The connection before this one stalled although its origin replied.
     pub(super) stalled: bool,
 }
 
@@ -97,7 +100,14 @@ impl<'a> PullSession<'a> {
     }
 
     pub(super) async fn run(&mut self) -> PullEnd {
-        let mut connection = match self.context.connect(self.status.origin).await {
+        let segments = match self.history.stalled {
+            true => self
+                .context
+                .small_segments(self.stream.key(), self.status.origin),
+            false => Segments::Large,
+        };
+        let connection = self.context.connect_with(self.status.origin, segments);
+        let mut connection = match connection.await {
             Ok(connection) => connection,
             Err(error) => return PullEnd::Lost(error.to_string()),
         };
@@ -112,7 +122,7 @@ impl<'a> PullSession<'a> {
                 status => return PullEnd::Lost(format!("status {status}")),
             },
             Ok(Err(error)) => return PullEnd::Lost(error.to_string()),
-            Err(_) => return PullEnd::Lost(format!("no response in {limit:?}")),
+            Err(_) => return PullEnd::NoResponse(limit),
         };
         self.receive(body).await
     }
@@ -276,14 +286,15 @@ impl<'a> PullSession<'a> {
     }
 
     /// Returns whether the connection has stalled: it brings nothing, although the origin has more and replies over another one. After an
-    /// outage of the network TCP sends again what was lost, but the longer the outage was, the later.
+    /// outage of the network TCP sends again what was lost, but the longer the outage was, the later. And it never brings what the
+    /// path loses because it is too large.
     fn is_stalled(&self, own: &OriginStatus) -> bool {
         let position = Some((own.epoch(), own.publication.sequence));
+        let received = self.stream.position().max(Some((own.epoch(), 0)));
         // A path that loses much needs time for a large message.
-        let factor = if self.history.stalled { 4 } else { 1 };
-        self.messages() > 0
-            && position > self.stream.position()
-            && self.silence.elapsed() >= self.timeouts.hung * factor
+        let is_new = self.history.stalled || self.messages() == 0;
+        let factor = if is_new { 4 } else { 1 };
+        position > received && self.silence.elapsed() >= self.timeouts.hung * factor
     }
 }
 

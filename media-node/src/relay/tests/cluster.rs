@@ -64,6 +64,7 @@ fn timeouts() -> RelayTimeouts {
             poll_unconfirmed: Duration::from_millis(5),
             hung: NEVER,
             hung_alone: NEVER,
+            stalled: NEVER,
             confirm: NEVER,
             predecessor: NEVER,
             grace: Duration::from_millis(20),

@@ -124,6 +124,7 @@ fn frame(epoch: u64, number: u32) -> Bytes {
     payload.put_slice(&[if keyframe { 0x17 } else { 0x27 }, 1, 0, 0, 0]);
     payload.put_u64(epoch);
     payload.put_u32(number);
-    payload.put_bytes(0xAA, 200);
+    // Larger than the small packets of a narrow path.
+    payload.put_bytes(0xAA, 1500);
     payload.freeze()
 }

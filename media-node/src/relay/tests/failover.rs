@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::cluster::{LIMIT, NEVER, RelayCluster, key};
 use super::encoder::GOP;
+use super::freezer::Freezer;
 
 /// No time limit expires here, so the failover is immediate: it follows from the lost connections.
 #[tokio::test]
@@ -238,10 +239,42 @@ async fn origin_gets_the_stream_as_soon_as_it_replies_again() {
     origin.watch("a").watch_on(&encoder).await;
 }
 
-/// The connections from before the outage bring nothing any more, and no time limit of their requests expires.
+/// The next survey would never begin, and the connection between the edge and its former origin stays open.
+#[tokio::test]
+async fn silent_origin_asks_another_one_as_soon_as_it_replies_again() {
+    let (mut far, near) = (RelayCluster::impatient(), RelayCluster::new());
+    far.settings.timeouts.intake.silence = Duration::from_millis(100);
+    far.settings.timeouts.retry.first = NEVER;
+    let (first, second) = (far.origin("o1").await, near.origin("o2").await);
+    let (to_first, to_second) = (
+        Freezer::start(first.address).await,
+        Freezer::start(second.address).await,
+    );
+    far.add(to_second.address);
+    let edges = RelayCluster::impatient();
+    edges.add(to_first.address);
+    let edge = edges.edge("e").await;
+    let encoder = edge.publish("a").await.unwrap();
+    let mut viewer = first.watch("a");
+    viewer.watch_on(&encoder).await;
+    edges.add(second.address);
+    to_second.freeze();
+    to_first.freeze();
+    let reachability = &first.relay.context.reachability;
+    first
+        .until(|_| reachability.is_suspect(to_second.address, NEVER))
+        .await;
+    second.until(|node| node.is_forwarded_to("a")).await;
+    to_second.thaw();
+    first.until(|node| !node.is_forwarded_to("a")).await;
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+}
+
+/// The connections from before the outage bring nothing any more, and the pull has no time limit.
 #[tokio::test]
 async fn viewers_continue_over_a_new_connection_after_an_outage() {
-    let mut far = RelayCluster::new();
+    let mut far = RelayCluster::with_short_surveys();
     far.settings.timeouts.pull.silence = Duration::from_millis(100);
     far.settings.timeouts.pull.hung = Duration::from_millis(200);
     let (origin, freezer) = far.freezable_origin("o").await;

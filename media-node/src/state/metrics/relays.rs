@@ -22,6 +22,10 @@ pub(super) fn relay_metrics(new: &Registration) -> RelayMetrics {
             "live_relay_failures_total",
             "Upstreams lost: the connection failed, timed out or sent invalid data.",
         ),
+        reopened: new.counter(
+            "live_relay_reopened_total",
+            "Relays that stalled while their origin replied, and were opened again with small TCP segments.",
+        ),
         round_trip: new.histogram(
             "live_relay_round_trip_seconds",
             "Time to connect to another media node, and until it answers a request that it does not hold.",
