@@ -76,7 +76,7 @@ pub struct ClusterNode {
 
 impl Cluster {
     /// Connects to the cluster of KUBECONFIG, and installs the operator there.
-    pub(crate) async fn prepare(target: &TargetCluster) -> Result<Self> {
+    pub async fn prepare(target: &TargetCluster) -> Result<Self> {
         let client = Client::try_default().await;
         let client = client.context("no Kubernetes cluster; KUBECONFIG names one")?;
         let (api, every) = (Api::<Node>::all(client.clone()), ListParams::default());

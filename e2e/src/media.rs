@@ -10,6 +10,7 @@ mod frames;
 pub mod judge;
 mod recording;
 mod rtmp;
+mod socket;
 mod viewer;
 mod websocket;
 

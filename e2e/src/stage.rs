@@ -44,7 +44,7 @@ pub struct Stage {
 
 impl Stage {
     /// Creates a stage with an empty folder: files of an earlier run would mislead.
-    pub(crate) fn new(scenario: &'static str, tools: Arc<Tools>, start: Instant) -> Result<Self> {
+    pub fn new(scenario: &'static str, tools: Arc<Tools>, start: Instant) -> Result<Self> {
         let folder = tools.out.join(scenario);
         if folder.exists() {
             std::fs::remove_dir_all(&folder).context("empty the scenario's folder")?;

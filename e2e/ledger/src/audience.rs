@@ -1,16 +1,15 @@
-//! Viewers by each protocol on each edge. A viewer that is disconnected connects again immediately, to the next edge: a load balancer does not
+//! Viewers by each protocol on each edge. A viewer that is disconnected connects again immediately, to another edge: a load balancer does not
 //! choose one that is not ready.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use e2e::cluster::Reach;
 use e2e::media::{Seen, Viewer};
 use futures::future::try_join_all;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
-
-use super::cluster::{NODES, ORIGINS, ProcessCluster};
 
 /// A way to play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +26,14 @@ pub(crate) const PROTOCOLS: [ViewerProtocol; 3] = [
     ViewerProtocol::WebSocket,
 ];
 
+/// An edge with clients.
+#[derive(Clone, Debug)]
+pub(crate) struct EdgeReach {
+    pub(crate) edge: Reach,
+    /// Where its clients connect when they are disconnected, one after another.
+    pub(crate) next: Vec<Reach>,
+}
+
 /// The viewers of a stream. They leave when this is dropped.
 pub(crate) struct Audience(Vec<Watcher>);
 
@@ -39,20 +46,15 @@ pub(crate) struct Watcher {
 
 impl Audience {
     /// Starts one viewer of each protocol on each edge. Returns when all of them see the stream.
-    pub(crate) async fn start(cluster: &ProcessCluster, stream: &str) -> Result<Self> {
-        let edges = ORIGINS..NODES;
-        let pairs = edges.flat_map(|edge| PROTOCOLS.map(|protocol| (edge, protocol)));
+    pub(crate) async fn start(edges: &[EdgeReach], stream: &str) -> Result<Self> {
+        let pairs = edges
+            .iter()
+            .flat_map(|edge| PROTOCOLS.map(|protocol| (edge, protocol)));
         let started = pairs.map(async |(edge, protocol)| {
-            let own_edge_first = (edge..NODES).chain(ORIGINS..edge);
-            let urls = own_edge_first.map(|edge| match protocol {
-                ViewerProtocol::Flv => cluster.http("http", edge, stream),
-                ViewerProtocol::Rtmp => cluster.rtmp(edge, stream),
-                ViewerProtocol::WebSocket => cluster.http("ws", edge, stream),
-            });
-            let urls: Vec<String> = urls.collect();
-            let mut viewer = Viewer::watch(urls.first().context("an edge")?).await?;
+            let mut viewer = Viewer::watch(&protocol.url(&edge.edge, stream)).await?;
             viewer.sees_more(10, Duration::from_secs(10)).await?;
-            anyhow::Ok(Watcher::follow(protocol, viewer, urls))
+            let next = edge.next.iter().map(|next| protocol.url(next, stream));
+            anyhow::Ok(Watcher::follow(protocol, viewer, next.collect()))
         });
         Ok(Self(try_join_all(started).await?))
     }
@@ -62,13 +64,23 @@ impl Audience {
     }
 }
 
+impl ViewerProtocol {
+    fn url(self, edge: &Reach, stream: &str) -> String {
+        match self {
+            Self::Flv => edge.http(stream),
+            Self::Rtmp => edge.rtmp(stream),
+            Self::WebSocket => edge.http(stream).replacen("http", "ws", 1),
+        }
+    }
+}
+
 impl Watcher {
-    /// Watches on, by `urls` one after another. The viewer has the first one.
-    fn follow(protocol: ViewerProtocol, first: Viewer, urls: Vec<String>) -> Self {
+    /// Watches on, by the `next` URLs one after another.
+    fn follow(protocol: ViewerProtocol, first: Viewer, next: Vec<String>) -> Self {
         let viewers = Arc::new(Mutex::new(vec![first]));
         let followed = Arc::clone(&viewers);
         let task = tokio::spawn(async move {
-            let mut next = urls.iter().cycle().skip(1);
+            let mut next = next.iter().cycle();
             loop {
                 sleep(LOOK).await;
                 let is_watching = lock(&followed)

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use e2e::cluster::Reach;
 use e2e::process::{self, Process};
 use e2e::wait::eventually;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::audience::EdgeReach;
 use super::dns::{NameServer, ServiceName};
 use super::network::NodeNetwork;
 
@@ -114,13 +116,27 @@ impl ProcessCluster {
         Ok(())
     }
 
-    pub(crate) fn rtmp(&self, node: usize, stream: &str) -> String {
-        format!("rtmp://{}/{stream}", self.address(node))
+    /// Returns where to publish and play.
+    pub(crate) fn reach(&self, node: usize) -> Reach {
+        let address = self.address(node);
+        Reach {
+            rtmp: format!("{address}:1935"),
+            http: format!("{address}:8080"),
+            https: None,
+        }
     }
 
-    /// Returns where to play by HTTP-FLV (`http`) or WebSocket (`ws`).
-    pub(crate) fn http(&self, scheme: &str, node: usize, stream: &str) -> String {
-        format!("{scheme}://{}:8080/{stream}.flv", self.address(node))
+    /// Returns the edges. The clients of one that is lost go to the next one, as those of a load balancer.
+    pub(crate) fn edges(&self) -> Vec<EdgeReach> {
+        let edges: Vec<Reach> = (ORIGINS..NODES).map(|edge| self.reach(edge)).collect();
+        let each = edges.iter().enumerate().map(|(number, edge)| {
+            let next = edges.iter().cycle().skip(number + 1).take(edges.len());
+            EdgeReach {
+                edge: edge.clone(),
+                next: next.cloned().collect(),
+            }
+        });
+        each.collect()
     }
 
     /// Returns the folder of its logs.

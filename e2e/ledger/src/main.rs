@@ -1,41 +1,49 @@
 //! The ledger of failures: what viewers lose when a part of a cluster fails, counted in messages. `e2e/ledger/run` is the command.
 //!
 //! A [`rows`] entry breaks something in a [`cluster`] of processes, each in a [`network`] of its own, whose origins have a name in
-//! [`dns`]. An [`audience`] watches by each protocol on each edge. The [`figures`] of all of it make a [`table`].
+//! [`dns`]. A [`kubernetes`] row breaks something in a Kubernetes cluster. Each row has a [`stream`], which an [`audience`] watches by
+//! each protocol on each edge. The [`figures`] of all of it are [`results`], and make a [`table`].
 
 mod audience;
 mod cluster;
 mod dns;
 mod figures;
+mod kubernetes;
 mod network;
+mod results;
 mod rows;
+mod stream;
 mod table;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 
 use cluster::Programs;
 use dns::NameServer;
 use figures::Figures;
+use kubernetes::{KUBERNETES_ROWS, KubernetesCluster};
+use results::Results;
 use rows::{LedgerRow, ROWS, run_row};
+use table::TablePart;
 
 /// Breaks a part of a cluster, and counts in messages what viewers lose.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct LedgerArguments {
-    /// The rows to run, by name. All, when none is named; those with two releases only with --other-node.
+    /// The rows to run, by name. All, when none is named; those with two releases run only with --other-node.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     rows: Vec<String>,
     /// How often each row runs. The table shows the worst of all.
     #[arg(long, default_value_t = 3)]
     times: usize,
-    /// How many clusters run at the same time. All together use a part of one core.
+    /// The rows on a Kubernetes cluster, instead of those with processes.
+    #[arg(long)]
+    kubernetes: bool,
+    /// How many clusters of processes run at the same time. All together use a part of one core.
     #[arg(long, default_value_t = 3)]
     at_once: usize,
     /// Threads that compute beside the clusters, as on a host that is too small.
@@ -71,12 +79,38 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: LedgerArguments) -> Result<()> {
     if arguments.list {
-        for row in ROWS {
-            println!("{:18} {}", row.name, row.event);
-        }
+        list();
         return Ok(());
     }
-    let rows = select(&arguments)?;
+    let (part, results) = match arguments.kubernetes {
+        false => (TablePart::Processes, run_processes(&arguments).await?),
+        true => (TablePart::Kubernetes, run_kubernetes(&arguments).await?),
+    };
+    let table = table::render(&results.lines(), arguments.times);
+    println!("\n{table}");
+    results.complete()?;
+    if arguments.write {
+        table::write("README.md".as_ref(), part, &table)?;
+    }
+    Ok(())
+}
+
+fn list() {
+    println!("with processes:");
+    for row in ROWS {
+        println!("{:18} {}", row.name, row.event);
+    }
+    println!("with --kubernetes:");
+    for row in KUBERNETES_ROWS {
+        println!("{:18} {}", row.name, row.event);
+    }
+}
+
+async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
+    let mut rows = select(ROWS, |row| row.name, &arguments.rows)?;
+    if arguments.other_node.is_none() {
+        rows.retain(|row| !row.needs_other());
+    }
     let programs = Programs {
         media_node: arguments.media_node.clone(),
         other_node: arguments.other_node.clone(),
@@ -85,49 +119,32 @@ async fn run(arguments: LedgerArguments) -> Result<()> {
     network::create_bridge().await?;
     let dns = NameServer::start().await?;
     keep_busy(arguments.busy);
-    let start = Instant::now();
+    let shown = rows.iter().map(|row| (row.name, row.event));
+    let mut results = Results::expect(shown.collect(), arguments.times);
     // Each row once, then each row again: runs of one row are far from each other.
     let runs = (1..=arguments.times).flat_map(|time| rows.iter().map(move |row| (*row, time)));
-    let total = rows.len() * arguments.times;
-    let finished = stream::iter(runs).map(|(row, time)| {
+    let finished = futures::stream::iter(runs).map(|(row, time)| {
         let (programs, dns) = (&programs, &dns);
-        async move { (row, run_again(row, programs, dns, time).await) }
+        async move { (row.name, run_again(row, programs, dns, time).await) }
     });
-    let mut finished = finished
-        .buffer_unordered(arguments.at_once.max(1))
-        .enumerate();
-    let mut worst: HashMap<&str, Figures> = HashMap::new();
-    let mut failed = 0;
-    while let Some((number, (row, figures))) = finished.next().await {
-        let (elapsed, number) = (start.elapsed().as_secs(), number + 1);
-        match figures {
-            Ok(figures) => {
-                println!("{elapsed:4}s  {number}/{total} {}: {figures}", row.name);
-                let worst = worst.entry(row.name).or_default();
-                *worst = worst.worse(figures);
-            }
-            Err(error) => {
-                println!(
-                    "{elapsed:4}s  {number}/{total} {}: FAILED: {error:#}",
-                    row.name
-                );
-                failed += 1;
-            }
+    let mut finished = finished.buffer_unordered(arguments.at_once.max(1));
+    while let Some((name, figures)) = finished.next().await {
+        results.add(name, figures);
+    }
+    Ok(results)
+}
+
+async fn run_kubernetes(arguments: &LedgerArguments) -> Result<Results> {
+    let rows = select(KUBERNETES_ROWS, |row| row.name, &arguments.rows)?;
+    let cluster = KubernetesCluster::prepare(&arguments.out).await?;
+    let shown = rows.iter().map(|row| (row.name, row.event));
+    let mut results = Results::expect(shown.collect(), arguments.times);
+    for _ in 0..arguments.times {
+        for row in &rows {
+            results.add(row.name, cluster.run_row(row).await);
         }
     }
-    let lines: Vec<_> = rows
-        .iter()
-        .filter_map(|row| Some((*row, *worst.get(row.name)?)))
-        .collect();
-    let table = table::render(&lines, arguments.times);
-    println!("\n{table}");
-    if failed > 0 {
-        bail!("{failed} runs failed twice; the table is not written");
-    }
-    if arguments.write {
-        table::write("README.md".as_ref(), &table)?;
-    }
-    Ok(())
+    Ok(results)
 }
 
 /// Starts threads that take all CPU time that they get, until the process ends.
@@ -158,19 +175,18 @@ async fn run_again(
     }
 }
 
-fn select(arguments: &LedgerArguments) -> Result<Vec<&'static LedgerRow>> {
-    let can_run = |row: &&LedgerRow| !row.needs_other() || arguments.other_node.is_some();
-    if arguments.rows.is_empty() {
-        return Ok(ROWS.iter().filter(can_run).collect());
+/// Returns the rows of these names, or all of them.
+fn select<R>(
+    all: &'static [R],
+    name_of: fn(&R) -> &'static str,
+    names: &[String],
+) -> Result<Vec<&'static R>> {
+    if names.is_empty() {
+        return Ok(all.iter().collect());
     }
-    let mut selected = Vec::new();
-    for name in &arguments.rows {
-        let row = ROWS.iter().find(|row| row.name == name);
-        let row = row.with_context(|| format!("no row {name}; --list names them"))?;
-        if !can_run(&row) {
-            bail!("row {name} needs --other-node FILE");
-        }
-        selected.push(row);
-    }
-    Ok(selected)
+    let selected = names.iter().map(|name| {
+        let row = all.iter().find(|row| name_of(row) == name);
+        row.with_context(|| format!("no row {name}; --list names them"))
+    });
+    selected.collect()
 }

@@ -84,6 +84,15 @@ impl NodeNetwork {
         self.filter(&rule).await
     }
 
+    /// Drops what is sent to a peer in packets of more than 1300 bytes, as a path with a tunnel does where ICMP is filtered.
+    pub(crate) async fn lose_large(&self, peer: Ipv4Addr) -> Result<()> {
+        // The kernel would pass several segments on as one packet. Connections that exist still do.
+        let name = &self.name;
+        process::run(&format!("ip -n {name} link set eth0 gso_max_segs 1")).await?;
+        let rule = format!("-A OUTPUT -d {peer} -m length --length 1301: -j DROP");
+        self.filter(&rule).await
+    }
+
     /// Stops dropping packets.
     pub(crate) async fn mend(&self) -> Result<()> {
         self.filter("-F").await

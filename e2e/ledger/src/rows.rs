@@ -1,22 +1,19 @@
-//! The rows of the ledger: what breaks.
+//! The rows with processes: what breaks.
 
 mod events;
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context, Result};
-use e2e::media::{Encoder, Recording};
+use anyhow::Result;
 use futures::future::BoxFuture;
-use tokio::time::sleep;
 
-use super::audience::Audience;
 use super::cluster::{NODES, NodeRelease, ORIGINS, ProcessCluster, Programs};
 use super::dns::NameServer;
-use super::figures::{self, Figures};
+use super::figures::Figures;
+use super::stream::LedgerStream;
 use events::{
     cut_edge, cut_origin, dns_empty, dns_loss, drain_origin, encoder_freeze, encoder_loop,
     encoder_moves, hang_edge, hang_origin, kill_both_origins, kill_edge, kill_encoders_edge,
-    kill_origin, lossy_network, part_origin, replace_origin, rolling_restart, takeover, takeovers,
+    kill_origin, lossy_network, narrow_edge, narrow_origin, part_origin, replace_origin,
+    rolling_restart, takeover, takeovers,
 };
 
 /// A row.
@@ -41,9 +38,7 @@ impl LedgerRow {
 /// What a row breaks: a cluster whose edge 1 has an encoder, and whose edges have viewers.
 struct Scene {
     cluster: ProcessCluster,
-    encoder: Option<Encoder>,
-    /// What earlier encoders have sent.
-    sent: Vec<Recording>,
+    stream: LedgerStream,
 }
 
 macro_rules! rows {
@@ -85,6 +80,10 @@ pub(crate) const ROWS: &[LedgerRow] = rows! {
         "an edge with a third of the viewers is cut off from both origins for 5 s";
     lossy_network "lossy-network" all_new,
         "each media node loses 2 % of the packets that it receives, for 10 s";
+    narrow_origin "narrow-origin" all_new,
+        "packets of more than 1300 bytes from the carrying origin to edges are lost for 10 s";
+    narrow_edge "narrow-edge" all_new,
+        "packets of more than 1300 bytes from the encoder's edge to origins are lost for 10 s";
     dns_loss "dns-loss" all_new,
         "no DNS for 8 s, and the carrying origin is killed meanwhile";
     dns_empty "dns-empty" all_new,
@@ -129,8 +128,6 @@ fn edges_other(node: usize) -> NodeRelease {
     }
 }
 
-const STREAM: &str = "live/ledger";
-
 /// The edge that the encoder publishes to, and the others.
 const FIRST_EDGE: usize = ORIGINS;
 const SECOND_EDGE: usize = ORIGINS + 1;
@@ -144,31 +141,10 @@ pub(crate) async fn run_row(
     folder: &str,
 ) -> Result<Figures> {
     let cluster = ProcessCluster::start(folder, programs, dns, row.release).await?;
-    let urls = [FIRST_EDGE, SECOND_EDGE, THIRD_EDGE].map(|edge| cluster.rtmp(edge, STREAM));
-    let mut scene = Scene {
-        encoder: Some(Encoder::publish_persistently(&urls).await?),
-        cluster,
-        sent: Vec::new(),
-    };
-    let audience = Audience::start(&scene.cluster, STREAM).await?;
-    sleep(Duration::from_secs(1)).await;
+    let stream = LedgerStream::start(&cluster.edges()).await?;
+    let mut scene = Scene { cluster, stream };
     (row.happens)(&mut scene).await?;
-    sleep(AFTERWARDS).await;
-    // What was sent just now is still on its way.
-    let end = Instant::now();
-    sleep(ON_THE_WAY).await;
-    let encoder = scene.encoder.take().context("an encoder")?;
-    scene.sent.push(encoder.sent());
-    let figures = Figures::of(&scene.sent, &audience, end);
-    let lost = figures::describe_lost(&scene.sent, &audience, end);
-    std::fs::write(scene.cluster.folder().join("lost.txt"), lost).context("write lost.txt")?;
-    drop((audience, encoder));
+    let figures = scene.stream.figures(scene.cluster.folder()).await?;
     scene.cluster.end().await?;
     Ok(figures)
 }
-
-/// Time for everything to go on after the event.
-const AFTERWARDS: Duration = Duration::from_secs(4);
-
-/// Longer than a message takes to a viewer.
-const ON_THE_WAY: Duration = Duration::from_millis(500);

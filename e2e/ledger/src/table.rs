@@ -5,25 +5,39 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::figures::{Figures, ProtocolFigures};
-use super::rows::LedgerRow;
 
-const BEGIN: &str = "<!-- ledger: written by e2e/ledger/run --write -->\n";
+/// A part of the table in README.md, by the line that begins it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TablePart {
+    Processes,
+    Kubernetes,
+}
+
+impl TablePart {
+    fn begin(self) -> &'static str {
+        match self {
+            Self::Processes => "<!-- ledger: written by e2e/ledger/run --write -->\n",
+            Self::Kubernetes => "<!-- ledger: written by e2e/ledger/run --kubernetes --write -->\n",
+        }
+    }
+}
+
 const END: &str = "<!-- ledger: end -->\n";
 
-/// Returns the table of rows that ran so many times.
-pub(crate) fn render(rows: &[(&LedgerRow, Figures)], times: usize) -> String {
+/// Returns the table of rows that ran so many times: what happens, and the figures.
+pub(crate) fn render(rows: &[(&str, Figures)], times: usize) -> String {
     let mut table = format!(
         "| event, the worst of {times} | messages lost | repeated | longest gap | disconnected |\n\
          |---|---|---|---|---|\n"
     );
-    for (row, figures) in rows {
+    for (event, figures) in rows {
         let cells = [
             cell(figures, |it| it.lost.to_string()),
             cell(figures, |it| it.repeated.to_string()),
             cell(figures, |it| format!("{:.1} s", it.gap.as_secs_f64())),
             cell(figures, |it| it.disconnected.to_string()),
         ];
-        table.push_str(&format!("| {} | {} |\n", row.event, cells.join(" | ")));
+        table.push_str(&format!("| {event} | {} |\n", cells.join(" | ")));
     }
     table
 }
@@ -38,24 +52,24 @@ fn cell(figures: &Figures, show: impl Fn(&ProtocolFigures) -> String) -> String 
     values.join(" / ")
 }
 
-/// Puts the table between the marks of a file.
-pub(crate) fn write(file: &Path, table: &str) -> Result<()> {
+/// Puts the table between the marks of a part in a file.
+pub(crate) fn write(file: &Path, part: TablePart, table: &str) -> Result<()> {
     let text = std::fs::read_to_string(file).context("read README.md")?;
-    let replaced = replace(&text, table).context("README.md has no marks of the ledger")?;
+    let replaced =
+        replace(&text, part.begin(), table).context("README.md has no marks of the ledger")?;
     std::fs::write(file, replaced).context("write README.md")
 }
 
-fn replace(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
+fn replace(text: &str, begin: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
     let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{table}{END}{after}"))
+    Some(format!("{before}{begin}{table}{END}{after}"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::super::rows::ROWS;
     use super::*;
 
     #[test]
@@ -63,14 +77,15 @@ mod tests {
         let mut figures = Figures::default();
         figures.0[1].lost = 3;
         figures.0[1].gap = Duration::from_millis(120);
-        let table = render(&[(&ROWS[0], figures)], 5);
+        let table = render(&[("an origin is killed", figures)], 5);
         assert!(
-            table.contains("| 0 / 3 / 0 | 0 | 0.0 s / 0.1 s / 0.0 s | 0 |"),
+            table.contains("| an origin is killed | 0 / 3 / 0 | 0 | 0.0 s / 0.1 s / 0.0 s | 0 |"),
             "{table}"
         );
-        let before = format!("top\n{BEGIN}old\n{END}bottom\n");
-        let expected = format!("top\n{BEGIN}{table}{END}bottom\n");
-        assert_eq!(replace(&before, &table).unwrap(), expected);
-        assert_eq!(replace(&expected, &table).unwrap(), expected);
+        let [first, second] = [TablePart::Processes, TablePart::Kubernetes].map(TablePart::begin);
+        let before = format!("top\n{first}old\n{END}between\n{second}old\n{END}bottom\n");
+        let expected = format!("top\n{first}old\n{END}between\n{second}{table}{END}bottom\n");
+        assert_eq!(replace(&before, second, &table).unwrap(), expected);
+        assert_eq!(replace(&expected, second, &table).unwrap(), expected);
     }
 }

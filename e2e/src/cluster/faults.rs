@@ -27,6 +27,34 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Takes the cluster's DNS away, or gives it back.
+    pub async fn set_dns(&self, on: bool) -> Result<()> {
+        let system = self.other("kube-system");
+        system.scale("coredns", "k8s-app=kube-dns", on).await
+    }
+
+    /// Takes the operator away, or gives it back.
+    pub async fn set_operator(&self, on: bool) -> Result<()> {
+        let release = &self.cluster.release;
+        let system = self.other(&release.namespace);
+        let selector = format!("app.kubernetes.io/instance={}", release.name);
+        system.scale(&release.deployment(), &selector, on).await
+    }
+
+    /// Gives a Deployment two replicas or none, and waits for them, or until no Pod is left that the selector matches.
+    async fn scale(&self, deployment: &str, selector: &str, on: bool) -> Result<()> {
+        let replicas = if on { 2 } else { 0 };
+        let line = format!("scale deployment/{deployment} --replicas={replicas}");
+        self.kubectl(&line).await?;
+        let line = match on {
+            true => format!("rollout status deployment/{deployment} --timeout=180s"),
+            false => format!("wait --for=delete pods -l {selector} --timeout=180s"),
+        };
+        self.kubectl(&line).await.map(drop)
+    }
+}
+
 /// The id of a Pod's container, which a restart changes.
 pub fn container(pod: &Pod) -> Option<&str> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
@@ -43,6 +71,12 @@ impl Cluster {
     /// Takes the power of a node away, or gives it back.
     pub async fn power(&self, node: &str, on: bool) -> Result<()> {
         let verb = if on { "start" } else { "kill" };
+        self.docker(&format!("{verb} {node}")).await.map(drop)
+    }
+
+    /// Lets all processes of a node hang, or go on.
+    pub async fn freeze(&self, node: &str, is_frozen: bool) -> Result<()> {
+        let verb = if is_frozen { "pause" } else { "unpause" };
         self.docker(&format!("{verb} {node}")).await.map(drop)
     }
 

@@ -30,7 +30,7 @@ pub struct Namespace {
 
 impl Namespace {
     /// Names a namespace, which may exist or not.
-    pub(crate) fn new(stage: Stage, cluster: Arc<Cluster>, name: String) -> Self {
+    pub fn new(stage: Stage, cluster: Arc<Cluster>, name: String) -> Self {
         Self {
             stage,
             cluster,

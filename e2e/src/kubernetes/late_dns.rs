@@ -15,23 +15,16 @@ use crate::media::{Encoder, Viewer};
 use crate::wait::{eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
-    let system = namespace.other("kube-system");
     namespace.say("the cluster has no DNS");
     let without = async {
-        let gone = "wait --for=delete pods -l k8s-app=kube-dns --timeout=180s";
-        let none = "scale deployment/coredns --replicas=0";
-        system.kubectl(none).await?;
-        system.kubectl(gone).await?;
+        namespace.set_dns(false).await?;
         let spec = json!({"origins": {"replicas": 2}, "edges": {"replicas": 2}});
         namespace.apply("demo", spec).await?;
         edges_run_unready(&namespace).await
     };
     let result = without.await;
     // Other scenarios need DNS, also when this one fails.
-    let again = "scale deployment/coredns --replicas=2";
-    system.kubectl(again).await?;
-    let back = "rollout status deployment/coredns --timeout=180s";
-    system.kubectl(back).await?;
+    namespace.set_dns(true).await?;
     result?;
 
     namespace.say("the cluster has DNS again");

@@ -9,6 +9,8 @@ use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::socket::connect;
+
 /// A connection on which publishing or playing has started.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -36,9 +38,8 @@ impl Connection {
         let url = RtmpUrl::parse(url).context("parse the URL")?;
         let (host, port) = (url.host.clone(), url.port);
         let connection = role(url, ClientSettings::default());
-        let connect = async {
-            let socket = TcpStream::connect((host.as_str(), port)).await;
-            let socket = socket.context("connect")?;
+        let start = async {
+            let socket = connect((host.as_str(), port)).await?;
             socket.set_nodelay(true)?;
             let input = BytesMut::new();
             let mut this = Self {
@@ -49,8 +50,8 @@ impl Connection {
             this.started().await?;
             Ok(this)
         };
-        let connected = tokio::time::timeout(START, connect).await;
-        connected.with_context(|| format!("no answer within {START:?}"))?
+        let started = tokio::time::timeout(START, start).await;
+        started.with_context(|| format!("no answer within {START:?}"))?
     }
 
     async fn started(&mut self) -> Result<()> {

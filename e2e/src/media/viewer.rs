@@ -8,7 +8,6 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use media_wire::flv::{FlvItem, TagReader};
 use media_wire::rtmp::ClientEvent;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -16,6 +15,7 @@ use super::encoder::Encoder;
 use super::judge;
 use super::recording::{MAX_TAG, Recording};
 use super::rtmp::Connection;
+use super::socket::connect;
 use super::websocket::WebSocketReader;
 
 /// A viewer that watches until it is dropped.
@@ -180,15 +180,15 @@ async fn watch_http(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
     let url: http::Uri = url.parse().context("parse the URL")?;
     let authority = url.authority().context("a host")?.as_str();
     let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let connect = async {
-        let socket = TcpStream::connect(authority).await.context("connect")?;
+    let request = async {
+        let socket = connect(authority).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(socket)).await?;
         tokio::spawn(connection);
         let request = http::Request::get(path).header("host", authority);
         anyhow::Ok(sender.send_request(request.body(Empty::new())?).await?)
     };
-    let response = tokio::time::timeout(ANSWERED, connect).await;
+    let response = tokio::time::timeout(ANSWERED, request).await;
     let response = response.context("no answer")??;
     if response.status() != http::StatusCode::OK {
         bail!("HTTP {}", response.status());

@@ -5,6 +5,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::socket::connect;
+
 /// A connection after its opening handshake.
 #[derive(Debug)]
 pub(super) struct WebSocketReader {
@@ -15,7 +17,7 @@ pub(super) struct WebSocketReader {
 impl WebSocketReader {
     /// Connects and requests a path.
     pub(super) async fn open(authority: &str, path: &str) -> Result<Self> {
-        let socket = TcpStream::connect(authority).await.context("connect")?;
+        let socket = connect(authority).await?;
         let input = BytesMut::new();
         let mut this = Self { socket, input };
         let request = format!(

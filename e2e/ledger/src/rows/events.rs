@@ -1,14 +1,15 @@
 //! What happens in the rows.
 
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use e2e::media::Encoder;
+use anyhow::Result;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::super::cluster::{NODES, NodeRelease, ORIGINS};
-use super::{FIRST_EDGE, SECOND_EDGE, STREAM, Scene, THIRD_EDGE};
+use super::super::stream::STREAM;
+use super::{FIRST_EDGE, SECOND_EDGE, Scene, THIRD_EDGE};
 
 pub(super) async fn kill_origin(scene: &mut Scene) -> Result<()> {
     let carrier = scene.cluster.carrier(STREAM).await?;
@@ -113,6 +114,26 @@ pub(super) async fn lossy_network(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+pub(super) async fn narrow_origin(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    lose_large(scene, carrier, ORIGINS..NODES).await
+}
+
+pub(super) async fn narrow_edge(scene: &mut Scene) -> Result<()> {
+    lose_large(scene, FIRST_EDGE, 0..ORIGINS).await
+}
+
+/// Loses large packets from a media node to these.
+async fn lose_large(scene: &mut Scene, node: usize, peers: Range<usize>) -> Result<()> {
+    let network = scene.cluster.network(node);
+    for peer in peers {
+        let peer = scene.cluster.network(peer).address;
+        network.lose_large(peer).await?;
+    }
+    sleep(Duration::from_secs(10)).await;
+    network.mend().await
+}
+
 pub(super) async fn dns_loss(scene: &mut Scene) -> Result<()> {
     scene.cluster.dns().set_silent(true);
     kill_origin_without_dns(scene).await
@@ -146,15 +167,8 @@ pub(super) async fn takeovers(scene: &mut Scene) -> Result<()> {
 }
 
 async fn take_over(scene: &mut Scene, node: usize) -> Result<()> {
-    let first = scene.encoder.take().context("an encoder")?;
-    let url = scene.cluster.rtmp(node, STREAM);
-    let begin = Instant::now();
-    scene.encoder = Some(Encoder::publish(&url).await?);
-    // The first one would take over again, as its connection breaks. No viewer is to get what it sends until then.
-    let mut sent = first.stop().await?;
-    sent.packets.retain(|it| it.at < begin);
-    scene.sent.push(sent);
-    Ok(())
+    let url = scene.cluster.reach(node).rtmp(STREAM);
+    scene.stream.take_over(&url).await
 }
 
 pub(super) async fn encoder_loop(scene: &mut Scene) -> Result<()> {
@@ -168,18 +182,18 @@ pub(super) async fn encoder_moves(scene: &mut Scene) -> Result<()> {
 /// Ends the encoder and starts it again on each of these media nodes.
 async fn encode_on(scene: &mut Scene, nodes: &[usize]) -> Result<()> {
     for node in nodes {
-        let encoder = scene.encoder.take().context("an encoder")?;
-        scene.sent.push(encoder.stop().await?);
-        sleep(Duration::from_secs(1)).await;
-        let url = scene.cluster.rtmp(*node, STREAM);
-        scene.encoder = Some(Encoder::publish(&url).await?);
+        let url = scene.cluster.reach(*node).rtmp(STREAM);
+        scene
+            .stream
+            .publish_again(&url, Duration::from_secs(1))
+            .await?;
         sleep(Duration::from_secs(2)).await;
     }
     Ok(())
 }
 
 pub(super) async fn encoder_freeze(scene: &mut Scene) -> Result<()> {
-    let encoder = scene.encoder.as_ref().context("an encoder")?;
+    let encoder = scene.stream.encoder()?;
     encoder.freeze(true);
     sleep(Duration::from_secs(3)).await;
     encoder.freeze(false);
