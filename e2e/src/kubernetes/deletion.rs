@@ -17,6 +17,10 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         namespace.apply_ready("demo", small.clone()).await?;
         let line = format!("delete lc/demo --cascade={cascade} --timeout=60s");
         namespace.kubectl(&line).await?;
+        if cascade == "foreground" {
+            let pods = namespace.kubectl(PODS).await?;
+            ensure!(pods.is_empty(), "the LiveCluster is deleted before {pods}");
+        }
         let kinds = "deployments,replicasets,pods,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies,endpointslices";
         let line = format!("get {kinds} -l app.kubernetes.io/instance=demo -o name");
         eventually("nothing is left", Duration::from_secs(60), || async {
@@ -65,3 +69,5 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     })
     .await
 }
+
+const PODS: &str = "get pods -l app.kubernetes.io/instance=demo -o name";

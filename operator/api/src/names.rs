@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 use media_config::Role;
 
@@ -148,13 +148,20 @@ pub fn labels(cluster: &LiveCluster, role: Option<Role>) -> BTreeMap<String, Str
     labels
 }
 
-/// Returns the metadata of an object. The LiveCluster owns it, so that it is deleted with the LiveCluster.
+/// Returns the metadata of an object. The LiveCluster owns it, so that it is deleted with the LiveCluster, and before it when the
+/// deletion is a foreground one.
 pub fn metadata(cluster: &LiveCluster, name: String, role: Option<Role>) -> ObjectMeta {
+    let owner = cluster
+        .controller_owner_ref(&())
+        .map(|owner| OwnerReference {
+            block_owner_deletion: Some(true),
+            ..owner
+        });
     ObjectMeta {
         name: Some(name),
         namespace: cluster.namespace(),
         labels: Some(labels(cluster, role)),
-        owner_references: cluster.controller_owner_ref(&()).map(|owner| vec![owner]),
+        owner_references: owner.map(|owner| vec![owner]),
         ..ObjectMeta::default()
     }
 }

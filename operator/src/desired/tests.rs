@@ -201,6 +201,7 @@ fn every_object_is_owned_by_its_cluster() {
         let owner = &child.document["metadata"]["ownerReferences"][0];
         assert_eq!(owner["uid"], "cluster-uid");
         assert_eq!(owner["controller"], true);
+        assert_eq!(owner["blockOwnerDeletion"], true);
         assert_ne!(child.name(), "demo");
         assert_eq!(child.document["metadata"]["namespace"], "media");
     }
