@@ -11,8 +11,9 @@ use livecluster_api::{ClusterName, LiveCluster};
 use crate::status::input::{Reason, StatusInput};
 use crate::status::routes::awaits_gateway;
 
-/// Time until a settled cluster is reconciled again, in case that a change was missed.
-pub(super) const SETTLED_INTERVAL: Duration = Duration::from_secs(300);
+/// Time until a settled cluster is reconciled again, in case that a change was missed, and for what is not watched: whether the
+/// objects to which its spec refers still exist.
+pub(super) const SETTLED_INTERVAL: Duration = Duration::from_secs(900);
 /// First time until a cluster whose Pods start or terminate is reconciled again.
 pub(super) const PROGRESSING_INTERVAL: Duration = Duration::from_secs(10);
 /// First time until a cluster that waits for a foreign or missing object, or for the address of a Gateway, is reconciled again: these
@@ -95,10 +96,10 @@ fn first_interval(cluster: &LiveCluster, input: &StatusInput) -> Option<Duration
     }
 }
 
-/// Returns up to a minute that depends on the UID, so that many clusters are not reconciled in one moment.
+/// Returns up to five minutes that depend on the UID, so that many clusters are not reconciled in one moment.
 pub(super) fn jitter(uid: &str) -> Duration {
     let hash: u64 = uid.bytes().fold(0, |hash, byte| {
         hash.wrapping_mul(31).wrapping_add(byte.into())
     });
-    Duration::from_secs(hash % 60)
+    Duration::from_secs(hash % 300)
 }
