@@ -12,6 +12,7 @@ mod progress;
 mod protection;
 pub(crate) mod routes;
 pub mod transitions;
+mod unobserved;
 pub mod unreadable;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -23,6 +24,7 @@ use crate::observe::observed::Observed;
 pub(crate) use conditions::AT_MAXIMUM;
 pub(crate) use draining::draining_event;
 use input::StatusInput;
+pub(crate) use unobserved::unobserved_status;
 
 /// Returns the status of a cluster. It equals `cluster.status` when nothing has changed: `now` is used only as the
 /// `lastTransitionTime` of conditions whose status changes.

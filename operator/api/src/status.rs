@@ -20,8 +20,8 @@ pub struct LiveClusterStatus {
     /// namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorName>,
-    /// Operator that may not read that one's Lease, and asks whether it still works. It takes over without an answer within two
-    /// minutes.
+    /// Another operator, which may not read the Lease of the one in `operator`, and asks whether that one still works. It takes over
+    /// without an answer within two minutes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub takeover: Option<OperatorName>,
     /// Container image of the Pods.
@@ -33,7 +33,7 @@ pub struct LiveClusterStatus {
     pub edges: RoleStatus,
     /// Pods that serve the clients that they have and take no new ones: those that are terminating or retiring.
     pub draining_pods: i32,
-    /// Those of them that are removed first, at most 20.
+    /// Draining Pods that are removed first, at most 20.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub draining: Vec<DrainingPod>,
     /// Streams and viewers.

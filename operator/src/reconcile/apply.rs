@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::apply_cache::ApplyCache;
 use super::ownership::{FIELD_MANAGER, Ownership, ownership};
-use super::service_ports::without_colliding_ports;
+use super::service_ports::{with_node_ports, without_colliding_ports};
 use crate::desired::child::{Child, ChildKind};
 use crate::k8s::call_error::CallError;
 use crate::observe::live_object::LiveObject;
@@ -94,14 +94,17 @@ impl Applier<'_> {
                 return Ok(Applied::Unchanged);
             }
         }
-        let mut applied = send(&api, child).await;
-        if let Err(error) = &applied
-            && error.status().is_some_and(Status::is_invalid)
+        let mut applied = send(&api, child, &child.document).await;
+        if is_invalid(&applied)
             && let Some(live) = found
             && let Some(patch) = without_colliding_ports(&live, &child.document)
         {
             self.remove_ports(&api, child, patch).await?;
-            applied = send(&api, child).await;
+            applied = send(&api, child, &with_node_ports(&live, &child.document)).await;
+            if is_invalid(&applied) {
+                // Another Service has taken a node port meanwhile.
+                applied = send(&api, child, &child.document).await;
+            }
         }
         let kind = child.kind.resource().kind;
         match applied {
@@ -155,13 +158,22 @@ impl Applier<'_> {
     }
 }
 
-async fn send(api: &Api<DynamicObject>, child: &Child) -> Result<DynamicObject, CallError> {
+fn is_invalid(applied: &Result<DynamicObject, CallError>) -> bool {
+    let error = applied.as_ref().err();
+    error.is_some_and(|error| error.status().is_some_and(Status::is_invalid))
+}
+
+async fn send(
+    api: &Api<DynamicObject>,
+    child: &Child,
+    document: &Value,
+) -> Result<DynamicObject, CallError> {
     let kind = child.kind.resource().kind;
     let name = child.name();
     let params = PatchParams::apply(FIELD_MANAGER)
         .force()
         .validation_strict();
-    api.patch(name, &params, &Patch::Apply(&child.document))
+    api.patch(name, &params, &Patch::Apply(document))
         .await
         .map_err(CallError::on("apply", &kind, name))
 }

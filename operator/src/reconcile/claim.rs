@@ -47,7 +47,10 @@ pub struct OperatorIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Claim {
     /// This operator's.
-    Ours,
+    Ours {
+        /// The operator that had it until now, if it was another one.
+        former: Option<OperatorName>,
+    },
     /// Another operator's.
     Foreign {
         /// The other operator.
@@ -123,26 +126,26 @@ impl ClusterClaims {
             return Ok(Claim::OtherClass);
         }
         let name = ClusterName::of(object);
-        if let Some(owner) = owner {
+        if let Some(owner) = owner.clone() {
             if owner == self.identity.name {
                 if operator(object, TAKEOVER).is_some() {
                     write(object, Some(&self.identity.name)).await?;
                 }
                 self.forget(&name);
-                return Ok(Claim::Ours);
+                return Ok(Claim::Ours { former: None });
             }
             if self.is_held(client, own_writes, object, &owner).await? {
                 let before = lock(&self.foreign).insert(name, owner.clone());
                 let is_new = before.as_ref() != Some(&owner);
                 return Ok(Claim::Foreign { owner, is_new });
             }
-            tracing::warn!(cluster = %name, %owner, "taking over: the owner has stopped, or watches other namespaces");
-        }
-        if object.metadata.deletion_timestamp.is_none() {
-            write(object, Some(&self.identity.name)).await?;
         }
         self.forget(&name);
-        Ok(Claim::Ours)
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(Claim::Ours { former: None });
+        }
+        write(object, Some(&self.identity.name)).await?;
+        Ok(Claim::Ours { former: owner })
     }
 
     /// Drops the state of a cluster.
@@ -284,5 +287,12 @@ pub(super) fn message(owner: &OperatorName, own: &OperatorName) -> String {
     format!(
         "the operator {owner} reconciles this LiveCluster, and the operator {own} leaves it alone; give each its own \
          spec.operatorClass or watchNamespaces"
+    )
+}
+
+/// Returns the message about a cluster that was another operator's until now.
+pub(super) fn takeover_message(former: &OperatorName, own: &OperatorName) -> String {
+    format!(
+        "the operator {own} reconciles this LiveCluster now: the operator {former} has stopped, or watches other namespaces"
     )
 }

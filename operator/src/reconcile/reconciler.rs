@@ -2,7 +2,7 @@
 
 mod report;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Client;
 use kube::runtime::controller::Action;
 use kube::runtime::events::Reporter;
@@ -19,16 +19,22 @@ use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
 use super::scaling;
 use super::upgrade_queue::{UpgradePace, UpgradeQueue};
 use crate::desired::defaults::Defaults;
+use crate::k8s::call_error::CallError;
+use crate::k8s::clock::now;
 use crate::k8s::event_recorder::EventRecorder;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::observe::api_keys::ApiKeys;
 use crate::observe::cluster::parse;
 use crate::observe::gateway_api::GatewayApi;
+use crate::observe::live_object::LiveObject;
 use crate::observe::node_tokens::NodeTokens;
+use crate::observe::observed::Observed;
 use crate::observe::read;
+use crate::observe::references::References;
 use crate::observe::scrape_target;
 use crate::observe::stream_scraper::StreamScraper;
 use crate::status::input::StatusInput;
+use crate::status::{status, unobserved_status};
 
 /// Reconciles clusters, and holds what outlives a reconciliation.
 pub struct Reconciler {
@@ -128,7 +134,12 @@ impl Reconciler {
             .claims
             .claim(&self.client, &self.own_writes, &mut object);
         match claimed.await? {
-            Claim::Ours => self.metrics.set_foreign(name, false),
+            Claim::Ours { former } => {
+                self.metrics.set_foreign(name, false);
+                if let Some(former) = former {
+                    self.report_takeover(&object, &former).await;
+                }
+            }
             Claim::Foreign { owner, is_new } => {
                 self.report_foreign(&object, &owner, is_new).await;
                 return Ok(Action::requeue(FOREIGN_INTERVAL));
@@ -154,11 +165,14 @@ impl Reconciler {
 
     /// Applies the objects of a cluster, and updates its status when that succeeds.
     async fn apply_and_report(&self, cluster: &LiveCluster) -> Result<Action, ApplyError> {
-        let served = self.gateway_api.served(&self.client, cluster).await?;
-        let ((live, observed), references) = futures::try_join!(
-            read::children(&self.client, cluster, served),
-            read::references(&self.client, cluster, self.check_secrets)
-        )?;
+        let (live, observed, references) = match self.observe(cluster).await {
+            Ok(observed) => observed,
+            Err(error) => {
+                let failed = unobserved_status(cluster, &error.to_string(), &Time(now()));
+                self.report_failure(cluster, &failed).await;
+                return Err(error.into());
+            }
+        };
         if cluster.spec.gateway.is_none() && observed.gateways.routes.is_empty() {
             self.gateway_api.set_without_routes(cluster);
         }
@@ -187,16 +201,27 @@ impl Reconciler {
         let applied = reconciliation.apply().await;
         let mut input = reconciliation.input;
         if let Err(error) = applied {
-            if self.failures.is_persistent(&ClusterName::of(cluster)) {
-                input.failure = Some(error.to_string());
-                let reported = self.update_status(cluster, &input).await;
-                drop(reported.inspect_err(|error| tracing::warn!(%error, "failure not reported")));
-            }
+            input.failure = Some(error.to_string());
+            let failed = status(cluster, &input, &Time(now()));
+            self.report_failure(cluster, &failed).await;
             return Err(error);
         }
         let has_changed = self.update_status(cluster, &input).await?;
         let interval = self.backoff.interval(cluster, &input, has_changed);
         Ok(Action::requeue(interval))
+    }
+
+    /// Reads the objects of a cluster, and looks up those that its spec refers to.
+    async fn observe(
+        &self,
+        cluster: &LiveCluster,
+    ) -> Result<(Vec<LiveObject>, Observed, References), CallError> {
+        let served = self.gateway_api.served(&self.client, cluster).await?;
+        let ((live, observed), references) = futures::try_join!(
+            read::children(&self.client, cluster, served),
+            read::references(&self.client, cluster, self.check_secrets)
+        )?;
+        Ok((live, observed, references))
     }
 
     /// Returns whether a change of a cluster is a write of this operator, which needs no reconciliation.

@@ -2,8 +2,8 @@
 //!
 //! Origins and edges roll independently: relays of release N and N-1 understand each other.
 
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use livecluster_api::names;
 use livecluster_api::{ClusterName, LiveCluster};
@@ -34,10 +34,9 @@ pub(super) fn hold(
     if !current.is_settled() || current.is_stuck {
         return None;
     }
-    let draining = observed.pods(role).filter(|pod| is_draining(pod, now));
-    let terminating = i32::try_from(draining.count()).unwrap_or(i32::MAX);
-    if terminating > current.wanted {
-        return Some(RolloutHold::Draining { terminating });
+    let draining = draining(observed, role, current.wanted, now);
+    if draining.is_some() {
+        return draining;
     }
     // The spec is the one that was reconciled before, so it is the operator that has changed.
     let observed_generation = cluster
@@ -48,12 +47,22 @@ pub(super) fn hold(
     (is_upgrade && !queue.may_roll(&ClusterName::of(cluster))).then_some(RolloutHold::Queued)
 }
 
-/// Returns whether the Pod is terminating within its grace period. After it, the Pod is on a node that does not respond, and
-/// may exist forever.
-fn is_draining(pod: &Pod, now: &Time) -> bool {
+/// Returns the hold while more Pods than are wanted terminate within their grace period. After it, a Pod is on a node that does not
+/// respond, and may exist forever.
+fn draining(observed: &Observed, role: Role, wanted: i32, now: &Time) -> Option<RolloutHold> {
     // The API server adds the grace period to the time of the request.
-    let deadline = pod.metadata.deletion_timestamp.as_ref();
-    deadline.is_some_and(|deadline| deadline.0 > now.0)
+    let deadlines = observed.pods(role).filter_map(|pod| {
+        let deadline = pod.metadata.deletion_timestamp.as_ref()?.0;
+        (deadline > now.0).then_some(deadline)
+    });
+    let mut deadlines: Vec<Timestamp> = deadlines.collect();
+    deadlines.sort_unstable();
+    let wanted = usize::try_from(wanted).unwrap_or(0);
+    let to_end = deadlines.len().checked_sub(wanted + 1)?;
+    Some(RolloutHold::Draining {
+        terminating: i32::try_from(deadlines.len()).unwrap_or(i32::MAX),
+        until: *deadlines.get(to_end)?,
+    })
 }
 
 /// Returns whether the role's Deployment exists and its template differs from the desired one.
@@ -76,7 +85,6 @@ fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: 
 mod tests {
     use std::time::Duration;
 
-    use k8s_openapi::jiff::Timestamp;
     use serde_json::{Value, json};
 
     use super::super::upgrade_queue::UpgradePace;
@@ -172,7 +180,10 @@ mod tests {
         observed.pods = serde_json::from_value(terminating("edge", 2)).unwrap();
         assert_eq!(holds(json!({"image": "x:2"}), &observed), [None, None]);
         observed.pods = serde_json::from_value(terminating("edge", 3)).unwrap();
-        let held = Some(RolloutHold::Draining { terminating: 3 });
+        let held = Some(RolloutHold::Draining {
+            terminating: 3,
+            until: Timestamp::from_second(100).unwrap(),
+        });
         assert_eq!(holds(json!({"image": "x:2"}), &observed), [held, None]);
     }
 

@@ -26,6 +26,26 @@ pub(super) fn without_colliding_ports(live: &DynamicObject, document: &Value) ->
     (!removed.is_empty()).then(|| json!({"spec": {"ports": removed}}))
 }
 
+/// Returns the document with the node ports that the ports of these names have: the API server would assign others to ports that it
+/// takes for new ones.
+pub(super) fn with_node_ports(live: &DynamicObject, document: &Value) -> Value {
+    let mut document = document.clone();
+    let theirs = ports(&live.data["spec"]);
+    if live.data["spec"]["type"] != document["spec"]["type"] {
+        return document;
+    }
+    let ours = document["spec"]["ports"].as_array_mut();
+    for port in ours.into_iter().flatten() {
+        let namesake = theirs.iter().find(|it| it["name"] == port["name"]);
+        if let Some(node_port) = namesake.and_then(|it| it["nodePort"].as_i64())
+            && port["nodePort"].is_null()
+        {
+            port["nodePort"] = node_port.into();
+        }
+    }
+    document
+}
+
 fn ports(spec: &Value) -> &[Value] {
     spec["ports"].as_array().map_or(&[], Vec::as_slice)
 }
@@ -38,15 +58,35 @@ fn number(port: &Value) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn patch(live: Value) -> Option<Value> {
+    fn live(ports: Value) -> DynamicObject {
         let live = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "demo-edge"},
-            "spec": {"ports": live}
+            "spec": {"type": "NodePort", "ports": ports}
         });
-        let ours = json!({"spec": {"ports": [
+        serde_json::from_value(live).unwrap()
+    }
+
+    fn ours() -> Value {
+        json!({"spec": {"type": "NodePort", "ports": [
             {"name": "rtmp", "port": 1935}, {"name": "http", "port": 8080, "nodePort": 30080}
-        ]}});
-        without_colliding_ports(&serde_json::from_value(live).unwrap(), &ours)
+        ]}})
+    }
+
+    fn patch(ports: Value) -> Option<Value> {
+        without_colliding_ports(&live(ports), &ours())
+    }
+
+    #[test]
+    fn port_keeps_the_node_port_of_its_name_where_the_spec_names_none() {
+        let changed = json!([
+            {"name": "rtmp", "port": 1936, "nodePort": 31935}, {"name": "http", "port": 8081, "nodePort": 31080}
+        ]);
+        let mut expected = ours();
+        expected["spec"]["ports"][0]["nodePort"] = 31935.into();
+        assert_eq!(with_node_ports(&live(changed.clone()), &ours()), expected);
+        let mut internal = ours();
+        internal["spec"]["type"] = "ClusterIP".into();
+        assert_eq!(with_node_ports(&live(changed), &internal), internal);
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::apply::RECONCILIATION_LIMIT;
 
 /// Time after which a question without an answer means that the operator has stopped.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2 * RECONCILIATION_LIMIT.as_secs());
-/// Time between an answer and the next question.
-const ASK_INTERVAL: Duration = Duration::from_secs(300);
+/// Time between an answer and the next question. It bounds the time until a takeover; a shorter one would cause more writes.
+const ASK_INTERVAL: Duration = Duration::from_secs(120);
 
 /// What to do about a cluster of another operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn operator_that_answers_is_asked_again_after_five_minutes() {
+    fn operator_that_answers_is_asked_again_after_two_minutes() {
         let asker = Asker::new();
         assert_eq!(asker.step(false, 0), TakeoverStep::Ask);
         assert_eq!(asker.step(false, 10), TakeoverStep::Wait);
-        assert_eq!(asker.step(false, 309), TakeoverStep::Wait);
-        assert_eq!(asker.step(false, 310), TakeoverStep::Ask);
-        assert_eq!(asker.step(true, 429), TakeoverStep::Wait);
-        assert_eq!(asker.step(true, 430), TakeoverStep::TakeOver);
+        assert_eq!(asker.step(false, 129), TakeoverStep::Wait);
+        assert_eq!(asker.step(false, 130), TakeoverStep::Ask);
+        assert_eq!(asker.step(true, 249), TakeoverStep::Wait);
+        assert_eq!(asker.step(true, 250), TakeoverStep::TakeOver);
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(super) fn conditions(cluster: &LiveCluster, input: &StatusInput, now: &Time)
 }
 
 /// Returns a condition. Its `lastTransitionTime` changes only when its status does.
-pub(super) fn condition(
+fn condition(
     old: Option<&Condition>,
     generation: Option<i64>,
     kind: &str,
@@ -81,6 +81,20 @@ pub(super) fn condition(
         last_transition_time: old
             .filter(|old| old.status == status)
             .map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
+    }
+}
+
+/// Replaces the condition of the same type, or adds it.
+pub(super) fn set_condition(
+    conditions: &mut Vec<Condition>,
+    generation: Option<i64>,
+    kind: &str,
+    new: ConditionStatus,
+    now: &Time,
+) {
+    match conditions.iter_mut().find(|old| old.type_ == kind) {
+        Some(old) => *old = condition(Some(old), generation, kind, new, now),
+        None => conditions.push(condition(None, generation, kind, new, now)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use k8s_openapi::jiff::Timestamp;
 use livecluster_api::{AutoscalingStatus, LiveCluster, StreamsStatus};
 use media_config::Role;
 
@@ -72,6 +73,8 @@ pub enum RolloutHold {
     Draining {
         /// Terminating Pods within their grace period.
         terminating: i32,
+        /// When few enough of them are left, at the latest.
+        until: Timestamp,
     },
     /// The operator has changed, and other clusters roll first.
     Queued,

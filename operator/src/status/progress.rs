@@ -1,5 +1,8 @@
 //! `Progressing`: whether Pods are being created, replaced, added or removed.
 
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
 use livecluster_api::LiveCluster;
 use livecluster_api::names::role_name;
 use media_config::Role;
@@ -7,6 +10,7 @@ use media_config::Role;
 use super::condition_status::{ConditionStatus, counted, deleting_message, failed, joined};
 use super::input::{RolloutHold, StatusInput};
 use crate::observe::observed::ObservedRole;
+use crate::observe::pods::retiring_since;
 
 /// Returns the status of `Progressing`: that of the first stuck rollout, else the first one, with the messages of all.
 pub(super) fn progressing(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
@@ -30,6 +34,9 @@ pub(super) fn progressing(cluster: &LiveCluster, input: &StatusInput) -> Conditi
         }
         let wanted = input.wanted(cluster, role);
         roles.extend(rolling(&observed, role, wanted));
+        if role == Role::Edge && observed.is_settled() {
+            roles.extend(retiring(cluster, input));
+        }
         let hold = input.holds.iter().find(|(held, _)| *held == role);
         roles.extend(hold.map(|(_, hold)| on_hold(*hold, role)));
     }
@@ -47,7 +54,7 @@ fn rolling(observed: &ObservedRole, role: Role, wanted: u16) -> Option<Condition
     let wanted = i32::from(wanted);
     let serving = observed.wanted.saturating_sub(observed.retiring);
     if observed.is_settled() && serving == wanted {
-        return (observed.retiring > 0).then(|| retiring(observed.retiring));
+        return None;
     }
     let failure = observed
         .failure
@@ -99,24 +106,36 @@ fn rolling(observed: &ObservedRole, role: Role, wanted: u16) -> Option<Condition
     Some(ConditionStatus::new(true, reason, message + &failure))
 }
 
-fn retiring(count: i32) -> ConditionStatus {
-    let message = format!("edges that serve their last clients before they are removed: {count}");
-    ConditionStatus::new(true, "RetiringEdges", message)
+/// Returns how many edges retire, and until when, if any do.
+fn retiring(cluster: &LiveCluster, input: &StatusInput) -> Option<ConditionStatus> {
+    let timeout = Duration::from_secs(cluster.spec.edges.retire_timeout_seconds.into());
+    let since: Vec<Timestamp> = input
+        .observed
+        .pods(Role::Edge)
+        .filter_map(retiring_since)
+        .collect();
+    let until = since.iter().max()?.saturating_add(timeout).ok()?;
+    let count = since.len();
+    let message = format!(
+        "edges that serve their last clients before they are removed: {count}, until {until} at the latest"
+    );
+    Some(ConditionStatus::new(true, "RetiringEdges", message))
 }
 
 fn on_hold(hold: RolloutHold, role: Role) -> ConditionStatus {
     let role = role_name(role);
     match hold {
-        RolloutHold::Draining { terminating } => {
+        RolloutHold::Draining { terminating, until } => {
             let message = format!(
-                "the next rollout of the {role}s waits until {terminating} terminating {role} Pods are gone, at most for \
-                 their drain"
+                "the next rollout of the {role}s waits for terminating {role} Pods, {terminating} now, until {until} at the \
+                 latest"
             );
             ConditionStatus::new(true, "Draining", message)
         }
         RolloutHold::Queued => {
             let message = format!(
-                "the rollout of the {role}s for this version of the operator waits until other LiveClusters have rolled"
+                "the rollout of the {role}s for this version of the operator waits until other LiveClusters have rolled, at \
+                 most ten minutes for each of them"
             );
             ConditionStatus::new(true, "Queued", message)
         }

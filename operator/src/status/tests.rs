@@ -183,11 +183,15 @@ fn rollouts_and_holds_of_both_roles_are_named() {
     let mut input = input(settled());
     input.observed.deployments[1] =
         serde_json::from_value(deployment("edge", [2, 3, 1, 2, 2])).unwrap();
-    input.holds = vec![(Role::Origin, RolloutHold::Draining { terminating: 2 })];
+    let hold = RolloutHold::Draining {
+        terminating: 2,
+        until: "2026-11-22T10:00:00Z".parse().unwrap(),
+    };
+    input.holds = vec![(Role::Origin, hold)];
     assert_eq!(
         condition_of(json!({}), &input, "Progressing"),
-        "True RollingEdges: 1 of 2 edges updated; the next rollout of the origins waits until 2 terminating origin \
-         Pods are gone, at most for their drain"
+        "True RollingEdges: 1 of 2 edges updated; the next rollout of the origins waits for terminating origin Pods, \
+         2 now, until 2026-11-22T10:00:00Z at the latest"
     );
     let deployments = json!([
         deployment("origin", [1, 2, 1, 1, 1]),

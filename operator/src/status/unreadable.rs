@@ -5,7 +5,7 @@ use livecluster_api::conditions;
 use serde_json::{Value, json};
 
 use super::condition_status::ConditionStatus;
-use super::conditions::condition;
+use super::conditions::set_condition;
 use crate::observe::cluster::UnreadableCluster;
 
 /// Returns the conditions of the status that the cluster has. One that cannot be read is left out.
@@ -31,13 +31,7 @@ pub fn unreadable_conditions(cluster: &UnreadableCluster, now: &Time) -> Vec<Con
             ),
         );
         let generation = cluster.object.metadata.generation;
-        let position = found.iter().position(|old| old.type_ == kind);
-        let old = position.and_then(|position| found.get(position));
-        let new = condition(old, generation, kind, status, now);
-        match position.and_then(|position| found.get_mut(position)) {
-            Some(old) => *old = new,
-            None => found.push(new),
-        }
+        set_condition(&mut found, generation, kind, status, now);
     }
     found
 }

@@ -35,13 +35,30 @@ impl Reconciler {
         input: &StatusInput,
     ) -> Result<bool, CallError> {
         let new = status(cluster, input, &Time(now()));
-        self.update_metrics(cluster, &new);
         let wanted = input.wanted(cluster, Role::Edge);
         self.metrics
             .set_wanted_edges(&ClusterName::of(cluster), wanted);
         self.metrics
             .set_full_edges(&ClusterName::of(cluster), input.observed.full_edges());
-        if cluster.status.as_ref() == Some(&new) {
+        self.replace_status(cluster, &new).await
+    }
+
+    /// Writes the status of a reconciliation that fails, if those before have failed, too.
+    pub(super) async fn report_failure(&self, cluster: &LiveCluster, failed: &LiveClusterStatus) {
+        if self.failures.is_persistent(&ClusterName::of(cluster)) {
+            let reported = self.replace_status(cluster, failed).await;
+            drop(reported.inspect_err(|error| tracing::warn!(%error, "failure not reported")));
+        }
+    }
+
+    /// Writes a status if it has changed, see [`Self::update_status`].
+    async fn replace_status(
+        &self,
+        cluster: &LiveCluster,
+        new: &LiveClusterStatus,
+    ) -> Result<bool, CallError> {
+        self.update_metrics(cluster, new);
+        if cluster.status.as_ref() == Some(new) {
             return Ok(false);
         }
         self.write_status(&cluster.metadata, json!(new)).await?;
@@ -57,7 +74,7 @@ impl Reconciler {
             draining: new.draining.clone(),
             ..old
         };
-        Ok(numbers != new)
+        Ok(numbers != *new)
     }
 
     /// Reports a cluster that another operator reconciles, once, and leaves it alone.
@@ -77,6 +94,15 @@ impl Reconciler {
             let about = object.object_ref(&ApiResource::erase::<LiveCluster>(&()));
             self.events.record(&event, &about).await;
         }
+    }
+
+    /// Reports a cluster that another operator has reconciled until now.
+    pub(super) async fn report_takeover(&self, object: &DynamicObject, former: &OperatorName) {
+        let note = claim::takeover_message(former, &self.claims.identity.name);
+        tracing::warn!(cluster = %ClusterName::of(object), note, "the LiveCluster is taken over");
+        let event = transitions::event(EventType::Normal, "TakenOver", &note);
+        let about = object.object_ref(&ApiResource::erase::<LiveCluster>(&()));
+        self.events.record(&event, &about).await;
     }
 
     /// Reports a cluster that is being deleted. The garbage collector deletes its objects. With foreground deletion the

@@ -76,7 +76,8 @@ async fn of_two_operators_that_claim_a_cluster_at_once_one_wins() {
         let claims = &reconciler.claims;
         claims.claim(client, own_writes, &mut read.clone()).await
     };
-    assert_eq!(claim(&fixture.reconciler).await.unwrap(), Claim::Ours);
+    let first = claim(&fixture.reconciler).await.unwrap();
+    assert_eq!(first, Claim::Ours { former: None });
     let late = claim(&second).await.unwrap_err();
     assert!(late.status().unwrap().is_conflict());
 }
@@ -97,9 +98,9 @@ async fn operator_whose_lease_may_not_be_read_keeps_its_clusters_while_it_answer
     for round in 0..60 {
         assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
         let writes = fixture.api.writes();
-        // It asks every five minutes; the answers are writes of the status as well.
+        // It asks every two minutes; the answers are writes of the status as well.
         let question = writes.contains(&"PATCH liveclusters/demo/status".to_owned());
-        assert_eq!(question, round % 11 == 0, "{round}: {writes:?}");
+        assert_eq!(question, round % 5 == 0, "{round}: {writes:?}");
         fixture.reconcile().await;
         assert_eq!(fixture.api.writes().len(), usize::from(question), "{round}");
         tokio::time::advance(Duration::from_secs(30)).await;
@@ -120,7 +121,13 @@ async fn cluster_of_an_operator_that_does_not_answer_is_taken_over() {
     let status = || fixture.api.object(CLUSTER).unwrap()["status"].clone();
     assert_eq!(status()["takeover"]["namespace"], "second");
     assert_eq!(status()["operator"], json!(identity().name));
+    fixture.api.requests();
     reconcile(&second).await;
+    let mut requests = fixture.api.requests();
+    requests.retain(|request| request.method == Method::POST && request.path == "events");
+    let note = "the operator second/livecluster-operator reconciles this LiveCluster now: the operator \
+                livecluster-system/livecluster-operator has stopped, or watches other namespaces";
+    assert_eq!(requests[0].body["note"], note);
     assert_eq!(status()["operator"]["namespace"], "second");
     assert!(status()["takeover"].is_null());
     // The first one is back. It may read the Lease of the second one.

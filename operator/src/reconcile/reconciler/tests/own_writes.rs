@@ -39,7 +39,7 @@ async fn claim_causes_no_reconciliation() {
     let own_writes = &fixture.reconciler.own_writes;
     let claims = &fixture.reconciler.claims;
     let claim = claims.claim(client, own_writes, &mut read).await.unwrap();
-    assert_eq!(claim, Claim::Ours);
+    assert_eq!(claim, Claim::Ours { former: None });
     assert!(!fixture.is_reconciled(Event::Apply));
 }
 

@@ -70,10 +70,12 @@ async fn rejection_is_reported_with_the_message_of_the_api_server() {
 
 #[tokio::test]
 async fn port_that_was_changed_by_hand_is_restored() {
-    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let spec = json!({"edges": {"service": {"type": "NodePort"}}});
+    let fixture = ReconcilerFixture::settled(spec).await;
     let path = "services/demo-edge";
     fixture.api.edit(path, |service| {
         service["spec"]["ports"][0]["port"] = 1999.into();
+        service["spec"]["ports"][0]["nodePort"] = 31999.into();
     });
     let duplicate = "spec.ports[2].name: Duplicate value: \"rtmp\"";
     fixture
@@ -84,9 +86,12 @@ async fn port_that_was_changed_by_hand_is_restored() {
     requests.retain(|request| request.method == Method::PATCH && request.path == path);
     let removal = json!({"spec": {"ports": [{"$patch": "delete", "port": 1999}]}});
     assert_eq!((requests.len(), &requests[1].body), (3, &removal));
-    assert_eq!(requests[0].body, requests[2].body);
     let service = fixture.api.object(path).unwrap();
-    assert_eq!(service["spec"]["ports"][0]["port"], 1935);
+    let port = &service["spec"]["ports"][0];
+    assert_eq!(
+        (&port["port"], &port["nodePort"]),
+        (&json!(1935), &json!(31999))
+    );
     assert!(fixture.condition("Ready").starts_with("True"));
 }
 
@@ -128,6 +133,70 @@ async fn failure_that_persists_is_reported_until_it_ends() {
     );
     assert!(fixture.condition("Degraded").starts_with("False"));
     assert_eq!(generation(), Some(2));
+}
+
+#[tokio::test]
+async fn read_that_keeps_failing_is_reported_until_it_works() {
+    for (path, code, reason) in [
+        ("pods", 403, "Forbidden"),
+        ("services", 500, "InternalError"),
+        ("secrets/certificate", 503, "ServiceUnavailable"),
+    ] {
+        let spec = json!({"tls": {"secretName": "certificate"}});
+        let fixture = ReconcilerFixture::new(spec);
+        fixture.api.put(
+            "secrets/certificate",
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "certificate"}}),
+        );
+        fixture.reconcile().await;
+        fixture.settle();
+        fixture.reconcile().await;
+        let ready = fixture.condition("Ready");
+        fixture.api.requests();
+        fixture
+            .api
+            .refuse(Method::GET, path, code, reason, "it is broken");
+        let name = ClusterName::new("media", "demo");
+        for count in 1..=4 {
+            let error = fixture.try_reconcile().await.unwrap_err();
+            fixture.reconciler.failures.add(&name);
+            let writes = fixture.api.writes();
+            let expected: &[&str] = match count {
+                3 => &["PATCH liveclusters/demo/status", "POST events"],
+                _ => &[],
+            };
+            assert_eq!(writes, expected, "{path} {count}: {error}");
+        }
+        let progressing = fixture.condition("Progressing");
+        let failed = "False ReconcileFailed: failed to ";
+        assert!(progressing.starts_with(failed), "{progressing}");
+        assert!(progressing.ends_with("it is broken"), "{progressing}");
+        let degraded = fixture.condition("Degraded");
+        assert_eq!(degraded, progressing.replace("False", "True"));
+        assert_eq!(fixture.condition("Ready"), ready);
+        let metrics = fixture.reconciler.metrics.render().unwrap();
+        let gauge = r#"live_cluster_degraded{name="demo",namespace="media"} 1"#;
+        assert!(metrics.contains(gauge), "{metrics}");
+        fixture.api.stop_refusing();
+        fixture.reconcile().await;
+        assert!(fixture.condition("Degraded").starts_with("False"));
+    }
+}
+
+#[tokio::test]
+async fn read_that_fails_from_the_start_is_reported() {
+    let fixture = ReconcilerFixture::new(json!({}));
+    fixture
+        .api
+        .refuse(Method::GET, "pods", 403, "Forbidden", "not allowed");
+    let name = ClusterName::new("media", "demo");
+    for _ in 0..3 {
+        fixture.try_reconcile().await.unwrap_err();
+        fixture.reconciler.failures.add(&name);
+    }
+    let failed = "ReconcileFailed: failed to list Pod: not allowed";
+    assert_eq!(fixture.condition("Ready"), format!("False {failed}"));
+    assert_eq!(fixture.condition("Degraded"), format!("True {failed}"));
 }
 
 #[tokio::test]

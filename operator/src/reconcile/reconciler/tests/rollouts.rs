@@ -134,7 +134,7 @@ async fn held_rollout_is_named_and_ends_with_the_drain() {
     let config = || fixture.config(ORIGIN);
     assert!(!config().contains("lingerSeconds"));
     assert!(fixture.condition("Progressing").contains(
-        "the next rollout of the origins waits until 2 terminating origin Pods are gone"
+        "waits for terminating origin Pods, 2 now, until 2100-01-01T00:00:00Z at the latest"
     ));
     terminating("2020-01-01T00:00:00Z");
     fixture.reconcile().await;
@@ -154,7 +154,8 @@ async fn upgrade_of_the_operator_rolls_one_cluster_after_another() {
     assert_eq!(
         fixture.condition("Progressing"),
         "True Queued: the rollout of the edges for this version of the operator waits until other LiveClusters have \
-         rolled; the rollout of the origins for this version of the operator waits until other LiveClusters have rolled"
+         rolled, at most ten minutes for each of them; the rollout of the origins for this version of the operator waits \
+         until other LiveClusters have rolled, at most ten minutes for each of them"
     );
     fixture.reconciler.upgrades.settle(&other);
     tokio::time::advance(PACE.pause).await;
