@@ -24,6 +24,7 @@
 //! [`forward`].
 
 mod announce;
+mod awaited_streams;
 mod backoff;
 mod body;
 mod client;
@@ -159,7 +160,7 @@ impl Relay {
         epoch: Epoch,
         address: IpAddr,
     ) -> Forwarding {
-        self.context.notify_publication();
+        self.context.awaited.notify(stream.key());
         if self.context.origins.is_none() && self.context.settings.rtmp_servers.is_empty() {
             return Forwarding::none();
         }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
+use super::awaited_streams::AwaitedStreams;
 use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection, Segments};
 use super::connection_pool::ConnectionPool;
@@ -54,8 +55,7 @@ pub(super) struct RelayContext {
     identity: Arc<NodeIdentity>,
     clients: Arc<Clients>,
     spawner: Spawner,
-    /// Changes when a publication starts here.
-    publications: watch::Sender<u64>,
+    pub(super) awaited: AwaitedStreams,
     draining: AtomicBool,
 }
 
@@ -82,7 +82,7 @@ impl RelayContext {
             identity,
             clients,
             spawner,
-            publications: watch::Sender::new(0),
+            awaited: AwaitedStreams::default(),
             draining: AtomicBool::new(false),
         }
     }
@@ -229,17 +229,6 @@ impl RelayContext {
         F: Future<Output = ()> + Send + 'static,
     {
         (self.spawner)(Box::new(|worker| Box::pin(task(worker))));
-    }
-
-    /// Wakes the requests that wait for a publication.
-    pub(super) fn notify_publication(&self) {
-        self.publications
-            .send_modify(|count| *count = count.wrapping_add(1));
-    }
-
-    /// Returns a receiver that is notified when a publication starts here.
-    pub(super) fn publications(&self) -> watch::Receiver<u64> {
-        self.publications.subscribe()
     }
 
     pub(super) fn start_draining(&self) {

@@ -78,8 +78,12 @@ impl Lookups {
         if !self.context.settings.rtmp_servers.is_empty() {
             return Ok(Appearance::default());
         }
-        let mut publications = self.context.publications();
         let registry = &self.context.registry;
+        if registry.find(key).is_some() {
+            return Ok(Appearance::default());
+        }
+        let mut wait = self.context.awaited.wait_for(key);
+        // It may have started before the wait.
         if registry.find(key).is_some() {
             return Ok(Appearance::default());
         }
@@ -98,8 +102,7 @@ impl Lookups {
                     let awaited = missing.is_some();
                     return Ok(Appearance { awaited, missing });
                 }
-                // The sender lives as long as the context.
-                _ = publications.changed() => if registry.find(key).is_some() {
+                () = wait.started() => if registry.find(key).is_some() {
                     return Ok(Appearance { awaited: true, missing: None });
                 },
             }

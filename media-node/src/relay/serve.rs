@@ -64,19 +64,15 @@ async fn respond(
 /// Responds when there is a publication, or when the time to wait for one is over.
 async fn publication(context: &RelayContext, parameters: &Parameters) -> Response<Body> {
     let deadline = Instant::now() + parameters.wait;
-    let mut publications = context.publications();
+    let mut wait = context.awaited.wait_for(&parameters.key);
     loop {
-        publications.borrow_and_update();
         let stream = context.registry.find(&parameters.key);
         let status = stream.map(|stream| status(context, &stream));
         let status = status.unwrap_or_default();
         if !status.source.is_empty() {
             return json(StatusCode::OK, &status);
         }
-        if !matches!(
-            timeout_at(deadline, publications.changed()).await,
-            Ok(Ok(()))
-        ) {
+        if timeout_at(deadline, wait.started()).await.is_err() {
             return json(StatusCode::NOT_FOUND, &status);
         }
     }

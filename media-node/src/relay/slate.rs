@@ -65,7 +65,7 @@ impl Slates {
         let Ok(publication) = published else {
             return;
         };
-        context.notify_publication();
+        context.awaited.notify(key);
         info!(stream = %key, epoch = epoch.0, "slate started");
         play(publication, clip).await;
         info!(stream = %key, "slate ended");

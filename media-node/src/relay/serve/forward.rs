@@ -60,7 +60,7 @@ async fn receive(
         publication.resume_until(next);
     }
     let stream = publication.key().clone();
-    context.notify_publication();
+    context.awaited.notify(&stream);
     let _announcing = start_announcing(context, &stream, epoch);
     info!(%stream, epoch = epoch.0, "forwarded publish started");
     let role = ClientRole::Publisher;
