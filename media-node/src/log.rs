@@ -1,4 +1,4 @@
-//! The log of a media node, as its configuration says.
+//! The log of a media node, in the configured format and with the configured level.
 
 use media_config::{LogFormat, LogSettings};
 use media_log::{LineFormat, LogLevel, ParseError};

@@ -47,7 +47,7 @@ pub(crate) struct Delivery<'a> {
     pub(crate) stall_timeout: Duration,
     /// Whether the viewer is to be disconnected at the next keyframe.
     pub(crate) draining: bool,
-    /// Says whether memory is full. Then a viewer may be slow for a shorter time.
+    /// Shows whether memory is full. A viewer may then be slow for a shorter time.
     pub(crate) registry: &'a Registry,
     /// What the kernel may hold unsent, in bytes, as far as it was limited here.
     pub(crate) unsent_limit: u32,

@@ -96,8 +96,8 @@ impl Contender {
     }
 
     /// Returns why this encoder may be on air, or the publication for which it stands by. `on_air` is the newest publication that
-    /// was found. Where none was found, `is_over` says whether the media node that had the previous one says so: an origin that
-    /// does not reply may still have it, or its edge may be about to move.
+    /// was found. Where none was found, `is_over` returns whether the media node that had the previous one reports its end: an origin
+    /// that does not reply may still have it, or its edge may be about to move.
     pub(super) fn compare(
         &self,
         on_air: Option<CurrentPublication>,

@@ -1,4 +1,4 @@
-//! The settings of the relays: what the configuration says, and how long each wait lasts.
+//! The settings of the relays: the configured ones, and how long each wait lasts.
 
 use std::sync::Arc;
 use std::time::Duration;

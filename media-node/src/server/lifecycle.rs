@@ -248,7 +248,7 @@ async fn follow_live_settings(mut file: LiveFile, log: LogLevel, context: Arc<No
     }
 }
 
-/// Removes the streams that have ended, and says when the memory for streams is short. Streams that wait since the last round
+/// Removes the streams that have ended, and logs when the memory for streams is short. Streams that wait since the last round
 /// get the slate.
 async fn sweep(context: Arc<NodeContext>) {
     let mut ticks = interval(SWEEP);

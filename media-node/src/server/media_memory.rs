@@ -1,5 +1,4 @@
-//! The memory for media: what the configuration says, or a share of what the container may use. The log says when it becomes
-//! short.
+//! The memory for media: the configured amount, or a share of what the container may use. The log has a line when it becomes short.
 
 use std::path::Path;
 use std::time::Duration;
@@ -131,7 +130,7 @@ mod tests {
         share(root.path())
     }
 
-    const MACHINE: (&str, &str) = (
+    const HOST: (&str, &str) = (
         "proc/meminfo",
         "MemFree: 1 kB\nMemTotal:       8388608 kB\n",
     );
@@ -139,13 +138,13 @@ mod tests {
     #[test]
     fn two_thirds_of_the_containers_limit_are_for_media() {
         let version_2 = share_with(&[
-            MACHINE,
+            HOST,
             ("proc/self/cgroup", "0::/\n"),
             ("sys/fs/cgroup/memory.max", "536870912\n"),
         ]);
         assert_eq!(version_2, (512 << 20) / 3 * 2);
         let version_1 = share_with(&[
-            MACHINE,
+            HOST,
             (
                 "proc/self/cgroup",
                 "3:cpu,cpuacct:/docker/a\n2:hugetlb,memory:/docker/a\n",
@@ -158,7 +157,7 @@ mod tests {
     #[test]
     fn lowest_limit_of_all_groups_counts() {
         let share = share_with(&[
-            MACHINE,
+            HOST,
             ("proc/self/cgroup", "0::/../pods/a\n"),
             ("sys/fs/cgroup/pods/memory.max", "314572800\n"),
             ("sys/fs/cgroup/pods/a/memory.max", "max\n"),
@@ -170,12 +169,12 @@ mod tests {
     fn quarter_of_the_system_memory_is_for_media_without_a_limit() {
         let group = ("proc/self/cgroup", "0::/\n");
         let none = ("sys/fs/cgroup/memory.max", "max\n");
-        assert_eq!(share_with(&[MACHINE, group, none]), 2 << 30);
+        assert_eq!(share_with(&[HOST, group, none]), 2 << 30);
         // Version 1 has a number for no limit.
         let group = ("proc/self/cgroup", "2:memory:/\n");
         let file = "sys/fs/cgroup/memory/memory.limit_in_bytes";
         let none = (file, "9223372036854771712");
-        assert_eq!(share_with(&[MACHINE, group, none]), 2 << 30);
+        assert_eq!(share_with(&[HOST, group, none]), 2 << 30);
         assert_eq!(share_with(&[]), 256 << 20);
     }
 
@@ -210,6 +209,6 @@ mod tests {
     fn smallest_container_has_memory_for_some_streams() {
         let group = ("proc/self/cgroup", "0::/\n");
         let limit = ("sys/fs/cgroup/memory.max", "1000000");
-        assert_eq!(share_with(&[MACHINE, group, limit]), 16 << 20);
+        assert_eq!(share_with(&[HOST, group, limit]), 16 << 20);
     }
 }

@@ -1,4 +1,4 @@
-//! The ports of a media node, opened as its configuration says.
+//! The ports of a media node, opened as they are configured.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -13,8 +13,8 @@ pub struct Timings {
     pub disconnect_share: f64,
     /// Last part of the disconnect phase, in which no further client is asked, so that the last ones reach a keyframe.
     pub last_keyframe_share: f64,
-    /// Time for clients that are disconnected at the deadline to receive their last bytes, and for an encoder that is told to end to send
-    /// its own.
+    /// Time for clients that are disconnected at the deadline to receive their last bytes, and for an encoder that is requested to end
+    /// to send its own.
     pub last_bytes: Duration,
     /// Time that a peer of the internal port may take to send the header section of a request.
     pub internal_header_timeout: Duration,

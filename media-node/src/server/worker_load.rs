@@ -101,7 +101,7 @@ mod tests {
         assert!((shares[0] - 0.2).abs() < 0.001, "{shares:?}");
         assert!((shares[18] - 0.5).abs() < 0.001, "{shares:?}");
         assert!(shares.is_sorted(), "{shares:?}");
-        // The same instant says nothing.
+        // No time has passed since the last measurement, so the share stays.
         assert!((meter.measure(seconds(99), start + seconds(19)) - shares[18]).abs() < 0.001);
     }
 

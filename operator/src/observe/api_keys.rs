@@ -64,7 +64,7 @@ async fn fetch(client: &Client) -> Result<Vec<Value>, CallError> {
 }
 
 /// Returns the key set for the Pods: the API server's keys, and those of `published` that it has removed within the last hour. It
-/// says that this operator has a token for each cluster, so that its media nodes accept no other one.
+/// declares that this operator has a token for each cluster, so that its media nodes accept no other one.
 /// `now` is in seconds since the Unix epoch.
 pub fn merge(published: Option<&str>, current: &[Value], now: i64) -> String {
     let published: Value = published

@@ -48,7 +48,7 @@ pub(super) struct StreamsReport {
 }
 
 impl StreamsReport {
-    /// Returns whether a Pod has begun to drain since another report: its status says until when it serves its viewers.
+    /// Returns whether a Pod has begun to drain since another report: the status lists until when it serves its viewers.
     fn drains_since(&self, other: &Self) -> bool {
         let mut draining = self.draining.keys();
         draining.any(|uid| !other.draining.contains_key(uid))

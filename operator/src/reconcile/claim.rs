@@ -1,7 +1,7 @@
 //! Which operator reconciles a cluster: of several whose namespaces overlap, exactly one.
 //!
 //! An operator claims a cluster in its status, by the name of its Lease. The claim is a compare-and-swap on the version that was
-//! read, so of two operators one wins. It holds while the Lease is renewed, and says that its operator watches the namespace: an
+//! read, so of two operators one wins. It holds while the Lease is renewed, and shows that its operator watches the namespace: an
 //! operator stops its own writes before its Lease expires, so they never overlap with those of the one that takes over. An operator
 //! whose Lease may not be read is asked instead ([`super::takeover`]).
 

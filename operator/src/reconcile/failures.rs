@@ -1,4 +1,4 @@
-//! Failed reconciliations of each cluster: when one is retried, and when the status says so.
+//! Failed reconciliations of each cluster: when one is retried, and when the status reports it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use super::apply::ApplyError;
 
 /// Time until a cluster is retried that the operator itself cannot help.
 const ONE_MINUTE: Duration = Duration::from_secs(60);
-/// Failures in a row from which on the status says so. One or two are a restart of the API server or of a webhook.
+/// Failures in a row from which on the status reports them. One or two are a restart of the API server or of a webhook.
 const PERSISTENT: u32 = 3;
 
 /// Consecutive failures of each cluster.

@@ -20,7 +20,7 @@ const STEP_INTERVAL: Duration = Duration::from_secs(60);
 const RISE_HOLD: Duration = Duration::from_secs(15);
 /// Part of the load that is not worth a scale-down: the next peak would need the edges again.
 const TOLERANCE: f64 = 0.03;
-/// Decisions without samples after which the condition says so: one lost round is normal.
+/// Decisions without samples after which the condition reports it: one lost round is normal.
 const MAX_MISSES: u32 = 3;
 
 /// The load of the edges of a cluster, as sampled at one time.

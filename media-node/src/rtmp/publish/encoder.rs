@@ -50,11 +50,11 @@ enum DrainStep {
     /// The next keyframe, at which viewers here are disconnected. They find the group that begins there on another media node, as long
     /// as the encoder sends it.
     Viewers(Instant),
-    /// The next keyframe, at which the encoder is told to end.
+    /// The next keyframe, at which the encoder is requested to end.
     Keyframe(Instant),
     /// The encoder connects to another media node first, and then ends this publish.
     Reconnect(Instant),
-    /// The encoder was told to end.
+    /// The encoder was requested to end.
     End(Instant),
 }
 
@@ -185,7 +185,7 @@ impl<'a> EncoderConnection<'a> {
             reason = self.client.stopped() => match reason {
                 StopReason::Draining => return Ok(Some(Drain)),
                 StopReason::Kicked => return Err(PublishEnd::Disconnected),
-                StopReason::Now => self.tell_to_end(),
+                StopReason::Now => self.request_end(),
             },
             () = sleep_until(due) => {}
             read = read_buffer::read(socket, input) => match read {
@@ -203,7 +203,7 @@ impl<'a> EncoderConnection<'a> {
     }
 
     /// Starts to drain the publish. An encoder that supports it is requested to reconnect: it connects to another media node
-    /// first and then ends this publish. Any other encoder is told to end at its second keyframe, or `immediately` where no viewer
+    /// first and then ends this publish. Any other encoder is requested to end at its second keyframe, or `immediately` where no viewer
     /// waits for a keyframe.
     pub(super) fn drain(&mut self, immediately: bool) {
         let protocol = &mut self.connection.protocol;
@@ -211,7 +211,7 @@ impl<'a> EncoderConnection<'a> {
         if protocol.request_reconnect(None, "this media node is shutting down") {
             self.drain = Some(DrainStep::Reconnect(deadline));
         } else if immediately {
-            self.tell_to_end();
+            self.request_end();
         } else {
             self.drain = Some(DrainStep::Viewers(deadline));
         }
@@ -220,13 +220,13 @@ impl<'a> EncoderConnection<'a> {
     fn drain_at_keyframe(&mut self) {
         match self.drain {
             Some(DrainStep::Viewers(deadline)) => self.drain = Some(DrainStep::Keyframe(deadline)),
-            Some(DrainStep::Keyframe(_)) => self.tell_to_end(),
+            Some(DrainStep::Keyframe(_)) => self.request_end(),
             _ => {}
         }
     }
 
-    /// Tells the encoder to end. It sends more until it knows.
-    fn tell_to_end(&mut self) {
+    /// Requests the encoder to end. It sends more until it has the request.
+    fn request_end(&mut self) {
         if let Some((refusal, reason)) = PublishEnd::Disconnected.refusal() {
             let protocol = &mut self.connection.protocol;
             protocol.announce_publish_end(refusal, &reason);

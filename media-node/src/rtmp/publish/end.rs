@@ -40,7 +40,7 @@ pub(super) enum PublishEnd {
     BitrateExceeded(BitrateExceeded),
     /// The media node disconnects the encoder.
     Disconnected,
-    /// The media node drains, and the encoder was told to end.
+    /// The media node drains, and the encoder was requested to end.
     Drained,
 }
 
