@@ -18,11 +18,14 @@
 //! time never goes back, nor beyond 2^31 ms, and goes on as the encoder's; sequence headers come when they change, and only then. Of
 //! encoders that supersede each other one stays. No media node buffers more than its windows, and none panics. Once everything is
 //! mended, one encoder of each stream is on air, the one with the highest priority, and all viewers see it; who joins then sees what
-//! is live, and nothing of a publication that is over. Without clients, media nodes hold nothing and no connection is open, and
-//! nothing is left of one that stops.
+//! is live, and nothing of a publication that is over. Without clients, media nodes hold nothing and no connection is open, they have
+//! the tasks that they started with, and nothing is left of one that stops.
 //!
-//! Where nothing fails but DNS, or only one of several origins at a time: no encoder and no viewer is disconnected, no message is lost,
-//! and each comes within few seconds.
+//! What else holds depends on what a schedule lets fail ([`schedule::Hardship`]). Half of the schedules lead straight to what is rare by
+//! chance: encoders that take over from each other on media nodes whose clocks differ, the path between an edge and the origin of a
+//! stream that fails for about as long as a limit or a window lasts, an origin that is silent, or fails when a publication ends. Where
+//! nothing fails but DNS, or what a cluster has to bear: no encoder and no viewer is disconnected, no message is lost that a window
+//! holds, and each comes within few seconds. Where nothing fails, viewers see the right encoder at all times, and the others know.
 //!
 //! `cargo test` runs a few schedules. To run others for so many seconds, from a certain seed on or from a random one, or one that
 //! failed:
@@ -33,6 +36,9 @@
 //! EXPLORE_SECONDS=60 EXPLORE_FROM=1 cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture
 //! EXPLORE_SEED=17 cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture
 //! ```
+//!
+//! The record of a schedule has a line for each thing that the explorer did, and for what encoders and viewers noticed, with the time.
+//! The last line with `VIOLATION` says what must not happen. Viewers and media nodes have numbers, origins come first.
 //!
 //! All of a schedule follows from its seed: a seed that fails does so again, with the same record. Without the flag, tokio polls the
 //! branches of `select!` in a random order, and a seed may have to be replayed several times. Time is simulated: a busy computer takes
@@ -46,6 +52,7 @@ mod host_runtime;
 mod http;
 mod judge;
 mod media;
+mod on_air;
 mod planted;
 mod run;
 mod schedule;

@@ -6,6 +6,17 @@ use std::time::Duration;
 /// How long a media node may take a publication for one that goes on whose connection the encoder has lost.
 const NOTICED: Duration = Duration::from_secs(15);
 
+/// Which encoders may supersede another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Precedence {
+    /// Those that were accepted after it, or not earlier than so long before.
+    Later(Duration),
+    /// Those that were accepted so long before or after it, at most.
+    AtOnce(Duration),
+    /// All.
+    Any,
+}
+
 /// The attempts to publish one stream, by encoder.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(BTreeMap<u32, Attempt>);
@@ -46,23 +57,38 @@ impl Attempts {
         }
     }
 
-    /// Marks an encoder as superseded. Returns whether there is another one, not superseded itself, that was accepted after it, or
-    /// not earlier than `precedence` before.
-    pub(super) fn is_superseded(&mut self, encoder: u32, precedence: Option<Duration>) -> bool {
+    /// Marks an encoder as superseded. Returns whether there is another one, not superseded itself, that may have done so.
+    pub(super) fn is_superseded(&mut self, encoder: u32, precedence: Precedence) -> bool {
         let Some(superseded) = self.0.get_mut(&encoder) else {
             return false;
         };
         superseded.is_superseded = true;
-        let begin = superseded.begin;
+        let superseded = *superseded;
         let mut others = self.0.iter().filter(|(it, _)| **it != encoder);
         others.any(|(_, other)| {
-            let ended = other.end.is_some_and(|end| end + NOTICED < begin);
-            let accepted = other.accepted.or(other.end);
-            let is_earlier = precedence
-                .zip(accepted)
-                .is_some_and(|(precedence, accepted)| accepted + precedence < begin);
-            !other.is_superseded && !ended && !is_earlier
+            let ended = other
+                .end
+                .is_some_and(|end| end + NOTICED < superseded.begin);
+            !other.is_superseded && !ended && precedence.allows(&superseded, other)
         })
+    }
+}
+
+impl Precedence {
+    /// Returns whether `other` may supersede an encoder.
+    fn allows(self, superseded: &Attempt, other: &Attempt) -> bool {
+        // It may have been accepted without knowing.
+        let Some(accepted) = other.accepted.or(other.end) else {
+            return true;
+        };
+        match self {
+            Self::Later(before) => accepted + before >= superseded.begin,
+            Self::AtOnce(time) => {
+                let own = superseded.accepted.unwrap_or(superseded.begin);
+                accepted.abs_diff(own) <= time
+            }
+            Self::Any => true,
+        }
     }
 }
 
@@ -84,26 +110,34 @@ mod tests {
     #[test]
     fn later_encoder_supersedes_and_none_supersedes_it() {
         let mut attempts = both_accepted(SECOND, 9 * SECOND);
-        assert!(attempts.is_superseded(1, Some(SECOND)));
-        assert!(!attempts.is_superseded(2, Some(SECOND)));
+        assert!(attempts.is_superseded(1, Precedence::Later(SECOND)));
+        assert!(!attempts.is_superseded(2, Precedence::Later(SECOND)));
     }
 
     #[test]
     fn earlier_encoder_supersedes_only_by_a_clock_that_is_ahead() {
         let supersedes =
             |precedence| both_accepted(SECOND, 4 * SECOND).is_superseded(2, precedence);
-        assert!(!supersedes(Some(SECOND)));
-        assert!(supersedes(Some(5 * SECOND)));
-        assert!(supersedes(None));
+        assert!(!supersedes(Precedence::Later(SECOND)));
+        assert!(supersedes(Precedence::Later(5 * SECOND)));
+        assert!(supersedes(Precedence::Any));
+    }
+
+    #[test]
+    fn encoder_that_begins_at_the_same_time_supersedes_where_others_are_rejected() {
+        let at_once = Precedence::AtOnce(SECOND);
+        assert!(both_accepted(SECOND, 2 * SECOND).is_superseded(1, at_once));
+        assert!(!both_accepted(SECOND, 3 * SECOND).is_superseded(1, at_once));
+        assert!(!both_accepted(SECOND, 3 * SECOND).is_superseded(2, at_once));
     }
 
     #[test]
     fn encoder_that_left_long_ago_or_was_refused_supersedes_none() {
         let mut attempts = both_accepted(SECOND, 99 * SECOND);
         attempts.ended(1, 2 * SECOND);
-        assert!(!attempts.is_superseded(2, None));
+        assert!(!attempts.is_superseded(2, Precedence::Any));
         let mut attempts = both_accepted(99 * SECOND, SECOND);
         attempts.refused(2);
-        assert!(!attempts.is_superseded(1, None));
+        assert!(!attempts.is_superseded(1, Precedence::Any));
     }
 }

@@ -14,7 +14,9 @@ use super::client::NodeAddresses;
 use super::host_runtime::HostRuntime;
 use super::media::write_slate;
 use super::schedule::{Place, Settings};
-use super::socket::{CLIENTS, ClientSocket, HTTP, HTTPS, RTMP, RTMPS, Route, certificate};
+use super::socket::{
+    CLIENTS, ClientSocket, HTTP, HTTPS, INTERNAL, RTMP, RTMPS, Route, certificate, node_address,
+};
 use crate::host::simulated::SimulatedHost;
 use crate::host::simulated::network::Network;
 use crate::server::{Held, Node, Probe, Timings};
@@ -22,8 +24,10 @@ use crate::server::{Held, Node, Probe, Timings};
 /// The name of the origins.
 const SERVICE: &str = "origins.media.svc";
 
-const INTERNAL: u16 = 9090;
 const METRICS: u16 = 9092;
+
+/// The shortest time between two times at which something happens.
+const TICK: Duration = Duration::from_millis(5);
 
 /// A cluster, and the host of its clients.
 pub(super) struct Cluster {
@@ -109,8 +113,7 @@ impl Cluster {
 
     fn next_address(&mut self) -> Ipv4Addr {
         self.given += 1;
-        // Loopback, where the internal port needs no identity.
-        Ipv4Addr::new(127, 0, self.given, 1)
+        node_address(self.given)
     }
 
     fn origins(&self) -> impl Iterator<Item = Ipv4Addr> {
@@ -185,6 +188,12 @@ impl Cluster {
         config.listen.internal = at(INTERNAL);
         config.listen.metrics = Some(at(METRICS));
         match settings.has_dns {
+            _ if settings.has_rtmp_server && node.role == Role::Edge => {
+                let servers = self
+                    .origins()
+                    .map(|origin| format!("rtmp://{origin}:{RTMP}"));
+                config.origins.rtmp = servers.collect();
+            }
             true => config.origins.service = Some(SERVICE.to_owned()),
             false => {
                 let origins = self.origins().map(|origin| format!("{origin}:{INTERNAL}"));
@@ -289,14 +298,28 @@ impl Cluster {
         self.clients.block_on(start)
     }
 
-    /// Lets everything run until `now`.
-    pub(super) fn run_until(&mut self, now: Duration) {
+    /// Lets the time pass until something happens, at most until `end`, and for no longer than `pause`. Media nodes to which nothing
+    /// happens run then as well: their timers are late by `pause` at most.
+    pub(super) fn step(&mut self, end: Duration, pause: Duration) {
+        let before = self.network.now();
+        let rest = before.as_nanos() % pause.as_nanos();
+        let rest = Duration::from_nanos(u64::try_from(rest).unwrap_or_default());
+        let regular = before + pause - rest;
+        let arrival = match self.network.has_woken() {
+            true => Some(before),
+            false => self.network.next_arrival(),
+        };
+        // Close to each other, things happen at one time.
+        let arrival = arrival.map(|at| before + (at.saturating_sub(before)).max(TICK));
+        let now = arrival.map_or(regular, |at| at.min(regular)).min(end);
         self.network.advance(now);
+        let woken = self.network.take_woken();
+        let is_due = |host: Ipv4Addr| now == regular || now == end || woken.contains(&host.into());
         for number in 0..self.nodes.len() {
             let Some(process) = &self.nodes[number].process else {
                 continue;
             };
-            if process.is_hung {
+            if process.is_hung || !is_due(self.nodes[number].address) {
                 continue;
             }
             process.runtime.run_until(now);
@@ -304,7 +327,9 @@ impl Cluster {
                 self.kill(number);
             }
         }
-        self.clients.run_until(now);
+        if is_due(CLIENTS) {
+            self.clients.run_until(now);
+        }
     }
 
     /// Returns what each running media node holds.
@@ -315,6 +340,14 @@ impl Cluster {
                 let process = node.process.as_ref()?;
                 Some((number, process.probe.held()?))
             })
+            .collect()
+    }
+
+    /// Returns how many tasks each running media node has.
+    pub(super) fn tasks(&self) -> Vec<(usize, usize)> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes
+            .filter_map(|(number, node)| Some((number, node.process.as_ref()?.runtime.tasks())))
             .collect()
     }
 

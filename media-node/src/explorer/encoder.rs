@@ -1,91 +1,19 @@
 //! An encoder: it publishes one stream, connects again when its connection is lost, and gives up when another one takes over.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media_wire::rtmp::{ClientConnection, ClientEvent};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::attempts::Attempts;
+use super::attempts::Precedence;
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
 use super::media::{Identity, RATE, headers};
+use super::on_air::{OnAir, Sending};
 use super::schedule::{EncoderEnd, EncoderSettings};
 use super::socket::{RTMP, Route};
 use crate::host::simulated::network::Network;
-
-/// What the encoders of one stream have in common.
-#[derive(Clone, Default)]
-pub(super) struct OnAir {
-    next: Arc<AtomicU32>,
-    encoders: Arc<Mutex<Encoders>>,
-}
-
-#[derive(Default)]
-struct Encoders {
-    attempts: Attempts,
-    /// Those whose connections are open.
-    accepted: BTreeMap<u32, Sending>,
-    /// The number of messages of those that have finished their streams.
-    finished: BTreeMap<u32, u32>,
-    /// When one of them sent the last message.
-    last: Duration,
-}
-
-/// What an encoder has sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sending {
-    pub(super) encoder: u32,
-    pub(super) priority: u8,
-    /// When it was accepted.
-    pub(super) since: Duration,
-    /// When it sent its last message.
-    pub(super) last: Duration,
-    /// The number of its next message.
-    pub(super) next: u32,
-}
-
-impl OnAir {
-    /// Returns the encoders whose connections are open.
-    pub(super) fn accepted(&self) -> Vec<Sending> {
-        self.lock().accepted.values().copied().collect()
-    }
-
-    /// Returns how many messages an encoder has sent that has finished its stream while it was accepted.
-    pub(super) fn finished(&self, encoder: u32) -> Option<u32> {
-        self.lock().finished.get(&encoder).copied()
-    }
-
-    /// Returns when one of them sent the last message.
-    pub(super) fn last(&self) -> Duration {
-        self.lock().last
-    }
-
-    fn set(&self, sending: Sending) {
-        let mut encoders = self.lock();
-        encoders.last = sending.last;
-        encoders.accepted.insert(sending.encoder, sending);
-    }
-
-    fn finish(&self, encoder: u32) {
-        let mut encoders = self.lock();
-        if let Some(sending) = encoders.accepted.get(&encoder) {
-            let next = sending.next;
-            encoders.finished.insert(encoder, next);
-        }
-    }
-
-    fn attempts<T>(&self, change: impl FnOnce(&mut Attempts) -> T) -> T {
-        change(&mut self.lock().attempts)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Encoders> {
-        self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Where and how an encoder publishes.
 #[derive(Clone)]
@@ -102,8 +30,8 @@ pub(super) struct EncoderSetup {
     pub(super) node: usize,
     /// Whether nothing that fails may end its connection.
     pub(super) is_protected: bool,
-    /// How long another encoder may have been accepted before one that it supersedes. `None`: for any time.
-    pub(super) precedence: Option<Duration>,
+    /// Which encoders may supersede it.
+    pub(super) precedence: Precedence,
     /// The number of the message after which it is told that another one has taken over, if that is planted.
     pub(super) superseded_at: Option<u32>,
 }
@@ -153,11 +81,8 @@ impl<'a> Accepted<'a> {
 
 impl Drop for Accepted<'_> {
     fn drop(&mut self) {
-        let Self { setup, encoder } = self;
-        let now = setup.record.now();
-        let mut encoders = setup.on_air.lock();
-        encoders.accepted.remove(encoder);
-        encoders.attempts.ended(*encoder, now);
+        let now = self.setup.record.now();
+        self.setup.on_air.close(self.encoder, now);
     }
 }
 
@@ -172,7 +97,7 @@ async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd
     let mut encoding = setup.encoding;
     for attempt in 0.. {
         let to = setup.nodes.port(setup.node + attempt, RTMP);
-        let encoder = on_air.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let encoder = on_air.next_encoder();
         let route = Route {
             network: setup.network.clone(),
             to,
@@ -261,7 +186,7 @@ async fn send(
     for header in headers(encoding, settings.first_timestamp) {
         client.connection.send(&header);
     }
-    let (start, since) = (Instant::now(), record.now());
+    let since = record.now();
     let mut ticks = interval(Duration::from_millis(u64::from(1000 / RATE)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut number = settings.first_number;
@@ -288,10 +213,10 @@ async fn send(
             continue;
         }
         let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let now = record.now();
         let timestamp = settings
             .first_timestamp
-            .wrapping_add(milliseconds(start.elapsed()));
-        let now = record.now();
+            .wrapping_add(milliseconds(now - since));
         for _ in 0..2 {
             let frame = Identity {
                 encoder,

@@ -47,6 +47,12 @@ impl HostRuntime {
         self.host.run(|| runtime.block_on(future))
     }
 
+    /// Returns the number of tasks.
+    pub(super) fn tasks(&self) -> usize {
+        let runtime = self.runtime.as_ref();
+        runtime.map_or(0, |runtime| runtime.metrics().num_alive_tasks())
+    }
+
     /// Lets the tasks run until `now`.
     pub(super) fn run_until(&self, now: Duration) {
         let due = self.start + now.saturating_sub(self.started_at);

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use media_wire::amf0::{Value, encode_all};
@@ -10,19 +11,22 @@ use media_wire::flv::{Tracks, file_header, write_tag};
 use media_wire::{MediaKind, Message};
 
 /// Video frames per second. Each has an audio frame after it.
-pub(super) const RATE: u32 = 25;
+pub(super) const RATE: u32 = 10;
 
 /// Video frames from keyframe to keyframe.
-const GOP: u32 = 25;
+pub(super) const GOP: u32 = 10;
+
+/// Time from keyframe to keyframe.
+pub(super) const GROUP: Duration = Duration::from_secs((GOP / RATE) as u64);
 
 /// The encoder and the encoding of the slate's messages.
 pub(super) const SLATE: u32 = u32::MAX;
 
-/// Frames of the slate, which lasts 1.2 seconds.
+/// Frames of the slate, which lasts 1.5 seconds.
 pub(super) const SLATE_FRAMES: u32 = 2 * (RATE + 5);
 
 /// Bytes of media in a second at most, each message in a segment of its own.
-pub(super) const BYTES_PER_SECOND: usize = 40 << 10;
+pub(super) const BYTES_PER_SECOND: usize = 24 << 10;
 
 /// What identifies a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

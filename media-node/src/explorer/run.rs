@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use super::client::Record;
 use super::cluster::Cluster;
-use super::encoder::{Encoder, EncoderSetup, OnAir};
+use super::encoder::{Encoder, EncoderSetup};
+use super::on_air::OnAir;
 use super::planted::Planted;
 use super::schedule::{
-    Action, EncoderEnd, EncoderSettings, Hardship, Place, Protocol, STORM, Schedule, ViewerSettings,
+    Action, EncoderEnd, EncoderSettings, Place, Protocol, Schedule, ViewerSettings,
 };
+use super::socket::stream_name;
 use super::viewer::{Viewer, ViewerSetup};
 use crate::host::simulated::network::DnsState;
 use checks::{Violated, record_panics};
@@ -26,17 +28,23 @@ pub(super) struct Outcome {
     pub(super) received: u32,
 }
 
-/// The time that the cluster gets between two looks at it.
-const TICK: Duration = Duration::from_millis(5);
+/// The longest time in which a media node does not run.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// That without clients, when nothing is urgent.
-const IDLE_TICK: Duration = Duration::from_millis(40);
+const IDLE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Ticks between two looks at the memory.
-const TICKS_OF_MEMORY: u32 = 20;
+/// Time between two looks at what media nodes hold.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Time in which media nodes start.
+const STARTED: Duration = Duration::from_millis(450);
 
 /// Time after which everybody has to see the encoder that is on air again, once everything is mended.
 const SETTLED: Duration = Duration::from_secs(24);
+
+/// The same where no media node drains or has lost an encoder.
+const SETTLED_SOON: Duration = Duration::from_secs(13);
 
 /// How long before that viewers join.
 const LATE: Duration = Duration::from_secs(9);
@@ -78,7 +86,10 @@ struct Run<'a> {
     record: Record,
     on_air: Vec<OnAir>,
     received: u32,
-    tick: Duration,
+    /// How many tasks each media node has without clients.
+    idle_tasks: Vec<(usize, usize)>,
+    pause: Duration,
+    look_due: Duration,
 }
 
 impl<'a> Run<'a> {
@@ -98,29 +109,45 @@ impl<'a> Run<'a> {
             record,
             on_air: (0..settings.streams).map(|_| OnAir::default()).collect(),
             received: 0,
-            tick: TICK,
+            idle_tasks: Vec::new(),
+            pause: PAUSE,
+            look_due: Duration::ZERO,
             cluster,
         }
     }
 
     fn storm(&mut self) -> Result<(), Violated> {
+        let end = self.schedule.storm;
+        self.run_until(STARTED)?;
+        self.idle_tasks = self.cluster.tasks();
         for event in &self.schedule.events {
-            if event.at >= STORM {
+            if event.at >= end {
                 break;
             }
             self.run_until(event.at)?;
             self.perform(&event.action);
         }
-        self.run_until(STORM)
+        self.run_until(end)
     }
 
     /// Mends everything, and waits until everybody has to see what is on air.
     fn settle(&mut self) -> Result<(), Violated> {
         self.mend();
-        let end = STORM + SETTLED;
+        let Schedule {
+            storm, hardship, ..
+        } = *self.schedule;
+        let end = storm
+            + match hardship.drains() {
+                true => SETTLED,
+                false => SETTLED_SOON,
+            };
         // More than one attempt, as an encoder may be refused while another one is on air.
         for (attempt, after) in [2, 6, 11].into_iter().enumerate() {
-            self.run_until(STORM + Duration::from_secs(after))?;
+            let due = storm + Duration::from_secs(after);
+            if due + LATE > end {
+                break;
+            }
+            self.run_until(due)?;
             // Those that were draining as well.
             for node in 0..self.cluster.count() {
                 self.cluster.start(node, false);
@@ -229,7 +256,7 @@ impl<'a> Run<'a> {
             Planted::Connection => Some(self.cluster.connect()),
             _ => None,
         };
-        self.tick = IDLE_TICK;
+        self.pause = IDLE_PAUSE;
         let settings = &self.schedule.settings;
         let waits = settings.continuity_seconds
             + settings.linger_seconds
@@ -265,15 +292,13 @@ impl<'a> Run<'a> {
     }
 
     fn run_until(&mut self, end: Duration) -> Result<(), Violated> {
-        let mut now = self.record.now();
-        for tick in 0_u32.. {
-            if now >= end {
-                break;
-            }
-            now = (now + self.tick).min(end);
-            self.cluster.run_until(now);
-            if tick.is_multiple_of(TICKS_OF_MEMORY) {
-                self.check_memory();
+        while self.record.now() < end {
+            self.cluster.step(end, self.pause);
+            let now = self.record.now();
+            if now >= self.look_due {
+                self.look_due = now + LOOK;
+                self.check_held();
+                self.check_told(now);
             }
             self.check()?;
         }
@@ -329,9 +354,9 @@ impl<'a> Run<'a> {
             settings,
             nodes: self.cluster.addresses.clone(),
             node,
-            is_protected: self.schedule.hardship != Hardship::Failures,
+            is_protected: !self.schedule.hardship.disturbs(),
             precedence: self.precedence(),
-            superseded_at: (self.planted == Planted::Superseded).then_some(200),
+            superseded_at: (self.planted == Planted::Superseded).then_some(60),
         };
         let start = async { Encoder::start(setup) };
         let started = self.cluster.clients.block_on(start);
@@ -349,7 +374,8 @@ impl<'a> Run<'a> {
             nodes: self.cluster.addresses.clone(),
             node,
             allows_return: self.schedule.settings.has_standby(),
-            max_age: self.max_age(viewer),
+            max_age: self.max_age(viewer, node),
+            policy: self.policy_that_holds(),
             min_wait: self.min_wait(),
             tamper: self.planted.tamper(),
         };
@@ -361,7 +387,3 @@ impl<'a> Run<'a> {
 
 /// The number of the first client that does not come from the schedule.
 const FINAL: usize = 1000;
-
-fn stream_name(number: usize) -> String {
-    format!("live/{number}")
-}

@@ -18,19 +18,77 @@ pub(super) struct Schedule {
     pub(super) settings: Settings,
     /// Sorted by time.
     pub(super) events: Vec<Event>,
-    /// How long a failure of one origin may hold back what viewers see.
-    pub(super) outage: Duration,
+    /// The time in which things happen. Afterwards everything is mended.
+    pub(super) storm: Duration,
+    pub(super) outages: Outages,
 }
 
-/// How much a cluster has to bear.
+/// What a cluster has to bear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hardship {
-    /// Nothing fails: viewers lose nothing.
+    /// Nothing fails but DNS: viewers lose nothing.
     Calm,
+    /// Nothing fails, and encoders take over from each other on media nodes whose clocks differ.
+    Takeovers,
+    /// Nothing fails, and encoders stand by for each other.
+    Standbys,
+    /// Nothing fails. The edges know the origin only as an RTMP server.
+    RtmpServer,
     /// One origin after another fails for a few seconds, and has no clients: viewers lose nothing.
     OneOrigin,
+    /// The path between an edge and an origin fails, or the origin is silent: viewers lose no more than what a window does not hold.
+    Path,
+    /// The origin that has a publication fails when that ends: viewers get all of it.
+    Tail,
+    /// Two origins are cut off from each other, and each gets an encoder of the same stream: one of them stays.
+    Split,
     /// Anything may fail.
     Failures,
+}
+
+impl Hardship {
+    /// Returns whether viewers and encoders may notice what fails.
+    pub(super) fn disturbs(self) -> bool {
+        matches!(self, Self::Split | Self::Failures)
+    }
+
+    /// Returns whether media nodes may still drain when everything is mended, or keep publications whose encoders are gone.
+    pub(super) fn drains(self) -> bool {
+        self.disturbs() || self == Self::OneOrigin
+    }
+
+    /// Returns whether every media node knows of every encoder in time: nothing fails that surveys need.
+    pub(super) fn is_calm(self) -> bool {
+        matches!(self, Self::Calm | Self::Takeovers | Self::Standbys)
+    }
+
+    /// Returns whether clocks are right.
+    pub(super) fn has_right_clocks(self) -> bool {
+        matches!(self, Self::Path | Self::Tail | Self::Split)
+    }
+}
+
+/// What failures may cost viewers who depend on nothing else that fails.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outages {
+    /// How long what viewers see may be held back, by media node.
+    pub(super) longest: Vec<Duration>,
+    /// Messages that each of them may lose.
+    pub(super) lost: u32,
+}
+
+impl Outages {
+    /// Returns how long what viewers on a media node see may be held back.
+    pub(super) fn of(&self, node: usize) -> Duration {
+        self.longest.get(node).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, node: usize, outage: Duration) {
+        if self.longest.len() <= node {
+            self.longest.resize(node + 1, Duration::ZERO);
+        }
+        self.longest[node] = self.longest[node].max(outage);
+    }
 }
 
 /// The settings of a cluster.
@@ -42,6 +100,8 @@ pub(super) struct Settings {
     /// The origins have the name of a Service, and a new one has a new address.
     pub(super) has_dns: bool,
     pub(super) time_to_live: Duration,
+    /// The edges know the origins only as RTMP servers.
+    pub(super) has_rtmp_server: bool,
     pub(super) latency: Duration,
     /// How far the clocks of the hosts are from each other, at most.
     pub(super) skew: Duration,
@@ -151,9 +211,6 @@ pub(super) enum Protocol {
     WebSocket,
 }
 
-/// The time in which things happen. Afterwards everything is mended.
-pub(super) const STORM: Duration = Duration::from_secs(25);
-
 impl Settings {
     /// Returns whether encoders stand by for each other, so that one may be on air again.
     pub(super) fn has_standby(&self) -> bool {
@@ -166,18 +223,31 @@ impl Schedule {
     pub(super) fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let hardship = match random.random_range(0..20) {
-            0..2 => Hardship::Calm,
-            2..10 => Hardship::OneOrigin,
+            0 => Hardship::Calm,
+            1..4 => Hardship::Takeovers,
+            4..6 => Hardship::Standbys,
+            6 => Hardship::RtmpServer,
+            7..9 => Hardship::OneOrigin,
+            9..12 => Hardship::Path,
+            12..14 => Hardship::Tail,
+            14 => Hardship::Split,
             _ => Hardship::Failures,
         };
         let settings = settings(&mut random, hardship);
-        let (events, outage) = plan::plan(random, &settings, hardship);
+        let storm = Duration::from_secs(match hardship {
+            Hardship::Calm | Hardship::Takeovers | Hardship::RtmpServer | Hardship::Tail => 15,
+            Hardship::Path => 20,
+            Hardship::Split => 12,
+            Hardship::Standbys | Hardship::OneOrigin | Hardship::Failures => 25,
+        });
+        let (events, outages) = plan::plan(random, &settings, hardship, storm);
         Self {
             seed,
             hardship,
             settings,
             events,
-            outage,
+            storm,
+            outages,
         }
     }
 
@@ -194,37 +264,61 @@ impl Schedule {
 fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
     let mut one_of = |choices: &[u32]| choices[random.random_range(0..choices.len())];
     let milliseconds = |choice: u32| Duration::from_millis(choice.into());
-    let is_one_origin = hardship == Hardship::OneOrigin;
+    let (origins, edges): (&[u32], &[u32]) = match hardship {
+        Hardship::Calm | Hardship::Failures => (&[1, 2, 2, 3], &[0, 1, 2, 2, 3]),
+        Hardship::Takeovers | Hardship::Standbys => (&[1, 2, 2, 3], &[1, 1, 2]),
+        Hardship::RtmpServer => (&[1], &[1, 2]),
+        Hardship::OneOrigin => (&[2, 3], &[1, 2, 3]),
+        Hardship::Path => (&[1, 2, 2, 3], &[2, 2, 3]),
+        Hardship::Tail => (&[1, 2, 2, 3], &[2]),
+        Hardship::Split => (&[2, 2, 3], &[0, 1]),
+    };
+    let is_focused = !matches!(
+        hardship,
+        Hardship::Calm | Hardship::OneOrigin | Hardship::Failures
+    );
+    let has_failures_to_bear = !hardship.disturbs() && !hardship.is_calm();
     Settings {
-        origins: match is_one_origin {
-            true => one_of(&[2, 3]) as usize,
-            false => one_of(&[1, 2, 2, 3]) as usize,
+        origins: one_of(origins) as usize,
+        edges: one_of(edges) as usize,
+        streams: match is_focused {
+            true => 1,
+            false => one_of(&[1, 1, 2]) as usize,
         },
-        edges: match is_one_origin {
-            true => one_of(&[1, 2, 3]) as usize,
-            false => one_of(&[0, 1, 2, 2, 3]) as usize,
-        },
-        streams: one_of(&[1, 1, 2]) as usize,
         has_dns: one_of(&[0, 1]) == 1,
         time_to_live: milliseconds(one_of(&[1000, 5000, 30_000])),
+        has_rtmp_server: hardship == Hardship::RtmpServer,
         latency: milliseconds(one_of(&[1, 5, 40])),
-        skew: milliseconds(one_of(&[0, 0, 50, 5000])),
-        duplicate_publish: match one_of(&[0, 0, 1, 2]) {
-            1 => DuplicatePublish::Reject,
-            2 => DuplicatePublish::Standby,
+        skew: milliseconds(match hardship.has_right_clocks() {
+            true => 0,
+            false => one_of(&[0, 0, 50, 5000]),
+        }),
+        duplicate_publish: match (hardship, one_of(&[0, 0, 1, 2])) {
+            (Hardship::Standbys, _) => DuplicatePublish::Standby,
+            (Hardship::RtmpServer, _) => DuplicatePublish::Takeover,
+            (Hardship::Takeovers | Hardship::Path | Hardship::Tail | Hardship::Split, 2) => {
+                DuplicatePublish::Takeover
+            }
+            (_, 1) => DuplicatePublish::Reject,
+            (_, 2) => DuplicatePublish::Standby,
             _ => DuplicatePublish::Takeover,
         },
-        has_slate: one_of(&[0, 0, 0, 1]) == 1,
+        has_slate: match hardship {
+            Hardship::RtmpServer => false,
+            Hardship::Takeovers | Hardship::Standbys => one_of(&[0, 1]) == 1,
+            _ => one_of(&[0, 0, 0, 1]) == 1,
+        },
         publish_idle_timeout_seconds: one_of(&[3, 8]),
         play_wait_seconds: one_of(&[0, 3, 10]),
-        continuity_seconds: match is_one_origin {
+        continuity_seconds: match has_failures_to_bear || is_focused {
             true => 12,
             false => one_of(&[1, 6, 12]),
         },
         linger_seconds: one_of(&[0, 2, 8]),
-        window_seconds: match is_one_origin {
-            true => 10,
-            false => one_of(&[2, 10]),
+        window_seconds: match hardship {
+            Hardship::OneOrigin | Hardship::Tail => 10,
+            Hardship::Path => one_of(&[4, 10]),
+            _ => one_of(&[2, 10]),
         },
         pulse_milliseconds: one_of(&[0, 0, 50, 350]),
     }

@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use media_config::TlsSettings;
+use media_wire::StreamKey;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::discovery::OriginSet;
 use crate::host::simulated::network::Network;
 use crate::host::simulated::stream::SimulatedStream;
 
@@ -25,6 +28,34 @@ pub(super) const RTMP: u16 = 1935;
 pub(super) const RTMPS: u16 = 1936;
 pub(super) const HTTP: u16 = 8080;
 pub(super) const HTTPS: u16 = 8443;
+
+/// Their port for each other.
+pub(super) const INTERNAL: u16 = 9090;
+
+const APP: &str = "live";
+
+/// Returns an address of a media node: loopback, where the internal port needs no identity.
+pub(super) fn node_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, number, 1)
+}
+
+/// Returns the name of a stream.
+pub(super) fn stream_name(number: usize) -> String {
+    format!("{APP}/{number}")
+}
+
+/// Returns the origins in the order in which edges try them for a stream, before any has another address.
+pub(super) fn first_choices(stream: usize, origins: usize) -> Vec<usize> {
+    let addresses: Vec<SocketAddr> = (1..)
+        .take(origins)
+        .map(|number| (node_address(number), INTERNAL).into())
+        .collect();
+    let (_, set) = watch::channel(Arc::from(addresses.as_slice()));
+    let key = StreamKey::new(None, APP, &stream.to_string()).expect("a valid name");
+    let ranked = OriginSet::of(set).ranked(&key);
+    let number = |address| addresses.iter().position(|it| *it == address);
+    ranked.into_iter().filter_map(number).collect()
+}
 
 /// The connection of a client.
 pub(super) type ClientSocket = Box<dyn Socket>;

@@ -113,7 +113,7 @@ fn failure(seed: u64, outcome: &Outcome) -> String {
 
 #[test]
 fn each_planted_fault_is_found() {
-    let tampered = |kind| Planted::Tampered(Tamper { kind, after: 150 });
+    let tampered = |kind| Planted::Tampered(Tamper { kind, after: 60 });
     let planted = [
         (tampered(TamperKind::Repeat), "a message came again"),
         (tampered(TamperKind::Tear), "torn"),

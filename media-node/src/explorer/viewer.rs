@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use media_config::DuplicatePublish;
 use media_wire::Message;
 use media_wire::flv::{FlvError, FlvItem, TagReader};
 use media_wire::rtmp::{ClientConnection, ClientEvent};
@@ -12,10 +13,10 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
-use super::encoder::OnAir;
 use super::http::{BodyFormat, HttpClient};
 use super::judge::ViewerJudge;
 use super::media::Identity;
+use super::on_air::OnAir;
 use super::planted::{DELAYED, Tamper};
 use super::schedule::{Protocol, ViewerSettings};
 use super::socket::{HTTP, HTTPS, RTMP, RTMPS, Route};
@@ -37,6 +38,8 @@ pub(super) struct ViewerSetup {
     pub(super) allows_return: bool,
     /// How old a message may be when it comes.
     pub(super) max_age: Duration,
+    /// The policy that decides at all times which encoder it sees, if one does.
+    pub(super) policy: Option<DuplicatePublish>,
     /// How long it waits at least for an encoder, before its stream ends.
     pub(super) min_wait: Duration,
     /// A fault that is planted into what it receives.
@@ -167,6 +170,9 @@ impl Watching {
             let reason = format!("{frame:?} is {age:?} old, after {last:?}");
             return Err(ClientEnd::Protocol(reason));
         }
+        if let Some(reason) = self.wrong_encoder(last, frame, now) {
+            return Err(ClientEnd::Protocol(reason));
+        }
         let newly_lost = judge.lost - lost + self.lost_end(last, frame);
         if newly_lost > 0 {
             record.note(format_args!(
@@ -179,6 +185,24 @@ impl Watching {
             seen.last = Some((frame, now));
         });
         Ok(())
+    }
+
+    /// Returns why another encoder has to be on air.
+    fn wrong_encoder(
+        &self,
+        last: Option<Identity>,
+        frame: Identity,
+        now: Duration,
+    ) -> Option<String> {
+        let ViewerSetup { policy, on_air, .. } = &self.setup;
+        let policy = (*policy)?;
+        if let Some(other) = on_air.instead_of(frame.encoder, policy, now) {
+            return Some(format!("{frame:?} is on air instead of {other:?}"));
+        }
+        let former = last.filter(|last| last.encoder != frame.encoder)?;
+        let is_deposed =
+            policy == DuplicatePublish::Standby && on_air.is_deposed(former.encoder, frame.encoder);
+        is_deposed.then(|| format!("{frame:?} is on air after {former:?}, which is as good"))
     }
 
     /// Returns how many messages of the former encoder did not come, although it had finished its stream.

@@ -5,6 +5,7 @@
 pub(crate) mod connection;
 pub(crate) mod either;
 pub(crate) mod network;
+mod network_state;
 pub(crate) mod stream;
 
 use std::cell::RefCell;

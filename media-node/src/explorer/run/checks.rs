@@ -7,20 +7,18 @@ use std::time::Duration;
 
 use media_config::DuplicatePublish;
 
-use super::super::encoder::Sending;
+use super::super::attempts::Precedence;
 use super::super::media::{BYTES_PER_SECOND, RATE};
+use super::super::on_air::{PREFERRED, Sending};
 use super::super::planted::Planted;
-use super::super::schedule::{Hardship, Schedule};
-use super::{FINAL, Run, stream_name};
+use super::super::socket::stream_name;
+use super::{FINAL, Run};
 use crate::host::simulated::current;
 use crate::server::Held;
 
 /// How far behind the encoder a viewer may be once everything is mended.
 const BEHIND: Duration = Duration::from_secs(2);
 const BEHIND_MESSAGES: u32 = 2 * 2 * RATE;
-
-/// Time after which the encoder with the highest priority is on air: it has been steady for ten seconds, and has a keyframe.
-const PREFERRED: Duration = Duration::from_secs(13);
 
 /// How old messages may be without failures: a group of pictures, latency and pulses, and the search for the stream.
 const MAX_AGE: Duration = Duration::from_millis(2500);
@@ -32,38 +30,49 @@ const ACCEPTED: Duration = Duration::from_millis(1500);
 pub(super) struct Violated;
 
 impl Run<'_> {
-    /// Returns how old a message may be when a viewer gets it.
-    pub(super) fn max_age(&self, viewer: usize) -> Duration {
+    /// Returns how old a message may be when a viewer on this media node gets it.
+    pub(super) fn max_age(&self, viewer: usize, node: usize) -> Duration {
         match self.is_undisturbed(viewer) {
             true if viewer >= FINAL => MAX_AGE,
-            true => MAX_AGE + self.schedule.outage,
+            true => MAX_AGE + self.schedule.outages.of(node),
             false => Duration::MAX,
         }
     }
 
     /// Returns whether nothing fails that a viewer depends on. One that is not of the schedule joins once everything is mended.
     fn is_undisturbed(&self, viewer: usize) -> bool {
-        self.schedule.hardship != Hardship::Failures || viewer >= FINAL
+        !self.schedule.hardship.disturbs() || viewer >= FINAL
     }
 
     /// Returns how long a viewer's stream waits for an encoder at least.
     pub(super) fn min_wait(&self) -> Duration {
-        let Schedule {
-            settings, hardship, ..
-        } = self.schedule;
-        match hardship {
-            Hardship::Calm | Hardship::OneOrigin => {
-                Duration::from_secs(settings.continuity_seconds.into())
-            }
-            Hardship::Failures => Duration::ZERO,
+        match self.schedule.hardship.disturbs() {
+            true => Duration::ZERO,
+            false => Duration::from_secs(self.schedule.settings.continuity_seconds.into()),
         }
     }
 
-    /// Returns how long an encoder may have been accepted before another one that it supersedes: the clock of its media node may be
-    /// ahead, and where encoders are rejected, the first one stays.
-    pub(super) fn precedence(&self) -> Option<Duration> {
-        let is_last = self.schedule.settings.duplicate_publish != DuplicatePublish::Reject;
-        is_last.then(|| ACCEPTED + self.schedule.clock_difference())
+    /// Returns the policy that decides at all times which encoder viewers see, where nothing fails.
+    pub(super) fn policy_that_holds(&self) -> Option<DuplicatePublish> {
+        let policy = self.schedule.settings.duplicate_publish;
+        self.schedule.hardship.is_calm().then_some(policy)
+    }
+
+    /// Returns which encoders may supersede another one. Where media nodes may not know of each other's encoders, the clock decides.
+    pub(super) fn precedence(&self) -> Precedence {
+        let hardship = self.schedule.hardship;
+        let is_exact = hardship.is_calm() || hardship.has_right_clocks();
+        let clocks = match is_exact {
+            true => Duration::ZERO,
+            false => self.schedule.clock_difference(),
+        };
+        match self.schedule.settings.duplicate_publish {
+            DuplicatePublish::Reject if hardship.is_calm() => Precedence::AtOnce(ACCEPTED),
+            DuplicatePublish::Reject => Precedence::Any,
+            DuplicatePublish::Takeover | DuplicatePublish::Standby => {
+                Precedence::Later(ACCEPTED + clocks)
+            }
+        }
     }
 
     pub(super) fn check(&self) -> Result<(), Violated> {
@@ -76,8 +85,21 @@ impl Run<'_> {
         }
     }
 
+    /// Checks that an encoder learns that another one is on air.
+    pub(super) fn check_told(&self, now: Duration) {
+        if !self.schedule.hardship.is_calm() || self.schedule.settings.has_standby() {
+            return;
+        }
+        for on_air in &self.on_air {
+            if let Some(both) = on_air.both_accepted(now) {
+                self.record
+                    .violation(format_args!("two encoders are accepted for long: {both:?}"));
+            }
+        }
+    }
+
     /// Checks that no media node buffers more than the window of its streams.
-    pub(super) fn check_memory(&self) {
+    pub(super) fn check_held(&self) {
         let settings = &self.schedule.settings;
         // Besides the window, the newest group of pictures, and a slate.
         let seconds = usize::try_from(settings.window_seconds + 3).unwrap_or_default();
@@ -98,14 +120,25 @@ impl Run<'_> {
 
     /// Checks that media nodes without clients hold nothing but the addresses of the origins that there are.
     pub(super) fn check_released(&self) {
-        let expected = Held {
-            origins: self.schedule.settings.origins,
-            ..Held::default()
-        };
+        let settings = &self.schedule.settings;
         for (node, held) in self.cluster.held() {
+            let has_origins = node < settings.origins || !settings.has_rtmp_server;
+            let expected = Held {
+                origins: if has_origins { settings.origins } else { 0 },
+                ..Held::default()
+            };
             if held != expected {
                 self.record
                     .violation(format_args!("node {node} still holds {held:?}"));
+            }
+        }
+        for (started, now) in self.idle_tasks.iter().zip(self.cluster.tasks()) {
+            if now.1 > started.1 {
+                let (node, tasks) = now;
+                self.record.violation(format_args!(
+                    "node {node} has {tasks} tasks without a client, {} at its start",
+                    started.1
+                ));
             }
         }
         let connections = self.cluster.network.connections();
@@ -127,7 +160,7 @@ impl Run<'_> {
         for (id, viewer) in undisturbed {
             let seen = viewer.seen();
             self.record.note(format_args!("viewer {id}: {seen:?}"));
-            if seen.lost + seen.disconnects > 0 {
+            if seen.lost > self.schedule.outages.lost || seen.disconnects > 0 {
                 self.record.violation(format_args!(
                     "viewer {id}: {seen:?} although nothing failed that it depends on"
                 ));

@@ -1,6 +1,7 @@
 //! The events of a schedule.
 
 mod failures;
+mod focused;
 
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Action, EncoderEnd, EncoderSettings, Event, Hardship, Protocol, STORM, Settings, ViewerSettings,
+    Action, EncoderEnd, EncoderSettings, Event, Hardship, Outages, Protocol, Settings,
+    ViewerSettings,
 };
+use crate::explorer::socket::first_choices;
 
 /// The first milliseconds, in which media nodes start.
 const CALM_START: u64 = 500;
@@ -40,40 +43,47 @@ struct Plan<'a> {
     random: StdRng,
     settings: &'a Settings,
     hardship: Hardship,
+    storm: Duration,
     events: Vec<Event>,
     encoders: usize,
     viewers: usize,
-    /// The origins that fail one after another, and have no clients.
+    /// The origins in the order in which edges try them for the first stream.
+    carriers: Vec<usize>,
+    /// The origins that have no clients, because they fail.
     failing: Vec<usize>,
-    /// How long their failures may hold back what viewers see.
-    outage: Duration,
+    outages: Outages,
 }
 
-/// Returns what happens to a cluster, sorted by time, and how long a failure of one origin may hold back what viewers see.
+/// Returns what happens to a cluster, sorted by time, and what that may cost.
 pub(super) fn plan(
     random: StdRng,
     settings: &Settings,
     hardship: Hardship,
-) -> (Vec<Event>, Duration) {
+    storm: Duration,
+) -> (Vec<Event>, Outages) {
     let mut plan = Plan {
         random,
         settings,
         hardship,
+        storm,
         events: Vec::new(),
         encoders: 0,
         viewers: 0,
+        carriers: first_choices(0, settings.origins),
         failing: Vec::new(),
-        outage: Duration::ZERO,
+        outages: Outages::default(),
     };
-    if hardship == Hardship::OneOrigin {
-        plan.failing = vec![plan.origin(), plan.origin()];
-    }
-    plan.add_encoders();
-    plan.add_viewers();
+    plan.choose_failing();
+    plan.add_clients();
     plan.add_clock();
     match hardship {
         Hardship::Calm => plan.add_silent_dns(),
         Hardship::OneOrigin => plan.add_failures_of_origins(),
+        Hardship::Path => plan.add_path_failures(),
+        Hardship::Tail => plan.add_tails(),
+        Hardship::Split => plan.add_split(),
+        Hardship::Takeovers if plan.chance(0.3) => plan.add_silent_dns(),
+        Hardship::Takeovers | Hardship::Standbys | Hardship::RtmpServer => {}
         Hardship::Failures => {
             for _ in 0..plan.number(1, 7) {
                 plan.add_failure();
@@ -83,9 +93,9 @@ pub(super) fn plan(
             }
         }
     }
-    let (mut events, outage) = (plan.events, plan.outage);
+    let (mut events, outages) = (plan.events, plan.outages);
     events.sort_by_key(|event| event.at);
-    (events, outage)
+    (events, outages)
 }
 
 impl Plan<'_> {
@@ -111,21 +121,55 @@ impl Plan<'_> {
         self.random.random_range(0..self.settings.origins)
     }
 
+    /// Returns when everything is mended, in milliseconds.
+    fn end(&self) -> u64 {
+        u64::try_from(self.storm.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Chooses the origins that fail.
+    fn choose_failing(&mut self) {
+        self.failing = match self.hardship {
+            Hardship::OneOrigin => {
+                let first = match self.chance(0.7) {
+                    true => self.carriers[0],
+                    false => self.origin(),
+                };
+                vec![first, self.origin()]
+            }
+            // Where only paths fail, no origin does.
+            Hardship::Path | Hardship::Tail => match self.chance(0.5) {
+                true => self.carriers.iter().copied().take(2).collect(),
+                false => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+    }
+
+    fn add_clients(&mut self) {
+        match self.hardship {
+            Hardship::Takeovers => self.add_takeovers(),
+            Hardship::Standbys => self.add_standbys(),
+            // Their encoders come with their failures.
+            Hardship::Path | Hardship::Tail | Hardship::Split => {}
+            Hardship::Calm | Hardship::RtmpServer | Hardship::OneOrigin | Hardship::Failures => {
+                self.add_encoders()
+            }
+        }
+        self.add_viewers();
+    }
+
     /// Returns the media node of an encoder.
     fn node_of_encoder(&mut self) -> usize {
         match self.hardship {
-            Hardship::OneOrigin => {
-                let edges = self.settings.origins..self.nodes();
-                self.random.random_range(edges)
-            }
-            Hardship::Calm | Hardship::Failures => self.node(),
+            Hardship::OneOrigin => self.edge(),
+            _ => self.node(),
         }
     }
 
     /// Returns the media node of a viewer.
     fn node_of_viewer(&mut self) -> usize {
         match self.node() {
-            failing if self.failing.contains(&failing) => self.node_of_encoder(),
+            failing if self.failing.contains(&failing) => self.edge(),
             node => node,
         }
     }
@@ -144,13 +188,14 @@ impl Plan<'_> {
             let mut at = self.number(CALM_START, 4000);
             let is_same_encoding = self.chance(0.5);
             let mut node = self.node_of_encoder();
-            let limit = u64::try_from(STORM.as_millis()).unwrap_or_default();
-            while at < limit {
+            while at < self.end() {
                 let encoder = self.add_encoder(at, stream, node, is_same_encoding);
                 let lasts = self.number(1500, 20_000);
                 let ends = match self.number(0, 10) {
                     0..4 => Some(EncoderEnd::Finish),
                     4..6 => Some(EncoderEnd::Crash),
+                    // A takeover is the server's affair.
+                    _ if self.hardship == Hardship::RtmpServer => Some(EncoderEnd::Finish),
                     6 if self.hardship == Hardship::Failures => Some(EncoderEnd::Freeze),
                     // The next one takes over.
                     _ => None,
@@ -200,8 +245,9 @@ impl Plan<'_> {
     }
 
     fn add_viewers(&mut self) {
-        for _ in 0..self.number(2, 8) {
-            let at = self.number(CALM_START, 20_000);
+        let latest = self.end() - 5000;
+        for _ in 0..self.number(2, 6) {
+            let at = self.number(CALM_START, latest);
             self.add_viewer(at);
         }
     }
@@ -224,7 +270,11 @@ impl Plan<'_> {
 
     /// Lets the clock of an encoder's media node jump, which must never matter.
     fn add_clock(&mut self) {
-        if !self.chance(0.4) {
+        let jumps = match self.hardship {
+            Hardship::Path | Hardship::Tail | Hardship::Split => false,
+            _ => self.chance(0.4),
+        };
+        if !jumps {
             return;
         }
         let nodes = self.events.iter().filter_map(|event| match event.action {
@@ -234,7 +284,8 @@ impl Plan<'_> {
         let nodes: Vec<usize> = nodes.collect();
         let node = self.one_of(&nodes);
         let (first, second) = (self.one_of(&CLOCK_JUMPS), self.one_of(&CLOCK_JUMPS));
-        let (at, after) = (self.number(0, 12_000), self.number(12_000, 24_000));
+        let (half, end) = (self.end() / 2, self.end());
+        let (at, after) = (self.number(0, half), self.number(half, end));
         self.at(at, Action::SetClock(node, first));
         self.at(after, Action::SetClock(node, second));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -77,8 +77,8 @@ impl TcpTimeouts {
     }
 }
 
-/// The tasks to wake after a change.
-pub(super) type Wakers = Vec<Waker>;
+/// The tasks to wake after a change, with their hosts.
+pub(super) type Wakers = Vec<(IpAddr, Waker)>;
 
 impl End {
     pub(super) fn new(address: SocketAddr, timeouts: TcpTimeouts) -> Self {
@@ -132,8 +132,18 @@ impl End {
     }
 
     fn wake(&mut self, wakers: &mut Wakers) {
-        wakers.extend(self.readers.take());
-        wakers.extend(self.writers.take());
+        self.wake_readers(wakers);
+        self.wake_writers(wakers);
+    }
+
+    fn wake_readers(&mut self, wakers: &mut Wakers) {
+        let host = self.address.ip();
+        wakers.extend(self.readers.take().map(|waker| (host, waker)));
+    }
+
+    fn wake_writers(&mut self, wakers: &mut Wakers) {
+        let host = self.address.ip();
+        wakers.extend(self.writers.take().map(|waker| (host, waker)));
     }
 
     /// Returns the number of bytes that were sent to this end and not read yet.
@@ -160,6 +170,13 @@ impl SimulatedConnection {
         }
     }
 
+    /// Returns when something arrives next.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let fronts = self.ends.iter().filter_map(|end| end.arriving.front());
+        let due = fronts.map(|(due, _)| *due).min()?;
+        Some(due.max(self.stalled_until))
+    }
+
     /// Takes bytes that an end has received: none at the end of the stream. Returns `None` when it has to wait.
     pub(super) fn read(
         &mut self,
@@ -170,7 +187,7 @@ impl SimulatedConnection {
         let (this, peer) = self.pair(end);
         if !this.received.is_empty() {
             let length = limit.min(this.received.len());
-            wakers.extend(peer.writers.take());
+            peer.wake_writers(wakers);
             return Some(Ok(this.received.split_to(length)));
         }
         match this.state {
@@ -264,9 +281,9 @@ impl SimulatedConnection {
                     }
                     None => {}
                 }
-                wakers.extend(this.readers.take());
+                this.wake_readers(wakers);
                 if this.is_closed {
-                    wakers.extend(peer.writers.take());
+                    peer.wake_writers(wakers);
                 }
             }
         }

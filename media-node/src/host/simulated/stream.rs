@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::{SimulatedConnection, TcpTimeouts};
+use super::connection::{SimulatedConnection, TcpTimeouts, Wakers};
 use super::network::Network;
 
 /// One end of a connection. Dropping it closes it.
@@ -136,7 +136,9 @@ impl SimulatedStream {
         let written = self.network.change(|state| {
             let due = state.due(self.id);
             let connection = state.connections.get_mut(&self.id)?;
-            connection.write(self.end, Bytes::from(bytes), due)
+            let written = connection.write(self.end, Bytes::from(bytes), due);
+            state.expect_arrival(self.id);
+            written
         });
         written.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
@@ -146,10 +148,7 @@ impl SimulatedStream {
         &self,
         context: &Context<'_>,
         wait: Wait,
-        ready: impl FnOnce(
-            &mut SimulatedConnection,
-            &mut Vec<std::task::Waker>,
-        ) -> Option<io::Result<T>>,
+        ready: impl FnOnce(&mut SimulatedConnection, &mut Wakers) -> Option<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         self.network.change(|state| {
             let Some(connection) = state.connections.get_mut(&self.id) else {
@@ -203,9 +202,11 @@ impl AsyncWrite for SimulatedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let due = self.network.change(|state| state.due(self.id));
-        self.poll(context, Wait::Write, |connection, _| {
+        let written = self.poll(context, Wait::Write, |connection, _| {
             connection.write(self.end, bytes, due)
-        })
+        });
+        self.network.change(|state| state.expect_arrival(self.id));
+        written
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -218,6 +219,7 @@ impl AsyncWrite for SimulatedStream {
             if let Some(connection) = state.connections.get_mut(&self.id) {
                 connection.shut(self.end, due);
             }
+            state.expect_arrival(self.id);
         });
         Poll::Ready(Ok(()))
     }

@@ -9,10 +9,10 @@ use super::Plan;
 use crate::host::simulated::network::DnsState;
 
 /// How long a failure of one origin may hold back what viewers see, when their media nodes reach another one.
-const FAILOVER: Duration = Duration::from_secs(2);
+pub(super) const FAILOVER: Duration = Duration::from_secs(2);
 
 /// The same after an outage between two media nodes: a packet is sent again late.
-const RETRIED: Duration = Duration::from_secs(3);
+pub(super) const RETRIED: Duration = Duration::from_secs(3);
 
 impl Plan<'_> {
     /// Adds failures of one origin after another.
@@ -63,14 +63,15 @@ impl Plan<'_> {
             _ => {
                 // Less than the window, which has to hold what viewers lack by then.
                 after = at + self.number(100, 5000);
-                let edge = Place::Node(self.node_of_encoder());
-                self.at(at, Action::Cut(Place::Node(node), edge));
-                self.at(after, Action::Mend(Place::Node(node), edge));
+                let edge = self.edge();
+                self.cut(node, edge, at, after);
                 // The encoder's edge may reach the origin, and stay.
                 outage = Duration::from_millis(after - at) + RETRIED;
             }
         }
-        self.outage = self.outage.max(outage);
+        for node in 0..self.nodes() {
+            self.outages.add(node, outage);
+        }
         after
     }
 
@@ -80,19 +81,20 @@ impl Plan<'_> {
         let other =
             (one + self.random.random_range(1..self.settings.origins)) % self.settings.origins;
         let stream = self.random.random_range(0..self.settings.streams);
-        let at = self.number(2000, 16_000);
-        self.at(at, Action::Cut(Place::Node(one), Place::Node(other)));
+        let latest = self.end() - 9000;
+        let at = self.number(1000, latest);
         let first = at + self.number(100, 800);
         self.add_encoder(first, stream, one, false);
-        let second = first + self.number(100, 1500);
+        let second = first + self.number(100, 4000);
         self.add_encoder(second, stream, other, false);
         let after = second + self.number(500, 4000);
-        self.at(after, Action::Mend(Place::Node(one), Place::Node(other)));
+        self.cut(one, other, at, after);
     }
 
     /// Lets the name servers be silent for some seconds, which matters to nothing that knows the origins.
     pub(super) fn add_silent_dns(&mut self) {
-        let at = self.number(1000, 15_000);
+        let latest = self.end() - 5000;
+        let at = self.number(1000, latest);
         let after = at + self.number(1000, 9000);
         self.at(at, Action::Dns(DnsState::Silent));
         self.at(after, Action::Dns(DnsState::Answers));
@@ -135,12 +137,18 @@ impl Plan<'_> {
     }
 
     /// Cuts a media node off from every other one, but not from the clients.
-    fn add_isolation(&mut self, node: usize, at: u64, after: u64) {
+    pub(super) fn add_isolation(&mut self, node: usize, at: u64, after: u64) {
         for other in 0..self.nodes() {
             let places = (Place::Node(node), Place::Node(other));
             self.at(at, Action::Cut(places.0, places.1));
             self.at(after, Action::Mend(places.0, places.1));
         }
+    }
+
+    pub(super) fn cut(&mut self, one: usize, other: usize, at: u64, after: u64) {
+        let (one, other) = (Place::Node(one), Place::Node(other));
+        self.at(at, Action::Cut(one, other));
+        self.at(after, Action::Mend(one, other));
     }
 
     fn add_restart(&mut self, end: Action, node: usize, at: u64, after: u64) {

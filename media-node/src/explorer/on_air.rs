@@ -1,0 +1,144 @@
+//! The encoders of one stream: which of them are connected, what they have sent, and which one has to be on air.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use media_config::DuplicatePublish;
+
+use super::attempts::Attempts;
+
+/// Time in which all media nodes know of an encoder that is accepted, and the former one is told: that of surveys, of a group of
+/// pictures, and of what is on its way.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// Time between two encoders that may not know of each other.
+const RACE: Duration = Duration::from_millis(1500);
+
+/// Time after which the encoder with the highest priority is on air: it has been steady for ten seconds, and has a keyframe.
+pub(super) const PREFERRED: Duration = Duration::from_secs(13);
+
+/// What the encoders of one stream have in common.
+#[derive(Clone, Default)]
+pub(super) struct OnAir {
+    next: Arc<AtomicU32>,
+    encoders: Arc<Mutex<Encoders>>,
+}
+
+#[derive(Default)]
+struct Encoders {
+    attempts: Attempts,
+    /// Those whose connections are open.
+    accepted: BTreeMap<u32, Sending>,
+    /// The number of messages of those that have finished their streams.
+    finished: BTreeMap<u32, u32>,
+    /// When one of them sent the last message.
+    last: Duration,
+}
+
+/// What an encoder has sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    pub(super) encoder: u32,
+    pub(super) priority: u8,
+    /// When it was accepted.
+    pub(super) since: Duration,
+    /// When it sent its last message.
+    pub(super) last: Duration,
+    /// The number of its next message.
+    pub(super) next: u32,
+}
+
+impl OnAir {
+    /// Returns the number of a new encoder.
+    pub(super) fn next_encoder(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Returns the encoders whose connections are open.
+    pub(super) fn accepted(&self) -> Vec<Sending> {
+        self.lock().accepted.values().copied().collect()
+    }
+
+    /// Returns how many messages an encoder has sent that has finished its stream while it was accepted.
+    pub(super) fn finished(&self, encoder: u32) -> Option<u32> {
+        self.lock().finished.get(&encoder).copied()
+    }
+
+    /// Returns when one of them sent the last message.
+    pub(super) fn last(&self) -> Duration {
+        self.lock().last
+    }
+
+    pub(super) fn set(&self, sending: Sending) {
+        let mut encoders = self.lock();
+        encoders.last = sending.last;
+        encoders.accepted.insert(sending.encoder, sending);
+    }
+
+    /// Notes that an encoder ends its stream.
+    pub(super) fn finish(&self, encoder: u32) {
+        let mut encoders = self.lock();
+        if let Some(sending) = encoders.accepted.get(&encoder) {
+            let next = sending.next;
+            encoders.finished.insert(encoder, next);
+        }
+    }
+
+    /// Notes that the connection of an encoder is closed.
+    pub(super) fn close(&self, encoder: u32, now: Duration) {
+        let mut encoders = self.lock();
+        encoders.accepted.remove(&encoder);
+        encoders.attempts.ended(encoder, now);
+    }
+
+    pub(super) fn attempts<T>(&self, change: impl FnOnce(&mut Attempts) -> T) -> T {
+        change(&mut self.lock().attempts)
+    }
+
+    /// Returns the encoder that has to be on air instead of another one, of which something was received now.
+    pub(super) fn instead_of(
+        &self,
+        encoder: u32,
+        policy: DuplicatePublish,
+        now: Duration,
+    ) -> Option<Sending> {
+        let encoders = self.lock();
+        let received = encoders.accepted.get(&encoder)?;
+        let mut others = encoders.accepted.values();
+        let found = others.find(|other| match policy {
+            DuplicatePublish::Takeover => {
+                other.since > received.since + RACE && now >= other.since + SETTLED
+            }
+            DuplicatePublish::Reject => other.since + RACE < received.since,
+            DuplicatePublish::Standby => {
+                other.priority > received.priority && now >= other.since + PREFERRED
+            }
+        });
+        found.copied()
+    }
+
+    /// Returns whether an encoder has left the air for another one, although it is connected and as good.
+    pub(super) fn is_deposed(&self, former: u32, by: u32) -> bool {
+        let encoders = self.lock();
+        let former = encoders.accepted.get(&former);
+        former
+            .zip(encoders.accepted.get(&by))
+            .is_some_and(|(former, by)| {
+                former.priority >= by.priority && former.since.abs_diff(by.since) > RACE
+            })
+    }
+
+    /// Returns two encoders that are both accepted for longer than it takes to tell one of them.
+    pub(super) fn both_accepted(&self, now: Duration) -> Option<(Sending, Sending)> {
+        let encoders = self.lock();
+        let accepted = encoders.accepted.values();
+        let mut settled = accepted.filter(|it| now >= it.since + SETTLED);
+        settled.next().copied().zip(settled.next().copied())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Encoders> {
+        self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
