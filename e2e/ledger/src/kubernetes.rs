@@ -34,11 +34,11 @@ pub(crate) struct KubernetesRow {
     pub(crate) name: &'static str,
     /// What happens, for the table.
     pub(crate) event: &'static str,
-    happens: fn(&Scene) -> BoxFuture<'_, Result<()>>,
+    happens: fn(&KubernetesScene) -> BoxFuture<'_, Result<()>>,
 }
 
 /// What a row breaks.
-struct Scene {
+struct KubernetesScene {
     namespace: Namespace,
     /// The origin that the stream is forwarded to. It is on another node than the first edge.
     carrier: Pod,
@@ -139,7 +139,7 @@ async fn run_in(namespace: &Namespace, row: &KubernetesRow) -> Result<Figures> {
             next: vec![service.clone()],
         });
     }
-    let scene = Scene {
+    let scene = KubernetesScene {
         namespace: namespace.clone(),
         carrier,
         edges,
@@ -170,7 +170,7 @@ async fn find_carrier(namespace: &Namespace, edges: &[Pod]) -> Result<Pod> {
     Ok(carrier)
 }
 
-impl Scene {
+impl KubernetesScene {
     /// Waits until two origins and three edges are ready.
     async fn recovered(&self) -> Result<()> {
         // The API server does not know yet that a Pod is not ready.

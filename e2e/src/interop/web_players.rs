@@ -46,7 +46,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     players.success(Duration::from_secs(60)).await?;
     let output = players.output();
     let line = output.lines().last().unwrap_or_default();
-    let seen: PageReport = serde_json::from_str(line).context("what the driver prints")?;
+    let seen: PlayersReport = serde_json::from_str(line).context("what the driver prints")?;
     let played = |player: &PlayerReport| player.width == 320 && player.frames > 100;
     let all = seen.players.iter().all(played);
     ensure!(all && seen.errors.is_empty(), "{seen:?}");
@@ -57,7 +57,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
 
 /// What `players.mjs` prints.
 #[derive(Debug, Deserialize)]
-struct PageReport {
+struct PlayersReport {
     players: Vec<PlayerReport>,
     errors: Vec<String>,
 }

@@ -12,36 +12,36 @@ use livecluster_api::conditions::PROGRESSING;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{LIMIT, NAME, Scene};
+use super::{KubernetesScene, LIMIT, NAME};
 
-pub(super) async fn kill_origin(scene: &Scene) -> Result<()> {
+pub(super) async fn kill_origin(scene: &KubernetesScene) -> Result<()> {
     scene.namespace.signal(&scene.carrier, "KILL").await?;
     scene.recovered().await
 }
 
-pub(super) async fn lose_origin(scene: &Scene) -> Result<()> {
+pub(super) async fn lose_origin(scene: &KubernetesScene) -> Result<()> {
     lose(scene, &scene.carrier).await?;
     scene.recovered().await
 }
 
-pub(super) async fn lose_edge(scene: &Scene) -> Result<()> {
+pub(super) async fn lose_edge(scene: &KubernetesScene) -> Result<()> {
     lose(scene, scene.edges.last().context("no edge")?).await?;
     scene.recovered().await
 }
 
-pub(super) async fn lose_encoders_edge(scene: &Scene) -> Result<()> {
+pub(super) async fn lose_encoders_edge(scene: &KubernetesScene) -> Result<()> {
     lose(scene, scene.edges.first().context("no edge")?).await?;
     scene.recovered().await
 }
 
 /// Kills the process of a Pod and deletes the Pod, so that another one replaces it.
-async fn lose(scene: &Scene, pod: &Pod) -> Result<()> {
+async fn lose(scene: &KubernetesScene, pod: &Pod) -> Result<()> {
     scene.namespace.signal(pod, "KILL").await?;
     let line = format!("delete pod {} --force --grace-period=0", pod.name_any());
     scene.namespace.kubectl(&line).await.map(drop)
 }
 
-pub(super) async fn rolling_update(scene: &Scene) -> Result<()> {
+pub(super) async fn rolling_update(scene: &KubernetesScene) -> Result<()> {
     let namespace = &scene.namespace;
     let change = json!({"stream": {"lingerSeconds": 9}});
     namespace.edit(NAME, change).await?;
@@ -58,7 +58,7 @@ pub(super) async fn rolling_update(scene: &Scene) -> Result<()> {
     .await
 }
 
-pub(super) async fn drain_node(scene: &Scene) -> Result<()> {
+pub(super) async fn drain_node(scene: &KubernetesScene) -> Result<()> {
     let node = node_of(&scene.carrier).context("no node")?;
     let options = "--ignore-daemonsets --delete-emptydir-data --timeout=150s";
     let drained = process::run(&format!("kubectl drain {node} {options}")).await;
@@ -67,7 +67,7 @@ pub(super) async fn drain_node(scene: &Scene) -> Result<()> {
     scene.recovered().await
 }
 
-pub(super) async fn freeze_node(scene: &Scene) -> Result<()> {
+pub(super) async fn freeze_node(scene: &KubernetesScene) -> Result<()> {
     let node = node_of(&scene.carrier).context("no node")?;
     let cluster = &scene.namespace.cluster;
     cluster.freeze(node, true).await?;
@@ -76,7 +76,7 @@ pub(super) async fn freeze_node(scene: &Scene) -> Result<()> {
     scene.recovered().await
 }
 
-pub(super) async fn no_dns(scene: &Scene) -> Result<()> {
+pub(super) async fn no_dns(scene: &KubernetesScene) -> Result<()> {
     let without = async {
         scene.namespace.set_dns(false).await?;
         lose(scene, &scene.carrier).await?;
@@ -89,7 +89,7 @@ pub(super) async fn no_dns(scene: &Scene) -> Result<()> {
     scene.recovered().await
 }
 
-pub(super) async fn no_operator(scene: &Scene) -> Result<()> {
+pub(super) async fn no_operator(scene: &KubernetesScene) -> Result<()> {
     let without = async {
         scene.namespace.set_operator(false).await?;
         lose(scene, &scene.carrier).await?;
