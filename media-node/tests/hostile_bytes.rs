@@ -212,12 +212,12 @@ fn stream_attacks() -> Vec<(Vec<u8>, Then)> {
     ];
     let pauses = [&pauses.concat()[..], &with("seek", 1.0.into())].concat();
     let sent = [
-        control.concat().repeat(2_000),
-        rare.concat().repeat(500),
-        loops.repeat(5_000),
+        control.concat().repeat(500),
+        rare.concat().repeat(200),
+        loops.repeat(1_000),
         [play(), publish()].concat().repeat(200),
-        [play(), pauses.repeat(5_000)].concat(),
-        [publish(), edges.concat().repeat(2_000)].concat(),
+        [play(), pauses.repeat(1_000)].concat(),
+        [publish(), edges.concat().repeat(500)].concat(),
     ];
     let connect = raw_rtmp::connect(&[("app", "live")]);
     let sent = sent

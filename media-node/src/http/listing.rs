@@ -152,8 +152,12 @@ impl StreamList {
             return streams.clone();
         }
         let answers = self.relay.fetch_from_origins("/api/v1/streams").await;
-        let read = |answer: &Bytes| serde_json::from_slice::<Vec<_>>(answer).ok();
-        let streams: Vec<_> = answers.iter().filter_map(read).flatten().collect();
+        // Thousands of streams with long names are megabytes.
+        let read = async move {
+            let read = |answer: &Bytes| serde_json::from_slice::<Vec<_>>(answer).ok();
+            answers.iter().filter_map(read).flatten().collect()
+        };
+        let streams: Vec<StreamSummary> = self.control.spawn(read).await.unwrap_or_default();
         cache.origins = Some((Instant::now(), streams.clone()));
         streams
     }
