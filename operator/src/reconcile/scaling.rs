@@ -235,7 +235,9 @@ async fn patch(
     }
 }
 
-fn retiring(since: Timestamp) -> Value {
+/// Returns the metadata of an edge that retires, since the next whole second: people read until when.
+fn retiring(now: Timestamp) -> Value {
+    let since = Timestamp::from_second(now.as_second() + 1).unwrap_or(now);
     json!({"labels": {SERVING: "false"}, "annotations": {RETIRING_SINCE: since.to_string()}})
 }
 
