@@ -13,6 +13,15 @@ pub(crate) struct Cores {
     load: Vec<usize>,
 }
 
+/// The cores that a program may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CoreSet {
+    Server,
+    Load,
+    /// Those of the server and of the load.
+    All,
+}
+
 impl Cores {
     /// Gives the last core to the server and the others to this process.
     pub(crate) fn share() -> Result<Self> {
@@ -35,10 +44,14 @@ impl Cores {
         self.load.len()
     }
 
-    /// Starts a program on the server's core.
-    pub(crate) fn spawn_server(&self, command: &mut Command) -> Result<Child> {
+    /// Starts a program on some of the cores.
+    pub(crate) fn spawn(&self, on: CoreSet, command: &mut Command) -> Result<Child> {
         // A child inherits the cores of the thread that starts it.
-        pin(&[self.server])?;
+        pin(&match on {
+            CoreSet::Server => vec![self.server],
+            CoreSet::Load => self.load.clone(),
+            CoreSet::All => [&[self.server], self.load.as_slice()].concat(),
+        })?;
         let child = command.spawn();
         pin(&self.load)?;
         child.with_context(|| format!("start {:?}", command.get_program()))

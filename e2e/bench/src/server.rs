@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cores::Cores;
+use crate::cores::{CoreSet, Cores};
 use crate::memory_group::MemoryGroup;
 use crate::tls;
 
@@ -84,7 +84,21 @@ impl Program {
     }
 }
 
-/// A process on the server's core. It is killed when dropped.
+/// Where a media node runs.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    on: CoreSet,
+    workers: usize,
+}
+
+impl Layout {
+    const SERVER: Self = Self {
+        on: CoreSet::Server,
+        workers: 1,
+    };
+}
+
+/// A process under test. It is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -104,7 +118,7 @@ impl Server {
         };
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor", &milliseconds.to_string()]);
-        let mut child = cores.spawn_server(command.stdout(Stdio::piped()))?;
+        let mut child = cores.spawn(CoreSet::Server, command.stdout(Stdio::piped()))?;
         let mut port = String::new();
         let output = child.stdout.take().context("the floor's output")?;
         BufReader::new(output).read_line(&mut port)?;
@@ -131,12 +145,24 @@ impl Server {
         settings: &str,
     ) -> Result<Self> {
         let settings = format!("stream: {{{settings}}}\n");
-        Self::start(cores, program, &settings, Command::new(&program.file))
+        Self::start(
+            cores,
+            Layout::SERVER,
+            program,
+            &settings,
+            Command::new(&program.file),
+        )
     }
 
     /// Starts a media node with its defaults in a control group.
     pub(crate) fn in_group(cores: &Cores, program: &Program, group: &MemoryGroup) -> Result<Self> {
-        Self::start(cores, program, "", group.command(&program.file))
+        Self::start(
+            cores,
+            Layout::SERVER,
+            program,
+            "",
+            group.command(&program.file),
+        )
     }
 
     /// Starts a media node with one worker that sends every message immediately. Valgrind counts its instructions, and makes it about fifty
@@ -152,7 +178,7 @@ impl Server {
             program.counts().display()
         ));
         command.arg(&program.file);
-        Self::start(cores, program, &settings, command)
+        Self::start(cores, Layout::SERVER, program, &settings, command)
     }
 
     /// Ends a counted media node. Returns the instructions that it has executed, without those of the kernel.
@@ -168,20 +194,54 @@ impl Server {
         summary.trim().parse().context("the number of instructions")
     }
 
-    /// Starts an edge of a media node.
-    pub(crate) fn edge(cores: &Cores, program: &Program, origin: &Self) -> Result<Self> {
+    /// Starts an edge of a media node, with one worker on these cores.
+    pub(crate) fn edge(
+        cores: &Cores,
+        on: CoreSet,
+        program: &Program,
+        origin: &Self,
+    ) -> Result<Self> {
         let origin = origin.internal;
         let settings = format!("role: edge\norigins: {{addresses: [\"{origin}\"]}}\n");
-        Self::start(cores, program, &settings, Command::new(&program.file))
+        let layout = Layout { on, workers: 1 };
+        Self::start(
+            cores,
+            layout,
+            program,
+            &settings,
+            Command::new(&program.file),
+        )
+    }
+
+    /// Starts a media node with so many workers on all cores, those of the load as well.
+    pub(crate) fn on_all_cores(
+        cores: &Cores,
+        program: &Program,
+        interval: Interval,
+        workers: usize,
+    ) -> Result<Self> {
+        let settings = format!("stream: {{{}}}\n", interval.settings());
+        let layout = Layout {
+            on: CoreSet::All,
+            workers,
+        };
+        Self::start(
+            cores,
+            layout,
+            program,
+            &settings,
+            Command::new(&program.file),
+        )
     }
 
     fn start(
         cores: &Cores,
+        layout: Layout,
         program: &Program,
         settings: &str,
         mut command: Command,
     ) -> Result<Self> {
-        let [rtmp, http, https, internal, metrics] = free_ports()?;
+        let [rtmp, rtmps, http, https, internal, metrics] = free_ports()?;
         let name = if settings.starts_with("role") {
             "edge"
         } else {
@@ -189,9 +249,10 @@ impl Server {
         };
         let config = program.folder.join(format!("{name}.yaml"));
         let tls = tls::settings();
+        let workers = layout.workers;
         let text = format!(
-            "workers: 1\n\
-             listen: {{rtmp: \"{rtmp}\", http: \"{http}\", https: \"{https}\", internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
+            "workers: {workers}\n\
+             listen: {{rtmp: \"{rtmp}\", rtmps: \"{rtmps}\", http: \"{http}\", https: \"{https}\", internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
              {tls}\
              limits: {{maxConnections: 1000000, maxConnectionsPerAddress: 0, maxStreamsPerAddress: 0, maxNewConnectionsPerSecondPerAddress: 0, maxStreams: 100000}}\n\
              {settings}"
@@ -199,7 +260,7 @@ impl Server {
         std::fs::write(&config, text)?;
         let log = std::fs::File::create(program.folder.join(format!("{name}.log")))?;
         command.arg("--config").arg(&config).stderr(log);
-        let child = cores.spawn_server(command.stdin(Stdio::null()))?;
+        let child = cores.spawn(layout.on, command.stdin(Stdio::null()))?;
         let mut server = Self {
             child,
             rtmp,

@@ -8,8 +8,10 @@ mod latency;
 mod memory;
 mod most;
 mod pressure;
+mod relays;
 mod slow;
 mod streams;
+mod workers;
 
 use std::time::Duration;
 
@@ -52,6 +54,10 @@ pub(crate) enum BenchStep {
     Slow,
     /// Latency and first frame through an edge.
     Edge,
+    /// CPU time and memory of an origin with many edges.
+    Relays,
+    /// CPU time of a viewer with one worker and with two, on the same cores.
+    Workers,
     /// Streams and viewers beyond the memory of a container. Only by its name, because it needs root.
     Pressure,
 }
@@ -99,6 +105,8 @@ pub(crate) struct BenchPlan {
     pub(crate) audiences: Vec<usize>,
     /// Streams of the step with many.
     pub(crate) streams: usize,
+    /// Edges of one origin.
+    pub(crate) edges: usize,
     /// How often each cost is measured; the median counts.
     pub(crate) turns: usize,
     pub(crate) window: Duration,
@@ -125,6 +133,7 @@ impl BenchPlan {
             many_viewers: 10_000,
             audiences: vec![500, 5_000],
             streams,
+            edges: 100,
             turns: 3,
             window: Duration::from_secs(10),
             pressure,
@@ -196,6 +205,8 @@ impl Bench {
             BenchStep::Most => self.most(),
             BenchStep::Slow => self.slow(),
             BenchStep::Edge => self.edge(),
+            BenchStep::Relays => self.relays(),
+            BenchStep::Workers => self.workers(),
             BenchStep::Pressure => self.pressure(),
         }
     }

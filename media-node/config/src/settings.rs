@@ -159,7 +159,8 @@ pub struct StreamSettings {
     /// Seconds that a stream continues to be pulled from another Pod after its last viewer has disconnected.
     #[schemars(range(min = 0, max = 3600))]
     pub linger_seconds: u32,
-    /// Seconds of media that a stream buffers for viewers that lag, in addition to the newest group of pictures (GOP).
+    /// Seconds of media that a stream buffers for viewers that lag and for other Pods that relay it, in addition to the newest
+    /// group of pictures (GOP). Without any of these, a stream buffers the last second.
     #[schemars(range(min = 1, max = 60))]
     pub window_seconds: u32,
     /// Maximum amount of media that a stream buffers, in mebibytes.

@@ -51,8 +51,17 @@ struct ReaderState {
     format: Format,
     /// How often the log was renewed before the last batch. [`NOT_STARTED`] before the first batch.
     renewals: u32,
-    /// The reader has lagged since its last batch.
-    lagged: bool,
+    progress: Progress,
+}
+
+/// How much of the log a reader has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    UpToDate,
+    /// A part. The log keeps the whole window for viewers.
+    Behind,
+    /// The same, and the reader has lagged since its last batch.
+    Lagged,
 }
 
 /// No number of renewals.
@@ -109,7 +118,7 @@ impl Stream {
                 worker,
                 format,
                 renewals: NOT_STARTED,
-                lagged: false,
+                progress: Progress::UpToDate,
             },
         }
     }
@@ -146,6 +155,14 @@ impl Cursor {
         }
     }
 
+    /// Notes that the reader's connection does not accept the last batch yet. The log keeps the whole window until the reader has
+    /// caught up.
+    pub fn fall_behind(&mut self) {
+        if self.reader.progress == Progress::UpToDate {
+            self.reader.set_progress(&self.stream, Progress::Behind);
+        }
+    }
+
     /// Skips segments before the newest keyframe, for a reader that has paused.
     pub fn catch_up(&mut self) {
         self.reader.catch_up(&self.stream.window());
@@ -159,6 +176,7 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        self.reader.set_progress(&self.stream, Progress::UpToDate);
         self.stream
             .reader_left(self.reader.format, self.reader.worker);
     }
@@ -176,6 +194,7 @@ impl ReaderState {
             let newest = stream.newest_run(self.worker)?;
             if let Some(placed) = newest.at(from, notifications) {
                 let selection = self.take(placed);
+                self.catch_up_at_end(stream);
                 return Some(CursorEvent::Batch(self.batch(selection)));
             }
         }
@@ -188,11 +207,18 @@ impl ReaderState {
         let is_last = matches!(self.position, CursorPosition::At(number) if number == next);
         let at_end = !ended && (is_last || selection.is_none());
         self.seen = if at_end { notifications } else { NOTHING_SEEN };
+        // The first batch can take a viewer long, as can what precedes it.
+        let starts = !self.has_started() && selection.is_some();
+        match starts {
+            true => self.set_progress(stream, Progress::Behind),
+            false => self.catch_up_at_end(stream),
+        }
         let Some(selection) = selection else {
             return ended.then_some(CursorEvent::Ended);
         };
         // A reader that lags is counted by itself.
-        if let (Some(from), Some(next), false) = (from, self.viewer_position(), self.lagged) {
+        let has_lagged = self.progress == Progress::Lagged;
+        if let (Some(from), Some(next), false) = (from, self.viewer_position(), has_lagged) {
             stream.newest_run(self.worker)?.set(Some(PlacedRun {
                 run: Arc::clone(&selection.run),
                 notifications,
@@ -202,6 +228,25 @@ impl ReaderState {
             }));
         }
         Some(CursorEvent::Batch(self.batch(selection)))
+    }
+
+    fn catch_up_at_end(&mut self, stream: &Stream) {
+        if self.progress == Progress::Behind && self.seen != NOTHING_SEEN {
+            self.set_progress(stream, Progress::UpToDate);
+        }
+    }
+
+    fn set_progress(&mut self, stream: &Stream, progress: Progress) {
+        let was_up_to_date = self.progress == Progress::UpToDate;
+        let is_up_to_date = progress == Progress::UpToDate;
+        self.progress = progress;
+        if self.format == Format::Relay || was_up_to_date == is_up_to_date {
+            return;
+        }
+        match is_up_to_date {
+            true => stream.window_readers().viewer_caught_up(),
+            false => stream.window_readers().viewer_fell_behind(),
+        }
     }
 
     /// Returns the number of the next segment of a viewer that has started.
@@ -240,6 +285,7 @@ impl ReaderState {
             && number < window.first()
         {
             self.lag(window);
+            self.set_progress(stream, Progress::Lagged);
             stream.reader_lagged();
         }
         let (mut start, tracks) = match self.position {
@@ -274,7 +320,6 @@ impl ReaderState {
     fn lag(&mut self, window: &Window) {
         self.position = CursorPosition::Seeking(Start::Newest);
         self.joined_at = window.end();
-        self.lagged = true;
         if let SentInitData::InForceAtStart = self.sent_init {
             self.sent_init = SentInitData::Nothing;
         }

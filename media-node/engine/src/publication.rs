@@ -110,6 +110,7 @@ impl Publication {
         match self.is_active(&state) {
             true => {
                 state.observe_messages(now);
+                self.stream.review_retention(&mut state, now);
                 self.stream.pulse(&mut state, now)
             }
             false => None,

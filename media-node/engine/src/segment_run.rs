@@ -102,6 +102,11 @@ impl NewestRun {
         found.cloned()
     }
 
+    /// Returns the number of the segment after the run.
+    pub(crate) fn next(&self) -> Option<u64> {
+        lock(&self.0).as_ref().map(|placed| placed.next)
+    }
+
     /// Replaces the run.
     pub(crate) fn set(&self, placed: Option<PlacedRun>) {
         let former = std::mem::replace(&mut *lock(&self.0), placed);

@@ -14,6 +14,7 @@ use crate::active_publication::ActivePublication;
 use crate::lock::lock;
 use crate::media_memory::MediaMemory;
 use crate::notifier::{Notifier, Notifiers};
+use crate::retention::{KeptWindow, WindowReaders};
 use crate::segment::Segment;
 use crate::segment_run::NewestRun;
 use crate::settings::{EngineLimits, EngineSettings};
@@ -46,6 +47,7 @@ pub struct Stream {
     notifiers: Notifiers,
     /// One for each worker.
     newest_runs: Box<[NewestRun]>,
+    window_readers: Arc<WindowReaders>,
     lags: AtomicU64,
     standbys: AtomicUsize,
     state: watch::Sender<StreamState>,
@@ -71,6 +73,7 @@ impl Stream {
                 notified: vec![Notification::default(); settings.workers.max(1)].into(),
                 ..WriteState::default()
             }),
+            window_readers: Arc::default(),
             lags: AtomicU64::new(0),
             standbys: AtomicUsize::new(0),
             state: watch::Sender::default(),
@@ -174,6 +177,15 @@ impl Stream {
         stats.window_segments = window.len();
         stats.window_bytes = window.bytes();
         stats
+    }
+
+    /// Keeps the whole window for a publication that is forwarded, also while no origin is connected.
+    pub fn keep_window(&self) -> KeptWindow {
+        KeptWindow::new(&self.window_readers)
+    }
+
+    pub(crate) fn window_readers(&self) -> &WindowReaders {
+        &self.window_readers
     }
 
     pub(crate) fn notifiers(&self) -> &Notifiers {
@@ -324,7 +336,10 @@ impl Stream {
             notifier.join();
         }
         match format {
-            Format::Relay => self.readers.send_modify(|readers| readers.relays += 1),
+            Format::Relay => {
+                self.window_readers.relay_joined();
+                self.readers.send_modify(|readers| readers.relays += 1);
+            }
             Format::Flv | Format::Rtmp => {
                 if let Some(worker) = self.context.workers.of(worker) {
                     worker.viewer_joined();
@@ -344,7 +359,10 @@ impl Stream {
             newest.set(None);
         }
         match format {
-            Format::Relay => self.readers.send_modify(|readers| readers.relays -= 1),
+            Format::Relay => {
+                self.window_readers.relay_left();
+                self.readers.send_modify(|readers| readers.relays -= 1);
+            }
             Format::Flv | Format::Rtmp => {
                 if let Some(worker) = self.context.workers.of(worker.into()) {
                     worker.viewer_left();

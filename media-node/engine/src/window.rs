@@ -42,6 +42,8 @@ pub(crate) struct Window {
     resumed_until: u64,
     max_bytes: usize,
     span_ms: i64,
+    /// No reader needs the segments before this number, except the newest group of pictures.
+    needed_from: u64,
     ended: bool,
 }
 
@@ -82,6 +84,7 @@ impl Window {
             resumed_until: 0,
             max_bytes,
             span_ms: i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
+            needed_from: 0,
             ended: false,
         }
     }
@@ -164,7 +167,7 @@ impl Window {
         }
     }
 
-    /// Evicts the segments that are too old or too many. Returns them, to be dropped outside of the lock.
+    /// Evicts the segments that are too old, not needed or too many. Returns them, to be dropped outside of the lock.
     pub(crate) fn evict(&mut self, watched: bool) -> Vec<Arc<Segment>> {
         let shortage = self.memory.shortage();
         let (mut released, mut early) = (0, 0);
@@ -173,7 +176,7 @@ impl Window {
         while let (Some(segment), Some(newest)) = (self.segments.front(), newest) {
             let is_last = self.segments.len() == 1;
             let too_many = self.bytes > self.max_bytes && !is_last;
-            let old = newest - segment.last_age > self.span_ms;
+            let old = self.first < self.needed_from || newest - segment.last_age > self.span_ms;
             let needed = self.newest_start.is_some_and(|start| start <= self.first);
             let is_short = shortage.claims_another(self.bytes, released, needed && watched);
             if !too_many && (needed || !old) {
@@ -193,6 +196,12 @@ impl Window {
             self.memory.count_early_evictions(early);
         }
         evicted
+    }
+
+    /// Makes the next appended segment evict those before a number. They are freed where they were allocated: an allocator keeps what
+    /// other threads free.
+    pub(crate) fn need_from(&mut self, number: u64) {
+        self.needed_from = number;
     }
 
     /// Gives up all segments. Returns them, to be dropped outside of the lock.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::active_publication::ActivePublication;
+use crate::retention::Retention;
 use crate::writer::Writer;
 
 /// The writing side of a stream: its publication, and what the readers of each worker were notified of.
@@ -22,6 +23,7 @@ pub(crate) struct WriteState {
     /// The last publication was not pulled from another media node.
     pub(crate) had_publisher: bool,
     pub(crate) playable: bool,
+    pub(crate) retention: Retention,
 }
 
 /// The last notification of a worker's readers.

@@ -102,7 +102,10 @@ impl Delivery<'_> {
                 }
                 Wake::Stream => match self.send_next(framing, cursor) {
                     Ok(None) => Ok(()),
-                    Ok(Some(unsent)) => Box::pin(self.send_rest(unsent)).await,
+                    Ok(Some(unsent)) => {
+                        cursor.fall_behind();
+                        Box::pin(self.send_rest(unsent)).await
+                    }
                     Err(end) => Err(end),
                 },
                 Wake::Stop(reason) => self.disconnect(reason),
@@ -130,7 +133,10 @@ impl Delivery<'_> {
                 }
                 () = cursor.ready() => match self.send_next(framing, cursor) {
                     Ok(None) => Ok(()),
-                    Ok(Some(unsent)) => self.send_rest(unsent).await,
+                    Ok(Some(unsent)) => {
+                        cursor.fall_behind();
+                        self.send_rest(unsent).await
+                    }
                     Err(end) => Err(end),
                 },
                 // Without a publisher there is no next keyframe.

@@ -99,6 +99,7 @@ impl Forwards {
         let priority = publication.map_or(0, |publication| publication.priority);
         let (context, heartbeats) = (Arc::clone(&self.context), self.heartbeats.clone());
         let (stream, token) = (Arc::clone(stream), ended.clone());
+        let window = stream.keep_window();
         self.context.spawn(move |worker| {
             let limit = context.timeouts().forward.predecessor;
             let source = ForwardSource {
@@ -123,7 +124,7 @@ impl Forwards {
                 } else if let Some(rejection) = (ForwardTask { source }).run().await {
                     sender.send_replace(Some(rejection));
                 }
-                drop(active);
+                drop((active, window));
             }
         });
         Forwarding {

@@ -20,6 +20,9 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// The number of [`PERIOD`]s in which media regain all that they gave up.
 const RECOVERY_PERIODS: usize = 256;
 
+/// The number of [`PERIOD`]s in which a peak loses two thirds. It outlasts a long group of pictures.
+const PEAK_LASTS: usize = 64;
+
 /// The share where the amount of memory is unknown.
 const UNKNOWN: u64 = 256 << 20;
 
@@ -39,7 +42,8 @@ pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
         let (registry, limits) = (registry.clone(), limits.get());
         let follow = move || {
             let container = container_memory(Path::new("/"));
-            registry.limit_memory(concession.update(media_memory(&limits), container));
+            let used = registry.memory().used;
+            registry.limit_memory(concession.update(media_memory(&limits), used, container));
             concession
         };
         // A panic was printed by its thread. The next round begins anew.
@@ -51,23 +55,29 @@ pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
 /// The bytes that media give up so that the container keeps within its limit. Beside media it has memory that is not counted exactly:
 /// unused pages of the allocator, and the kernel's buffers of sockets.
 #[derive(Clone, Copy, Debug, Default)]
-struct Concession(usize);
+struct Concession {
+    bytes: usize,
+    /// The most that media have used recently. The allocator keeps pages for it.
+    peak: usize,
+}
 
 impl Concession {
-    /// Returns the memory for media, `share` at most. Call it once in each [`PERIOD`].
-    fn update(&mut self, share: usize, container: Option<ContainerMemory>) -> usize {
+    /// Returns the memory for media, `share` at most. `used` is what they use. Call it once in each [`PERIOD`].
+    fn update(&mut self, share: usize, used: usize, container: Option<ContainerMemory>) -> usize {
+        self.peak = used.max(self.peak - self.peak / PEAK_LASTS);
         if let Some(ContainerMemory { limit, usage }) = container {
-            let [high, low] = [16, 8].map(|part| limit - limit / part);
-            if let Some(excess @ 1..) = usage.checked_sub(high) {
-                // A part of it, because media that streams give up are still counted for a second or two.
-                let excess = usize::try_from(excess / 8).unwrap_or(usize::MAX);
-                self.0 = self.0.saturating_add(excess);
+            let [high, low] = [8, 4].map(|part| limit - limit / part);
+            if usage > high {
+                // In proportion: while encoders raise their bitrates, the allocator needs half as much again for the same media.
+                let fitting = u128::from(high) * self.peak as u128 / u128::from(usage);
+                let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+                self.bytes = self.bytes.max(share.saturating_sub(fitting));
             } else if usage < low {
-                self.0 = self.0.saturating_sub(share / RECOVERY_PERIODS);
+                self.bytes = self.bytes.saturating_sub(share / RECOVERY_PERIODS);
             }
         }
-        self.0 = self.0.min(share / 2);
-        share - self.0
+        self.bytes = self.bytes.min(share / 2);
+        share - self.bytes
     }
 }
 
@@ -188,21 +198,28 @@ mod tests {
             })
         };
         let (share, mut concession) = (340 * MIB, Concession::default());
-        assert_eq!(concession.update(share, None), share);
-        for usage in [0, 470, 480] {
-            assert_eq!(concession.update(share, container(usage)), share);
+        assert_eq!(concession.update(share, 0, None), share);
+        for usage in [0, 400, 448] {
+            assert_eq!(concession.update(share, 300 * MIB, container(usage)), share);
         }
-        assert_eq!(concession.update(share, container(504)), share - 3 * MIB);
-        assert_eq!(concession.update(share, container(496)), share - 5 * MIB);
+        // As much above the bound as the peak of media is above what remains.
+        assert_eq!(
+            concession.update(share, 300 * MIB, container(480)),
+            280 * MIB
+        );
+        // Media that are used less for a moment do not count: their pages are still there.
+        let after = concession.update(share, 100 * MIB, container(450));
+        assert_eq!(after, 280 * MIB);
         // Between the two bounds nothing changes.
-        assert_eq!(concession.update(share, container(460)), share - 5 * MIB);
-        let periods = (1..).find(|_| concession.update(share, container(400)) == share);
-        assert!(periods.unwrap() < 5);
+        assert_eq!(concession.update(share, 0, container(420)), after);
+        let regained = |_: &i32| concession.update(share, 0, container(380)) == share;
+        let periods = (1..).find(regained);
+        assert!((40..60).contains(&periods.unwrap()), "{periods:?}");
         for _ in 0..100 {
-            assert!(concession.update(share, container(512)) >= share / 2);
+            assert!(concession.update(share, 0, container(512)) >= share / 2);
         }
         // The share can become smaller.
-        assert_eq!(concession.update(20 * MIB, container(512)), 10 * MIB);
+        assert_eq!(concession.update(20 * MIB, 0, container(512)), 10 * MIB);
     }
 
     #[test]

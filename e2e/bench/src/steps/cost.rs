@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Bench, FLOOR, MEDIA_NODE, median};
 use crate::clip::{FRAMES_PER_SECOND, Sizes};
@@ -20,7 +20,7 @@ const WARM_UP: Duration = Duration::from_millis(500);
 pub(super) const COST: &str = "process";
 
 /// A subject of the measurement, and its name.
-struct Subject {
+pub(super) struct Subject {
     server: String,
     protocol: String,
     setting: String,
@@ -107,6 +107,12 @@ impl Bench {
         Ok(turns)
     }
 
+    /// Measures the CPU time of a process in one turn.
+    pub(super) fn process_cost(&self, subject: &Subject) -> Result<f64> {
+        let cost = self.cost_of(subject)?.process;
+        cost.context("the process is not known")
+    }
+
     /// Measures a stream that is published, in one turn.
     fn cost_of(&self, subject: &Subject) -> Result<Cost> {
         let crowd = self.crowd(&subject.url, self.plan.viewers)?;
@@ -159,7 +165,7 @@ fn floor_subject(floor: &Server, interval: Interval) -> Subject {
     }
 }
 
-fn node_subject(node: &Server, protocol: PlayProtocol, interval: Interval) -> Subject {
+pub(super) fn node_subject(node: &Server, protocol: PlayProtocol, interval: Interval) -> Subject {
     Subject {
         server: MEDIA_NODE.to_owned(),
         protocol: protocol.to_string(),

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
+use crate::cores::CoreSet;
 use crate::server::{Interval, PlayProtocol, Server};
 
 /// Viewers that connect one after another.
@@ -12,7 +13,7 @@ const JOINS: usize = 40;
 impl Bench {
     pub(super) fn edge(&mut self) -> Result<()> {
         let origin = self.media_node(Interval::Default)?;
-        let edge = Server::edge(&self.cores, &self.media_node, &origin)?;
+        let edge = Server::edge(&self.cores, CoreSet::Server, &self.media_node, &origin)?;
         let encoder = self.encoder(&origin.publish_url("edge"), Sizes::NORMAL)?;
         let pulled = self.first_frames(&edge.play_url(PlayProtocol::Flv, "edge"), 1)?;
         self.add_durations(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use media_wire::flv::{Tracks, file_header};
 use media_wire::relay::Mark;
 
-use super::{ReaderState, Selection, SentInitData};
+use super::{Progress, ReaderState, Selection, SentInitData};
 use crate::batch::Batch;
 use crate::preamble::{Preamble, PreambleWriter};
 use crate::segment::Segment;
@@ -32,7 +32,10 @@ impl ReaderState {
         };
         let renewed = self.has_started() && self.renewals != segment.renewals;
         self.renewals = segment.renewals;
-        let lagged = std::mem::take(&mut self.lagged);
+        let lagged = self.progress == Progress::Lagged;
+        if lagged {
+            self.progress = Progress::Behind;
+        }
         let mut batch = match self.format {
             Format::Flv | Format::Relay => Batch::flv(preamble, run, offset, lagged),
             Format::Rtmp => Batch::rtmp(preamble, run, lagged),

@@ -1,8 +1,11 @@
-//! The notifications of a stream: when each worker's pulse is due, and what happens then.
+//! The notifications of a stream: when each worker's pulse is due, and what happens then. What no reader needs any more is given up
+//! at the same time.
 
 use std::time::{Duration, Instant};
 
 use super::Stream;
+use crate::active_publication::ActivePublication;
+use crate::notifier::Notifier;
 use crate::pulse::due;
 use crate::worker_pulses::WorkerPulse;
 use crate::write_state::{Notification, WriteState};
@@ -39,6 +42,36 @@ impl Stream {
             }
         }
         self.earliest_due(state, now)
+    }
+
+    /// Decides a few times a second what readers need of the log. The rest is evicted with the next segment.
+    pub(crate) fn review_retention(&self, state: &mut WriteState, now: Instant) {
+        if !state.retention.is_due(now) {
+            return;
+        }
+        let (settings, readers) = (&self.context.settings, &self.window_readers);
+        let reached = self.reached_by_viewers().unwrap_or(state.segments);
+        let needed = state
+            .retention
+            .first_needed(readers, reached, settings.continuity, now);
+        // Readers that wait for the publication on another media node get it from its beginning.
+        let is_recent =
+            |it: &ActivePublication| now.saturating_duration_since(it.started) < settings.window;
+        if let Some(first) = needed
+            && !state.publication.as_ref().is_some_and(is_recent)
+        {
+            self.window().need_from(first);
+        }
+    }
+
+    /// Returns the number of the segment that the viewers of the slowest worker take next: a busy worker serves them late.
+    fn reached_by_viewers(&self) -> Option<u64> {
+        let workers = (0..).zip(&self.newest_runs);
+        let watched = workers.filter(|(worker, _)| {
+            let notifier = self.notifiers.of(*worker);
+            notifier.is_some_and(Notifier::has_readers)
+        });
+        watched.filter_map(|(_, newest)| newest.next()).min()
     }
 
     /// Returns when the next worker is due. Messages that no reader waits for have the longest pulse.

@@ -11,6 +11,7 @@ mod notifiers;
 mod publications;
 mod relays;
 mod renewals;
+mod retention;
 mod slates;
 mod splices;
 mod standbys;

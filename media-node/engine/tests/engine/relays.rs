@@ -113,6 +113,7 @@ fn relay_starts_at_any_message_of_window() {
         ..settings()
     });
     let mut origin = encoder(&registry, "s", 7);
+    let _window = origin.stream().keep_window();
     let sent: Vec<_> = headers().into_iter().chain(frames(0..40)).collect();
     for (n, message) in (0..).zip(&sent) {
         origin.append(message.clone());

@@ -1,0 +1,100 @@
+//! How much of a log is kept: all of the window while a relay or a viewer that is behind may need it, otherwise little more than
+//! new viewers need. Most of the memory of a media node with many streams depends on it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Time that a segment is kept after a worker has begun to serve its viewers with it. All of them follow within a turn of the worker.
+const KEPT_AT_LEAST: Duration = Duration::from_secs(1);
+
+/// Looks in that time.
+const LOOKS: u32 = 4;
+
+/// The readers for which a stream keeps the whole window.
+#[derive(Debug, Default)]
+pub(crate) struct WindowReaders {
+    /// Relays, and publications that are forwarded. They continue where an outage has interrupted them.
+    relays: AtomicUsize,
+    /// Viewers that have not been sent everything.
+    viewers_behind: AtomicUsize,
+}
+
+impl WindowReaders {
+    pub(crate) fn relay_joined(&self) {
+        self.relays.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn relay_left(&self) {
+        self.relays.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn viewer_fell_behind(&self) {
+        self.viewers_behind.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn viewer_caught_up(&self) {
+        self.viewers_behind.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Decides a few times a second what a log gives up.
+#[derive(Debug, Default)]
+pub(crate) struct Retention {
+    /// When the log last had relays.
+    relayed: Option<Instant>,
+    /// Former looks, the oldest first, and the number of the segment that viewers took next at that time.
+    looks: VecDeque<(Instant, u64)>,
+}
+
+impl Retention {
+    /// Returns whether it is time for another look.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let newest = self.looks.back();
+        newest.is_none_or(|(at, _)| age(*at) >= KEPT_AT_LEAST / LOOKS)
+    }
+
+    /// Returns the number of the first segment that is needed, if not all of the window is. `reached` is the number of the segment
+    /// that viewers take next, and `continuity` the time in which a relay may return.
+    pub(crate) fn first_needed(
+        &mut self,
+        readers: &WindowReaders,
+        reached: u64,
+        continuity: Duration,
+        now: Instant,
+    ) -> Option<u64> {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let count = |readers: &AtomicUsize| readers.load(Ordering::Relaxed);
+        if count(&readers.relays) > 0 {
+            self.relayed = Some(now);
+        }
+        self.looks.push_back((now, reached));
+        let is_old = |(at, _): &(Instant, u64)| age(*at) >= KEPT_AT_LEAST;
+        while self.looks.get(1).is_some_and(is_old) {
+            self.looks.pop_front();
+        }
+        let (_, former) = self.looks.front().copied().filter(is_old)?;
+        let relay_may_return = self.relayed.is_some_and(|at| age(at) < continuity);
+        let is_needed = relay_may_return || count(&readers.viewers_behind) > 0;
+        (!is_needed).then_some(former)
+    }
+}
+
+/// Makes a stream keep the whole window, until this is dropped and the continuity window has passed.
+#[derive(Debug)]
+pub struct KeptWindow(Arc<WindowReaders>);
+
+impl KeptWindow {
+    pub(crate) fn new(readers: &Arc<WindowReaders>) -> Self {
+        readers.relay_joined();
+        Self(Arc::clone(readers))
+    }
+}
+
+impl Drop for KeptWindow {
+    fn drop(&mut self) {
+        self.0.relay_left();
+    }
+}
