@@ -30,7 +30,7 @@ const METRICS: u16 = 9092;
 const TICK: Duration = Duration::from_millis(5);
 
 /// A cluster, and the host of its clients.
-pub(super) struct Cluster {
+pub(super) struct SimulatedCluster {
     pub(super) network: Network,
     pub(super) addresses: NodeAddresses,
     pub(super) clients: HostRuntime,
@@ -49,7 +49,7 @@ pub(super) struct Cluster {
 struct SimulatedNode {
     role: Role,
     address: Ipv4Addr,
-    process: Option<Process>,
+    process: Option<NodeProcess>,
 }
 
 /// A client whose connection is open until this is dropped.
@@ -58,7 +58,7 @@ pub(super) struct IdleClient(
 );
 
 /// A running media node.
-struct Process {
+struct NodeProcess {
     runtime: HostRuntime,
     drain: CancellationToken,
     stop: CancellationToken,
@@ -67,7 +67,7 @@ struct Process {
     is_hung: bool,
 }
 
-impl Cluster {
+impl SimulatedCluster {
     /// Returns a cluster whose media nodes are not started yet.
     pub(super) fn new(settings: Settings, seed: u64) -> Self {
         let network = Network::new(seed, settings.latency, settings.time_to_live);
@@ -160,7 +160,7 @@ impl Cluster {
             let run = |node: Node| node.run(drain.clone(), stop.clone());
             (node.probe(), tokio::spawn(run(node)))
         });
-        self.nodes[number].process = Some(Process {
+        self.nodes[number].process = Some(NodeProcess {
             runtime,
             drain,
             stop,

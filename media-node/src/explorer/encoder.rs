@@ -1,11 +1,12 @@
 //! An encoder: it publishes one stream, connects again when its connection is lost, and gives up when another one takes over.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use media_wire::rtmp::{ClientConnection, ClientEvent};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::attempts::Precedence;
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
@@ -37,13 +38,13 @@ pub(super) struct EncoderSetup {
 }
 
 /// A running encoder.
-pub(super) struct Encoder {
+pub(super) struct SimulatedEncoder {
     pub(super) stream: String,
     end: watch::Sender<Option<EncoderEnd>>,
     task: JoinHandle<()>,
 }
 
-impl Encoder {
+impl SimulatedEncoder {
     pub(super) fn start(setup: EncoderSetup) -> Self {
         let end = watch::Sender::new(None);
         let stream = setup.stream.clone();
@@ -59,7 +60,7 @@ impl Encoder {
     }
 }
 
-impl Drop for Encoder {
+impl Drop for SimulatedEncoder {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -86,43 +87,16 @@ impl Drop for Accepted<'_> {
     }
 }
 
+/// Publishes until the encoder is to end, over one connection after another.
 async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd>>) {
-    let EncoderSetup {
-        record,
-        on_air,
-        stream,
-        settings,
-        ..
-    } = &setup;
+    let EncoderSetup { record, stream, .. } = &setup;
     let mut encoding = setup.encoding;
     for attempt in 0.. {
         let to = setup.nodes.port(setup.node + attempt, RTMP);
-        let encoder = on_air.next_encoder();
-        let route = Route {
-            network: setup.network.clone(),
-            to,
-            capacity: CAPACITY,
-        };
-        let name = format!("{stream}?priority={}", settings.priority);
-        on_air.attempts(|it| it.begin(encoder, record.now()));
-        let opened = tokio::select! {
-            opened = RtmpClient::open(&route, &name, ClientConnection::publish) => opened,
-            () = stopped(&mut end) => return,
-        };
-        let is_accepted = opened.is_ok();
-        let result = match opened {
-            Ok(client) => {
-                record.note(format_args!("encoder {encoder} publishes {stream} at {to}"));
-                let _accepted = Accepted::new(&setup, encoder);
-                send(client, &setup, encoder, encoding, &mut end).await
-            }
-            Err(error) => {
-                on_air.attempts(|it| match error {
-                    ClientEnd::Status(_) => it.refused(encoder),
-                    _ => it.ended(encoder, record.now()),
-                });
-                Err(error)
-            }
+        let encoder = setup.on_air.next_encoder();
+        let published = publish_to(to, &setup, encoder, encoding, &mut end).await;
+        let Some((result, is_accepted)) = published else {
+            return;
         };
         let Err(why) = result else {
             record.note(format_args!("encoder {encoder} has ended {stream}"));
@@ -131,33 +105,85 @@ async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd
         record.note(format_args!(
             "encoder {encoder} of {stream} at {to}: {why:?}"
         ));
-        if setup.is_protected && is_accepted && matches!(why, ClientEnd::Lost(_)) {
-            record.violation(format_args!(
-                "encoder {encoder} of {stream} is disconnected"
-            ));
-        }
         // Another one is on air, or has taken over.
         let is_superseded = why == ClientEnd::Status(BAD_NAME.to_owned());
-        let precedence = setup.precedence;
-        if is_superseded
-            && is_accepted
-            && !on_air.attempts(|it| it.is_superseded(encoder, precedence))
-        {
-            record.violation(format_args!(
-                "encoder {encoder} of {stream} is superseded by none that stays"
-            ));
+        if is_accepted {
+            judge_end(&setup, encoder, &why, is_superseded);
         }
         // One that hangs does not connect again.
         if is_superseded || *end.borrow() == Some(EncoderEnd::Freeze) {
             return;
         }
-        if !settings.is_same_encoding {
+        if !setup.settings.is_same_encoding {
             encoding += 1;
         }
         tokio::select! {
             () = sleep(RETRY) => {}
             () = stopped(&mut end) => return,
         }
+    }
+}
+
+/// Publishes over one connection. Returns how it ended, and whether the media node had accepted the encoder; `None` when the
+/// encoder is to end before.
+async fn publish_to(
+    to: SocketAddr,
+    setup: &EncoderSetup,
+    encoder: u32,
+    encoding: u32,
+    end: &mut watch::Receiver<Option<EncoderEnd>>,
+) -> Option<(Result<(), ClientEnd>, bool)> {
+    let EncoderSetup {
+        record,
+        on_air,
+        stream,
+        settings,
+        ..
+    } = setup;
+    let route = Route {
+        network: setup.network.clone(),
+        to,
+        capacity: CAPACITY,
+    };
+    let name = format!("{stream}?priority={}", settings.priority);
+    on_air.attempts(|it| it.begin(encoder, record.now()));
+    let opened = tokio::select! {
+        opened = RtmpClient::open(&route, &name, ClientConnection::publish) => opened,
+        () = stopped(end) => return None,
+    };
+    match opened {
+        Ok(client) => {
+            record.note(format_args!("encoder {encoder} publishes {stream} at {to}"));
+            let _accepted = Accepted::new(setup, encoder);
+            Some((send(client, setup, encoder, encoding, end).await, true))
+        }
+        Err(error) => {
+            on_air.attempts(|it| match error {
+                ClientEnd::Status(_) => it.refused(encoder),
+                _ => it.ended(encoder, record.now()),
+            });
+            Some((Err(error), false))
+        }
+    }
+}
+
+/// Notes a violation if an accepted encoder may not end like that.
+fn judge_end(setup: &EncoderSetup, encoder: u32, why: &ClientEnd, is_superseded: bool) {
+    let EncoderSetup { record, stream, .. } = setup;
+    if setup.is_protected && matches!(why, ClientEnd::Lost(_)) {
+        record.violation(format_args!(
+            "encoder {encoder} of {stream} is disconnected"
+        ));
+    }
+    let precedence = setup.precedence;
+    let is_explained = || {
+        let on_air = &setup.on_air;
+        on_air.attempts(|it| it.is_superseded(encoder, precedence))
+    };
+    if is_superseded && !is_explained() {
+        record.violation(format_args!(
+            "encoder {encoder} of {stream} is superseded by none that stays"
+        ));
     }
 }
 
@@ -191,26 +217,15 @@ async fn send(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut number = settings.first_number;
     loop {
-        let due = tokio::select! {
-            biased;
-            () = stopped(end) => {
+        match frames_due(&mut client, end, &mut ticks).await? {
+            Some(true) => {}
+            Some(false) => continue,
+            None => {
                 client.connection.finish();
                 client.flush().await?;
                 on_air.finish(encoder);
                 return Ok(());
             }
-            event = client.event() => {
-                if let ClientEvent::Status(status) = event?
-                    && status.is_error()
-                {
-                    return Err(ClientEnd::Status(status.code));
-                }
-                false
-            }
-            _ = ticks.tick() => *end.borrow() != Some(EncoderEnd::Freeze),
-        };
-        if !due {
-            continue;
         }
         let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let now = record.now();
@@ -238,6 +253,25 @@ async fn send(
             next: number,
         });
         client.flush().await?;
+    }
+}
+
+/// Waits for the next event of an encoder. Returns whether frames are due; `None` when the encoder is to end.
+async fn frames_due(
+    client: &mut RtmpClient,
+    end: &mut watch::Receiver<Option<EncoderEnd>>,
+    ticks: &mut Interval,
+) -> Result<Option<bool>, ClientEnd> {
+    tokio::select! {
+        biased;
+        () = stopped(end) => Ok(None),
+        event = client.event() => match event? {
+            ClientEvent::Status(status) if status.is_error() => {
+                Err(ClientEnd::Status(status.code))
+            }
+            _ => Ok(Some(false)),
+        },
+        _ = ticks.tick() => Ok(Some(*end.borrow() != Some(EncoderEnd::Freeze))),
     }
 }
 

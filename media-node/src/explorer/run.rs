@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::client::Record;
-use super::cluster::Cluster;
-use super::encoder::{Encoder, EncoderSetup};
+use super::cluster::SimulatedCluster;
+use super::encoder::{EncoderSetup, SimulatedEncoder};
 use super::on_air::OnAir;
 use super::planted::Planted;
 use super::schedule::{
-    Action, EncoderEnd, EncoderSettings, Place, Protocol, Schedule, ViewerSettings,
+    EncoderEnd, EncoderSettings, Place, Protocol, Schedule, ScheduledAction, ViewerSettings,
 };
 use super::socket::stream_name;
-use super::viewer::{Viewer, ViewerSetup};
+use super::viewer::{SimulatedViewer, ViewerSetup};
 use crate::host::simulated::network::DnsState;
 use checks::{Violated, record_panics};
 
@@ -80,9 +80,9 @@ pub(super) fn explore(schedule: &Schedule, planted: Planted) -> Outcome {
 struct Run<'a> {
     schedule: &'a Schedule,
     planted: Planted,
-    encoders: BTreeMap<usize, Encoder>,
-    viewers: BTreeMap<usize, Viewer>,
-    cluster: Cluster,
+    encoders: BTreeMap<usize, SimulatedEncoder>,
+    viewers: BTreeMap<usize, SimulatedViewer>,
+    cluster: SimulatedCluster,
     record: Record,
     on_air: Vec<OnAir>,
     received: u32,
@@ -95,7 +95,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(schedule: &'a Schedule, planted: Planted) -> Self {
         let settings = &schedule.settings;
-        let mut cluster = Cluster::new(settings.clone(), schedule.seed);
+        let mut cluster = SimulatedCluster::new(settings.clone(), schedule.seed);
         let record = Record::new(cluster.network.clone());
         record.note(format_args!("{:?} {settings:?}", schedule.hardship));
         for node in 0..cluster.count() {
@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
 
     /// Lets an encoder publish that does not come from the schedule.
     fn publish_late(&mut self, number: usize, stream: usize, node: usize) {
-        self.perform(&Action::Publish {
+        self.perform(&ScheduledAction::Publish {
             encoder: FINAL + number,
             stream,
             node,
@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
 
     /// Lets a viewer join that does not come from the schedule.
     fn watch_late(&mut self, number: usize, node: usize, protocol: Protocol) {
-        self.perform(&Action::Watch {
+        self.perform(&ScheduledAction::Watch {
             viewer: FINAL + number,
             stream: 0,
             node,
@@ -305,34 +305,34 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn perform(&mut self, action: &Action) {
+    fn perform(&mut self, action: &ScheduledAction) {
         self.record.note(format_args!("{action:?}"));
         match action.clone() {
-            Action::Kill(node) => self.cluster.kill(node),
-            Action::Lose(node) => self.cluster.lose(node),
-            Action::Drain(node) => self.cluster.drain(node),
-            Action::Start { node, new_address } => self.cluster.start(node, new_address),
-            Action::Hang(node) => self.cluster.hang(node, true),
-            Action::Resume(node) => self.cluster.hang(node, false),
-            Action::Cut(one, other) => self.cluster.cut(one, other, true),
-            Action::Mend(one, other) => self.cluster.cut(one, other, false),
-            Action::Delay(one, other, delay) => self.cluster.delay(one, other, delay),
-            Action::Dns(state) => self.cluster.network.set_dns(state),
-            Action::EndEncoder(encoder, end) => {
+            ScheduledAction::Kill(node) => self.cluster.kill(node),
+            ScheduledAction::Lose(node) => self.cluster.lose(node),
+            ScheduledAction::Drain(node) => self.cluster.drain(node),
+            ScheduledAction::Start { node, new_address } => self.cluster.start(node, new_address),
+            ScheduledAction::Hang(node) => self.cluster.hang(node, true),
+            ScheduledAction::Resume(node) => self.cluster.hang(node, false),
+            ScheduledAction::Cut(one, other) => self.cluster.cut(one, other, true),
+            ScheduledAction::Mend(one, other) => self.cluster.cut(one, other, false),
+            ScheduledAction::Delay(one, other, delay) => self.cluster.delay(one, other, delay),
+            ScheduledAction::Dns(state) => self.cluster.network.set_dns(state),
+            ScheduledAction::EndEncoder(encoder, end) => {
                 if let Some(encoder) = self.encoders.get(&encoder) {
                     encoder.stop(end);
                 }
             }
-            Action::Leave(viewer) => drop(self.viewers.remove(&viewer)),
-            Action::SetClock(node, skew) => self.cluster.set_clock(node, skew),
-            Action::Revoke(node) => self.cluster.revoke(node),
-            Action::Publish {
+            ScheduledAction::Leave(viewer) => drop(self.viewers.remove(&viewer)),
+            ScheduledAction::SetClock(node, skew) => self.cluster.set_clock(node, skew),
+            ScheduledAction::Revoke(node) => self.cluster.revoke(node),
+            ScheduledAction::Publish {
                 encoder,
                 stream,
                 node,
                 settings,
             } => self.publish(encoder, stream, node, settings),
-            Action::Watch {
+            ScheduledAction::Watch {
                 viewer,
                 stream,
                 node,
@@ -358,7 +358,7 @@ impl<'a> Run<'a> {
             precedence: self.precedence(),
             superseded_at: (self.planted == Planted::Superseded).then_some(60),
         };
-        let start = async { Encoder::start(setup) };
+        let start = async { SimulatedEncoder::start(setup) };
         let started = self.cluster.clients.block_on(start);
         self.encoders.insert(encoder, started);
     }
@@ -379,7 +379,7 @@ impl<'a> Run<'a> {
             min_wait: self.min_wait(),
             tamper: self.planted.tamper(),
         };
-        let start = async { Viewer::start(setup) };
+        let start = async { SimulatedViewer::start(setup) };
         let started = self.cluster.clients.block_on(start);
         self.viewers.insert(viewer, started);
     }

@@ -119,7 +119,7 @@ pub(super) struct Settings {
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) at: Duration,
-    pub(super) action: Action,
+    pub(super) action: ScheduledAction,
 }
 
 /// A host of a schedule.
@@ -131,7 +131,7 @@ pub(super) enum Place {
 
 /// What happens. What does not apply, such as the start of what runs, does nothing.
 #[derive(Clone, Debug)]
-pub(super) enum Action {
+pub(super) enum ScheduledAction {
     /// The process of a media node is killed.
     Kill(usize),
     /// The host of a media node loses its power.
@@ -254,17 +254,16 @@ impl Schedule {
     /// Returns how far the clocks of two hosts are from each other, at most.
     pub(super) fn clock_difference(&self) -> Duration {
         let jumps = self.events.iter().filter_map(|event| match event.action {
-            Action::SetClock(_, ahead) => Some(ahead),
+            ScheduledAction::SetClock(_, ahead) => Some(ahead),
             _ => None,
         });
         jumps.chain([self.settings.skew]).max().unwrap_or_default()
     }
 }
 
-fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
-    let mut one_of = |choices: &[u32]| choices[random.random_range(0..choices.len())];
-    let milliseconds = |choice: u32| Duration::from_millis(choice.into());
-    let (origins, edges): (&[u32], &[u32]) = match hardship {
+/// Returns the numbers of origins and of edges that a schedule chooses from.
+fn sizes(hardship: Hardship) -> (&'static [u32], &'static [u32]) {
+    match hardship {
         Hardship::Calm | Hardship::Failures => (&[1, 2, 2, 3], &[0, 1, 2, 2, 3]),
         Hardship::Takeovers | Hardship::Standbys => (&[1, 2, 2, 3], &[1, 1, 2]),
         Hardship::RtmpServer => (&[1], &[1, 2]),
@@ -272,7 +271,13 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
         Hardship::Path => (&[1, 2, 2, 3], &[2, 2, 3]),
         Hardship::Tail => (&[1, 2, 2, 3], &[2]),
         Hardship::Split => (&[2, 2, 3], &[0, 1]),
-    };
+    }
+}
+
+fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
+    let mut one_of = |choices: &[u32]| choices[random.random_range(0..choices.len())];
+    let milliseconds = |choice: u32| Duration::from_millis(choice.into());
+    let (origins, edges) = sizes(hardship);
     let is_focused = !matches!(
         hardship,
         Hardship::Calm | Hardship::OneOrigin | Hardship::Failures

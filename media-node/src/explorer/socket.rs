@@ -58,12 +58,12 @@ pub(super) fn first_choices(stream: usize, origins: usize) -> Vec<usize> {
 }
 
 /// The connection of a client.
-pub(super) type ClientSocket = Box<dyn Socket>;
+pub(super) type ClientSocket = Box<dyn SocketStream>;
 
 /// A plain connection, or one by TLS.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait SocketStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> SocketStream for T {}
 
 /// A port of a media node, and the way to it.
 pub(super) struct Route {

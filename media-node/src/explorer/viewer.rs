@@ -48,7 +48,7 @@ pub(super) struct ViewerSetup {
 
 /// What a viewer has seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ViewerProgress {
     /// The last frame, and when it came.
     pub(super) last: Option<(Identity, Duration)>,
     /// Messages that did not come, on all connections.
@@ -59,13 +59,13 @@ pub(super) struct Seen {
 }
 
 /// A running viewer. It leaves when this is dropped.
-pub(super) struct Viewer {
+pub(super) struct SimulatedViewer {
     pub(super) setup: ViewerSetup,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<ViewerProgress>>,
     task: JoinHandle<()>,
 }
 
-impl Viewer {
+impl SimulatedViewer {
     pub(super) fn start(setup: ViewerSetup) -> Self {
         let seen = Arc::default();
         let watching = Watching {
@@ -79,12 +79,12 @@ impl Viewer {
         }
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> ViewerProgress {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Viewer {
+impl Drop for SimulatedViewer {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -92,7 +92,7 @@ impl Drop for Viewer {
 
 struct Watching {
     setup: ViewerSetup,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<ViewerProgress>>,
 }
 
 impl Watching {
@@ -213,7 +213,7 @@ impl Watching {
         sent.map_or(0, |sent| sent.saturating_sub(next))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Seen)) {
+    fn change(&self, change: impl FnOnce(&mut ViewerProgress)) {
         change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

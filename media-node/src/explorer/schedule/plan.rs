@@ -9,7 +9,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Action, EncoderEnd, EncoderSettings, Event, Hardship, Outages, Protocol, Settings,
+    EncoderEnd, EncoderSettings, Event, Hardship, Outages, Protocol, ScheduledAction, Settings,
     ViewerSettings,
 };
 use crate::explorer::socket::first_choices;
@@ -103,7 +103,7 @@ impl Plan<'_> {
         self.settings.origins + self.settings.edges
     }
 
-    fn at(&mut self, milliseconds: u64, action: Action) {
+    fn at(&mut self, milliseconds: u64, action: ScheduledAction) {
         let at = Duration::from_millis(milliseconds);
         self.events.push(Event { at, action });
     }
@@ -201,7 +201,7 @@ impl Plan<'_> {
                     _ => None,
                 };
                 if let Some(end) = ends {
-                    self.at(at + lasts, Action::EndEncoder(encoder, end));
+                    self.at(at + lasts, ScheduledAction::EndEncoder(encoder, end));
                 }
                 let pause = match ends {
                     None => 0,
@@ -234,7 +234,7 @@ impl Plan<'_> {
                 false => 0,
             },
         };
-        let publish = Action::Publish {
+        let publish = ScheduledAction::Publish {
             encoder,
             stream,
             node,
@@ -255,7 +255,7 @@ impl Plan<'_> {
     fn add_viewer(&mut self, at: u64) {
         let viewer = self.viewers;
         self.viewers += 1;
-        let watch = Action::Watch {
+        let watch = ScheduledAction::Watch {
             viewer,
             stream: self.random.random_range(0..self.settings.streams),
             node: self.node_of_viewer(),
@@ -264,7 +264,7 @@ impl Plan<'_> {
         self.at(at, watch);
         if self.chance(0.3) {
             let leave = at + self.number(200, 15_000);
-            self.at(leave, Action::Leave(viewer));
+            self.at(leave, ScheduledAction::Leave(viewer));
         }
     }
 
@@ -278,7 +278,7 @@ impl Plan<'_> {
             return;
         }
         let nodes = self.events.iter().filter_map(|event| match event.action {
-            Action::Publish { node, .. } => Some(node),
+            ScheduledAction::Publish { node, .. } => Some(node),
             _ => None,
         });
         let nodes: Vec<usize> = nodes.collect();
@@ -286,8 +286,8 @@ impl Plan<'_> {
         let (first, second) = (self.one_of(&CLOCK_JUMPS), self.one_of(&CLOCK_JUMPS));
         let (half, end) = (self.end() / 2, self.end());
         let (at, after) = (self.number(0, half), self.number(half, end));
-        self.at(at, Action::SetClock(node, first));
-        self.at(after, Action::SetClock(node, second));
+        self.at(at, ScheduledAction::SetClock(node, first));
+        self.at(after, ScheduledAction::SetClock(node, second));
     }
 
     fn viewer_settings(&mut self) -> ViewerSettings {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::super::{Action, EncoderEnd, Place};
+use super::super::{EncoderEnd, Place, ScheduledAction};
 use super::Plan;
 use crate::host::simulated::network::DnsState;
 
@@ -37,7 +37,9 @@ impl Plan<'_> {
     /// Returns a time shortly before the end of an encoder, if one ends soon after `at`.
     fn before_an_end(&mut self, at: u64) -> u64 {
         let ends = self.events.iter().filter_map(|event| match event.action {
-            Action::EndEncoder(_, EncoderEnd::Finish) => u64::try_from(event.at.as_millis()).ok(),
+            ScheduledAction::EndEncoder(_, EncoderEnd::Finish) => {
+                u64::try_from(event.at.as_millis()).ok()
+            }
             _ => None,
         });
         let end = ends
@@ -52,12 +54,12 @@ impl Plan<'_> {
         let mut after = at + self.number(100, 8000);
         let mut outage = FAILOVER;
         match self.number(0, 6) {
-            0 => self.add_restart(Action::Kill(node), node, at, after),
-            1 => self.add_restart(Action::Lose(node), node, at, after),
-            2 => self.add_restart(Action::Drain(node), node, at, after + 3000),
+            0 => self.add_restart(ScheduledAction::Kill(node), node, at, after),
+            1 => self.add_restart(ScheduledAction::Lose(node), node, at, after),
+            2 => self.add_restart(ScheduledAction::Drain(node), node, at, after + 3000),
             3 => {
-                self.at(at, Action::Hang(node));
-                self.at(after, Action::Resume(node));
+                self.at(at, ScheduledAction::Hang(node));
+                self.at(after, ScheduledAction::Resume(node));
             }
             4 => self.add_isolation(node, at, after),
             _ => {
@@ -96,8 +98,8 @@ impl Plan<'_> {
         let latest = self.end() - 5000;
         let at = self.number(1000, latest);
         let after = at + self.number(1000, 9000);
-        self.at(at, Action::Dns(DnsState::Silent));
-        self.at(after, Action::Dns(DnsState::Answers));
+        self.at(at, ScheduledAction::Dns(DnsState::Silent));
+        self.at(after, ScheduledAction::Dns(DnsState::Answers));
     }
 
     /// Adds any failure.
@@ -106,32 +108,35 @@ impl Plan<'_> {
         let after = at + self.number(100, 9000);
         let node = self.node();
         match self.number(0, 11) {
-            0 | 1 => self.add_restart(Action::Kill(node), node, at, after),
-            2 => self.add_restart(Action::Lose(node), node, at, after),
-            3 => self.add_restart(Action::Drain(node), node, at, after + 3000),
+            0 | 1 => self.add_restart(ScheduledAction::Kill(node), node, at, after),
+            2 => self.add_restart(ScheduledAction::Lose(node), node, at, after),
+            3 => self.add_restart(ScheduledAction::Drain(node), node, at, after + 3000),
             4 => {
-                self.at(at, Action::Hang(node));
-                self.at(after, Action::Resume(node));
+                self.at(at, ScheduledAction::Hang(node));
+                self.at(after, ScheduledAction::Resume(node));
             }
             5..8 => {
                 let other = match self.node() {
                     other if other == node => Place::Clients,
                     other => Place::Node(other),
                 };
-                self.at(at, Action::Cut(Place::Node(node), other));
-                self.at(after, Action::Mend(Place::Node(node), other));
+                self.at(at, ScheduledAction::Cut(Place::Node(node), other));
+                self.at(after, ScheduledAction::Mend(Place::Node(node), other));
             }
             8 => self.add_isolation(node, at, after),
-            9 => self.at(at, Action::Revoke(node)),
+            9 => self.at(at, ScheduledAction::Revoke(node)),
             _ if self.chance(0.5) => {
-                self.at(at, Action::Dns(DnsState::Silent));
-                self.at(after, Action::Dns(DnsState::Answers));
+                self.at(at, ScheduledAction::Dns(DnsState::Silent));
+                self.at(after, ScheduledAction::Dns(DnsState::Answers));
             }
             _ => {
                 let places = (Place::Node(node), Place::Node(self.node()));
                 let delay = Duration::from_millis(self.number(50, 900));
-                self.at(at, Action::Delay(places.0, places.1, delay));
-                self.at(after, Action::Delay(places.0, places.1, Duration::ZERO));
+                self.at(at, ScheduledAction::Delay(places.0, places.1, delay));
+                self.at(
+                    after,
+                    ScheduledAction::Delay(places.0, places.1, Duration::ZERO),
+                );
             }
         }
     }
@@ -140,20 +145,20 @@ impl Plan<'_> {
     pub(super) fn add_isolation(&mut self, node: usize, at: u64, after: u64) {
         for other in 0..self.nodes() {
             let places = (Place::Node(node), Place::Node(other));
-            self.at(at, Action::Cut(places.0, places.1));
-            self.at(after, Action::Mend(places.0, places.1));
+            self.at(at, ScheduledAction::Cut(places.0, places.1));
+            self.at(after, ScheduledAction::Mend(places.0, places.1));
         }
     }
 
     pub(super) fn cut(&mut self, one: usize, other: usize, at: u64, after: u64) {
         let (one, other) = (Place::Node(one), Place::Node(other));
-        self.at(at, Action::Cut(one, other));
-        self.at(after, Action::Mend(one, other));
+        self.at(at, ScheduledAction::Cut(one, other));
+        self.at(after, ScheduledAction::Mend(one, other));
     }
 
-    fn add_restart(&mut self, end: Action, node: usize, at: u64, after: u64) {
+    fn add_restart(&mut self, end: ScheduledAction, node: usize, at: u64, after: u64) {
         let new_address = self.settings.has_dns && self.chance(0.5);
         self.at(at, end);
-        self.at(after, Action::Start { node, new_address });
+        self.at(after, ScheduledAction::Start { node, new_address });
     }
 }

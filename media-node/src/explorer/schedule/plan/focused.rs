@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::super::{Action, EncoderEnd};
+use super::super::{EncoderEnd, ScheduledAction};
 use super::Plan;
 use super::failures::{FAILOVER, RETRIED};
 use crate::explorer::media::{GROUP, RATE};
@@ -26,8 +26,14 @@ impl Plan<'_> {
                 false => self.number(600, 4500),
             };
             match self.number(0, 8) {
-                0..2 => self.at(at + lasts, Action::EndEncoder(encoder, EncoderEnd::Finish)),
-                2 => self.at(at + lasts, Action::EndEncoder(encoder, EncoderEnd::Crash)),
+                0..2 => self.at(
+                    at + lasts,
+                    ScheduledAction::EndEncoder(encoder, EncoderEnd::Finish),
+                ),
+                2 => self.at(
+                    at + lasts,
+                    ScheduledAction::EndEncoder(encoder, EncoderEnd::Crash),
+                ),
                 // The next one takes over.
                 _ => {}
             }
@@ -48,8 +54,11 @@ impl Plan<'_> {
             let encoder = self.add_encoder(at, 0, node, false);
             let end = self.number(8000, 24_000);
             match self.number(0, 6) {
-                0 => self.at(end, Action::EndEncoder(encoder, EncoderEnd::Finish)),
-                1 => self.at(end, Action::EndEncoder(encoder, EncoderEnd::Crash)),
+                0 => self.at(
+                    end,
+                    ScheduledAction::EndEncoder(encoder, EncoderEnd::Finish),
+                ),
+                1 => self.at(end, ScheduledAction::EndEncoder(encoder, EncoderEnd::Crash)),
                 _ => {}
             }
         }
@@ -91,8 +100,8 @@ impl Plan<'_> {
                     match kind {
                         3 => self.add_isolation(origin, at, after),
                         _ => {
-                            self.at(at, Action::Hang(origin));
-                            self.at(after, Action::Resume(origin));
+                            self.at(at, ScheduledAction::Hang(origin));
+                            self.at(after, ScheduledAction::Resume(origin));
                         }
                     }
                     self.path_of_encoder_fails(outage, is_only);
@@ -150,7 +159,10 @@ impl Plan<'_> {
             let is_same_encoding = self.chance(0.5);
             let encoder = self.add_encoder(at, 0, edge, is_same_encoding);
             let end = at + self.number(2500, 4500);
-            self.at(end, Action::EndEncoder(encoder, EncoderEnd::Finish));
+            self.at(
+                end,
+                ScheduledAction::EndEncoder(encoder, EncoderEnd::Finish),
+            );
             let origin = self.carriers[carrier];
             let fails = end - self.number(100, 700);
             let after = end + self.number(700, 1800);
@@ -160,16 +172,16 @@ impl Plan<'_> {
                 2 => self.cut(origin, edge, fails, after),
                 3 => self.add_isolation(origin, fails, after),
                 4 => {
-                    self.at(fails, Action::Hang(origin));
-                    self.at(after, Action::Resume(origin));
+                    self.at(fails, ScheduledAction::Hang(origin));
+                    self.at(after, ScheduledAction::Resume(origin));
                 }
                 // A publication that its edge has forwarded ends with the origin.
                 _ if self.settings.origins > 1 => {
-                    self.at(fails, Action::Kill(origin));
+                    self.at(fails, ScheduledAction::Kill(origin));
                     let new_address = false;
                     self.at(
                         after,
-                        Action::Start {
+                        ScheduledAction::Start {
                             node: origin,
                             new_address,
                         },
