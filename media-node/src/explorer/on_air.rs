@@ -35,6 +35,8 @@ struct Encoders {
     finished: BTreeMap<u32, u32>,
     /// When one of them sent the last message.
     last: Duration,
+    /// When the connection of one of them was closed last. Whichever has a keyframe first takes its place at first.
+    closed: Duration,
 }
 
 /// What an encoder has sent.
@@ -90,6 +92,7 @@ impl OnAir {
     pub(super) fn close(&self, encoder: u32, now: Duration) {
         let mut encoders = self.lock();
         encoders.accepted.remove(&encoder);
+        encoders.closed = now;
         encoders.attempts.ended(encoder, now);
     }
 
@@ -113,7 +116,9 @@ impl OnAir {
             }
             DuplicatePublish::Reject => other.since + RACE < received.since,
             DuplicatePublish::Standby => {
-                other.priority > received.priority && now >= other.since + PREFERRED
+                other.priority > received.priority
+                    && now >= other.since + PREFERRED
+                    && now >= encoders.closed + SETTLED
             }
         });
         found.copied()
