@@ -344,6 +344,11 @@ impl ReaderState {
                 return None;
             }
         }
+        let start = match start {
+            // Another media node has had the beginning, and the messages that come first here are old.
+            Start::Oldest if self.format != Format::Relay && window.is_resumed() => Start::Newest,
+            start => start,
+        };
         let joins = matches!(start, Start::Newest | Start::At(..)) && !self.has_started();
         if joins && !window.may_join(self.joined_at) {
             return None;

@@ -18,7 +18,7 @@ pub enum Format {
 pub enum Start {
     /// The newest keyframe. A viewer that joined before the publication starts at its beginning, while all of it is kept.
     Newest,
-    /// The oldest keyframe of the newest epoch.
+    /// The oldest keyframe of the newest epoch. Viewers start at the newest one when another media node has had the beginning.
     Oldest,
     /// For relays: a message of a publication, or the newest keyframe if the message was evicted. Viewers start at the
     /// newest keyframe.

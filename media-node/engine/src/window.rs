@@ -299,6 +299,11 @@ impl Window {
         self.segments.back().map(|segment| segment.mark.epoch)
     }
 
+    /// Returns whether another media node has had the beginning of the newest publication.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.resumed_until > 0
+    }
+
     /// Returns the number of the segment where new viewers start.
     pub(crate) fn newest_start(&self) -> Option<u64> {
         self.newest_start

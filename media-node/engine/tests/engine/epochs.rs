@@ -249,6 +249,7 @@ fn joining_viewers_get_nothing_from_before_gap_of_resumed_relay() {
 fn joining_viewers_wait_for_end_of_what_another_media_node_has_had() {
     let registry = Registry::new(settings());
     let mut before = viewer(&registry);
+    let mut waiting = FlvReader::of(&registry, "a", Start::Oldest);
     let mut forwarded = publish(&registry, "a", 7, PublicationSource::Forwarded);
     forwarded.resume_until(93);
     let stream = Arc::clone(forwarded.stream());
@@ -265,9 +266,10 @@ fn joining_viewers_wait_for_end_of_what_another_media_node_has_had() {
     let mut joining = viewer(&registry);
     assert!(!stream.state().playable);
     assert!(before.taken().is_empty() && joining.taken().is_empty());
+    assert!(waiting.taken().is_empty());
     append(92, keyframe(80, 2));
     append(93, interframe(120, 3));
-    for viewer in [&mut before, &mut joining] {
+    for viewer in [&mut before, &mut joining, &mut waiting] {
         assert_eq!(viewer.taken()[3..], [keyframe(80, 2), interframe(120, 3)]);
     }
 }
