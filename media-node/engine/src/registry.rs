@@ -19,7 +19,7 @@ use crate::worker_pulses::WorkerPulses;
 use crate::write_state::WriteState;
 
 /// Time for which a stream without a publisher and readers keeps its log: a relay that has lost its connection returns earlier.
-const UNREAD_LOG_LASTS: Duration = Duration::from_secs(8);
+const UNREAD_LOG_LASTS: Duration = Duration::from_secs(6);
 
 /// Time for which a publication keeps its first reservation of memory without a complete group of pictures. Encoders send a keyframe
 /// every second or two; a client that sends next to nothing would keep encoders out.

@@ -41,7 +41,7 @@ pub(super) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 pub(super) enum Segments {
     /// As large as the interfaces of both hosts allow.
     Large,
-    /// Small enough for a path that loses large packets without a word, as one with a tunnel and a firewall does.
+    /// Small enough for a path that silently loses large packets, as one with a tunnel and a firewall does.
     Small,
 }
 

@@ -131,9 +131,9 @@ fn log_without_publisher_and_readers_is_given_up_before_the_stream_ends() {
     }
     assert!(registry.memory().used > 1_000_000);
     registry.sweep(after(0));
-    registry.sweep(after(7));
+    registry.sweep(after(5));
     assert!(registry.memory().used > 1_000_000);
-    registry.sweep(after(8));
+    registry.sweep(after(6));
     let used = registry.memory().used;
     assert!(500_000 < used && used < 600_000, "{used}");
     assert_eq!(watched.taken().len(), 3 + 50);
