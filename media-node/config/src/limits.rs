@@ -32,7 +32,7 @@ pub struct Limits {
     pub max_streams_per_address: u32,
     /// Maximum memory for media on a Pod, in mebibytes: what all streams buffer, and incomplete messages of publishers. When it
     /// becomes short, streams buffer less than `stream.windowSeconds`, down to the newest group of pictures (GOP), and a publisher
-    /// that does not fit is refused. When absent, three fifths of the memory limit of the container, or a quarter of the node's
+    /// that does not fit is refused. When absent, two thirds of the memory limit of the container, or a quarter of the node's
     /// memory where there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 16, max = 1_048_576))]

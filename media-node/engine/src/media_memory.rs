@@ -160,7 +160,8 @@ impl MediaMemory {
     fn with_another(&self, reserved: usize) -> Option<usize> {
         let sum = reserved.saturating_add(FIRST_RESERVATION);
         let limit = self.limit.load(Ordering::Relaxed);
-        (sum <= limit).then_some(sum)
+        // A sixteenth stays free, because a new message is counted before older ones are given up for it.
+        (sum <= limit - limit / 16).then_some(sum)
     }
 
     pub(crate) fn count_early_evictions(&self, segments: u64) {

@@ -100,14 +100,14 @@ pub(super) fn log_pressure(was_short: bool, registry: &Registry) -> bool {
     pressure
 }
 
-/// Returns the share of the memory that there is. Two fifths of a container's limit are left for connections, the allocator's unused
+/// Returns the share of the memory that there is. A third of a container's limit is left for connections, the allocator's unused
 /// pages and the program. Where there is no limit, other programs and Pods have a part of the memory as well.
 fn share(root: &Path) -> usize {
     let system = system_memory(root);
     let is_limit = |limit: &u64| system.is_none_or(|system| *limit < system);
     let container = container_memory(root).map(|container| container.limit);
     let share = match (container.filter(is_limit), system) {
-        (Some(limit), _) => limit / 5 * 3,
+        (Some(limit), _) => limit / 3 * 2,
         (None, Some(system)) => system / 4,
         (None, None) => UNKNOWN,
     };
@@ -146,22 +146,22 @@ mod tests {
     );
 
     #[test]
-    fn three_fifths_of_the_containers_limit_are_for_media() {
+    fn two_thirds_of_the_containers_limit_are_for_media() {
         let version_2 = share_with(&[
             HOST,
             ("proc/self/cgroup", "0::/\n"),
             ("sys/fs/cgroup/memory.max", "536870912\n"),
         ]);
-        assert_eq!(version_2, (512 << 20) / 5 * 3);
+        assert_eq!(version_2, (512 << 20) / 3 * 2);
         let version_1 = share_with(&[
             HOST,
             (
                 "proc/self/cgroup",
                 "3:cpu,cpuacct:/docker/a\n2:hugetlb,memory:/docker/a\n",
             ),
-            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "419430400\n"),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "402653184\n"),
         ]);
-        assert_eq!(version_1, 240 << 20);
+        assert_eq!(version_1, 256 << 20);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
             ("sys/fs/cgroup/pods/memory.max", "314572800\n"),
             ("sys/fs/cgroup/pods/a/memory.max", "max\n"),
         ]);
-        assert_eq!(share, 180 << 20);
+        assert_eq!(share, 200 << 20);
     }
 
     #[test]

@@ -100,13 +100,13 @@ fn large_stream_does_not_shorten_small_ones() {
 
 #[test]
 fn publication_that_does_not_fit_beside_the_others_is_refused() {
-    let registry = registry(3 * MIB);
+    let registry = registry(4 * MIB);
     let mut streams = ["a", "b", "c"].map(|name| encoder(&registry, name, 1));
-    let refused = Err(OutOfMemory { limit: 3 * MIB });
+    let refused = Err(OutOfMemory { limit: 4 * MIB });
     let error = try_encoder(&registry, "d").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the memory for media, 3 MiB, is in use by other streams"
+        "the memory for media, 4 MiB, is in use by other streams"
     );
     assert_eq!(registry.check_memory_for(&key("d")), refused);
     assert_eq!(registry.check_memory_for(&key("a")), Ok(()));
@@ -225,7 +225,7 @@ fn stream_without_publisher_gives_up_media_when_the_limit_falls() {
 
 #[test]
 fn pressure_lasts_half_a_minute_after_its_last_sign() {
-    let registry = registry(MIB / 2);
+    let registry = registry(MIB);
     let now = Instant::now();
     let pressure = |seconds| {
         registry.sweep(now + Duration::from_secs(seconds));
@@ -277,7 +277,7 @@ fn each_version_of_init_data_counts() {
 
 #[test]
 fn publication_without_a_complete_group_keeps_no_other_one_out() {
-    let registry = registry(3 * MIB);
+    let registry = registry(4 * MIB);
     let start = Instant::now();
     let mut silent: Vec<_> = ["a", "b", "c"].map(|it| encoder(&registry, it, 1)).into();
     // One frame, and no second keyframe.
