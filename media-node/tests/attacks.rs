@@ -23,35 +23,49 @@ const MIB: u64 = 1 << 20;
 /// Memory that connections, buffers of reads and the allocator take besides what an attack is allowed to take.
 const SLACK: u64 = 48 * MIB;
 
-/// Runs an attack while an honest encoder publishes and two viewers watch. `allowed` is the memory that the attack may take.
+/// Runs an attack on a media node beside an honest encoder and its viewers. `allowed` is the memory that the attack may take.
 async fn beside_honest_clients<T>(
     mut node: Process,
     allowed: u64,
     attack: impl AsyncFnOnce(&Process) -> T,
 ) {
+    let freed = ["live_media_memory_bytes", "live_connections"];
+    beside_honest_encoder(&node, &node, allowed, &freed, attack(&node)).await;
+    node.assert_healthy();
+}
+
+/// Runs an attack while an honest encoder publishes, with a viewer at its media node and one at the judged one. `allowed` is the memory
+/// that the attack may take there, and `freed` are the metrics that are 0 after it.
+async fn beside_honest_encoder<T>(
+    published: &Process,
+    judged: &Process,
+    allowed: u64,
+    freed: &[&str],
+    attack: impl Future<Output = T>,
+) {
     let sent = Clip::PLAIN.messages(25 * 6);
-    let mut publisher = Publisher::start(node.rtmp, "live/honest").await;
-    let viewers = [Protocol::Flv, Protocol::Rtmp];
-    let mut viewers = viewers.map(|it| watch_at(node.rtmp, node.http, "live/honest", it));
+    let mut publisher = Publisher::start(published.rtmp, "live/honest").await;
     // Both sequence headers and a keyframe: the viewers have begun before the attack does.
     let (first, rest) = sent.split_at(3);
     publisher.send(first.to_vec()).await;
+    let places = [(published, Protocol::Flv), (judged, Protocol::Rtmp)];
+    let mut viewers = places.map(|(node, it)| watch_at(node.rtmp, node.http, "live/honest", it));
     for viewer in &mut viewers {
         viewer.received(&first[2].payload).await;
     }
-    let before = node.memory();
+    let before = judged.memory();
     let attack = async {
-        let held = attack(&node).await;
-        let (now, limit) = (node.memory(), allowed + SLACK);
+        let held = attack.await;
+        let (now, limit) = (judged.memory(), allowed + SLACK);
         assert!(now < before + limit, "{before} bytes became {now}");
         for path in ["/livez", "/readyz"] {
-            let probe = request(node.internal, "GET", path).await;
+            let probe = request(judged.internal, "GET", path).await;
             assert_eq!(probe.status, 200, "{path}");
         }
-        let mut newcomer = Publisher::start(node.rtmp, "live/newcomer").await;
+        let mut newcomer = Publisher::start(published.rtmp, "live/newcomer").await;
         newcomer.send_headers().await;
         newcomer.send_group(0).await;
-        let mut first = FlvViewer::open(node.http, "/live/newcomer.flv").await;
+        let mut first = FlvViewer::open(judged.http, "/live/newcomer.flv").await;
         assert!(first.numbered().await.is_some());
         drop(held);
     };
@@ -60,11 +74,10 @@ async fn beside_honest_clients<T>(
     for received in ended(viewers.into()).await {
         assert_complete(&sent, &received, Start::Beginning);
     }
-    for taken in ["live_media_memory_bytes", "live_connections"] {
-        eventually(taken, async || node.metric(taken).await == 0).await;
+    for taken in freed {
+        eventually(taken, async || judged.metric(taken).await == 0).await;
     }
-    eventually("the memory", async || node.memory() < before + SLACK).await;
-    node.assert_healthy();
+    eventually("the memory", async || judged.memory() < before + SLACK).await;
 }
 
 /// A sequence header of a track of Enhanced RTMP's multitrack.

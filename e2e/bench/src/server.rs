@@ -145,13 +145,7 @@ impl Server {
         settings: &str,
     ) -> Result<Self> {
         let settings = format!("stream: {{{settings}}}\n");
-        Self::start(
-            cores,
-            Layout::SERVER,
-            program,
-            &settings,
-            Command::new(&program.file),
-        )
+        Self::start_program(cores, Layout::SERVER, program, &settings)
     }
 
     /// Starts a media node with its defaults in a control group.
@@ -204,13 +198,7 @@ impl Server {
         let origin = origin.internal;
         let settings = format!("role: edge\norigins: {{addresses: [\"{origin}\"]}}\n");
         let layout = Layout { on, workers: 1 };
-        Self::start(
-            cores,
-            layout,
-            program,
-            &settings,
-            Command::new(&program.file),
-        )
+        Self::start_program(cores, layout, program, &settings)
     }
 
     /// Starts a media node with so many workers on all cores, those of the load as well.
@@ -225,13 +213,17 @@ impl Server {
             on: CoreSet::All,
             workers,
         };
-        Self::start(
-            cores,
-            layout,
-            program,
-            &settings,
-            Command::new(&program.file),
-        )
+        Self::start_program(cores, layout, program, &settings)
+    }
+
+    fn start_program(
+        cores: &Cores,
+        layout: Layout,
+        program: &Program,
+        settings: &str,
+    ) -> Result<Self> {
+        let command = Command::new(&program.file);
+        Self::start(cores, layout, program, settings, command)
     }
 
     fn start(

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// Time that a segment is kept after a worker has begun to serve its viewers with it. All of them follow within a turn of the worker.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// Looks in that time.
-const LOOKS: u32 = 4;
+/// Reviews of what is needed, in that time.
+const REVIEWS: u32 = 4;
 
 /// The readers for which a stream keeps the whole window.
 #[derive(Debug, Default)]
@@ -44,16 +44,15 @@ impl WindowReaders {
 pub(crate) struct Retention {
     /// When the log last had relays.
     relayed: Option<Instant>,
-    /// Former looks, the oldest first, and the number of the segment that viewers took next at that time.
-    looks: VecDeque<(Instant, u64)>,
+    /// Former reviews, the oldest first: their time, and the number of the segment that viewers took next.
+    reviews: VecDeque<(Instant, u64)>,
 }
 
 impl Retention {
-    /// Returns whether it is time for another look.
+    /// Returns whether it is time for another review.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        let age = |at: Instant| now.saturating_duration_since(at);
-        let newest = self.looks.back();
-        newest.is_none_or(|(at, _)| age(*at) >= KEPT_AT_LEAST / LOOKS)
+        let newest = self.reviews.back();
+        newest.is_none_or(|(at, _)| lasted(*at, KEPT_AT_LEAST / REVIEWS, now))
     }
 
     /// Returns the number of the first segment that is needed, if not all of the window is. `reached` is the number of the segment
@@ -65,21 +64,25 @@ impl Retention {
         continuity: Duration,
         now: Instant,
     ) -> Option<u64> {
-        let age = |at: Instant| now.saturating_duration_since(at);
         let count = |readers: &AtomicUsize| readers.load(Ordering::Relaxed);
         if count(&readers.relays) > 0 {
             self.relayed = Some(now);
         }
-        self.looks.push_back((now, reached));
-        let is_old = |(at, _): &(Instant, u64)| age(*at) >= KEPT_AT_LEAST;
-        while self.looks.get(1).is_some_and(is_old) {
-            self.looks.pop_front();
+        self.reviews.push_back((now, reached));
+        let is_old = |(at, _): &(Instant, u64)| lasted(*at, KEPT_AT_LEAST, now);
+        while self.reviews.get(1).is_some_and(is_old) {
+            self.reviews.pop_front();
         }
-        let (_, former) = self.looks.front().copied().filter(is_old)?;
-        let relay_may_return = self.relayed.is_some_and(|at| age(at) < continuity);
+        let (_, former) = self.reviews.front().copied().filter(is_old)?;
+        let relay_may_return = self.relayed.is_some_and(|at| !lasted(at, continuity, now));
         let is_needed = relay_may_return || count(&readers.viewers_behind) > 0;
         (!is_needed).then_some(former)
     }
+}
+
+/// Returns whether a time has passed since an instant.
+fn lasted(since: Instant, time: Duration, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= time
 }
 
 /// Makes a stream keep the whole window, until this is dropped and the continuity window has passed.

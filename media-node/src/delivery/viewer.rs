@@ -102,10 +102,7 @@ impl Delivery<'_> {
                 }
                 Wake::Stream => match self.send_next(framing, cursor) {
                     Ok(None) => Ok(()),
-                    Ok(Some(unsent)) => {
-                        cursor.fall_behind();
-                        Box::pin(self.send_rest(unsent)).await
-                    }
+                    Ok(Some(unsent)) => Box::pin(self.send_rest(unsent)).await,
                     Err(end) => Err(end),
                 },
                 Wake::Stop(reason) => self.disconnect(reason),
@@ -133,10 +130,7 @@ impl Delivery<'_> {
                 }
                 () = cursor.ready() => match self.send_next(framing, cursor) {
                     Ok(None) => Ok(()),
-                    Ok(Some(unsent)) => {
-                        cursor.fall_behind();
-                        self.send_rest(unsent).await
-                    }
+                    Ok(Some(unsent)) => self.send_rest(unsent).await,
                     Err(end) => Err(end),
                 },
                 // Without a publisher there is no next keyframe.
@@ -174,7 +168,11 @@ impl Delivery<'_> {
                     self.client.lagged();
                 }
                 let position = batch.end();
-                self.send_now(framed(framing, batch), Some(position))
+                let unsent = self.send_now(framed(framing, batch), Some(position))?;
+                if unsent.is_some() {
+                    cursor.fall_behind();
+                }
+                Ok(unsent)
             }
         }
     }

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::{MIB, SLACK, track_header};
+use super::{MIB, beside_honest_encoder, track_header};
 use crate::support::{
-    Clip, FlvViewer, Process, Protocol, Publisher, RawConnection, Start, assert_complete,
-    connect_from_elsewhere, ended, eventually, finish, keyframe, publish, request, watch_at,
+    Process, Publisher, RawConnection, connect_from_elsewhere, eventually, keyframe,
 };
 
 /// Streams that one address may publish at the origin.
@@ -59,47 +58,10 @@ async fn beside_honest_edge<T>(
     allowed: u64,
     attack: impl AsyncFn(&Process, usize) -> T,
 ) {
-    let sent = Clip::PLAIN.messages(25 * 6);
-    let Cluster {
-        origin,
-        attacked,
-        honest,
-        ..
-    } = &cluster;
-    let mut publisher = Publisher::start(honest.rtmp, "live/honest").await;
-    let (first, rest) = sent.split_at(3);
-    publisher.send(first.to_vec()).await;
-    let places = [(honest, Protocol::Flv), (origin, Protocol::Rtmp)];
-    let mut viewers = places.map(|(node, it)| watch_at(node.rtmp, node.http, "live/honest", it));
-    for viewer in &mut viewers {
-        viewer.received(&first[2].payload).await;
-    }
-    let before = origin.memory();
-    let attack = async {
-        let both = attacked.iter().enumerate();
-        let both = both.map(|(number, edge)| attack(edge, number));
-        let held = futures::future::join_all(both).await;
-        let (now, limit) = (origin.memory(), allowed + SLACK);
-        assert!(now < before + limit, "{before} bytes became {now}");
-        for path in ["/livez", "/readyz"] {
-            let probe = request(origin.internal, "GET", path).await;
-            assert_eq!(probe.status, 200, "{path}");
-        }
-        let mut newcomer = Publisher::start(honest.rtmp, "live/newcomer").await;
-        newcomer.send_headers().await;
-        newcomer.send_group(0).await;
-        let mut first = FlvViewer::open(origin.http, "/live/newcomer.flv").await;
-        assert!(first.numbered().await.is_some());
-        drop(held);
-    };
-    tokio::join!(publish(&mut publisher, rest, 1), attack);
-    finish(publisher).await;
-    for received in ended(viewers.into()).await {
-        assert_complete(&sent, &received, Start::Beginning);
-    }
-    let taken = "live_media_memory_bytes";
-    eventually(taken, async || origin.metric(taken).await == 0).await;
-    eventually("the memory", async || origin.memory() < before + SLACK).await;
+    let both = cluster.attacked.iter().enumerate();
+    let both = futures::future::join_all(both.map(|(number, edge)| attack(edge, number)));
+    let freed = ["live_media_memory_bytes"];
+    beside_honest_encoder(&cluster.honest, &cluster.origin, allowed, &freed, both).await;
     cluster.nodes().for_each(Process::assert_healthy);
 }
 

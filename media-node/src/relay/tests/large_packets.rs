@@ -1,4 +1,4 @@
-//! Paths that lose large packets without a word: small requests are answered, and streams stand still.
+//! Paths that silently lose large packets: small requests are answered, and streams stand still.
 
 use std::time::Duration;
 

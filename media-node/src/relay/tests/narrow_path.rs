@@ -1,4 +1,4 @@
-//! A proxy on whose path large packets are lost without a word.
+//! A proxy on whose path large packets are silently lost.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// Bytes that still pass in one packet.
 const LARGEST: usize = 1300;
 
-/// A proxy in front of a node. Once it is narrow, a connection passes nothing more after its first large packet. Those of a client with
+/// A proxy in front of a media node. Once it is narrow, a connection passes nothing more after its first large packet. Those of a client with
 /// small TCP segments have none.
 pub(super) struct NarrowPath {
     pub(super) address: SocketAddr,
