@@ -148,15 +148,11 @@ impl Server {
         Self::start_program(cores, Layout::SERVER, program, &settings)
     }
 
-    /// Starts a media node with its defaults in a control group.
+    /// Starts a media node with its defaults in a control group, with the environment of its image.
     pub(crate) fn in_group(cores: &Cores, program: &Program, group: &MemoryGroup) -> Result<Self> {
-        Self::start(
-            cores,
-            Layout::SERVER,
-            program,
-            "",
-            group.command(&program.file),
-        )
+        let mut command = group.command(&program.file);
+        command.env("MIMALLOC_PURGE_DELAY", "1");
+        Self::start(cores, Layout::SERVER, program, "", command)
     }
 
     /// Starts a media node with one worker that sends every message immediately. Valgrind counts its instructions, and makes it about fifty
@@ -240,7 +236,7 @@ impl Server {
             "origin"
         };
         let config = program.folder.join(format!("{name}.yaml"));
-        let tls = tls::settings();
+        let tls = tls::settings(&program.folder)?;
         let workers = layout.workers;
         let text = format!(
             "workers: {workers}\n\
@@ -250,8 +246,9 @@ impl Server {
              {settings}"
         );
         std::fs::write(&config, text)?;
-        let log = std::fs::File::create(program.folder.join(format!("{name}.log")))?;
-        command.arg("--config").arg(&config).stderr(log);
+        let log = program.folder.join(format!("{name}.log"));
+        command.arg("--config").arg(&config);
+        command.stderr(std::fs::File::create(&log)?);
         let child = cores.spawn(layout.on, command.stdin(Stdio::null()))?;
         let mut server = Self {
             child,
@@ -263,7 +260,8 @@ impl Server {
         };
         let deadline = Instant::now() + START;
         while TcpStream::connect(http).is_err() {
-            server.assert_running()?;
+            let running = server.assert_running();
+            running.with_context(|| format!("its log is {}", log.display()))?;
             ensure!(Instant::now() < deadline, "the media node does not start");
             std::thread::sleep(Duration::from_millis(20));
         }

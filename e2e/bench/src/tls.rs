@@ -14,14 +14,18 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Certificates of the tests. They name localhost.
-const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../media-node/tests/tls");
+/// Of the tests. It names localhost.
+const CERTIFICATE: &str = include_str!("../../../media-node/tests/tls/first.crt");
+const KEY: &str = include_str!("../../../media-node/tests/tls/first.key");
 
-/// Returns the media node's setting `tls`.
-pub(crate) fn settings() -> String {
-    format!(
-        "tls: {{certificate: \"{CERTIFICATES}/first.crt\", key: \"{CERTIFICATES}/first.key\"}}\n"
-    )
+/// Writes the certificate and its key into a folder. Returns the media node's setting `tls`.
+pub(crate) fn settings(folder: &Path) -> Result<String> {
+    let [certificate, key] = ["tls.crt", "tls.key"].map(|name| folder.join(name));
+    std::fs::write(&certificate, CERTIFICATE)?;
+    std::fs::write(&key, KEY)?;
+    Ok(format!(
+        "tls: {{certificate: {certificate:?}, key: {key:?}}}\n"
+    ))
 }
 
 /// Connects viewers.
@@ -32,8 +36,8 @@ impl TlsClient {
     /// Returns a client with the first choice of browsers: TLS 1.3 with AES of 128 bits.
     pub(crate) fn new() -> Result<Self> {
         let mut roots = RootCertStore::empty();
-        let certificate = Path::new(CERTIFICATES).join("first.crt");
-        roots.add(CertificateDer::from_pem_file(certificate).context("the certificate")?)?;
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE.as_bytes());
+        roots.add(certificate.context("the certificate")?)?;
         let provider = CryptoProvider {
             cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
             ..default_provider()
