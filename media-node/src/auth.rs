@@ -41,7 +41,7 @@ pub(crate) use identity::{Caller, NodeIdentity, api_token};
 pub use jwt::KeySetTimings;
 pub(crate) use request::{AccessRequest, Action, Denial, ListRequest};
 
-use crate::state::counters::Counters;
+use crate::counters::Counters;
 use access::Access;
 use background::Background;
 use grant::Grants;

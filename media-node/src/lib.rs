@@ -19,6 +19,7 @@
 //!   tls                     certificate and handshakes, under delivery's sockets
 //!   proxies, networks       load balancers that are trusted to name their clients
 //!   small_file              files of keys, certificates and settings
+//!   counters                counters with labels
 //!  ──────────────────────────────────────────────────────────────────────────
 //!   media-engine            Registry, Stream, log, Cursor
 //!   media-wire              RTMP, FLV, AMF0, the relay's format
@@ -31,6 +32,7 @@
 //! `delivery/viewer.rs` (from a stream to a socket), `relay.rs` (streams of other media nodes).
 
 mod auth;
+mod counters;
 mod delivery;
 mod discovery;
 #[cfg(test)]

@@ -23,6 +23,7 @@
 //! Read in this order: [`protocol`] and [`serve`] (the server), [`survey`], [`pull`], [`conflict`], [`contest`],
 //! [`forward`].
 
+mod active_relay;
 mod announce;
 mod awaited_streams;
 mod backoff;
@@ -36,7 +37,6 @@ mod forward;
 mod health_check;
 mod intake;
 mod lookups;
-mod metrics;
 mod protocol;
 mod pull;
 mod reachability;
@@ -66,6 +66,7 @@ use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
 use crate::response::Body;
 use crate::state::clients::Clients;
+use crate::state::metrics::RelayMetrics;
 use crate::state::publisher_addresses::PublisherAddresses;
 pub(crate) use contest::{Contender, Resolution, SwitchReason};
 use context::RelayContext;
@@ -75,7 +76,6 @@ use forward::Forwards;
 use health_check::check_origins;
 use lookups::Lookups;
 pub(crate) use lookups::{Appearance, TooManyNames};
-pub(crate) use metrics::RelayMetrics;
 use pull::Pulls;
 pub(crate) use rejection::PublishRejection;
 pub(crate) use rtmp_server::RtmpServer;

@@ -3,7 +3,6 @@
 pub(crate) mod address_limits;
 pub(crate) mod admitted;
 pub(crate) mod clients;
-pub(crate) mod counters;
 pub(crate) mod idle_connections;
 pub(crate) mod limits;
 pub(crate) mod metrics;

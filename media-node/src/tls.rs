@@ -16,7 +16,7 @@ use tokio_rustls::rustls::crypto::ring::{Ticketer, default_provider};
 use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use crate::state::counters::Counters;
+use crate::counters::Counters;
 use certificate::Certificate;
 pub(crate) use certificate::CertificateError;
 pub(crate) use handshake::{TlsAcceptor, TlsHandshakeError};

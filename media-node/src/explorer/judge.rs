@@ -13,7 +13,7 @@ pub(super) enum Violation {
     Repeated,
     #[error("a message came after a later one")]
     Reordered,
-    #[error("a message is torn, or nobody sent it")]
+    #[error("a message is torn, or no encoder sent it")]
     Torn,
     #[error("the first video frame after a gap, or of an encoder, is no keyframe")]
     NoKeyframe,

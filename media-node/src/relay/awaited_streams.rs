@@ -1,5 +1,5 @@
 //! Streams whose publication is awaited here, by viewers and by other nodes. A publication that starts wakes those who wait for its
-//! stream: thousands may wait for names that nobody publishes.
+//! stream: thousands may wait for names that no encoder publishes.
 
 use std::collections::HashMap;
 use std::future::pending;

@@ -18,13 +18,13 @@ use super::awaited_streams::AwaitedStreams;
 use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection, Segments};
 use super::connection_pool::ConnectionPool;
-use super::metrics::RelayMetrics;
 use super::reachability::Reachability;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
 use crate::host;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
+use crate::state::metrics::RelayMetrics;
 use crate::state::publisher_addresses::PublisherAddresses;
 
 /// Starts a task on one of the media node's workers.

@@ -23,9 +23,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
+use super::active_relay::ActiveRelay;
 use super::announce::start_announcing;
 use super::context::RelayContext;
-use super::metrics::ActiveRelay;
 use super::rejection::PublishRejection;
 use heartbeat::Heartbeats;
 use servers::forward_to_servers;

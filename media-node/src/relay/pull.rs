@@ -25,9 +25,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::active_relay::ActiveRelay;
 use super::backoff::Backoff;
 use super::context::{RelayContext, is_published};
-use super::metrics::ActiveRelay;
 use super::survey::{OriginStatus, SurveyEnd, survey};
 use demand::{Demand, SearchState};
 use servers::pull_from_servers;

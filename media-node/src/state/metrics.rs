@@ -18,7 +18,6 @@ use prometheus::{Encoder, IntCounter, IntGauge, TextEncoder};
 
 use super::clients::Clients;
 use crate::auth::AuthMetrics;
-use crate::relay::RelayMetrics;
 use crate::tls::TlsMetrics;
 
 use clients::ClientMetrics;
@@ -27,6 +26,7 @@ use memory::MemoryMetrics;
 use node::NodeMetrics;
 use registration::Registration;
 use relays::OriginMetrics;
+pub(crate) use relays::RelayMetrics;
 use streams::StreamMetrics;
 use viewers::ViewerMetrics;
 
@@ -68,7 +68,7 @@ impl Metrics {
             clients: ClientMetrics::new(&new),
             viewers: ViewerMetrics::new(&new),
             streams: StreamMetrics::new(&new),
-            relay: relays::relay_metrics(&new),
+            relay: RelayMetrics::new(&new),
             origins: OriginMetrics::new(&new),
             node: NodeMetrics::new(&new),
             auth: node::auth_metrics(&new),

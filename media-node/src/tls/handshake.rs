@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::{self, AlertDescription, InvalidMessage, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
+use crate::counters::Counters;
 use crate::host::net::TcpStream;
-use crate::state::counters::Counters;
 
 /// Performs handshakes of one port.
 #[derive(Clone)]

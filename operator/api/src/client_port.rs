@@ -1,6 +1,6 @@
 //! The ports of a Pod for encoders and viewers.
 
-use crate::{LiveClusterSpec, NodePorts, Ports};
+use crate::service::{NodePorts, Ports};
 
 /// A port of a Pod for encoders and viewers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,19 +53,6 @@ impl ClientPort {
             Self::Https => ports.https,
             Self::Rtmp => ports.rtmp,
             Self::Http => ports.http,
-        }
-    }
-}
-
-impl LiveClusterSpec {
-    /// Returns the open ports of a Pod for encoders and viewers.
-    pub fn client_ports(&self) -> Vec<ClientPort> {
-        let plain = [ClientPort::Rtmp, ClientPort::Http];
-        let secure = [ClientPort::Rtmps, ClientPort::Https];
-        match &self.tls {
-            None => plain.to_vec(),
-            Some(tls) if tls.required => secure.to_vec(),
-            Some(_) => [plain, secure].concat(),
         }
     }
 }

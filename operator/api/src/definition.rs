@@ -3,7 +3,7 @@
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::LiveCluster;
+use crate::spec::LiveCluster;
 
 /// Why the CustomResourceDefinition cannot be written: a fault of the types, which a test finds.
 #[derive(Debug, thiserror::Error)]

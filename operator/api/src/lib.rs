@@ -15,6 +15,7 @@ pub mod conditions;
 #[cfg(feature = "kube")]
 pub mod definition;
 pub mod gateway;
+mod gateway_routes;
 pub mod http;
 pub mod kubernetes;
 pub mod mount;

@@ -9,8 +9,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, 
 use kube::{Resource, ResourceExt};
 use media_config::Role;
 
+use crate::cluster_name::ClusterName;
+use crate::gateway::GatewayRoute;
 pub use crate::role::{ROLES, role_name};
-use crate::{ClusterName, GatewayRoute, LiveCluster};
+use crate::spec::LiveCluster;
 
 /// Name of the media node's container in each Pod.
 pub const CONTAINER: &str = "media-node";

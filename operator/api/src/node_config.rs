@@ -4,8 +4,9 @@ use std::path::Path;
 
 use media_config::{Discovery, DrainSettings, Listen, NodeConfig, Role};
 
+use crate::cluster_name::ClusterName;
 use crate::mount::MOUNT_DIRECTORY;
-use crate::{ClusterName, LiveClusterSpec};
+use crate::spec::LiveClusterSpec;
 
 /// Returns the configuration of every media node of `role`.
 ///

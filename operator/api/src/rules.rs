@@ -1,9 +1,10 @@
 //! The rules of a whole LiveCluster, for `livecluster check`. Each rule stands beside the type that it is about.
 
-use crate::{
-    ClusterName, LiveClusterSpec, Role, auth, autoscaling, cluster_name, http, pods, role,
-    rolling_update, rule, service,
-};
+use media_config::Role;
+
+use crate::cluster_name::ClusterName;
+use crate::spec::LiveClusterSpec;
+use crate::{auth, autoscaling, cluster_name, http, pods, role, rolling_update, rule, service};
 
 /// Returns the message of each rule that a new LiveCluster breaks, behind the field that it is about.
 pub fn violations(name: &ClusterName, spec: &LiveClusterSpec) -> Vec<String> {

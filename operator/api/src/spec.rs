@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::auth::AuthSpec;
+use crate::client_port::ClientPort;
 use crate::gateway::GatewaySpec;
 use crate::http::HttpSpec;
 use crate::mount::Mount;
@@ -193,6 +194,17 @@ impl LiveClusterSpec {
             (Role::Origin, _) => self.origins.replicas,
             (Role::Edge, Some(autoscaling)) => autoscaling.min_replicas,
             (Role::Edge, None) => self.edges.replicas,
+        }
+    }
+
+    /// Returns the open ports of a Pod for encoders and viewers.
+    pub fn client_ports(&self) -> Vec<ClientPort> {
+        let plain = [ClientPort::Rtmp, ClientPort::Http];
+        let secure = [ClientPort::Rtmps, ClientPort::Https];
+        match &self.tls {
+            None => plain.to_vec(),
+            Some(tls) if tls.required => secure.to_vec(),
+            Some(_) => [plain, secure].concat(),
         }
     }
 }

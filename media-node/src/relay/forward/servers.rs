@@ -9,7 +9,7 @@ use media_wire::rtmp::ClientEvent;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::super::metrics::ActiveRelay;
+use super::super::active_relay::ActiveRelay;
 use super::super::rtmp_server::{Direction, RtmpLink, RtmpServer, RtmpServerError};
 use super::source::ForwardSource;
 use crate::state::clients::{ClientGuard, ClientRole};

@@ -9,9 +9,9 @@ use media_wire::rtmp::ClientEvent;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
+use super::super::active_relay::ActiveRelay;
 use super::super::conflict::local_epoch;
 use super::super::context::RelayContext;
-use super::super::metrics::ActiveRelay;
 use super::super::rtmp_server::{Direction, RtmpLink, RtmpServer, RtmpServerError};
 use crate::state::clients::{ClientRole, StopReason};
 

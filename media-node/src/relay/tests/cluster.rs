@@ -26,8 +26,9 @@ use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
     SurveyTimeouts,
 };
-use crate::relay::{Contender, PublishRejection, Relay, RelayMetrics, RelaySettings, Resolution};
+use crate::relay::{Contender, PublishRejection, Relay, RelaySettings, Resolution};
 use crate::state::clients::Clients;
+use crate::state::metrics::RelayMetrics;
 
 /// Time that no step of these tests takes.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);

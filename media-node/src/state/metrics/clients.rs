@@ -3,8 +3,8 @@
 use prometheus::IntGaugeVec;
 
 use super::registration::Registration;
+use crate::counters::Counters;
 use crate::state::clients::{ClientKind, ClientRole, Clients};
-use crate::state::counters::Counters;
 
 /// How a publish begins and ends.
 const PUBLISH_EVENTS: &[&str] = &[

@@ -4,7 +4,7 @@ use media_config::Limits;
 use prometheus::{IntGauge, IntGaugeVec};
 
 use super::registration::Registration;
-use crate::state::counters::Counters;
+use crate::counters::Counters;
 
 /// Reasons for which a connection of the public ports is refused or lost.
 const REFUSED: &[&str] = &[

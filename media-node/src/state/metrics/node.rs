@@ -4,7 +4,7 @@ use prometheus::GaugeVec;
 
 use super::registration::Registration;
 use crate::auth::AuthMetrics;
-use crate::state::counters::{Counters, combinations};
+use crate::counters::{Counters, combinations};
 use crate::tls::TlsMetrics;
 
 /// Results of reading a changed file again.

@@ -6,7 +6,7 @@ use prometheus::{
     Opts, Registry,
 };
 
-use crate::state::counters::Counters;
+use crate::counters::Counters;
 
 /// Creates metrics in a registry.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntGauge};
 
 use super::registration::Registration;
+use crate::counters::{Counters, combinations};
 use crate::state::clients::{ClientKind, Clients};
-use crate::state::counters::{Counters, combinations};
 
 /// Kinds of viewers.
 const KINDS: [ClientKind; 3] = [ClientKind::Rtmp, ClientKind::Flv, ClientKind::Ws];
