@@ -1,5 +1,6 @@
-//! An encoder that publishes a clip by RTMP, at its pace.
+//! An encoder that publishes a clip by RTMP, at the clip's pace or frame by frame.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
@@ -8,6 +9,7 @@ use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::clip::{EndlessClip, Sizes, init_data, now};
@@ -19,10 +21,19 @@ pub(crate) struct LoadEncoder {
     accepted: Receiver<()>,
 }
 
+/// When an encoder sends a frame.
+#[derive(Clone, Debug)]
+pub(crate) enum Pace {
+    /// When it is due in the clip.
+    Clip,
+    /// When there is a permit for it.
+    Permits(Arc<Semaphore>),
+}
+
 impl LoadEncoder {
     /// Connects, and returns when the server has accepted the stream.
-    pub(crate) fn start(runtime: &Handle, url: &str, sizes: Sizes) -> Result<Self> {
-        let mut encoder = Self::begin(runtime, url, sizes);
+    pub(crate) fn start(runtime: &Handle, url: &str, sizes: Sizes, pace: Pace) -> Result<Self> {
+        let mut encoder = Self::begin(runtime, url, sizes, pace);
         match encoder.accepted.recv() {
             Ok(()) => Ok(encoder),
             Err(_) => Err(encoder.error(runtime)),
@@ -30,13 +41,13 @@ impl LoadEncoder {
     }
 
     /// Begins to connect.
-    pub(crate) fn begin(runtime: &Handle, url: &str, sizes: Sizes) -> Self {
+    pub(crate) fn begin(runtime: &Handle, url: &str, sizes: Sizes, pace: Pace) -> Self {
         let url = url.to_owned();
         let (accept, accepted) = sync_channel(1);
         let task = runtime.spawn(async move {
             let mut connection = EncoderLink::open(&url).await.with_context(|| url.clone())?;
             let _waited_for = accept.send(());
-            connection.publish(sizes).await.with_context(|| url)
+            connection.publish(sizes, pace).await.with_context(|| url)
         });
         Self { task, accepted }
     }
@@ -99,14 +110,17 @@ impl EncoderLink {
         }
     }
 
-    async fn publish(&mut self, sizes: Sizes) -> Result<()> {
+    async fn publish(&mut self, sizes: Sizes, pace: Pace) -> Result<()> {
         for message in init_data() {
             self.protocol.send(&message);
         }
         let mut clip = EndlessClip::new(sizes);
         let start = tokio::time::Instant::now();
         loop {
-            tokio::time::sleep_until(start + clip.next_due()).await;
+            match &pace {
+                Pace::Clip => tokio::time::sleep_until(start + clip.next_due()).await,
+                Pace::Permits(permits) => permits.acquire().await?.forget(),
+            }
             self.protocol.send(&clip.next().message(now()));
             self.flush().await?;
             self.answer()?;

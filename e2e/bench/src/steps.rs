@@ -24,7 +24,7 @@ pub(crate) use self::pressure::Pressure;
 use crate::clip::Sizes;
 use crate::cores::Cores;
 use crate::crowd::{Behaviour, Crowd};
-use crate::encoder::LoadEncoder;
+use crate::encoder::{LoadEncoder, Pace};
 use crate::histogram::Histogram;
 use crate::report::{Report, Row};
 use crate::server::{Interval, PlayProtocol, Program, Server};
@@ -216,7 +216,7 @@ impl Bench {
     }
 
     fn encoder(&self, url: &str, sizes: Sizes) -> Result<LoadEncoder> {
-        LoadEncoder::start(self.probes.handle(), url, sizes)
+        LoadEncoder::start(self.probes.handle(), url, sizes, Pace::Clip)
     }
 
     /// Starts viewers of one URL and waits until all of them watch.

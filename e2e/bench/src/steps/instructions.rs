@@ -1,55 +1,58 @@
 //! Instructions of a media node for each frame that a viewer receives, and how many writes it makes for it.
 //!
-//! Time scatters on a computer that others use as well, these counts do not. A media node with a few viewers is counted, then one with
-//! more of them: the difference is what the others took. Instructions of the kernel are not counted, and a viewer's joining is.
+//! Time scatters on a computer that others use as well, these counts do not: the encoder sends a frame when all viewers have received the one
+//! before, so that each frame is written to each viewer, however slow the media node is. A media node is counted that delivers a few
+//! frames, then one that delivers many: the difference is what the others took, with their way in. Instructions of the kernel are not
+//! counted.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tokio::sync::Semaphore;
 
 use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
 use crate::cores::writes;
+use crate::crowd::Crowd;
+use crate::encoder::{LoadEncoder, Pace};
 use crate::report::Row;
 use crate::server::{PlayProtocol, Server};
 
-/// Viewers of both media nodes.
-const FEW: usize = 5;
+/// Viewers of both media nodes. The more there are, the less counts what the media node does every second anyway.
+const VIEWERS: usize = 60;
 
-/// More viewers of the second media node. A slow core writes every message to them, although valgrind runs the media node.
-const MORE: usize = 20;
+/// Frames of the two media nodes.
+const FRAMES: [usize; 2] = [10, 210];
 
-/// How long all of them watch.
-const SPAN: Duration = Duration::from_secs(8);
+/// A frame of each track, so that viewers can join.
+const FIRST_FRAMES: usize = 2;
+
+/// Until all viewers have received a frame.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a media node has done.
 #[derive(Clone, Copy, Debug)]
 struct Work {
     instructions: u64,
     writes: u64,
-    /// Frames that the further viewers have received.
-    frames: u64,
 }
 
 impl Bench {
     pub(super) fn instructions(&mut self) -> Result<()> {
-        let few = self.work(None)?;
+        let [few, many] = FRAMES;
+        let deliveries = ((many - few) * VIEWERS) as f64;
         for protocol in self.plan.protocols.clone() {
-            let more = self.work(Some(protocol))?;
-            ensure!(
-                more.frames > 0,
-                "viewers by {protocol} have received nothing"
-            );
-            let of_frame =
-                |more: u64, few: u64, frames| more.saturating_sub(few) as f64 / frames as f64;
-            let instructions = of_frame(more.instructions, few.instructions, more.frames);
-            let writes = of_frame(more.writes, few.writes, more.frames);
+            let [few, many] = [self.work(protocol, few)?, self.work(protocol, many)?];
+            let of_frame = |few: u64, many: u64| many.saturating_sub(few) as f64 / deliveries;
+            let instructions = of_frame(few.instructions, many.instructions);
+            let writes = of_frame(few.writes, many.writes);
             self.report.add(Row {
                 step: "instructions".to_owned(),
                 server: MEDIA_NODE.to_owned(),
                 protocol: protocol.to_string(),
                 setting: "a frame".to_owned(),
-                viewers: MORE,
+                viewers: VIEWERS,
                 figures: vec![("instructions", instructions), ("writes", writes)],
             });
             let compared = &mut self.report.compared;
@@ -59,26 +62,36 @@ impl Bench {
         Ok(())
     }
 
-    /// Counts a media node with few viewers and, if a protocol is given, more of them.
-    fn work(&self, more: Option<PlayProtocol>) -> Result<Work> {
+    /// Counts a media node that delivers so many frames to each viewer.
+    fn work(&self, protocol: PlayProtocol, frames: usize) -> Result<Work> {
         let node = Server::counted(&self.cores, &self.media_node)?;
-        let encoder = self.encoder(&node.publish_url("work"), Sizes::NORMAL)?;
-        let few = self.crowd(&node.play_url(PlayProtocol::Flv, "work"), FEW)?;
-        let more = more.map(|protocol| self.crowd(&node.play_url(protocol, "work"), MORE));
-        let more = more.transpose()?;
-        std::thread::sleep(SPAN);
-        let frames = more.as_ref().map_or(0, |more| more.received().frames);
-        let writes = writes(node.process())?;
-        for crowd in [Some(&few), more.as_ref()].into_iter().flatten() {
-            crowd.assert_faultless()?;
+        let permits = Arc::new(Semaphore::new(FIRST_FRAMES));
+        let pace = Pace::Permits(Arc::clone(&permits));
+        let url = node.publish_url("work");
+        let encoder = LoadEncoder::start(self.probes.handle(), &url, Sizes::NORMAL, pace)?;
+        let crowd = self.crowd(&node.play_url(protocol, "work"), VIEWERS)?;
+        for frame in FIRST_FRAMES..frames {
+            permits.add_permits(1);
+            wait_for_frames(&crowd, frame + 1)?;
         }
+        let writes = writes(node.process())?;
         encoder.assert_connected()?;
-        drop((few, more, encoder));
+        drop((crowd, encoder));
         let instructions = node.stop_counting(&self.media_node);
         Ok(Work {
             instructions: instructions.context("count instructions")?,
             writes,
-            frames,
         })
     }
+}
+
+/// Waits until each viewer has received so many frames.
+fn wait_for_frames(crowd: &Crowd, frames: usize) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while crowd.received().frames < (VIEWERS * frames) as u64 {
+        crowd.assert_faultless()?;
+        ensure!(Instant::now() < deadline, "viewers wait for frame {frames}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use super::{Bench, MEDIA_NODE};
 use crate::clip::Sizes;
 use crate::cores::memory;
 use crate::crowd::{Behaviour, Crowd};
-use crate::encoder::LoadEncoder;
+use crate::encoder::{LoadEncoder, Pace};
 use crate::memory_group::MemoryGroup;
 use crate::report::{Report, Row};
 use crate::server::{PlayProtocol, Server};
@@ -139,7 +139,7 @@ impl Bench {
         };
         let begin = |number| {
             let url = node.publish_url(&name(number));
-            LoadEncoder::begin(self.probes.handle(), &url, sizes)
+            LoadEncoder::begin(self.probes.handle(), &url, sizes, Pace::Clip)
         };
         (0..encoders).map(begin).collect()
     }
