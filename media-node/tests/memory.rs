@@ -10,6 +10,20 @@ const STREAMS: usize = 8;
 
 const MIB: u64 = 1 << 20;
 
+/// Fills a memory of 16 MiB with streams that begin with nearly a mebibyte. A sixteenth stays free.
+async fn fill(node: &TestNode) -> Vec<Publisher> {
+    let mut streams = Vec::new();
+    for number in 0..15 {
+        let stream = format!("live/{number}");
+        let mut publisher = Publisher::start(node.addresses.rtmp, &stream).await;
+        publisher.send([keyframe(0, 0, 1_000_000)]).await;
+        streams.push(publisher);
+    }
+    let used = "live_media_memory_bytes";
+    eventually(used, async || node.metric(used).await >= 15_000_000).await;
+    streams
+}
+
 #[tokio::test]
 async fn many_streams_stay_within_a_small_memory() {
     let mut node = Process::start(", maxMediaMebibytes: 16").await;
@@ -102,11 +116,7 @@ async fn publisher_that_does_not_fit_is_refused_with_a_reason() {
     let start = async |number: usize| {
         Publisher::try_start(node.addresses.rtmp, &format!("live/{number}")).await
     };
-    // Each counts as one mebibyte until its first group of pictures is complete. A sixteenth stays free.
-    let mut streams = Vec::new();
-    for number in 0..15 {
-        streams.push(start(number).await.expect("it fits"));
-    }
+    let mut streams = fill(&node).await;
     let refused = start(15).await.err().expect("a refusal");
     assert_eq!(refused.code, "NetStream.Publish.Failed");
     assert_eq!(
@@ -167,11 +177,7 @@ async fn stream_of_another_node_that_does_not_fit_is_refused_with_a_reason() {
     let mut publisher = Publisher::start(origin.addresses.rtmp, "live/real").await;
     publisher.send_headers().await;
     publisher.send_group(0).await;
-    let mut full = Vec::new();
-    for number in 0..15 {
-        let stream = format!("live/{number}");
-        full.push(Publisher::start(edge.addresses.rtmp, &stream).await);
-    }
+    let _full = fill(&edge).await;
     let refused = request(edge.addresses.http, "GET", "/live/real.flv").await;
     assert_eq!(refused.status, 503);
     let refused = RtmpViewer::try_start(edge.addresses.rtmp, "live/real").await;
@@ -188,11 +194,7 @@ async fn stream_of_another_node_that_does_not_fit_is_refused_with_a_reason() {
 async fn encoder_of_an_edge_is_refused_when_no_origin_has_memory() {
     let [origin] = origins::<1>(|config| config.limits.max_media_mebibytes = Some(16)).await;
     let edge = edge(std::slice::from_ref(&origin), |_| {}).await;
-    let mut full = Vec::new();
-    for number in 0..15 {
-        let stream = format!("live/{number}");
-        full.push(Publisher::start(origin.addresses.rtmp, &stream).await);
-    }
+    let _full = fill(&origin).await;
     let mut publisher = Publisher::start(edge.addresses.rtmp, "live/other").await;
     let status = publisher.0.closed_with().await.expect("a status");
     assert_eq!(status.code, "NetStream.Publish.Failed");

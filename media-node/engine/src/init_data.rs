@@ -95,10 +95,10 @@ impl InitData {
         if self.contains(slot, &message.payload) {
             return None;
         }
-        let found = self.find(slot);
-        if found.is_err() && self.messages.len() >= MAX_MESSAGES {
+        if self.is_full_for(slot) {
             return None;
         }
+        let found = self.find(slot);
         let mut next = Self {
             version: self.version + 1,
             messages: self.messages.clone(),
@@ -121,6 +121,11 @@ impl InitData {
     pub(crate) fn contains(&self, slot: InitSlot, payload: &[u8]) -> bool {
         let found = self.find(slot).ok().and_then(|at| self.messages.get(at));
         found.is_some_and(|init| init.payload == payload)
+    }
+
+    /// Returns whether there is no room for a message of the slot.
+    pub(crate) fn is_full_for(&self, slot: InitSlot) -> bool {
+        self.messages.len() >= MAX_MESSAGES && self.find(slot).is_err()
     }
 
     /// Returns the index of the slot's message, or where it belongs.

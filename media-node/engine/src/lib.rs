@@ -48,6 +48,7 @@
 mod active_publication;
 mod batch;
 mod cursor;
+mod group_reservation;
 mod init_data;
 mod lock;
 mod media_memory;

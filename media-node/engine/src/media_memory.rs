@@ -11,8 +11,8 @@
 //!
 //! The rest of the limit is for newest groups of pictures: encoders that start together are at the end of theirs together. A
 //! stream within its share gives up nothing. So few large streams cannot shorten many small ones, and no timer has to look at
-//! all streams. Each publication reserves what its groups of pictures need, at first a mebibyte, for two seconds at most. One
-//! that does not fit beside the others is refused at its start.
+//! all streams. Each publication reserves what its groups of pictures need, at first a mebibyte, and after half a second what
+//! its rate shows. One that does not fit beside the others is refused at its start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,6 +22,13 @@ use thiserror::Error;
 
 /// What a new publication reserves until its first group of pictures is complete.
 const FIRST_RESERVATION: usize = 1 << 20;
+
+/// Time after which the rate of a first group of pictures is known. A client that sends next to nothing keeps encoders out for so
+/// long.
+const RATE_KNOWN: Duration = Duration::from_millis(500);
+
+/// The duration of a first group of pictures. Encoders send a keyframe every second or two.
+const FIRST_GROUP: Duration = Duration::from_secs(2);
 
 /// Init data may take one of so many parts of a stream's equal share, while memory is short.
 const INIT_DATA_PARTS: usize = 4;
@@ -121,7 +128,8 @@ impl MediaMemory {
         self.allow(bytes.saturating_mul(INIT_DATA_PARTS))
     }
 
-    fn refuse(&self) -> OutOfMemory {
+    /// Returns the error of a client that is refused, and counts it.
+    pub(crate) fn refuse(&self) -> OutOfMemory {
         self.refused.fetch_add(1, Ordering::Relaxed);
         OutOfMemory {
             limit: self.limit.load(Ordering::Relaxed),
@@ -140,14 +148,6 @@ impl MediaMemory {
             bytes: FIRST_RESERVATION,
             is_first: true,
         })
-    }
-
-    /// Checks whether a publication could reserve memory now.
-    pub(crate) fn check_room(&self) -> Result<(), OutOfMemory> {
-        match self.has_room() {
-            true => Ok(()),
-            false => Err(self.refuse()),
-        }
     }
 
     /// Returns whether a publication could reserve memory now.
@@ -309,10 +309,11 @@ impl Reservation {
         self.set(complete.unwrap_or(self.bytes).max(newest));
     }
 
-    /// Reserves no more than the first group of pictures has, while that is not complete.
-    pub(crate) fn settle_first(&mut self, newest: usize) {
-        if self.is_first {
-            self.set(newest);
+    /// Reserves what the first group of pictures needs at its rate, while that is not complete. It has `newest` bytes, `age` after the
+    /// publication began.
+    pub(crate) fn settle_first(&mut self, newest: usize, age: Duration) {
+        if self.is_first && age >= RATE_KNOWN {
+            self.set(expected_group(newest, age));
         }
     }
 }
@@ -323,6 +324,20 @@ impl Drop for Reservation {
             .reserved
             .fetch_sub(self.bytes, Ordering::Relaxed);
         self.memory.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Returns twice the bytes that a first group of pictures has at its end if it goes on at its rate, because the beginning of a
+/// connection can be slow.
+fn expected_group(newest: usize, age: Duration) -> usize {
+    let millis = |time: Duration| usize::try_from(time.as_millis()).unwrap_or(usize::MAX);
+    let left = millis(FIRST_GROUP.saturating_sub(age));
+    match left {
+        0 => newest,
+        _ => {
+            let whole = newest.saturating_mul(millis(FIRST_GROUP)) / millis(age).max(1);
+            whole.saturating_mul(2).min(FIRST_RESERVATION).max(newest)
+        }
     }
 }
 

@@ -21,10 +21,6 @@ use crate::write_state::WriteState;
 /// Time for which a stream without a publisher and readers keeps its log: a relay that has lost its connection returns earlier.
 const UNREAD_LOG_LASTS: Duration = Duration::from_secs(6);
 
-/// Time for which a publication keeps its first reservation of memory without a complete group of pictures. Encoders send a keyframe
-/// every second or two; a client that sends next to nothing would keep encoders out.
-const FIRST_GROUP_LASTS: Duration = Duration::from_secs(2);
-
 /// All streams of a media node. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -113,11 +109,11 @@ impl Registry {
         let mut streams = lock(&self.streams);
         let reservation = match streams.is_published(key) {
             true => None,
-            false => Some(streams.reserve(&self.context.memory)?),
+            false => Some(streams.reserve(&self.context.memory, now)?),
         };
         let stream = streams.for_publisher(key, &self.context)?;
         if let Some(reservation) = reservation {
-            stream.window().set_reservation(reservation);
+            stream.window().reservation.begin(reservation);
         }
         let mut state = stream.write_state();
         let epoch = match source {
@@ -165,10 +161,11 @@ impl Registry {
     ///
     /// # Errors
     /// When the media node has no memory for another stream.
-    pub fn check_memory_for(&self, key: &StreamKey) -> Result<(), OutOfMemory> {
-        match lock(&self.streams).is_published(key) {
+    pub fn check_memory_for(&self, key: &StreamKey, now: Instant) -> Result<(), OutOfMemory> {
+        let (mut streams, memory) = (lock(&self.streams), &self.context.memory);
+        match streams.is_published(key) || streams.has_room(memory, now) {
             true => Ok(()),
-            false => self.context.memory.check_room(),
+            false => Err(memory.refuse()),
         }
     }
 
@@ -266,9 +263,8 @@ impl Registry {
                 evicted.extend(registered.stream.shorten(&mut state));
             }
             if let Some(active) = state.publication.as_ref().filter(|_| state.has_encoder()) {
-                if now.saturating_duration_since(active.started) >= FIRST_GROUP_LASTS {
-                    registered.stream.window().settle_first_group();
-                }
+                let age = now.saturating_duration_since(active.started);
+                registered.stream.window().review_reservation(age);
                 return true;
             }
             let idle_since = *state.idle_since.get_or_insert(now);

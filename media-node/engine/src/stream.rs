@@ -251,6 +251,15 @@ impl Stream {
         result
     }
 
+    /// Lets a publication that has just begun reserve no more than its rate shows.
+    pub(crate) fn settle_first_reservation(&self, now: Instant) {
+        let state = self.write_state();
+        if let Some(active) = &state.publication {
+            let age = now.saturating_duration_since(active.started);
+            self.window().reservation.settle_first(age);
+        }
+    }
+
     fn is_watched(&self) -> bool {
         let mut workers = 0..self.newest_runs.len();
         workers.any(|worker| self.notifiers.of(worker).is_some_and(Notifier::has_readers))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use media_wire::StreamKey;
 use thiserror::Error;
@@ -17,7 +18,12 @@ pub(crate) struct StreamTable {
     /// The number of streams that have or had a publisher.
     pub(crate) published: usize,
     pub(crate) pressure: PressureWatch,
+    /// When reservations were last settled for want of room.
+    settled: Option<Instant>,
 }
+
+/// Time for which reservations that were settled stay as they are: each refused client would otherwise cost a look at all streams.
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// A stream of the table.
 #[derive(Debug)]
@@ -66,12 +72,25 @@ impl StreamTable {
     pub(crate) fn reserve(
         &mut self,
         memory: &Arc<MediaMemory>,
+        now: Instant,
     ) -> Result<Reservation, OutOfMemory> {
-        if memory.has_room() {
-            return memory.reserve();
+        if !self.has_room(memory, now) {
+            self.forget(RegisteredStream::is_idle);
         }
-        self.forget(RegisteredStream::is_idle);
         memory.reserve()
+    }
+
+    /// Returns whether a publication could reserve memory. Those that have just begun reserve no more than their rate shows when there
+    /// is no room otherwise.
+    pub(crate) fn has_room(&mut self, memory: &MediaMemory, now: Instant) -> bool {
+        let is_settled = |at: Instant| now.saturating_duration_since(at) < SETTLED;
+        if memory.has_room() || self.settled.is_some_and(is_settled) {
+            return memory.has_room();
+        }
+        self.settled = Some(now);
+        let streams = self.by_key.values();
+        streams.for_each(|registered| registered.stream.settle_first_reservation(now));
+        memory.has_room()
     }
 
     /// Removes those of the streams that are or were published.

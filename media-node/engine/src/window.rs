@@ -7,7 +7,8 @@ use std::time::Duration;
 use media_wire::flv::Tracks;
 use media_wire::relay::Epoch;
 
-use crate::media_memory::{MediaMemory, Reservation};
+use crate::group_reservation::GroupReservation;
+use crate::media_memory::MediaMemory;
 use crate::segment::Segment;
 
 /// The segments of a log. Their numbers are consecutive and never reused.
@@ -19,10 +20,8 @@ pub(crate) struct Window {
     /// Memory of the segments.
     bytes: usize,
     memory: Arc<MediaMemory>,
-    /// What the stream needs, from its first publication to its end.
-    reservation: Option<Reservation>,
-    /// Memory of the segments since the last one where viewers start, also of those that were evicted.
-    group_bytes: Option<usize>,
+    /// What the stream needs.
+    pub(crate) reservation: GroupReservation,
     /// The number of the segment where new viewers start: the newest keyframe, or the newest segment of a stream without video.
     newest_start: Option<u64>,
     /// The number of the newest epoch's first segment, which may have been evicted.
@@ -72,8 +71,7 @@ impl Window {
             first: 0,
             bytes: 0,
             memory,
-            reservation: None,
-            group_bytes: None,
+            reservation: GroupReservation::default(),
             newest_start: None,
             epoch_start: 0,
             epoch_is_whole: false,
@@ -104,7 +102,7 @@ impl Window {
             self.epoch_start = number;
             self.whole_since = number;
             self.newest_start = None;
-            self.group_bytes = None;
+            self.reservation.begin_epoch();
         }
         // A publication that another media node had before never counts as whole: viewers that join do not wait for its beginning.
         let (was_whole, expected) = same_epoch.map_or((self.resumed_until == 0, 0), |last| {
@@ -128,43 +126,22 @@ impl Window {
             // A stream without video has got a video track. Viewers start at its first keyframe.
             self.newest_start = None;
         }
-        self.measure_group(segment.memory(), self.newest_start == Some(number));
+        let starts = self.newest_start == Some(number);
+        self.reservation.measure(segment.memory(), starts);
         self.bytes += segment.memory();
         self.segments.push_back(Arc::new(segment));
         self.evict(watched)
     }
 
-    /// Updates what the stream needs: the last group of pictures, or the newest one if that is larger already.
-    fn measure_group(&mut self, bytes: usize, starts: bool) {
-        let before = self.group_bytes;
-        self.group_bytes = match starts {
-            true => Some(bytes),
-            false => before.map(|before| before + bytes),
-        };
-        let newest = self.group_bytes.unwrap_or(0);
-        if let Some(reservation) = &mut self.reservation {
-            reservation.update(before.filter(|_| starts), newest);
-        }
-    }
-
-    /// Reserves no more than there is, for a publication that has not completed its first group of pictures in time.
-    pub(crate) fn settle_first_group(&mut self) {
-        let newest = self.group_bytes.unwrap_or(0);
-        if let Some(reservation) = &mut self.reservation {
-            reservation.settle_first(newest);
-        }
-    }
-
-    pub(crate) fn set_reservation(&mut self, reservation: Reservation) {
-        self.reservation = Some(reservation);
-    }
-
-    /// Lowers the reservation of a stream that has lost its publication to the memory of its segments.
+    /// Lets a stream that has lost its publication reserve no more than the memory of its segments.
     pub(crate) fn settle_reservation(&mut self) {
-        let bytes = self.bytes;
-        if let Some(reservation) = &mut self.reservation {
-            reservation.set(reservation.bytes().min(bytes));
-        }
+        self.reservation.settle(self.bytes);
+    }
+
+    /// Looks at what the stream reserves from time to time, `age` after its publication began.
+    pub(crate) fn review_reservation(&mut self, age: Duration) {
+        self.reservation.settle_first(age);
+        self.reservation.sweep(self.bytes);
     }
 
     /// Evicts the segments that are too old, not needed or too many. Returns them, to be dropped outside of the lock.
@@ -215,7 +192,7 @@ impl Window {
     /// Ends the stream. Readers get the segments that are left.
     pub(crate) fn end_stream(&mut self) {
         self.ended = true;
-        self.reservation = None;
+        self.reservation.end();
     }
 
     pub(crate) fn ended(&self) -> bool {

@@ -21,6 +21,8 @@ pub enum Appended {
     New,
     /// The message is in the log, and this many messages before it are missing.
     AfterGap(u64),
+    /// The message is in the log. It is init data beyond the maximum number of messages, which viewers that join later do not get.
+    TooMuchInitData,
     /// The message was in the log before.
     Duplicate,
     /// The message is init data that the stream has already. It is not in the log.
@@ -121,12 +123,11 @@ impl Writer {
         if let Err(refused) = self.check(&message, class) {
             return refused;
         }
-        if class
-            .init_slot()
-            .is_some_and(|slot| self.init_data.contains(slot, &message.payload))
-        {
+        let slot = class.init_slot();
+        if slot.is_some_and(|slot| self.init_data.contains(slot, &message.payload)) {
             return Appended::Unchanged;
         }
+        let is_left_out = slot.is_some_and(|slot| self.init_data.is_full_for(slot));
         let message = Message {
             timestamp: self.source.place(class.timing(), message.timestamp),
             ..message
@@ -134,7 +135,10 @@ impl Writer {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.push(epoch, sequence, message, class, header.codec);
-        Appended::New
+        match is_left_out {
+            true => Appended::TooMuchInitData,
+            false => Appended::New,
+        }
     }
 
     /// Appends a relay's message, with its sequence and its timestamp at the source.

@@ -134,7 +134,8 @@ impl StreamFinder {
                     self.metrics.exceeded("lookups");
                     NotPlayable::Full
                 })?;
-                self.registry.check_memory_for(&request.key)?;
+                let now = Instant::now().into_std();
+                self.registry.check_memory_for(&request.key, now)?;
                 let stream = self.registry.open(&request.key);
                 let stream = stream.map_err(|_| NotPlayable::Full)?;
                 if let Some(opened) = self.open(stream, appearance, request).await {

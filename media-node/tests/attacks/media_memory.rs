@@ -41,7 +41,6 @@ async fn publications_without_media_keep_no_encoder_out() {
             let socket = connect_from_elsewhere(node.rtmp).await;
             held.extend(Publisher::try_over(socket, &format!("live/{number}")).await);
         }
-        assert!(held.len() < 20, "all memory is reserved");
         eventually("room for an encoder", async || {
             Publisher::try_start(node.rtmp, "live/late").await.is_ok()
         })

@@ -57,6 +57,18 @@ fn init_data_above_limit_is_refused() {
 }
 
 #[test]
+fn init_data_beyond_its_maximum_number_is_reported() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    for track in 0..16 {
+        assert_eq!(publication.append(track_header(track, 20)), Appended::New);
+    }
+    let further = publication.append(track_header(16, 20));
+    assert_eq!(further, Appended::TooMuchInitData);
+    assert_eq!(publication.append(track_header(3, 21)), Appended::New);
+}
+
+#[test]
 fn large_init_data_reaches_every_format_unchanged() {
     let registry = Registry::new(settings());
     let mut viewer = viewer(&registry);

@@ -21,8 +21,16 @@ fn registry(media_memory_bytes: usize) -> Registry {
 }
 
 fn try_encoder(registry: &Registry, name: &str) -> Result<Publication, PublishError> {
+    try_encoder_at(registry, name, Instant::now())
+}
+
+fn try_encoder_at(
+    registry: &Registry,
+    name: &str,
+    now: Instant,
+) -> Result<Publication, PublishError> {
     let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);
-    registry.publish(&key(name), Epoch(1), source, policy, Instant::now())
+    registry.publish(&key(name), Epoch(1), source, policy, now)
 }
 
 /// Metadata of a stream without audio, which viewers need not wait for.
@@ -108,8 +116,9 @@ fn publication_that_does_not_fit_beside_the_others_is_refused() {
         error.to_string(),
         "the memory for media, 4 MiB, is in use by other streams"
     );
-    assert_eq!(registry.check_memory_for(&key("d")), refused);
-    assert_eq!(registry.check_memory_for(&key("a")), Ok(()));
+    let now = Instant::now();
+    assert_eq!(registry.check_memory_for(&key("d"), now), refused);
+    assert_eq!(registry.check_memory_for(&key("a"), now), Ok(()));
     assert!(registry.find(&key("d")).is_none(), "it takes no place");
     assert_eq!(registry.memory().refused, 2);
 
@@ -275,24 +284,66 @@ fn each_version_of_init_data_counts() {
     assert!(used > 1_000 * (2 * 320 + 16 * 48), "{used}");
 }
 
+/// Fills the memory with three publications, each of which begins with a keyframe of so many bytes. Returns them, and a time after that.
+fn three_encoders(registry: &Registry, keyframe_bytes: usize) -> (Vec<Publication>, TimeAfter) {
+    let start = Instant::now();
+    let mut encoders = ["a", "b", "c"].map(|name| try_encoder_at(registry, name, start).unwrap());
+    for publication in &mut encoders {
+        let first = long_frame(keyframe(0, 0), keyframe_bytes);
+        send(publication, [video_only(), first]);
+    }
+    (encoders.into(), TimeAfter(start))
+}
+
+struct TimeAfter(Instant);
+
+impl TimeAfter {
+    fn milliseconds(&self, milliseconds: u64) -> Instant {
+        self.0 + Duration::from_millis(milliseconds)
+    }
+}
+
 #[test]
 fn publication_without_a_complete_group_keeps_no_other_one_out() {
     let registry = registry(4 * MIB);
-    let start = Instant::now();
-    let mut silent: Vec<_> = ["a", "b", "c"].map(|it| encoder(&registry, it, 1)).into();
-    // One frame, and no second keyframe.
-    for publication in &mut silent {
-        send(publication, [video_only(), keyframe(0, 0)]);
-    }
-    let after = |milliseconds| start + Duration::from_millis(milliseconds);
-    registry.sweep(after(1_900));
-    assert!(try_encoder(&registry, "d").is_err());
-    registry.sweep(after(3_000));
-    let mut honest = try_encoder(&registry, "d").unwrap();
+    let (_silent, after) = three_encoders(&registry, 100);
+    assert!(try_encoder_at(&registry, "d", after.milliseconds(400)).is_err());
+    let mut honest = try_encoder_at(&registry, "d", after.milliseconds(600)).unwrap();
     // What a group has counts as soon as it has more.
     send_group(&mut honest, 0, 20, 100_000);
-    registry.sweep(after(6_000));
+    registry.sweep(after.milliseconds(6_000));
     assert!(try_encoder(&registry, "e").is_ok());
     send_group(&mut honest, 1_000, 30, 100_000);
     assert!(try_encoder(&registry, "f").is_err());
+}
+
+#[test]
+fn publication_that_has_just_begun_reserves_twice_what_its_rate_shows() {
+    // Within half a second, of a group of two.
+    for (bytes, is_refused) in [(100_000, false), (120_000, true)] {
+        let registry = registry(4 * MIB);
+        let (_encoders, after) = three_encoders(&registry, bytes);
+        let further = try_encoder_at(&registry, "d", after.milliseconds(500));
+        assert_eq!(further.is_err(), is_refused, "{bytes}");
+    }
+}
+
+#[test]
+fn group_that_does_not_end_reserves_what_is_in_memory() {
+    let registry = registry(4 * MIB);
+    let (mut encoders, after) = three_encoders(&registry, 1_000_000);
+    // Above the target, a stream without readers gives up its keyframe.
+    send(&mut encoders[0], [interframe(40, 1)]);
+    assert!(!encoders[0].stream().state().playable);
+    for second in 3..=12 {
+        let now = after.milliseconds(second * 1_000);
+        registry.sweep(now);
+        assert!(try_encoder_at(&registry, "d", now).is_err());
+    }
+    let now = after.milliseconds(13_000);
+    registry.sweep(now);
+    assert!(try_encoder_at(&registry, "d", now).is_ok());
+    // It does not count again with its next frame.
+    send(&mut encoders[0], [interframe(80, 2)]);
+    assert!(try_encoder_at(&registry, "e", now).is_ok());
 }

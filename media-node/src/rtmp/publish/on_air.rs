@@ -105,6 +105,10 @@ impl EncoderPublication {
             Appended::InitDataTooLong { len, limit } => {
                 Err(PublishEnd::InitDataTooLong { len, limit })
             }
+            Appended::TooMuchInitData => {
+                encoder.context.metrics.exceeded("init_data_messages");
+                Ok(())
+            }
             Appended::OutOfMemory(error) => Err(PublishEnd::OutOfMemory(error)),
             Appended::Superseded => {
                 if let Some(init) = init {

@@ -1,6 +1,7 @@
 //! Metrics of connections: how many there are, which are refused and why, and the limits.
 
 use media_config::Limits;
+use media_wire::InvalidKey;
 use prometheus::{IntGauge, IntGaugeVec};
 
 use super::registration::Registration;
@@ -31,6 +32,7 @@ const EXCEEDED: &[&str] = &[
     "aggregate_parts",
     "responses",
     "init_data",
+    "init_data_messages",
     "names",
     "parameters",
     "stream_starts",
@@ -99,6 +101,18 @@ impl ConnectionMetrics {
                 &["limit"],
             ),
         }
+    }
+
+    /// Counts a client whose address exceeds a limit, if the error is that.
+    pub(crate) fn count_invalid_key(&self, error: &InvalidKey) {
+        let limit = match error {
+            InvalidKey::LongNames(_) | InvalidKey::TooLong { .. } => "names",
+            InvalidKey::LongParameters(_) | InvalidKey::TooManyParameters(_) => "parameters",
+            InvalidKey::Empty(_) | InvalidKey::ControlCharacter(_) | InvalidKey::NotAnFlvPath => {
+                return;
+            }
+        };
+        self.exceeded.of([limit]).inc();
     }
 
     /// `media_bytes` is the maximum memory for media, which follows the container's limit where the configuration has none.
