@@ -109,6 +109,8 @@ async fn large_sequence_headers_on_many_tracks_are_shared_by_all_viewers() {
                 .await;
             stalled.push(viewer);
         }
+        let left_out = "live_limits_exceeded_total{limit=\"init_data_messages\"}";
+        eventually(left_out, async || node.metric(left_out).await > 0).await;
         let viewers = "live_plays_total{kind=\"flv\",result=\"started\"}";
         eventually("the viewers", async || node.metric(viewers).await >= 41).await;
         (publisher, stalled)
@@ -212,6 +214,32 @@ async fn one_address_takes_the_place_of_no_other() {
 }
 
 #[tokio::test]
+async fn requests_without_end_close_no_handshake_of_another_address() {
+    // A tenth of the connections may be without a stream.
+    let node = Process::start(", maxConnections: 160, handshakeTimeoutSeconds: 60").await;
+    beside_honest_clients(node, 0, async |node| {
+        let mut slow = RawConnection::connect(node.rtmp).await;
+        let (first, rest) = HANDSHAKE.split_at(2_000);
+        slow.send(first).await;
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            let mut connection = RawConnection::over(connect_from_elsewhere(node.http).await);
+            connection.send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            assert!(connection.read().await, "an answer");
+            held.push(connection);
+        }
+        let closed = "live_limits_exceeded_total{limit=\"idle_connections\"}";
+        eventually(closed, async || node.metric(closed).await >= 80).await;
+        slow.send(rest).await;
+        slow.send(raw_rtmp::connect(&[("app", "live")])).await;
+        // The responses to the handshake and to `connect`.
+        slow.take(HANDSHAKE.len() + 100).await;
+        held
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn exhausted_internal_port_fails_no_probe() {
     let node = Process::start("").await;
     beside_honest_clients(node, 16 * MIB, async |node| {
@@ -272,6 +300,13 @@ fn short_messages(count: usize) -> Vec<u8> {
     bytes
 }
 
+/// Video messages without a byte, with the shortest header.
+fn empty_messages(count: usize) -> Vec<u8> {
+    let mut bytes = vec![6, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0];
+    bytes.extend([0xC6].repeat(count));
+    bytes
+}
+
 /// An aggregate message whose parts are video without a byte.
 fn empty_aggregate(parts: usize) -> Vec<u8> {
     let part = [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
@@ -313,6 +348,7 @@ async fn short_messages_and_requests_without_end_take_turns_with_viewers() {
             let mut viewer = RtmpViewer::start(node.rtmp, "live/honest").await;
             let mut page = RawConnection::connect(node.http).await;
             publisher.0.send_bytes(&short_messages(50_000)).await;
+            publisher.0.send_bytes(&empty_messages(1_000_000)).await;
             viewer.0.send_bytes(&short_messages(50_000)).await;
             let requests = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n".repeat(200);
             page.send(requests).await;

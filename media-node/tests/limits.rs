@@ -99,6 +99,33 @@ async fn further_streams_of_a_connection_count_as_new_connections() {
 }
 
 #[tokio::test]
+async fn further_requests_for_streams_count_as_new_connections() {
+    let node = TestNode::with(|config| {
+        config.limits.max_new_connections_per_second_per_address = 1;
+        config.stream.play_wait_seconds = 0;
+    })
+    .await;
+    let mut connection = RawConnection::connect(node.addresses.http).await;
+    let requests = "GET /live/none.flv HTTP/1.1\r\nHost: h\r\n\r\n".repeat(20);
+    connection.send(requests).await;
+    let refused = loop {
+        let response = connection.response(true).await;
+        if response.status != 404 {
+            break response;
+        }
+    };
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("5"))
+    );
+    let reason = "too many new connections from your address, try again in a second\n";
+    assert_eq!(refused.text(), reason);
+    assert!(connection.rest().await.is_empty());
+    let metric = "live_connections_refused_total{reason=\"address_rate\"} 1";
+    assert!(node.metrics().await.contains(metric));
+}
+
+#[tokio::test]
 async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
     // A tenth of 160 connections may be without a stream.
     let node = TestNode::with(|config| config.limits.max_connections = 160).await;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[serde(default, rename_all = "camelCase")]
 pub struct Limits {
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod together. Further ones are refused with HTTP status 503 or
-    /// an RTMP error. A tenth of them may be without a stream: in their handshake, between two requests, or reading a page.
+    /// an RTMP error. A tenth of them may be without a stream: in their handshake, between two requests, or reading a page. Beyond it
+    /// the address with the most of these loses its oldest.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod from one client address (IPv4) or network (IPv6 /64). 0 is no
@@ -19,8 +20,8 @@ pub struct Limits {
     /// balancer or proxy that `proxies` does not name.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_connections_per_address: u32,
-    /// Maximum number of new connections in a second from one client address or network. A further stream on an RTMP connection counts as
-    /// a new connection. 0 is no limit, as for `maxConnectionsPerAddress`.
+    /// Maximum number of new connections in a second from one client address or network. A further stream that is requested
+    /// on a connection counts as a new connection. 0 is no limit, as for `maxConnectionsPerAddress`.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_new_connections_per_second_per_address: u32,
     /// Maximum number of streams on a Pod.
@@ -44,8 +45,8 @@ pub struct Limits {
     /// limit. A JSON Web Token can set a lower one with `maxPublishKbps` in its claim `livecluster`.
     #[schemars(range(min = 0, max = 10_000_000))]
     pub max_publish_kbps: u32,
-    /// Maximum size of a sequence header or metadata message, in kibibytes. A publication has 16 of them at most. An encoder that
-    /// sends a larger one is disconnected.
+    /// Maximum size of a sequence header or metadata message, in kibibytes. A publication has 16 of them at most: further
+    /// ones do not reach viewers that join later. An encoder that sends a larger one is disconnected.
     #[schemars(range(min = 4, max = 1024))]
     pub max_init_data_kibibytes: u32,
     /// Maximum size of an RTMP message of a client that does not publish, in kibibytes. It sends commands only.

@@ -48,7 +48,7 @@ impl NewConnection {
         if self.tls.is_none() {
             return self.open(deadline).await;
         }
-        let (_idle, mut eviction) = idle.enter();
+        let (_idle, mut eviction) = idle.enter(self.peer.ip());
         tokio::select! {
             opened = self.open(deadline) => opened,
             () = eviction.requested() => Err(TlsHandshakeError::Evicted),

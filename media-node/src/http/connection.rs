@@ -32,6 +32,8 @@ pub(super) struct HttpConnection {
     pub(super) context: Arc<HttpContext>,
     /// Worker that serves the connection.
     pub(super) worker: usize,
+    /// A stream was requested on this connection before.
+    pub(super) has_requested_stream: bool,
     /// Pages that may read the response to the current request.
     pub(super) allow_origin: Option<String>,
 }
@@ -107,7 +109,7 @@ impl HttpConnection {
 
     /// Sends bytes. Meanwhile the connection counts as one without a stream.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (_idle, mut eviction) = self.context.idle.enter();
+        let (_idle, mut eviction) = self.context.idle.enter(self.peer.ip());
         tokio::select! {
             biased;
             written = write(&mut self.socket, bytes) => written,

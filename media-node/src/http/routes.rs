@@ -11,11 +11,13 @@ use tracing::{Instrument, debug};
 
 use super::body::BodyFraming;
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
+use super::forwarded::ClientRefusal;
 use super::request::{self, HttpMethod, HttpRequest, MAX_HEADER_BYTES, RequestError};
 use super::response::{self, HttpStatus};
 use super::{cors, player_page, websocket};
 use crate::auth::Credential;
 use crate::delivery::finder::{NotPlayable, Play, PlayRequest};
+use crate::state::address_limits::AddressLimit;
 use crate::state::clients::ClientKind;
 use crate::state::phase::Phase;
 
@@ -110,7 +112,7 @@ impl HttpConnection {
             let mut phases = self.context.phase.clone();
             drop(phases.wait_for(|phase| *phase == Phase::Closing).await);
         };
-        let (_idle, mut eviction) = self.context.idle.enter();
+        let (_idle, mut eviction) = self.context.idle.enter(self.peer.ip());
         tokio::select! {
             request = timeout_at(deadline, request) => match request {
                 Ok(request) => request,
@@ -246,6 +248,10 @@ impl HttpConnection {
         input: &mut BytesMut,
         mode: ResponseMode,
     ) -> io::Result<Option<ConnectionOutcome>> {
+        if let Err(limit) = self.begin_stream() {
+            let refusal = ClientRefusal::Limit(limit);
+            return Ok(self.refuse_client(refusal).await?.into());
+        }
         let accept = request.websocket.as_ref().map(websocket::accept);
         if accept == Some(None) {
             let headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
@@ -297,9 +303,22 @@ impl HttpConnection {
         Ok(Some(ConnectionOutcome::WebSocket(play, input.split())))
     }
 
+    /// Counts a further stream that is requested on this connection as a new connection: to look for it costs as much. Behind a reverse
+    /// proxy each request counts.
+    fn begin_stream(&mut self) -> Result<(), AddressLimit> {
+        let is_further = std::mem::replace(&mut self.has_requested_stream, true);
+        if !is_further || self.client_permit.is_some() {
+            return Ok(());
+        }
+        let (addresses, now) = (&self.context.addresses, Instant::now().into_std());
+        addresses.begin_stream(self.client.ip(), now)
+    }
+
     async fn find(&self, request: HttpRequest, kind: ClientKind) -> Result<Play, NotPlayable> {
         let vhosts = &self.context.config.vhosts;
-        let key = StreamKey::from_http(request.host.as_deref(), &request.target, vhosts)?;
+        let key = StreamKey::from_http(request.host.as_deref(), &request.target, vhosts);
+        let refused = &self.context.metrics.connections;
+        let key = key.inspect_err(|error| refused.count_invalid_key(error))?;
         let host = request.host.as_deref().unwrap_or_default();
         let scheme = match self.socket.is_encrypted() {
             true => "https",

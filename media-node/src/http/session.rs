@@ -42,6 +42,7 @@ pub(crate) async fn serve(
             client_permit: None,
             context,
             worker,
+            has_requested_stream: false,
             allow_origin: None,
         };
         run(connection, deadline, admitted).await;

@@ -1,8 +1,9 @@
 //! How a connection of the internal port is counted, and whose it is.
 //!
-//! Probes and the API are short requests. Their connections stay idle, and of those the oldest one is closed for a new one.
-//! A client that opens many connections closes only its own, and a probe is answered in a moment.
+//! Probes and the API are short requests. Their connections stay idle, and beyond a limit the address with the most of them loses its
+//! oldest. A client that opens many connections closes only its own.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ struct Verified {
 
 impl InternalConnection {
     /// Returns a new connection, and the request to close it for another one.
-    pub(super) fn open(context: &InternalContext) -> (Self, Eviction) {
-        let (guard, eviction) = context.idle.enter();
+    pub(super) fn open(context: &InternalContext, peer: IpAddr) -> (Self, Eviction) {
+        let (guard, eviction) = context.idle.enter(peer);
         let connection = Self {
             counted: Mutex::new(Counted::Idle(guard)),
             verified: Mutex::default(),

@@ -30,7 +30,7 @@ pub(crate) struct InternalContext {
     pub(crate) phase: watch::Receiver<Phase>,
     /// Open connections of the public ports.
     pub(crate) connections: watch::Receiver<usize>,
-    /// Connections of this port that carry no relay. The oldest one is closed for a new one, so that probes are answered.
+    /// Connections of this port that carry no relay. One is closed for another, so that probes are answered.
     pub(crate) idle: Arc<IdleConnections>,
     /// Connections of the metrics port.
     pub(crate) idle_metrics: Arc<IdleConnections>,

@@ -31,7 +31,7 @@ pub(crate) async fn serve(
     context: Arc<InternalContext>,
     worker: usize,
 ) {
-    let (connection, mut eviction) = InternalConnection::open(&context);
+    let (connection, mut eviction) = InternalConnection::open(&context, peer.ip());
     let connection = Arc::new(connection);
     let header_timeout = context.header_timeout;
     let respond = move |request| {
@@ -50,7 +50,7 @@ pub(crate) async fn serve_metrics(
     peer: SocketAddr,
     context: Arc<InternalContext>,
 ) {
-    let (_idle, mut eviction) = context.idle_metrics.enter();
+    let (_idle, mut eviction) = context.idle_metrics.enter(peer.ip());
     let header_timeout = context.header_timeout;
     let respond = move |request| {
         let context = Arc::clone(&context);

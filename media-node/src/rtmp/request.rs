@@ -50,12 +50,3 @@ impl StreamRequest {
         }
     }
 }
-
-/// Returns the label of the limit that an address exceeds, if the error is that.
-pub(super) fn exceeded_limit(error: &InvalidKey) -> Option<&'static str> {
-    match error {
-        InvalidKey::LongNames(_) | InvalidKey::TooLong { .. } => Some("names"),
-        InvalidKey::LongParameters(_) | InvalidKey::TooManyParameters(_) => Some("parameters"),
-        InvalidKey::Empty(_) | InvalidKey::ControlCharacter(_) | InvalidKey::NotAnFlvPath => None,
-    }
-}

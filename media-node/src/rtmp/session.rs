@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use media_config::Limits;
-use media_wire::StreamKey;
 use media_wire::rtmp::server::ServerEvent;
+use media_wire::{InvalidKey, StreamKey};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug, debug_span};
 
@@ -15,7 +15,7 @@ use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::play::{self, RtmpViewer};
 use super::publish;
-use super::request::{self, RtmpRequest, StreamRequest};
+use super::request::{RtmpRequest, StreamRequest};
 use super::session_state::SessionState;
 use super::stream_rate::StreamRate;
 use crate::delivery::finder::Play;
@@ -134,7 +134,7 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
         ..
     } = session;
     loop {
-        let (idle, mut eviction) = context.idle.enter();
+        let (idle, mut eviction) = context.idle.enter(connection.peer.ip());
         let request = Box::pin(next_request(connection, &context.config.vhosts));
         let request = tokio::select! {
             request = timeout_at(*deadline, request) => request,
@@ -143,15 +143,13 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
         drop(idle);
         let request = match request.map_err(|_| ConnectionLost::Timeout)?? {
             Ok(request) => request,
-            Err(limit) => {
-                context.metrics.exceeded(limit);
+            Err(error) => {
+                context.metrics.connections.count_invalid_key(&error);
                 return Ok(None);
             }
         };
-        if let Err(error) = &request.stream().key
-            && let Some(limit) = request::exceeded_limit(error)
-        {
-            context.metrics.exceeded(limit);
+        if let Err(error) = &request.stream().key {
+            context.metrics.connections.count_invalid_key(error);
         }
         if let Err(reason) = begin_stream(rate, context, connection.peer.ip()) {
             request.reject(&mut connection.protocol, &reason);
@@ -195,11 +193,11 @@ fn begin_stream(rate: &mut StreamRate, context: &RtmpContext, peer: IpAddr) -> R
     })
 }
 
-/// Returns the next request, or the limit that the client's `connect` has exceeded.
+/// Returns the next request, or the limit that the client's `connect` exceeds.
 async fn next_request(
     connection: &mut RtmpConnection,
     vhosts: &[String],
-) -> Result<Result<RtmpRequest, &'static str>, ConnectionLost> {
+) -> Result<Result<RtmpRequest, InvalidKey>, ConnectionLost> {
     loop {
         match connection.event().await? {
             ServerEvent::Connected {
@@ -211,7 +209,7 @@ async fn next_request(
                 if let Err(error) = StreamKey::check_rtmp_lengths(&tc_url, &app, "") {
                     connection.protocol.reject_connect(&error.to_string());
                     connection.flush().await?;
-                    return Ok(Err(request::exceeded_limit(&error).unwrap_or("names")));
+                    return Ok(Err(error));
                 }
                 connection.agent = agent;
                 connection.page_url = page_url;

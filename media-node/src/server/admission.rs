@@ -94,7 +94,7 @@ async fn admit_balanced(
     let Ok(mut stream) = net::attach(stream) else {
         return;
     };
-    let source = proxy_header::read(&mut stream, deadline, &node.idle).await;
+    let source = proxy_header::read(&mut stream, deadline, &node.idle, peer.ip()).await;
     let Ok(stream) = net::detach(stream) else {
         return;
     };

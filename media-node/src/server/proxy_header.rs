@@ -1,7 +1,7 @@
 //! Reads the PROXY header of a load balancer's connection, which comes before TLS and everything else.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use media_wire::proxy_protocol::{self, ProxyHeader, ProxyHeaderError};
@@ -50,8 +50,9 @@ pub(super) async fn read(
     stream: &mut TcpStream,
     deadline: Instant,
     idle: &Arc<IdleConnections>,
+    peer: IpAddr,
 ) -> Result<Option<SocketAddr>, NoHeader> {
-    let (_idle, mut eviction) = idle.enter();
+    let (_idle, mut eviction) = idle.enter(peer);
     tokio::select! {
         read = timeout_at(deadline, read_header(stream)) => read.unwrap_or(Err(NoHeader::Timeout)),
         () = eviction.requested() => Err(NoHeader::Evicted),
@@ -83,6 +84,7 @@ async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, NoHea
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use prometheus::IntCounter;
@@ -101,7 +103,8 @@ mod tests {
 
     async fn read(stream: &mut TcpStream, limit: Duration) -> Result<Option<SocketAddr>, NoHeader> {
         let idle = IdleConnections::new(1, IntCounter::new("evicted", "help").unwrap());
-        super::read(stream, Instant::now() + limit, &idle).await
+        let peer = Ipv4Addr::LOCALHOST.into();
+        super::read(stream, Instant::now() + limit, &idle, peer).await
     }
 
     const LONG: Duration = Duration::from_secs(60);

@@ -1,15 +1,21 @@
 //! Connections without a stream: in their handshake, or between two requests.
 //!
-//! They are limited together, so that clients that only connect cannot keep viewers and encoders out. The connection that has
-//! waited longest is closed first: an honest client is through its handshake in a moment.
+//! They are limited together, so that clients that only connect cannot keep viewers and encoders out. When there are too many, the
+//! address with the most of them closes the one that has waited longest: an honest client has few, and is through its handshake in
+//! a moment. Requests make a connection a new one, so that without the address a client that sends them all the time would close
+//! those of others.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
+
+use super::address_limits::network;
 
 /// Connections without a stream, and their limit.
 pub(crate) struct IdleConnections {
@@ -22,13 +28,17 @@ pub(crate) struct IdleConnections {
 #[derive(Default)]
 struct IdleTable {
     last: u64,
-    /// By the order in which they were opened.
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+    waiting: usize,
+    addresses: HashMap<IpAddr, OfAddress>,
 }
+
+/// The connections of one address, by the order in which they began to wait.
+type OfAddress = BTreeMap<u64, oneshot::Sender<()>>;
 
 /// A connection that counts as idle until this is dropped.
 pub(crate) struct IdleGuard {
     connections: Arc<IdleConnections>,
+    address: IpAddr,
     number: u64,
 }
 
@@ -50,23 +60,23 @@ impl IdleConnections {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Counts a connection as idle. The oldest one is to be closed when there are too many.
-    pub(crate) fn enter(self: &Arc<Self>) -> (IdleGuard, Eviction) {
+    /// Counts a connection as idle. Another one, or this one, is to be closed when there are too many.
+    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> (IdleGuard, Eviction) {
         let (sender, receiver) = oneshot::channel();
+        let address = network(peer);
         let mut table = self.lock();
-        table.last += 1;
-        let number = table.last;
-        table.waiting.insert(number, sender);
-        if table.waiting.len() > self.limit.load(Ordering::Relaxed)
-            && let Some((_, oldest)) = table.waiting.pop_first()
+        let number = table.insert(address, sender);
+        if table.waiting > self.limit.load(Ordering::Relaxed)
+            && let Some(evicted) = table.pop_of_most()
         {
             self.evicted.inc();
             // The connection may have ended at this moment.
-            let _ = oldest.send(());
+            let _ = evicted.send(());
         }
         drop(table);
         let guard = IdleGuard {
             connections: Arc::clone(self),
+            address,
             number,
         };
         (guard, Eviction(receiver))
@@ -77,9 +87,42 @@ impl IdleConnections {
     }
 }
 
+impl IdleTable {
+    /// Returns the number of the connection.
+    fn insert(&mut self, address: IpAddr, sender: oneshot::Sender<()>) -> u64 {
+        self.last += 1;
+        self.waiting += 1;
+        let of_address = self.addresses.entry(address).or_default();
+        of_address.insert(self.last, sender);
+        self.last
+    }
+
+    fn remove(&mut self, address: IpAddr, number: u64) -> Option<oneshot::Sender<()>> {
+        let of_address = self.addresses.get_mut(&address)?;
+        let removed = of_address.remove(&number)?;
+        if of_address.is_empty() {
+            self.addresses.remove(&address);
+        }
+        self.waiting -= 1;
+        Some(removed)
+    }
+
+    /// Removes the oldest connection of the address with the most; of several such addresses, of the one whose oldest is the oldest.
+    fn pop_of_most(&mut self) -> Option<oneshot::Sender<()>> {
+        let addresses = self.addresses.iter();
+        let oldest = addresses.filter_map(|(address, of_address)| {
+            let (number, _) = of_address.first_key_value()?;
+            Some((of_address.len(), Reverse(*number), *address))
+        });
+        let (_, Reverse(number), address) = oldest.max()?;
+        self.remove(address, number)
+    }
+}
+
 impl Drop for IdleGuard {
     fn drop(&mut self) {
-        self.connections.lock().waiting.remove(&self.number);
+        let mut table = self.connections.lock();
+        drop(table.remove(self.address, self.number));
     }
 }
 
@@ -99,26 +142,56 @@ mod tests {
 
     use super::*;
 
+    fn connections(limit: usize) -> Arc<IdleConnections> {
+        IdleConnections::new(limit, IntCounter::new("evicted", "help").unwrap())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Returns whether the end of each connection is requested.
+    fn requested(idle: &mut [(IdleGuard, Eviction)]) -> Vec<bool> {
+        let ends = idle.iter_mut();
+        ends.map(|(_, eviction)| eviction.requested().now_or_never().is_some())
+            .collect()
+    }
+
     #[test]
     fn oldest_idle_connection_is_closed_first() {
-        let evicted = IntCounter::new("evicted", "help").unwrap();
-        let connections = IdleConnections::new(2, evicted.clone());
-        let mut idle: Vec<_> = (0..4).map(|_| connections.enter()).collect();
-        let requested: Vec<_> = idle
-            .iter_mut()
-            .map(|(_, eviction)| eviction.requested().now_or_never().is_some())
-            .collect();
-        assert_eq!(requested, [true, true, false, false]);
-        assert_eq!(evicted.get(), 2);
+        let connections = connections(2);
+        let peers = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
+        let mut idle = peers.map(|peer| connections.enter(ip(peer)));
+        assert_eq!(requested(&mut idle), [true, true, false, false]);
+        assert_eq!(connections.evicted.get(), 2);
+    }
+
+    #[test]
+    fn address_with_the_most_connections_gives_way() {
+        let connections = connections(4);
+        let mut honest = [connections.enter(ip("192.0.2.1"))];
+        // Addresses of one /64, which begin to wait again and again.
+        let enter = |number: u32| connections.enter(ip(&format!("2001:db8::{number}")));
+        let mut others: Vec<_> = (0..4).map(enter).collect();
+        for number in 4..100 {
+            others.remove(0);
+            others.push(enter(number));
+        }
+        assert_eq!(requested(&mut honest), [false]);
+        assert!(connections.evicted.get() > 0);
+        let waiting = connections.lock().waiting;
+        assert_eq!(waiting, 4);
+        drop((honest, others));
+        let table = connections.lock();
+        assert!(table.addresses.is_empty() && table.waiting == 0);
     }
 
     #[test]
     fn connection_with_a_stream_is_not_closed() {
-        let evicted = IntCounter::new("evicted", "help").unwrap();
-        let connections = IdleConnections::new(1, evicted);
-        let (guard, mut eviction) = connections.enter();
+        let connections = connections(1);
+        let (guard, mut eviction) = connections.enter(ip("192.0.2.1"));
         drop(guard);
-        let _others: Vec<_> = (0..3).map(|_| connections.enter()).collect();
+        let _others = [0; 3].map(|_| connections.enter(ip("192.0.2.1")));
         assert!(eviction.requested().now_or_never().is_none());
     }
 }

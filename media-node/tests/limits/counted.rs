@@ -3,7 +3,7 @@
 use media_wire::amf0::Value;
 
 use crate::support::raw_rtmp::{HANDSHAKE, chunks, command, connect};
-use crate::support::{RawConnection, TestNode, eventually};
+use crate::support::{RawConnection, TestNode, eventually, request};
 
 async fn eventually_counted(node: &TestNode, metric: &str, label: &str, value: &str, least: u64) {
     let metric = format!("{metric}{{{label}=\"{value}\"}}");
@@ -39,6 +39,20 @@ async fn limits_of_messages_are_counted_by_their_names() {
             .send([&HANDSHAKE[..], &app, &sent].concat())
             .await;
         connection.rest().await;
+        eventually_counted(&node, "live_limits_exceeded_total", "limit", limit, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn limits_of_http_addresses_are_counted_by_their_names() {
+    let node = TestNode::start().await;
+    for (limit, path) in [
+        ("names", format!("/live/{}.flv", "n".repeat(2_000))),
+        ("parameters", format!("/live/a.flv?{}", "b=c&".repeat(40))),
+    ] {
+        let refused = request(node.addresses.http, "GET", &path).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().contains("more than") || refused.text().contains("too many"));
         eventually_counted(&node, "live_limits_exceeded_total", "limit", limit, 1).await;
     }
 }

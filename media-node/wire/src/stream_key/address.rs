@@ -68,12 +68,13 @@ impl StreamKey {
     /// the `Host` header. Other parameters are ignored.
     ///
     /// # Errors
-    /// When the path does not end in `.flv` or has no valid key.
+    /// When the path does not end in `.flv` or has no valid key, or exceeds a limit.
     pub fn from_http(
         host: Option<&str>,
         path_and_query: &str,
         vhosts: &[String],
     ) -> Result<Self, InvalidKey> {
+        Self::check_http_lengths(path_and_query)?;
         let mut query = Query::default();
         let path = query.cut_from(path_and_query);
         let path = path.strip_suffix(".flv").ok_or(InvalidKey::NotAnFlvPath)?;

@@ -1,5 +1,5 @@
-//! Limits of an RTMP client's address. They are checked before anything reads it or keeps it, so that no address costs more
-//! time and memory than a valid one.
+//! Limits of a client's address. They are checked before anything reads it or keeps it, so that no address costs more time and
+//! memory than a valid one.
 
 use super::{InvalidKey, StreamKey};
 
@@ -24,22 +24,39 @@ impl StreamKey {
     pub fn check_rtmp_lengths(tc_url: &str, app: &str, stream: &str) -> Result<(), InvalidKey> {
         let [(url, url_query), (app, app_query), (stream, query)] =
             [tc_url, app, stream].map(split);
-        let names = app.len() + stream.len();
-        if names > MAX_NAME_BYTES {
-            return Err(InvalidKey::LongNames(names));
-        }
-        if url.len() > MAX_URL_BYTES {
-            return Err(InvalidKey::LongNames(url.len()));
-        }
-        let bytes = query.len() + app_query.len().max(url_query.len());
-        if bytes > MAX_PARAMETER_BYTES {
-            return Err(InvalidKey::LongParameters(bytes));
-        }
-        let parameters = count(query) + count(app_query).max(count(url_query));
-        if parameters > MAX_PARAMETERS {
-            return Err(InvalidKey::TooManyParameters(parameters));
-        }
-        Ok(())
+        check_names(app.len() + stream.len(), MAX_NAME_BYTES)?;
+        check_names(url.len(), MAX_URL_BYTES)?;
+        check_parameters(
+            query.len() + app_query.len().max(url_query.len()),
+            count(query) + count(app_query).max(count(url_query)),
+        )
+    }
+
+    /// Checks the lengths of the path and query of an HTTP request.
+    ///
+    /// # Errors
+    /// When the address exceeds a limit.
+    pub(super) fn check_http_lengths(path_and_query: &str) -> Result<(), InvalidKey> {
+        let (path, query) = split(path_and_query);
+        check_names(path.len(), MAX_NAME_BYTES)?;
+        check_parameters(query.len(), count(query))
+    }
+}
+
+fn check_names(bytes: usize, limit: usize) -> Result<(), InvalidKey> {
+    match bytes > limit {
+        true => Err(InvalidKey::LongNames(bytes)),
+        false => Ok(()),
+    }
+}
+
+fn check_parameters(bytes: usize, parameters: usize) -> Result<(), InvalidKey> {
+    if bytes > MAX_PARAMETER_BYTES {
+        return Err(InvalidKey::LongParameters(bytes));
+    }
+    match parameters > MAX_PARAMETERS {
+        true => Err(InvalidKey::TooManyParameters(parameters)),
+        false => Ok(()),
     }
 }
 

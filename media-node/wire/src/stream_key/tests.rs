@@ -289,6 +289,18 @@ fn key_displays_its_parts() {
 }
 
 #[test]
+fn long_http_addresses_are_refused_before_they_are_read() {
+    let of = |path: &str| StreamKey::from_http(None, path, &[]);
+    let parameters = |count: usize| format!("/live/cam.flv?{}", "a=b&".repeat(count));
+    assert!(of(&parameters(32)).is_ok());
+    assert_eq!(of(&parameters(33)), Err(InvalidKey::TooManyParameters(33)));
+    let long = format!("/live/cam.flv?{}", "a".repeat(4_096));
+    assert_eq!(of(&long), Err(InvalidKey::LongParameters(4_097)));
+    let long = format!("/{}cam.flv", "a/".repeat(800));
+    assert_eq!(of(&long), Err(InvalidKey::LongNames(1_608)));
+}
+
+#[test]
 fn long_rtmp_addresses_are_refused_before_they_are_read() {
     let of = |tc_url: &str, app: &str, stream: &str| StreamKey::from_rtmp(tc_url, app, stream, &[]);
     let parameters = |count: usize| format!("?{}", "a=b&".repeat(count));
