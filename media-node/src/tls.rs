@@ -6,20 +6,23 @@
 mod certificate;
 mod expiry;
 mod handshake;
+mod tickets;
 
 use std::sync::Arc;
 
 use media_config::TlsSettings;
 use prometheus::IntGaugeVec;
 use tokio_rustls::rustls::crypto::CryptoProvider;
-use tokio_rustls::rustls::crypto::ring::{Ticketer, default_provider};
+use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::{self, ServerConfig};
+use tracing::warn;
 
 use crate::counters::Counters;
 use certificate::Certificate;
 pub(crate) use certificate::CertificateError;
 pub(crate) use handshake::{TlsAcceptor, TlsHandshakeError};
+use tickets::Tickets;
 
 /// Protocol of the HTTPS port. Clients of RTMPS name none.
 const ALPN_HTTP: &[u8] = b"http/1.1";
@@ -38,6 +41,7 @@ pub(crate) struct TlsMetrics {
 /// TLS of a media node.
 pub(crate) struct Tls {
     certificate: Arc<Certificate>,
+    tickets: Arc<Tickets>,
     /// Handshakes of the RTMPS port.
     pub(crate) rtmps: TlsAcceptor,
     /// Handshakes of the HTTPS port.
@@ -59,12 +63,14 @@ impl Tls {
         let provider = Arc::new(default_provider());
         let certificate = Certificate::open(settings, Arc::clone(&provider), metrics.clone())?;
         let certificate = Arc::new(certificate);
-        let mut config = server_config(provider, &certificate)?;
+        let tickets = Arc::new(Tickets::new()?);
+        let mut config = server_config(provider, &certificate, &tickets)?;
         let failed = &metrics.failed_handshakes;
         let rtmps = TlsAcceptor::new(config.clone(), failed.clone());
         config.alpn_protocols.push(ALPN_HTTP.to_vec());
         Ok(Self {
             certificate,
+            tickets,
             rtmps,
             https: TlsAcceptor::new(config, failed.clone()),
         })
@@ -72,20 +78,25 @@ impl Tls {
 
     /// Reads the certificate again if its files have changed. It blocks for as long as the files take.
     pub(crate) fn reload(&self) {
-        self.certificate.reload();
+        if self.certificate.reload()
+            && let Err(error) = self.tickets.renew()
+        {
+            warn!(%error, "sessions that began with the former certificate can be continued");
+        }
     }
 }
 
 fn server_config(
     provider: Arc<CryptoProvider>,
     certificate: &Arc<Certificate>,
+    tickets: &Arc<Tickets>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::<Certificate>::clone(certificate));
-    // A client that reconnects is spared the signature, by a ticket that it keeps: nothing is stored for it here.
-    config.ticketer = Ticketer::new()?;
+    config.ticketer = Arc::<Tickets>::clone(tickets);
+    // Clients keep their sessions themselves, in tickets.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use media_node::{Node, NodeConfig, Timings};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::rustls::HandshakeKind;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 use crate::support::tls::{CERTIFICATES, TlsClient, VERSIONS, certificate, tls};
@@ -105,13 +106,7 @@ async fn ports_without_tls_can_be_closed() {
 async fn renewed_certificate_is_served_and_connections_stay() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let write = |name: &str| {
-        for ending in ["crt", "key"] {
-            let from = format!("{CERTIFICATES}/{name}.{ending}");
-            fs::copy(from, folder.join(format!("tls.{ending}"))).unwrap();
-        }
-    };
-    write("first");
+    copy_certificate("first", folder);
     let timings = Timings {
         key_poll: Duration::from_millis(20),
         ..Timings::default()
@@ -131,7 +126,7 @@ async fn renewed_certificate_is_served_and_connections_stay() {
     let mut viewer = FlvViewer::open(http, "/live/a.flv").await;
     assert_eq!(viewer.numbered().await.unwrap().0, 0);
 
-    write("second");
+    copy_certificate("second", folder);
     eventually("the second certificate", async || {
         served().await == certificate("second")
     })
@@ -162,6 +157,47 @@ async fn renewed_certificate_is_served_and_connections_stay() {
         .find_map(|line| line.strip_prefix("live_tls_certificate_expiry_timestamp_seconds "));
     let expiry: i64 = expiry.unwrap().parse().unwrap();
     assert!(expiry > 4_900_000_000, "{expiry}");
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_until_the_certificate_is_renewed() {
+    for version in VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        copy_certificate("first", folder);
+        let timings = Timings {
+            key_poll: Duration::from_millis(20),
+            ..Timings::default()
+        };
+        let node = TestNode::with_timings(timings, |config| config.tls = tls(folder, "tls")).await;
+        let client = TlsClient::new(&["first", "second"], version);
+        // A client has its ticket when it has read the response.
+        let handshake = async || {
+            let mut stream = client.connect(node.addresses.https).await.unwrap();
+            let request = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+            stream.get_ref().1.handshake_kind()
+        };
+        assert_eq!(handshake().await, Some(HandshakeKind::Full));
+        assert_eq!(handshake().await, Some(HandshakeKind::Resumed));
+        copy_certificate("second", folder);
+        let reloaded = "live_tls_certificate_reloads_total{result=\"success\"} 1";
+        eventually(reloaded, async || node.metrics().await.contains(reloaded)).await;
+        eventually("a whole handshake", async || {
+            handshake().await == Some(HandshakeKind::Full)
+        })
+        .await;
+        assert_eq!(handshake().await, Some(HandshakeKind::Resumed));
+    }
+}
+
+/// Writes a certificate and its key as `tls.crt` and `tls.key`.
+fn copy_certificate(name: &str, folder: &Path) {
+    for ending in ["crt", "key"] {
+        let from = format!("{CERTIFICATES}/{name}.{ending}");
+        fs::copy(from, folder.join(format!("tls.{ending}"))).unwrap();
+    }
 }
 
 #[tokio::test]

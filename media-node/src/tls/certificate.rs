@@ -90,8 +90,8 @@ impl Certificate {
         })
     }
 
-    /// Reads the files again, and replaces the certificate if they have changed.
-    pub(super) fn reload(&self) {
+    /// Reads the files again, and replaces the certificate if they have changed. Returns whether it did.
+    pub(super) fn reload(&self) -> bool {
         let pair = CertifiedKeyFiles::read(&self.settings);
         let read = pair
             .as_ref()
@@ -99,9 +99,10 @@ impl Certificate {
             .map_err(Clone::clone);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if read == *last {
-            return;
+            return false;
         }
         let loaded = pair.and_then(|pair| pair.load(&self.settings, &self.provider));
+        let is_replaced = loaded.is_ok();
         let result = match loaded {
             Ok(Loaded { key, expiry }) => {
                 info!(certificate = %self.settings.certificate.display(), "certificate read again");
@@ -117,6 +118,7 @@ impl Certificate {
         };
         self.metrics.reloads.of([result]).inc();
         *last = read;
+        is_replaced
     }
 }
 
