@@ -273,7 +273,10 @@ function showList() {
   if (focused) [...list.querySelectorAll("button")].find(({ dataset }) => dataset.path === focused)?.focus();
 }
 
-const label = ({ vhost, app, name }) => [vhost, app, name].filter(Boolean).join("/");
+// Encoders choose names. Marks of direction would show one in another order, so that it looks like another one.
+const shown = (text) => text.replace(/[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+  (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, "0")}`);
+const label = ({ vhost, app, name }) => shown([vhost, app, name].filter(Boolean).join("/"));
 
 let lastList = "";
 async function list() {
@@ -325,5 +328,5 @@ await list();
 const requested = relative(parameters.get("stream") ?? "").replace(/\.flv$/, "");
 if (requested) {
   const path = `/${requested.split("/").map(encodeURIComponent).join("/")}.flv`;
-  choose(listed.find((stream) => stream.path === path) ?? { path, label: requested, codecs: [] });
+  choose(listed.find((stream) => stream.path === path) ?? { path, label: shown(requested), codecs: [] });
 }

@@ -20,6 +20,7 @@ use crate::support::{
     FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, request, within_deadline,
 };
 
+mod encodings;
 mod hooks;
 mod hostile_hooks;
 mod jwks;

@@ -141,8 +141,7 @@ async fn assert_shown_safely(node: &Process) {
         assert!(name.as_str().unwrap().ends_with(NAME), "{name}");
     }
     let metrics = request(node.metrics, "GET", "/metrics").await;
-    let is_control = |it: char| it.is_control() && it != '\n';
-    assert!(!metrics.text().contains(is_control));
+    assert_safe("/metrics", metrics.text());
     let label = "live_stream_viewers{stream=\"live/x\\\"}\\\\";
     assert!(metrics.text().contains(label), "{}", metrics.text());
 }

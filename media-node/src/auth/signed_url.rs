@@ -145,8 +145,9 @@ impl Signature<'_> {
             Self::Tencent { secret, time } => is_tencent_secret(key, signed.stream, time, secret),
             Self::Alibaba { auth_key } => {
                 let path = format!("/{}/{}", signed.stream.app(), signed.stream.name());
-                is_alibaba_key(key, &path, auth_key)
-                    || is_alibaba_key(key, &format!("{path}.flv"), auth_key)
+                // The path of `cam.flv` by RTMP would be that of `cam` by HTTP.
+                let is_plain = !path.ends_with(".flv") && is_alibaba_key(key, &path, auth_key);
+                is_plain || is_alibaba_key(key, &format!("{path}.flv"), auth_key)
             }
         }
     }

@@ -106,8 +106,13 @@ impl RtmpConnection {
             let event = self.protocol.receive(&mut self.input)?;
             self.flush().await?;
             self.unfinished.observe(self.protocol.reserved());
-            if let Some(event) = event {
-                return Ok(event);
+            match event {
+                Some(ServerEvent::Skipped) => {
+                    yield_now().await;
+                    continue;
+                }
+                Some(event) => return Ok(event),
+                None => {}
             }
             self.input.reserve(READ);
             tokio::select! {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::publish_error;
-use crate::support::{TestNode, request};
+use crate::support::{Publisher, TestNode, request};
 
 const UNAVAILABLE: &str = "the authorization hook does not respond, try again later";
 const REFUSED: &str = "the stream's owner refused";
@@ -39,27 +39,22 @@ async fn hook_server_that_misbehaves_refuses_within_its_time_and_costs_little() 
     let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
     let server = misbehaving_server(elsewhere.local_addr().unwrap(), Arc::clone(&taken)).await;
-    let node = TestNode::with(|config| {
-        config.auth.publish = AccessSettings {
-            hook: Some(HookSettings {
-                url: format!("http://{server}/hook"),
-                timeout_seconds: 1,
-                failure_policy: FailurePolicy::Deny,
-            }),
-            ..AccessSettings::default()
-        };
-    })
-    .await;
+    let [deny, allow] = [FailurePolicy::Deny, FailurePolicy::Allow];
+    let [denying, allowing] = [node(server, deny).await, node(server, allow).await];
     let refused = KINDS.map(|(kind, reason)| {
-        let node = &node;
+        let (denying, allowing) = (&denying, &allowing);
         async move {
-            let (_, told) = publish_error(node, &format!("live/{kind}")).await;
+            let stream = format!("live/{kind}");
+            let (_, told) = publish_error(denying, &stream).await;
             assert_eq!(told, reason, "{kind}");
+            // The policy is for a server that does not respond, and not for one that refuses.
+            let allowed = Publisher::try_start(allowing.addresses.rtmp, &stream).await;
+            assert_eq!(allowed.is_ok(), reason == UNAVAILABLE, "{kind}");
         }
     });
     let others = async {
         for _ in 0..20 {
-            let page = request(node.addresses.http, "GET", "/streams.json").await;
+            let page = request(denying.addresses.http, "GET", "/streams.json").await;
             assert_eq!(page.status, 200);
         }
     };
@@ -68,7 +63,21 @@ async fn hook_server_that_misbehaves_refuses_within_its_time_and_costs_little() 
     assert!(followed.is_none(), "the redirect is followed");
     // Most of them are in the buffers of the sockets.
     let taken = taken.load(Ordering::Relaxed);
-    assert!(taken < 16 << 20, "{taken} bytes of an answer are read");
+    assert!(taken < 32 << 20, "{taken} bytes of an answer are read");
+}
+
+async fn node(server: SocketAddr, failure_policy: FailurePolicy) -> TestNode {
+    TestNode::with(|config| {
+        config.auth.publish = AccessSettings {
+            hook: Some(HookSettings {
+                url: format!("http://{server}/hook"),
+                timeout_seconds: 1,
+                failure_policy,
+            }),
+            ..AccessSettings::default()
+        };
+    })
+    .await
 }
 
 /// Starts a server that answers each question as the stream of its callback says. It counts the bytes of its long answer in `taken`.

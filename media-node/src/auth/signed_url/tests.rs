@@ -167,6 +167,12 @@ fn alibaba_url_is_valid_with_and_without_suffix_and_for_its_period() {
             Err(Denial::Expired)
         );
     }
+    let signed = format!("{NOW}-r-0");
+    let md5 = hash::<Md5>(&[format!("/live/cam.flv-{signed}-key").as_bytes()]);
+    let md5: String = md5.iter().map(|byte| format!("{byte:02x}")).collect();
+    let query = format!("auth_key={signed}-{md5}");
+    let other = judge_stream(&urls, Action::Play, "live", "cam.flv", &query, NOW);
+    assert_eq!(other, Err(Denial::Signature));
     for broken in ["", "-", "1-2-3", "1-2-3-4-5", "x"] {
         let query = format!("auth_key={broken}");
         assert_eq!(

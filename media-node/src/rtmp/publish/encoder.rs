@@ -98,7 +98,7 @@ impl<'a> EncoderConnection<'a> {
     }
 
     /// Returns the next of the messages that were read.
-    pub(super) fn next_message(&mut self) -> Result<Option<Message>, PublishEnd> {
+    pub(super) async fn next_message(&mut self) -> Result<Option<Message>, PublishEnd> {
         if let Some(message) = self.put_back.take() {
             return Ok(Some(message));
         }
@@ -118,6 +118,8 @@ impl<'a> EncoderConnection<'a> {
                 Ok(Some(ServerEvent::Unpublish)) => {
                     return Err(self.end_by_encoder(PublishEnd::Unpublished));
                 }
+                // The worker's viewers get their turn.
+                Ok(Some(ServerEvent::Skipped)) => yield_now().await,
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     let held = self.unfinished.hold(protocol.reserved());

@@ -65,7 +65,7 @@ impl EncoderPublication {
     ) -> Result<PublishEnd, PublishEnd> {
         let mut superseded = pin!(self.publication.superseded());
         loop {
-            while let Some(message) = encoder.next_message()? {
+            while let Some(message) = encoder.next_message().await? {
                 self.append(message, encoder)?;
                 // A read can have thousands of short messages. The worker's viewers get their turn in between.
                 consume_budget().await;

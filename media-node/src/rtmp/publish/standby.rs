@@ -34,7 +34,7 @@ pub(super) async fn stand_by(
     let mut conflict = Conflict::new(context, encoder.key.clone(), contender);
     let mut states = standby.stream().watch();
     loop {
-        while let Some(message) = encoder.next_message()? {
+        while let Some(message) = encoder.next_message().await? {
             // As on air, the worker's viewers get their turn.
             consume_budget().await;
             match standby.receive(message) {

@@ -9,7 +9,7 @@ use prometheus::{IntCounterVec, IntGauge, Opts};
 
 use super::registration::{Registration, STATIC};
 
-/// The label of a stream's name. Encoders choose it, so that it is escaped like every label value.
+/// The label of a stream's name. Encoders choose it, and a terminal may show it.
 const STREAM: &str = "stream";
 
 /// Metrics of streams.
@@ -104,7 +104,7 @@ fn own_metrics<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<MetricFamil
     for stream in streams {
         let stats = stream.stats();
         let name = stream.key().to_string();
-        let labels = [name.as_str()];
+        let labels = [media_log::escape(&name)];
         bytes.with_label_values(&labels).inc_by(stats.bytes_in);
         frames.with_label_values(&labels).inc_by(stats.video_frames);
         super::set(

@@ -201,6 +201,7 @@ impl ConnectionUse {
             ServerEvent::Unpublish => assert!(std::mem::take(&mut self.publishing)),
             ServerEvent::Pause(_) => assert!(self.playing),
             ServerEvent::StopPlay => assert!(std::mem::take(&mut self.playing)),
+            ServerEvent::Skipped => {}
         }
     }
 }

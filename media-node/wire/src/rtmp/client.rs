@@ -155,6 +155,7 @@ impl ClientConnection {
                         .control(message::WINDOW_ACKNOWLEDGEMENT_SIZE, &window);
                     None
                 }
+                IncomingMessage::Handled => None,
             };
             if event.is_some() {
                 return Ok(event);

@@ -34,6 +34,8 @@ pub(crate) enum IncomingMessage {
     Command(RtmpCommand),
     /// The peer limits our bandwidth to this window.
     PeerBandwidth(u32),
+    /// A message that needs nothing more.
+    Handled,
 }
 
 /// An error after which a connection cannot continue. The driver sends the remaining output and closes.
@@ -118,75 +120,69 @@ impl ChunkConnection {
         self.received
     }
 
-    /// Returns the next message that is not handled here, or `None` when more bytes are needed.
+    /// Returns the next message, or `None` when more bytes are needed.
     pub(crate) fn receive(
         &mut self,
         input: &mut BytesMut,
     ) -> Result<Option<IncomingMessage>, RtmpError> {
-        loop {
-            if self.unsent > MAX_UNSENT {
-                return Err(RtmpError::Unsent(self.unsent));
-            }
-            if let Some(aggregate) = &mut self.aggregate
-                && let Some(part) = aggregate.receive()?
-            {
-                return Ok(Some(IncomingMessage::Media(part)));
-            }
-            self.aggregate = None;
-            let before = input.len();
-            let raw = self.reader.receive(input)?;
-            self.count(before - input.len());
-            let Some(raw) = raw else {
-                return Ok(None);
-            };
-            if let Some(incoming) = self.dispatch(raw)? {
-                return Ok(Some(incoming));
-            }
+        if self.unsent > MAX_UNSENT {
+            return Err(RtmpError::Unsent(self.unsent));
         }
+        if let Some(aggregate) = &mut self.aggregate
+            && let Some(part) = aggregate.receive()?
+        {
+            return Ok(Some(IncomingMessage::Media(part)));
+        }
+        self.aggregate = None;
+        let before = input.len();
+        let raw = self.reader.receive(input)?;
+        self.count(before - input.len());
+        raw.map(|raw| self.dispatch(raw)).transpose()
     }
 
-    fn dispatch(&mut self, raw: RawMessage) -> Result<Option<IncomingMessage>, RtmpError> {
+    fn dispatch(&mut self, raw: RawMessage) -> Result<IncomingMessage, RtmpError> {
         let RawMessage {
             message_type,
             timestamp,
             payload,
         } = raw;
         let media = |kind, payload| {
-            Some(IncomingMessage::Media(Message {
+            IncomingMessage::Media(Message {
                 kind,
                 timestamp,
                 payload,
-            }))
+            })
         };
         Ok(match message_type {
             message::AUDIO => media(MediaKind::Audio, payload),
             message::VIDEO => media(MediaKind::Video, payload),
             message::DATA => media(MediaKind::Data, payload),
             message::DATA_AMF3 => media(MediaKind::Data, message::without_amf3_marker(payload)),
-            message::COMMAND => Some(IncomingMessage::Command(RtmpCommand::decode(&payload)?)),
+            message::COMMAND => IncomingMessage::Command(RtmpCommand::decode(&payload)?),
             message::COMMAND_AMF3 => {
                 let payload = message::without_amf3_marker(payload);
-                Some(IncomingMessage::Command(RtmpCommand::decode(&payload)?))
+                IncomingMessage::Command(RtmpCommand::decode(&payload)?)
             }
             message::AGGREGATE => {
                 self.aggregate = Some(Aggregate::new(timestamp, payload));
-                None
+                IncomingMessage::Handled
             }
             message::USER_CONTROL => {
                 self.answer_ping(&payload);
-                None
+                IncomingMessage::Handled
             }
             message::WINDOW_ACKNOWLEDGEMENT_SIZE => {
                 let window = message::first_u32(&payload).filter(|window| *window > 0);
                 self.window = window.map(|window| window.max(MIN_WINDOW));
-                None
+                IncomingMessage::Handled
             }
             message::SET_PEER_BANDWIDTH => {
-                message::first_u32(&payload).map(IncomingMessage::PeerBandwidth)
+                let window = message::first_u32(&payload);
+                window.map_or(IncomingMessage::Handled, IncomingMessage::PeerBandwidth)
             }
             // Acknowledgements, shared objects, unknown types. Acknowledgements do not throttle the output, because many
             // clients never send them.
-            _ => None,
+            _ => IncomingMessage::Handled,
         })
     }
 

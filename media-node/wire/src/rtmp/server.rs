@@ -131,7 +131,13 @@ pub enum ServerEvent {
     Unpublish,
     /// The client has stopped playing. It can play again.
     StopPlay,
+    /// Many messages without an event. The driver may give others their turn: such a message can be a byte, and a read has tens of
+    /// thousands of them.
+    Skipped,
 }
+
+/// The number of messages without an event after which there is [`ServerEvent::Skipped`].
+const MAX_SKIPPED: usize = 256;
 
 /// The reason of a refused publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +183,7 @@ impl ServerConnection {
         if !self.complete_handshake(input)? {
             return Ok(None);
         }
-        loop {
+        for _ in 0..MAX_SKIPPED {
             if self.waits_for_answer() {
                 return Ok(None);
             }
@@ -190,12 +196,13 @@ impl ServerConnection {
             let event = match incoming {
                 IncomingMessage::Media(message) => self.media(message),
                 IncomingMessage::Command(command) => self.command(&command)?,
-                IncomingMessage::PeerBandwidth(_) => None,
+                IncomingMessage::PeerBandwidth(_) | IncomingMessage::Handled => None,
             };
             if let Some(event) = event {
                 return Ok(Some(self.deliver(event)));
             }
         }
+        Ok(Some(ServerEvent::Skipped))
     }
 
     /// Takes the output that waits to be sent. While a stream is played, send it between two of its messages.
@@ -249,7 +256,10 @@ impl ServerConnection {
             ServerEvent::Play { .. } => self.state = ServerState::PlayRequested,
             ServerEvent::Unpublish => self.stop_publishing(),
             ServerEvent::StopPlay => self.state = ServerState::Idle,
-            ServerEvent::Connected { .. } | ServerEvent::Media(_) | ServerEvent::Pause(_) => {}
+            ServerEvent::Connected { .. }
+            | ServerEvent::Media(_)
+            | ServerEvent::Pause(_)
+            | ServerEvent::Skipped => {}
         }
         event
     }

@@ -15,6 +15,25 @@ fn unknown_commands_are_answered_only_if_response_is_expected() {
 }
 
 #[test]
+fn driver_has_a_turn_between_many_messages_without_an_event() {
+    let mut script = ScriptedClient::publishing();
+    // An empty video message, and more of them with the shortest header.
+    script
+        .input
+        .extend_from_slice(&[4, 0, 0, 0, 0, 0, 0, message::VIDEO, 1, 0, 0, 0]);
+    script.input.extend_from_slice(&[0xC4; 999]);
+    let mut events = Vec::new();
+    while let Some(event) = script.server.receive(&mut script.input).unwrap() {
+        events.push(event);
+    }
+    assert_eq!(
+        events,
+        [0; 1_000 / MAX_SKIPPED].map(|_| ServerEvent::Skipped)
+    );
+    assert!(script.input.is_empty());
+}
+
+#[test]
 fn commands_out_of_order_end_connection() {
     let create = command::encode("createStream", 2.0, &[Value::Null]);
     assert_eq!(
