@@ -7,8 +7,9 @@ use kube::core::{DynamicObject, Status};
 use kube::{Api, Client, ResourceExt};
 use livecluster_api::LiveCluster;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::apply_cache::ApplyCache;
+use super::apply_cache::{ApplyCache, ChildState};
 use super::ownership::{FIELD_MANAGER, Ownership, ownership};
 use super::service_ports::{with_node_ports, without_colliding_ports};
 use crate::desired::child::{Child, ChildKind};
@@ -39,7 +40,7 @@ pub enum ApplyError {
 /// The result of an apply.
 #[derive(Debug)]
 pub enum Applied {
-    /// The object matches the document already; no request was sent.
+    /// The object matches the document already, or was restored often lately; no request was sent.
     Unchanged,
     /// The object after the request.
     Changed(Box<DynamicObject>),
@@ -90,17 +91,19 @@ impl Applier<'_> {
                     return Ok(Applied::Rejected(conflict(child, owner.as_deref())));
                 }
             }
-            if self.cache.is_unchanged(self.cluster, child, object) {
-                return Ok(Applied::Unchanged);
-            }
+        }
+        let (found, now) = (found.as_ref(), Instant::now());
+        let state = self.cache.state(self.cluster, child, found, now);
+        if matches!(state, ChildState::Unchanged | ChildState::EditedRepeatedly) {
+            return Ok(Applied::Unchanged);
         }
         let mut applied = send(&api, child, &child.document).await;
         if is_invalid(&applied)
             && let Some(live) = found
-            && let Some(patch) = without_colliding_ports(&live, &child.document)
+            && let Some(patch) = without_colliding_ports(live, &child.document)
         {
             self.remove_ports(&api, child, patch).await?;
-            applied = send(&api, child, &with_node_ports(&live, &child.document)).await;
+            applied = send(&api, child, &with_node_ports(live, &child.document)).await;
             if is_invalid(&applied) {
                 // Another Service has taken a node port meanwhile.
                 applied = send(&api, child, &child.document).await;
@@ -110,6 +113,9 @@ impl Applier<'_> {
         match applied {
             Ok(object) => {
                 tracing::info!(kind, name, "applied");
+                if state == ChildState::Edited {
+                    self.cache.note_restored(self.cluster, child, found, now);
+                }
                 self.cache.insert(self.cluster, child, &object);
                 Ok(Applied::Changed(Box::new(object)))
             }

@@ -1,15 +1,27 @@
-//! The documents that were applied, with the API server's answers: an unchanged cluster causes no writes.
+//! The documents that were applied, with the API server's answers: an unchanged cluster causes no writes, and one that another client
+//! changes again and again causes few.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use livecluster_api::{ClusterName, LiveCluster};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
+use super::ownership::editor;
 use crate::desired::child::{Child, ChildKind};
+
+/// Restorations of an object within [`RESTORE_WINDOW`]. Without a limit, the operator and another client that insists on its own
+/// values would change the object without end.
+const MAX_RESTORED: usize = 6;
+/// Time in which an object is restored so often at most.
+const RESTORE_WINDOW: Duration = Duration::from_secs(60);
+/// Time after which an object that was restored so often is no longer reported. Between two bursts of restorations it is.
+const REPORT_WINDOW: Duration = Duration::from_secs(150);
 
 /// Holds, for each object, the document that was applied and the fields of the answer that the document contains.
 ///
@@ -19,6 +31,19 @@ use crate::desired::child::{Child, ChildKind};
 #[derive(Debug, Default)]
 pub struct ApplyCache {
     applied: Mutex<HashMap<ChildKey, AppliedChild>>,
+}
+
+/// What an object is, compared with what was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChildState {
+    /// It is what it was after the same document was applied.
+    Unchanged,
+    /// The document is another one, or was never applied.
+    New,
+    /// Another client has changed or deleted it. It is to be restored.
+    Edited,
+    /// The same, but it was restored often lately.
+    EditedRepeatedly,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -35,40 +60,107 @@ struct AppliedChild {
     document: u64,
     /// The fields of the answer that the document contains.
     answer: Value,
+    /// When it was restored, the last times.
+    restored: VecDeque<Instant>,
+    /// The client that changed it last before.
+    editor: Option<String>,
 }
 
 impl ApplyCache {
-    /// Returns whether `object` is what it was after the same document was applied.
-    pub(super) fn is_unchanged(
+    /// Compares an object, `None` if it does not exist, with what was applied.
+    pub(super) fn state(
         &self,
         cluster: &LiveCluster,
         child: &Child,
-        object: &DynamicObject,
-    ) -> bool {
-        let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.get(&key(cluster, child)).is_some_and(|entry| {
-            entry.cluster_uid == cluster.uid()
-                && entry.document == fingerprint(&child.document)
-                && entry.answer == applied_fields(object, &child.document)
-        })
+        object: Option<&DynamicObject>,
+        now: Instant,
+    ) -> ChildState {
+        let applied = self.lock();
+        let entry = applied.get(&key(cluster, child)).filter(|entry| {
+            entry.cluster_uid == cluster.uid() && entry.document == fingerprint(&child.document)
+        });
+        let Some(entry) = entry else {
+            return ChildState::New;
+        };
+        if object.is_some_and(|it| entry.answer == applied_fields(it, &child.document)) {
+            ChildState::Unchanged
+        } else if entry.was_restored_often(now, RESTORE_WINDOW) {
+            ChildState::EditedRepeatedly
+        } else {
+            ChildState::Edited
+        }
+    }
+
+    /// Notes that an object is restored.
+    pub(super) fn note_restored(
+        &self,
+        cluster: &LiveCluster,
+        child: &Child,
+        edited: Option<&DynamicObject>,
+        now: Instant,
+    ) {
+        if let Some(entry) = self.lock().get_mut(&key(cluster, child)) {
+            entry.restored.truncate(MAX_RESTORED - 1);
+            entry.restored.push_front(now);
+            entry.editor = edited.and_then(editor);
+        }
     }
 
     /// Stores the answer to a document.
     pub(super) fn insert(&self, cluster: &LiveCluster, child: &Child, answer: &DynamicObject) {
+        let mut applied = self.lock();
+        let key = key(cluster, child);
+        let (restored, editor) = match applied.remove(&key) {
+            Some(before) => (before.restored, before.editor),
+            None => Default::default(),
+        };
         let entry = AppliedChild {
             cluster_uid: cluster.uid(),
             document: fingerprint(&child.document),
             answer: applied_fields(answer, &child.document),
+            restored,
+            editor,
         };
-        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.insert(key(cluster, child), entry);
+        applied.insert(key, entry);
+    }
+
+    /// Returns a message about each object of a cluster that other clients have changed again and again.
+    pub(super) fn edited_repeatedly(&self, cluster: &LiveCluster, now: Instant) -> Vec<String> {
+        let name = ClusterName::of(cluster);
+        let applied = self.lock();
+        let edited = applied.iter().filter(|(key, entry)| {
+            key.cluster == name && entry.was_restored_often(now, REPORT_WINDOW)
+        });
+        let mut messages: Vec<String> = edited.map(|(key, entry)| message(key, entry)).collect();
+        messages.sort_unstable();
+        messages
     }
 
     /// Drops the entries of a deleted cluster.
     pub fn forget(&self, cluster: &ClusterName) {
-        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
-        applied.retain(|key, _| key.cluster != *cluster);
+        self.lock().retain(|key, _| key.cluster != *cluster);
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChildKey, AppliedChild>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AppliedChild {
+    fn was_restored_often(&self, now: Instant, window: Duration) -> bool {
+        let oldest = self.restored.get(MAX_RESTORED - 1);
+        oldest.is_some_and(|at| now.duration_since(*at) < window)
+    }
+}
+
+fn message(key: &ChildKey, entry: &AppliedChild) -> String {
+    let kind = key.kind.resource().kind;
+    let editor = entry.editor.as_deref().unwrap_or("another client");
+    format!(
+        "{kind} {} is changed again and again, by {editor}; it is restored at most {MAX_RESTORED} times in {} seconds",
+        key.name,
+        RESTORE_WINDOW.as_secs()
+    )
 }
 
 fn key(cluster: &LiveCluster, child: &Child) -> ChildKey {
@@ -151,12 +243,13 @@ mod tests {
     fn normalized_value_is_not_a_change() {
         let (cache, cluster) = (ApplyCache::default(), cluster());
         let answer = object(&json!({"a": "b"}), "1");
-        assert!(!cache.is_unchanged(&cluster, &child("1000m"), &answer));
+        let state = |cpu: &str| cache.state(&cluster, &child(cpu), Some(&answer), Instant::now());
+        assert_eq!(state("1000m"), ChildState::New);
         cache.insert(&cluster, &child("1000m"), &answer);
-        assert!(cache.is_unchanged(&cluster, &child("1000m"), &answer));
-        assert!(!cache.is_unchanged(&cluster, &child("2"), &answer));
+        assert_eq!(state("1000m"), ChildState::Unchanged);
+        assert_eq!(state("2"), ChildState::New);
         cache.forget(&ClusterName::of(&cluster));
-        assert!(!cache.is_unchanged(&cluster, &child("1000m"), &answer));
+        assert_eq!(state("1000m"), ChildState::New);
     }
 
     #[test]
@@ -164,11 +257,15 @@ mod tests {
         let (cache, cluster) = (ApplyCache::default(), cluster());
         cache.insert(&cluster, &child("1"), &object(&json!({"a": "b"}), "1"));
         let edited = |labels: Value, cpu: &str| {
-            !cache.is_unchanged(&cluster, &child("1"), &object(&labels, cpu))
+            let object = object(&labels, cpu);
+            let state = cache.state(&cluster, &child("1"), Some(&object), Instant::now());
+            state == ChildState::Edited
         };
         assert!(!edited(json!({"a": "b", "theirs": "x"}), "1"));
         assert!(edited(json!({"a": "c"}), "1"));
         assert!(edited(json!({}), "1"));
         assert!(edited(json!({"a": "b"}), "3"));
+        let deleted = cache.state(&cluster, &child("1"), None, Instant::now());
+        assert_eq!(deleted, ChildState::Edited);
     }
 }

@@ -51,6 +51,17 @@ fn controller(object: &DynamicObject) -> Option<&OwnerReference> {
         .find(|owner| owner.controller == Some(true))
 }
 
+/// Returns the client that changed the spec of an object last, besides the operator.
+pub(super) fn editor(object: &DynamicObject) -> Option<String> {
+    let entries = object.managed_fields().iter();
+    let others = entries.filter(|entry| {
+        let manager = entry.manager.as_deref().unwrap_or_default();
+        entry.subresource.is_none() && !manager.starts_with(FIELD_MANAGER)
+    });
+    let last = others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    last.manager.clone()
+}
+
 fn is_applied_by_us(object: &DynamicObject) -> bool {
     object.managed_fields().iter().any(|entry| {
         entry.manager.as_deref() == Some(FIELD_MANAGER)

@@ -64,6 +64,7 @@ impl Reconciliation<'_> {
         self.input.image = Some(desired.image.clone());
         self.scaling().label_edges().await?;
         self.apply_children(&desired).await?;
+        self.input.edited = self.cache.edited_repeatedly(self.cluster, Instant::now());
         if self.has_left_over() {
             return Ok(());
         }

@@ -87,7 +87,7 @@ fn first_interval(cluster: &LiveCluster, input: &StatusInput) -> Option<Duration
         || awaits_gateway(cluster, &input.observed.gateways)
     {
         Some(WAITING_INTERVAL)
-    } else if !input.errors.is_empty() {
+    } else if !input.errors.is_empty() || !input.edited.is_empty() {
         Some(REJECTED_INTERVAL)
     } else if !cluster.spec.paused && (is_progressing || !input.holds.is_empty()) {
         Some(PROGRESSING_INTERVAL)

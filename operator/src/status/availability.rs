@@ -63,11 +63,13 @@ fn required(cluster: &LiveCluster, input: &StatusInput, role: Role) -> i32 {
 }
 
 /// `Degraded` is true while Pods or addresses are missing, whether or not the cluster is `Ready` without them, and while the
-/// operator fails to carry out the spec. Pods that start are not missing unless they fail.
+/// operator fails to carry out the spec, or another client keeps it from that. Pods that start are not missing unless they fail.
 pub(super) fn degraded(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
     let mut missing = Vec::new();
     let failure = input.failure.as_ref();
     missing.extend(failure.map(|it| ConditionStatus::new(true, RECONCILE_FAILED, it)));
+    let edited = input.edited.iter();
+    missing.extend(edited.map(|it| ConditionStatus::new(true, EDITED_REPEATEDLY, it)));
     if !input.is_deleting {
         missing.extend(
             ROLES
@@ -85,6 +87,9 @@ pub(super) fn degraded(cluster: &LiveCluster, input: &StatusInput) -> ConditionS
         ConditionStatus::new(false, "AsExpected", "no Pod and no address is missing")
     })
 }
+
+/// Reason of `Degraded` while another client changes an object of the cluster again and again.
+pub(super) const EDITED_REPEATEDLY: &str = "EditedRepeatedly";
 
 fn missing_pods(cluster: &LiveCluster, input: &StatusInput, role: Role) -> Option<ConditionStatus> {
     if input.wanted(cluster, role) == 0 {

@@ -24,6 +24,8 @@ pub struct StatusInput {
     pub autoscaling: Option<AutoscalingReport>,
     /// The errors of the reconciliation.
     pub errors: Vec<ReconcileError>,
+    /// Messages about the objects that other clients change again and again.
+    pub edited: Vec<String>,
     /// Why reconciliations fail repeatedly. They are retried.
     pub failure: Option<String>,
     /// The roles whose rollout is on hold.

@@ -4,13 +4,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
 
+use super::availability::EDITED_REPEATEDLY;
 use super::conditions::{AT_MAXIMUM, MEMORY_SHORT};
 use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
 use super::progress::RECONCILE_FAILED;
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 24] = [
+pub(super) const WARNING_REASONS: [&str; 25] = [
     AT_MAXIMUM,
+    EDITED_REPEATEDLY,
     EXCEEDS_MAXIMUM,
     LATE,
     "ContainerCannotStart",

@@ -13,6 +13,7 @@ use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_
 
 mod autoscaling;
 mod claims;
+mod edits;
 mod gateways;
 mod joins;
 mod own_writes;
