@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod interruptions;
 mod random;
 mod traces;
 
@@ -80,7 +81,8 @@ impl Simulation {
         self.autoscaler.desired(&self.autoscaling).into()
     }
 
-    /// Runs for some seconds. `load` is the number of viewers at a second since the begin of this run.
+    /// Runs for some seconds. `load` is the number of viewers, or the egress where only that is a target, at a second since the begin
+    /// of this run.
     fn run(&mut self, seconds: i64, load: impl Fn(i64) -> f64) {
         for second in 0..seconds {
             self.step(load(second));
@@ -88,21 +90,31 @@ impl Simulation {
     }
 
     fn step(&mut self, load: f64) {
-        let ready = self
-            .pods
-            .iter()
-            .filter(|ready| **ready <= self.second)
-            .count();
-        let capacity = pods(ready) * TARGET;
+        if self.second % INTERVAL == 0 {
+            let asked = u32::try_from(self.ready()).unwrap();
+            let mut sample = viewers(load, asked, asked);
+            if self.autoscaling.target_viewers.is_none() {
+                sample.serving.egress_mbps = load;
+                sample.serving.viewers = 0.0;
+            }
+            self.decide(&sample);
+        }
+        self.pass(load);
+    }
+
+    /// Lets a second pass without a decision.
+    fn pass(&mut self, load: f64) {
+        let capacity = pods(self.ready()) * TARGET;
         self.load += load;
         self.capacity += capacity;
         self.short = if capacity < load { self.short + 1 } else { 0 };
         self.longest_short = self.longest_short.max(self.short);
-        if self.second % INTERVAL == 0 {
-            let asked = u32::try_from(ready).unwrap();
-            self.decide(&viewers(load, asked, asked));
-        }
         self.second += 1;
+    }
+
+    fn ready(&self) -> usize {
+        let ready = self.pods.iter().filter(|ready| **ready <= self.second);
+        ready.count()
     }
 
     fn decide(&mut self, load: &EdgeLoad) {
