@@ -109,9 +109,9 @@ pub struct LiveClusterSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`.
+    /// When the image is pulled: `Always`, `IfNotPresent` or `Never`. Changing it triggers a rolling update.
     pub image_pull_policy: ImagePullPolicy,
-    /// Secrets of the same namespace with the credentials of the image's registry.
+    /// Secrets of the same namespace with the credentials of the image's registry. Changing them triggers a rolling update.
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<SecretName>,
     /// Whether the operator leaves all objects as they are. It still updates the status.
@@ -123,9 +123,11 @@ pub struct LiveClusterSpec {
         regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
     )]
     pub operator_class: Option<String>,
-    /// Pods that hold the published streams and serve them to all other Pods.
+    /// Pods that hold the published streams and serve them to all other Pods. Changing anything but `replicas`, `service`,
+    /// `rollingUpdate` and `podDisruptionBudget` triggers a rolling update.
     pub origins: Origins,
-    /// Pods that serve viewers. A stream that is published to an edge is forwarded to an origin.
+    /// Pods that serve viewers. A stream that is published to an edge is forwarded to an origin. Changing anything but `replicas`,
+    /// `autoscaling`, `retireTimeoutSeconds`, `service`, `rollingUpdate` and `podDisruptionBudget` triggers a rolling update.
     pub edges: Edges,
     /// Routes of the Gateway API that lead from Gateways to the Pods. It has no effect while the Kubernetes cluster does not serve
     /// the Gateway API, as the condition `RoutesAccepted` says.

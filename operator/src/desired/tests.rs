@@ -1,7 +1,7 @@
 //! The objects of clusters, as values and as snapshots.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use livecluster_api::LiveClusterSpec;
+use livecluster_api::{LiveClusterSpec, names};
 use serde_json::{Value, json};
 
 use super::metrics_clients::MetricsClients;
@@ -233,19 +233,53 @@ fn explicit_default_restarts_no_pod() {
 
 #[test]
 fn setting_of_one_role_does_not_roll_the_other() {
-    let hash = |desired: &Desired, name| {
-        let found = desired
-            .children
-            .iter()
-            .find(|child| child.kind == ChildKind::Deployment && child.name() == name);
-        found.unwrap().template_hash().unwrap().to_owned()
-    };
-    let (before, after) = (
-        make(json!({})),
-        make(json!({"edges": {"drainTimeoutSeconds": 60}})),
-    );
-    assert_eq!(hash(&before, "demo-origin"), hash(&after, "demo-origin"));
-    assert_ne!(hash(&before, "demo-edge"), hash(&after, "demo-edge"));
+    let [origins, edges] = template_hashes(json!({}));
+    let after = template_hashes(json!({"edges": {"drainTimeoutSeconds": 60}}));
+    assert_eq!(origins, after[0]);
+    assert_ne!(edges, after[1]);
+}
+
+/// Returns the hash of the Pod template of the origins, and that of the edges.
+fn template_hashes(spec: Value) -> [String; 2] {
+    let desired = make(spec);
+    ["demo-origin", "demo-edge"].map(|name| {
+        let deployment = child(&desired, ChildKind::Deployment, name);
+        let hash = &deployment["metadata"]["annotations"][names::TEMPLATE_HASH];
+        hash.as_str().unwrap().to_owned()
+    })
+}
+
+/// The description of `spec.origins` and `spec.edges` names those that do not.
+#[test]
+fn fields_of_a_role_trigger_a_rolling_update_unless_they_are_not_part_of_its_pods() {
+    let plain = template_hashes(json!({}));
+    for field in [
+        json!({"replicas": 5}),
+        json!({"retireTimeoutSeconds": 5}),
+        json!({"autoscaling": {"maxReplicas": 9, "targetViewers": 5}}),
+        json!({"service": {"type": "NodePort", "ports": {"http": 80}, "externalHostname": "live.example"}}),
+        json!({"rollingUpdate": {"maxSurge": 1}}),
+        json!({"podDisruptionBudget": {"enabled": false}}),
+    ] {
+        assert_eq!(template_hashes(json!({"edges": field})), plain, "{field}");
+    }
+    let selector = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "rack"}]}});
+    for field in [
+        json!({"drainTimeoutSeconds": 60}),
+        json!({"resources": {"limits": {"memory": "1Gi"}}}),
+        json!({"nodeSelector": {"disk": "none"}}),
+        json!({"tolerations": [{"key": "live", "operator": "Exists"}]}),
+        json!({ "affinity": selector }),
+        json!({"topologySpreadConstraints": []}),
+        json!({"priorityClassName": "high"}),
+        json!({"serviceAccountName": "mine"}),
+        json!({"podLabels": {"team": "video"}}),
+        json!({"podAnnotations": {"note": "hello"}}),
+        json!({"podTemplate": {"spec": {"hostNetwork": true}}}),
+    ] {
+        let edges = &template_hashes(json!({"edges": field}))[1];
+        assert_ne!(*edges, plain[1], "{field}");
+    }
 }
 
 #[test]
