@@ -33,6 +33,8 @@ pub(super) struct EncoderSetup {
     pub(super) is_protected: bool,
     /// Which encoders may supersede it.
     pub(super) precedence: Precedence,
+    /// Whether it has to be rejected while another one is on air.
+    pub(super) is_rejected: bool,
     /// The number of the message after which it is told that another one has taken over, if that is planted.
     pub(super) superseded_at: Option<u32>,
 }
@@ -154,6 +156,12 @@ async fn publish_to(
     match opened {
         Ok(client) => {
             record.note(format_args!("encoder {encoder} publishes {stream} at {to}"));
+            let other = on_air.rejects(record.now());
+            if let Some(other) = other.filter(|_| setup.is_rejected) {
+                record.violation(format_args!(
+                    "encoder {encoder} of {stream} is accepted although {other:?} is on air"
+                ));
+            }
             let _accepted = Accepted::new(setup, encoder);
             Some((send(client, setup, encoder, encoding, end).await, true))
         }

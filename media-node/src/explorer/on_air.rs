@@ -124,6 +124,13 @@ impl OnAir {
         found.copied()
     }
 
+    /// Returns the encoder for which another one has to be rejected now, with the policy `reject`.
+    pub(super) fn rejects(&self, now: Duration) -> Option<Sending> {
+        let encoders = self.lock();
+        let mut accepted = encoders.accepted.values();
+        accepted.find(|it| it.since + RACE < now).copied()
+    }
+
     /// Returns whether an encoder has left the air for another one, although it is connected and as good.
     pub(super) fn is_deposed(&self, former: u32, by: u32) -> bool {
         let encoders = self.lock();

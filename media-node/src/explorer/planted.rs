@@ -69,6 +69,8 @@ pub(super) enum Planted {
     SecondOnAir,
     /// Encoders are told that another one has taken over, although none has.
     Superseded,
+    /// Encoders have to be rejected while another one is on air, and take over.
+    NotRejected,
 }
 
 impl Planted {

@@ -5,6 +5,8 @@ mod checks;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use media_config::DuplicatePublish;
+
 use super::client::Record;
 use super::cluster::SimulatedCluster;
 use super::encoder::{EncoderSetup, SimulatedEncoder};
@@ -356,6 +358,7 @@ impl<'a> Run<'a> {
             node,
             is_protected: !self.schedule.hardship.disturbs(),
             precedence: self.precedence(),
+            is_rejected: self.policy_that_holds() == Some(DuplicatePublish::Reject),
             superseded_at: (self.planted == Planted::Superseded).then_some(60),
         };
         let start = async { SimulatedEncoder::start(setup) };

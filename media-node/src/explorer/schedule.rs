@@ -301,10 +301,8 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
         duplicate_publish: match (hardship, one_of(&[0, 0, 1, 2])) {
             (Hardship::Standbys, _) => DuplicatePublish::Standby,
             (Hardship::RtmpServer, _) => DuplicatePublish::Takeover,
-            (Hardship::Takeovers | Hardship::Path | Hardship::Tail | Hardship::Split, 2) => {
-                DuplicatePublish::Takeover
-            }
-            (_, 1) => DuplicatePublish::Reject,
+            (Hardship::Path | Hardship::Tail | Hardship::Split, 2) => DuplicatePublish::Takeover,
+            (_, 1) | (Hardship::Takeovers, 2) => DuplicatePublish::Reject,
             (_, 2) => DuplicatePublish::Standby,
             _ => DuplicatePublish::Takeover,
         },

@@ -124,6 +124,7 @@ fn each_planted_fault_is_found() {
         (Planted::Connection, "connections are open"),
         (Planted::SecondOnAir, "that are on air"),
         (Planted::Superseded, "superseded by none"),
+        (Planted::NotRejected, "is accepted although"),
     ];
     for (planted, expected) in planted {
         let mut seeds = PLANTED_SEEDS;

@@ -54,7 +54,10 @@ impl Run<'_> {
 
     /// Returns the policy that decides at all times which encoder viewers see, where nothing fails.
     pub(super) fn policy_that_holds(&self) -> Option<DuplicatePublish> {
-        let policy = self.schedule.settings.duplicate_publish;
+        let policy = match self.planted {
+            Planted::NotRejected => DuplicatePublish::Reject,
+            _ => self.schedule.settings.duplicate_publish,
+        };
         self.schedule.hardship.is_calm().then_some(policy)
     }
 
