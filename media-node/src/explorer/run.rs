@@ -1,6 +1,7 @@
 //! Runs a schedule from the start of its cluster to the end.
 
 mod checks;
+mod late_clients;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -68,9 +69,20 @@ const STOPPED: Duration = Duration::from_secs(3);
 
 /// Runs a schedule with planted faults.
 pub(super) fn explore(schedule: &Schedule, planted: Planted) -> Outcome {
+    let steps = [Run::storm, Run::settle, Run::release, Run::stop];
+    perform_steps(schedule, planted, &steps)
+}
+
+/// Runs a schedule until everything would be mended.
+pub(super) fn explore_storm(schedule: &Schedule) -> Outcome {
+    perform_steps(schedule, Planted::Nothing, &[Run::storm])
+}
+
+type Step<'a> = fn(&mut Run<'a>) -> Result<(), Violated>;
+
+fn perform_steps<'a>(schedule: &'a Schedule, planted: Planted, steps: &[Step<'a>]) -> Outcome {
     record_panics();
     let mut run = Run::new(schedule, planted);
-    let steps = [Run::storm, Run::settle, Run::release, Run::stop];
     let _ = steps.iter().try_for_each(|step| step(&mut run));
     Outcome {
         violation: run.record.first_violation(),
@@ -129,7 +141,14 @@ impl<'a> Run<'a> {
             self.run_until(event.at)?;
             self.perform(&event.action);
         }
-        self.run_until(end)
+        self.run_until(end)?;
+        self.count_received();
+        Ok(())
+    }
+
+    fn count_received(&mut self) {
+        let received = self.viewers.values().map(|viewer| viewer.seen().received);
+        self.received = received.sum();
     }
 
     /// Mends everything, and waits until everybody has to see what is on air.
@@ -170,8 +189,7 @@ impl<'a> Run<'a> {
         self.change_encoder(end)?;
         self.run_until(end)?;
         self.check_settled();
-        let received = self.viewers.values().map(|viewer| viewer.seen().received);
-        self.received = received.sum();
+        self.count_received();
         self.check()
     }
 
@@ -211,36 +229,6 @@ impl<'a> Run<'a> {
             self.watch_late(10 * node + 9, node, LATE_VIEWERS[node % 2]);
         }
         Ok(())
-    }
-
-    /// Lets an encoder publish that does not come from the schedule.
-    fn publish_late(&mut self, number: usize, stream: usize, node: usize) {
-        self.perform(&ScheduledAction::Publish {
-            encoder: FINAL + number,
-            stream,
-            node,
-            settings: EncoderSettings {
-                is_same_encoding: false,
-                priority: 0,
-                first_timestamp: 0,
-                first_number: 0,
-            },
-        });
-    }
-
-    /// Lets a viewer join that does not come from the schedule.
-    fn watch_late(&mut self, number: usize, node: usize, protocol: Protocol) {
-        self.perform(&ScheduledAction::Watch {
-            viewer: FINAL + number,
-            stream: 0,
-            node,
-            settings: ViewerSettings {
-                protocol,
-                is_tls: false,
-                pause: Duration::ZERO,
-                capacity: 64 << 10,
-            },
-        });
     }
 
     /// Ends all clients, and waits until the media nodes hold nothing of them.
@@ -387,6 +375,3 @@ impl<'a> Run<'a> {
         self.viewers.insert(viewer, started);
     }
 }
-
-/// The number of the first client that does not come from the schedule.
-const FINAL: usize = 1000;

@@ -5,9 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use media_config::DuplicatePublish::Takeover;
+
 use super::planted::{Planted, Tamper, TamperKind};
-use super::run::{Outcome, explore};
-use super::schedule::Schedule;
+use super::run::{Outcome, explore, explore_storm};
+use super::schedule::{
+    EncoderSettings, Event, Hardship, Protocol, Schedule, ScheduledAction, ViewerSettings,
+};
 
 /// The seeds that every test run explores.
 const SEEDS: std::ops::Range<u64> = 1..3;
@@ -109,6 +113,49 @@ fn failure(seed: u64, outcome: &Outcome) -> String {
          replay it: RUSTFLAGS='--cfg tokio_unstable' EXPLORE_SEED={seed} \
          cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture"
     )
+}
+
+/// On another continent a reply over a new connection takes longer than the limits for origins nearby.
+#[test]
+fn distant_origins_keep_their_relays() {
+    let mut schedule = (1..)
+        .map(Schedule::of)
+        .find(|it| it.hardship == Hardship::Calm && it.settings.duplicate_publish == Takeover)
+        .expect("one in twenty");
+    let settings = &mut schedule.settings;
+    (settings.origins, settings.edges, settings.streams) = (2, 2, 1);
+    (settings.latency, settings.skew) = (Duration::from_millis(200), Duration::ZERO);
+    let publish = ScheduledAction::Publish {
+        encoder: 0,
+        stream: 0,
+        node: 2,
+        settings: EncoderSettings {
+            is_same_encoding: false,
+            priority: 0,
+            first_timestamp: 0,
+            first_number: 0,
+        },
+    };
+    let watch = ScheduledAction::Watch {
+        viewer: 0,
+        stream: 0,
+        node: 3,
+        settings: ViewerSettings {
+            protocol: Protocol::Flv,
+            is_tls: false,
+            pause: Duration::ZERO,
+            capacity: 64 << 10,
+        },
+    };
+    let events = [(1, publish), (3, watch)].map(|(seconds, action)| Event {
+        at: Duration::from_secs(seconds),
+        action,
+    });
+    schedule.events = events.into();
+    let outcome = explore_storm(&schedule);
+    let lines = outcome.lines.join("\n");
+    assert_eq!(outcome.violation, None, "{lines}");
+    assert!(outcome.received > 100, "{lines}");
 }
 
 #[test]

@@ -14,11 +14,10 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use prometheus::Histogram;
 use serde::de::DeserializeOwned;
 use socket2::TcpKeepalive;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::protocol::NODE;
 use crate::auth::NodeIdentity;
@@ -69,22 +68,18 @@ pub(super) enum ClientError {
 }
 
 impl NodeConnection {
-    /// Connects to `peer`. `node` is the id of this media node, and `identity` proves to the other one what it is. `round_trip` gets the
-    /// seconds that it takes.
+    /// Connects to `peer`. `node` is the id of this media node, and `identity` proves to the other one what it is.
     pub(super) async fn open(
         peer: SocketAddr,
         segments: Segments,
         node: HeaderValue,
         identity: Arc<NodeIdentity>,
-        round_trip: &Histogram,
     ) -> Result<Self, ClientError> {
-        let begin = Instant::now();
         let segment = (segments == Segments::Small).then_some(SMALL_SEGMENT);
         let connect = timeout(CONNECT, net::connect(peer, segment)).await;
         let stream = connect
             .map_err(|_| ClientError::Timeout(CONNECT))?
             .map_err(ClientError::Connect)?;
-        round_trip.observe(begin.elapsed().as_secs_f64());
         configure(&stream).map_err(ClientError::Connect)?;
         let handshake = Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(ClientError::Request)?;

@@ -127,15 +127,23 @@ impl RelayContext {
         peer: SocketAddr,
         segments: Segments,
     ) -> Result<NodeConnection, ClientError> {
-        let round_trip = &self.metrics.round_trip;
-        NodeConnection::open(
-            peer,
-            segments,
-            self.node.clone(),
-            Arc::clone(&self.identity),
-            round_trip,
-        )
-        .await
+        let (node, identity) = (self.node.clone(), Arc::clone(&self.identity));
+        let begin = Instant::now();
+        let connection = NodeConnection::open(peer, segments, node, identity).await?;
+        self.observe_round_trip(peer, begin.elapsed());
+        Ok(connection)
+    }
+
+    /// Records how long an origin took to reply.
+    pub(super) fn observe_round_trip(&self, origin: SocketAddr, round_trip: Duration) {
+        let seconds = round_trip.as_secs_f64();
+        self.metrics.round_trip.observe(seconds);
+        self.reachability.observe_round_trip(origin, round_trip);
+    }
+
+    /// Returns the time that a request over a new connection to an origin spends on its way, and a packet that is sent again.
+    pub(super) fn time_on_the_way(&self, origin: SocketAddr) -> Duration {
+        3 * self.reachability.round_trip(origin)
     }
 
     /// Returns the origins in the order in which `key` is offered to them. Suspects are last.
@@ -156,10 +164,11 @@ impl RelayContext {
         let is_alternative = |other: &SocketAddr| {
             *other != origin && !self.reachability.is_suspect(*other, suspicion)
         };
-        match self.current_origins().iter().any(is_alternative) {
+        let limit = match self.current_origins().iter().any(is_alternative) {
             true => timeouts.forward.hung,
             false => timeouts.forward.hung_alone,
-        }
+        };
+        limit + self.time_on_the_way(origin)
     }
 
     /// Resolves the origins often for a while: one failed or there is none, and there may be others soon.

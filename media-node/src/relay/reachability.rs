@@ -20,6 +20,7 @@ const FRESH: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Reachability {
     origins: Mutex<HashMap<SocketAddr, OriginState>>,
+    round_trips: Mutex<HashMap<SocketAddr, Duration>>,
     due: Notify,
     recoveries: watch::Sender<u64>,
 }
@@ -57,7 +58,7 @@ impl OriginState {
 impl Reachability {
     /// Returns whether the origin did not reply within this time.
     pub(super) fn is_suspect(&self, origin: SocketAddr, suspicion: Duration) -> bool {
-        let state = self.lock().get(&origin).copied();
+        let state = lock(&self.origins).get(&origin).copied();
         let since = state.and_then(|state| state.suspect);
         since.is_some_and(|since| since.elapsed() < suspicion)
     }
@@ -65,7 +66,7 @@ impl Reachability {
     /// Records that the origin did not reply to a relay.
     pub(super) fn suspect(&self, origin: SocketAddr) {
         let now = Instant::now();
-        let mut origins = self.lock();
+        let mut origins = lock(&self.origins);
         let state = origins.entry(origin);
         state.or_insert_with(|| OriginState::new(now)).suspect = Some(now);
         drop(origins);
@@ -74,15 +75,28 @@ impl Reachability {
 
     /// Records that the origin replied to a relay.
     pub(super) fn trust(&self, origin: SocketAddr) {
-        if let Some(state) = self.lock().get_mut(&origin) {
+        if let Some(state) = lock(&self.origins).get_mut(&origin) {
             state.suspect = None;
         }
+    }
+
+    /// Records how long an origin took to reply. Longer times count for an eighth: a packet was lost, or one of both is busy.
+    pub(super) fn observe_round_trip(&self, origin: SocketAddr, round_trip: Duration) {
+        let mut known = lock(&self.round_trips);
+        let smoothed = known.entry(origin).or_insert(round_trip);
+        *smoothed = round_trip.min(*smoothed + round_trip.saturating_sub(*smoothed) / 8);
+    }
+
+    /// Returns how long an origin takes to reply; zero when it never did.
+    pub(super) fn round_trip(&self, origin: SocketAddr) -> Duration {
+        let known = lock(&self.round_trips);
+        known.get(&origin).copied().unwrap_or_default()
     }
 
     /// Lets origins be checked, unless they just were.
     pub(super) fn doubt(&self, origins: &[SocketAddr]) {
         let now = Instant::now();
-        let mut states = self.lock();
+        let mut states = lock(&self.origins);
         for origin in origins {
             let new = || OriginState::new(now);
             let state = states.entry(*origin).or_insert_with(new);
@@ -132,13 +146,13 @@ impl Reachability {
     }
 
     fn recoveries_of(&self, origin: SocketAddr) -> u64 {
-        let state = self.lock().get(&origin).copied();
+        let state = lock(&self.origins).get(&origin).copied();
         state.map_or(0, |state| state.recoveries)
     }
 
     /// Returns the origins whose check is due. It counts as begun.
     pub(super) fn begin(&self) -> Vec<SocketAddr> {
-        let mut origins = self.lock();
+        let mut origins = lock(&self.origins);
         let due = origins
             .iter_mut()
             .filter(|(_, state)| state.check == Check::Due);
@@ -152,7 +166,7 @@ impl Reachability {
     /// Records the end of a check. With `recovered`, the origin replies again.
     pub(super) fn end(&self, origin: SocketAddr, recovered: bool) {
         let now = Instant::now();
-        if let Some(state) = self.lock().get_mut(&origin) {
+        if let Some(state) = lock(&self.origins).get_mut(&origin) {
             state.check = Check::Ended(now);
             if recovered {
                 state.suspect = None;
@@ -166,7 +180,7 @@ impl Reachability {
 
     /// Returns whether a relay had a reason to check the origin within this time.
     pub(super) fn is_doubted(&self, origin: SocketAddr, time: Duration) -> bool {
-        let state = self.lock().get(&origin).copied();
+        let state = lock(&self.origins).get(&origin).copied();
         state.is_some_and(|state| state.doubted.elapsed() < time)
     }
 
@@ -177,11 +191,12 @@ impl Reachability {
 
     /// Forgets origins that are gone.
     pub(super) fn retain(&self, current: &[SocketAddr]) {
-        self.lock()
+        lock(&self.origins)
             .retain(|origin, state| current.contains(origin) || state.check == Check::Running);
+        lock(&self.round_trips).retain(|origin, _| current.contains(origin));
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, OriginState>> {
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(map: &Mutex<HashMap<SocketAddr, T>>) -> MutexGuard<'_, HashMap<SocketAddr, T>> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -189,7 +189,7 @@ async fn status_of(
         context.kept.keep(connection);
         Ok(status)
     };
-    let limit = hold + context.timeouts().survey.status;
+    let limit = hold + context.timeouts().survey.status + context.time_on_the_way(origin);
     within(limit, context.reachability.repeat(origin, status))
         .await
         .ok_or(ClientError::Timeout(limit))?
@@ -211,8 +211,7 @@ pub(super) async fn status_over(
     let sent = Instant::now();
     let response = connection.send(Method::GET, &uri, empty()).await?;
     if hold.is_zero() {
-        let round_trip = &context.metrics.round_trip;
-        round_trip.observe(sent.elapsed().as_secs_f64());
+        context.observe_round_trip(origin, sent.elapsed());
     }
     let node = response.headers().get(NODE).cloned();
     let node = node.ok_or_else(|| ClientError::Response("not a media node".to_owned()))?;

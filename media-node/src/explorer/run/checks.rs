@@ -12,7 +12,8 @@ use super::super::media::{BYTES_PER_SECOND, RATE};
 use super::super::on_air::{PREFERRED, Sending};
 use super::super::planted::Planted;
 use super::super::socket::stream_name;
-use super::{FINAL, Run};
+use super::Run;
+use super::late_clients::FINAL;
 use crate::host::simulated::current;
 use crate::server::Held;
 

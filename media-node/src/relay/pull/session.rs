@@ -278,7 +278,7 @@ impl<'a> PullSession<'a> {
                 .is_stalled(own)
                 .then(|| PullEnd::Moved(Box::new(own.clone()))),
             Some(_) => Some(PullEnd::Unpublished),
-            None if silence >= self.timeouts.hung => {
+            None if silence >= self.hung_limit() => {
                 Some(PullEnd::Lost(format!("silent for {silence:?}")))
             }
             None => None,
@@ -294,7 +294,12 @@ impl<'a> PullSession<'a> {
         // A path that loses much needs time for a large message.
         let is_new = self.history.stalled || self.messages() == 0;
         let factor = if is_new { 4 } else { 1 };
-        position > received && self.silence.elapsed() >= self.timeouts.hung * factor
+        position > received && self.silence.elapsed() >= self.hung_limit() * factor
+    }
+
+    /// Returns the silence after which the origin is given up.
+    fn hung_limit(&self) -> Duration {
+        self.timeouts.hung + self.context.time_on_the_way(self.status.origin)
     }
 }
 
