@@ -5,6 +5,7 @@
 
 use crate::scenario::{Scenario, scenarios};
 
+mod browser_players;
 mod encoder_loop;
 mod every_packet;
 mod gortmplib;
@@ -12,6 +13,7 @@ mod instance_viewers;
 mod page;
 mod refused_encoder;
 mod rtmpdump;
+mod timestamp_limit;
 mod timestamps;
 mod tls;
 mod web_players;
@@ -30,13 +32,15 @@ pub const INTEROP: &[Scenario] = scenarios! { Programs:
     refused_encoder "refused-encoder" Beside None,
         "a second ffmpeg fails on every instance where duplicates are rejected, and the first goes on";
     timestamps "timestamps" Beside None,
-        "ffmpeg's timestamps beyond a day and 2^24 milliseconds pass unchanged";
+        "ffmpeg's streams that begin beyond a day or cross 2^24 milliseconds arrive complete and at their pace";
     tls "tls" Beside None,
         "ffmpeg publishes and plays by RTMPS and HTTPS-FLV, and curl verifies the certificate with TLS 1.2 and 1.3";
     gortmplib "gortmplib" Beside None,
         "gortmplib, MediaMTX's library, plays H.264, HEVC and AV1 and publishes them again, frame by frame";
     web_players "web-players" Alone None,
         "flv.js and xgplayer play on by HTTP, HTTPS and WSS while the encoder ends and starts again";
+    timestamp_limit "timestamp-limit" Alone None,
+        "web players play on, and others stay connected, when a stream of 12 days gets another encoder and its timestamps begin again";
     page "page" Alone None,
         "the player page plays in a browser on every instance";
 };

@@ -10,10 +10,10 @@ use super::dns::NameServer;
 use super::figures::Figures;
 use super::stream::LedgerStream;
 use events::{
-    cut_edge, cut_origin, dns_empty, dns_loss, drain_origin, encoder_freeze, encoder_loop,
-    encoder_moves, hang_edge, hang_origin, kill_both_origins, kill_edge, kill_encoders_edge,
-    kill_origin, lossy_network, narrow_edge, narrow_origin, part_origin, replace_origin,
-    rolling_restart, takeover, takeovers,
+    cut_edge, cut_origin, cut_viewers, dns_empty, dns_loss, drain_origin, encoder_freeze,
+    encoder_loop, encoder_moves, hang_edge, hang_origin, kill_both_origins, kill_edge,
+    kill_encoders_edge, kill_origin, lossy_network, narrow_edge, narrow_origin, part_origin,
+    replace_origin, rolling_restart, takeover, takeovers,
 };
 
 /// A row.
@@ -78,6 +78,8 @@ pub(crate) const ROWS: &[LedgerRow] = rows! {
         "an edge with a third of the viewers hangs for 5 s";
     cut_edge "cut-edge" all_new,
         "an edge with a third of the viewers is cut off from both origins for 5 s";
+    cut_viewers "cut-viewers" all_new,
+        "an edge and its viewers are cut off from each other for 5 s";
     lossy_network "lossy-network" all_new,
         "each media node loses 2 % of the packets that it receives, for 10 s";
     narrow_origin "narrow-origin" all_new,

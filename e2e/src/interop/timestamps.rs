@@ -1,5 +1,5 @@
-//! ffmpeg's timestamps pass unchanged where they start beyond a day and where they cross 2^24 ms, RTMP's extended timestamp. ffmpeg
-//! sends what our own client does not: chunk headers with deltas, and extended ones.
+//! ffmpeg's streams arrive complete and at their pace where their timestamps start beyond a day and where they cross 2^24 ms, RTMP's
+//! extended timestamp. ffmpeg sends what our own client does not: chunk headers with deltas, and extended ones.
 
 use std::time::Duration;
 

@@ -1,17 +1,18 @@
 //! The players of other projects that web pages embed, by HTTP-FLV and WebSocket, plain and by TLS, on pages of another site: they
-//! play on while the encoder ends and starts again.
+//! play on over the same connection while the encoder ends and starts again.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
-use tokio::process::Command;
+use anyhow::{Result, ensure};
 
+use super::browser_players::BrowserPlayers;
 use crate::certificate::CertificateFiles;
 use crate::instances::Instances;
 use crate::media::{Clip, ffmpeg};
-use crate::process::Process;
 use crate::stage::Stage;
+
+/// Seconds that each player has to play: more than it has buffered, and than the encoder is gone.
+const SECONDS: u32 = 6;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let folder = stage.folder();
@@ -25,48 +26,21 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let [origin, first, second] = &instances.all;
     let url = first.rtmp("live/web");
     let encoder = ffmpeg::publish("publish", &clip, &url, folder)?;
-
-    let mut command = Command::new("node");
-    command.args(["players.mjs", "/usr/bin/chromium"]);
-    command.current_dir(&stage.tools.browser);
     let websocket = |url: String| url.replacen("http", "ws", 1);
-    for (player, url) in [
-        ("flv.js", second.http("live/web")),
-        ("flv.js", websocket(origin.https("live/web"))),
-        ("xgplayer", origin.http("live/web")),
-        ("xgplayer", second.https("live/web")),
-    ] {
-        command.arg(format!("{player}={url}"));
-    }
-    let mut players = Process::start("players", &mut command, folder)?;
-    players.prints("playing\n", Duration::from_secs(40)).await?;
+    let players = [
+        format!("flv.js={}", second.http("live/web")),
+        format!("flv.js={}", websocket(origin.https("live/web"))),
+        format!("xgplayer={}", origin.http("live/web")),
+        format!("xgplayer={}", second.https("live/web")),
+    ];
+    let players = BrowserPlayers::start(&stage, SECONDS, &players).await?;
     drop(encoder);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let _encoder = ffmpeg::publish("publish-again", &clip, &url, folder)?;
-    players.success(Duration::from_secs(60)).await?;
-    let output = players.output();
-    let line = output.lines().last().unwrap_or_default();
-    let seen: PlayersReport = serde_json::from_str(line).context("what the driver prints")?;
-    let played = |player: &PlayerReport| player.width == 320 && player.frames > 100;
-    let all = seen.players.iter().all(played);
-    ensure!(all && seen.errors.is_empty(), "{seen:?}");
+    let seen = players.finish().await?;
+    let stayed = seen.iter().all(|player| player.connections == 1);
+    ensure!(stayed, "a player connected again: {seen:?}");
     instances.stop().await?;
-    stage.say(format_args!("{} players", seen.players.len()));
+    stage.say(format_args!("{} players", seen.len()));
     Ok(())
-}
-
-/// What `players.mjs` prints.
-#[derive(Debug, Deserialize)]
-struct PlayersReport {
-    players: Vec<PlayerReport>,
-    errors: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "the player and its time are shown in errors")]
-struct PlayerReport {
-    player: String,
-    time: f64,
-    frames: u32,
-    width: u32,
 }

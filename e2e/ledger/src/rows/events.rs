@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::super::cluster::{NODES, NodeRelease, ORIGINS};
+use super::super::network::OWN;
 use super::super::stream::STREAM;
 use super::{FIRST_EDGE, SECOND_EDGE, Scene, THIRD_EDGE};
 
@@ -99,6 +100,13 @@ pub(super) async fn cut_edge(scene: &mut Scene) -> Result<()> {
         let origin = scene.cluster.network(origin).address;
         network.cut(Some(origin)).await?;
     }
+    sleep(Duration::from_secs(5)).await;
+    network.mend().await
+}
+
+pub(super) async fn cut_viewers(scene: &mut Scene) -> Result<()> {
+    let network = scene.cluster.network(THIRD_EDGE);
+    network.cut(Some(OWN)).await?;
     sleep(Duration::from_secs(5)).await;
     network.mend().await
 }
