@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use media_config::DuplicatePublish::Takeover;
+use media_config::DuplicatePublish;
 
 use super::planted::{Planted, Tamper, TamperKind};
 use super::run::{Outcome, explore, explore_storm};
 use super::schedule::{
     EncoderSettings, Event, Hardship, Protocol, Schedule, ScheduledAction, ViewerSettings,
 };
+use super::socket::first_choices;
 
 /// The seeds that every test run explores.
 const SEEDS: std::ops::Range<u64> = 1..3;
@@ -118,44 +119,82 @@ fn failure(seed: u64, outcome: &Outcome) -> String {
 /// On another continent a reply over a new connection takes longer than the limits for origins nearby.
 #[test]
 fn distant_origins_keep_their_relays() {
-    let mut schedule = (1..)
-        .map(Schedule::of)
-        .find(|it| it.hardship == Hardship::Calm && it.settings.duplicate_publish == Takeover)
-        .expect("one in twenty");
+    let mut schedule = one_viewer();
+    schedule.settings.latency = Duration::from_millis(200);
+    let outcome = explore_storm(&schedule);
+    let lines = outcome.lines.join("\n");
+    assert_eq!(outcome.violation, None, "{lines}");
+    assert!(outcome.received > 100, "{lines}");
+}
+
+/// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
+#[test]
+fn origins_that_are_gone_delay_no_failover() {
+    let mut schedule = one_viewer();
+    schedule.settings.origins = 4;
+    let origins = first_choices(0, 4);
+    let node = |number: usize| 4 + number;
+    schedule.events = vec![
+        event(1000, publish_on(node(0))),
+        event(3000, watch_on(node(1))),
+        event(3500, ScheduledAction::Lose(origins[1])),
+        event(3500, ScheduledAction::Lose(origins[2])),
+        event(14_500, ScheduledAction::Lose(origins[0])),
+    ];
+    schedule.storm = Duration::from_secs(20);
+    let outcome = explore_storm(&schedule);
+    let lines = outcome.lines.join("\n");
+    assert_eq!(outcome.violation, None, "{lines}");
+    assert!(outcome.received > 300, "{lines}");
+}
+
+/// Returns a schedule of two origins and two edges in which nothing fails: one edge has an encoder, the other one a viewer.
+fn one_viewer() -> Schedule {
+    let mut calm = (1..).map(Schedule::of);
+    let calm = calm.find(|it| {
+        it.hardship == Hardship::Calm && it.settings.duplicate_publish == DuplicatePublish::Takeover
+    });
+    let mut schedule = calm.expect("there are some");
     let settings = &mut schedule.settings;
     (settings.origins, settings.edges, settings.streams) = (2, 2, 1);
-    (settings.latency, settings.skew) = (Duration::from_millis(200), Duration::ZERO);
-    let publish = ScheduledAction::Publish {
+    (settings.latency, settings.skew) = (Duration::from_millis(1), Duration::ZERO);
+    schedule.events = vec![event(1000, publish_on(2)), event(3000, watch_on(3))];
+    schedule
+}
+
+fn publish_on(node: usize) -> ScheduledAction {
+    ScheduledAction::Publish {
         encoder: 0,
         stream: 0,
-        node: 2,
+        node,
         settings: EncoderSettings {
             is_same_encoding: false,
             priority: 0,
             first_timestamp: 0,
             first_number: 0,
         },
-    };
-    let watch = ScheduledAction::Watch {
+    }
+}
+
+fn watch_on(node: usize) -> ScheduledAction {
+    ScheduledAction::Watch {
         viewer: 0,
         stream: 0,
-        node: 3,
+        node,
         settings: ViewerSettings {
             protocol: Protocol::Flv,
             is_tls: false,
             pause: Duration::ZERO,
             capacity: 64 << 10,
         },
-    };
-    let events = [(1, publish), (3, watch)].map(|(seconds, action)| Event {
-        at: Duration::from_secs(seconds),
+    }
+}
+
+fn event(milliseconds: u64, action: ScheduledAction) -> Event {
+    Event {
+        at: Duration::from_millis(milliseconds),
         action,
-    });
-    schedule.events = events.into();
-    let outcome = explore_storm(&schedule);
-    let lines = outcome.lines.join("\n");
-    assert_eq!(outcome.violation, None, "{lines}");
-    assert!(outcome.received > 100, "{lines}");
+    }
 }
 
 #[test]
