@@ -12,6 +12,7 @@ mod drain;
 mod hostile;
 mod hostile_bytes;
 mod http;
+mod hung_node;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]

@@ -34,12 +34,16 @@ impl Process {
             true => format!(", rtmps: \"{rtmps}\", https: \"{https}\""),
             false => String::new(),
         };
+        let stream = match lines.contains("stream:") {
+            true => "",
+            false => "stream: {playWaitSeconds: 5, continuitySeconds: 1}",
+        };
         let config = folder.path().join("config.yaml");
         let mut file = std::fs::File::create(&config).expect("a file");
         writeln!(
             file,
             "listen: {{rtmp: \"{rtmp}\", http: \"{http}\"{encrypted}, internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
-             stream: {{playWaitSeconds: 5, continuitySeconds: 1}}\n\
+             {stream}\n\
              # Attackers and viewers have one address here.\n\
              limits: {{maxNewConnectionsPerSecondPerAddress: 0{limits}}}\n\
              {lines}"
@@ -89,6 +93,14 @@ impl Process {
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join("log"));
         log.expect("a log")
+    }
+
+    /// Stops it, with its connections open, or lets it go on.
+    pub(crate) fn hang(&self, is_hung: bool) {
+        let signal = if is_hung { "-STOP" } else { "-CONT" };
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill").success());
     }
 
     /// Fails when it has ended or panicked.

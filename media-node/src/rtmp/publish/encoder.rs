@@ -37,6 +37,8 @@ pub(super) struct EncoderConnection<'a> {
     put_back: Option<Message>,
     /// The input is in the worker's buffer.
     has_buffer: bool,
+    /// The last call of [`EncoderConnection::input`] has read.
+    has_read: bool,
     /// The last read filled its buffer, so that more bytes are probably there already.
     was_full: bool,
     /// What the kernel may hold unread, in bytes, if it was limited.
@@ -91,6 +93,7 @@ impl<'a> EncoderConnection<'a> {
             bitrate,
             put_back: None,
             has_buffer: false,
+            has_read: false,
             was_full: false,
             drain: None,
             unread_limit: None,
@@ -166,7 +169,7 @@ impl<'a> EncoderConnection<'a> {
     pub(super) async fn input(&mut self, due: Instant) -> Result<Option<Drain>, PublishEnd> {
         let now = Instant::now();
         let idle = self.arrivals.last() + self.context.config.stream.publish_idle_timeout();
-        if idle <= now {
+        if std::mem::take(&mut self.has_read) && idle <= now {
             return Err(PublishEnd::Idle);
         }
         let deadline = self.drain.map(DrainStep::deadline);
@@ -189,16 +192,19 @@ impl<'a> EncoderConnection<'a> {
                 StopReason::Kicked => return Err(PublishEnd::Disconnected),
                 StopReason::Now => self.request_end(),
             },
-            () = sleep_until(due) => {}
             read = read_buffer::read(socket, input) => match read {
                 Ok(0) | Err(_) => return Err(self.end_by_encoder(PublishEnd::Closed)),
                 Ok(read) => {
                     self.has_buffer = true;
+                    self.has_read = true;
                     self.client.received(read);
                     let received = self.bitrate.receive(read, Instant::now());
                     received.map_err(PublishEnd::BitrateExceeded)?;
                     self.was_full = read >= read_buffer::READ;
                 }
+            },
+            () = timed_out(due, idle) => if idle <= Instant::now() {
+                return Err(PublishEnd::Idle);
             },
         }
         Ok(None)
@@ -248,6 +254,15 @@ impl<'a> EncoderConnection<'a> {
         if std::mem::take(&mut self.has_buffer) {
             read_buffer::give_back(&mut self.connection.input);
         }
+    }
+}
+
+/// Waits until `due`, and for what has arrived when that is `idle`: a media node that did not run for a while finds the timeout over before
+/// it finds what the encoder has sent meanwhile.
+async fn timed_out(due: Instant, idle: Instant) {
+    sleep_until(due).await;
+    if idle <= Instant::now() {
+        yield_now().await;
     }
 }
 
