@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub(crate) use audience::{
     Clip, Protocol, Received, Start, assert_complete, cluster, ended, finish, frames, publish,
-    wait_everywhere, watch, watch_at, watch_everywhere,
+    publish_in_step, received_by_all, wait_everywhere, watch, watch_at, watch_everywhere,
 };
 pub(crate) use balancer::{balancer, v1, v2};
 pub(crate) use cluster::{edge, edge_with, origins, origins_with};
@@ -36,11 +36,22 @@ pub(crate) use rtmp::{Publisher, RtmpViewer};
 /// Limit of every wait. Nothing here takes this long on a loaded host.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
+tokio::task_local! {
+    /// Limit of the waits of a task where that is too short: many viewers, or large frames, of which only the content counts.
+    static PATIENCE: Duration;
+}
+
+/// Runs a task whose waits may take a minute.
+pub(crate) async fn patiently<T>(task: impl Future<Output = T>) -> T {
+    PATIENCE.scope(Duration::from_secs(60), task).await
+}
+
 /// Waits for an event, and fails when it does not occur.
 pub(crate) async fn within_deadline<T>(what: &str, event: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, event).await {
+    let limit = PATIENCE.try_with(|limit| *limit).unwrap_or(DEADLINE);
+    match tokio::time::timeout(limit, event).await {
         Ok(value) => value,
-        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+        Err(_) => panic!("{what}: not within {limit:?}"),
     }
 }
 

@@ -11,12 +11,15 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::{FlvViewer, Publisher, RtmpViewer, TestNode, edge, origins, within_deadline};
+use super::{
+    FlvViewer, Publisher, RtmpViewer, TestNode, edge, origins, patiently, within_deadline,
+};
 
-/// One origin and two edges, with windows that hold every clip.
+/// One origin and two edges, with windows that hold every clip, and encoders that may wait for their viewers.
 pub(crate) async fn cluster(change: impl Fn(&mut NodeConfig)) -> [TestNode; 3] {
     let change = |config: &mut NodeConfig| {
-        config.stream.play_wait_seconds = 7;
+        config.stream.play_wait_seconds = 60;
+        config.stream.publish_idle_timeout_seconds = 600;
         config.stream.continuity_seconds = 3;
         config.stream.window_seconds = 60;
         config.stream.window_max_mebibytes = 64;
@@ -95,6 +98,29 @@ pub(crate) async fn publish(publisher: &mut Publisher, clip: &[Message], speed: 
     }
 }
 
+/// Messages of [`publish_in_step`] that are sent before viewers must have received them: less than a second of media.
+const STEP: usize = 40;
+
+/// Sends messages as fast as all of these viewers receive them: none of them lags, however slow the host is.
+pub(crate) async fn publish_in_step(
+    publisher: &mut Publisher,
+    clip: &[Message],
+    viewers: &mut [Watching],
+) {
+    for step in clip.chunks(STEP) {
+        publisher.send(step.iter().cloned()).await;
+        received_by_all(viewers, step).await;
+    }
+}
+
+/// Waits until all viewers have received these messages, after which nothing was sent.
+pub(crate) async fn received_by_all(viewers: &mut [Watching], sent: &[Message]) {
+    let last = &sent.last().expect("a message").payload;
+    for viewer in viewers {
+        viewer.received(last).await;
+    }
+}
+
 /// Ends a stream, and closes the connection when the node has read all of it: a socket that is closed with unread input is reset, and
 /// loses what the node has not read yet.
 pub(crate) async fn finish(mut publisher: Publisher) {
@@ -125,12 +151,6 @@ impl Received {
         let silences = steps.map(|(before, after)| after - before);
         silences.max().unwrap_or_default()
     }
-
-    /// The time until the first keyframe came.
-    pub(crate) fn first_keyframe(&self) -> Duration {
-        let first = self.messages.iter().find(|(_, it)| it.is_keyframe());
-        first.expect("a keyframe").0
-    }
 }
 
 /// Audio and video frames, without sequence headers.
@@ -150,7 +170,7 @@ impl Watching {
     /// Returns when a message with this payload has come.
     pub(crate) async fn received(&mut self, payload: &Bytes) {
         let arrived = self.newest.wait_for(|newest| newest == payload);
-        let arrived = within_deadline("the message", arrived).await;
+        let arrived = patiently(within_deadline("the message", arrived)).await;
         arrived.expect("the viewer watches");
     }
 }
@@ -169,7 +189,7 @@ pub(crate) fn watch_at(
 ) -> Watching {
     let stream = stream.to_owned();
     let (newest, newest_seen) = watch::channel(Bytes::new());
-    let task = tokio::spawn(async move {
+    let task = tokio::spawn(patiently(async move {
         let start = Instant::now();
         let mut received = Received::default();
         let mut push = |message: Message| {
@@ -192,7 +212,7 @@ pub(crate) fn watch_at(
             }
         }
         received
-    });
+    }));
     Watching {
         task,
         newest: newest_seen,
