@@ -38,11 +38,10 @@ mod two_operators;
 mod uninstall;
 
 /// Every scenario, in the order in which they run: of those beside each other the longest first, so that none is left at the end.
+/// `readme` creates a cluster when those of all others are up.
 pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
     quiet "quiet" Beside Some("it reads the API server's audit log"),
         "a LiveCluster at which nothing changes causes no write in three minutes";
-    readme "readme" Beside Some("it follows the README and creates one"),
-        "the README's section On Kubernetes works, line by line, on a cluster of its own";
     publish_and_watch "publish-and-watch" Beside None,
         "a stream published to the origin or to an edge plays by RTMP and HTTP-FLV on every Pod";
     scale_edges "scale-edges" Beside None,
@@ -51,6 +50,8 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "a new image with twenty viewers rolls both roles, shows who serves them until when, and cuts none off early";
     elastic_edges "elastic-edges" Beside None,
         "edges follow their viewers and announced events: they are added, take new viewers where there is room, and cut none off";
+    readme "readme" Beside Some("it follows the README and creates one"),
+        "the README's section On Kubernetes works, line by line, on a cluster of its own";
     deletion "deletion" Beside None,
         "a LiveCluster is deleted in all of Kubernetes' ways, and created again immediately";
     origin_killed "origin-killed" Beside None,

@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long)]
     keep: bool,
     /// How many scenarios run at the same time, of those that disturb no other.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 5)]
     jobs: usize,
     #[command(flatten)]
     tools: Tools,

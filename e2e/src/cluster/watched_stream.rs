@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::future::try_join_all;
 
 use super::{Namespace, Reach};
 use crate::media::{Encoder, Viewer};
@@ -73,6 +74,11 @@ impl Namespace {
         let mut viewer = eventually(&expected, ACCEPTED, || Viewer::watch(url)).await?;
         viewer.sees_more(25, Duration::from_secs(15)).await?;
         Ok(viewer)
+    }
+
+    /// Watches each of these URLs as [`Namespace::watched`], at the same time.
+    pub async fn all_watched(&self, urls: &[String]) -> Result<Vec<Viewer>> {
+        try_join_all(urls.iter().map(|url| self.watched(url))).await
     }
 }
 

@@ -18,10 +18,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let origin = namespace.reach_role("demo", "origin").await?;
     let edge = namespace.reach_role("demo", "edge").await?;
     let encoder = namespace.published(&origin.rtmp(STREAM)).await?;
-    let mut viewers = [
-        namespace.watched(&edge.http(STREAM)).await?,
-        namespace.watched(&edge.rtmp(STREAM)).await?,
-    ];
+    let urls = [edge.http(STREAM), edge.rtmp(STREAM)];
+    let mut viewers = namespace.all_watched(&urls).await?;
 
     namespace.say("an image that does not exist");
     let wrong = json!({"image": "livecluster.dev/nothing:none"});
@@ -47,11 +45,9 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let ready = condition(&repaired, READY).is_some_and(|it| it.status == "True");
     ensure!(ready, "{}", describe(&repaired));
     encoder.assert_undisturbed()?;
-    for viewer in &mut viewers {
-        viewer.sees_more(25, Duration::from_secs(5)).await?;
-        viewer.assert_uninterrupted(&encoder)?;
-    }
-    Ok(())
+    Viewer::all_see_more(&mut viewers, 25, Duration::from_secs(5)).await?;
+    let mut viewers = viewers.iter();
+    viewers.try_for_each(|viewer| viewer.assert_uninterrupted(&encoder))
 }
 
 async fn assert_progressing_names_image(namespace: &Namespace) -> Result<()> {

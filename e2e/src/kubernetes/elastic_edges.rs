@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -42,8 +41,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     early.truncate(2);
     retire(&namespace, late, &encoder).await?;
     announced(&namespace).await?;
-    for viewer in &mut early {
-        viewer.sees_more(25, Duration::from_secs(5)).await?;
+    Viewer::all_see_more(&mut early, 25, Duration::from_secs(5)).await?;
+    for viewer in &early {
         viewer.assert_uninterrupted(&encoder)?;
     }
     encoder.assert_undisturbed()
@@ -132,8 +131,8 @@ async fn announced(namespace: &Namespace) -> Result<()> {
 }
 
 async fn watched(namespace: &Namespace, service: &Reach, count: usize) -> Result<Vec<Viewer>> {
-    let url = service.http(STREAM);
-    try_join_all((0..count).map(|_| namespace.watched(&url))).await
+    let urls = vec![service.http(STREAM); count];
+    namespace.all_watched(&urls).await
 }
 
 /// Returns the viewers of one edge.

@@ -34,9 +34,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     for (number, home) in pods.iter().enumerate() {
         let stream = format!("live/stream-{number}");
         let encoder = Encoder::publish(&home.rtmp(&stream)).await?;
+        let mut viewers = Vec::new();
         for pod in &pods {
-            let mut viewer = Viewer::watch(&pod.http(&stream)).await?;
-            viewer.sees_more(50, Duration::from_secs(10)).await?;
+            viewers.push(Viewer::watch(&pod.http(&stream)).await?);
+        }
+        Viewer::all_see_more(&mut viewers, 50, Duration::from_secs(10)).await?;
+        for viewer in &viewers {
             viewer.assert_uninterrupted(&encoder)?;
         }
         encoder.assert_undisturbed()?;

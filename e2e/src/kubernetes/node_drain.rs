@@ -23,10 +23,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let leaves = namespace.reach_pod(&leaves).await?;
     let steady = namespace.watched_stream(STREAM, &stays, &stays).await?;
     // By both protocols: each has its own way to end a stream, which a node that is killed does not use.
-    let mut moved = [
-        namespace.watched(&leaves.http(STREAM)).await?,
-        namespace.watched(&leaves.rtmp(STREAM)).await?,
-    ];
+    let urls = [leaves.http(STREAM), leaves.rtmp(STREAM)];
+    let mut moved = namespace.all_watched(&urls).await?;
 
     let plan = async {
         let plan = namespace.shows_plan("demo", "edge", DRAIN).await?;

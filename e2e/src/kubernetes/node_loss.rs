@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use serde_json::json;
 
 use crate::cluster::{Namespace, Reach, WatchedStream, is_ready, node_of};
+use crate::media::Viewer;
 use crate::wait::eventually;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
@@ -25,11 +27,10 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let safe = namespace.reach_pod(safe).await?;
 
     // Published at the edge that stays. Most likely, the origin that is lost keeps one of these four.
-    let mut streams = Vec::new();
-    for number in 0..4 {
-        let stream = format!("live/stream-{number}");
-        streams.push(namespace.watched_stream(&stream, &safe, &safe).await?);
-    }
+    let names: Vec<String> = (0..4).map(|it| format!("live/stream-{it}")).collect();
+    let streams = names.iter();
+    let streams = streams.map(|name| namespace.watched_stream(name, &safe, &safe));
+    let mut streams = try_join_all(streams).await?;
 
     namespace.say(format_args!("{node} loses its power"));
     cluster.power(node, false).await?;
@@ -50,9 +51,9 @@ async fn lost(
     streams: &mut [WatchedStream],
     safe: &Reach,
 ) -> Result<()> {
+    let viewers = streams.iter_mut().map(|stream| &mut stream.viewer);
+    Viewer::all_see_more(viewers, 25 * 20, Duration::from_secs(40)).await?;
     for stream in streams {
-        let seen = stream.viewer.sees_more(25 * 20, Duration::from_secs(40));
-        seen.await?;
         stream.assert_uninterrupted()?;
         let stall = stream.viewer.seen().longest_stall();
         let url = stream.viewer.url();

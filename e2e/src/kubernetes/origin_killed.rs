@@ -67,9 +67,7 @@ async fn origin_pod(namespace: &Namespace) -> Result<Pod> {
 
 /// Waits until every viewer has received five more seconds on the same connection.
 async fn watch_on(viewers: &mut [(Viewer, &Encoder)]) -> Result<()> {
-    for (viewer, _) in viewers {
-        let limit = STALL + Duration::from_secs(5);
-        viewer.sees_more(25 * 5, limit).await?;
-    }
-    Ok(())
+    let viewers = viewers.iter_mut().map(|(viewer, _)| viewer);
+    let limit = STALL + Duration::from_secs(5);
+    Viewer::all_see_more(viewers, 25 * 5, limit).await
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use futures::try_join;
 
 use crate::cluster::{Namespace, Reach};
 use crate::media::judge::{ExpectedStart, assert_complete};
@@ -21,9 +22,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         bail!("expected an origin, two edges and their Service, seen {places:?}");
     };
 
-    publish_to(&namespace, origin, "live/to-origin", &places).await?;
-    publish_to(&namespace, edge, "live/to-edge", &places).await?;
-    ffmpeg(&namespace, service, edge).await
+    try_join!(
+        publish_to(&namespace, origin, "live/to-origin", &places),
+        publish_to(&namespace, edge, "live/to-edge", &places),
+        ffmpeg(&namespace, service, edge),
+    )?;
+    Ok(())
 }
 
 /// Publishes half a minute at one place, and watches by both protocols at all of them.

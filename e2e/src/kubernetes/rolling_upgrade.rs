@@ -28,9 +28,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let encoder = namespace.published_persistently(&url).await?;
     let enough = CancellationToken::new();
     let mut viewers = JoinSet::new();
-    for number in 0..20 {
-        let url = [edge.http(STREAM), edge.rtmp(STREAM)];
-        let first = namespace.watched(&url[number % 2]).await?;
+    let urls = vec![[edge.http(STREAM), edge.rtmp(STREAM)]; 10].concat();
+    for first in namespace.all_watched(&urls).await? {
         viewers.spawn(watch_on(first, enough.clone()));
     }
 

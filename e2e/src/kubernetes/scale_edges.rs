@@ -22,15 +22,13 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("three edges by a HorizontalPodAutoscaler");
     namespace.kubectl_apply(AUTOSCALER).await?;
     edges(&namespace, 3).await?;
-    let mut viewers = Vec::new();
+    let mut urls = Vec::new();
     for edge in namespace.reach_pods("demo", "edge").await? {
-        viewers.push(namespace.watched(&edge.http(STREAM)).await?);
-        viewers.push(namespace.watched(&edge.rtmp(STREAM)).await?);
+        urls.extend([edge.http(STREAM), edge.rtmp(STREAM)]);
     }
     let service = namespace.reach_service("demo-edge").await?;
-    for _ in 0..4 {
-        viewers.push(namespace.watched(&service.http(STREAM)).await?);
-    }
+    urls.extend(vec![service.http(STREAM); 4]);
+    let mut viewers = namespace.all_watched(&urls).await?;
     viewers.push(earliest);
 
     reads_metrics(&namespace).await?;
@@ -55,8 +53,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         viewers.iter().try_for_each(Viewer::assert_connected)
     })
     .await?;
-    for viewer in &mut viewers {
-        viewer.sees_more(25, Duration::from_secs(5)).await?;
+    Viewer::all_see_more(&mut viewers, 25, Duration::from_secs(5)).await?;
+    for viewer in &viewers {
         viewer.assert_uninterrupted(&encoder)?;
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
+use futures::future::try_join_all;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use media_wire::flv::{FlvItem, TagReader};
@@ -126,6 +127,16 @@ impl Viewer {
         let reached = |seen: &Seen| seen.recording.video_frames().count() >= expected;
         let more = format!("{frames} more video frames");
         self.until(&more, limit, reached).await
+    }
+
+    /// Waits until each of these viewers has received so many more video frames.
+    pub async fn all_see_more<'a>(
+        viewers: impl IntoIterator<Item = &'a mut Self>,
+        frames: usize,
+        limit: Duration,
+    ) -> Result<()> {
+        let more = viewers.into_iter().map(|it| it.sees_more(frames, limit));
+        try_join_all(more).await.map(drop)
     }
 
     /// Waits for the stream's end.
