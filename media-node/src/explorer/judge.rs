@@ -173,8 +173,9 @@ impl ViewerJudge {
 /// The time of the network, which messages carry, goes on in ticks of 5 ms.
 const ROUNDED: i32 = 10;
 
-/// The timestamps of a stream begin again after this one, below the other one, see `media-engine`'s timeline.
-const OLD: u32 = 1 << 30;
+/// The timestamps of a stream begin again after this one, below the other one, see `media-engine`'s timeline: the next epoch's first one
+/// would be a frame later, at most a second.
+const OLD: u32 = (1 << 30) - 1000;
 const YOUNG: u32 = 15_000;
 
 #[cfg(test)]
