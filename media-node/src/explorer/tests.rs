@@ -127,6 +127,13 @@ fn distant_origins_keep_their_relays() {
     assert!(outcome.received > 100, "{lines}");
 }
 
+/// An origin shows its slate just when an encoder begins elsewhere, whose epoch is the earlier one.
+#[test]
+fn viewers_join_an_encoder_that_began_together_with_the_slate() {
+    let outcome = explore(&Schedule::of(932_623_118), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
+}
+
 /// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
 #[test]
 fn origins_that_are_gone_delay_no_failover() {
