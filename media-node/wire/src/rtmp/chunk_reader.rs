@@ -183,11 +183,16 @@ impl ChunkReader {
         open: OpenChunk,
         input: &mut BytesMut,
     ) -> Result<Option<RawMessage>, ChunkError> {
-        let room = self.room();
+        let available = open.left.min(input.len());
+        let begins = |stream: &ChunkStream| stream.payload.is_empty() && available < stream.len;
+        // Only then, because it looks at all chunk streams.
+        let room = match self.streams.get(open.stream).is_some_and(begins) {
+            true => self.room(),
+            false => 0,
+        };
         let Some(stream) = self.streams.get_mut(open.stream) else {
             return Ok(None);
         };
-        let available = open.left.min(input.len());
         if available < open.left {
             self.open = Some(OpenChunk {
                 left: open.left - available,
