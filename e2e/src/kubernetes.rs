@@ -59,7 +59,7 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
     attacker "attacker" Beside None,
         "Pods of another namespace neither pull, publish, disconnect nor read at the internal port, where no NetworkPolicy is enforced";
     monitoring "monitoring" Beside None,
-        "a real Prometheus, which scrapes what the chart's monitors select, evaluates every alert and has a result for every query of the dashboard; what goes wrong shows in its panels";
+        "a real Prometheus, which scrapes what the chart's monitors select, evaluates every alert and has a result for every query of the dashboard";
     gateway "gateway" Beside Some("it installs and removes the Gateway API"),
         "routes of the Gateway API are made, reported and deleted, and the operator works without it";
     stuck_rollouts "stuck-rollouts" Beside None,
