@@ -64,8 +64,6 @@ pub(super) struct PullSession<'a> {
     readers: watch::Receiver<ReaderCounts>,
     status: &'a OriginStatus,
     history: PullHistory,
-    /// The publication that the log had before this one.
-    former: Option<Epoch>,
     timeouts: PullTimeouts,
     client: Option<ClientGuard>,
     intake: Intake,
@@ -82,9 +80,7 @@ impl<'a> PullSession<'a> {
         history: PullHistory,
     ) -> Self {
         let timeouts = context.timeouts().pull;
-        let former = stream.position().map(|(epoch, _)| epoch);
         Self {
-            former: former.filter(|former| *former != status.epoch()),
             context,
             stream,
             readers: stream.watch_readers(),
@@ -236,8 +232,8 @@ impl<'a> PullSession<'a> {
         );
         match published {
             Ok(publication) => {
-                // An encoder that began with the slate may have an earlier epoch, and takes its place.
-                if self.status.is_slate() && self.former.is_none_or(|former| former < epoch) {
+                // An encoder that begins with the slate, or returns, has an earlier epoch, and takes its place.
+                if self.status.is_slate() {
                     self.stream.expect_epoch(epoch);
                 }
                 info!(stream = %key, origin = %self.status.origin, epoch = epoch.0, "pulling");
