@@ -138,8 +138,6 @@ async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
         let port = [node.addresses.rtmp, node.addresses.http][number % 2];
         idle.push(RawConnection::connect(port).await);
     }
-    let newcomer = Publisher::start(node.addresses.rtmp, "live/b");
-    newcomer.await.send_headers().await;
     // The two ports accept beside each other, so that the order of their connections is not known.
     eventually("the oldest connections are closed", async || {
         node.metric("live_limits_exceeded_total{limit=\"idle_connections\"}")
@@ -147,6 +145,8 @@ async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
             >= 24
     })
     .await;
+    let newcomer = Publisher::start(node.addresses.rtmp, "live/b");
+    newcomer.await.send_headers().await;
     publisher.send_group(10).await;
     for number in 0..20 {
         assert_eq!(viewer.numbered().await.unwrap().0, number);

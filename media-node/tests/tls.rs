@@ -102,16 +102,21 @@ async fn ports_without_tls_can_be_closed() {
     let _publisher = Publisher::start(rtmp, "live/a").await;
 }
 
-#[tokio::test]
-async fn renewed_certificate_is_served_and_connections_stay() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+/// Starts a media node that looks for another certificate in the folder 50 times a second.
+async fn node_that_renews(folder: &Path) -> TestNode {
     copy_certificate("first", folder);
     let timings = Timings {
         key_poll: Duration::from_millis(20),
         ..Timings::default()
     };
-    let node = TestNode::with_timings(timings, |config| config.tls = tls(folder, "tls")).await;
+    TestNode::with_timings(timings, |config| config.tls = tls(folder, "tls")).await
+}
+
+#[tokio::test]
+async fn renewed_certificate_is_served_and_connections_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let node = node_that_renews(folder).await;
     let client = TlsClient::new(&["first", "second"], &TLS13);
     let served = async || {
         let stream = client.connect(node.addresses.https).await.unwrap();
@@ -164,12 +169,7 @@ async fn sessions_are_resumed_until_the_certificate_is_renewed() {
     for version in VERSIONS {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        copy_certificate("first", folder);
-        let timings = Timings {
-            key_poll: Duration::from_millis(20),
-            ..Timings::default()
-        };
-        let node = TestNode::with_timings(timings, |config| config.tls = tls(folder, "tls")).await;
+        let node = node_that_renews(folder).await;
         let client = TlsClient::new(&["first", "second"], version);
         // A client has its ticket when it has read the response.
         let handshake = async || {

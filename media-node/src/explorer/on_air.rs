@@ -33,7 +33,7 @@ struct Encoders {
     accepted: BTreeMap<u32, Sending>,
     /// The number of messages of those that have finished their streams.
     finished: BTreeMap<u32, u32>,
-    /// When one of them sent the last message.
+    /// When one of them sent the last message that each media node knows of.
     last: Duration,
     /// When the connection of one of them was closed last. Whichever has a keyframe first takes its place at first.
     closed: Duration,
@@ -68,14 +68,17 @@ impl OnAir {
         self.lock().finished.get(&encoder).copied()
     }
 
-    /// Returns when one of them sent the last message.
+    /// Returns when one of them sent the last message. One that has just begun elsewhere does not count: a media node may end the stream
+    /// before it knows of it.
     pub(super) fn last(&self) -> Duration {
         self.lock().last
     }
 
     pub(super) fn set(&self, sending: Sending) {
         let mut encoders = self.lock();
-        encoders.last = sending.last;
+        if sending.last >= sending.since + RACE {
+            encoders.last = sending.last;
+        }
         encoders.accepted.insert(sending.encoder, sending);
     }
 

@@ -169,8 +169,8 @@ pub(super) enum ScheduledAction {
     Leave(usize),
 }
 
-/// How an encoder publishes.
-#[derive(Clone, Copy, Debug)]
+/// How an encoder publishes. By default it has the encoding of no other one, and begins with a keyframe at zero.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct EncoderSettings {
     /// Its sequence headers are those of others, and the same on each connection.
     pub(super) is_same_encoding: bool,

@@ -174,12 +174,7 @@ fn publish_on(node: usize) -> ScheduledAction {
         encoder: 0,
         stream: 0,
         node,
-        settings: EncoderSettings {
-            is_same_encoding: false,
-            priority: 0,
-            first_timestamp: 0,
-            first_number: 0,
-        },
+        settings: EncoderSettings::default(),
     }
 }
 

@@ -15,12 +15,7 @@ impl Run<'_> {
             encoder: FINAL + number,
             stream,
             node,
-            settings: EncoderSettings {
-                is_same_encoding: false,
-                priority: 0,
-                first_timestamp: 0,
-                first_number: 0,
-            },
+            settings: EncoderSettings::default(),
         });
     }
 
