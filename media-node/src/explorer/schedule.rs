@@ -204,6 +204,18 @@ pub(super) struct ViewerSettings {
     pub(super) capacity: usize,
 }
 
+impl ViewerSettings {
+    /// Returns those of a viewer that takes each message as it comes.
+    pub(super) fn plain(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            is_tls: false,
+            pause: Duration::ZERO,
+            capacity: 64 << 10,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Rtmp,

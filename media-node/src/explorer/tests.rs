@@ -183,12 +183,7 @@ fn watch_on(node: usize) -> ScheduledAction {
         viewer: 0,
         stream: 0,
         node,
-        settings: ViewerSettings {
-            protocol: Protocol::Flv,
-            is_tls: false,
-            pause: Duration::ZERO,
-            capacity: 64 << 10,
-        },
+        settings: ViewerSettings::plain(Protocol::Flv),
     }
 }
 

@@ -262,6 +262,9 @@ impl ForwardTask {
 
     /// Puts origins last that accept no connection soon, while others do: DNS may still have the addresses of those that are gone.
     async fn put_unreachable_last(&self, origins: &mut [SocketAddr]) {
+        if origins.len() < 2 {
+            return;
+        }
         let context = &self.source.context;
         let way = origins.iter().map(|it| context.time_on_the_way(*it)).max();
         let limit = context.timeouts().forward.grace + way.unwrap_or_default();

@@ -1,7 +1,5 @@
 //! Clients that do not come from the schedule: they join once everything is mended.
 
-use std::time::Duration;
-
 use super::super::schedule::{EncoderSettings, Protocol, ScheduledAction, ViewerSettings};
 use super::Run;
 
@@ -25,12 +23,7 @@ impl Run<'_> {
             viewer: FINAL + number,
             stream: 0,
             node,
-            settings: ViewerSettings {
-                protocol,
-                is_tls: false,
-                pause: Duration::ZERO,
-                capacity: 64 << 10,
-            },
+            settings: ViewerSettings::plain(protocol),
         });
     }
 }
