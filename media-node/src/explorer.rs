@@ -27,13 +27,13 @@
 //! nothing fails but DNS, or what a cluster has to bear: no encoder and no viewer is disconnected, no message is lost that a window
 //! holds, and each comes within few seconds. Where nothing fails, viewers see the right encoder at all times, and the others know.
 //!
-//! `cargo test` runs a few schedules. To run others for so many seconds, from a certain seed on or from a random one, or one that
+//! `cargo test` runs a few schedules. To run others for so many seconds, so many of them from a certain seed on, or one that
 //! failed:
 //!
 //! ```sh
 //! export RUSTFLAGS="--cfg tokio_unstable"
 //! EXPLORE_SECONDS=3600 cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture
-//! EXPLORE_SECONDS=60 EXPLORE_FROM=1 cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture
+//! EXPLORE_COUNT=250 EXPLORE_FROM=1 cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture
 //! EXPLORE_SEED=17 cargo test -p media-node --lib --profile explore schedules_of_failures -- --nocapture
 //! ```
 //!

@@ -30,15 +30,22 @@ const LAST_LINES: usize = 60;
 fn schedules_of_failures_break_nothing() {
     let variable = |name| std::env::var(name).ok().map(|value| value.parse::<u64>());
     let number = |name| variable(name).map(|value| value.expect("a number"));
-    match (number("EXPLORE_SEED"), number("EXPLORE_SECONDS")) {
-        (Some(seed), _) => replay(seed),
-        (None, Some(seconds)) => {
+    match (
+        number("EXPLORE_SEED"),
+        number("EXPLORE_COUNT"),
+        number("EXPLORE_SECONDS"),
+    ) {
+        (Some(seed), _, _) => replay(seed),
+        (None, None, None) => explore_from(SEEDS, Duration::MAX),
+        (None, count, seconds) => {
             // Another part of all seeds each time, unless the first one is given.
-            let random = || crate::host::random(seconds) >> 16;
-            let first = number("EXPLORE_FROM").unwrap_or_else(random);
-            explore_from(first..u64::MAX, Duration::from_secs(seconds));
+            let first = number("EXPLORE_FROM").unwrap_or_else(|| crate::host::random("seed") >> 16);
+            let end = count.map_or(u64::MAX, |count| first.saturating_add(count));
+            explore_from(
+                first..end,
+                seconds.map_or(Duration::MAX, Duration::from_secs),
+            );
         }
-        (None, None) => explore_from(SEEDS, Duration::MAX),
     }
 }
 
