@@ -44,7 +44,9 @@ async fn large_and_slow_handshakes_disturb_no_viewer() {
         // The library refuses so many records, and reads the large ones to their end.
         for sent in large.into_iter().chain([records(&padded, 1)]) {
             for number in 0..20 {
-                let mut connection = RawConnection::over(connect_from_elsewhere(node.https).await);
+                let mut connection = RawConnection::over(
+                    connect_from_elsewhere(node.https.expect("a port with TLS")).await,
+                );
                 // Half of them lack their last byte.
                 connection.send(&sent[..sent.len() - number % 2]).await;
                 held.push(connection);

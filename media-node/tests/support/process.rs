@@ -4,9 +4,13 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use tokio::net::TcpStream;
-
 use super::{eventually, request};
+
+/// Any free port. One that is chosen here could be taken before the media node opens it.
+const ANY: &str = "\"127.0.0.1:0\"";
+
+/// In the line that a media node logs when all of its ports are open.
+const SERVING: &str = " serving ";
 
 /// A media node in a process of its own, whose memory can be measured.
 pub(crate) struct Process {
@@ -15,7 +19,7 @@ pub(crate) struct Process {
     pub(crate) rtmp: SocketAddr,
     pub(crate) http: SocketAddr,
     /// Open where the configuration has `tls`.
-    pub(crate) https: SocketAddr,
+    pub(crate) https: Option<SocketAddr>,
     pub(crate) internal: SocketAddr,
     pub(crate) metrics: SocketAddr,
 }
@@ -29,9 +33,8 @@ impl Process {
     /// Starts a media node with further limits, and further lines of its configuration.
     pub(crate) async fn start_with(limits: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let [rtmp, http, rtmps, https, internal, metrics] = std::array::from_fn(|_| free());
         let encrypted = match lines.contains("tls:") {
-            true => format!(", rtmps: \"{rtmps}\", https: \"{https}\""),
+            true => format!(", rtmps: {ANY}, https: {ANY}"),
             false => String::new(),
         };
         let stream = match lines.contains("stream:") {
@@ -42,14 +45,15 @@ impl Process {
         let mut file = std::fs::File::create(&config).expect("a file");
         writeln!(
             file,
-            "listen: {{rtmp: \"{rtmp}\", http: \"{http}\"{encrypted}, internal: \"{internal}\", metrics: \"{metrics}\"}}\n\
+            "listen: {{rtmp: {ANY}, http: {ANY}{encrypted}, internal: {ANY}, metrics: {ANY}}}\n\
              {stream}\n\
              # Attackers and viewers have one address here.\n\
              limits: {{maxNewConnectionsPerSecondPerAddress: 0{limits}}}\n\
              {lines}"
         )
         .expect("the configuration");
-        let log = std::fs::File::create(folder.path().join("log")).expect("a log");
+        let log_path = folder.path().join("log");
+        let log = std::fs::File::create(&log_path).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_media-node"))
             .arg("--config")
             .arg(&config)
@@ -57,18 +61,18 @@ impl Process {
             .stderr(log)
             .spawn()
             .expect("the media node starts");
-        eventually("the media node", async || {
-            TcpStream::connect(rtmp).await.is_ok()
-        })
-        .await;
+        let read_log = || std::fs::read_to_string(&log_path).expect("a log");
+        eventually("the media node", async || read_log().contains(SERVING)).await;
+        let log = read_log();
+        let address = |port| address_of(port, &log).expect("the port is open");
         Self {
+            rtmp: address("rtmp"),
+            http: address("http"),
+            https: address_of("https", &log),
+            internal: address("internal"),
+            metrics: address("metrics"),
             child,
             folder,
-            rtmp,
-            http,
-            https,
-            internal,
-            metrics,
         }
     }
 
@@ -119,8 +123,9 @@ impl Drop for Process {
     }
 }
 
-/// A port that is free, on a loopback address.
-fn free() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address")
+/// Returns the address of a port, from the line that a media node logs when all of them are open.
+fn address_of(port: &str, log: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains(SERVING))?;
+    let address = line.split_once(&format!(" {port}="))?.1;
+    address.split(' ').next()?.trim_matches('"').parse().ok()
 }
