@@ -1,6 +1,10 @@
 //! Two encoders of one stream at two media nodes of a cluster.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use media_config::DuplicatePublish;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 
 use crate::support::{FlvViewer, Publisher, TestNode, edge, eventually, origins};
 
@@ -82,4 +86,56 @@ async fn edge_without_a_reachable_origin_refuses_an_encoder() {
     let refused = Publisher::try_start(edge.addresses.rtmp, "live/a").await;
     let refused = refused.err().unwrap();
     assert!(refused.description.contains("origin"), "{refused:?}");
+}
+
+/// Starts the internal port of an origin that finds no publication when it is surveyed, and has this epoch when one is announced to it.
+async fn origin_that_begins_with(epoch: u64) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (reader, mut writer) = tokio::io::split(socket);
+                let mut lines = BufReader::new(reader).lines();
+                while let Ok(Some(request)) = lines.next_line().await {
+                    while let Ok(Some(header)) = lines.next_line().await
+                        && !header.is_empty()
+                    {}
+                    let (status, body) = match request.starts_with("POST /relay/v1/supersede") {
+                        true => (
+                            "200 OK",
+                            format!(r#"{{"epoch":{epoch},"source":"encoder"}}"#),
+                        ),
+                        false => ("404 Not Found", "{}".to_owned()),
+                    };
+                    let length = body.len();
+                    let response = format!(
+                        "HTTP/1.1 {status}\r\nx-livecluster-node: other\r\ncontent-length: {length}\r\n\r\n{body}"
+                    );
+                    drop(writer.write_all(response.as_bytes()).await);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn publication_ends_when_an_origin_that_it_is_announced_to_has_a_newer_one() {
+    for (epoch, stays) in [(u64::MAX >> 1, false), (1, true)] {
+        let other = origin_that_begins_with(epoch).await;
+        let origin = TestNode::with(|config| {
+            config.origins.addresses = vec![other.to_string()];
+        })
+        .await;
+        let mut publisher = Publisher::start(origin.addresses.rtmp, "live/a").await;
+        if stays {
+            publisher.send_headers().await;
+            publisher.send_group(0).await;
+            let mut viewer = FlvViewer::open(origin.addresses.http, "/live/a.flv").await;
+            assert_eq!(viewer.numbered().await.unwrap().0, 0);
+        } else {
+            assert_eq!(publisher.0.closed_with().await.unwrap().code, BAD_NAME);
+        }
+    }
 }

@@ -1,4 +1,6 @@
-//! Announcing a publication that starts on an origin: the other origins close older ones of the same stream.
+//! Announcing a publication that starts on an origin: the other origins close older ones of the same stream. One that has a newer
+//! publication replies with it, and the announced one is closed: an edge that moves to another origin may do so just after a newer
+//! encoder was announced there.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -10,10 +12,11 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::info;
 
-use super::client::empty;
+use super::client::{empty, json};
 use super::context::RelayContext;
-use super::protocol::{Parameters, SUPERSEDE};
+use super::protocol::{Parameters, PublicationStatus, SUPERSEDE};
 
 /// Announces a publication to every origin once, and to those that appear later, until the result is dropped.
 pub(super) fn start_announcing(
@@ -50,8 +53,18 @@ async fn announce(context: &RelayContext, key: &StreamKey, epoch: Epoch) {
             .filter(|origin| !confirmed.contains(origin))
             .collect();
         let requests = pending.iter().map(|origin| send(context, *origin, &uri));
-        let results = pending.iter().zip(join_all(requests).await);
-        confirmed.extend(results.filter(|(_, ok)| *ok).map(|(origin, _)| *origin));
+        for (origin, status) in pending.iter().zip(join_all(requests).await) {
+            let Some(status) = status else {
+                continue;
+            };
+            confirmed.insert(*origin);
+            let newer = Epoch(status.epoch);
+            if status.has_encoder() && newer > epoch {
+                info!(stream = %key, %origin, "another origin has a newer publication");
+                context.registry.supersede(key, newer);
+                return;
+            }
+        }
         if set.iter().all(|origin| confirmed.contains(origin)) {
             if changes.changed().await.is_err() {
                 return;
@@ -63,12 +76,17 @@ async fn announce(context: &RelayContext, key: &StreamKey, epoch: Epoch) {
     }
 }
 
-/// Returns whether the origin confirmed.
-async fn send(context: &RelayContext, origin: SocketAddr, uri: &str) -> bool {
-    let response = async {
-        let mut connection = context.connect(origin).await?;
-        connection.send(Method::POST, uri, empty()).await
+/// Returns what the origin has published after the announcement, or `None` if it did not confirm.
+async fn send(context: &RelayContext, origin: SocketAddr, uri: &str) -> Option<PublicationStatus> {
+    let status = async {
+        let mut connection = context.connect(origin).await.ok()?;
+        let response = connection.send(Method::POST, uri, empty()).await.ok()?;
+        if response.status() != StatusCode::OK {
+            return None;
+        }
+        // A media node of the release before replies with a boolean.
+        Some(json(response).await.unwrap_or_default())
     };
-    let response = timeout(context.timeouts().conflict.announce, response).await;
-    matches!(response, Ok(Ok(response)) if response.status() == StatusCode::OK)
+    let limit = context.timeouts().conflict.announce;
+    timeout(limit, status).await.ok().flatten()
 }

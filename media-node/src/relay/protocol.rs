@@ -171,7 +171,8 @@ fn policy(value: &str) -> Result<bool, ParametersError> {
     }
 }
 
-/// The status of a stream on a media node: with HTTP status 200 its publication, with 404 the last one that the media node had.
+/// The status of a stream on a media node. In response to [`PUBLICATION`] with HTTP status 200 its publication, with 404 the last one that
+/// the media node had; in response to [`SUPERSEDE`] either of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct PublicationStatus {
@@ -186,6 +187,13 @@ pub(super) struct PublicationStatus {
     pub(super) priority: u8,
     /// Milliseconds since the publication's last message.
     pub(super) silent_milliseconds: u64,
+}
+
+impl PublicationStatus {
+    /// Returns whether an encoder has the publication.
+    pub(super) fn has_encoder(&self) -> bool {
+        !self.source.is_empty() && self.source != SLATE
+    }
 }
 
 /// The body of a response with HTTP status 409.

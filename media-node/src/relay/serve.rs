@@ -145,11 +145,14 @@ fn has_tail(stream: &Stream, position: Option<(Epoch, u64)>) -> bool {
         .is_some_and(|((epoch, next), (last, end))| epoch == last && next < end)
 }
 
+/// Ends a publication that is older than the announced one, and responds with what is published here afterwards.
 fn supersede(
     context: &RelayContext,
     parameters: &Parameters,
 ) -> Result<Response<Body>, RelayRequestError> {
     let by = parameters.epoch.ok_or(RelayRequestError::NoEpoch)?;
-    let superseded = context.registry.supersede(&parameters.key, by);
-    Ok(json(StatusCode::OK, &superseded))
+    context.registry.supersede(&parameters.key, by);
+    let stream = context.registry.find(&parameters.key);
+    let status = stream.map(|stream| status(context, &stream));
+    Ok(json(StatusCode::OK, &status.unwrap_or_default()))
 }

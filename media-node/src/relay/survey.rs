@@ -46,7 +46,7 @@ impl OriginStatus {
 
     /// Returns whether an encoder has the publication.
     pub(super) fn has_encoder(&self) -> bool {
-        self.live && !self.is_slate()
+        self.live && self.publication.has_encoder()
     }
 }
 
