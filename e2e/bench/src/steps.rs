@@ -11,6 +11,7 @@ mod pressure;
 mod relays;
 mod slow;
 mod streams;
+mod subject;
 mod workers;
 
 use std::time::Duration;

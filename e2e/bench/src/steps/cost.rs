@@ -7,26 +7,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Bench, FLOOR, MEDIA_NODE, median};
+use super::subject::{STREAM, Subject};
+use super::{Bench, median};
 use crate::clip::{FRAMES_PER_SECOND, Sizes};
 use crate::cores::Meter;
 use crate::report::Row;
-use crate::server::{Interval, PlayProtocol, Server};
+use crate::server::{Interval, Server};
 
 /// After all viewers have begun to watch.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 /// The figure that is compared with the floor.
 pub(super) const COST: &str = "process";
-
-/// A subject of the measurement, and its name.
-pub(super) struct Subject {
-    server: String,
-    protocol: String,
-    setting: String,
-    url: String,
-    process: Option<u32>,
-}
 
 /// CPU time for a thousand viewers that watch for a second, of one turn.
 #[derive(Clone, Copy, Debug)]
@@ -40,18 +32,18 @@ impl Bench {
     pub(super) fn cost(&mut self) -> Result<()> {
         for interval in self.plan.intervals.clone() {
             let node = self.media_node(interval)?;
-            let encoder = self.encoder(&node.publish_url("cost"), Sizes::NORMAL)?;
+            let encoder = self.encoder(&node.publish_url(STREAM), Sizes::NORMAL)?;
             let floor = match interval {
                 Interval::Default => None,
                 _ => Some(Server::floor(&self.cores, interval)?),
             };
             let floor = floor.as_ref();
             let mut subjects: Vec<Subject> = floor
-                .map(|it| floor_subject(it, interval))
+                .map(|it| Subject::floor(it, interval))
                 .into_iter()
                 .collect();
             for protocol in &self.plan.protocols {
-                subjects.push(node_subject(&node, *protocol, interval));
+                subjects.push(Subject::media_node(&node, *protocol, interval));
             }
             let turns = self.costs_of(&subjects)?;
             encoder.assert_connected()?;
@@ -65,14 +57,8 @@ impl Bench {
     fn cost_of_others(&mut self) -> Result<()> {
         let (mut encoders, mut subjects) = (Vec::new(), Vec::new());
         for other in &self.against {
-            encoders.push(self.encoder(&other.publish_url("cost"), Sizes::NORMAL)?);
-            subjects.push(Subject {
-                server: other.name.clone(),
-                protocol: other.protocol().to_owned(),
-                setting: "its own".to_owned(),
-                url: other.play_url("cost"),
-                process: other.process,
-            });
+            encoders.push(self.encoder(&other.publish_url(STREAM), Sizes::NORMAL)?);
+            subjects.push(Subject::other(other));
         }
         self.costs_of(&subjects)?;
         encoders
@@ -152,25 +138,5 @@ impl Bench {
             let ratios = turns.iter().filter_map(ratio).collect();
             self.report.compared.insert(name, median(ratios));
         }
-    }
-}
-
-fn floor_subject(floor: &Server, interval: Interval) -> Subject {
-    Subject {
-        server: FLOOR.to_owned(),
-        protocol: PlayProtocol::Flv.to_string(),
-        setting: interval.to_string(),
-        url: floor.play_url(PlayProtocol::Flv, "floor"),
-        process: Some(floor.process()),
-    }
-}
-
-pub(super) fn node_subject(node: &Server, protocol: PlayProtocol, interval: Interval) -> Subject {
-    Subject {
-        server: MEDIA_NODE.to_owned(),
-        protocol: protocol.to_string(),
-        setting: interval.to_string(),
-        url: node.play_url(protocol, "cost"),
-        process: Some(node.process()),
     }
 }

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::cost::{Subject, node_subject};
+use super::subject::{STREAM, Subject};
 use super::{Bench, MEDIA_NODE, median};
 use crate::clip::Sizes;
 use crate::report::Row;
@@ -17,13 +17,13 @@ impl Bench {
         let (mut nodes, mut encoders) = (Vec::new(), Vec::new());
         for workers in WORKERS {
             let node = Server::on_all_cores(&self.cores, &self.media_node, interval, workers)?;
-            encoders.push(self.encoder(&node.publish_url("cost"), Sizes::NORMAL)?);
+            encoders.push(self.encoder(&node.publish_url(STREAM), Sizes::NORMAL)?);
             nodes.push(node);
         }
         for protocol in [PlayProtocol::Flv, PlayProtocol::Rtmp] {
             let subjects = nodes
                 .iter()
-                .map(|node| node_subject(node, protocol, interval));
+                .map(|node| Subject::media_node(node, protocol, interval));
             let subjects: Vec<Subject> = subjects.collect();
             let mut ratios = Vec::new();
             for _ in 0..self.plan.turns {
