@@ -17,6 +17,9 @@ use crate::wait::eventually;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The faster viewers come, the more room for the next ones the operator leaves in an edge before it takes no more.
+const BETWEEN_VIEWERS: Duration = Duration::from_secs(1);
+
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let scale_down = json!({"stabilizationWindowSeconds": 10, "percentPerMinute": 100});
     let autoscaling = json!({
@@ -59,6 +62,7 @@ async fn until_full(namespace: &Namespace, service: &Reach, first: &Pod) -> Resu
     while !namespace.kubectl(&line).await?.trim_end().ends_with("full") {
         ensure!(late.len() < 30, "the first edge still takes new viewers");
         late.extend(watched(namespace, service, 1).await?);
+        tokio::time::sleep(BETWEEN_VIEWERS).await;
     }
     eventually("the Service has two edges", LIMIT, || async {
         let addresses = namespace.kubectl(ADDRESSES).await?;
