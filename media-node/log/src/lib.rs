@@ -66,7 +66,10 @@ where
 {
     // A filter without regular expressions: those of `EnvFilter` take a tenth of the time of a first build.
     let filter: Targets = level.parse()?;
-    let log = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE);
+    // A line that cannot be written is lost: the disk is full, or the reader of a pipe has ended. To report that would panic, as
+    // standard error is where it would be reported.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    let log = log.with_max_level(LevelFilter::TRACE);
     Ok(match format {
         // Colours are control characters as well, so that fields are escaped before they are part of a line.
         LineFormat::Text => {

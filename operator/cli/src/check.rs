@@ -1,5 +1,6 @@
 //! `livecluster check`: validates manifests without a Kubernetes cluster.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use crate::manifest::{self, ManifestError};
@@ -54,19 +55,22 @@ pub fn run(options: CheckOptions) -> Result<(), CheckError> {
             source,
         })?;
     let (mut valid, mut refused) = (0, 0);
+    // A reader of the output that ends early does not change the result.
+    let mut out = io::stdout();
     for (index, document) in documents.into_iter().enumerate() {
         let place = format!("{}, document {}", file.display(), index + 1);
         if let Some(other) = manifest::other_resource(&document) {
-            println!("{place}: {other} is not checked");
+            let _ = writeln!(out, "{place}: {other} is not checked");
             continue;
         }
         match manifest::validate(document) {
             Ok(manifest) => {
-                println!("{place}: LiveCluster {} is valid", manifest.name.name);
+                let name = manifest.name.name;
+                let _ = writeln!(out, "{place}: LiveCluster {name} is valid");
                 valid += 1;
             }
             Err(error) => {
-                eprintln!("{place}: {error}");
+                let _ = writeln!(io::stderr(), "{place}: {error}");
                 refused += 1;
             }
         }

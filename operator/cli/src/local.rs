@@ -137,7 +137,11 @@ pub async fn run(options: LocalOptions) -> Result<(), LocalError> {
         () = follow => {}
         () = instances.failed() => return Err(LocalError::Failed),
     }
-    eprintln!("stopping; Ctrl-C again stops immediately");
+    // In a pipe, Ctrl-C also ends the reader of standard error.
+    let _ = writeln!(
+        std::io::stderr(),
+        "stopping; Ctrl-C again stops immediately"
+    );
     demo.abort();
     control.abort();
     tokio::select! {

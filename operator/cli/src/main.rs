@@ -1,5 +1,6 @@
 //! The command line: `livecluster local`, `livecluster check`, `livecluster crd`.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -42,9 +43,14 @@ fn execute(command: Command) -> anyhow::Result<()> {
             Ok(runtime.block_on(local::run(options))?)
         }
         Command::Check(options) => Ok(check::run(options)?),
-        Command::Crd => {
-            print!("{}", manifest::DEFINITION);
-            Ok(())
-        }
+        Command::Crd => Ok(print(manifest::DEFINITION)?),
+    }
+}
+
+/// Writes to standard output. A reader that has read enough, such as `head`, is no failure.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::io::Write as _;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const VALID: &str =
     "apiVersion: livecluster.dev/v1alpha1\nkind: LiveCluster\nmetadata: {name: demo}\nspec: {}\n";
@@ -55,6 +55,25 @@ fn every_document_is_checked() {
     ] {
         assert!(printed.lines().any(|line| line == expected), "{printed}");
     }
+}
+
+#[test]
+fn reader_that_has_read_enough_is_no_failure() {
+    let (reader, out) = std::io::pipe().unwrap();
+    drop(reader);
+    let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_livecluster"))
+        .arg("crd")
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(
+        (status.code(), String::from_utf8(stderr).unwrap()),
+        (Some(0), String::new())
+    );
 }
 
 #[test]

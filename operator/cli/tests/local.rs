@@ -69,6 +69,10 @@ impl Ports {
 impl Local {
     /// Starts it and waits until it is ready.
     fn start(spec: &str) -> Self {
+        Self::start_logging_to(Stdio::null(), spec)
+    }
+
+    fn start_logging_to(stderr: Stdio, spec: &str) -> Self {
         let (ports, file) = (Ports::free(), manifest(spec));
         let runtime = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_livecluster"))
@@ -76,7 +80,7 @@ impl Local {
             .args(ports.options())
             .env("XDG_RUNTIME_DIR", runtime.path())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -224,6 +228,15 @@ fn demo_plays_and_ctrl_c_ends_it_with_code_0() {
 fn sigterm_ends_it_with_code_0() {
     let local = Local::start("{edges: {replicas: 0}}");
     assert_eq!(local.signal("TERM").0, Some(0));
+}
+
+#[test]
+fn log_whose_reader_has_ended_changes_nothing() {
+    let (reader, log) = std::io::pipe().unwrap();
+    drop(reader);
+    let local = Local::start_logging_to(log.into(), "{edges: {replicas: 1}}");
+    Viewer::connect(local.ports.edge_http).read_more(50_000);
+    assert_eq!(local.signal("INT").0, Some(0));
 }
 
 #[test]
