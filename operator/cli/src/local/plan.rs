@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use media_config::{
-    Discovery, DrainSettings, HttpSettings, IdentitySettings, Listen, NodeConfig, Role, TlsSettings,
+    Discovery, DrainSettings, HttpSettings, IdentitySettings, Limits, Listen, NodeConfig,
+    ProxySettings, Role, TlsSettings,
 };
 
 use livecluster_api::{LiveClusterSpec, node_config, role::role_name};
@@ -173,7 +174,14 @@ pub(super) fn plan(
                 ..pod.listen.clone()
             };
             let number = instances.len();
+            let has_one_address =
+                ports.listen.is_loopback() && pod.proxies == ProxySettings::default();
+            let limits = match has_one_address {
+                true => without_address_limits(pod.limits.clone()),
+                false => pod.limits.clone(),
+            };
             let config = NodeConfig {
+                limits,
                 listen: listen(&open, ports, role, index, number, &name, &mut taken)?,
                 tls,
                 name,
@@ -192,6 +200,26 @@ pub(super) fn plan(
     }
     set_origins(&mut instances);
     Ok(instances)
+}
+
+/// Removes the default limits of each address, where all clients have the same one: that of this computer.
+fn without_address_limits(mut limits: Limits) -> Limits {
+    let default = Limits::default();
+    for (limit, default) in [
+        (
+            &mut limits.max_connections_per_address,
+            default.max_connections_per_address,
+        ),
+        (
+            &mut limits.max_new_connections_per_second_per_address,
+            default.max_new_connections_per_second_per_address,
+        ),
+    ] {
+        if *limit == default {
+            *limit = 0;
+        }
+    }
+    limits
 }
 
 fn http(

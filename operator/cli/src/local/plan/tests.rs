@@ -108,6 +108,11 @@ fn tls_opens_further_ports_and_may_close_the_others() {
 #[test]
 fn instance_has_the_configuration_of_a_pod_except_its_addresses() {
     let mut cluster = cluster(2, 1);
+    cluster.spec.limits.max_connections_per_address = 7;
+    cluster
+        .spec
+        .limits
+        .max_new_connections_per_second_per_address = 8;
     cluster.spec.stream.linger_seconds = 3;
     cluster.spec.vhosts = vec!["a.example".to_owned()];
     for instance in plan(&cluster, &ports(&[]), None, Path::new("/mounts")).unwrap() {
@@ -124,6 +129,32 @@ fn instance_has_the_configuration_of_a_pod_except_its_addresses() {
             ..instance.config
         };
         assert_eq!(config, pod);
+    }
+}
+
+#[test]
+fn default_limits_of_one_address_do_not_hold_where_all_clients_have_one() {
+    let limits = |spec: &str, listen: &str| {
+        let mut cluster = cluster(1, 1);
+        cluster.spec = serde_yaml::from_str(spec).unwrap();
+        let instances = plan(
+            &cluster,
+            &ports(&["--listen", listen]),
+            None,
+            Path::new("/"),
+        );
+        let limits = instances.unwrap().remove(0).config.limits;
+        (
+            limits.max_connections_per_address,
+            limits.max_new_connections_per_second_per_address,
+        )
+    };
+    assert_eq!(limits("{}", "127.0.0.1"), (0, 0));
+    let own = "limits: {maxConnectionsPerAddress: 5}";
+    assert_eq!(limits(own, "::1"), (5, 0));
+    let by_proxy = "proxies: {forwardedCidrs: [127.0.0.1/32]}";
+    for (spec, listen) in [("{}", "::"), (by_proxy, "127.0.0.1")] {
+        assert_eq!(limits(spec, listen), (1_000, 100), "{spec} {listen}");
     }
 }
 
