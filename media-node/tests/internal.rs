@@ -48,6 +48,7 @@ async fn api_lists_clients_and_streams() {
     assert_eq!(stream["name"], "a");
     assert_eq!(stream["viewers"], 2);
     assert_eq!(stream["publication"]["source"], "encoder");
+    assert_eq!(node.api("/api/v1/streams/").await[0]["name"], "a");
     let summary = node.api("/api/v1/summary").await;
     assert_eq!(summary["name"], "test");
     assert_eq!(summary["role"], "origin");

@@ -23,6 +23,8 @@ pub(super) fn probe(
 
 /// Answers a request to the API.
 pub(super) fn route(context: &InternalContext, method: &Method, path: &str) -> Response<Body> {
+    // The paths of SRS end with a slash.
+    let path = path.strip_suffix('/').unwrap_or(path);
     if let Some(id) = path.strip_prefix("/api/v1/clients/") {
         return match (method, id.parse()) {
             (&Method::DELETE, Ok(id)) => api::disconnect(context, id),
@@ -35,10 +37,14 @@ pub(super) fn route(context: &InternalContext, method: &Method, path: &str) -> R
         "/api/v1/summary" => &|| json(ok, &api::summary(context)),
         "/api/v1/streams" => &|| json(ok, &api::streams(context)),
         "/api/v1/clients" => &|| json(ok, &api::clients(context)),
-        _ => return text(StatusCode::NOT_FOUND, "not found"),
+        _ => return text(StatusCode::NOT_FOUND, NO_ROUTE),
     };
     get(method, read)
 }
+
+/// Text for a client that looks for the API.
+const NO_ROUTE: &str =
+    "not found; there are /api/v1/summary, /api/v1/streams, /api/v1/clients, /livez and /readyz";
 
 /// Answers a request to the metrics port.
 pub(super) fn route_metrics(
