@@ -1,13 +1,15 @@
 //! `media-node --config FILE`: reads the configuration, opens the ports, serves until a signal, drains, and exits with 0.
 
+use std::io::{IsTerminal as _, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use media_node::{LiveFile, LogLevel, Node, NodeConfig};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// Many threads allocate and free messages of very different sizes, which the allocator of musl in the images is slow at.
 #[global_allocator]
@@ -88,6 +90,7 @@ async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut hang_up = hang_up().context("cannot handle SIGHUP")?;
     let mut node = Node::bind(config).await?;
     if let Some((file, log)) = live {
         node = node.follow(file, log);
@@ -99,9 +102,29 @@ async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow
         }
         std::future::pending::<()>().await;
     };
+    let ignored = async {
+        if let Some(hang_up) = &mut hang_up {
+            while hang_up.recv().await.is_some() {
+                warn!(
+                    "SIGHUP has no effect: --live-config, keys and certificates are read again when they change, restart for other settings"
+                );
+            }
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = node.run(drain.clone(), stop.clone()) => {}
         () = signals => {}
+        () = ignored => {}
     }
     Ok(())
+}
+
+/// Returns the SIGHUPs that are ignored. To other servers the signal means to read their configuration again, and their users send it. A
+/// terminal sends it when it is closed, which ends a media node in it.
+fn hang_up() -> std::io::Result<Option<Signal>> {
+    match stdin().is_terminal() {
+        true => Ok(None),
+        false => signal(SignalKind::hangup()).map(Some),
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod admitted;
 pub(crate) mod clients;
 pub(crate) mod idle_connections;
 pub(crate) mod limits;
+pub(crate) mod log_rate;
 pub(crate) mod metrics;
 pub(crate) mod phase;
 pub(crate) mod publisher_addresses;

@@ -1,6 +1,8 @@
 //! Log lines of several media nodes in one process.
 
-use crate::support::{FlvViewer, Publisher, TestNode, edge, eventually, log, origins};
+use crate::support::{
+    FlvViewer, Process, Publisher, RawConnection, TestNode, edge, eventually, log, origins, request,
+};
 
 #[tokio::test]
 async fn every_log_line_names_its_instance() {
@@ -68,4 +70,36 @@ async fn edge_logs_the_loss_of_its_only_origin_once() {
     eventually("recovery", async || count(": forwarding") == 2).await;
     assert_eq!(count("forwarding lost"), 1);
     assert_eq!(count("no origin accepts the stream"), 1);
+}
+
+#[tokio::test]
+async fn client_of_another_protocol_is_logged_with_the_reason() {
+    let node = TestNode::with(|config| config.name = "other-protocol".to_owned()).await;
+    for (address, bytes, line) in [
+        (
+            node.addresses.rtmp,
+            &b"GET / HTTP/1.1\r\n"[..],
+            "not an RTMP client",
+        ),
+        (node.addresses.http, b"\x03\0\0\0\0", "not an HTTP client"),
+    ] {
+        let mut client = RawConnection::connect(address).await;
+        client.send(bytes).await;
+        client.rest().await;
+        let lines = log::lines();
+        let is_logged = |logged: &String| {
+            let has = |text| logged.contains(text);
+            has(line) && has("other-protocol") && has("peer=127.0.0.1") && has("another port")
+        };
+        assert!(lines.iter().any(is_logged), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn hang_up_signal_is_logged_and_ends_nothing() {
+    let mut node = Process::start("").await;
+    node.signal("-HUP");
+    eventually("a log line", async || node.log().contains("SIGHUP")).await;
+    assert_eq!(request(node.http, "GET", "/").await.status, 200);
+    node.assert_healthy();
 }

@@ -10,7 +10,8 @@ async fn open(node: &TestNode, path: &str, version: &str) -> (RawConnection, Res
     connection
         .send(format!(
             "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {version}\r\n\r\n"
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {version}\r\n\
+         Sec-WebSocket-Protocol: flv, binary\r\n\r\n"
         ))
         .await;
     let response = connection.response_header().await;
@@ -63,6 +64,7 @@ async fn stream_arrives_in_binary_frames_and_pings_are_answered() {
         response.header("sec-websocket-accept"),
         Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
     );
+    assert_eq!(response.header("sec-websocket-protocol"), Some("flv"));
     assert_eq!(
         frame_numbers(&mut connection, 9).await,
         (0..10).collect::<Vec<_>>()

@@ -12,6 +12,7 @@ use crate::proxies::Proxies;
 use crate::state::address_limits::AddressLimits;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::limits::CurrentLimits;
+use crate::state::log_rate::LogRate;
 use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 
@@ -26,5 +27,7 @@ pub(crate) struct HttpContext {
     pub(crate) addresses: AddressLimits,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Of clients that use another protocol.
+    pub(crate) log_rate: LogRate,
     pub(crate) phase: watch::Receiver<Phase>,
 }

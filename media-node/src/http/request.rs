@@ -63,6 +63,8 @@ pub(super) enum HttpMethod {
 pub(super) struct WebSocketHandshake {
     pub(super) key: String,
     pub(super) version: String,
+    /// The first of the subprotocols that the client offers.
+    pub(super) protocol: Option<String>,
 }
 
 /// Reason that a request is not served.
@@ -71,6 +73,9 @@ pub(super) enum RequestError {
     /// Not HTTP/1.
     #[error("not an HTTP/1 request")]
     Malformed,
+    /// A client of another protocol.
+    #[error("{0}")]
+    Protocol(&'static str),
     /// A proxy before this port could see other lines than this port does.
     #[error("each line of a request ends with CR LF")]
     LineEnd,
@@ -89,7 +94,9 @@ impl RequestError {
     /// Returns the status of the response.
     pub(super) fn status(self) -> HttpStatus {
         match self {
-            Self::Malformed | Self::LineEnd | Self::Host => HttpStatus::BAD_REQUEST,
+            Self::Malformed | Self::Protocol(_) | Self::LineEnd | Self::Host => {
+                HttpStatus::BAD_REQUEST
+            }
             Self::TargetTooLong => HttpStatus::URI_TOO_LONG,
             Self::TooLarge => HttpStatus::HEADERS_TOO_LARGE,
         }
@@ -113,7 +120,19 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(HttpRequest, usize)>, Reques
         Ok(httparse::Status::Partial) if section.contains(&b'\n') => Err(RequestError::TooLarge),
         Ok(httparse::Status::Partial) => Err(RequestError::TargetTooLong),
         Err(httparse::Error::TooManyHeaders) => Err(RequestError::TooLarge),
-        Err(_) => Err(RequestError::Malformed),
+        Err(_) => Err(malformed(section)),
+    }
+}
+
+/// Returns the error of what is no request: of protocols that clients confuse with HTTP/1 by their first bytes.
+fn malformed(input: &[u8]) -> RequestError {
+    match input {
+        [0x16, ..] => RequestError::Protocol("the client uses TLS, HTTPS has another port"),
+        [3, ..] => RequestError::Protocol("the client uses RTMP, which has another port"),
+        _ if input.starts_with(b"PRI * HTTP/2") => {
+            RequestError::Protocol("the client uses HTTP/2, use HTTP/1.1")
+        }
+        _ => RequestError::Malformed,
     }
 }
 
@@ -181,6 +200,9 @@ fn read(request: &httparse::Request<'_, '_>, host: Option<String>) -> HttpReques
             version: header("Sec-WebSocket-Version")
                 .unwrap_or_default()
                 .to_owned(),
+            protocol: joined("Sec-WebSocket-Protocol")
+                .and_then(|offered| Some(offered.split(',').next()?.trim().to_owned()))
+                .filter(|protocol| is_token(protocol)),
         }),
         file_headers: FILE_HEADERS
             .iter()
@@ -193,6 +215,11 @@ fn read(request: &httparse::Request<'_, '_>, host: Option<String>) -> HttpReques
         forwarded: joined("Forwarded"),
         requests_private_network: header("Access-Control-Request-Private-Network").is_some(),
     }
+}
+
+/// Returns whether a text is a token (RFC 9110, section 5.6.2), which can be repeated in a response.
+fn is_token(text: &str) -> bool {
+    HeaderName::try_from(text).is_ok()
 }
 
 /// Returns whether a header announces a body. One that cannot be read announces it as well: a proxy before this port could read it
@@ -287,7 +314,20 @@ mod tests {
             "A: b\r\n".repeat(MAX_HEADERS + 1)
         );
         assert_eq!(parse(many.as_bytes()), Err(RequestError::TooLarge));
-        assert_eq!(parse(b"\x03\0\0\0\0"), Err(RequestError::Malformed));
+        assert_eq!(parse(b"\0\0\0\0\0"), Err(RequestError::Malformed));
+    }
+
+    #[test]
+    fn client_of_another_protocol_gets_its_name() {
+        for (bytes, name) in [
+            (&b"\x16\x03\x01\x02\0\x01"[..], "TLS"),
+            (b"\x03\0\0\0\0", "RTMP"),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2"),
+        ] {
+            let error = parse(bytes).unwrap_err();
+            let begin = format!("the client uses {name}, ");
+            assert!(error.to_string().starts_with(&begin), "{error}");
+        }
     }
 
     #[test]
@@ -321,5 +361,22 @@ mod tests {
             (handshake.key.as_str(), handshake.version.as_str()),
             ("dGhlIHNhbXBsZSBub25jZQ==", "13")
         );
+        assert_eq!(handshake.protocol, None);
+    }
+
+    #[test]
+    fn first_subprotocol_of_a_websocket_is_read() {
+        let protocol = |headers: &str| {
+            let text = format!(
+                "GET /live/a.flv HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{headers}\r\n"
+            );
+            request(&text).websocket.unwrap().protocol
+        };
+        let offered = "Sec-WebSocket-Protocol: Flv, b\r\nSec-WebSocket-Protocol: c\r\n";
+        assert_eq!(protocol(offered).as_deref(), Some("Flv"));
+        for invalid in ["", "a b", "é", ",a"] {
+            let header = format!("Sec-WebSocket-Protocol: {invalid}\r\n");
+            assert_eq!(protocol(&header), None, "{invalid}");
+        }
     }
 }

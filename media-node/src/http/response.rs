@@ -92,13 +92,17 @@ pub(super) fn stream_header(framing: BodyFraming, allow_origin: Option<&str>) ->
     section + "\r\n"
 }
 
-/// Returns the header section that switches the connection to WebSocket, RFC 6455 section 4.2.2.
-pub(super) fn websocket_header(accept: &str) -> String {
+/// Returns the header section that switches the connection to WebSocket, RFC 6455 section 4.2.2. Browsers close a WebSocket
+/// that has offered subprotocols when the response chooses none.
+pub(super) fn websocket_header(accept: &str, protocol: Option<&str>) -> String {
     let mut section = begin(HttpStatus::SWITCHING_PROTOCOLS, None);
     push(&mut section, "Cache-Control", "no-store");
     push(&mut section, "Upgrade", "websocket");
     push(&mut section, "Connection", "Upgrade");
     push(&mut section, "Sec-WebSocket-Accept", accept);
+    if let Some(protocol) = protocol {
+        push(&mut section, "Sec-WebSocket-Protocol", protocol);
+    }
     section + "\r\n"
 }
 

@@ -7,7 +7,7 @@ use media_wire::StreamKey;
 use tokio::io::AsyncReadExt;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, debug};
+use tracing::{Instrument, debug, info};
 
 use super::body::BodyFraming;
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
@@ -132,6 +132,11 @@ impl HttpConnection {
         };
         let refused = &self.context.metrics.connections.refused;
         refused.of(["request"]).inc();
+        if let NoRequest::Invalid(RequestError::Protocol(reason)) = reason
+            && self.context.log_rate.permits()
+        {
+            info!(peer = %self.peer, reason, "not an HTTP client");
+        }
         debug!(%reason, "request refused");
         let mode = ResponseMode::CLOSING;
         drop(self.respond_text(status, &reason.to_string(), mode).await);
@@ -260,6 +265,10 @@ impl HttpConnection {
             return Ok(self.respond(status, &headers, line, mode).await?.into());
         }
         let accept = accept.flatten();
+        let protocol = request
+            .websocket
+            .as_ref()
+            .and_then(|handshake| handshake.protocol.clone());
         if accept.is_some() && !cors::allows_websocket(&self.context.config.http.cors, &request) {
             let refused = &self.context.metrics.connections.refused;
             refused.of(["origin"]).inc();
@@ -298,7 +307,7 @@ impl HttpConnection {
         let Some(accept) = accept else {
             return Ok(Some(ConnectionOutcome::Flv(play, body)));
         };
-        self.write(response::websocket_header(&accept).as_bytes())
+        self.write(response::websocket_header(&accept, protocol.as_deref()).as_bytes())
             .await?;
         Ok(Some(ConnectionOutcome::WebSocket(play, input.split())))
     }

@@ -217,6 +217,7 @@ mod tests {
         let mut handshake = WebSocketHandshake {
             key: "dGhlIHNhbXBsZSBub25jZQ==".to_owned(),
             version: "13".to_owned(),
+            protocol: None,
         };
         assert_eq!(
             accept(&handshake).as_deref(),

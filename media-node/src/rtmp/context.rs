@@ -13,6 +13,7 @@ use crate::state::address_limits::AddressLimits;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::limits::CurrentLimits;
+use crate::state::log_rate::LogRate;
 use crate::state::metrics::Metrics;
 use crate::state::publisher_addresses::PublisherAddresses;
 
@@ -29,6 +30,8 @@ pub(crate) struct RtmpContext {
     pub(crate) addresses: AddressLimits,
     pub(crate) idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Of clients that use another protocol.
+    pub(crate) log_rate: LogRate,
     /// Time without silence after which an encoder replaces one with a lower priority.
     pub(crate) steady: Duration,
     /// Time for an encoder to end its publish when it is told to. What it sends meanwhile is not lost.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use media_config::Limits;
+use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{InvalidKey, StreamKey};
 use tokio::time::{Instant, timeout_at};
-use tracing::{Instrument, debug, debug_span};
+use tracing::{Instrument, debug, debug_span, info};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
@@ -117,6 +118,12 @@ async fn close(mut session: SessionState, result: Result<(), ConnectionLost>) {
         if connection.flush().await.is_ok() {
             connection.socket.lingering_close().await;
         }
+    }
+    if let ConnectionLost::Protocol(RtmpError::Handshake(reason)) = &error
+        && context.log_rate.permits()
+    {
+        let peer = connection.peer;
+        info!(%peer, %reason, "not an RTMP client");
     }
     context.metrics.connections.refused.of([reason]).inc();
     let cause = std::error::Error::source(&error).map(ToString::to_string);

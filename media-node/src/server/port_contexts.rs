@@ -10,6 +10,7 @@ use crate::http::{HttpContext, StreamList};
 use crate::internal::InternalContext;
 use crate::rtmp::RtmpContext;
 use crate::state::idle_connections::IdleConnections;
+use crate::state::log_rate::LogRate;
 
 /// Limit of connections of the internal port that carry relays. Those of a thousand streams to a dozen media nodes stay below it.
 const MAX_RELAY_CONNECTIONS: usize = 16_384;
@@ -60,6 +61,7 @@ fn rtmp_context(node: &NodeContext, finder: Arc<StreamFinder>) -> RtmpContext {
         addresses: node.connections.addresses(),
         idle: Arc::clone(&node.idle),
         metrics: Arc::clone(&node.metrics),
+        log_rate: LogRate::default(),
         steady: node.timings.standby_steady,
         last_bytes: node.timings.last_bytes,
     }
@@ -81,6 +83,7 @@ fn http_context(node: &NodeContext, finder: Arc<StreamFinder>) -> HttpContext {
         addresses: node.connections.addresses(),
         proxies: Arc::clone(&node.proxies),
         metrics: Arc::clone(&node.metrics),
+        log_rate: LogRate::default(),
         phase: node.phase.subscribe(),
     }
 }

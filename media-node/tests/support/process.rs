@@ -101,7 +101,11 @@ impl Process {
 
     /// Stops it, with its connections open, or lets it go on.
     pub(crate) fn hang(&self, is_hung: bool) {
-        let signal = if is_hung { "-STOP" } else { "-CONT" };
+        self.signal(if is_hung { "-STOP" } else { "-CONT" });
+    }
+
+    /// Sends it a signal, such as `-HUP`.
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &id]).status();
         assert!(sent.expect("kill").success());

@@ -18,8 +18,18 @@ const DIGEST: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum HandshakeError {
     /// The first byte is not version 3. The peer uses another protocol, or encrypted RTMPE (6).
-    #[error("the connection starts with {0:#04x}, not with RTMP version 3")]
+    #[error("the connection starts with {:#04x}, not with RTMP version 3{}", .0, protocol_of(*.0))]
     Version(u8),
+}
+
+/// Returns what a first byte means in protocols that clients confuse with RTMP.
+fn protocol_of(first: u8) -> &'static str {
+    match first {
+        0x16 => ": the client uses TLS, RTMPS has another port",
+        b'A'..=b'Z' => ": the client uses HTTP, which has another port",
+        6 | 8 | 9 => ": encrypted RTMP (RTMPE) is not supported, RTMPS is",
+        _ => "",
+    }
 }
 
 /// The server's side.
