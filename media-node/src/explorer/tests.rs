@@ -162,6 +162,30 @@ fn origins_that_are_gone_delay_no_failover() {
     assert!(outcome.received > 300, "{lines}");
 }
 
+/// The edge gives the silent origin the longer time, as the other one is gone, until that one is back.
+#[test]
+fn origin_that_returns_ends_the_wait_for_one_that_hangs() {
+    let mut schedule = one_viewer();
+    let [carrier, other] = first_choices(0, 2)[..] else {
+        panic!("two origins");
+    };
+    let start = ScheduledAction::Start {
+        node: other,
+        new_address: false,
+    };
+    schedule.settings.continuity_seconds = 12;
+    schedule.events.extend([
+        event(8000, ScheduledAction::Hang(carrier)),
+        event(8000, ScheduledAction::Kill(other)),
+        event(9500, start),
+    ]);
+    schedule.storm = Duration::from_secs(16);
+    let outcome = explore_storm(&schedule);
+    let lines = outcome.lines.join("\n");
+    assert_eq!(outcome.violation, None, "{lines}");
+    assert!(outcome.received > 200, "{lines}");
+}
+
 /// Returns a schedule of two origins and two edges in which nothing fails: one edge has an encoder, the other one a viewer.
 fn one_viewer() -> Schedule {
     let mut calm = (1..).map(Schedule::of);

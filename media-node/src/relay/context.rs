@@ -11,7 +11,7 @@ use http::HeaderValue;
 use media_engine::{Registry, StreamState};
 use media_wire::StreamKey;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::awaited_streams::AwaitedStreams;
@@ -155,6 +155,22 @@ impl RelayContext {
         let suspicion = self.timeouts().survey.suspicion;
         ranked.sort_by_key(|origin| self.reachability.is_suspect(*origin, suspicion));
         ranked
+    }
+
+    /// Puts origins last that do not reply to a check soon, while others do: DNS may still have the addresses of those that are gone.
+    pub(super) async fn put_silent_last(&self, origins: &mut [SocketAddr]) {
+        if origins.len() < 2 {
+            return;
+        }
+        let way = origins.iter().map(|it| self.time_on_the_way(*it)).max();
+        let limit = self.timeouts().forward.grace + way.unwrap_or_default();
+        let checked = timeout(limit, self.reachability.checked(origins)).await;
+        let replies = |origin: &SocketAddr| self.reachability.replies(*origin) == Some(true);
+        if checked.is_err() {
+            let silent = origins.iter().filter(|origin| !replies(origin));
+            silent.for_each(|origin| self.reachability.suspect(*origin));
+        }
+        origins.sort_by_key(|origin| !replies(origin));
     }
 
     /// Returns how long an origin may be silent before it is given up: longer when no other one replies.

@@ -15,8 +15,6 @@ use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use media_engine::Stream;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
@@ -244,9 +242,10 @@ impl ForwardTask {
         is_resumed: bool,
     ) -> Result<ForwardUpstream, UpstreamEnd> {
         let mut end = UpstreamEnd::Lost("no origin is known".to_owned());
-        let mut origins = self.source.context.ranked_origins(self.source.stream.key());
+        let context = &self.source.context;
+        let mut origins = context.ranked_origins(self.source.stream.key());
         origins.sort_by_key(|origin| previous.contains(origin));
-        self.put_unreachable_last(&mut origins).await;
+        context.put_silent_last(&mut origins).await;
         for origin in origins {
             let upstream = self.open(origin, is_resumed);
             match upstream.opened().await {
@@ -258,36 +257,6 @@ impl ForwardTask {
             }
         }
         Err(end)
-    }
-
-    /// Puts origins last that accept no connection soon, while others do: DNS may still have the addresses of those that are gone.
-    async fn put_unreachable_last(&self, origins: &mut [SocketAddr]) {
-        if origins.len() < 2 {
-            return;
-        }
-        let context = &self.source.context;
-        let way = origins.iter().map(|it| context.time_on_the_way(*it)).max();
-        let limit = context.timeouts().forward.grace + way.unwrap_or_default();
-        let mut reachable = HashMap::new();
-        let connect = |origin: &SocketAddr| {
-            let origin = *origin;
-            async move { (origin, context.open(origin).await.is_ok()) }
-        };
-        let mut connecting: FuturesUnordered<_> = origins.iter().map(connect).collect();
-        let first_is_known = async {
-            while let Some((origin, is_reachable)) = connecting.next().await {
-                reachable.insert(origin, is_reachable);
-                let mut rest = origins
-                    .iter()
-                    .filter(|it| reachable.get(it) != Some(&false));
-                if rest.next().is_none_or(|it| reachable.contains_key(it)) {
-                    return;
-                }
-            }
-        };
-        drop(timeout(limit, first_is_known).await);
-        drop(connecting);
-        origins.sort_by_key(|origin| reachable.get(origin) != Some(&true));
     }
 
     /// Stays with an origin until it is lost, and moves to another one while it drains.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::client::empty;
 use super::context::RelayContext;
 use super::protocol::NODE;
+use super::reachability::CheckEnd;
 
 /// What is requested. Every media node answers it, and with its id.
 const LIVENESS: &str = "/livez";
@@ -51,7 +52,7 @@ async fn check_until_reply(context: &RelayContext, origin: SocketAddr) {
     let suspicion = context.timeouts().survey.suspicion;
     let start = Instant::now();
     let mut unanswered = FuturesUnordered::new();
-    let mut outage = false;
+    let mut end = CheckEnd::Replied;
     loop {
         if unanswered.len() < MAX_UNANSWERED {
             unanswered.push(replies(context, origin));
@@ -62,17 +63,18 @@ async fn check_until_reply(context: &RelayContext, origin: SocketAddr) {
                 if replied {
                     return;
                 }
+                reachability.fail(origin);
             }
             pending().await
         };
         if timeout(pause, answered).await.is_ok() {
-            return reachability.end(origin, outage);
+            return reachability.end(origin, end);
         }
-        outage = true;
+        end = CheckEnd::Recovered;
         if !reachability.is_doubted(origin, suspicion)
             || !context.current_origins().contains(&origin)
         {
-            return reachability.end(origin, false);
+            return reachability.end(origin, CheckEnd::GivenUp);
         }
     }
 }

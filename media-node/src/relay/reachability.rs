@@ -1,7 +1,7 @@
 //! Which origins reply. Relays doubt those that do not. [`super::health_check`] finds out when one of them replies again, and the relays
 //! that wait for it continue.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,10 +19,12 @@ const FRESH: Duration = Duration::from_secs(1);
 /// What is known about the origins.
 #[derive(Default)]
 pub(super) struct Reachability {
-    origins: Mutex<HashMap<SocketAddr, OriginState>>,
-    round_trips: Mutex<HashMap<SocketAddr, Duration>>,
+    origins: Mutex<BTreeMap<SocketAddr, OriginState>>,
+    round_trips: Mutex<BTreeMap<SocketAddr, Duration>>,
     due: Notify,
     recoveries: watch::Sender<u64>,
+    /// The checks that had a result.
+    results: watch::Sender<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +41,25 @@ struct OriginState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     Due,
-    Running,
-    /// The origin replied, or the check was given up.
-    Ended(Instant),
+    Running {
+        /// A request has failed.
+        failed: bool,
+    },
+    Ended {
+        at: Instant,
+        /// The origin replied. Otherwise the check was given up.
+        replied: bool,
+    },
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CheckEnd {
+    Replied,
+    /// The origin replied after it did not.
+    Recovered,
+    /// No relay needs the origin any more.
+    GivenUp,
 }
 
 impl OriginState {
@@ -101,12 +119,35 @@ impl Reachability {
             let new = || OriginState::new(now);
             let state = states.entry(*origin).or_insert_with(new);
             state.doubted = now;
-            if matches!(state.check, Check::Ended(at) if at.elapsed() >= FRESH) {
+            if matches!(state.check, Check::Ended { at, .. } if at.elapsed() >= FRESH) {
                 state.check = Check::Due;
             }
         }
         drop(states);
         self.due.notify_one();
+    }
+
+    /// Lets origins be checked, and waits until it is known which one is the first of them that replies.
+    pub(super) async fn checked(&self, origins: &[SocketAddr]) {
+        self.doubt(origins);
+        let mut results = self.results.subscribe();
+        loop {
+            let mut replies = origins.iter().map(|origin| self.replies(*origin));
+            match replies.find(|replies| *replies != Some(false)) {
+                // The sender lives as long as `self`.
+                Some(None) => drop(results.changed().await),
+                Some(Some(_)) | None => return,
+            }
+        }
+    }
+
+    /// Returns whether an origin replies to checks, if that is known.
+    pub(super) fn replies(&self, origin: SocketAddr) -> Option<bool> {
+        match lock(&self.origins).get(&origin)?.check {
+            Check::Due | Check::Running { failed: false } => None,
+            Check::Running { failed: true } => Some(false),
+            Check::Ended { replied, .. } => Some(replied),
+        }
     }
 
     /// Returns a receiver that is notified whenever an origin replies again.
@@ -157,23 +198,33 @@ impl Reachability {
             .iter_mut()
             .filter(|(_, state)| state.check == Check::Due);
         due.map(|(origin, state)| {
-            state.check = Check::Running;
+            state.check = Check::Running { failed: false };
             *origin
         })
         .collect()
     }
 
-    /// Records the end of a check. With `recovered`, the origin replies again.
-    pub(super) fn end(&self, origin: SocketAddr, recovered: bool) {
-        let now = Instant::now();
+    /// Records that a request of a check has failed.
+    pub(super) fn fail(&self, origin: SocketAddr) {
         if let Some(state) = lock(&self.origins).get_mut(&origin) {
-            state.check = Check::Ended(now);
-            if recovered {
+            state.check = Check::Running { failed: true };
+        }
+        self.results.send_modify(|count| *count += 1);
+    }
+
+    /// Records the end of a check.
+    pub(super) fn end(&self, origin: SocketAddr, end: CheckEnd) {
+        let at = Instant::now();
+        if let Some(state) = lock(&self.origins).get_mut(&origin) {
+            let replied = end != CheckEnd::GivenUp;
+            state.check = Check::Ended { at, replied };
+            if end == CheckEnd::Recovered {
                 state.suspect = None;
                 state.recoveries += 1;
             }
         }
-        if recovered {
+        self.results.send_modify(|count| *count += 1);
+        if end == CheckEnd::Recovered {
             self.recoveries.send_modify(|count| *count += 1);
         }
     }
@@ -191,12 +242,13 @@ impl Reachability {
 
     /// Forgets origins that are gone.
     pub(super) fn retain(&self, current: &[SocketAddr]) {
-        lock(&self.origins)
-            .retain(|origin, state| current.contains(origin) || state.check == Check::Running);
+        lock(&self.origins).retain(|origin, state| {
+            current.contains(origin) || matches!(state.check, Check::Running { .. })
+        });
         lock(&self.round_trips).retain(|origin, _| current.contains(origin));
     }
 }
 
-fn lock<T>(map: &Mutex<HashMap<SocketAddr, T>>) -> MutexGuard<'_, HashMap<SocketAddr, T>> {
+fn lock<T>(map: &Mutex<BTreeMap<SocketAddr, T>>) -> MutexGuard<'_, BTreeMap<SocketAddr, T>> {
     map.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -190,7 +190,7 @@ async fn status_of(
         Ok(status)
     };
     let limit = hold + context.timeouts().survey.status + context.time_on_the_way(origin);
-    within(limit, context.reachability.repeat(origin, status))
+    within(|| limit, context.reachability.repeat(origin, status))
         .await
         .ok_or(ClientError::Timeout(limit))?
 }

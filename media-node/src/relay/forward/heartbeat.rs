@@ -145,27 +145,19 @@ impl Heartbeats {
             let Some(key) = self.next_stream(origin) else {
                 return;
             };
-            let (limit, origins) = (
-                self.context.hung_limit(origin),
-                self.context.current_origins(),
-            );
             silence += poll;
-            let status = within(limit.saturating_sub(silence), requests.status(&key));
-            let status = tokio::select! {
-                status = status => status,
-                // With another origin, this one has less time.
-                () = self.context.origins_changed(&origins) => continue,
-            };
-            match status {
+            let limit = || self.context.hung_limit(origin);
+            let rest = || limit().saturating_sub(silence);
+            match within(rest, requests.status(&key)).await {
                 Some(Ok(status)) => {
                     silence = Duration::ZERO;
                     self.report(origin, &key, &status);
                 }
-                Some(Err(error)) if silence >= limit => {
+                Some(Err(error)) if silence >= limit() => {
                     return self.stop(origin, &error.to_string());
                 }
                 Some(Err(_)) => {}
-                None => return self.stop(origin, &format!("no response for {limit:?}")),
+                None => return self.stop(origin, &format!("no response for {:?}", limit())),
             }
         }
     }

@@ -189,8 +189,10 @@ impl UpstreamTask {
     async fn forward_over(&self, segments: Segments) -> Result<UpstreamEnd, RequestEnd> {
         let context = &self.source.context;
         let key = self.source.stream.key();
-        let mut status_connection = context.connect(self.origin).await.map_err(lost)?;
-        let (start, node) = self.start(&mut status_connection).await?;
+        let limit = || context.hung_limit(self.origin);
+        let opened = within(limit, self.start()).await;
+        let (status_connection, start, node) = opened
+            .unwrap_or_else(|| Err(UpstreamEnd::Lost(format!("no response for {:?}", limit()))))?;
         let connection = context.connect_with(self.origin, segments).await;
         let mut connection = connection.map_err(lost)?;
         let policy = context.settings.stream.duplicate_publish;
@@ -221,20 +223,13 @@ impl UpstreamTask {
         }
     }
 
-    /// Returns where to start: after the messages that the origin has, or with all that the log has.
-    async fn start(
-        &self,
-        connection: &mut NodeConnection,
-    ) -> Result<(Start, HeaderValue), UpstreamEnd> {
+    /// Connects, and returns where to start: after the messages that the origin has, or with all that the log has.
+    async fn start(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
         let (context, key) = (&self.source.context, self.source.stream.key());
-        let status = status_over(context, connection, self.origin, key, Duration::ZERO);
-        let limit = context.hung_limit(self.origin);
-        let status = match within(limit, status).await {
-            Some(Ok(Some(status))) => status,
-            Some(Ok(None)) => return Err(UpstreamEnd::Lost(THIS_NODE.to_owned())),
-            Some(Err(error)) => return Err(lost(error)),
-            None => return Err(UpstreamEnd::Lost(format!("no response in {limit:?}"))),
-        };
+        let mut connection = context.connect(self.origin).await.map_err(lost)?;
+        let status = status_over(context, &mut connection, self.origin, key, Duration::ZERO);
+        let status = status.await.map_err(lost)?;
+        let status = status.ok_or_else(|| UpstreamEnd::Lost(THIS_NODE.to_owned()))?;
         if status.has_encoder() && status.epoch() > self.source.epoch {
             return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
         }
@@ -242,7 +237,7 @@ impl UpstreamTask {
             true => Start::Resume(self.source.epoch, status.publication.sequence),
             false => self.source.first_message(),
         };
-        Ok((start, status.node))
+        Ok((connection, start, status.node))
     }
 
     /// Returns when the origin does not respond, does not have the stream, or gets nothing of it.
@@ -287,15 +282,16 @@ impl UpstreamTask {
             if self.finished.is_cancelled() {
                 pending::<()>().await;
             }
-            let limit = self.source.context.hung_limit(self.origin);
             silence += self.timeouts.poll_unconfirmed;
+            let limit = || self.source.context.hung_limit(self.origin);
+            let rest = || limit().saturating_sub(silence);
             let status = requests.status(self.source.stream.key());
-            let status = match within(limit.saturating_sub(silence), status).await {
+            let status = match within(rest, status).await {
                 None => {
-                    let reason = format!("no response for {limit:?}");
+                    let reason = format!("no response for {:?}", limit());
                     return Err(UpstreamEnd::Lost(reason).into());
                 }
-                Some(Err(error)) if silence >= limit => return Err(lost(error).into()),
+                Some(Err(error)) if silence >= limit() => return Err(lost(error).into()),
                 Some(Err(_)) => continue,
                 Some(Ok(status)) => status,
             };
