@@ -3,12 +3,14 @@
 //! Payloads are FLV tag bodies (Annex E.4.2.1, E.4.3.1) or those of Enhanced RTMP v2. Nothing is decoded, so messages of
 //! unknown codecs pass through like any other.
 
+mod av1;
 mod codec;
 mod header;
 mod keyframe;
 
 use bytes::Bytes;
 
+pub use av1::Av1Configuration;
 pub use codec::Codec;
 pub use header::{MediaHeader, MediaKind, PacketType};
 pub use keyframe::KeyframeFlags;

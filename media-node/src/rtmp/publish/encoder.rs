@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use media_engine::UnfinishedMessages;
-use media_wire::media::KeyframeFlags;
+use media_wire::media::{Av1Configuration, KeyframeFlags};
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{Message, StreamKey};
 use tokio::task::yield_now;
@@ -31,6 +31,9 @@ pub(super) struct EncoderConnection<'a> {
     pub(super) priority: u8,
     pub(super) arrivals: Arrivals,
     keyframe_flags: KeyframeFlags,
+    av1: Av1Configuration,
+    /// The frame after a configuration that was held back for it.
+    next_frame: Option<Message>,
     unfinished: UnfinishedMessages,
     bitrate: BitrateLimit,
     /// The message that [`EncoderConnection::put_back`] returned.
@@ -89,6 +92,8 @@ impl<'a> EncoderConnection<'a> {
             priority,
             arrivals: Arrivals::new(silence, Instant::now()),
             keyframe_flags: KeyframeFlags::default(),
+            av1: Av1Configuration::default(),
+            next_frame: None,
             unfinished: context.registry.unfinished_messages(),
             bitrate,
             put_back: None,
@@ -102,7 +107,7 @@ impl<'a> EncoderConnection<'a> {
 
     /// Returns the next of the messages that were read.
     pub(super) async fn next_message(&mut self) -> Result<Option<Message>, PublishEnd> {
-        if let Some(message) = self.put_back.take() {
+        if let Some(message) = self.put_back.take().or_else(|| self.next_frame.take()) {
             return Ok(Some(message));
         }
         loop {
@@ -115,6 +120,14 @@ impl<'a> EncoderConnection<'a> {
                     self.flag_keyframe(&mut message);
                     if message.is_keyframe() {
                         self.drain_at_keyframe();
+                    }
+                    if self.av1.hold(&message) {
+                        continue;
+                    }
+                    let configuration = self.av1.release(&message);
+                    if configuration.is_some() {
+                        self.next_frame = Some(message);
+                        return Ok(configuration);
                     }
                     return Ok(Some(message));
                 }

@@ -4,11 +4,12 @@
 use bytes::BytesMut;
 
 use super::Message;
+use super::av1::{OBU_FRAME, OBU_FRAME_HEADER, OBU_SEQUENCE_HEADER, obus};
 use super::codec::Codec;
 use super::header::{MediaHeader, MediaKind, PacketType};
 
 /// The NAL units or OBUs of a frame that are read. Those before the first slice are few.
-const MAX_UNITS: usize = 16;
+pub(super) const MAX_UNITS: usize = 16;
 
 /// The keyframe flags of one encoder's video.
 #[derive(Debug)]
@@ -119,7 +120,7 @@ const FRAME_TYPE: u8 = 0x70;
 const FRAME_TYPE_KEY: u8 = 0x10;
 
 /// Returns the frame after the header of a payload with one track and no modifiers.
-fn body(header: MediaHeader, payload: &[u8]) -> Option<&[u8]> {
+pub(super) fn body(header: MediaHeader, payload: &[u8]) -> Option<&[u8]> {
     let is_nal = matches!(header.codec, Some(Codec::H264 | Codec::Hevc));
     let start = match payload.first()? {
         // Packet type and composition time.
@@ -133,54 +134,24 @@ fn body(header: MediaHeader, payload: &[u8]) -> Option<&[u8]> {
     payload.get(start..)
 }
 
-const OBU_SEQUENCE_HEADER: u8 = 1;
-const OBU_FRAME_HEADER: u8 = 3;
-const OBU_FRAME: u8 = 6;
-
-/// Returns whether a sequence header and a shown key frame begin these OBUs (AV1, 5.3 and 5.9).
-fn is_av1_keyframe(mut body: &[u8]) -> bool {
+/// Returns whether a sequence header and a shown key frame begin these OBUs (AV1, 5.9).
+fn is_av1_keyframe(body: &[u8]) -> bool {
     let mut has_sequence_header = false;
-    for _ in 0..MAX_UNITS {
-        let Some((obu_type, obu, rest)) = split_obu(body) else {
-            return false;
-        };
-        match obu_type {
+    for obu in obus(body).take(MAX_UNITS) {
+        match obu.obu_type {
             OBU_SEQUENCE_HEADER => has_sequence_header = true,
             OBU_FRAME_HEADER | OBU_FRAME => {
                 // show_existing_frame 0, frame_type KEY_FRAME, show_frame 1.
-                let is_key = obu.first().is_some_and(|first| first >> 4 == 0b0001);
+                let is_key = obu
+                    .content
+                    .first()
+                    .is_some_and(|first| first >> 4 == 0b0001);
                 return has_sequence_header && is_key;
             }
             _ => {}
         }
-        body = rest;
     }
     false
-}
-
-/// Returns the type and the content of the first OBU, and what follows it.
-fn split_obu(body: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (header, mut rest) = body.split_first()?;
-    if header & 0x04 != 0 {
-        (_, rest) = rest.split_first()?;
-    }
-    let obu_type = header >> 3 & 0x0F;
-    if header & 0x02 == 0 {
-        // Without a size it is the last one.
-        return Some((obu_type, rest, &[]));
-    }
-    let mut size = 0;
-    // A size has seven bits a byte. One that needs a fifth byte is longer than a message.
-    for shift in [0, 7, 14, 21] {
-        let (byte, after) = rest.split_first()?;
-        rest = after;
-        size |= usize::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            let (obu, rest) = rest.split_at_checked(size)?;
-            return Some((obu_type, obu, rest));
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,0 +1,190 @@
+//! AV1's open bitstream units, and decoder configurations that lack the sequence header.
+//!
+//! A configuration may have no units (AV1 in ISOBMFF, 2.3). Decoders find the sequence header in each keyframe, but players that tell a
+//! browser first what comes need it before: mpegts.js plays no such stream.
+
+use bytes::{BufMut, BytesMut};
+
+use super::Message;
+use super::codec::Codec;
+use super::header::{MediaKind, PacketType};
+use super::keyframe::{MAX_UNITS, body};
+
+pub(super) const OBU_SEQUENCE_HEADER: u8 = 1;
+pub(super) const OBU_FRAME_HEADER: u8 = 3;
+pub(super) const OBU_FRAME: u8 = 6;
+
+/// Bytes before the configuration, and those of a configuration without units.
+const HEADER: usize = 5;
+const EMPTY: usize = 4;
+
+/// The bit of a unit's first byte that says that its size follows, as it has to in a configuration.
+const HAS_SIZE: u8 = 0x02;
+
+/// An open bitstream unit (AV1, 5.3).
+pub(super) struct Obu<'a> {
+    pub(super) obu_type: u8,
+    pub(super) content: &'a [u8],
+    /// All of it, with its header.
+    bytes: &'a [u8],
+}
+
+/// Returns the units of a frame, up to the first one that is truncated.
+pub(super) fn obus(mut body: &[u8]) -> impl Iterator<Item = Obu<'_>> {
+    std::iter::from_fn(move || {
+        let (obu_type, content, rest) = split_obu(body)?;
+        let (bytes, _) = body.split_at_checked(body.len() - rest.len())?;
+        body = rest;
+        Some(Obu {
+            obu_type,
+            content,
+            bytes,
+        })
+    })
+}
+
+/// Returns the type and the content of the first unit, and what follows it.
+fn split_obu(body: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (header, mut rest) = body.split_first()?;
+    if header & 0x04 != 0 {
+        (_, rest) = rest.split_first()?;
+    }
+    let obu_type = header >> 3 & 0x0F;
+    if header & HAS_SIZE == 0 {
+        // Without a size it is the last one.
+        return Some((obu_type, rest, &[]));
+    }
+    let mut size = 0;
+    // A size has seven bits a byte. One that needs a fifth byte is longer than a message.
+    for shift in [0, 7, 14, 21] {
+        let (byte, after) = rest.split_first()?;
+        rest = after;
+        size |= usize::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            let (obu, rest) = rest.split_at_checked(size)?;
+            return Some((obu_type, obu, rest));
+        }
+    }
+    None
+}
+
+/// The decoder configuration of one encoder's AV1 video.
+#[derive(Debug, Default)]
+pub struct Av1Configuration {
+    /// One without units, which waits for the first frame.
+    held: Option<Message>,
+}
+
+impl Av1Configuration {
+    /// Returns whether the message is a configuration that lacks the sequence header. It is kept: do not pass it on.
+    pub fn hold(&mut self, message: &Message) -> bool {
+        if !is_av1(message, PacketType::SequenceHeader) {
+            return false;
+        }
+        let is_empty = message.payload.len() == HEADER + EMPTY;
+        self.held = is_empty.then(|| message.clone());
+        is_empty
+    }
+
+    /// Returns the configuration that was kept, to be passed on before this frame, with the sequence header that the frame has.
+    pub fn release(&mut self, frame: &Message) -> Option<Message> {
+        let is_frame = is_av1(frame, PacketType::Keyframe) || is_av1(frame, PacketType::Frame);
+        let mut configuration = self.held.take_if(|_| is_frame)?;
+        let body = body(frame.header(), &frame.payload).unwrap_or_default();
+        let mut units = obus(body).take(MAX_UNITS);
+        let is_complete = |obu: &Obu<'_>| obu.bytes.first().is_some_and(|it| it & HAS_SIZE != 0);
+        if let Some(sequence_header) = units
+            .find(|obu| obu.obu_type == OBU_SEQUENCE_HEADER)
+            .filter(is_complete)
+        {
+            let mut payload = BytesMut::from(&configuration.payload[..]);
+            payload.put_slice(sequence_header.bytes);
+            configuration.payload = payload.freeze();
+        }
+        configuration.timestamp = frame.timestamp;
+        Some(configuration)
+    }
+}
+
+fn is_av1(message: &Message, packet_type: PacketType) -> bool {
+    let header = message.header();
+    message.kind == MediaKind::Video
+        && header.codec == Some(Codec::Av1)
+        && header.track == 0
+        && header.packet_type == packet_type
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(timestamp: u32, payload: &[u8]) -> Message {
+        Message {
+            kind: MediaKind::Video,
+            timestamp,
+            payload: Bytes::copy_from_slice(payload),
+        }
+    }
+
+    const CONFIGURATION: &[u8] = b"\x90av01\x81\x04\x0C\0";
+    /// A temporal delimiter, a sequence header and a key frame.
+    const KEYFRAME: &[u8] = b"\x91av01\x12\0\x0A\x02\x18\x19\x32\x02\x10\0";
+
+    #[test]
+    fn configuration_gets_the_sequence_header_of_the_first_keyframe() {
+        let mut av1 = Av1Configuration::default();
+        assert!(av1.hold(&message(0, CONFIGURATION)));
+        assert_eq!(av1.release(&message(7, b"\x17\x01\0\0\0\x65")), None);
+        let completed = av1.release(&message(40, KEYFRAME));
+        let expected = [CONFIGURATION, b"\x0A\x02\x18\x19"].concat();
+        assert_eq!(completed, Some(message(40, &expected)));
+        assert!(completed.is_some_and(|it| it.is_sequence_header()));
+        assert_eq!(av1.release(&message(80, KEYFRAME)), None);
+    }
+
+    #[test]
+    fn configuration_is_not_held_back_where_the_frame_has_no_sequence_header() {
+        let without: [&[u8]; 3] = [
+            b"\xA1av01\x12\0\x32\x02\x30\0",
+            b"\x91av01",
+            // One without a size.
+            b"\x91av01\x08\x18\x19",
+        ];
+        for frame in without {
+            let mut av1 = Av1Configuration::default();
+            assert!(av1.hold(&message(0, CONFIGURATION)));
+            let released = av1.release(&message(40, frame));
+            assert_eq!(released, Some(message(40, CONFIGURATION)));
+        }
+    }
+
+    #[test]
+    fn configuration_with_units_and_those_of_other_codecs_pass() {
+        let mut av1 = Av1Configuration::default();
+        assert!(av1.hold(&message(0, CONFIGURATION)));
+        let complete = [CONFIGURATION, b"\x0A\x02\x18\x19"].concat();
+        for payload in [&complete, &b"\x90hvc1\x01\x04\x0C\0"[..], KEYFRAME] {
+            assert!(!av1.hold(&message(0, payload)), "{payload:x?}");
+        }
+        assert_eq!(
+            av1.release(&message(40, KEYFRAME)),
+            None,
+            "a later one came"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_releases_the_configuration(rest in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let mut av1 = Av1Configuration::default();
+            av1.hold(&message(0, CONFIGURATION));
+            let frame = [&b"\x91av01"[..], &rest].concat();
+            let released = av1.release(&message(40, &frame)).unwrap();
+            prop_assert!(released.payload.starts_with(CONFIGURATION));
+            prop_assert!(released.payload.len() <= CONFIGURATION.len() + rest.len());
+        }
+    }
+}
