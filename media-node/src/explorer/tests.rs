@@ -141,6 +141,13 @@ fn viewers_join_an_encoder_that_began_together_with_the_slate() {
     assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
 }
 
+/// The other origin was the carrier before, and its copy waits for an encoder since then.
+#[test]
+fn origin_with_an_outdated_copy_shows_no_slate_while_the_carrier_hangs() {
+    let outcome = explore(&Schedule::of(777_000_012), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
+}
+
 /// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
 #[test]
 fn origins_that_are_gone_delay_no_failover() {

@@ -3,7 +3,7 @@
 //! A slate is no encoder's publication: it is never on air, and every other publication takes its place, also one that is older.
 //! The stream's time to wait goes on, and ends it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,12 +18,17 @@ use super::context::RelayContext;
 use super::survey::{Survey, SurveyEnd, survey};
 use crate::slate::SlateClip;
 
+/// Time after which an encoder that was at another origin is taken to be gone with it. Its edge forwards to another origin long before.
+const LOST: Duration = Duration::from_secs(5);
+
 /// The slates of a media node. Clones share them.
 #[derive(Clone)]
 pub(super) struct Slates {
     context: Arc<RelayContext>,
     /// The streams that have one, or get one.
     active: Arc<Mutex<HashSet<StreamKey>>>,
+    /// When another origin last had an encoder of a stream that waits here.
+    elsewhere: Arc<Mutex<HashMap<StreamKey, Instant>>>,
 }
 
 impl Slates {
@@ -31,6 +36,7 @@ impl Slates {
         Self {
             context,
             active: Arc::default(),
+            elsewhere: Arc::default(),
         }
     }
 
@@ -39,14 +45,15 @@ impl Slates {
         let Some(clip) = &self.context.settings.slate else {
             return;
         };
+        lock(&self.elsewhere).retain(|_, at| at.elapsed() < LOST);
         for stream in self.context.registry.waiting() {
-            if !self.active().insert(stream.key().clone()) {
+            if !lock(&self.active).insert(stream.key().clone()) {
                 continue;
             }
             let (slates, clip) = (self.clone(), Arc::clone(clip));
             self.context.spawn(move |_| async move {
                 slates.feed(&stream, &clip).await;
-                slates.active().remove(stream.key());
+                lock(&slates.active).remove(stream.key());
             });
         }
     }
@@ -55,7 +62,13 @@ impl Slates {
     async fn feed(&self, stream: &Arc<Stream>, clip: &SlateClip) {
         let (context, key) = (&self.context, stream.key());
         let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
-        if !has_newest_copy(&survey, stream.position()) {
+        if survey.newest().is_some() {
+            lock(&self.elsewhere).insert(key.clone(), Instant::now());
+            return;
+        }
+        // An origin that does not reply may hang, or its edge may be about to move here.
+        let may_be_elsewhere = survey.silent > 0 && lock(&self.elsewhere).contains_key(key);
+        if may_be_elsewhere || !has_newest_copy(&survey, stream.position()) {
             return;
         }
         let epoch = epoch_after(context, key, &survey);
@@ -70,17 +83,17 @@ impl Slates {
         play(publication, clip).await;
         info!(stream = %key, "slate ended");
     }
-
-    fn active(&self) -> MutexGuard<'_, HashSet<StreamKey>> {
-        self.active.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Returns whether no other origin has the stream, or had more of it.
+fn lock<T>(streams: &Mutex<T>) -> MutexGuard<'_, T> {
+    streams.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns whether no other origin that replies had more of the stream.
 fn has_newest_copy(survey: &Survey, position: Option<(Epoch, u64)>) -> bool {
     let elsewhere = survey.replies.iter();
     let elsewhere = elsewhere.map(|reply| (reply.epoch(), reply.publication.sequence));
-    survey.newest().is_none() && elsewhere.max() <= position
+    elsewhere.max() <= position
 }
 
 /// Appends the clip's messages when they are due.
