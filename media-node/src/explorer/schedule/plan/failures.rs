@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::super::{EncoderEnd, Place, ScheduledAction};
+use super::super::{EncoderEnd, Place, ScheduledAction, Settings};
 use super::Plan;
+use crate::explorer::media::RATE;
 use crate::host::simulated::network::DnsState;
 
 /// How long a failure of one origin may hold back what viewers see, when their media nodes reach another one.
@@ -13,6 +14,9 @@ pub(super) const FAILOVER: Duration = Duration::from_secs(2);
 
 /// The same after an outage between two media nodes: a packet is sent again late.
 pub(super) const RETRIED: Duration = Duration::from_secs(3);
+
+/// How late media nodes and what they send may be, besides the latency and the pulses.
+const LATE: Duration = Duration::from_millis(100);
 
 impl Plan<'_> {
     /// Adds failures of one origin after another.
@@ -67,6 +71,7 @@ impl Plan<'_> {
                 after = at + self.number(100, 5000);
                 let edge = self.edge();
                 self.cut(node, edge, at, after);
+                self.may_lose_ends(at, after);
                 // The encoder's edge may reach the origin, and stay.
                 outage = Duration::from_millis(after - at) + RETRIED;
             }
@@ -75,6 +80,31 @@ impl Plan<'_> {
             self.outages.add(node, outage);
         }
         after
+    }
+
+    /// Notes that viewers lose the end of a publication that is over before their edge reaches its origin again. No other origin has that
+    /// end, and the next publication may be at another one: they see it, and do not return to the former one.
+    fn may_lose_ends(&mut self, at: u64, after: u64) {
+        let Settings {
+            latency,
+            pulse_milliseconds,
+            ..
+        } = self.settings;
+        // From the encoder's edge to the origin, and from there to the viewers' edge.
+        let pulses = Duration::from_millis((2 * pulse_milliseconds).into());
+        let on_the_way = 4 * *latency + pulses + LATE;
+        let (at, after) = (Duration::from_millis(at), Duration::from_millis(after));
+        for event in &self.events {
+            let is_end = matches!(
+                event.action,
+                ScheduledAction::EndEncoder(_, EncoderEnd::Finish)
+            );
+            if is_end && event.at + on_the_way > at && event.at < after {
+                let lost = event.at.saturating_sub(at) + on_the_way;
+                let lost = lost.as_millis() * u128::from(2 * RATE) / 1000;
+                self.outages.lost += u32::try_from(lost).unwrap_or(u32::MAX);
+            }
+        }
     }
 
     /// Cuts two origins off from each other, and lets each get an encoder of the same stream. One of them stays on air.
