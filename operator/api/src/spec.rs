@@ -114,7 +114,7 @@ pub struct LiveClusterSpec {
     /// Secrets of the same namespace with the credentials of the image's registry. Changing them triggers a rolling update.
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Vec<SecretName>,
-    /// Whether the operator leaves all objects as they are. It still updates the status.
+    /// Whether the operator leaves all objects as they are. It still updates the status, and lets all edges take new viewers.
     pub paused: bool,
     /// Class of the operator that reconciles the LiveCluster, where there are several. The operator without a class when absent.
     #[serde(skip_serializing_if = "Option::is_none")]

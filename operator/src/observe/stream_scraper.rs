@@ -73,14 +73,11 @@ impl StreamScraper {
         streams.is_some_and(|streams| streams.joins_change(now))
     }
 
-    /// Returns the clusters with edges that take no new clients while emptier ones do, except paused ones.
-    pub fn clusters_with_full_edges(&self) -> Vec<ClusterName> {
+    /// Returns whether edges of a cluster take no new clients while emptier ones do.
+    pub fn has_full_edges(&self, cluster: &ClusterName) -> bool {
         let clusters = self.lock();
-        let full = clusters.iter().filter(|(_, streams)| {
-            let mut targets = streams.targets.iter();
-            !streams.is_paused && targets.any(|target| target.state == TargetState::Full)
-        });
-        full.map(|(name, _)| name.clone()).collect()
+        let mut targets = clusters.get(cluster).into_iter().flat_map(|it| &it.targets);
+        targets.any(|target| target.state == TargetState::Full)
     }
 
     /// Returns the load of the edges.

@@ -79,7 +79,7 @@ pub(super) async fn run(
     if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
         tracing::warn!("a reconciliation is not completed in time");
     }
-    let opened = context.reconciler.open_edges();
+    let opened = context.reconciler.release_all();
     if tokio::time::timeout(OPEN_LIMIT, opened).await.is_err() {
         tracing::warn!("not every edge that was full takes new clients again");
     }

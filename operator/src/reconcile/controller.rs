@@ -120,7 +120,7 @@ pub async fn run(
         .run(reconcile, retry, context.clone())
         .for_each(async |result| {
             if let Err(error) = result {
-                on_error(&error, &context);
+                on_error(&error, &context).await;
             }
         })
         .await;
@@ -233,12 +233,13 @@ fn retry(
 }
 
 /// Handles an error of kube's controller. A failed reconciliation was logged by [`retry`], with its cluster.
-fn on_error(error: &ControllerError, context: &ControllerContext) {
+async fn on_error(error: &ControllerError, context: &ControllerContext) {
     match error {
         controller::Error::ReconcilerFailed(..) => {}
         controller::Error::ObjectNotFound(deleted) => {
             let namespace = deleted.namespace.clone().unwrap_or_default();
             let cluster = ClusterName::new(namespace, &deleted.name);
+            context.reconciler.release(&cluster).await;
             context.forget(&cluster);
         }
         error => {

@@ -121,12 +121,14 @@ impl Reconciler {
     /// Makes the objects of a cluster match its spec, as far as possible now, and updates its status.
     ///
     /// # Guarantees
-    /// An unchanged cluster causes no write. Of a paused cluster only the status is written.
+    /// An unchanged cluster causes no write. Of a paused cluster only the status is written, and full
+    /// edges take new clients again.
     ///
     /// # Errors
     /// See [`ApplyError`]. The reconciliation is to be retried.
     pub async fn reconcile(&self, name: &ClusterName) -> Result<Action, ApplyError> {
         let Some(mut object) = read::cluster(&self.client, name).await? else {
+            self.release(name).await;
             self.forget(name);
             return Ok(Action::await_change());
         };
@@ -145,6 +147,7 @@ impl Reconciler {
                 return Ok(Action::requeue(FOREIGN_INTERVAL));
             }
             Claim::OtherClass => {
+                self.release(name).await;
                 self.forget(name);
                 return Ok(Action::await_change());
             }
@@ -157,6 +160,7 @@ impl Reconciler {
         match parsed {
             Ok(cluster) => self.apply_and_report(&cluster).await,
             Err(unreadable) => {
+                self.release(name).await;
                 self.report_unreadable(&unreadable).await?;
                 Ok(Action::requeue(REJECTED_INTERVAL))
             }
@@ -170,6 +174,10 @@ impl Reconciler {
             Err(error) => {
                 let failed = unobserved_status(cluster, &error.to_string(), &Time(now()));
                 self.report_failure(cluster, &failed).await;
+                let name = ClusterName::of(cluster);
+                if self.failures.is_persistent(&name) {
+                    self.release(&name).await;
+                }
                 return Err(error.into());
             }
         };
@@ -231,14 +239,22 @@ impl Reconciler {
         self.own_writes.take(changed, &name)
     }
 
-    /// Lets all edges take new clients, for the time in which no operator works.
-    pub async fn open_edges(&self) {
-        for cluster in self.scraper.clusters_with_full_edges() {
-            let opened = scaling::open_edges(&self.client, &cluster).await;
+    /// Lets all edges of all clusters take new clients, for the time in which no operator works.
+    pub async fn release_all(&self) {
+        for cluster in self.scraper.clusters() {
+            self.release(&cluster).await;
+        }
+    }
+
+    /// Stops to decide which edges of a cluster take new clients: all of them do. A label of a Pod does not expire by itself.
+    pub(super) async fn release(&self, cluster: &ClusterName) {
+        if self.scraper.has_full_edges(cluster) {
+            let opened = scaling::open_edges(&self.client, cluster).await;
             drop(opened.inspect_err(
                 |error| tracing::warn!(%cluster, %error, "failed to open the full edges"),
             ));
         }
+        self.scraper.forget(cluster);
     }
 
     /// Drops the state of a deleted cluster.

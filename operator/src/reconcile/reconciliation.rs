@@ -11,7 +11,7 @@ use super::apply::{Applied, Applier, ApplyError};
 use super::apply_cache::ApplyCache;
 use super::prune::prune;
 use super::rollout::hold;
-use super::scaling::Scaling;
+use super::scaling::{self, Scaling};
 use super::upgrade_queue::UpgradeQueue;
 use crate::desired::child::ChildKind;
 use crate::desired::defaults::Defaults;
@@ -40,14 +40,40 @@ pub(super) struct Reconciliation<'a> {
 }
 
 impl Reconciliation<'_> {
-    /// Applies, scales and prunes the objects of the cluster.
+    /// Applies, scales and prunes the objects of the cluster. What cannot be applied keeps no edge from retiring, or from taking new
+    /// clients again.
     pub(super) async fn apply(&mut self) -> Result<(), ApplyError> {
         if self.cluster.spec.paused {
             self.input.image = running_image(&self.input.observed);
+            if self.input.observed.full_edges() > 0 {
+                // Nothing decides about them until it is resumed.
+                scaling::open_edges(self.client, &ClusterName::of(self.cluster)).await?;
+            }
             return Ok(());
         }
-        let Some(keys) = self.identity_keys().await? else {
+        self.scaling().label_edges().await?;
+        let applied = self.apply_desired().await;
+        if self.has_left_over() {
+            return applied.map(drop);
+        }
+        self.scale().await?;
+        let Some(desired) = applied? else {
             return Ok(());
+        };
+        let mounted = self.input.observed.mounted_config_maps();
+        prune(self.client, self.cluster, &desired, &self.live, &mounted).await?;
+        self.input.holds = ROLES
+            .into_iter()
+            .filter_map(|role| Some((role, self.hold(&desired, role)?)))
+            .collect();
+        self.note_rollout();
+        Ok(())
+    }
+
+    /// Applies the desired objects and returns them; `None` when the spec or a missing permission leaves none.
+    async fn apply_desired(&mut self) -> Result<Option<Desired>, ApplyError> {
+        let Some(keys) = self.identity_keys().await? else {
+            return Ok(None);
         };
         let deployments = &self.input.observed.deployments;
         let served = &self.input.observed.gateways.served;
@@ -58,25 +84,13 @@ impl Reconciliation<'_> {
                     reason: Reason::InvalidSpec,
                     message: error.to_string(),
                 });
-                return Ok(());
+                return Ok(None);
             }
         };
         self.input.image = Some(desired.image.clone());
-        self.scaling().label_edges().await?;
         self.apply_children(&desired).await?;
         self.input.edited = self.cache.edited_repeatedly(self.cluster, Instant::now());
-        if self.has_left_over() {
-            return Ok(());
-        }
-        self.scale().await?;
-        let mounted = self.input.observed.mounted_config_maps();
-        prune(self.client, self.cluster, &desired, &self.live, &mounted).await?;
-        self.input.holds = ROLES
-            .into_iter()
-            .filter_map(|role| Some((role, self.hold(&desired, role)?)))
-            .collect();
-        self.note_rollout();
-        Ok(())
+        Ok(Some(desired))
     }
 
     fn note_rollout(&self) {

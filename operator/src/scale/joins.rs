@@ -6,7 +6,7 @@
 //!
 //! A label of a Pod does not expire. While no operator works, the edges that were open stay so: this module leaves room in them
 //! for the viewers who come until another operator leads. Every Pod that starts is open. An operator that is stopped opens all
-//! edges.
+//! edges, and those of a cluster about which it does not decide any more, such as a paused one.
 
 use std::collections::BTreeSet;
 

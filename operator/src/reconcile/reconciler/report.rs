@@ -105,12 +105,13 @@ impl Reconciler {
         self.events.record(&event, &about).await;
     }
 
-    /// Reports a cluster that is being deleted. The garbage collector deletes its objects. With foreground deletion the
-    /// cluster exists until its last Pod has drained.
+    /// Reports a cluster that is being deleted. The garbage collector deletes its objects, or leaves them where they are orphaned:
+    /// all edges take new clients then. With foreground deletion the cluster exists until its last Pod has drained.
     pub(super) async fn report_deletion(
         &self,
         object: DynamicObject,
     ) -> Result<Action, ApplyError> {
+        self.release(&ClusterName::of(&object)).await;
         if let Ok(cluster) = parse(object) {
             let served = ServedGatewayApi::default();
             let (_, observed) = read::children(&self.client, &cluster, served).await?;

@@ -9,6 +9,7 @@ async fn joined(viewers: &[(&'static str, u64)]) -> Edges {
     edges.plays += 5;
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(5)).await;
+    tokio::time::resume();
     edges.scrape().await;
     edges
 }
@@ -75,13 +76,100 @@ async fn full_edge_returns_when_the_open_one_is_lost() {
     assert_eq!(edges.serving("a"), "true");
 }
 
-#[tokio::test]
-async fn edges_of_a_paused_cluster_stay_as_they_are() {
+/// Edges of which `a` is full.
+async fn one_full() -> Edges {
     let edges = joined(&[("a", 100), ("b", 0)]).await;
+    edges.fixture.reconcile().await;
+    assert_eq!(edges.writes(), ["PATCH pods/a"]);
+    // The scraper learns it.
+    edges.fixture.reconcile().await;
+    edges
+}
+
+#[tokio::test]
+async fn edges_of_a_paused_cluster_are_open_and_stay_as_they_are() {
+    let edges = one_full().await;
     edges.fixture.edit_spec(|spec| spec["paused"] = true.into());
+    edges.fixture.reconcile().await;
+    assert_eq!(edges.writes(), ["PATCH pods/a"]);
+    assert_eq!(edges.serving("a"), "true");
     edges.fixture.reconcile().await;
     assert!(!edges.change_is_asked_for());
     assert_eq!(edges.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn orphaned_edges_are_open() {
+    for is_gone in [false, true] {
+        let edges = one_full().await;
+        if is_gone {
+            edges.fixture.api.remove(CLUSTER);
+        } else {
+            edges.fixture.api.edit(CLUSTER, |cluster| {
+                cluster["metadata"]["deletionTimestamp"] = "2026-11-22T10:00:00Z".into();
+                cluster["metadata"]["finalizers"] = json!(["orphan"]);
+            });
+        }
+        edges.fixture.reconcile().await;
+        assert_eq!(edges.writes(), ["PATCH pods/a"], "gone: {is_gone}");
+        assert_eq!(edges.serving("a"), "true");
+    }
+}
+
+#[tokio::test]
+async fn edges_of_a_cluster_that_another_class_reconciles_or_that_cannot_be_read_are_open() {
+    let class = |spec: &mut Value| spec["operatorClass"] = "other".into();
+    let unreadable = |spec: &mut Value| spec["edges"]["replicas"] = "many".into();
+    for edit in [class, unreadable] {
+        let edges = one_full().await;
+        edges.fixture.edit_spec(edit);
+        edges.fixture.reconcile().await;
+        assert_eq!(edges.writes(), ["PATCH pods/a"]);
+        edges.fixture.reconcile().await;
+        assert_eq!(edges.writes(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn joins_are_decided_while_an_object_cannot_be_applied() {
+    let invalid = |spec: &mut Value| spec["edges"]["affinity"] = json!({"nodeAffinity": 7});
+    let service = |spec: &mut Value| spec["edges"]["service"] = json!({"type": "NodePort"});
+    for edit in [invalid, service] {
+        let mut edges = one_full().await;
+        let path = "services/demo-edge";
+        edges
+            .fixture
+            .api
+            .refuse(Method::PATCH, path, 500, "InternalError", "it is broken");
+        edges.fixture.edit_spec(edit);
+        drop(edges.fixture.try_reconcile().await);
+        edges.viewers.insert("b", 100);
+        edges.scrape().await;
+        edges.writes();
+        drop(edges.fixture.try_reconcile().await);
+        let writes = edges.writes();
+        assert!(writes.contains(&"PATCH pods/a".to_owned()), "{writes:?}");
+        assert_eq!(edges.serving("a"), "true");
+    }
+}
+
+#[tokio::test]
+async fn edges_are_open_after_reads_have_failed_repeatedly() {
+    let edges = one_full().await;
+    let api = &edges.fixture.api;
+    api.refuse(
+        Method::GET,
+        "networkpolicies",
+        403,
+        "Forbidden",
+        "not allowed",
+    );
+    let demo = ClusterName::new("media", "demo");
+    for expected in ["full", "full", "true"] {
+        edges.fixture.try_reconcile().await.unwrap_err();
+        edges.fixture.reconciler.failures.add(&demo);
+        assert_eq!(edges.serving("a"), expected);
+    }
 }
 
 #[tokio::test]
@@ -106,7 +194,7 @@ async fn operator_that_stops_opens_all_edges() {
     edges.fixture.reconcile().await;
     edges.fixture.reconcile().await;
     edges.writes();
-    edges.fixture.reconciler.open_edges().await;
+    edges.fixture.reconciler.release_all().await;
     assert_eq!(edges.writes(), ["PATCH pods/a", "PATCH pods/b"]);
     assert_eq!(
         (edges.serving("a"), edges.serving("b")),
