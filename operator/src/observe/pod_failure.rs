@@ -128,6 +128,9 @@ fn crash_message(pod: &str, container: &ContainerStatus) -> String {
         format!(" (container {})", container.name)
     };
     match last {
+        Some(last) if last.reason.as_deref() == Some("OOMKilled") => format!(
+            "Pod {pod}{container} was killed: it needs more memory than resources.limits.memory"
+        ),
         Some(last) => format!("Pod {pod}{container} exited with code {}", last.exit_code),
         None => format!("Pod {pod}{container} exits repeatedly"),
     }

@@ -273,6 +273,10 @@ fn failure_of_pods_is_named() {
         "name": "media-node", "image": "", "imageID": "", "ready": false, "restartCount": 2,
         "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1}}
     }]});
+    let killed = json!({"containerStatuses": [{
+        "name": "media-node", "image": "", "imageID": "", "ready": false, "restartCount": 2, "state": {"running": {}},
+        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    }]});
     let unschedulable = json!({"conditions": [
         {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
     ]});
@@ -280,6 +284,11 @@ fn failure_of_pods_is_named() {
         (
             crash,
             "False CrashLooping: 0 of 1 origin available; Pod demo-origin-1 exited with code 1",
+        ),
+        (
+            killed,
+            "False CrashLooping: 0 of 1 origin available; Pod demo-origin-1 was killed: it needs more memory than \
+             resources.limits.memory",
         ),
         (
             unschedulable,
