@@ -176,6 +176,18 @@ fn viewers_who_come_after_a_scale_up_even_out_the_edges_within_a_minute() {
 }
 
 #[test]
+fn joins_beside_viewers_who_stay_even_out_added_edges_within_a_minute() {
+    // 120 viewers stay on two edges. Some are added, and 420 viewers come.
+    for added in 1..=6 {
+        let mut simulation = Simulation::new(json!({}), &[60, 60]);
+        (0..added).for_each(|_| simulation.add(0));
+        simulation.run(60, 7, 0);
+        let skew = simulation.skew();
+        assert!(skew <= 1.2, "{added}: {skew}: {:?}", simulation.viewers());
+    }
+}
+
+#[test]
 fn viewers_who_come_and_go_keep_the_edges_even_with_few_changes() {
     let mut simulation = Simulation::new(json!({}), &[200; 6]);
     let mut skews = Vec::new();
