@@ -6,6 +6,7 @@ pub mod events;
 pub mod joins;
 pub mod retirement;
 mod rise;
+mod stabilization;
 
 #[cfg(test)]
 mod tests;

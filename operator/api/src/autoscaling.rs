@@ -95,7 +95,8 @@ pub struct AutoscalingBehavior {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ScaleDownBehavior {
-    /// Seconds for which fewer Pods must have been enough.
+    /// Seconds for which fewer Pods must have been enough, where the load comes back soon after it has fallen. A fifth of them is
+    /// enough while it does not: an edge that retires keeps its viewers, and returns at once when it is wanted again.
     #[schemars(range(max = 3600))]
     pub stabilization_window_seconds: u16,
     /// Pods that retire in a minute, in percent of all; at least one. Pods for a rise that has ended are not limited.

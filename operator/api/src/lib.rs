@@ -57,6 +57,6 @@ pub use spec::{ImagePullPolicy, LiveClusterSpec, NetworkPolicySettings, SecretNa
 #[cfg(feature = "kube")]
 pub use status::{
     AutoscalingStatus, DrainingPod, Endpoint, Endpoints, InClusterEndpoints, LiveClusterStatus,
-    OperatorName, RecommendedReplicas, RoleStatus, StreamsStatus,
+    OperatorName, RecommendedReplicas, RoleStatus, StabilizationWindow, StreamsStatus,
 };
 pub use tls::TlsSpec;

@@ -141,6 +141,22 @@ pub struct AutoscalingStatus {
     /// Higher numbers that were wanted within the stabilization window.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<RecommendedReplicas>,
+    /// Time for which fewer Pods must have been enough, as the load comes back soon after it has fallen. When absent, and for
+    /// deeper falls, it is a fifth of `stabilizationWindowSeconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stabilization_window: Option<StabilizationWindow>,
+}
+
+/// Stabilization window of a load that swings.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StabilizationWindow {
+    /// Seconds for which fewer Pods must have been enough.
+    pub seconds: u16,
+    /// Depth of the falls, in percent of the Pods.
+    pub percent: u16,
+    /// Until when the window is in force, unless the load swings again.
+    pub until: Time,
 }
 
 /// A number of edge Pods that was wanted for the load.

@@ -1,10 +1,11 @@
 //! Hours of load against simulated edges: never too small for longer than a Pod's start, seldom too large, no flapping.
 
-use livecluster_api::AnnouncedEvent;
+use livecluster_api::{AnnouncedEvent, StabilizationWindow};
 use serde_json::{Value, json};
 
 use super::*;
 
+mod figures;
 mod interruptions;
 mod random;
 mod traces;
@@ -55,6 +56,9 @@ struct Simulation {
     /// Sums of viewers, and of those that the Pods are meant for.
     load: f64,
     capacity: f64,
+    /// Sums of the Pods that take viewers, and of those that the viewers of the time fill, rounded up to whole ones.
+    serving: f64,
+    needed: f64,
     /// Changes of direction of the number of Pods.
     turns: u32,
     is_growing: bool,
@@ -72,6 +76,8 @@ impl Simulation {
             longest_short: 0,
             load: 0.0,
             capacity: 0.0,
+            serving: 0.0,
+            needed: 0.0,
             turns: 0,
             is_growing: true,
         }
@@ -107,6 +113,9 @@ impl Simulation {
         let capacity = pods(self.ready()) * TARGET;
         self.load += load;
         self.capacity += capacity;
+        self.serving += pods(self.ready());
+        let minimum = f64::from(self.autoscaling.min_replicas);
+        self.needed += (load / TARGET).ceil().max(minimum);
         self.short = if capacity < load { self.short + 1 } else { 0 };
         self.longest_short = self.longest_short.max(self.short);
         self.second += 1;
@@ -131,6 +140,12 @@ impl Simulation {
         }
         self.pods.sort_unstable();
         self.pods.resize(after, self.second + self.pod_start);
+    }
+
+    /// Returns what a load that swings has taught.
+    fn learned(&self) -> Option<StabilizationWindow> {
+        let status = self.autoscaler.status(&self.autoscaling);
+        status.stabilization_window
     }
 
     fn assert_never_short(&self) {
@@ -169,7 +184,7 @@ fn step_up_is_followed_at_once_and_step_down_slowly() {
     simulation.run(3600, |_| 20_000.0);
     assert_eq!(simulation.desired(), 44);
     simulation.assert_never_short();
-    simulation.run(290, |_| 5_000.0);
+    simulation.run(55, |_| 5_000.0);
     assert_eq!(simulation.desired(), 44);
     simulation.run(60, |_| 5_000.0);
     assert_eq!(simulation.desired(), 33);
@@ -348,13 +363,13 @@ fn absurd_samples_do_not_leave_the_range() {
 fn next_leader_keeps_the_window() {
     let mut simulation = Simulation::new(100, 2);
     simulation.run(600, |_| 20_000.0);
-    simulation.run(200, |_| 5_000.0);
+    simulation.run(35, |_| 5_000.0);
     let status = simulation.autoscaler.status(&simulation.autoscaling);
     assert_eq!((status.desired_replicas, status.recent.len()), (44, 1));
     let stored = serde_json::to_value(&status).unwrap();
     let status: AutoscalingStatus = serde_json::from_value(stored).unwrap();
     simulation.autoscaler = Autoscaler::new(Some(&status), 2);
-    simulation.run(90, |_| 5_000.0);
+    simulation.run(20, |_| 5_000.0);
     assert_eq!(simulation.desired(), 44);
     simulation.run(60, |_| 5_000.0);
     assert_eq!(simulation.desired(), 33);
@@ -372,6 +387,6 @@ fn leader_of_a_settled_cluster_leaves_a_whole_window_to_the_next_one() {
         status
     );
     simulation.autoscaler = Autoscaler::new(Some(&status), 2);
-    simulation.run(290, |_| 5_000.0);
+    simulation.run(55, |_| 5_000.0);
     assert_eq!(simulation.desired(), 44);
 }

@@ -114,7 +114,9 @@ fn operators_that_end_in_the_middle_of_anything_change_little() {
             let limit = POD_START + INTERVAL + 1 + pause;
             let short = restarted.longest_short;
             assert!(short <= limit, "{what}: short for {short} s");
-            let (turns, most) = (restarted.turns, plain.turns + 1);
+            // An operator that starts does not know what rose before.
+            let restarts = u32::try_from(HOURS * 3600 / every).unwrap();
+            let (turns, most) = (restarted.turns, plain.turns + 1 + restarts / 4);
             assert!(turns <= most, "{what}: {turns} turns, {most} at most");
             let (waste, most) = (waste(&restarted), waste(&plain) + 0.1);
             assert!(waste <= most, "{what}: {waste} too many, {most} at most");
@@ -126,7 +128,7 @@ fn operators_that_end_in_the_middle_of_anything_change_little() {
 fn event_that_is_announced_while_edges_retire_has_its_edges_at_once() {
     let mut simulation = Simulation::new(100, 2);
     simulation.run(600, |_| 20_000.0);
-    simulation.run(420, |_| 800.0);
+    simulation.run(200, |_| 800.0);
     let retired = simulation.desired();
     assert!((10..40).contains(&retired), "{retired}");
     let starts_at = simulation.second + 120;
@@ -160,7 +162,7 @@ fn maximum_is_kept_through_a_restart_and_left_within_the_window() {
     }
     simulation.run(5, |_| 5_000.0);
     simulation.restart();
-    simulation.run(250, |_| 5_000.0);
+    simulation.run(50, |_| 5_000.0);
     let state = simulation.autoscaler.state();
     assert_eq!((simulation.desired(), state), (20, ScalingState::Active));
     simulation.run(600, |_| 5_000.0);

@@ -25,7 +25,7 @@ impl Random {
 }
 
 /// A walk: viewers come or go at a rate that changes every five minutes, with noise from second to second.
-fn walk(seed: u64, seconds: i64, per_minute: f64, mut step: impl FnMut(f64)) {
+pub(super) fn walk(seed: u64, seconds: i64, per_minute: f64, mut step: impl FnMut(f64)) {
     let mut random = Random::new(seed);
     let (mut load, mut rate) = (10_000.0_f64, 0.0);
     for second in 0..seconds {
