@@ -101,6 +101,7 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
         silent_milliseconds: silence.map_or(0, |silence| {
             u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)
         }),
+        successor: context.successors.of(stream.key()).map_or(0, |it| it.0),
     }
 }
 
@@ -137,12 +138,14 @@ fn pull(
 }
 
 /// Returns whether the log has messages of the requested publication after this position. It may be over: its last messages
-/// are for viewers whose media node lost its upstream just before.
+/// are for viewers whose media node lost its upstream just before. If it goes on, and this media node pulls it, those who cannot reach
+/// its origin get what follows from here, but skip nothing: the origin may still have it when they reach it again.
 fn has_tail(stream: &Stream, position: Option<(Epoch, u64)>) -> bool {
-    let end = stream.position();
-    position
-        .zip(end)
-        .is_some_and(|((epoch, next), (last, end))| epoch == last && next < end)
+    let Some(((epoch, next), (last, end))) = position.zip(stream.position()) else {
+        return false;
+    };
+    let is_over = || stream.state().publication.is_none();
+    epoch == last && next < end && (is_over() || stream.has_message(epoch, next))
 }
 
 /// Ends a publication that is older than the announced one, and responds with what is published here afterwards.
