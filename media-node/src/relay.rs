@@ -47,6 +47,7 @@ mod serve;
 mod settings;
 mod silence;
 mod slate;
+mod successors;
 mod survey;
 #[cfg(test)]
 mod tests;

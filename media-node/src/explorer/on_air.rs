@@ -134,9 +134,13 @@ impl OnAir {
         accepted.find(|it| it.since + RACE < now).copied()
     }
 
-    /// Returns whether an encoder has left the air for another one, although it is connected and as good.
-    pub(super) fn is_deposed(&self, former: u32, by: u32) -> bool {
+    /// Returns whether an encoder has left the air for another one, although it is connected and as good. Several may take the place of one
+    /// that has left: the last of them stays.
+    pub(super) fn is_deposed(&self, former: u32, by: u32, now: Duration) -> bool {
         let encoders = self.lock();
+        if now < encoders.closed + SETTLED {
+            return false;
+        }
         let former = encoders.accepted.get(&former);
         former
             .zip(encoders.accepted.get(&by))

@@ -148,6 +148,20 @@ fn origin_with_an_outdated_copy_shows_no_slate_while_the_carrier_hangs() {
     assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
 }
 
+/// An origin that pulls the stream itself has the newest group of pictures only, and the one that cannot be reached has all of it.
+#[test]
+fn viewers_skip_nothing_to_what_another_origin_pulls() {
+    let outcome = explore(&Schedule::of(210_700_257_964_336), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
+}
+
+/// Two encoders of one edge change places, and the origin has a third one that stands by.
+#[test]
+fn standby_does_not_take_the_place_of_an_encoder_that_another_one_follows() {
+    let outcome = explore(&Schedule::of(121_461_213_383_898), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
+}
+
 /// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
 #[test]
 fn origins_that_are_gone_delay_no_failover() {

@@ -200,8 +200,8 @@ impl Watching {
             return Some(format!("{frame:?} is on air instead of {other:?}"));
         }
         let former = last.filter(|last| last.encoder != frame.encoder)?;
-        let is_deposed =
-            policy == DuplicatePublish::Standby && on_air.is_deposed(former.encoder, frame.encoder);
+        let is_deposed = policy == DuplicatePublish::Standby
+            && on_air.is_deposed(former.encoder, frame.encoder, now);
         is_deposed.then(|| format!("{frame:?} is on air after {former:?}, which is as good"))
     }
 

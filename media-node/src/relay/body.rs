@@ -8,6 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use media_engine::{Batch, Cursor, CursorEvent, StreamState};
+use media_wire::relay::{Epoch, Mark};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +27,8 @@ pub(super) struct RelayBody {
 pub(super) enum EndCondition {
     /// The stream is no longer published here, or the client is disconnected.
     Unpublished(watch::Receiver<StreamState>),
-    /// The encoder disconnected, or the stream is forwarded to another origin.
-    Finished(CancellationToken),
+    /// The encoder of the publication with this epoch disconnected, or the stream is forwarded to another origin.
+    Finished(CancellationToken, Epoch),
     /// It is reached.
     Reached,
 }
@@ -42,9 +43,12 @@ impl RelayBody {
     }
 
     pub(super) fn boxed<E: 'static>(self) -> UnsyncBoxBody<Bytes, E> {
-        let frames = unfold(self, |mut body| async move {
-            let batch = body.next().await?;
-            let bytes = body.contiguous(batch);
+        let frames = unfold(Some(self), |body| async move {
+            let mut body = body?;
+            let (bytes, body) = match body.next().await {
+                Some(batch) => (body.contiguous(batch), Some(body)),
+                None => (body.successor()?, None),
+            };
             Some((Ok(Frame::data(bytes)), body))
         });
         StreamBody::new(frames).boxed_unsync()
@@ -62,6 +66,21 @@ impl RelayBody {
         }
     }
 
+    /// Returns the mark of the publication that has superseded a forwarded one here: it follows in another request.
+    fn successor(&self) -> Option<Bytes> {
+        let EndCondition::Finished(_, former) = self.end else {
+            return None;
+        };
+        let publication = self.cursor.stream().state().publication?;
+        let follows = publication.epoch > former && !publication.source.is_copy();
+        let mark = Mark {
+            epoch: publication.epoch,
+            sequence: 0,
+            shift: 0,
+        };
+        follows.then(|| mark.encode())
+    }
+
     /// Copies a segment into one buffer. A media node gets one copy for all of its viewers, which is cheaper than an HTTP
     /// chunk for each part.
     fn contiguous(&self, mut batch: Batch) -> Bytes {
@@ -77,7 +96,7 @@ impl EndCondition {
     fn is_reached(&mut self) -> bool {
         match self {
             Self::Unpublished(states) => !is_published(&states.borrow_and_update()),
-            Self::Finished(finished) => finished.is_cancelled(),
+            Self::Finished(finished, _) => finished.is_cancelled(),
             Self::Reached => true,
         }
     }
@@ -93,7 +112,7 @@ impl EndCondition {
                     StopReason::Kicked | StopReason::Now => *self = Self::Reached,
                 },
             },
-            Self::Finished(finished) => finished.cancelled().await,
+            Self::Finished(finished, _) => finished.cancelled().await,
             Self::Reached => {}
         }
     }

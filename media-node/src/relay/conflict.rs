@@ -65,7 +65,10 @@ pub(super) async fn resolve_conflict(
 /// Returns an epoch above all that are known here and were found by a survey.
 pub(super) fn epoch_after(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Epoch {
     let elsewhere = survey.replies.iter().map(OriginStatus::epoch);
-    let latest = elsewhere.chain(latest_here(context, key)).max();
+    let latest = elsewhere
+        .chain(latest_here(context, key))
+        .chain(successor(context, key, survey))
+        .max();
     next_epoch(latest, now(), host::random(key))
 }
 
@@ -80,12 +83,27 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Cu
         )),
         holder: PublicationHolder::Origin(status.node.clone()),
     });
+    // It is not known yet how good its encoder is.
+    let successor = successor(context, key, survey).map(|epoch| CurrentPublication {
+        epoch,
+        priority: u8::MAX,
+        silent_since: Instant::now(),
+        holder: PublicationHolder::Unknown,
+    });
     // This media node knows most about an encoder that publishes here and is forwarded.
     let here = on_air_here(context, key);
-    elsewhere
+    successor
         .into_iter()
+        .chain(elsewhere)
         .chain(here)
         .max_by_key(|on_air| on_air.epoch)
+}
+
+/// Returns the epoch of a publication that some origin waits for.
+fn successor(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Epoch> {
+    let elsewhere = survey.replies.iter().map(|it| it.publication.successor);
+    let elsewhere = elsewhere.filter(|epoch| *epoch > 0).map(Epoch);
+    elsewhere.chain(context.successors.of(key)).max()
 }
 
 fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<CurrentPublication> {

@@ -20,6 +20,7 @@ use super::client::{ClientError, NodeConnection, Segments};
 use super::connection_pool::ConnectionPool;
 use super::reachability::Reachability;
 use super::settings::{RelaySettings, RelayTimeouts};
+use super::successors::Successors;
 use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
 use crate::host;
@@ -56,6 +57,7 @@ pub(super) struct RelayContext {
     clients: Arc<Clients>,
     spawner: Spawner,
     pub(super) awaited: AwaitedStreams,
+    pub(super) successors: Successors,
     draining: AtomicBool,
 }
 
@@ -83,6 +85,7 @@ impl RelayContext {
             clients,
             spawner,
             awaited: AwaitedStreams::default(),
+            successors: Successors::default(),
             draining: AtomicBool::new(false),
         }
     }

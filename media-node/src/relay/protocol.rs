@@ -187,6 +187,8 @@ pub(super) struct PublicationStatus {
     pub(super) priority: u8,
     /// Milliseconds since the publication's last message.
     pub(super) silent_milliseconds: u64,
+    /// The epoch of the publication that follows one that is over, if the origin waits for it; 0 otherwise.
+    pub(super) successor: u64,
 }
 
 impl PublicationStatus {

@@ -208,7 +208,7 @@ impl UpstreamTask {
         let worker = self.source.worker;
         let cursor = self.source.stream.subscribe(Format::Relay, start, worker);
         let client = Arc::new(context.add_client(self.origin, ClientRole::Viewer, key, &node));
-        let end = EndCondition::Finished(self.finished.clone());
+        let end = EndCondition::Finished(self.finished.clone(), self.source.epoch);
         let body = RelayBody::new(cursor, end, Arc::clone(&client)).boxed();
         let uri = parameters.uri(FORWARD);
         tokio::select! {

@@ -130,7 +130,10 @@ async fn receive_body(
                 silence.end();
                 client.received(data.len());
                 intake.feed(data);
-                append(epoch, intake)?;
+                if let Some(newer) = append(epoch, intake)? {
+                    context.successors.expect(key, newer);
+                    return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
+                }
             }
             () = intake.seal_due() => intake.seal(),
             () = intake.superseded() => {
@@ -143,15 +146,13 @@ async fn receive_body(
     }
 }
 
-/// Appends the received messages to the publication of `epoch`.
-fn append(epoch: Epoch, intake: &mut Intake) -> Result<(), RelayRequestError> {
+/// Appends the received messages to the publication of `epoch`. Returns the epoch of the edge's newer encoder, if there is one, whose
+/// publication it forwards in another request.
+fn append(epoch: Epoch, intake: &mut Intake) -> Result<Option<Epoch>, RelayRequestError> {
     loop {
         match intake.append() {
-            Ok(None) => return Ok(()),
-            // The edge has a newer encoder, whose publication it forwards in another request.
-            Ok(Some(newer)) if newer > epoch => {
-                return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
-            }
+            Ok(None) => return Ok(None),
+            Ok(Some(newer)) if newer > epoch => return Ok(Some(newer)),
             // The edge's log may start with an earlier publication.
             Ok(Some(other)) => intake.skip(other < epoch),
             Err(error) => return Err(RelayRequestError::InvalidBody(error.to_string())),
