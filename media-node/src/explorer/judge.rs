@@ -72,6 +72,11 @@ impl ViewerJudge {
         self.last
     }
 
+    /// Returns whether a keyframe of the encoder on air was received. A viewer gets no video before its first one.
+    pub(super) fn has_keyframe(&self) -> bool {
+        self.has_keyframe
+    }
+
     /// Judges the next message.
     pub(super) fn receive(&mut self, message: &Message) -> Result<(), Violation> {
         match content(message).ok_or(Violation::Torn)? {
@@ -112,7 +117,6 @@ impl ViewerJudge {
         } else if let Some(missing) = next.and_then(|next| frame.number.checked_sub(next))
             && missing > 0
         {
-            // A viewer gets no video before its first keyframe.
             self.lost += if self.has_keyframe { missing } else { 0 };
             self.needs_keyframe = true;
             // Another one may have been on air meanwhile.

@@ -52,6 +52,12 @@ pub(super) struct Sending {
     pub(super) next: u32,
 }
 
+impl Encoders {
+    fn has_just_closed(&self, now: Duration) -> bool {
+        now < self.closed + SETTLED
+    }
+}
+
 impl OnAir {
     /// Returns the number of a new encoder.
     pub(super) fn next_encoder(&self) -> u32 {
@@ -121,10 +127,15 @@ impl OnAir {
             DuplicatePublish::Standby => {
                 other.priority > received.priority
                     && now >= other.since + PREFERRED
-                    && now >= encoders.closed + SETTLED
+                    && !encoders.has_just_closed(now)
             }
         });
         found.copied()
+    }
+
+    /// Returns whether the connection of one of them was closed a short time ago.
+    pub(super) fn has_just_closed(&self, now: Duration) -> bool {
+        self.lock().has_just_closed(now)
     }
 
     /// Returns the encoder for which another one has to be rejected now, with the policy `reject`.
@@ -138,7 +149,7 @@ impl OnAir {
     /// that has left: the last of them stays.
     pub(super) fn is_deposed(&self, former: u32, by: u32, now: Duration) -> bool {
         let encoders = self.lock();
-        if now < encoders.closed + SETTLED {
+        if encoders.has_just_closed(now) {
             return false;
         }
         let former = encoders.accepted.get(&former);

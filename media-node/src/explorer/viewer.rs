@@ -154,6 +154,7 @@ impl Watching {
     fn receive(&self, judge: &mut ViewerJudge, message: &Message) -> Result<(), ClientEnd> {
         let ViewerSetup { id, record, .. } = &self.setup;
         let (last, lost) = (judge.last(), judge.lost);
+        let former = last.filter(|_| judge.has_keyframe());
         if let Err(violation) = judge.receive(message) {
             let content = super::media::content(message);
             let (kind, at, length) = (message.kind, message.timestamp, message.payload.len());
@@ -173,7 +174,12 @@ impl Watching {
         if let Some(reason) = self.wrong_encoder(last, frame, now) {
             return Err(ClientEnd::Protocol(reason));
         }
-        let newly_lost = judge.lost - lost + self.lost_end(last, frame);
+        let missing = match self.setup.on_air.has_just_closed(now) {
+            // An encoder may have been on air meanwhile, and have left before the viewer got anything of it.
+            true if self.setup.allows_return => 0,
+            _ => judge.lost - lost,
+        };
+        let newly_lost = missing + self.lost_end(former, frame);
         if newly_lost > 0 {
             record.note(format_args!(
                 "viewer {id} lost {newly_lost} messages before {frame:?}"
