@@ -155,6 +155,13 @@ fn viewers_skip_nothing_to_what_another_origin_pulls() {
     assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
 }
 
+/// The only messages of a standby are at the origin before and after a survey, and not during one.
+#[test]
+fn publication_that_is_over_before_it_is_found_reaches_viewers_who_stayed() {
+    let outcome = explore(&Schedule::of(21_476_924_327_600), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
+}
+
 /// Two encoders of one edge change places, and the origin has a third one that stands by.
 #[test]
 fn standby_does_not_take_the_place_of_an_encoder_that_another_one_follows() {

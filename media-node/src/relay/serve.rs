@@ -137,15 +137,15 @@ fn pull(
     Ok(response)
 }
 
-/// Returns whether the log has messages of the requested publication after this position. It may be over: its last messages
-/// are for viewers whose media node lost its upstream just before. If it goes on, and this media node pulls it, those who cannot reach
-/// its origin get what follows from here, but skip nothing: the origin may still have it when they reach it again.
+/// Returns whether the log has messages after this position. Their publication may be over: they are for viewers whose media node lost
+/// its upstream just before. If it goes on, and this media node pulls it, those who cannot reach its origin get what follows from
+/// here, but skip nothing: the origin may still have it when they reach it again.
 fn has_tail(stream: &Stream, position: Option<(Epoch, u64)>) -> bool {
-    let Some(((epoch, next), (last, end))) = position.zip(stream.position()) else {
+    let Some((position, end)) = position.zip(stream.position()) else {
         return false;
     };
     let is_over = || stream.state().publication.is_none();
-    epoch == last && next < end && (is_over() || stream.has_message(epoch, next))
+    position < end && (is_over() || stream.has_message(position.0, position.1))
 }
 
 /// Ends a publication that is older than the announced one, and responds with what is published here afterwards.

@@ -84,18 +84,17 @@ impl Survey {
         })
     }
 
-    /// Returns the origin that has the most messages after this position of a publication that is over.
+    /// Returns the origin that has the most messages after this position, of publications that are over: one may have begun and ended
+    /// between two surveys.
     pub(super) fn tail(&self, position: Option<(Epoch, u64)>) -> Option<&OriginStatus> {
-        let (epoch, next) = position?;
-        if self.newest().is_some_and(|newest| newest.epoch() == epoch) {
-            return None;
-        }
-        let over = self
-            .replies
-            .iter()
-            .filter(|reply| !reply.live && reply.epoch() == epoch);
-        let longest = over.max_by_key(|reply| reply.publication.sequence);
-        longest.filter(|reply| reply.publication.sequence > next)
+        let position = position?;
+        let newest = self.newest().map(OriginStatus::epoch);
+        let has_more = |reply: &&OriginStatus| {
+            let end = (reply.epoch(), reply.publication.sequence);
+            !reply.live && end > position && newest.is_none_or(|newest| newest > reply.epoch())
+        };
+        let over = self.replies.iter().filter(has_more);
+        over.max_by_key(|reply| (reply.epoch(), reply.publication.sequence))
     }
 
     /// Returns whether all origins replied and none has a publication.
