@@ -29,7 +29,12 @@ pub enum ConfigError {
 impl From<serde_yaml::Error> for ConfigError {
     /// Keeps only the text, which includes the library's own causes. As a source it would be printed twice.
     fn from(error: serde_yaml::Error) -> Self {
-        Self::Parse(error.to_string())
+        // The standard library's text for an address with a name, or without a port, does not say what is expected.
+        let text = error.to_string().replace(
+            "invalid socket address syntax",
+            "write an IP address and a port, as in 127.0.0.1:1935, or \"[::]:1935\" for all addresses,",
+        );
+        Self::Parse(text)
     }
 }
 

@@ -169,3 +169,15 @@ fn edge_without_origins_is_refused() {
     let error = parse("role: edge").unwrap_err().to_string();
     assert!(error.starts_with("origins:"), "{error}");
 }
+
+#[test]
+fn address_without_ip_or_port_gets_an_example() {
+    for wrong in ["1935", "':1935'", "'localhost:1935'", "'127.0.0.1'"] {
+        let error = parse(&format!("listen: {{rtmp: {wrong}}}")).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("listen.rtmp: ") && error.contains("as in 127.0.0.1:1935"),
+            "{error}"
+        );
+    }
+}
