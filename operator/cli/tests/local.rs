@@ -258,6 +258,37 @@ fn port_in_use_is_named_with_the_option_that_changes_it() {
 }
 
 #[test]
+fn what_cannot_be_used_is_named_with_what_changes_it() {
+    let listen = failure(&["--listen".to_owned(), "192.0.2.1".to_owned()]);
+    assert!(
+        listen.starts_with("error: origin-1: cannot listen on 192.0.2.1: choose an address")
+            && listen.contains("--listen"),
+        "{listen}"
+    );
+    let file = manifest("{edges: {replicas: 0}}");
+    let error_with = |variable, folder| {
+        let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_livecluster"))
+            .arg("local")
+            .arg(file.path())
+            .args(Ports::free().options())
+            .env(variable, folder)
+            .output()
+            .unwrap();
+        assert_eq!(status.code(), Some(1));
+        String::from_utf8(stderr).unwrap()
+    };
+    for variable in ["TMPDIR", "XDG_RUNTIME_DIR"] {
+        let error = error_with(variable, "/dev/null");
+        let last = error.lines().last().unwrap();
+        let expected = format!("with {variable}: ");
+        assert!(
+            last.starts_with("error: ") && last.contains(&expected),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn invalid_manifest_is_one_clear_error() {
     let file = manifest("{edges: {replicas: -1}}");
     let path = file.path().to_str().unwrap().to_owned();

@@ -1,5 +1,6 @@
 //! The media nodes of this computer, by name: each can be stopped and started again.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use media_config::Role;
@@ -24,6 +25,26 @@ pub enum StartError {
         address: SocketAddr,
         /// The option that changes it.
         option: &'static str,
+    },
+    /// A port below 1024 needs a privilege that this program lacks.
+    #[error("{instance}: not allowed to listen on port {}: choose one above 1023 with {option}", address.port())]
+    NotAllowed {
+        /// The instance, such as `edge-1`.
+        instance: String,
+        /// The address.
+        address: SocketAddr,
+        /// The option that changes it.
+        option: &'static str,
+    },
+    /// The address is not one of this computer.
+    #[error("{instance}: cannot listen on {}: choose an address of this computer with --listen", address.ip())]
+    Listen {
+        /// The instance, such as `edge-1`.
+        instance: String,
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
     },
     /// Another reason.
     #[error("{instance} cannot start")]
@@ -205,6 +226,18 @@ async fn bind(planned: &Planned) -> Result<Node, StartError> {
                 instance,
                 address,
                 option: planned.option(field),
+            },
+            BindError::NotAllowed { field, address } => StartError::NotAllowed {
+                instance,
+                address,
+                option: planned.option(field),
+            },
+            BindError::Listen {
+                address, source, ..
+            } => StartError::Listen {
+                instance,
+                address,
+                source,
             },
             source => StartError::Bind { instance, source },
         })

@@ -44,7 +44,7 @@ pub enum LocalMountError {
         entry: String,
     },
     /// The folders cannot be written.
-    #[error("the keys cannot be written to a temporary folder")]
+    #[error("the folder for temporary files cannot be used, choose another one with TMPDIR")]
     Write(#[from] io::Error),
 }
 

@@ -29,7 +29,7 @@ pub enum SocketError {
     #[error("{} must be a directory that belongs to you and that only you can enter (mode 0700)", .0.display())]
     NotPrivate(PathBuf),
     /// The directory or the socket cannot be used.
-    #[error("{}", path.display())]
+    #[error("{} cannot be used, choose another directory with XDG_RUNTIME_DIR", path.display())]
     Io {
         /// The directory or the socket.
         path: PathBuf,
