@@ -127,8 +127,12 @@ async fn further_requests_for_streams_count_as_new_connections() {
 
 #[tokio::test]
 async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
-    // A tenth of 160 connections may be without a stream.
-    let node = TestNode::with(|config| config.limits.max_connections = 160).await;
+    // 16 of 80 connections may be without a stream.
+    let node = TestNode::with(|config| {
+        config.limits.max_connections = 80;
+        config.limits.max_idle_connections_percent = 20;
+    })
+    .await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     publisher.send_headers().await;
     publisher.send_group(0).await;
@@ -371,4 +375,40 @@ async fn names_without_a_publisher_keep_no_viewer_out() {
     late.send_group(0).await;
     let found = invented.get_mut(7).expect("one of them");
     assert_eq!(found.response_header().await.status, 200);
+}
+
+#[tokio::test]
+async fn further_name_without_a_publisher_is_refused_with_a_reason() {
+    let origins = origins::<1>(|_| {}).await;
+    let edge = edge(&origins, |config| {
+        config.limits.max_lookups = 1;
+        config.stream.play_wait_seconds = 60;
+    })
+    .await;
+    let mut viewers = Vec::new();
+    for name in ["a", "b"] {
+        let mut viewer = RawConnection::connect(edge.addresses.http).await;
+        let get = format!("GET /live/{name}.flv HTTP/1.1\r\nHost: h\r\n\r\n");
+        viewer.send(get).await;
+        viewers.push(viewer);
+    }
+    let exceeded = "live_limits_exceeded_total{limit=\"lookups\"}";
+    eventually("one name is refused", async || {
+        edge.metric(exceeded).await == 1
+    })
+    .await;
+    let [a, b] = &mut viewers[..] else {
+        unreachable!("two viewers")
+    };
+    // Either of them may be the first one.
+    let (refused, name, waiting) = tokio::select! {
+        refused = a.response_header() => (refused, "b", b),
+        refused = b.response_header() => (refused, "a", a),
+    };
+    assert_eq!(refused.status, 503);
+    let stream = format!("live/{name}");
+    let mut publisher = Publisher::start(origins[0].addresses.rtmp, &stream).await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    assert_eq!(waiting.response_header().await.status, 200);
 }

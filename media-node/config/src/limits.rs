@@ -11,10 +11,13 @@ use serde::{Deserialize, Serialize};
 #[serde(default, rename_all = "camelCase")]
 pub struct Limits {
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod together. Further ones are refused with HTTP status 503 or
-    /// an RTMP error. A tenth of them may be without a stream: in their handshake, between two requests, or reading a page. Beyond it
-    /// the address with the most of these loses its oldest.
+    /// an RTMP error.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
+    /// Maximum number of connections without a stream, in percent of `maxConnections`, and 16 at least: those in their handshake,
+    /// between two requests, or reading a page. Beyond it the address with the most of these loses its oldest.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_idle_connections_percent: u32,
     /// Maximum number of connections on the RTMP and HTTP ports of a Pod from one client address (IPv4) or network (IPv6 /64). 0 is no
     /// limit. Choose 0 where clients arrive with the address of a node, as with `externalTrafficPolicy: Cluster`, or of a load
     /// balancer or proxy that `proxies` does not name.
@@ -45,16 +48,34 @@ pub struct Limits {
     /// limit. A JSON Web Token can set a lower one with `maxPublishKbps` in its claim `livecluster`.
     #[schemars(range(min = 0, max = 10_000_000))]
     pub max_publish_kbps: u32,
-    /// Maximum size of a sequence header or metadata message, in kibibytes. A publication has 16 of them at most: further
-    /// ones do not reach viewers that join later. An encoder that sends a larger one is disconnected.
+    /// Maximum size of a sequence header or metadata message, in kibibytes. An encoder that sends a larger one is disconnected.
     #[schemars(range(min = 4, max = 1024))]
     pub max_init_data_kibibytes: u32,
+    /// Maximum number of sequence headers and metadata messages of a publication: one for each track. Further ones do not reach
+    /// viewers that join later.
+    #[schemars(range(min = 3, max = 256))]
+    pub max_init_data_messages: u32,
     /// Maximum size of an RTMP message of a client that does not publish, in kibibytes. It sends commands only.
     #[schemars(range(min = 4, max = 64))]
     pub max_command_kibibytes: u32,
     /// Maximum number of streams that one RTMP connection may begin to publish or play in a minute. It has one stream at a time.
     #[schemars(range(min = 1, max = 6_000))]
     pub max_stream_starts_per_minute: u32,
+    /// Maximum size of the names of application and stream together, in bytes. Each of them has at most 255. A client that asks for
+    /// longer ones is refused.
+    #[schemars(range(min = 16, max = 512))]
+    pub max_name_bytes: u32,
+    /// Maximum number of parameters in the address of a stream. A client that sends more is refused.
+    #[schemars(range(min = 1, max = 128))]
+    pub max_parameters: u32,
+    /// Maximum size of all parameters in the address of a stream, in kibibytes. A client that sends more is refused. The headers of an
+    /// HTTP request have 8 KiB with the address.
+    #[schemars(range(min = 1, max = 8))]
+    pub max_parameter_kibibytes: u32,
+    /// Maximum number of names that a Pod asks the origins for at one time, because viewers wait for streams that do not exist. Viewers
+    /// of further names are refused with HTTP status 503 or an RTMP error. They take no place of a stream.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_lookups: u32,
     /// Seconds that a connection may take for its handshake and its first command or request, and a viewer for a message that it has
     /// begun.
     #[schemars(range(min = 1, max = 60))]
@@ -68,6 +89,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 10_000,
+            max_idle_connections_percent: 10,
             max_connections_per_address: 1_000,
             max_new_connections_per_second_per_address: 100,
             max_streams: 1_000,
@@ -76,8 +98,13 @@ impl Default for Limits {
             max_message_mebibytes: 8,
             max_publish_kbps: 0,
             max_init_data_kibibytes: 64,
+            max_init_data_messages: 16,
             max_command_kibibytes: 64,
             max_stream_starts_per_minute: 60,
+            max_name_bytes: 512,
+            max_parameters: 32,
+            max_parameter_kibibytes: 4,
+            max_lookups: 4_096,
             handshake_timeout_seconds: 10,
             stall_timeout_seconds: 30,
         }
@@ -125,6 +152,11 @@ impl Limits {
     pub fn max_command_bytes(&self) -> usize {
         usize::try_from(self.max_command_kibibytes)
             .map_or(usize::MAX, |n| n.saturating_mul(1 << 10))
+    }
+
+    /// Returns the maximum number of names that are looked up.
+    pub fn max_lookups(&self) -> usize {
+        usize::try_from(self.max_lookups).unwrap_or(usize::MAX)
     }
 
     /// Returns the time for the handshake and the first command or request.

@@ -13,14 +13,11 @@ use crate::preamble::PreambleWriter;
 use crate::subscription::Format;
 use crate::timeline::NEVER;
 
-/// The maximum number of messages: a sequence header for each track of Enhanced RTMP's multitrack. Without a limit a
-/// stream could fill the memory with invented tracks.
-const MAX_MESSAGES: usize = 16;
-
 /// The latest metadata and sequence headers at one position in the log. It is immutable: each change makes a new version.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InitData {
     version: u64,
+    max_messages: usize,
     messages: Vec<InitMessage>,
 }
 
@@ -62,6 +59,14 @@ impl InitSlot {
 }
 
 impl InitData {
+    /// Returns the first version, for at most so many messages.
+    pub(crate) fn new(max_messages: usize) -> Self {
+        Self {
+            max_messages,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
@@ -80,6 +85,7 @@ impl InitData {
     pub(crate) fn replaced_by(&self, other: &Self) -> Self {
         Self {
             version: self.version + 1,
+            max_messages: self.max_messages,
             messages: other.messages.clone(),
         }
     }
@@ -101,6 +107,7 @@ impl InitData {
         let found = self.find(slot);
         let mut next = Self {
             version: self.version + 1,
+            max_messages: self.max_messages,
             messages: self.messages.clone(),
         };
         let init = InitMessage {
@@ -125,7 +132,7 @@ impl InitData {
 
     /// Returns whether there is no room for a message of the slot.
     pub(crate) fn is_full_for(&self, slot: InitSlot) -> bool {
-        self.messages.len() >= MAX_MESSAGES && self.find(slot).is_err()
+        self.messages.len() >= self.max_messages && self.find(slot).is_err()
     }
 
     /// Returns the index of the slot's message, or where it belongs.
@@ -161,12 +168,13 @@ impl InitData {
             return Arc::clone(self);
         }
         let mut messages: Vec<_> = others.chain(&self.messages).cloned().collect();
-        if messages.len() > MAX_MESSAGES {
+        if messages.len() > self.max_messages {
             return Arc::clone(self);
         }
         messages.sort_by_key(|init| init.slot);
         Arc::new(Self {
             version: self.version,
+            max_messages: self.max_messages,
             messages,
         })
     }

@@ -81,7 +81,7 @@ pub use media_memory::{MemoryStats, OutOfMemory, UnfinishedMessages};
 pub use publication::Publication;
 pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError};
 pub use retention::KeptWindow;
-pub use settings::EngineSettings;
+pub use settings::{EngineSettings, InitDataLimits};
 pub use standby::{Standby, StandbyMessage, TooManyStandbys};
 pub use stream::Stream;
 pub use stream_state::{

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::lock::lock;
 use crate::media_memory::{MediaMemory, MemoryStats, OutOfMemory, UnfinishedMessages};
 use crate::publication::Publication;
-use crate::settings::{EngineLimits, EngineSettings};
+use crate::settings::{EngineLimits, EngineSettings, InitDataLimits};
 use crate::standby::{Standby, TooManyStandbys};
 use crate::stream::{EngineContext, Stream};
 use crate::stream_state::PublicationSource;
@@ -84,9 +84,9 @@ impl Registry {
         }
     }
 
-    /// Changes two of the settings: `max_streams`, and for new streams `max_init_message_bytes`.
-    pub fn set_limits(&self, max_streams: usize, max_init_message_bytes: usize) {
-        self.context.limits.set(max_streams, max_init_message_bytes);
+    /// Changes two of the settings: `max_streams`, and for new streams `init_data`.
+    pub fn set_limits(&self, max_streams: usize, init_data: InitDataLimits) {
+        self.context.limits.set(max_streams, init_data);
     }
 
     /// Begins a publication.

@@ -23,8 +23,8 @@ pub struct EngineSettings {
     pub pulse_ceiling: f64,
     /// Maximum number of streams with a publisher, and of streams with readers only. It may change later.
     pub max_streams: usize,
-    /// Maximum bytes of a sequence header or metadata message. It may change later.
-    pub max_init_message_bytes: usize,
+    /// Limits of init data. They may change later.
+    pub init_data: InitDataLimits,
     /// Threads that serve viewers. Each has its own pulse, and its own notifier in each stream.
     pub workers: usize,
 }
@@ -40,8 +40,27 @@ impl Default for EngineSettings {
             pulse_max: Duration::from_millis(350),
             pulse_ceiling: 0.8,
             max_streams: 1_000,
-            max_init_message_bytes: 64 << 10,
+            init_data: InitDataLimits::default(),
             workers: 1,
+        }
+    }
+}
+
+/// Limits of the metadata and sequence headers of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitDataLimits {
+    /// Maximum bytes of a message.
+    pub message_bytes: usize,
+    /// Maximum number of messages. Further ones do not reach viewers that join later. Without a limit a publisher could fill the
+    /// memory with invented tracks.
+    pub messages: usize,
+}
+
+impl Default for InitDataLimits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 64 << 10,
+            messages: 16,
         }
     }
 }
@@ -50,28 +69,34 @@ impl Default for EngineSettings {
 #[derive(Debug)]
 pub(crate) struct EngineLimits {
     max_streams: AtomicUsize,
-    max_init_message_bytes: AtomicUsize,
+    init_message_bytes: AtomicUsize,
+    init_messages: AtomicUsize,
 }
 
 impl EngineLimits {
     pub(crate) fn new(settings: &EngineSettings) -> Self {
         Self {
             max_streams: AtomicUsize::new(settings.max_streams),
-            max_init_message_bytes: AtomicUsize::new(settings.max_init_message_bytes),
+            init_message_bytes: AtomicUsize::new(settings.init_data.message_bytes),
+            init_messages: AtomicUsize::new(settings.init_data.messages),
         }
     }
 
-    pub(crate) fn set(&self, max_streams: usize, max_init_message_bytes: usize) {
+    pub(crate) fn set(&self, max_streams: usize, init_data: InitDataLimits) {
         self.max_streams.store(max_streams, Ordering::Relaxed);
-        let max_init = &self.max_init_message_bytes;
-        max_init.store(max_init_message_bytes, Ordering::Relaxed);
+        let (bytes, messages) = (&self.init_message_bytes, &self.init_messages);
+        bytes.store(init_data.message_bytes, Ordering::Relaxed);
+        messages.store(init_data.messages, Ordering::Relaxed);
     }
 
     pub(crate) fn max_streams(&self) -> usize {
         self.max_streams.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn max_init_message_bytes(&self) -> usize {
-        self.max_init_message_bytes.load(Ordering::Relaxed)
+    pub(crate) fn init_data(&self) -> InitDataLimits {
+        InitDataLimits {
+            message_bytes: self.init_message_bytes.load(Ordering::Relaxed),
+            messages: self.init_messages.load(Ordering::Relaxed),
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::message_class::MessageClass;
 use crate::publication::Publication;
 use crate::stream::Stream;
 
-/// The maximum number of standbys of a stream on a media node. Each has a connection and up to 16 messages of init data.
+/// The maximum number of standbys of a stream on a media node. Each has a connection and init data.
 const MAX_STANDBYS: usize = 8;
 
 /// An encoder that stands by for a stream.
@@ -20,7 +20,7 @@ const MAX_STANDBYS: usize = 8;
 pub struct Standby {
     stream: Arc<Stream>,
     init_data: InitData,
-    max_init_message_bytes: usize,
+    max_message_bytes: usize,
     has_video: bool,
 }
 
@@ -54,10 +54,11 @@ impl Standby {
         if !stream.standby_joined(MAX_STANDBYS) {
             return Err(TooManyStandbys);
         }
+        let limits = stream.init_data_limits();
         Ok(Self {
-            max_init_message_bytes: stream.max_init_message_bytes(),
             stream,
-            init_data: InitData::default(),
+            init_data: InitData::new(limits.messages),
+            max_message_bytes: limits.message_bytes,
             has_video: false,
         })
     }
@@ -84,7 +85,7 @@ impl Standby {
         let class = MessageClass::of(&message, message.header());
         self.has_video |= message.kind == MediaKind::Video;
         if let Some(slot) = class.init_slot() {
-            let (len, limit) = (message.payload.len(), self.max_init_message_bytes);
+            let (len, limit) = (message.payload.len(), self.max_message_bytes);
             if len > limit {
                 return StandbyMessage::InitDataTooLong { len, limit };
             }

@@ -17,7 +17,7 @@ use crate::notifier::{Notifier, Notifiers};
 use crate::retention::{KeptWindow, WindowReaders};
 use crate::segment::Segment;
 use crate::segment_run::NewestRun;
-use crate::settings::{EngineLimits, EngineSettings};
+use crate::settings::{EngineLimits, EngineSettings, InitDataLimits};
 use crate::stream_state::{
     PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,
 };
@@ -69,7 +69,7 @@ impl Stream {
                 .map(|_| NewestRun::default())
                 .collect(),
             write_state: Mutex::new(WriteState {
-                writer: Writer::new(context.limits.max_init_message_bytes(), &context.memory),
+                writer: Writer::new(context.limits.init_data(), &context.memory),
                 notified: vec![Notification::default(); settings.workers.max(1)].into(),
                 ..WriteState::default()
             }),
@@ -126,9 +126,9 @@ impl Stream {
         Some(now.saturating_duration_since(active.last_message))
     }
 
-    /// Returns the maximum bytes of a sequence header or metadata message.
-    pub(crate) fn max_init_message_bytes(&self) -> usize {
-        self.context.limits.max_init_message_bytes()
+    /// Returns the limits of a new publisher's init data.
+    pub(crate) fn init_data_limits(&self) -> InitDataLimits {
+        self.context.limits.init_data()
     }
 
     /// Returns the number of encoders that stand by.

@@ -11,6 +11,7 @@ use crate::init_data::InitData;
 use crate::media_memory::{MediaMemory, OutOfMemory};
 use crate::message_class::MessageClass;
 use crate::segment::{OpenSegment, Segment, SegmentStart};
+use crate::settings::InitDataLimits;
 use crate::timeline::{LogTimeline, SourceTimeline, Timing};
 use crate::tracks::{Metadata, TrackDecision};
 
@@ -105,10 +106,11 @@ struct FormerEpoch {
 const MAX_FORMER: usize = 8;
 
 impl Writer {
-    /// Returns the writer of an empty log that refuses longer sequence headers and metadata.
-    pub(crate) fn new(max_init_message_bytes: usize, memory: &Arc<MediaMemory>) -> Self {
+    /// Returns the writer of an empty log with these limits of sequence headers and metadata.
+    pub(crate) fn new(limits: InitDataLimits, memory: &Arc<MediaMemory>) -> Self {
         Self {
-            max_init_message_bytes,
+            init_data: Arc::new(InitData::new(limits.messages)),
+            max_init_message_bytes: limits.message_bytes,
             memory: Arc::clone(memory),
             open: OpenSegment::new(memory),
             ..Self::default()
@@ -215,9 +217,10 @@ impl Writer {
             return InitData::clone(&self.init_data);
         }
         let former = self.former.iter().find(|former| former.epoch == epoch);
-        former.map_or_else(InitData::default, |former| {
-            InitData::clone(&former.init_data)
-        })
+        former.map_or_else(
+            || self.init_data.replaced_by(&InitData::default()),
+            |former| InitData::clone(&former.init_data),
+        )
     }
 
     /// Returns the tracks of this epoch, once they are decided.

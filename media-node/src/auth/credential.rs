@@ -4,11 +4,11 @@ use std::fmt;
 
 use media_wire::stream_key::join_parameters;
 
-/// Parameters that are read; security does not rest on the others.
-const MAX_PARAMETERS: usize = 32;
+/// Parameters that are read: as many as `limits.maxParameters` can allow.
+const MAX_PARAMETERS: usize = 128;
 
-/// Bytes of the parameters that are kept.
-const MAX_QUERY: usize = 4 * 1024;
+/// Bytes of the parameters that are kept: as many as `limits.maxParameterKibibytes` can allow.
+const MAX_QUERY: usize = 8 * 1024;
 
 /// The parameters of a client's URL, and its bearer token. `Debug` shows neither.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -72,7 +72,7 @@ impl HttpConnection {
     /// Returns the credential of a request, and the stream that its parameter `stream` names.
     fn presented(&self, request: &HttpRequest) -> (Credential, Option<StreamKey>) {
         let credential = Credential::of_http(&request.target, request.authorization.as_deref());
-        let vhosts = &self.context.config.vhosts;
+        let (vhosts, limits) = (&self.context.config.vhosts, self.context.limits.names());
         let stream = credential.parameter("stream").and_then(|name| {
             let path = ["%", "?", "#"]
                 .iter()
@@ -84,7 +84,7 @@ impl HttpConnection {
                 "/{}.flv",
                 path.trim_start_matches('/').trim_end_matches(".flv")
             );
-            StreamKey::from_http(request.host.as_deref(), &path, vhosts).ok()
+            StreamKey::from_http(request.host.as_deref(), &path, vhosts, &limits).ok()
         });
         (credential, stream)
     }

@@ -324,8 +324,8 @@ impl HttpConnection {
     }
 
     async fn find(&self, request: HttpRequest, kind: ClientKind) -> Result<Play, NotPlayable> {
-        let vhosts = &self.context.config.vhosts;
-        let key = StreamKey::from_http(request.host.as_deref(), &request.target, vhosts);
+        let (vhosts, limits) = (&self.context.config.vhosts, self.context.limits.names());
+        let key = StreamKey::from_http(request.host.as_deref(), &request.target, vhosts, &limits);
         let refused = &self.context.metrics.connections;
         let key = key.inspect_err(|error| refused.count_invalid_key(error))?;
         let host = request.host.as_deref().unwrap_or_default();

@@ -16,8 +16,6 @@ use tokio::time::{Instant, sleep};
 use super::context::RelayContext;
 use super::survey::{Survey, SurveyEnd, survey};
 
-/// Names that are looked up or known to be missing.
-const MAX_NAMES: usize = 4096;
 /// Names that the origins are asked for at one time.
 const MAX_SURVEYS: usize = 32;
 /// Names whose requests the origins hold.
@@ -126,11 +124,12 @@ impl Lookups {
         if self.context.origins.is_none() {
             return Ok(watch::channel(LookupState::Missing).1);
         }
+        let max_names = self.context.settings.limits.get().max_lookups();
         let mut names = self.lock();
         if let Some(lookup) = names.get(key) {
             return Ok(lookup.clone());
         }
-        if names.len() >= MAX_NAMES {
+        if names.len() >= max_names {
             return Err(TooManyNames);
         }
         let (state, lookup) = watch::channel(LookupState::Searching);

@@ -3,6 +3,7 @@
 use media_wire::rtmp::server::{PlayRefusal, PublishRefusal, ServerConnection};
 use media_wire::{InvalidKey, StreamKey};
 
+use super::context::RtmpContext;
 use crate::auth::Credential;
 
 /// A client's request.
@@ -36,8 +37,9 @@ pub(super) struct StreamRequest {
 }
 
 impl StreamRequest {
-    pub(super) fn new(tc_url: String, app: &str, stream: &str, vhosts: &[String]) -> Self {
-        let key = StreamKey::from_rtmp(&tc_url, app, stream, vhosts);
+    pub(super) fn new(tc_url: String, app: &str, stream: &str, context: &RtmpContext) -> Self {
+        let (vhosts, limits) = (&context.config.vhosts, context.limits.names());
+        let key = StreamKey::from_rtmp(&tc_url, app, stream, vhosts, &limits);
         let credential = match &key {
             // The parameters are within their limits.
             Ok(_) => Credential::of_rtmp(&tc_url, app, stream),

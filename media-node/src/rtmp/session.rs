@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use media_config::Limits;
+use media_wire::InvalidKey;
 use media_wire::rtmp::RtmpError;
 use media_wire::rtmp::server::ServerEvent;
-use media_wire::{InvalidKey, StreamKey};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug, debug_span, info};
 
@@ -142,7 +142,7 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
     } = session;
     loop {
         let (idle, mut eviction) = context.idle.enter(connection.peer.ip());
-        let request = Box::pin(next_request(connection, &context.config.vhosts));
+        let request = Box::pin(next_request(connection, context));
         let request = tokio::select! {
             request = timeout_at(*deadline, request) => request,
             () = eviction.requested() => return Err(ConnectionLost::Evicted),
@@ -203,7 +203,7 @@ fn begin_stream(rate: &mut StreamRate, context: &RtmpContext, peer: IpAddr) -> R
 /// Returns the next request, or the limit that the client's `connect` exceeds.
 async fn next_request(
     connection: &mut RtmpConnection,
-    vhosts: &[String],
+    context: &RtmpContext,
 ) -> Result<Result<RtmpRequest, InvalidKey>, ConnectionLost> {
     loop {
         match connection.event().await? {
@@ -213,7 +213,7 @@ async fn next_request(
                 agent,
                 page_url,
             } => {
-                if let Err(error) = StreamKey::check_rtmp_lengths(&tc_url, &app, "") {
+                if let Err(error) = context.limits.names().check_rtmp(&tc_url, &app, "") {
                     connection.protocol.reject_connect(&error.to_string());
                     connection.flush().await?;
                     return Ok(Err(error));
@@ -227,7 +227,7 @@ async fn next_request(
                 app,
                 stream,
             } => {
-                let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
+                let request = StreamRequest::new(tc_url, &app, &stream, context);
                 return Ok(Ok(RtmpRequest::Publish(request)));
             }
             ServerEvent::Play {
@@ -236,7 +236,7 @@ async fn next_request(
                 stream,
                 ..
             } => {
-                let request = StreamRequest::new(tc_url, &app, &stream, vhosts);
+                let request = StreamRequest::new(tc_url, &app, &stream, context);
                 return Ok(Ok(RtmpRequest::Play(request)));
             }
             _ => {}

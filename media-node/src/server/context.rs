@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use media_config::{Limits, LiveSettings, NodeConfig, Role};
-use media_engine::{EngineSettings, Registry};
+use media_engine::{EngineSettings, InitDataLimits, Registry};
 use media_log::LogLevel;
 use tokio::sync::watch;
 
@@ -25,11 +25,8 @@ use crate::state::metrics::Metrics;
 use crate::state::phase::Phase;
 use crate::state::publisher_addresses::PublisherAddresses;
 
-/// Connections of the public ports for each one that may be without a stream.
-const CONNECTIONS_PER_IDLE: u32 = 10;
-
 /// Connections without a stream that even the smallest media node has room for.
-const MIN_IDLE_CONNECTIONS: u32 = 16;
+const MIN_IDLE_CONNECTIONS: u64 = 16;
 
 /// The parts of a media node.
 pub(super) struct NodeContext {
@@ -136,7 +133,7 @@ impl NodeContext {
         open_files::raise(limits.max_connections);
         self.idle.set_limit(max_idle_connections(&limits));
         self.registry
-            .set_limits(max_streams(&limits), limits.max_init_data_bytes());
+            .set_limits(max_streams(&limits), init_data_limits(&limits));
         self.limits.replace(limits);
     }
 
@@ -156,7 +153,7 @@ fn engine_settings(config: &NodeConfig, workers: usize) -> EngineSettings {
         pulse_max: stream.pulse_max(),
         pulse_ceiling: stream.pulse_ceiling(),
         max_streams: max_streams(&config.limits),
-        max_init_message_bytes: config.limits.max_init_data_bytes(),
+        init_data: init_data_limits(&config.limits),
         workers,
     }
 }
@@ -165,8 +162,16 @@ fn max_streams(limits: &Limits) -> usize {
     usize::try_from(limits.max_streams).unwrap_or(usize::MAX)
 }
 
+fn init_data_limits(limits: &Limits) -> InitDataLimits {
+    InitDataLimits {
+        message_bytes: limits.max_init_data_bytes(),
+        messages: usize::try_from(limits.max_init_data_messages).unwrap_or(usize::MAX),
+    }
+}
+
 fn max_idle_connections(limits: &Limits) -> usize {
-    let limit = limits.max_connections / CONNECTIONS_PER_IDLE;
+    let [all, percent] = [limits.max_connections, limits.max_idle_connections_percent];
+    let limit = u64::from(all) * u64::from(percent) / 100;
     usize::try_from(limit.max(MIN_IDLE_CONNECTIONS)).unwrap_or(usize::MAX)
 }
 

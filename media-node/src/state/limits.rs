@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use media_config::Limits;
+use media_wire::NameLimits;
 
 /// The limits that hold now. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,17 @@ impl CurrentLimits {
     pub(crate) fn get(&self) -> Arc<Limits> {
         let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&current)
+    }
+
+    /// Returns those of a client's address.
+    pub(crate) fn names(&self) -> NameLimits {
+        let limits = self.get();
+        let number = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+        NameLimits {
+            name_bytes: number(limits.max_name_bytes),
+            parameters: number(limits.max_parameters),
+            parameter_bytes: number(limits.max_parameter_kibibytes).saturating_mul(1 << 10),
+        }
     }
 
     /// Replaces the limits.

@@ -3,7 +3,7 @@
 use media_wire::amf0::Value;
 
 use crate::support::raw_rtmp::{HANDSHAKE, chunks, command, connect};
-use crate::support::{RawConnection, TestNode, eventually, request};
+use crate::support::{Publisher, RawConnection, TestNode, eventually, request};
 
 async fn eventually_counted(node: &TestNode, metric: &str, label: &str, value: &str, least: u64) {
     let metric = format!("{metric}{{{label}=\"{value}\"}}");
@@ -55,6 +55,32 @@ async fn limits_of_http_addresses_are_counted_by_their_names() {
         assert!(refused.text().contains("more than") || refused.text().contains("too many"));
         eventually_counted(&node, "live_limits_exceeded_total", "limit", limit, 1).await;
     }
+}
+
+#[tokio::test]
+async fn limits_of_addresses_are_those_of_the_configuration() {
+    let node = TestNode::with(|config| {
+        config.limits.max_name_bytes = 16;
+        config.limits.max_parameters = 40;
+        config.limits.max_parameter_kibibytes = 1;
+    })
+    .await;
+    let refused = async |path: String| {
+        let http = request(node.addresses.http, "GET", &format!("/live/{path}")).await;
+        let name = path.replace(".flv", "");
+        let rtmp = Publisher::try_start(node.addresses.rtmp, &format!("live/{name}")).await;
+        (http.status == 400, rtmp.is_err())
+    };
+    for (count, limit, path) in [
+        (2, "names", "thirteen-byte.flv".to_owned()),
+        (2, "parameters", format!("a.flv?{}", "b=c&".repeat(41))),
+        (4, "parameters", format!("a.flv?{}", "b".repeat(1_025))),
+    ] {
+        assert_eq!(refused(path).await, (true, true));
+        eventually_counted(&node, "live_limits_exceeded_total", "limit", limit, count).await;
+    }
+    let allowed = format!("twelve-bytes.flv?{}", "b=c&".repeat(40));
+    assert_eq!(refused(allowed).await, (false, false));
 }
 
 #[tokio::test]

@@ -33,4 +33,4 @@ pub mod rtmp;
 pub mod stream_key;
 
 pub use media::{Codec, MediaKind, Message};
-pub use stream_key::{InvalidKey, StreamKey};
+pub use stream_key::{InvalidKey, NameLimits, StreamKey};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-pub use limits::{MAX_NAME_BYTES, MAX_PARAMETER_BYTES, MAX_PARAMETERS};
+pub use limits::NameLimits;
 
 /// The name of a stream in the whole cluster.
 ///
@@ -91,15 +91,30 @@ pub enum InvalidKey {
     },
     /// Application and stream, or the URL, are too long before their parameters.
     #[error(
-        "the names have {0} bytes, too many: {MAX_NAME_BYTES} are allowed, and 512 without escapes"
+        "the names have {bytes} bytes, too many: {allowed} are allowed, and three times as many with escapes"
     )]
-    LongNames(usize),
+    LongNames {
+        /// Their length, with escapes if these are too long.
+        bytes: usize,
+        /// The maximum without escapes.
+        allowed: usize,
+    },
     /// The parameters are too long.
-    #[error("the parameters have {0} bytes, more than {MAX_PARAMETER_BYTES}")]
-    LongParameters(usize),
+    #[error("the parameters have {bytes} bytes, more than {allowed}")]
+    LongParameters {
+        /// Their length together.
+        bytes: usize,
+        /// The maximum.
+        allowed: usize,
+    },
     /// There are too many parameters.
-    #[error("there are {0} parameters, more than {MAX_PARAMETERS}")]
-    TooManyParameters(usize),
+    #[error("there are {count} parameters, more than {allowed}")]
+    TooManyParameters {
+        /// Their number.
+        count: usize,
+        /// The maximum.
+        allowed: usize,
+    },
     /// A part contains a character that would break logs and headers.
     #[error("the {0} contains a control character")]
     ControlCharacter(Part),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use media_engine::{Appended, Epoch, Registry, Start};
+use media_engine::{Appended, Epoch, InitDataLimits, Publication, Registry, Start};
 use media_wire::MediaKind;
 
 use crate::relays::frames;
@@ -50,7 +50,7 @@ fn init_data_above_limit_is_refused() {
         payload.resize(len, 0);
         publication.append(message(MediaKind::Video, 0, payload))
     };
-    let limit = settings().max_init_message_bytes;
+    let limit = settings().init_data.message_bytes;
     assert_eq!(header(limit), Appended::New);
     let len = limit + 1;
     assert_eq!(header(len), Appended::InitDataTooLong { len, limit });
@@ -66,6 +66,27 @@ fn init_data_beyond_its_maximum_number_is_reported() {
     let further = publication.append(track_header(16, 20));
     assert_eq!(further, Appended::TooMuchInitData);
     assert_eq!(publication.append(track_header(3, 21)), Appended::New);
+}
+
+#[test]
+fn maximum_number_of_init_data_messages_changes_for_new_streams() {
+    let registry = Registry::new(settings());
+    let limits = InitDataLimits {
+        messages: 2,
+        ..InitDataLimits::default()
+    };
+    let mut first = encoder(&registry, "a", 1);
+    registry.set_limits(10, limits);
+    let mut second = encoder(&registry, "b", 1);
+    let of = |publication: &mut Publication| {
+        [0, 1, 2].map(|it| publication.append(track_header(it, 20)))
+    };
+    assert_eq!(of(&mut first), [(); 3].map(|()| Appended::New));
+    let further = Appended::TooMuchInitData;
+    assert_eq!(of(&mut second), [Appended::New, Appended::New, further]);
+    // A new epoch begins without messages, and with the same maximum.
+    let mut again = encoder(&registry, "b", 2);
+    assert_eq!(of(&mut again)[2], Appended::TooMuchInitData);
 }
 
 #[test]

@@ -106,8 +106,10 @@ impl ConnectionMetrics {
     /// Counts a client whose address exceeds a limit, if the error is that.
     pub(crate) fn count_invalid_key(&self, error: &InvalidKey) {
         let limit = match error {
-            InvalidKey::LongNames(_) | InvalidKey::TooLong { .. } => "names",
-            InvalidKey::LongParameters(_) | InvalidKey::TooManyParameters(_) => "parameters",
+            InvalidKey::LongNames { .. } | InvalidKey::TooLong { .. } => "names",
+            InvalidKey::LongParameters { .. } | InvalidKey::TooManyParameters { .. } => {
+                "parameters"
+            }
             InvalidKey::Empty(_) | InvalidKey::ControlCharacter(_) | InvalidKey::NotAnFlvPath => {
                 return;
             }

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use media_wire::media::MediaHeader;
-use media_wire::{MediaKind, StreamKey, amf0};
+use media_wire::{MediaKind, NameLimits, StreamKey, amf0};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(values) = amf0::decode_all(bytes) {
@@ -17,10 +17,10 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = MediaHeader::parse(kind, bytes);
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let vhosts = ["v".to_owned()];
-        let _ = StreamKey::from_http(Some(text), text, &vhosts);
+        let (vhosts, limits) = (["v".to_owned()], NameLimits::default());
+        let _ = StreamKey::from_http(Some(text), text, &vhosts, &limits);
         let (first, second) = text.split_at(text.floor_char_boundary(text.len() / 2));
-        if let Ok(key) = StreamKey::from_rtmp(first, second, text, &vhosts) {
+        if let Ok(key) = StreamKey::from_rtmp(first, second, text, &vhosts, &limits) {
             let again = StreamKey::new(key.vhost(), key.app(), key.name());
             assert_eq!(again.as_ref(), Ok(&key), "the parts of a key make the key");
         }

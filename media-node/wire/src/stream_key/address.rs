@@ -1,6 +1,6 @@
 //! Stream keys in the addresses of RTMP and HTTP clients.
 
-use super::{DEFAULT_VHOST, InvalidKey, Part, StreamKey, segments, segments_are_empty};
+use super::{DEFAULT_VHOST, InvalidKey, NameLimits, Part, StreamKey, segments, segments_are_empty};
 
 impl StreamKey {
     /// Returns the stream of an RTMP `connect` (`tc_url`, `app`) and `publish` or `play` (`stream`).
@@ -27,14 +27,15 @@ impl StreamKey {
     /// SRS edges ask for `NAME.flv`, and the prefixes are Flash's for file formats.
     ///
     /// # Errors
-    /// When the address has no valid key.
+    /// When the address has no valid key, or exceeds a limit.
     pub fn from_rtmp(
         tc_url: &str,
         app: &str,
         stream: &str,
         vhosts: &[String],
+        limits: &NameLimits,
     ) -> Result<Self, InvalidKey> {
-        Self::check_rtmp_lengths(tc_url, app, stream)?;
+        limits.check_rtmp(tc_url, app, stream)?;
         let joined = join_parameters(app, stream);
         let (app, stream) = joined
             .as_ref()
@@ -59,7 +60,8 @@ impl StreamKey {
             *name = stem.to_owned();
         }
         let in_path = take_vhost(&mut path, vhosts);
-        key_of_path(in_path.as_deref().unwrap_or(vhost), path, vhosts)
+        let key = key_of_path(in_path.as_deref().unwrap_or(vhost), path, vhosts)?;
+        limits.check_key(&key).map(|()| key)
     }
 
     /// Returns the stream of an HTTP request: `/APP/STREAM.flv`, `/APP/STREAM.flv?vhost=NAME`, `/VHOST/APP/STREAM.flv`.
@@ -73,8 +75,9 @@ impl StreamKey {
         host: Option<&str>,
         path_and_query: &str,
         vhosts: &[String],
+        limits: &NameLimits,
     ) -> Result<Self, InvalidKey> {
-        Self::check_http_lengths(path_and_query)?;
+        limits.check_http(path_and_query)?;
         let mut query = Query::default();
         let path = query.cut_from(path_and_query);
         let path = path.strip_suffix(".flv").ok_or(InvalidKey::NotAnFlvPath)?;
@@ -85,7 +88,8 @@ impl StreamKey {
         let in_path = take_vhost(&mut path, vhosts);
         let vhost = in_path.or(query.vhost);
         let host = || without_port(host.unwrap_or_default()).to_owned();
-        key_of_path(&vhost.unwrap_or_else(host), path, vhosts)
+        let key = key_of_path(&vhost.unwrap_or_else(host), path, vhosts)?;
+        limits.check_key(&key).map(|()| key)
     }
 }
 

@@ -3,30 +3,46 @@
 
 use super::{InvalidKey, StreamKey};
 
-/// The maximum number of parameters of an address.
-pub const MAX_PARAMETERS: usize = 32;
+/// Limits of a client's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameLimits {
+    /// Maximum bytes of application and stream together, without parameters and escapes.
+    pub name_bytes: usize,
+    /// Maximum number of parameters.
+    pub parameters: usize,
+    /// Maximum bytes of all parameters together.
+    pub parameter_bytes: usize,
+}
 
-/// The maximum bytes of all parameters of an address together.
-pub const MAX_PARAMETER_BYTES: usize = 4 * 1024;
+impl Default for NameLimits {
+    fn default() -> Self {
+        Self {
+            name_bytes: 512,
+            parameters: 32,
+            parameter_bytes: 4 * 1024,
+        }
+    }
+}
 
-/// The maximum bytes of application and stream without parameters: 512 characters, each of which can be escaped as `%41`.
-pub const MAX_NAME_BYTES: usize = 3 * 512;
+/// The maximum bytes of a character that is escaped as `%41`.
+const ESCAPED: usize = 3;
 
-/// The maximum bytes of the URL without parameters: scheme, host and application.
-const MAX_URL_BYTES: usize = MAX_NAME_BYTES + 512;
+/// Bytes of a URL beside the application: scheme and host.
+const MAX_HOST_BYTES: usize = 512;
 
-impl StreamKey {
-    /// Checks the lengths of an RTMP address, whose parts are those of [`from_rtmp`](Self::from_rtmp). Encoders send the
+impl NameLimits {
+    /// Checks the lengths of an RTMP address, whose parts are those of [`StreamKey::from_rtmp`]. Encoders send the
     /// parameters of the application twice, also in the URL, so these count once.
     ///
     /// # Errors
     /// When the address exceeds a limit.
-    pub fn check_rtmp_lengths(tc_url: &str, app: &str, stream: &str) -> Result<(), InvalidKey> {
+    pub fn check_rtmp(&self, tc_url: &str, app: &str, stream: &str) -> Result<(), InvalidKey> {
         let [(url, url_query), (app, app_query), (stream, query)] =
             [tc_url, app, stream].map(split);
-        check_names(app.len() + stream.len(), MAX_NAME_BYTES)?;
-        check_names(url.len(), MAX_URL_BYTES)?;
-        check_parameters(
+        let escaped = ESCAPED * self.name_bytes;
+        self.check_names(app.len() + stream.len(), escaped)?;
+        self.check_names(url.len(), escaped + MAX_HOST_BYTES)?;
+        self.check_parameters(
             query.len() + app_query.len().max(url_query.len()),
             count(query) + count(app_query).max(count(url_query)),
         )
@@ -36,27 +52,35 @@ impl StreamKey {
     ///
     /// # Errors
     /// When the address exceeds a limit.
-    pub(super) fn check_http_lengths(path_and_query: &str) -> Result<(), InvalidKey> {
+    pub(super) fn check_http(&self, path_and_query: &str) -> Result<(), InvalidKey> {
         let (path, query) = split(path_and_query);
-        check_names(path.len(), MAX_NAME_BYTES)?;
-        check_parameters(query.len(), count(query))
+        self.check_names(path.len(), ESCAPED * self.name_bytes)?;
+        self.check_parameters(query.len(), count(query))
     }
-}
 
-fn check_names(bytes: usize, limit: usize) -> Result<(), InvalidKey> {
-    match bytes > limit {
-        true => Err(InvalidKey::LongNames(bytes)),
-        false => Ok(()),
+    /// Checks the length of the names without escapes.
+    pub(super) fn check_key(&self, key: &StreamKey) -> Result<(), InvalidKey> {
+        self.check_names(key.app().len() + key.name().len(), self.name_bytes)
     }
-}
 
-fn check_parameters(bytes: usize, parameters: usize) -> Result<(), InvalidKey> {
-    if bytes > MAX_PARAMETER_BYTES {
-        return Err(InvalidKey::LongParameters(bytes));
+    fn check_names(&self, bytes: usize, limit: usize) -> Result<(), InvalidKey> {
+        let allowed = self.name_bytes;
+        match bytes > limit {
+            true => Err(InvalidKey::LongNames { bytes, allowed }),
+            false => Ok(()),
+        }
     }
-    match parameters > MAX_PARAMETERS {
-        true => Err(InvalidKey::TooManyParameters(parameters)),
-        false => Ok(()),
+
+    fn check_parameters(&self, bytes: usize, count: usize) -> Result<(), InvalidKey> {
+        let allowed = self.parameter_bytes;
+        if bytes > allowed {
+            return Err(InvalidKey::LongParameters { bytes, allowed });
+        }
+        let allowed = self.parameters;
+        match count > allowed {
+            true => Err(InvalidKey::TooManyParameters { count, allowed }),
+            false => Ok(()),
+        }
     }
 }
 

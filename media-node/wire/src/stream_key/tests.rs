@@ -7,12 +7,12 @@ fn vhosts() -> Vec<String> {
 }
 
 fn rtmp(tc_url: &str, app: &str, stream: &str) -> String {
-    let key = StreamKey::from_rtmp(tc_url, app, stream, &vhosts());
+    let key = StreamKey::from_rtmp(tc_url, app, stream, &vhosts(), &NameLimits::default());
     key.unwrap().to_string()
 }
 
 fn http(host: Option<&str>, path: &str) -> String {
-    let key = StreamKey::from_http(host, path, &vhosts());
+    let key = StreamKey::from_http(host, path, &vhosts(), &NameLimits::default());
     key.unwrap().to_string()
 }
 
@@ -123,7 +123,8 @@ fn file_formats_of_rtmp_names_are_dropped() {
     assert_eq!(name("flv:room/cam.flv"), "live/room/cam");
     assert_eq!(name("mp4:cam.mp4"), "live/cam.mp4");
     assert_eq!(name("a.flv/cam"), "live/a.flv/cam");
-    let refused = StreamKey::from_rtmp("rtmp://h/live", "live", ".flv", &[]);
+    let refused =
+        StreamKey::from_rtmp("rtmp://h/live", "live", ".flv", &[], &NameLimits::default());
     assert_eq!(refused.unwrap_err(), InvalidKey::Empty(Part::Name));
 }
 
@@ -243,7 +244,7 @@ fn percent_escapes_are_decoded_in_rtmp_and_http() {
 
 #[test]
 fn path_other_than_flv_is_refused() {
-    let refused = |path| StreamKey::from_http(None, path, &[]).unwrap_err();
+    let refused = |path| StreamKey::from_http(None, path, &[], &NameLimits::default()).unwrap_err();
     assert_eq!(refused("/live/cam"), InvalidKey::NotAnFlvPath);
     assert_eq!(refused("/"), InvalidKey::NotAnFlvPath);
     assert_eq!(refused("/live/.flv"), InvalidKey::Empty(Part::Name));
@@ -272,7 +273,7 @@ fn empty_long_and_unprintable_parts_are_refused() {
         }
     );
     assert_eq!(
-        StreamKey::from_rtmp("rtmp://h/", "", "", &[]).unwrap_err(),
+        StreamKey::from_rtmp("rtmp://h/", "", "", &[], &NameLimits::default()).unwrap_err(),
         InvalidKey::Empty(Part::Name)
     );
 }
@@ -290,19 +291,39 @@ fn key_displays_its_parts() {
 
 #[test]
 fn long_http_addresses_are_refused_before_they_are_read() {
-    let of = |path: &str| StreamKey::from_http(None, path, &[]);
+    let of = |path: &str| StreamKey::from_http(None, path, &[], &NameLimits::default());
     let parameters = |count: usize| format!("/live/cam.flv?{}", "a=b&".repeat(count));
     assert!(of(&parameters(32)).is_ok());
-    assert_eq!(of(&parameters(33)), Err(InvalidKey::TooManyParameters(33)));
+    assert_eq!(
+        of(&parameters(33)),
+        Err(InvalidKey::TooManyParameters {
+            count: 33,
+            allowed: 32
+        })
+    );
     let long = format!("/live/cam.flv?{}", "a".repeat(4_096));
-    assert_eq!(of(&long), Err(InvalidKey::LongParameters(4_097)));
+    assert_eq!(
+        of(&long),
+        Err(InvalidKey::LongParameters {
+            bytes: 4_097,
+            allowed: 4_096
+        })
+    );
     let long = format!("/{}cam.flv", "a/".repeat(800));
-    assert_eq!(of(&long), Err(InvalidKey::LongNames(1_608)));
+    assert_eq!(
+        of(&long),
+        Err(InvalidKey::LongNames {
+            bytes: 1_608,
+            allowed: 512
+        })
+    );
 }
 
 #[test]
 fn long_rtmp_addresses_are_refused_before_they_are_read() {
-    let of = |tc_url: &str, app: &str, stream: &str| StreamKey::from_rtmp(tc_url, app, stream, &[]);
+    let of = |tc_url: &str, app: &str, stream: &str| {
+        StreamKey::from_rtmp(tc_url, app, stream, &[], &NameLimits::default())
+    };
     let parameters = |count: usize| format!("?{}", "a=b&".repeat(count));
     let url = format!("rtmp://h/live{}", parameters(31));
     let app = format!("live{}", parameters(31));
@@ -312,24 +333,69 @@ fn long_rtmp_addresses_are_refused_before_they_are_read() {
     );
     assert_eq!(
         of(&url, &app, "cam?key=x&token=y"),
-        Err(InvalidKey::TooManyParameters(33))
+        Err(InvalidKey::TooManyParameters {
+            count: 33,
+            allowed: 32
+        })
     );
     let long = format!("cam?{}", "a".repeat(4096));
     assert_eq!(
         of("rtmp://h/live", "live", &long),
-        Err(InvalidKey::LongParameters(4097))
+        Err(InvalidKey::LongParameters {
+            bytes: 4097,
+            allowed: 4_096
+        })
     );
     let huge = format!("rtmp://h/live{}", parameters(16_000));
     assert_eq!(
         of(&huge, "live", "cam"),
-        Err(InvalidKey::LongParameters(64_001))
+        Err(InvalidKey::LongParameters {
+            bytes: 64_001,
+            allowed: 4_096
+        })
     );
     assert_eq!(
         of("rtmp://h/live", "live", &"a/".repeat(32_000)),
-        Err(InvalidKey::LongNames(64_004))
+        Err(InvalidKey::LongNames {
+            bytes: 64_004,
+            allowed: 512
+        })
     );
     assert_eq!(
         of(&"a/".repeat(32_000), "", "cam"),
-        Err(InvalidKey::LongNames(64_000))
+        Err(InvalidKey::LongNames {
+            bytes: 64_000,
+            allowed: 512
+        })
     );
+}
+
+#[test]
+fn limits_of_an_address_are_those_of_the_configuration() {
+    let limits = NameLimits {
+        name_bytes: 8,
+        parameters: 2,
+        parameter_bytes: 16,
+    };
+    let http = |path: &str| StreamKey::from_http(None, path, &[], &limits);
+    let rtmp = |stream: &str| StreamKey::from_rtmp("rtmp://h/live", "live", stream, &[], &limits);
+    assert!(http("/live/%61%62%63%64.flv?a=1&b=2").is_ok());
+    assert!(rtmp("abcd?a=1&b=2").is_ok());
+    let names = InvalidKey::LongNames {
+        bytes: 9,
+        allowed: 8,
+    };
+    assert_eq!(http("/live/abcde.flv"), Err(names.clone()));
+    assert_eq!(rtmp("abcde"), Err(names));
+    let count = InvalidKey::TooManyParameters {
+        count: 3,
+        allowed: 2,
+    };
+    assert_eq!(http("/live/a.flv?a&b&c"), Err(count.clone()));
+    assert_eq!(rtmp("a?a&b&c"), Err(count));
+    let bytes = InvalidKey::LongParameters {
+        bytes: 17,
+        allowed: 16,
+    };
+    assert_eq!(rtmp("a?key=abcdefghijkl"), Err(bytes));
 }
