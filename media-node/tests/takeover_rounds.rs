@@ -48,10 +48,10 @@ fn assert_rounds(rounds: &[Vec<Message>], received: Received) {
     let mut latest = 0;
     for (number, round) in rounds.iter().enumerate() {
         let last = &round.last().expect("a frame").payload;
-        let end = rest.iter().position(|(_, it)| it.payload == *last);
+        let end = rest.iter().position(|it| it.payload == *last);
         let end = end.unwrap_or_else(|| panic!("round {number} does not come to its end"));
         let others = rest.split_off(end + 1);
-        for (_, message) in &rest {
+        for message in &rest {
             let (timestamp, before) = (message.timestamp, latest);
             assert!(
                 timestamp >= before,

@@ -134,22 +134,14 @@ pub(crate) async fn finish(mut publisher: Publisher) {
 /// What one viewer received until the stream ended.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// Every message, with the time since the viewer started.
-    pub(crate) messages: Vec<(Duration, Message)>,
+    /// Every message.
+    pub(crate) messages: Vec<Message>,
 }
 
 impl Received {
     /// Audio and video frames, without sequence headers.
     pub(crate) fn frames(&self) -> Vec<&Message> {
-        frames(self.messages.iter().map(|(_, message)| message))
-    }
-
-    /// The longest time between two messages.
-    pub(crate) fn longest_silence(&self) -> Duration {
-        let times = || self.messages.iter().map(|(at, _)| *at);
-        let steps = times().zip(times().skip(1));
-        let silences = steps.map(|(before, after)| after - before);
-        silences.max().unwrap_or_default()
+        frames(self.messages.iter())
     }
 }
 
@@ -190,11 +182,10 @@ pub(crate) fn watch_at(
     let stream = stream.to_owned();
     let (newest, newest_seen) = watch::channel(Bytes::new());
     let task = tokio::spawn(patiently(async move {
-        let start = Instant::now();
         let mut received = Received::default();
         let mut push = |message: Message| {
             newest.send_replace(message.payload.clone());
-            received.messages.push((start.elapsed(), message));
+            received.messages.push(message);
         };
         match protocol {
             Protocol::Flv => {
@@ -276,7 +267,7 @@ pub(crate) fn assert_complete(sent: &[Message], received: &Received, start: Star
 
 /// Fails unless both sequence headers come before the first video frame.
 fn assert_headers_first(received: &Received) {
-    let messages = received.messages.iter().map(|(_, message)| message);
+    let messages = received.messages.iter();
     let video = |it: &&Message| it.kind == MediaKind::Video && !it.is_sequence_header();
     let before = messages.take_while(|it| !video(it));
     let headers = before.filter(|it| it.is_sequence_header()).count();
