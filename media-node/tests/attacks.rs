@@ -1,10 +1,8 @@
 //! Attacks from one host, each beside an honest encoder and its viewers, on a media node's own process: the viewers get every
 //! frame, newcomers are served, probes are answered, memory stays within the budgets, and it is free again afterwards.
 
-#[cfg(test)]
 mod cluster;
 mod media_memory;
-#[cfg(test)]
 mod tls;
 
 use bytes::Bytes;

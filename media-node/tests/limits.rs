@@ -1,6 +1,5 @@
 //! Limits: too many connections and streams, too large and too slow requests.
 
-#[cfg(test)]
 mod counted;
 mod encoders;
 

@@ -1,8 +1,6 @@
 //! Backup encoders at one media node, with the policy `standby`.
 
-#[cfg(test)]
 mod cluster;
-#[cfg(test)]
 mod encoders;
 
 use std::time::Duration;

@@ -70,7 +70,7 @@ pub struct Child {
     pub kind: ChildKind,
     /// The role whose rollout includes the object: while that role is on hold, the object is not applied.
     #[serde(skip)]
-    pub role: Option<Role>,
+    pub held_with: Option<Role>,
     /// The whole document of the server-side apply.
     #[serde(flatten)]
     pub document: Value,
@@ -78,13 +78,17 @@ pub struct Child {
 
 impl Child {
     /// Returns `object` as a child.
-    pub(super) fn new<K>(kind: ChildKind, role: Option<Role>, object: &K) -> Result<Self, SpecError>
+    pub(super) fn new<K>(
+        kind: ChildKind,
+        held_with: Option<Role>,
+        object: &K,
+    ) -> Result<Self, SpecError>
     where
         K: Resource + Serialize,
     {
         Ok(Self {
             kind,
-            role,
+            held_with,
             document: serde_json::to_value(object)?,
         })
     }

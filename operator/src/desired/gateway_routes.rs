@@ -52,7 +52,7 @@ pub(super) fn gateway_routes(
         let served = resource.resource();
         children.push(Child {
             kind: ChildKind::Route(resource),
-            role: None,
+            held_with: None,
             document: json!({
                 "apiVersion": served.api_version,
                 "kind": served.kind,

@@ -33,16 +33,16 @@ pub(super) fn template(
     image: &str,
     config_hash: &str,
 ) -> Result<PodTemplateSpec, SpecError> {
-    let nodes = cluster.spec.pods(role);
+    let pods = cluster.spec.pods(role);
     let field = |name: &str| format!("spec.{}s.{name}", names::role_name(role));
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(nodes.pod_labels.clone()),
-            annotations: Some(annotations(nodes, role)),
+            labels: Some(pods.pod_labels.clone()),
+            annotations: Some(annotations(pods, role)),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
-            affinity: affinity(nodes, &field("affinity"))?,
+            affinity: affinity(pods, &field("affinity"))?,
             topology_spread_constraints: topology_spread(
                 cluster,
                 role,
@@ -51,7 +51,7 @@ pub(super) fn template(
             ..pod_spec(cluster, role, image, config_hash)
         }),
     };
-    if let Some(raw) = &nodes.pod_template {
+    if let Some(raw) = &pods.pod_template {
         let raw = Value::Object(raw.clone());
         template.merge_from(overlay::typed(&field("podTemplate"), raw)?);
     }
@@ -75,25 +75,24 @@ fn set_required_fields(template: &mut PodTemplateSpec, cluster: &LiveCluster, ro
     }
 }
 
-fn grace_seconds(nodes: &PodSettings) -> i64 {
-    i64::from(nodes.drain_timeout_seconds) + i64::from(GRACE_SECONDS)
+fn grace_seconds(pods: &PodSettings) -> i64 {
+    i64::from(pods.drain_timeout_seconds) + i64::from(GRACE_SECONDS)
 }
 
-fn annotations(nodes: &PodSettings, role: Role) -> BTreeMap<String, String> {
+fn annotations(pods: &PodSettings, role: Role) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::new();
-    if role == Role::Origin && nodes.drain_timeout_seconds > AUTOSCALER_SECONDS {
+    if role == Role::Origin && pods.drain_timeout_seconds > AUTOSCALER_SECONDS {
         annotations.insert(
             "cluster-autoscaler.kubernetes.io/safe-to-evict".to_owned(),
             "false".to_owned(),
         );
     }
-    annotations.extend(nodes.pod_annotations.clone());
+    annotations.extend(pods.pod_annotations.clone());
     annotations
 }
 
-fn affinity(nodes: &PodSettings, field: &str) -> Result<Option<Affinity>, SpecError> {
-    nodes
-        .affinity
+fn affinity(pods: &PodSettings, field: &str) -> Result<Option<Affinity>, SpecError> {
+    pods.affinity
         .as_ref()
         .map(|raw| overlay::typed(field, Value::Object(raw.clone())))
         .transpose()
@@ -131,11 +130,11 @@ fn topology_spread(
 }
 
 fn pod_spec(cluster: &LiveCluster, role: Role, image: &str, config_hash: &str) -> PodSpec {
-    let nodes = cluster.spec.pods(role);
+    let pods = cluster.spec.pods(role);
     let secrets = &cluster.spec.image_pull_secrets;
     PodSpec {
         automount_service_account_token: Some(false),
-        containers: vec![container(cluster, nodes, image)],
+        containers: vec![container(cluster, pods, image)],
         // A media node does not use the environment variables of the namespace's Services.
         enable_service_links: Some(false),
         image_pull_secrets: (!secrets.is_empty()).then(|| {
@@ -146,8 +145,8 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str, config_hash: &str) -
                 })
                 .collect()
         }),
-        node_selector: (!nodes.node_selector.is_empty()).then(|| nodes.node_selector.clone()),
-        priority_class_name: nodes.priority_class_name.clone(),
+        node_selector: (!pods.node_selector.is_empty()).then(|| pods.node_selector.clone()),
+        priority_class_name: pods.priority_class_name.clone(),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
             seccomp_profile: Some(SeccompProfile {
@@ -157,9 +156,9 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str, config_hash: &str) -
             ..PodSecurityContext::default()
         }),
         service_account_name: Some(identity::service_account(cluster, role)),
-        termination_grace_period_seconds: Some(grace_seconds(nodes)),
-        tolerations: (!nodes.tolerations.is_empty())
-            .then(|| nodes.tolerations.iter().map(Into::into).collect()),
+        termination_grace_period_seconds: Some(grace_seconds(pods)),
+        tolerations: (!pods.tolerations.is_empty())
+            .then(|| pods.tolerations.iter().map(Into::into).collect()),
         volumes: Some(volumes(cluster, role, config_hash)),
         ..PodSpec::default()
     }
@@ -185,8 +184,8 @@ fn volume_mounts(cluster: &LiveCluster) -> Vec<VolumeMount> {
     volume_mounts
 }
 
-fn container(cluster: &LiveCluster, nodes: &PodSettings, image: &str) -> Container {
-    let resources = &nodes.resources;
+fn container(cluster: &LiveCluster, pods: &PodSettings, image: &str) -> Container {
+    let resources = &pods.resources;
     Container {
         name: names::CONTAINER.to_owned(),
         image: Some(image.to_owned()),

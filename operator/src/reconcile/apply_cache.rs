@@ -228,7 +228,7 @@ mod tests {
     fn child(cpu: &str) -> Child {
         Child {
             kind: ChildKind::ConfigMap,
-            role: None,
+            held_with: None,
             document: json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "labels": {"a": "b"}}, "data": {"cpu": cpu}}),
         }
     }

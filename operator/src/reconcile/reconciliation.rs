@@ -173,7 +173,7 @@ impl Reconciliation<'_> {
                 .iter()
                 .find(|live| live.kind == child.kind && live.object.name_any() == child.name());
             let is_held = child
-                .role
+                .held_with
                 .is_some_and(|role| live.is_some() && self.hold(desired, role).is_some());
             if is_held {
                 continue;

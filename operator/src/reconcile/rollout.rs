@@ -73,7 +73,7 @@ fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: 
     let wanted = desired
         .children
         .iter()
-        .filter(|child| child.kind == ChildKind::Deployment && child.role == Some(role))
+        .filter(|child| child.kind == ChildKind::Deployment && child.held_with == Some(role))
         .find_map(|child| child.template_hash());
     live.annotations()
         .get(names::TEMPLATE_HASH)
