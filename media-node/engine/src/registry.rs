@@ -313,6 +313,10 @@ fn arbitrate(
     if active.source.is_slate() {
         return Ok(());
     }
+    if source.is_slate() && !active.source.is_copy() {
+        // A slate never ends the publication of an encoder, also one that began just after it.
+        return Err(PublishError::AlreadyPublished);
+    }
     if epoch < active.epoch {
         return Err(PublishError::Superseded { by: active.epoch });
     }

@@ -126,3 +126,18 @@ fn publication_elsewhere_ends_a_slate_whatever_its_epoch() {
     assert!(registry.supersede(&key("a"), Epoch(10)));
     assert!(is_superseded(&slate));
 }
+
+#[test]
+fn copy_of_a_slate_ends_no_publication_of_an_encoder() {
+    for source in [PublicationSource::Encoder, PublicationSource::Forwarded] {
+        let registry = registry();
+        let policy = DuplicatePolicy::Takeover;
+        let begin = |epoch, source| {
+            registry.publish(&key("a"), Epoch(epoch), source, policy, Instant::now())
+        };
+        let publication = begin(10, source).unwrap();
+        let copy = begin(20, PublicationSource::PulledSlate);
+        assert_eq!(copy.err(), Some(PublishError::AlreadyPublished));
+        assert!(!is_superseded(&publication));
+    }
+}
