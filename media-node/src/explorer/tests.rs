@@ -162,6 +162,13 @@ fn publication_that_is_over_before_it_is_found_reaches_viewers_who_stayed() {
     assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
 }
 
+/// It gives up a log that nobody reads just then, and its init data.
+#[test]
+fn publication_returns_to_an_origin_that_gives_up_its_log() {
+    let outcome = explore(&Schedule::of(84_823_156_304_536), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
+}
+
 /// Two encoders of one edge change places, and the origin has a third one that stands by.
 #[test]
 fn standby_does_not_take_the_place_of_an_encoder_that_another_one_follows() {

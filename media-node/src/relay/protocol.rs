@@ -29,6 +29,8 @@ pub(super) struct Parameters {
     pub(super) epoch: Option<Epoch>,
     /// The first message to send; the next one of the encoder when a publication is forwarded.
     pub(super) sequence: Option<u64>,
+    /// The message with which a forwarded publication begins, if the origin has all before it.
+    pub(super) from: Option<u64>,
     /// Time that the media node may hold a request for a publication until one starts.
     pub(super) wait: Duration,
     /// Whether an existing publication stays.
@@ -64,6 +66,7 @@ impl Parameters {
             key: key.clone(),
             epoch: None,
             sequence: None,
+            from: None,
             wait: Duration::ZERO,
             reject: false,
             priority: 0,
@@ -75,7 +78,7 @@ impl Parameters {
     /// Parses the query of a request.
     pub(super) fn parse(query: &str) -> Result<Self, ParametersError> {
         let (mut vhost, mut app, mut stream) = (None, None, None);
-        let (mut epoch, mut sequence, mut wait, mut resume) = (None, None, 0, 0);
+        let (mut epoch, mut sequence, mut from, mut wait, mut resume) = (None, None, None, 0, 0);
         let (mut reject, mut priority, mut address) = (false, 0, None);
         for (name, value) in parse(query.as_bytes()) {
             match name.as_ref() {
@@ -84,6 +87,7 @@ impl Parameters {
                 "stream" => stream = Some(value),
                 "epoch" => epoch = Some(Epoch(number("epoch", &value)?)),
                 "sequence" => sequence = Some(number("sequence", &value)?),
+                "from" => from = Some(number("from", &value)?),
                 "wait" => wait = number("wait", &value)?,
                 "resume" => resume = number("resume", &value)?,
                 "priority" => priority = number("priority", &value)?,
@@ -99,6 +103,7 @@ impl Parameters {
             key: StreamKey::new(vhost.as_deref(), &app, &stream)?,
             epoch,
             sequence,
+            from,
             wait: Duration::from_millis(wait).min(MAX_WAIT),
             reject,
             priority: u8::try_from(priority).unwrap_or(u8::MAX),
@@ -119,6 +124,7 @@ impl Parameters {
         let numbers = [
             ("epoch", self.epoch.map(|epoch| epoch.0)),
             ("sequence", self.sequence),
+            ("from", self.from),
             (
                 "wait",
                 u64::try_from(self.wait.as_millis())
@@ -224,6 +230,7 @@ mod tests {
         let parameters = Parameters {
             epoch: Some(Epoch(u64::MAX)),
             sequence: Some(7),
+            from: Some(5),
             wait: Duration::from_millis(900),
             reject: true,
             priority: 7,

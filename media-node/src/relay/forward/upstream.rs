@@ -199,6 +199,10 @@ impl UpstreamTask {
         let parameters = Parameters {
             epoch: Some(self.source.epoch),
             sequence: self.source.next_sequence(),
+            from: match start {
+                Start::Resume(_, next) => Some(next),
+                _ => None,
+            },
             resume: self.source.is_resumed || segments == Segments::Small,
             reject: policy == DuplicatePublish::Reject,
             priority: self.source.priority,

@@ -56,6 +56,14 @@ async fn receive(
         .transpose()
         .map_err(|error| RelayRequestError::TooManyStreams(error.to_string()))?;
     let mut publication = publish(context, parameters, epoch)?;
+    // The edge would send no init data.
+    let position = publication.stream().position();
+    if parameters
+        .from
+        .is_some_and(|from| position < Some((epoch, from)))
+    {
+        return Err(RelayRequestError::LogGivenUp);
+    }
     if let Some(next) = parameters.sequence.filter(|_| parameters.resume) {
         publication.resume_until(next);
     }

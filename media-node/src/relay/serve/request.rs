@@ -53,6 +53,8 @@ pub(super) enum RelayRequestError {
     Disconnected,
     #[error("the publication moved to another origin")]
     Moved,
+    #[error("the log that the publication would continue has just been given up")]
+    LogGivenUp,
     #[error("publication conflict: {0:?}")]
     Conflict(ConflictReason),
 }
@@ -64,7 +66,7 @@ impl RelayRequestError {
             Self::NoPath | Self::NotPublished => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAnOrigin => StatusCode::FORBIDDEN,
-            Self::Disconnected | Self::Moved => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Disconnected | Self::Moved | Self::LogGivenUp => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OutOfMemory(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Idle(_) => StatusCode::REQUEST_TIMEOUT,
