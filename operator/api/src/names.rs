@@ -16,6 +16,10 @@ use crate::spec::LiveCluster;
 
 /// Name of the media node's container in each Pod.
 pub const CONTAINER: &str = "media-node";
+/// Volume of a Pod with the media node's configuration file.
+pub const CONFIG_VOLUME: &str = "config";
+/// Volume of a Pod with the settings that change while it runs.
+pub const LIVE_VOLUME: &str = "live";
 
 /// Annotation of a Deployment: hash of its Pod template.
 pub const TEMPLATE_HASH: &str = "livecluster.dev/template-hash";

@@ -12,8 +12,6 @@ use media_config::Role;
 use super::mounts;
 use super::spec_error::SpecError;
 
-/// Name of the volume.
-const VOLUME: &str = "live";
 /// Mount path of the file.
 const DIRECTORY: &str = "/etc/media-node-live";
 /// The file's name in the ConfigMap and in the Pod.
@@ -32,12 +30,12 @@ pub(super) fn config_map(cluster: &LiveCluster) -> Result<ConfigMap, SpecError> 
 
 /// Returns the volume of a Pod with the file.
 pub(super) fn volume(cluster: &LiveCluster) -> Volume {
-    mounts::config_map(VOLUME, names::live_config_map(cluster))
+    mounts::config_map(names::LIVE_VOLUME, names::live_config_map(cluster))
 }
 
 /// Returns where the media node's container has the file: a folder, as the kubelet does not update a single file.
 pub(super) fn volume_mount() -> VolumeMount {
-    mounts::read_only(VOLUME, DIRECTORY)
+    mounts::read_only(names::LIVE_VOLUME, DIRECTORY)
 }
 
 /// Returns the variable with the path of the file. An older image ignores a variable, and would not start with an option that

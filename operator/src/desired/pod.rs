@@ -166,7 +166,10 @@ fn pod_spec(cluster: &LiveCluster, role: Role, image: &str, config_hash: &str) -
 
 fn volumes(cluster: &LiveCluster, role: Role, config_hash: &str) -> Vec<Volume> {
     let mut volumes = vec![
-        mounts::config_map("config", names::config_map(cluster, role, config_hash)),
+        mounts::config_map(
+            names::CONFIG_VOLUME,
+            names::config_map(cluster, role, config_hash),
+        ),
         live_settings::volume(cluster),
         identity::volume(cluster),
     ];
@@ -176,7 +179,7 @@ fn volumes(cluster: &LiveCluster, role: Role, config_hash: &str) -> Vec<Volume> 
 
 fn volume_mounts(cluster: &LiveCluster) -> Vec<VolumeMount> {
     let mut volume_mounts = vec![
-        mounts::read_only("config", DIRECTORY),
+        mounts::read_only(names::CONFIG_VOLUME, DIRECTORY),
         live_settings::volume_mount(),
         identity::volume_mount(),
     ];

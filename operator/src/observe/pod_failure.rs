@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Volume};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use livecluster_api::ClusterName;
-use livecluster_api::names::{COMPONENT, CONTAINER, INSTANCE, role_name};
+use livecluster_api::names::{
+    COMPONENT, CONFIG_VOLUME, CONTAINER, INSTANCE, LIVE_VOLUME, role_name,
+};
 use media_config::Role;
 
 use super::pods::{condition, is_ready, is_terminating};
 
 /// Time after which an edge that runs and is not ready has found no origin. Readiness takes a few seconds otherwise.
 const ORIGIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Time after which a Pod whose volumes are not mounted may lack a Secret or a ConfigMap. Others are mounted within seconds.
+const MOUNT_LIMIT: Duration = Duration::from_secs(15);
 
 /// A failure that keeps Pods from becoming ready.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,11 +56,37 @@ impl PodFailure {
                 message: message.to_owned(),
             });
         }
+        if let Some(failure) = Self::unmounted(pod, now) {
+            return Some(failure);
+        }
         let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
         statuses
             .iter()
             .find_map(|container| Self::of_container(&name, container))
             .or_else(|| has_found_no_origin(pod, statuses, now).then(|| Self::no_origin(pod)))
+    }
+
+    /// Returns the failure of a Pod that waits for its volumes. Only an event of the Pod says which one is missing.
+    fn unmounted(pod: &Pod, now: Timestamp) -> Option<Self> {
+        let status = pod.status.as_ref()?;
+        let conditions = status.conditions.as_ref()?;
+        let begins = conditions
+            .iter()
+            .find(|found| found.type_ == "PodReadyToStartContainers" && found.status == "False")?;
+        let since = begins.last_transition_time.as_ref()?.0;
+        let is_pending = status.phase.as_deref() == Some("Pending");
+        let volumes = referenced_volumes(pod);
+        if !is_pending || since + MOUNT_LIMIT > now || volumes.is_empty() {
+            return None;
+        }
+        Some(Self {
+            reason: "VolumesNotMounted",
+            message: format!(
+                "Pod {} waits for its volumes, of which an object or a key of it may not exist: {}",
+                pod.name_any(),
+                volumes.join(", ")
+            ),
+        })
     }
 
     fn no_origin(pod: &Pod) -> Self {
@@ -104,6 +135,20 @@ impl PodFailure {
             _ => None,
         }
     }
+}
+
+/// Returns the Secrets and ConfigMaps that a Pod mounts and the operator does not make.
+fn referenced_volumes(pod: &Pod) -> Vec<String> {
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
+    let name = |volume: &Volume| {
+        let secret = volume.secret.as_ref();
+        let secret = secret.and_then(|it| Some(format!("Secret {}", it.secret_name.as_ref()?)));
+        let config_map = volume.config_map.as_ref();
+        let is_own = matches!(volume.name.as_str(), CONFIG_VOLUME | LIVE_VOLUME);
+        let config_map = config_map.filter(|_| !is_own);
+        secret.or_else(|| config_map.map(|it| format!("ConfigMap {}", it.name)))
+    };
+    volumes.into_iter().flatten().filter_map(name).collect()
 }
 
 /// Returns whether an edge has found no origin: nothing else keeps a running edge from being ready.

@@ -10,7 +10,7 @@ use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
 use super::progress::RECONCILE_FAILED;
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 25] = [
+pub(super) const WARNING_REASONS: [&str; 26] = [
     AT_MAXIMUM,
     EDITED_REPEATEDLY,
     EXCEEDS_MAXIMUM,
@@ -36,6 +36,7 @@ pub(super) const WARNING_REASONS: [&str; 25] = [
     "SecretNotFound",
     "ServiceAccountNotFound",
     "UnreadableSpec",
+    "VolumesNotMounted",
 ];
 
 /// Reasons that explain a wait, also at the first status of a cluster.

@@ -110,6 +110,35 @@ fn edge_that_finds_no_origin_is_named() {
 }
 
 #[test]
+fn pod_that_waits_for_its_volumes_names_them() {
+    let pending = json!({
+        "phase": "Pending",
+        "conditions": [{
+            "type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": "1970-01-01T00:00:00Z"
+        }]
+    });
+    let mut waiting = pod("origin", "demo-origin-1", pending, false);
+    waiting["spec"] = json!({"containers": [], "volumes": [
+        {"name": "config", "configMap": {"name": "demo-origin-config"}},
+        {"name": "live", "configMap": {"name": "demo-live"}},
+        {"name": "auth-publish-keys", "secret": {"secretName": "stream-keys"}},
+        {"name": "auth-play-jwks", "configMap": {"name": "issuer"}},
+    ]});
+    let mut input = input(settled());
+    input.observed.deployments[0] =
+        serde_json::from_value(deployment("origin", [1, 1, 1, 0, 0])).unwrap();
+    input.observed.pods = serde_json::from_value(json!([waiting])).unwrap();
+    input.observed.at = Timestamp::from_second(14).unwrap();
+    assert!(condition_of(json!({}), &input, "OriginsAvailable").starts_with("False Starting"));
+    input.observed.at = Timestamp::from_second(15).unwrap();
+    assert_eq!(
+        condition_of(json!({}), &input, "OriginsAvailable"),
+        "False VolumesNotMounted: 0 of 1 origin available; Pod demo-origin-1 waits for its volumes, of which an object or \
+         a key of it may not exist: Secret stream-keys, ConfigMap issuer"
+    );
+}
+
+#[test]
 fn deletion_names_the_pods_that_it_waits_for() {
     let mut input = input(settled());
     input.is_deleting = true;
