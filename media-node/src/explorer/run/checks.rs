@@ -11,6 +11,7 @@ use super::super::attempts::Precedence;
 use super::super::media::{BYTES_PER_SECOND, RATE};
 use super::super::on_air::{PREFERRED, Sending};
 use super::super::planted::Planted;
+use super::super::schedule::Hardship;
 use super::super::socket::stream_name;
 use super::Run;
 use super::late_clients::FINAL;
@@ -35,6 +36,11 @@ impl Run<'_> {
     pub(super) fn max_age(&self, viewer: usize, node: usize) -> Duration {
         match self.is_undisturbed(viewer) {
             true if viewer >= FINAL => MAX_AGE,
+            // An RTMP server does not say that a publication is over. Who joins before the next one begins gets the end of it.
+            true if self.schedule.hardship == Hardship::RtmpServer => {
+                let continuity = self.schedule.settings.continuity_seconds;
+                MAX_AGE + Duration::from_secs(continuity.into())
+            }
             true => MAX_AGE + self.schedule.outages.of(node),
             false => Duration::MAX,
         }
