@@ -203,6 +203,29 @@ async fn stream_over_the_limit_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
+async fn viewer_of_a_stream_over_the_limit_is_refused_with_a_reason() {
+    let [origin] = origins::<1>(|_| {}).await;
+    let edge = edge(std::slice::from_ref(&origin), |config| {
+        config.limits.max_streams = 1;
+    })
+    .await;
+    let mut publishers = Vec::new();
+    for stream in ["live/a", "live/b"] {
+        let mut publisher = Publisher::start(origin.addresses.rtmp, stream).await;
+        publisher.send_headers().await;
+        publisher.send_group(0).await;
+        publishers.push(publisher);
+    }
+    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    assert!(viewer.numbered().await.is_some());
+    let refused = request(edge.addresses.http, "GET", "/live/b.flv").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.text().contains("streams"), "{}", refused.text());
+    let exceeded = "live_limits_exceeded_total{limit=\"streams\"} 1";
+    assert!(edge.metrics().await.contains(exceeded));
+}
+
+#[tokio::test]
 async fn address_with_too_many_streams_is_refused_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_streams_per_address = 1).await;
     let first = Publisher::start(node.addresses.rtmp, "live/a").await;

@@ -157,6 +157,18 @@ impl Registry {
         earlier
     }
 
+    /// Checks whether the stream has had a publisher here, or there may be another one that has.
+    ///
+    /// # Errors
+    /// When the media node has the maximum number of published streams.
+    pub fn check_limit_for(&self, key: &StreamKey) -> Result<(), TooManyStreams> {
+        let (mut streams, limit) = (lock(&self.streams), self.context.limits.max_streams());
+        match streams.is_published(key) || !streams.is_full(limit) {
+            true => Ok(()),
+            false => Err(TooManyStreams { limit }),
+        }
+    }
+
     /// Checks whether the stream has had a publisher here, or there is memory for its publication.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub(crate) struct RegisteredStream {
 
 /// The error of a media node with the maximum number of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the node has {limit} streams, as many as it may have")]
+#[error("the media node has {limit} streams, as many as it may have")]
 pub struct TooManyStreams {
     /// The maximum.
     pub limit: usize,
@@ -53,10 +53,7 @@ impl StreamTable {
         context: &Arc<EngineContext>,
     ) -> Result<Arc<Stream>, TooManyStreams> {
         let limit = context.limits.max_streams();
-        if self.published >= limit {
-            self.forget(RegisteredStream::is_idle);
-        }
-        let full = self.published >= limit;
+        let full = self.is_full(limit);
         let registered = find_or_add(&mut self.by_key, key, full, context)?;
         if !registered.published {
             if full {
@@ -66,6 +63,14 @@ impl StreamTable {
             self.published += 1;
         }
         Ok(Arc::clone(&registered.stream))
+    }
+
+    /// Returns whether there are as many published streams as there may be, after those that are idle are removed.
+    pub(crate) fn is_full(&mut self, limit: usize) -> bool {
+        if self.published >= limit {
+            self.forget(RegisteredStream::is_idle);
+        }
+        self.published >= limit
     }
 
     /// Reserves memory for a new publication.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use media_engine::{
     Batch, Cursor, CursorEvent, Format, OutOfMemory, Registry, Start, Stream, StreamState,
+    TooManyStreams,
 };
 use media_wire::{InvalidKey, StreamKey};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::auth::{AccessRequest, Action, Auth, Credential, Denial, Grant};
-use crate::relay::{Appearance, Relay};
+use crate::relay::{Appearance, Relay, TooManyNames};
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 use crate::state::metrics::Metrics;
 
@@ -62,8 +63,11 @@ pub(crate) enum NotPlayable {
     #[error("no such stream")]
     NotFound,
     /// `limits.maxStreams` is reached.
-    #[error("too many streams on this media node")]
-    Full,
+    #[error(transparent)]
+    TooManyStreams(#[from] TooManyStreams),
+    /// `limits.maxLookups` is reached.
+    #[error(transparent)]
+    TooManyNames(#[from] TooManyNames),
     /// It would have to be pulled, and there is no memory for another stream.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
@@ -73,6 +77,16 @@ pub(crate) enum NotPlayable {
     /// Its name is not a stream key.
     #[error(transparent)]
     Name(#[from] InvalidKey),
+}
+
+impl NotPlayable {
+    /// Returns whether this media node is full, and another one may serve the viewer.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::TooManyStreams(_) | Self::TooManyNames(_) | Self::OutOfMemory(_) => true,
+            Self::NotFound | Self::Denied(_) | Self::Name(_) => false,
+        }
+    }
 }
 
 impl StreamFinder {
@@ -88,7 +102,7 @@ impl StreamFinder {
         };
         let result = match &opened {
             Ok(_) => "started",
-            Err(NotPlayable::Full | NotPlayable::OutOfMemory(_)) => "full",
+            Err(error) if error.is_full() => "full",
             Err(NotPlayable::Denied(_)) => "denied",
             Err(_) => "not_found",
         };
@@ -130,14 +144,14 @@ impl StreamFinder {
     async fn find(&self, request: &PlayRequest) -> Result<OpenedStream, NotPlayable> {
         let opened = async {
             loop {
-                let appearance = self.relay.appearance(&request.key).await.map_err(|_| {
-                    self.metrics.exceeded("lookups");
-                    NotPlayable::Full
-                })?;
+                let appearance = self.relay.appearance(&request.key).await;
+                let appearance = appearance.inspect_err(|_| self.metrics.exceeded("lookups"))?;
+                // Who has no room for it could not pull it.
                 let now = Instant::now().into_std();
                 self.registry.check_memory_for(&request.key, now)?;
-                let stream = self.registry.open(&request.key);
-                let stream = stream.map_err(|_| NotPlayable::Full)?;
+                let stream = self.registry.check_limit_for(&request.key);
+                let stream = stream.and_then(|()| self.registry.open(&request.key));
+                let stream = stream.inspect_err(|_| self.metrics.exceeded("streams"))?;
                 if let Some(opened) = self.open(stream, appearance, request).await {
                     return Ok(opened);
                 }

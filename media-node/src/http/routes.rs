@@ -292,7 +292,9 @@ impl HttpConnection {
                         return Ok(self.respond_denied(denial, mode).await?.into());
                     }
                     NotPlayable::NotFound => HttpStatus::NOT_FOUND,
-                    NotPlayable::Full | NotPlayable::OutOfMemory(_) => HttpStatus::UNAVAILABLE,
+                    NotPlayable::TooManyStreams(_)
+                    | NotPlayable::TooManyNames(_)
+                    | NotPlayable::OutOfMemory(_) => HttpStatus::UNAVAILABLE,
                     NotPlayable::Name(_) => HttpStatus::BAD_REQUEST,
                 };
                 let after = self.respond_text(status, &error.to_string(), mode).await?;

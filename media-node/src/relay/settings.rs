@@ -89,7 +89,8 @@ pub(crate) struct PullTimeouts {
     pub(crate) response: Duration,
     /// Silence after which the origins are surveyed: a live publisher sends all the time.
     pub(crate) silence: Duration,
-    /// Silence after which an origin that does not reply to the survey is given up.
+    /// Silence after which an origin that does not reply to the survey is given up. It is looked at when a survey ends: soon where
+    /// another origin has the stream, otherwise after `hold` and the time for a status.
     pub(crate) hung: Duration,
     /// Age up to which a publication that viewers waited for is pulled from its first message. Later, they would lag by
     /// that age for as long as they watch.
@@ -193,9 +194,10 @@ impl Default for RetryDelays {
 mod tests {
     use super::*;
 
-    /// What viewers notice of a hung origin: the edge that forwards to it moves, then their own edge finds the new one.
+    /// What viewers notice of a hung origin where there is another one: the edge that forwards to it moves, then their own edge finds
+    /// the new one.
     #[test]
-    fn hung_origin_is_given_up_within_a_second() {
+    fn relays_move_from_a_hung_origin_to_another_one_within_a_second() {
         let RelayTimeouts {
             survey,
             pull,

@@ -36,10 +36,11 @@ pub(super) async fn accept(
         Ok(play) => play,
         Err(error) => {
             let refusal = match error {
-                NotPlayable::Full | NotPlayable::OutOfMemory(_) | NotPlayable::Denied(_) => {
-                    PlayRefusal::Failed
-                }
                 NotPlayable::NotFound | NotPlayable::Name(_) => PlayRefusal::StreamNotFound,
+                NotPlayable::TooManyStreams(_)
+                | NotPlayable::TooManyNames(_)
+                | NotPlayable::OutOfMemory(_)
+                | NotPlayable::Denied(_) => PlayRefusal::Failed,
             };
             connection.protocol.reject_play(refusal, &error.to_string());
             connection.flush().await?;
