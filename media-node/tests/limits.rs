@@ -176,6 +176,35 @@ async fn client_that_does_not_read_a_page_has_no_stream() {
 }
 
 #[tokio::test]
+async fn pages_that_a_client_does_not_read_do_not_fill_the_kernel() {
+    let node = TestNode::start().await;
+    let mut stalled = RawConnection::connect_with_buffer(node.addresses.http, 4_096).await;
+    let get = "GET /player/mpegts.js HTTP/1.1\r\nHost: h\r\n\r\n";
+    stalled.send(get.repeat(10)).await;
+    let port = node.addresses.http.port();
+    let mut before = 0;
+    let mut held = unsent(port);
+    while held == 0 || held != before {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        before = std::mem::replace(&mut held, unsent(port));
+    }
+    assert!(held < 256 * 1024, "the kernel holds {held} bytes");
+}
+
+/// Returns the bytes that the kernel holds for the peers of a port.
+fn unsent(port: u16) -> u64 {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's list");
+    let local = format!(":{port:04X}");
+    let queues = sockets.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next()?.ends_with(&local).then_some(())?;
+        let (unsent, _) = fields.nth(2)?.split_once(':')?;
+        u64::from_str_radix(unsent, 16).ok()
+    });
+    queues.sum()
+}
+
+#[tokio::test]
 async fn probes_are_answered_while_the_internal_port_is_flooded() {
     let node = TestNode::start().await;
     let mut flood = Vec::new();

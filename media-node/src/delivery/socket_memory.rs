@@ -13,6 +13,9 @@ const MAX_UNSENT: usize = 128 * 1024;
 /// The kernel asks for more when half of it is sent. Less would be many small writes.
 const MIN_UNSENT: usize = 16 * 1024;
 
+/// What may be unsent of a page: a client that sends requests and reads no response would fill `tcp_wmem`.
+pub(crate) const MAX_UNSENT_PAGE: u32 = 32 * 1024;
+
 /// From this share on, an encoder's buffer has no limit but `tcp_rmem`: the kernel adapts it to the delay of the network, which it
 /// does no longer once it has a limit.
 const UNLIMITED_UNREAD: usize = 1 << 20;

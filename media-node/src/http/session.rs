@@ -14,6 +14,7 @@ use super::routes::{self, ConnectionOutcome};
 use super::viewer::HttpViewer;
 use super::websocket::WebSocket;
 use crate::delivery::socket::NewConnection;
+use crate::delivery::socket_memory::MAX_UNSENT_PAGE;
 use crate::state::admitted::Admitted;
 use crate::tls::TlsHandshakeError;
 
@@ -35,6 +36,7 @@ pub(crate) async fn serve(
             Ok(socket) => socket,
             Err(error) => return debug!(%error, cause = error.cause(), "connection lost"),
         };
+        socket.limit_unsent(MAX_UNSENT_PAGE);
         let connection = HttpConnection {
             socket,
             peer,
