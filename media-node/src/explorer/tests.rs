@@ -176,6 +176,13 @@ fn standby_does_not_take_the_place_of_an_encoder_that_another_one_follows() {
     assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
 }
 
+/// The edge knows from its status what the origin has, and before it forwards, the origin gives that up. The other origin is cut off.
+#[test]
+fn origin_that_gives_up_its_log_meanwhile_gets_the_publication_at_once() {
+    let outcome = explore(&Schedule::of(92_216_543_793_033), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", outcome.lines.join("\n"));
+}
+
 /// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
 #[test]
 fn origins_that_are_gone_delay_no_failover() {

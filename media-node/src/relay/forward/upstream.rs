@@ -63,6 +63,8 @@ enum RequestEnd {
     Upstream(UpstreamEnd),
     /// The origin replies to other requests, and gets nothing of this one.
     Stalled,
+    /// The origin has just given up the log that the publication would continue: it begins again.
+    LogGivenUp,
 }
 
 impl From<UpstreamEnd> for RequestEnd {
@@ -170,19 +172,24 @@ impl UpstreamTask {
         self.state.send_replace(UpstreamState::Ended(end));
     }
 
-    /// Forwards to the origin. A connection that stalls is opened again once.
+    /// Forwards to the origin. A connection that stalls is opened again once, and so is one whose origin has given up the log.
     async fn forward(&self) -> UpstreamEnd {
-        let mut segments = Segments::Large;
+        let (mut segments, mut is_given_up) = (Segments::Large, false);
         loop {
             match self.forward_over(segments).await {
                 Ok(end) | Err(RequestEnd::Upstream(end)) => return end,
                 Err(RequestEnd::Stalled) if segments == Segments::Small => {
                     return UpstreamEnd::Lost("the origin gets nothing of the stream".to_owned());
                 }
-                Err(RequestEnd::Stalled) => {}
+                Err(RequestEnd::Stalled) => {
+                    let (context, key) = (&self.source.context, self.source.stream.key());
+                    segments = context.small_segments(key, self.origin);
+                }
+                Err(RequestEnd::LogGivenUp) if std::mem::replace(&mut is_given_up, true) => {
+                    return UpstreamEnd::Lost("the origin keeps nothing of the stream".to_owned());
+                }
+                Err(RequestEnd::LogGivenUp) => {}
             }
-            let (context, key) = (&self.source.context, self.source.stream.key());
-            segments = context.small_segments(key, self.origin);
         }
     }
 
@@ -200,7 +207,8 @@ impl UpstreamTask {
             epoch: Some(self.source.epoch),
             sequence: self.source.next_sequence(),
             from: match start {
-                Start::Resume(_, next) => Some(next),
+                // An origin that has no message yet has given up none.
+                Start::Resume(_, next) if next > 0 => Some(next),
                 _ => None,
             },
             resume: self.source.is_resumed || segments == Segments::Small,
@@ -217,7 +225,7 @@ impl UpstreamTask {
         let uri = parameters.uri(FORWARD);
         tokio::select! {
             response = connection.send(Method::POST, &uri, body) => {
-                Ok(self.responded(response.map_err(lost)?).await?)
+                self.responded(response.map_err(lost)?).await
             }
             end = self.supervise(status_connection) => Err(end),
             () = kicked(&client) => Err(UpstreamEnd::Lost("kicked".to_owned()).into()),
@@ -332,9 +340,9 @@ impl UpstreamTask {
         });
     }
 
-    async fn responded(&self, response: Response<Incoming>) -> Result<UpstreamEnd, UpstreamEnd> {
+    async fn responded(&self, response: Response<Incoming>) -> Result<UpstreamEnd, RequestEnd> {
         let status = response.status();
-        let unexpected = || UpstreamEnd::Lost(format!("status {status}"));
+        let unexpected = || RequestEnd::from(UpstreamEnd::Lost(format!("status {status}")));
         match status {
             StatusCode::OK => Ok(UpstreamEnd::Finished),
             StatusCode::CONFLICT => {
@@ -342,16 +350,18 @@ impl UpstreamTask {
                 let Ok(Ok(ConflictBody { reason })) = body else {
                     return Err(unexpected());
                 };
-                Err(UpstreamEnd::Rejected(match reason {
+                let rejection = match reason {
                     ConflictReason::AlreadyPublished => PublishRejection::AlreadyPublished,
                     ConflictReason::Superseded => PublishRejection::Superseded,
-                }))
+                };
+                Err(UpstreamEnd::Rejected(rejection).into())
             }
+            StatusCode::PRECONDITION_FAILED => Err(RequestEnd::LogGivenUp),
             StatusCode::INSUFFICIENT_STORAGE => {
-                Err(UpstreamEnd::Full(PublishRejection::OutOfMemory))
+                Err(UpstreamEnd::Full(PublishRejection::OutOfMemory).into())
             }
             StatusCode::TOO_MANY_REQUESTS => {
-                Err(UpstreamEnd::Full(PublishRejection::TooManyStreams))
+                Err(UpstreamEnd::Full(PublishRejection::TooManyStreams).into())
             }
             _ => Err(unexpected()),
         }
