@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::Deserialize;
 
-use super::{Cluster, Namespace};
+use super::{Cluster, Namespace, Release};
 
 /// One request of the operator.
 #[derive(Clone, Debug, Deserialize)]
@@ -77,12 +77,21 @@ impl AuditedRequest {
 }
 
 impl Cluster {
-    /// Returns every request of the operator since a time. Only the cluster that `e2e/run` creates has an audit log.
+    /// Returns every request of the operator since a time, as [`Self::requests_of`].
     pub async fn requests(&self, since: Timestamp) -> Result<Vec<AuditedRequest>> {
+        self.requests_of(&self.release, since).await
+    }
+
+    /// Returns every request of an operator since a time. Only the cluster that `e2e/run` creates has an audit log.
+    pub async fn requests_of(
+        &self,
+        operator: &Release,
+        since: Timestamp,
+    ) -> Result<Vec<AuditedRequest>> {
         let cat = "cat /var/log/kubernetes/audit.log";
         let log = self.on(&self.front().name, cat).await;
         let log = log.context("the API server's audit log")?;
-        let (namespace, name) = (&self.release.namespace, self.release.deployment());
+        let (namespace, name) = (&operator.namespace, operator.deployment());
         let account = format!("system:serviceaccount:{namespace}:{name}");
         let mut requests = Vec::new();
         for line in log.lines().filter(|line| line.contains(&account)) {
@@ -96,7 +105,7 @@ impl Cluster {
             }
         }
         let named = !requests.is_empty();
-        ensure!(named, "the audit log does not name the operator");
+        ensure!(named, "the audit log does not name {account}");
         Ok(requests)
     }
 }

@@ -1,5 +1,6 @@
 //! The chart's alerts and dashboard in a real Prometheus, which scrapes what the chart's monitors select: every alert can be
-//! evaluated, and every query of the dashboard has a result.
+//! evaluated, and every query of the dashboard has a result. While the origin hangs, the alert about that is pending and no other
+//! one, and afterwards none is.
 
 use std::path::Path;
 
@@ -34,21 +35,14 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let own = format!(r#"namespace="{}""#, namespace.name);
     let wrong = format!(r#"ALERTS{{{own}, alertname="LiveClusterNotReady", name="broken"}}"#);
     prometheus.until(&wrong, "an alert is pending").await?;
-    let right = format!(
-        r#"ALERTS{{{own}, name="demo"}} or ALERTS{{{own}, app_kubernetes_io_instance="demo"}}"#
-    );
-    let alerts = prometheus.query(&right).await?;
-    ensure!(alerts.is_empty(), "about a ready LiveCluster: {alerts:?}");
+    assert_alerts(&prometheus, &namespace, "").await?;
 
     let queries = dashboard_queries(&namespace.name)?;
     let count = queries.len();
     namespace.say(format_args!(
         "all {count} queries of the dashboard have a result"
     ));
-    for (panel, query) in queries {
-        let expected = format!("a result for panel {panel:?}");
-        prometheus.until(&query, &expected).await?;
-    }
+    prometheus.until_all(&queries).await?;
     for metric in [
         "live_cluster_viewers",
         "live_stream_viewers",
@@ -57,7 +51,47 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         let query = format!("sum({metric}{{{own}}}) > 0");
         prometheus.until(&query, &query).await?;
     }
+    if namespace.may_break("the origin hangs") {
+        origin_hangs(&namespace, &prometheus).await?;
+    }
     stream.assert_connected()
+}
+
+/// Lets the origin hang until an alert is pending, and go on until none is.
+async fn origin_hangs(namespace: &Namespace, prometheus: &Prometheus) -> Result<()> {
+    namespace.say("the origin hangs: one alert is pending");
+    let own = format!(r#"namespace="{}", name="demo""#, namespace.name);
+    let origins = namespace.pods("demo", "origin").await?;
+    let origin = origins.first().context("no origin")?;
+    namespace.signal(origin, "STOP").await?;
+    let seen = async {
+        let alert = format!(r#"ALERTS{{{own}, alertname="LiveClusterNotReady"}}"#);
+        prometheus.until(&alert, "an alert is pending").await?;
+        let expected = "LiveClusterNotReady|LiveClusterDegraded";
+        assert_alerts(prometheus, namespace, expected).await
+    };
+    let seen = seen.await;
+    namespace.signal(origin, "CONT").await?;
+    seen?;
+    let none = format!("absent(ALERTS{{{own}}})");
+    prometheus
+        .until(&none, "no alert is pending any more")
+        .await
+}
+
+/// Fails if an alert about the LiveCluster `demo` is pending, except those whose names match.
+async fn assert_alerts(
+    prometheus: &Prometheus,
+    namespace: &Namespace,
+    expected: &str,
+) -> Result<()> {
+    let own = format!(r#"namespace="{}", alertname!~"{expected}""#, namespace.name);
+    let query = format!(
+        r#"ALERTS{{{own}, name="demo"}} or ALERTS{{{own}, app_kubernetes_io_instance="demo"}}"#
+    );
+    let alerts = prometheus.query(&query).await?;
+    ensure!(alerts.is_empty(), "about demo: {alerts:?}");
+    Ok(())
 }
 
 /// Returns the title of each panel of the dashboard with each of its queries, about one namespace.

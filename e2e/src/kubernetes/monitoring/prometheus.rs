@@ -66,6 +66,15 @@ impl Prometheus {
         .await
     }
 
+    /// Waits until each query of the dashboard's panels has a result.
+    pub(super) async fn until_all(&self, queries: &[(String, String)]) -> Result<()> {
+        for (panel, query) in queries {
+            let expected = format!("a result for panel {panel:?}");
+            self.until(query, &expected).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until every alert has been evaluated. Fails when one cannot be.
     pub(super) async fn assert_rules(&self) -> Result<()> {
         eventually("every alert is evaluated", LIMIT, || async {
