@@ -7,6 +7,7 @@ mod av1;
 mod codec;
 mod header;
 mod keyframe;
+mod obu;
 
 use bytes::Bytes;
 

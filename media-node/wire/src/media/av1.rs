@@ -1,4 +1,4 @@
-//! AV1's open bitstream units, and decoder configurations that lack the sequence header.
+//! AV1's decoder configurations that lack the sequence header.
 //!
 //! A configuration may have no units (AV1 in ISOBMFF, 2.3). Decoders find the sequence header in each keyframe, but players that tell a
 //! browser first what comes need it before: mpegts.js plays no such stream.
@@ -7,66 +7,12 @@ use bytes::{BufMut, BytesMut};
 
 use super::Message;
 use super::codec::Codec;
-use super::header::{MediaKind, PacketType};
-use super::keyframe::{MAX_UNITS, body};
-
-pub(super) const OBU_SEQUENCE_HEADER: u8 = 1;
-pub(super) const OBU_FRAME_HEADER: u8 = 3;
-pub(super) const OBU_FRAME: u8 = 6;
+use super::header::{MediaKind, PacketType, frame_of};
+use super::obu::{HAS_SIZE, OBU_SEQUENCE_HEADER, Obu, obus};
 
 /// Bytes before the configuration, and those of a configuration without units.
 const HEADER: usize = 5;
 const EMPTY: usize = 4;
-
-/// The bit of a unit's first byte that says that its size follows, as it has to in a configuration.
-const HAS_SIZE: u8 = 0x02;
-
-/// An open bitstream unit (AV1, 5.3).
-pub(super) struct Obu<'a> {
-    pub(super) obu_type: u8,
-    pub(super) content: &'a [u8],
-    /// All of it, with its header.
-    bytes: &'a [u8],
-}
-
-/// Returns the units of a frame, up to the first one that is truncated.
-pub(super) fn obus(mut body: &[u8]) -> impl Iterator<Item = Obu<'_>> {
-    std::iter::from_fn(move || {
-        let (obu_type, content, rest) = split_obu(body)?;
-        let (bytes, _) = body.split_at_checked(body.len() - rest.len())?;
-        body = rest;
-        Some(Obu {
-            obu_type,
-            content,
-            bytes,
-        })
-    })
-}
-
-/// Returns the type and the content of the first unit, and what follows it.
-fn split_obu(body: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (header, mut rest) = body.split_first()?;
-    if header & 0x04 != 0 {
-        (_, rest) = rest.split_first()?;
-    }
-    let obu_type = header >> 3 & 0x0F;
-    if header & HAS_SIZE == 0 {
-        // Without a size it is the last one.
-        return Some((obu_type, rest, &[]));
-    }
-    let mut size = 0;
-    // A size has seven bits a byte. One that needs a fifth byte is longer than a message.
-    for shift in [0, 7, 14, 21] {
-        let (byte, after) = rest.split_first()?;
-        rest = after;
-        size |= usize::from(byte & 0x7F) << shift;
-        if byte & 0x80 == 0 {
-            let (obu, rest) = rest.split_at_checked(size)?;
-            return Some((obu_type, obu, rest));
-        }
-    }
-    None
-}
 
 /// The decoder configuration of one encoder's AV1 video.
 #[derive(Debug, Default)]
@@ -90,8 +36,8 @@ impl Av1Configuration {
     pub fn release(&mut self, frame: &Message) -> Option<Message> {
         let is_frame = is_av1(frame, PacketType::Keyframe) || is_av1(frame, PacketType::Frame);
         let mut configuration = self.held.take_if(|_| is_frame)?;
-        let body = body(frame.header(), &frame.payload).unwrap_or_default();
-        let mut units = obus(body).take(MAX_UNITS);
+        let content = frame_of(frame.header(), &frame.payload).unwrap_or_default();
+        let mut units = obus(content);
         let is_complete = |obu: &Obu<'_>| obu.bytes.first().is_some_and(|it| it & HAS_SIZE != 0);
         if let Some(sequence_header) = units
             .find(|obu| obu.obu_type == OBU_SEQUENCE_HEADER)

@@ -210,3 +210,18 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     *rest = after;
     Some(*taken)
 }
+
+/// Returns the frame after the header of a payload with one track and no modifiers.
+pub(super) fn frame_of(header: MediaHeader, payload: &[u8]) -> Option<&[u8]> {
+    let is_nal = matches!(header.codec, Some(Codec::H264 | Codec::Hevc));
+    let start = match payload.first()? {
+        // Packet type and composition time.
+        first if first & 0x80 == 0 => 5,
+        // Coded frames: the FourCC and, for NAL units, the composition time.
+        first if first & 0x0F == 1 => 5 + if is_nal { 3 } else { 0 },
+        // Coded frames without composition time.
+        first if first & 0x0F == 3 => 5,
+        _ => return None,
+    };
+    payload.get(start..)
+}

@@ -4,12 +4,12 @@
 use bytes::BytesMut;
 
 use super::Message;
-use super::av1::{OBU_FRAME, OBU_FRAME_HEADER, OBU_SEQUENCE_HEADER, obus};
 use super::codec::Codec;
-use super::header::{MediaHeader, MediaKind, PacketType};
+use super::header::{MediaHeader, MediaKind, PacketType, frame_of};
+use super::obu::{OBU_FRAME, OBU_FRAME_HEADER, OBU_SEQUENCE_HEADER, obus};
 
-/// The NAL units or OBUs of a frame that are read. Those before the first slice are few.
-pub(super) const MAX_UNITS: usize = 16;
+/// The NAL units of a frame that are read. Those before the first slice are few.
+const MAX_UNITS: usize = 16;
 
 /// The keyframe flags of one encoder's video.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl KeyframeFlags {
     }
 
     fn is_keyframe(&self, header: MediaHeader, payload: &[u8]) -> bool {
-        let Some(body) = body(header, payload) else {
+        let Some(body) = frame_of(header, payload) else {
             return false;
         };
         match header.codec {
@@ -119,25 +119,10 @@ impl KeyframeFlags {
 const FRAME_TYPE: u8 = 0x70;
 const FRAME_TYPE_KEY: u8 = 0x10;
 
-/// Returns the frame after the header of a payload with one track and no modifiers.
-pub(super) fn body(header: MediaHeader, payload: &[u8]) -> Option<&[u8]> {
-    let is_nal = matches!(header.codec, Some(Codec::H264 | Codec::Hevc));
-    let start = match payload.first()? {
-        // Packet type and composition time.
-        first if first & 0x80 == 0 => 5,
-        // Coded frames: the FourCC and, for NAL units, the composition time.
-        first if first & 0x0F == 1 => 5 + if is_nal { 3 } else { 0 },
-        // Coded frames without composition time.
-        first if first & 0x0F == 3 => 5,
-        _ => return None,
-    };
-    payload.get(start..)
-}
-
 /// Returns whether a sequence header and a shown key frame begin these OBUs (AV1, 5.9).
 fn is_av1_keyframe(body: &[u8]) -> bool {
     let mut has_sequence_header = false;
-    for obu in obus(body).take(MAX_UNITS) {
+    for obu in obus(body) {
         match obu.obu_type {
             OBU_SEQUENCE_HEADER => has_sequence_header = true,
             OBU_FRAME_HEADER | OBU_FRAME => {
