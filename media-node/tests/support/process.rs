@@ -11,7 +11,7 @@ use super::{eventually, request};
 const ANY: &str = "\"127.0.0.1:0\"";
 
 /// In the line that a media node logs when all of its ports are open.
-const SERVING: &str = " serving ";
+const SERVING: &str = "serving";
 
 /// A media node in a process of its own, whose memory can be measured.
 pub(crate) struct Process {
@@ -139,9 +139,11 @@ impl Drop for Process {
     }
 }
 
-/// Returns the address of a port, from the line that a media node logs when all of them are open.
+/// Returns the address of a port, from the line that a media node logs when all of them are open, as text or as JSON.
 fn address_of(port: &str, log: &str) -> Option<SocketAddr> {
     let line = log.lines().find(|line| line.contains(SERVING))?;
-    let address = line.split_once(&format!(" {port}="))?.1;
-    address.split(' ').next()?.trim_matches('"').parse().ok()
+    let names = [format!(" {port}="), format!("\"{port}\":\"")];
+    let mut found = names.iter().filter_map(|name| line.split_once(name));
+    let mut words = found.next()?.1.split([' ', '"']);
+    words.find(|word| !word.is_empty())?.parse().ok()
 }
