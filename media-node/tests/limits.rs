@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode,
-    assert_stalled_viewer_is_disconnected, eventually, request,
+    assert_stalled_viewer_is_disconnected, eventually, request, within_deadline,
 };
 
 #[tokio::test]
@@ -183,12 +183,15 @@ async fn pages_that_a_client_does_not_read_do_not_fill_the_kernel() {
     let get = "GET /player/mpegts.js HTTP/1.1\r\nHost: h\r\n\r\n";
     stalled.send(get.repeat(10)).await;
     let port = node.addresses.http.port();
-    let mut before = 0;
-    let mut held = unsent(port);
-    while held == 0 || held != before {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        before = std::mem::replace(&mut held, unsent(port));
-    }
+    let held = within_deadline("unread pages", async {
+        let (mut before, mut held) = (0, unsent(port));
+        while held == 0 || held != before {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            before = std::mem::replace(&mut held, unsent(port));
+        }
+        held
+    })
+    .await;
     assert!(held < 256 * 1024, "the kernel holds {held} bytes");
 }
 

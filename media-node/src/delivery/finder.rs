@@ -62,15 +62,9 @@ pub(crate) enum NotPlayable {
     /// No media node has a publication of it.
     #[error("no such stream")]
     NotFound,
-    /// `limits.maxStreams` is reached.
+    /// This media node is full.
     #[error(transparent)]
-    TooManyStreams(#[from] TooManyStreams),
-    /// `limits.maxLookups` is reached.
-    #[error(transparent)]
-    TooManyNames(#[from] TooManyNames),
-    /// It would have to be pulled, and there is no memory for another stream.
-    #[error(transparent)]
-    OutOfMemory(#[from] OutOfMemory),
+    Full(#[from] NoRoom),
     /// The viewer may not play it.
     #[error(transparent)]
     Denied(#[from] Denial),
@@ -79,14 +73,18 @@ pub(crate) enum NotPlayable {
     Name(#[from] InvalidKey),
 }
 
-impl NotPlayable {
-    /// Returns whether this media node is full, and another one may serve the viewer.
-    pub(crate) fn is_full(&self) -> bool {
-        match self {
-            Self::TooManyStreams(_) | Self::TooManyNames(_) | Self::OutOfMemory(_) => true,
-            Self::NotFound | Self::Denied(_) | Self::Name(_) => false,
-        }
-    }
+/// Limit for which a media node has no room for the stream of a viewer. Another one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoRoom {
+    /// `limits.maxStreams` is reached.
+    #[error(transparent)]
+    Streams(#[from] TooManyStreams),
+    /// `limits.maxLookups` is reached.
+    #[error(transparent)]
+    Names(#[from] TooManyNames),
+    /// The stream would have to be pulled, and there is no memory for another one.
+    #[error(transparent)]
+    Memory(#[from] OutOfMemory),
 }
 
 impl StreamFinder {
@@ -102,7 +100,7 @@ impl StreamFinder {
         };
         let result = match &opened {
             Ok(_) => "started",
-            Err(error) if error.is_full() => "full",
+            Err(NotPlayable::Full(_)) => "full",
             Err(NotPlayable::Denied(_)) => "denied",
             Err(_) => "not_found",
         };
@@ -142,30 +140,35 @@ impl StreamFinder {
     }
 
     async fn find(&self, request: &PlayRequest) -> Result<OpenedStream, NotPlayable> {
-        let opened = async {
-            loop {
-                let appearance = self.relay.appearance(&request.key).await;
-                let appearance = appearance.inspect_err(|_| self.metrics.exceeded("lookups"))?;
-                // Who has no room for it could not pull it.
-                let now = Instant::now().into_std();
-                self.registry.check_memory_for(&request.key, now)?;
-                let stream = self.registry.check_limit_for(&request.key);
-                let stream = stream.and_then(|()| self.registry.open(&request.key));
-                let stream = stream.inspect_err(|_| self.metrics.exceeded("streams"))?;
-                if let Some(opened) = self.open(stream, appearance, request).await {
-                    return Ok(opened);
-                }
-            }
-        };
+        let opened = self.first_opened(request);
         if self.play_wait.is_zero() {
             tokio::select! {
                 biased;
-                opened = opened => opened,
+                opened = opened => Ok(opened?),
                 () = self.relay.not_found(&request.key) => Err(NotPlayable::NotFound),
             }
         } else {
-            let expired = Err(NotPlayable::NotFound);
-            timeout(self.play_wait, opened).await.unwrap_or(expired)
+            match timeout(self.play_wait, opened).await {
+                Ok(opened) => Ok(opened?),
+                Err(_) => Err(NotPlayable::NotFound),
+            }
+        }
+    }
+
+    /// Waits for a stream and its first bytes, without a time limit.
+    async fn first_opened(&self, request: &PlayRequest) -> Result<OpenedStream, NoRoom> {
+        loop {
+            let appearance = self.relay.appearance(&request.key).await;
+            let appearance = appearance.inspect_err(|_| self.metrics.exceeded("lookups"))?;
+            // A media node without room for the stream could not pull it.
+            let now = Instant::now().into_std();
+            self.registry.check_memory_for(&request.key, now)?;
+            let stream = self.registry.check_limit_for(&request.key);
+            let stream = stream.and_then(|()| self.registry.open(&request.key));
+            let stream = stream.inspect_err(|_| self.metrics.exceeded("streams"))?;
+            if let Some(opened) = self.open(stream, appearance, request).await {
+                return Ok(opened);
+            }
         }
     }
 

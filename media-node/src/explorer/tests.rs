@@ -164,7 +164,7 @@ fn publication_that_is_over_before_it_is_found_reaches_viewers_who_stayed() {
     assert_passes(21_476_924_327_600);
 }
 
-/// It gives up a log that nobody reads just then, and its init data.
+/// It gives up a log without readers just then, and its init data.
 #[test]
 fn publication_returns_to_an_origin_that_gives_up_its_log() {
     assert_passes(84_823_156_304_536);

@@ -292,9 +292,7 @@ impl HttpConnection {
                         return Ok(self.respond_denied(denial, mode).await?.into());
                     }
                     NotPlayable::NotFound => HttpStatus::NOT_FOUND,
-                    NotPlayable::TooManyStreams(_)
-                    | NotPlayable::TooManyNames(_)
-                    | NotPlayable::OutOfMemory(_) => HttpStatus::UNAVAILABLE,
+                    NotPlayable::Full(_) => HttpStatus::UNAVAILABLE,
                     NotPlayable::Name(_) => HttpStatus::BAD_REQUEST,
                 };
                 let after = self.respond_text(status, &error.to_string(), mode).await?;

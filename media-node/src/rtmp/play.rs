@@ -37,10 +37,7 @@ pub(super) async fn accept(
         Err(error) => {
             let refusal = match error {
                 NotPlayable::NotFound | NotPlayable::Name(_) => PlayRefusal::StreamNotFound,
-                NotPlayable::TooManyStreams(_)
-                | NotPlayable::TooManyNames(_)
-                | NotPlayable::OutOfMemory(_)
-                | NotPlayable::Denied(_) => PlayRefusal::Failed,
+                NotPlayable::Full(_) | NotPlayable::Denied(_) => PlayRefusal::Failed,
             };
             connection.protocol.reject_play(refusal, &error.to_string());
             connection.flush().await?;
