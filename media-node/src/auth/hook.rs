@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use media_config::{FailurePolicy, HookSettings};
+use media_wire::stream_key::DEFAULT_VHOST;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, oneshot};
@@ -19,7 +20,6 @@ use super::Denial;
 use super::background::{Background, Calls};
 use super::fetch::{FetchClient, FetchedResponse};
 use super::request::{AccessRequest, Action};
-use super::signed_url::DEFAULT_VHOST;
 
 /// Questions that a hook is asked at one time; more wait, within the timeout.
 const MAX_QUESTIONS: usize = 64;

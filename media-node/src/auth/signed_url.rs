@@ -20,6 +20,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use md5::Md5;
 use media_config::{SignedUrlRules, SignedUrlScheme};
 use media_wire::StreamKey;
+use media_wire::stream_key::DEFAULT_VHOST;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -27,9 +28,6 @@ use super::keys::{KeyDigest, digest, lines};
 use super::mounted::{Files, KeySource, MountError, Mounted};
 use super::request::Action;
 use super::{Credential, Denial};
-
-/// What SRS calls the default virtual host.
-pub(super) const DEFAULT_VHOST: &str = "__defaultVhost__";
 
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,

@@ -1,8 +1,10 @@
 //! AMF 0: the values of RTMP commands and stream metadata.
 //!
-//! Decoding has limits for depth, number of values and length of strings, whatever sizes the bytes announce.
+//! Decoding limits the depth, the number of values and the length of strings, whatever sizes the bytes announce.
 
 use thiserror::Error;
+
+use crate::fields::take;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,16 +39,16 @@ pub enum Amf0Error {
     #[error("the value is truncated")]
     Truncated,
     /// The type is unknown.
-    #[error("a value of type {0:#04x}")]
+    #[error("a value has the unknown type {0:#04x}")]
     UnknownType(u8),
     /// The values are nested deeper than [`MAX_DEPTH`].
-    #[error("values nested deeper than {MAX_DEPTH}")]
+    #[error("values are nested deeper than {MAX_DEPTH}")]
     TooDeep,
     /// There are more than [`MAX_VALUES`] values.
-    #[error("more than {MAX_VALUES} values")]
+    #[error("there are more than {MAX_VALUES} values")]
     TooMany,
     /// A string is longer than [`MAX_STRING`].
-    #[error("a string of {0} bytes")]
+    #[error("a string of {0} bytes is above the limit of {MAX_STRING}")]
     StringTooLong(u32),
 }
 
@@ -109,7 +111,7 @@ impl Value {
     /// Returns the value of a boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
-            Self::Boolean(truth) => Some(*truth),
+            Self::Boolean(boolean) => Some(*boolean),
             _ => None,
         }
     }
@@ -121,7 +123,7 @@ impl Value {
                 out.push(NUMBER);
                 out.extend_from_slice(&number.to_be_bytes());
             }
-            Self::Boolean(truth) => out.extend_from_slice(&[BOOLEAN, u8::from(*truth)]),
+            Self::Boolean(boolean) => out.extend_from_slice(&[BOOLEAN, u8::from(*boolean)]),
             Self::String(text) => encode_text(text, out),
             Self::Object(properties) => {
                 out.push(OBJECT);
@@ -252,8 +254,8 @@ impl<'a> Decoder<'a> {
         Ok(match kind {
             NUMBER => Value::Number(f64::from_be_bytes(self.take()?)),
             BOOLEAN => {
-                let [truth] = self.take()?;
-                Value::Boolean(truth != 0)
+                let [boolean] = self.take()?;
+                Value::Boolean(boolean != 0)
             }
             STRING => Value::String(self.text()?),
             LONG_STRING | XML_DOCUMENT => {
@@ -317,9 +319,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Amf0Error> {
-        let (taken, rest) = self.rest.split_first_chunk().ok_or(Amf0Error::Truncated)?;
-        self.rest = rest;
-        Ok(*taken)
+        take(&mut self.rest).ok_or(Amf0Error::Truncated)
     }
 }
 

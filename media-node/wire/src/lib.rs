@@ -25,6 +25,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod amf0;
+mod fields;
 pub mod flv;
 pub mod media;
 pub mod proxy_protocol;

@@ -1,7 +1,7 @@
-//! Header of the PROXY protocol, versions 1 and 2. In it a load balancer names the client whose TCP connection it forwards.
+//! The header of the PROXY protocol, versions 1 and 2, in which a load balancer names the client whose TCP connection it forwards.
 //!
-//! The header stands before the first byte of the client, also before TLS. Nothing in it is authentic: it counts only from a peer that
-//! is trusted.
+//! The header precedes the first byte of the client, also that of TLS. It is not authenticated, so it must only be accepted from a
+//! trusted peer.
 //!
 //! Specification: "The PROXY protocol, versions 1 & 2" of HAProxy, 2020-03-05.
 

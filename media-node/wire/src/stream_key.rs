@@ -3,13 +3,12 @@
 mod address;
 mod limits;
 
-pub use address::join_parameters;
-
 use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use address::join_parameters;
 pub use limits::NameLimits;
 
 /// The name of a stream in the whole cluster.
@@ -35,11 +34,11 @@ impl StreamKey {
         let path = segments(app).chain(segments(name));
         let mut path: Vec<&str> = path.collect();
         let name = path.pop().filter(|_| !segments_are_empty(name));
-        let name = checked(Part::Name, name.unwrap_or_default())?;
-        let app = checked(Part::App, &path.join("/"))?;
+        let name = checked(KeyPart::Name, name.unwrap_or_default())?;
+        let app = checked(KeyPart::App, &path.join("/"))?;
         let vhost = match vhost {
             None | Some(DEFAULT_VHOST) => None,
-            Some(vhost) => Some(checked(Part::Vhost, &vhost.to_ascii_lowercase())?),
+            Some(vhost) => Some(checked(KeyPart::Vhost, &vhost.to_ascii_lowercase())?),
         };
         Ok(Self(Arc::new(KeyParts { vhost, app, name })))
     }
@@ -75,17 +74,17 @@ impl fmt::Debug for StreamKey {
     }
 }
 
-/// An invalid name of a stream.
+/// The reason why a name or address is not a stream key.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidKey {
     /// A part is missing.
     #[error("the {0} is empty")]
-    Empty(Part),
+    Empty(KeyPart),
     /// A part is too long.
     #[error("the {part} has {length} bytes, more than {MAX_PART_BYTES}")]
     TooLong {
         /// The part.
-        part: Part,
+        part: KeyPart,
         /// Its length in bytes.
         length: usize,
     },
@@ -117,7 +116,7 @@ pub enum InvalidKey {
     },
     /// A part contains a character that would break logs and headers.
     #[error("the {0} contains a control character")]
-    ControlCharacter(Part),
+    ControlCharacter(KeyPart),
     /// The path of a request is not `/APP/STREAM.flv`.
     #[error("the path is not /APP/STREAM.flv")]
     NotAnFlvPath,
@@ -125,7 +124,7 @@ pub enum InvalidKey {
 
 /// A part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum KeyPart {
     /// The virtual host.
     Vhost,
     /// The application.
@@ -134,7 +133,7 @@ pub enum Part {
     Name,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for KeyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Vhost => "virtual host",
@@ -148,7 +147,7 @@ impl fmt::Display for Part {
 pub const MAX_PART_BYTES: usize = 255;
 
 /// The default virtual host as SRS names it.
-const DEFAULT_VHOST: &str = "__defaultVhost__";
+pub const DEFAULT_VHOST: &str = "__defaultVhost__";
 
 /// Flash's name of an application's default instance. It means the same as no instance.
 const DEFAULT_INSTANCE: &str = "_definst_";
@@ -162,7 +161,7 @@ fn segments_are_empty(path: &str) -> bool {
     segments(path).next().is_none()
 }
 
-fn checked(part: Part, text: &str) -> Result<Box<str>, InvalidKey> {
+fn checked(part: KeyPart, text: &str) -> Result<Box<str>, InvalidKey> {
     if text.is_empty() {
         return Err(InvalidKey::Empty(part));
     }

@@ -1,7 +1,7 @@
-//! AV1's decoder configurations that lack the sequence header.
+//! Completes AV1 decoder configurations that lack the sequence header.
 //!
-//! A configuration may have no units (AV1 in ISOBMFF, 2.3). Decoders find the sequence header in each keyframe, but players that tell a
-//! browser first what comes need it before: mpegts.js plays no such stream.
+//! A configuration may have no units (AV1 in ISOBMFF, 2.3). Decoders find the sequence header in each keyframe, but a player that
+//! announces the codec to the browser before the first frame needs it earlier: mpegts.js does not play such a stream.
 
 use bytes::{BufMut, BytesMut};
 
@@ -10,19 +10,21 @@ use super::codec::Codec;
 use super::header::{MediaKind, PacketType, frame_of};
 use super::obu::{HAS_SIZE, OBU_SEQUENCE_HEADER, Obu, obus};
 
-/// Bytes before the configuration, and those of a configuration without units.
+/// Bytes of the payload before the configuration.
 const HEADER: usize = 5;
+
+/// Bytes of a configuration without units.
 const EMPTY: usize = 4;
 
 /// The decoder configuration of one encoder's AV1 video.
 #[derive(Debug, Default)]
 pub struct Av1Configuration {
-    /// One without units, which waits for the first frame.
+    /// A configuration without units, which is held back until the first frame.
     held: Option<Message>,
 }
 
 impl Av1Configuration {
-    /// Returns whether the message is a configuration that lacks the sequence header. It is kept: do not pass it on.
+    /// Holds back a configuration that lacks the sequence header. Returns whether it did: the caller must not pass the message on.
     pub fn hold(&mut self, message: &Message) -> bool {
         if !is_av1(message, PacketType::SequenceHeader) {
             return false;
@@ -32,7 +34,8 @@ impl Av1Configuration {
         is_empty
     }
 
-    /// Returns the configuration that was kept, to be passed on before this frame, with the sequence header that the frame has.
+    /// Returns the configuration that was held back, with the sequence header of `frame` if it has one. The caller passes it on before
+    /// the frame.
     pub fn release(&mut self, frame: &Message) -> Option<Message> {
         let is_frame = is_av1(frame, PacketType::Keyframe) || is_av1(frame, PacketType::Frame);
         let mut configuration = self.held.take_if(|_| is_frame)?;
@@ -118,7 +121,7 @@ mod tests {
         assert_eq!(
             av1.release(&message(40, KEYFRAME)),
             None,
-            "a later one came"
+            "the complete one replaces it"
         );
     }
 

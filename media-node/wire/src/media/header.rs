@@ -2,6 +2,7 @@
 //! "ExVideoTagHeader").
 
 use super::codec::{AAC, AVC, Codec, HEVC, LEGACY_AV1};
+use crate::fields::take;
 
 /// The content of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,7 +62,7 @@ impl MediaHeader {
 
 const ENHANCED_VIDEO: u8 = 0x80;
 const ENHANCED_AUDIO: u8 = 9;
-const FRAME_TYPE_KEY: u8 = 1;
+pub(super) const FRAME_TYPE_KEY: u8 = 1;
 const FRAME_TYPE_COMMAND: u8 = 5;
 
 fn video(first: u8, rest: &[u8]) -> MediaHeader {
@@ -80,7 +81,7 @@ fn video(first: u8, rest: &[u8]) -> MediaHeader {
         (false, _) | (true, Some(1)) => frame,
         (true, Some(0)) => PacketType::SequenceHeader,
         (true, Some(2)) => PacketType::SequenceEnd,
-        // Unknown or truncated. As a keyframe it could become the start of viewers that cannot decode it.
+        // Unknown or truncated. If it counted as a keyframe, viewers could start at a frame that they cannot decode.
         (true, _) => PacketType::Frame,
     };
     MediaHeader {
@@ -203,12 +204,6 @@ fn skip_modifier(rest: &mut &[u8]) -> Option<u8> {
     *rest = rest.get(size..)?;
     let [types] = take(rest)?;
     Some(types & 0x0F)
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
 }
 
 /// Returns the frame after the header of a payload with one track and no modifiers.

@@ -1,21 +1,21 @@
-//! Keyframes that their encoder does not flag. Some encoders send HEVC or AV1 with one frame type for all frames, so that no
-//! viewer could start.
+//! Finds the keyframes that an encoder does not flag. Some encoders send HEVC or AV1 with one frame type for all frames, so that
+//! no viewer could start.
 
 use bytes::BytesMut;
 
 use super::Message;
 use super::codec::Codec;
-use super::header::{MediaHeader, MediaKind, PacketType, frame_of};
+use super::header::{FRAME_TYPE_KEY, MediaHeader, MediaKind, PacketType, frame_of};
 use super::obu::{OBU_FRAME, OBU_FRAME_HEADER, OBU_SEQUENCE_HEADER, obus};
 
-/// The NAL units of a frame that are read. Those before the first slice are few.
+/// The maximum number of NAL units of a frame that are read. Few precede the first slice.
 const MAX_UNITS: usize = 16;
 
 /// The keyframe flags of one encoder's video.
 #[derive(Debug)]
 pub struct KeyframeFlags {
     /// The encoder has flagged a keyframe. From then on its flags are used.
-    believed: bool,
+    encoder_flags: bool,
     /// A keyframe was flagged here.
     added: bool,
     /// Bytes of the length before each NAL unit.
@@ -25,7 +25,7 @@ pub struct KeyframeFlags {
 impl Default for KeyframeFlags {
     fn default() -> Self {
         Self {
-            believed: false,
+            encoder_flags: false,
             added: false,
             length_size: 4,
         }
@@ -36,17 +36,17 @@ impl KeyframeFlags {
     /// Flags the frame if its content is a keyframe, unless the encoder has flagged one. Returns whether it is the first one
     /// that was flagged here.
     pub fn add_missing(&mut self, message: &mut Message) -> bool {
-        if self.believed || message.kind != MediaKind::Video {
+        if self.encoder_flags || message.kind != MediaKind::Video {
             return false;
         }
         let header = message.header();
         match header.packet_type {
-            PacketType::Keyframe => self.believed = true,
+            PacketType::Keyframe => self.encoder_flags = true,
             PacketType::SequenceHeader => self.read_length_size(header, &message.payload),
             PacketType::Frame if self.is_keyframe(header, &message.payload) => {
                 let mut payload = BytesMut::from(std::mem::take(&mut message.payload));
                 if let Some(first) = payload.first_mut() {
-                    *first = *first & !FRAME_TYPE | FRAME_TYPE_KEY;
+                    *first = *first & !FRAME_TYPE_MASK | FRAME_TYPE_KEY << 4;
                 }
                 message.payload = payload.freeze();
                 return !std::mem::replace(&mut self.added, true);
@@ -115,9 +115,8 @@ impl KeyframeFlags {
     }
 }
 
-/// The bits of the frame type in the first byte, and a keyframe's.
-const FRAME_TYPE: u8 = 0x70;
-const FRAME_TYPE_KEY: u8 = 0x10;
+/// The bits of the frame type in the first byte.
+const FRAME_TYPE_MASK: u8 = 0x70;
 
 /// Returns whether a sequence header and a shown key frame begin these OBUs (AV1, 5.9).
 fn is_av1_keyframe(body: &[u8]) -> bool {
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_of_an_encoder_that_sets_them_are_believed() {
+    fn flags_of_an_encoder_that_sets_them_are_used() {
         let mut flags = KeyframeFlags::default();
         let first = &mut message(KEYFRAMES[3]);
         assert!(flags.add_missing(first), "it is reported once");

@@ -4,10 +4,10 @@ pub(super) const OBU_SEQUENCE_HEADER: u8 = 1;
 pub(super) const OBU_FRAME_HEADER: u8 = 3;
 pub(super) const OBU_FRAME: u8 = 6;
 
-/// The units of a frame that are read. Those before the first frame header are few.
+/// The maximum number of units of a frame that are read. Few precede the first frame header.
 const MAX_UNITS: usize = 16;
 
-/// The bit of a unit's first byte that says that its size follows, as it has to in a configuration.
+/// `obu_has_size_field`, a bit of a unit's first byte (5.3.2). It must be set for units in a configuration.
 pub(super) const HAS_SIZE: u8 = 0x02;
 
 /// An open bitstream unit (AV1, 5.3).
@@ -45,7 +45,7 @@ fn split_obu(body: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         return Some((obu_type, rest, &[]));
     }
     let mut size = 0;
-    // A size has seven bits a byte. One that needs a fifth byte is longer than a message.
+    // The size is coded as leb128 (4.10.5), seven bits in each byte. One that needs a fifth byte is longer than a message.
     for shift in [0, 7, 14, 21] {
         let (byte, after) = rest.split_first()?;
         rest = after;

@@ -1,4 +1,4 @@
-//! Chunks to messages (5.3), however they are interleaved.
+//! Reassembles messages from chunks (5.3), which chunk streams may interleave.
 
 mod chunk_stream;
 
@@ -64,7 +64,7 @@ const MAX_CHUNK_SIZE: u32 = 0xFF_FFFF;
 
 /// The initial capacity for a message that arrives in parts, as a multiple of its first part. Memory stays in proportion to
 /// the bytes that a peer sends, whatever length it announces, and a typical keyframe is still never moved.
-const FIRST_ROOM: usize = 4;
+const INITIAL_CAPACITY_FACTOR: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 struct OpenChunk {
@@ -139,7 +139,7 @@ impl ChunkReader {
         };
         if stream.partial && !stream.continues(&header) {
             self.partial -= stream.payload.len();
-            stream.forget();
+            stream.discard();
         }
         if !stream.partial {
             stream.begin(&header);
@@ -185,9 +185,9 @@ impl ChunkReader {
     ) -> Result<Option<RawMessage>, ChunkError> {
         let available = open.left.min(input.len());
         let begins = |stream: &ChunkStream| stream.payload.is_empty() && available < stream.len;
-        // Only then, because it looks at all chunk streams.
-        let room = match self.streams.get(open.stream).is_some_and(begins) {
-            true => self.room(),
+        // Only for the first part of a message, because it visits all chunk streams.
+        let reservable = match self.streams.get(open.stream).is_some_and(begins) {
+            true => self.reservable(),
             false => 0,
         };
         let Some(stream) = self.streams.get_mut(open.stream) else {
@@ -206,7 +206,8 @@ impl ChunkReader {
             return Ok(Some(stream.message(input.split_to(available).freeze())));
         }
         if stream.payload.is_empty() {
-            let first = available.saturating_mul(FIRST_ROOM).min(room);
+            let first = available.saturating_mul(INITIAL_CAPACITY_FACTOR);
+            let first = first.min(reservable);
             stream.payload.reserve(stream.len.min(first));
         }
         stream
@@ -232,9 +233,9 @@ impl ChunkReader {
         }
     }
 
-    /// Returns the bytes that can be reserved in advance. Without this limit, many chunk streams that each begin a message
+    /// Returns the bytes that can be reserved in advance. Without this limit, many chunk streams that each begin a message would
     /// reserve a multiple of the limit of incomplete messages.
-    fn room(&self) -> usize {
+    fn reservable(&self) -> usize {
         self.max_message.saturating_sub(self.reserved())
     }
 
@@ -254,7 +255,7 @@ impl ChunkReader {
         let id = message::first_u32(payload).ok_or(ChunkError::Control(message::ABORT))?;
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == id) {
             self.partial -= stream.payload.len();
-            stream.forget();
+            stream.discard();
         }
         Ok(())
     }

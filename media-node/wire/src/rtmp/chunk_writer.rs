@@ -1,4 +1,4 @@
-//! Messages to chunks (5.3.1).
+//! Splits messages into chunks (5.3.1).
 //!
 //! Media always has one form: a type-0 header on the chunk stream of its kind, message stream 1, and chunks of
 //! [`CHUNK_SIZE`] bytes with type-3 headers between them. A message then has the same bytes for every viewer, and they are

@@ -50,7 +50,8 @@ enum Purpose {
 enum ClientState {
     Connecting,
     CreatingStream,
-    Asking,
+    /// The publish or play is requested.
+    Requested,
     Ready,
     Ended,
 }
@@ -176,7 +177,7 @@ impl ClientConnection {
         }
         match message.kind {
             MediaKind::Data => self.connection.media(&Message {
-                payload: metadata::to_publish(&message.payload),
+                payload: metadata::for_server(&message.payload),
                 ..*message
             }),
             MediaKind::Audio | MediaKind::Video => self.connection.media(message),
@@ -199,7 +200,7 @@ impl ClientConnection {
             .command("deleteStream", 0.0, &[Value::Null, stream]);
     }
 
-    /// Asks the server to pause or to resume.
+    /// Requests the server to pause or to resume.
     pub fn pause(&mut self, paused: bool) {
         let values = [Value::Null, Value::Boolean(paused), 0.0.into()];
         self.connection
@@ -259,7 +260,7 @@ impl ClientConnection {
     /// Requests the stream on the new message stream. Its number is not read from the response, because every server answers
     /// with 1.
     fn stream_created(&mut self) {
-        self.state = ClientState::Asking;
+        self.state = ClientState::Requested;
         let stream = Value::from(self.url.stream.as_str());
         let (name, argument) = match self.purpose {
             Purpose::Publish => ("publish", "live".into()),
@@ -326,7 +327,7 @@ impl ClientConnection {
             "NetStream.Play.Stop",
             "NetStream.Play.Complete",
         ];
-        if self.state == ClientState::Asking && status.code == started {
+        if self.state == ClientState::Requested && status.code == started {
             self.state = ClientState::Ready;
             return ClientEvent::Ready;
         }

@@ -87,7 +87,7 @@ impl ClientHandshake {
             sign(
                 &mut c1,
                 DigestScheme::DigestFirst,
-                first(&PLAYER_KEY, PLAYER_TEXT),
+                prefix(&PLAYER_KEY, PLAYER_TEXT),
             );
         }
         out.extend_from_slice(&[VERSION]);
@@ -111,8 +111,8 @@ impl ClientHandshake {
             let Some(s1) = version_and_packet(input)? else {
                 return Ok(false);
             };
-            let offered = read(&self.c1, 4) == CLIENT_VERSION;
-            let key = first(&SERVER_KEY, SERVER_TEXT);
+            let offered = four_bytes(&self.c1, 4) == CLIENT_VERSION;
+            let key = prefix(&SERVER_KEY, SERVER_TEXT);
             let digest = DigestScheme::ALL.into_iter().filter(|_| offered);
             let digest = digest
                 .filter_map(|scheme| verified(&s1, scheme, key))
@@ -132,13 +132,13 @@ type Digest = [u8; DIGEST];
 
 /// Returns S1 and S2. The form is the client's: digest if C1 has a valid one, simple otherwise.
 fn server_packets(c1: &HandshakePacket) -> (HandshakePacket, HandshakePacket) {
-    let key = first(&PLAYER_KEY, PLAYER_TEXT);
+    let key = prefix(&PLAYER_KEY, PLAYER_TEXT);
     // A client without a version has no digest. nginx-rtmp does the same.
-    let offered = read(c1, 4) != [0; 4];
+    let offered = four_bytes(c1, 4) != [0; 4];
     for scheme in DigestScheme::ALL.into_iter().filter(|_| offered) {
         if let Some(digest) = verified(c1, scheme, key) {
             let mut s1 = random_packet(SERVER_VERSION);
-            sign(&mut s1, scheme, first(&SERVER_KEY, SERVER_TEXT));
+            sign(&mut s1, scheme, prefix(&SERVER_KEY, SERVER_TEXT));
             return (s1, signed_answer(&SERVER_KEY, &digest));
         }
     }
@@ -163,8 +163,8 @@ impl DigestScheme {
             Self::DigestFirst => 8,
             Self::KeyFirst => 8 + HALF,
         };
-        let offset: usize = read(packet, offset_at).into_iter().map(usize::from).sum();
-        offset % (HALF - 4 - DIGEST) + offset_at + 4
+        let offset = four_bytes(packet, offset_at).map(usize::from);
+        offset.iter().sum::<usize>() % (HALF - 4 - DIGEST) + offset_at + 4
     }
 }
 
@@ -220,11 +220,11 @@ fn hmac(key: &[u8], texts: &[&[u8]]) -> Digest {
     mac.finalize().into_bytes().into()
 }
 
-fn first(key: &[u8], len: usize) -> &[u8] {
+fn prefix(key: &[u8], len: usize) -> &[u8] {
     key.get(..len).unwrap_or(key)
 }
 
-fn read(packet: &HandshakePacket, at: usize) -> [u8; 4] {
+fn four_bytes(packet: &HandshakePacket, at: usize) -> [u8; 4] {
     let found = packet.get(at..).and_then(|rest| rest.first_chunk());
     found.copied().unwrap_or_default()
 }
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     /// Runs both sides, the bytes in pieces of `step`; returns what each sent.
-    fn shake(digest: bool, step: usize) -> (Vec<u8>, Vec<u8>) {
+    fn run_handshake(digest: bool, step: usize) -> (Vec<u8>, Vec<u8>) {
         let (mut to_server, mut to_client) = (BytesMut::new(), BytesMut::new());
         let mut client = ClientHandshake::new(digest, &mut to_server);
         let mut server = ServerHandshake::new();
@@ -295,7 +295,7 @@ mod tests {
     fn both_forms_complete_however_bytes_are_split() {
         for digest in [false, true] {
             for step in [1, 7, 1536, 1537, 10_000] {
-                let (sent, answered) = shake(digest, step);
+                let (sent, answered) = run_handshake(digest, step);
                 assert_eq!(
                     (sent.len(), answered.len()),
                     (1 + 2 * PACKET_LEN, 1 + 2 * PACKET_LEN)
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn simple_form_echoes() {
-        let (sent, answered) = shake(false, 10_000);
+        let (sent, answered) = run_handshake(false, 10_000);
         assert_eq!(answered[..9], [3, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(
             answered[1 + PACKET_LEN..],
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn digest_form_is_signed_as_ffmpeg_checks_it() {
-        let (sent, answered) = shake(true, 10_000);
+        let (sent, answered) = run_handshake(true, 10_000);
         let packet = |bytes: &[u8], at: usize| -> HandshakePacket {
             bytes[at..at + PACKET_LEN].try_into().unwrap()
         };

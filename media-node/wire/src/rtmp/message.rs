@@ -47,7 +47,8 @@ pub(crate) fn without_amf3_marker(payload: Bytes) -> Bytes {
     }
 }
 
-/// Parts of an aggregate message at most. Senders gather about a second of media, while a message has room for 500,000 empty parts.
+/// The maximum number of parts of an aggregate message. Senders gather about a second of media, while a message has room for
+/// 500,000 empty parts.
 const MAX_AGGREGATE_PARTS: usize = 4096;
 
 /// The parts of an aggregate message (7.1.6): FLV tags whose timestamps are relative to the first one's.

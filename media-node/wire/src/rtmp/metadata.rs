@@ -8,7 +8,7 @@ use crate::amf0::{self, Decoder, Value};
 ///
 /// `@setDataFrame` is removed, because it is addressed to the server. `duration` is removed from the metadata, because
 /// players take a stream that has one, even 0, for a file. Data that is not AMF 0 is dropped: FFmpeg sends four such bytes.
-pub(crate) fn published(payload: Bytes) -> Option<Bytes> {
+pub(crate) fn for_viewers(payload: Bytes) -> Option<Bytes> {
     let mut decoder = Decoder::new(&payload);
     let name = decoder.value().ok()?;
     match name.as_str()? {
@@ -27,7 +27,7 @@ pub(crate) fn published(payload: Bytes) -> Option<Bytes> {
 }
 
 /// Returns the data message that a publisher sends: metadata gets `@setDataFrame` in front.
-pub(crate) fn to_publish(payload: &Bytes) -> Bytes {
+pub(crate) fn for_server(payload: &Bytes) -> Bytes {
     let name = Decoder::new(payload).value();
     if name.is_ok_and(|name| name.as_str() == Some("onMetaData")) {
         let mut framed = amf0::encode_all(&["@setDataFrame".into()]);
@@ -79,42 +79,42 @@ mod tests {
             metadata(&[("duration", 0.0), ("width", 1280.0)]),
         ]);
         let expected = data(&["onMetaData".into(), metadata(&[("width", 1280.0)])]);
-        assert_eq!(published(sent), Some(expected.clone()));
+        assert_eq!(for_viewers(sent), Some(expected.clone()));
         let bare = data(&[
             "onMetaData".into(),
             metadata(&[("width", 1280.0), ("duration", 9.0)]),
         ]);
-        assert_eq!(published(bare), Some(expected));
+        assert_eq!(for_viewers(bare), Some(expected));
     }
 
     #[test]
     fn metadata_without_duration_keeps_its_bytes() {
         // A property whose text is not UTF-8.
         let bytes = Bytes::from_static(b"\x02\0\x0AonMetaData\x03\0\x01a\x02\0\x01\xFF\0\0\x09");
-        assert_eq!(published(bytes.clone()), Some(bytes));
+        assert_eq!(for_viewers(bytes.clone()), Some(bytes));
     }
 
     #[test]
     fn other_data_passes_and_invalid_bytes_do_not() {
         let cue = data(&["onCuePoint".into(), metadata(&[("duration", 1.0)])]);
-        assert_eq!(published(cue.clone()), Some(cue));
+        assert_eq!(for_viewers(cue.clone()), Some(cue));
         assert_eq!(
-            published(data(&["@clearDataFrame".into(), "onMetaData".into()])),
+            for_viewers(data(&["@clearDataFrame".into(), "onMetaData".into()])),
             None
         );
-        assert_eq!(published(Bytes::from_static(&[0, 0, 0, 0])), None);
-        assert_eq!(published(data(&[Value::Number(1.0)])), None);
-        assert_eq!(published(data(&["@setDataFrame".into()])), None);
-        assert_eq!(published(Bytes::new()), None);
+        assert_eq!(for_viewers(Bytes::from_static(&[0, 0, 0, 0])), None);
+        assert_eq!(for_viewers(data(&[Value::Number(1.0)])), None);
+        assert_eq!(for_viewers(data(&["@setDataFrame".into()])), None);
+        assert_eq!(for_viewers(Bytes::new()), None);
     }
 
     #[test]
     fn publisher_frames_its_metadata() {
         let bare = data(&["onMetaData".into(), metadata(&[("width", 1.0)])]);
-        let framed = to_publish(&bare);
+        let framed = for_server(&bare);
         assert!(framed.starts_with(b"\x02\0\x0D@setDataFrame\x02\0\x0AonMetaData"));
-        assert_eq!(published(framed), Some(bare));
+        assert_eq!(for_viewers(framed), Some(bare));
         let cue = data(&["onCuePoint".into()]);
-        assert_eq!(to_publish(&cue), cue);
+        assert_eq!(for_server(&cue), cue);
     }
 }

@@ -245,7 +245,7 @@ impl ServerConnection {
         if message.kind != MediaKind::Data {
             return Some(ServerEvent::Media(message));
         }
-        metadata::published(message.payload.clone())
+        metadata::for_viewers(message.payload.clone())
             .map(|payload| ServerEvent::Media(Message { payload, ..message }))
     }
 

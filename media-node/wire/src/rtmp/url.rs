@@ -24,7 +24,7 @@ pub enum InvalidUrl {
     #[error("{0:?} does not start with rtmp://")]
     Scheme(String),
     /// The port is not a number up to 65,535.
-    #[error("{0:?} is no port")]
+    #[error("{0:?} is not a port")]
     Port(String),
     /// The host, application or stream is missing.
     #[error("{0:?} is not rtmp://HOST[:PORT]/APP/STREAM")]

@@ -1,6 +1,8 @@
 //! Stream keys in the addresses of RTMP and HTTP clients.
 
-use super::{DEFAULT_VHOST, InvalidKey, NameLimits, Part, StreamKey, segments, segments_are_empty};
+use super::{
+    DEFAULT_VHOST, InvalidKey, KeyPart, NameLimits, StreamKey, segments, segments_are_empty,
+};
 
 impl StreamKey {
     /// Returns the stream of an RTMP `connect` (`tc_url`, `app`) and `publish` or `play` (`stream`).
@@ -82,7 +84,7 @@ impl StreamKey {
         let path = query.cut_from(path_and_query);
         let path = path.strip_suffix(".flv").ok_or(InvalidKey::NotAnFlvPath)?;
         if path.ends_with('/') {
-            return Err(InvalidKey::Empty(Part::Name));
+            return Err(InvalidKey::Empty(KeyPart::Name));
         }
         let mut path: Vec<String> = segments(path).map(percent_decoded).collect();
         let in_path = take_vhost(&mut path, vhosts);

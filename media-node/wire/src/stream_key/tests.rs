@@ -125,7 +125,7 @@ fn file_formats_of_rtmp_names_are_dropped() {
     assert_eq!(name("a.flv/cam"), "live/a.flv/cam");
     let refused =
         StreamKey::from_rtmp("rtmp://h/live", "live", ".flv", &[], &NameLimits::default());
-    assert_eq!(refused.unwrap_err(), InvalidKey::Empty(Part::Name));
+    assert_eq!(refused.unwrap_err(), InvalidKey::Empty(KeyPart::Name));
 }
 
 #[test]
@@ -247,34 +247,34 @@ fn path_other_than_flv_is_refused() {
     let refused = |path| StreamKey::from_http(None, path, &[], &NameLimits::default()).unwrap_err();
     assert_eq!(refused("/live/cam"), InvalidKey::NotAnFlvPath);
     assert_eq!(refused("/"), InvalidKey::NotAnFlvPath);
-    assert_eq!(refused("/live/.flv"), InvalidKey::Empty(Part::Name));
+    assert_eq!(refused("/live/.flv"), InvalidKey::Empty(KeyPart::Name));
     assert_eq!(
         refused("/live/a%0ab.flv"),
-        InvalidKey::ControlCharacter(Part::Name)
+        InvalidKey::ControlCharacter(KeyPart::Name)
     );
 }
 
 #[test]
 fn empty_long_and_unprintable_parts_are_refused() {
     let new = |app: &str, name: &str| StreamKey::new(None, app, name).unwrap_err();
-    assert_eq!(new("live", ""), InvalidKey::Empty(Part::Name));
-    assert_eq!(new("live", "/"), InvalidKey::Empty(Part::Name));
-    assert_eq!(new("", "cam"), InvalidKey::Empty(Part::App));
+    assert_eq!(new("live", ""), InvalidKey::Empty(KeyPart::Name));
+    assert_eq!(new("live", "/"), InvalidKey::Empty(KeyPart::Name));
+    assert_eq!(new("", "cam"), InvalidKey::Empty(KeyPart::App));
     assert_eq!(
         new("live", "a\nb"),
-        InvalidKey::ControlCharacter(Part::Name)
+        InvalidKey::ControlCharacter(KeyPart::Name)
     );
     let long = "x".repeat(256);
     assert_eq!(
         new("live", &long),
         InvalidKey::TooLong {
-            part: Part::Name,
+            part: KeyPart::Name,
             length: 256
         }
     );
     assert_eq!(
         StreamKey::from_rtmp("rtmp://h/", "", "", &[], &NameLimits::default()).unwrap_err(),
-        InvalidKey::Empty(Part::Name)
+        InvalidKey::Empty(KeyPart::Name)
     );
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::fields::take;
 use crate::rtmp::chunk_writer::EXTENDED_TIMESTAMP;
 
 /// A message with its type as a number.
@@ -79,7 +80,8 @@ impl ChunkStream {
         self.partial = true;
     }
 
-    pub(super) fn forget(&mut self) {
+    /// Discards the incomplete message.
+    pub(super) fn discard(&mut self) {
         self.partial = false;
         self.payload = BytesMut::new();
     }
@@ -160,10 +162,4 @@ impl ParsedChunkHeader {
             size: input.len() - rest.len(),
         })
     }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
 }

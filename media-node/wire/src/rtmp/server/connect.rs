@@ -89,7 +89,7 @@ impl ServerConnection {
             .command("_error", request.transaction, &[Value::Null, status]);
     }
 
-    /// Asks the client to reconnect, to another server if there is a URL. Returns false if the client does not support it.
+    /// Requests the client to reconnect, to another server if there is a URL. Returns false if the client does not support it.
     ///
     /// Enhanced RTMP v2, "Reconnect Request": the client keeps this connection until the new one is established.
     pub fn request_reconnect(&mut self, tc_url: Option<&str>, description: &str) -> bool {
