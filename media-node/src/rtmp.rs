@@ -2,6 +2,7 @@
 
 mod connection;
 mod context;
+mod message_timeout;
 mod play;
 mod publish;
 mod read_buffer;
@@ -9,7 +10,6 @@ mod request;
 mod session;
 mod session_state;
 mod stream_rate;
-mod unfinished;
 
 pub(crate) use context::RtmpContext;
 pub(crate) use session::{refuse, serve};

@@ -117,7 +117,7 @@ async fn large_sequence_headers_on_many_tracks_are_shared_by_all_viewers() {
 }
 
 /// Messages that begin and do not end, on 60 chunk streams. Each chunk is as long as it is before `SetChunkSize`.
-fn unfinished_messages(chunks: usize) -> Vec<u8> {
+fn incomplete_messages(chunks: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for chunk in 0..chunks {
         for stream in 0..60_u8 {
@@ -132,7 +132,7 @@ fn unfinished_messages(chunks: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn unfinished_messages_on_many_chunk_streams_are_bounded_and_counted() {
+async fn incomplete_messages_on_many_chunk_streams_are_bounded_and_counted() {
     const CONNECTIONS: usize = 300;
     let node = Process::start(", handshakeTimeoutSeconds: 60").await;
     let allowed = (CONNECTIONS as u64) * 64 * 1024;
@@ -142,19 +142,19 @@ async fn unfinished_messages_on_many_chunk_streams_are_bounded_and_counted() {
         for _ in 0..CONNECTIONS {
             let mut connection = RawConnection::connect(node.rtmp).await;
             connection.send(HANDSHAKE).await;
-            connection.send(unfinished_messages(8)).await;
+            connection.send(incomplete_messages(8)).await;
             held.push(connection);
         }
         let mut viewers = Vec::new();
         for _ in 0..50 {
             let mut viewer = RtmpViewer::start(node.rtmp, "live/honest").await;
-            let mut more = unfinished_messages(9);
+            let mut more = incomplete_messages(9);
             more.truncate(more.len() - 1);
             viewer.0.send_bytes(&more).await;
             viewers.push(viewer);
         }
         for connection in held.iter_mut().take(100) {
-            let ninth = unfinished_messages(9).split_off(unfinished_messages(8).len());
+            let ninth = incomplete_messages(9).split_off(incomplete_messages(8).len());
             connection.send(ninth).await;
         }
         let exceeded = "live_limits_exceeded_total{limit=\"incomplete_messages\"}";

@@ -143,13 +143,13 @@ async fn publisher_that_does_not_fit_is_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn publisher_with_a_large_unfinished_message_is_disconnected_while_memory_is_full() {
+async fn publisher_with_a_large_incomplete_message_is_disconnected_while_memory_is_full() {
     let node = TestNode::with(|config| config.limits.max_media_mebibytes = Some(16)).await;
     let mut publishers = Vec::new();
     for number in 0..8 {
         let stream = format!("live/{number}");
         let mut publisher = Publisher::start(node.addresses.rtmp, &stream).await;
-        publisher.send_unfinished(&keyframe(0, 0, 3 << 20)).await;
+        publisher.send_incomplete(&keyframe(0, 0, 3 << 20)).await;
         publishers.push(publisher);
     }
     let closed = publishers

@@ -1,4 +1,4 @@
-//! The publication that has a stream, and the token by which it learns that another one has taken over.
+//! The publication that writes a stream, and the token that notifies it when another one takes over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::stream_state::{PublicationInfo, PublicationSource};
 
-/// The publication that has a stream.
+/// The publication that writes a stream.
 #[derive(Debug)]
 pub(crate) struct ActivePublication {
     pub(crate) token: Arc<PublicationToken>,
@@ -17,9 +17,9 @@ pub(crate) struct ActivePublication {
     pub(crate) source: PublicationSource,
     pub(crate) priority: u8,
     pub(crate) started: Instant,
-    /// When the log last got a message, as far as a pulse has noticed.
+    /// The time of the last pulse that found a new message in the log.
     pub(crate) last_message: Instant,
-    /// The number of messages that the log had then.
+    /// The number of messages that the log had at that pulse.
     pub(crate) messages: u64,
 }
 
@@ -32,7 +32,7 @@ impl ActivePublication {
         }
     }
 
-    /// Notices that the log has this many messages.
+    /// Records the number of messages in the log.
     pub(crate) fn observe(&mut self, messages: u64, now: Instant) {
         if messages > self.messages {
             self.messages = messages;

@@ -12,7 +12,7 @@ use crate::segment_run::SegmentRun;
 /// Whole messages to send: a preamble for this reader alone, if it needs one, and segments that all readers share.
 #[derive(Debug)]
 pub struct Batch {
-    /// Boxed, because most batches have none, and every viewer has room for a batch.
+    /// Boxed, because most batches have none, and the future of every viewer has room for a batch.
     preamble: Option<Box<Preamble>>,
     run: Arc<SegmentRun>,
     /// The index of the segment with the next byte.
@@ -126,11 +126,11 @@ impl Buf for Batch {
 
     fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "advanced past the end");
-        let of_preamble = count.min(self.preamble_len());
+        let in_preamble = count.min(self.preamble_len());
         if let Some(preamble) = &mut self.preamble {
-            preamble.advance(of_preamble);
+            preamble.advance(in_preamble);
         }
-        let count = count - of_preamble;
+        let count = count - in_preamble;
         self.left -= count;
         let mut slices = self.slices();
         slices.advance(count);

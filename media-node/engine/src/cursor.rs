@@ -64,10 +64,10 @@ enum Progress {
     Lagged,
 }
 
-/// No number of renewals.
+/// The value of [`ReaderState::renewals`] before the first batch. No log is renewed so often.
 const NOT_STARTED: u32 = u32::MAX;
 
-/// No number of notifications.
+/// The value of [`ReaderState::seen`] while the log may have more. No worker has so many notifications.
 const NOTHING_SEEN: u64 = u64::MAX;
 
 /// The init data that a reader has.
@@ -85,7 +85,7 @@ enum SentInitData {
 #[derive(Clone, Copy, Debug)]
 enum CursorPosition {
     Seeking(Start),
-    /// The number of the next segment. The reader has had everything before it.
+    /// The number of the next segment. The reader has been sent everything before it.
     At(u64),
 }
 
@@ -195,7 +195,7 @@ impl ReaderState {
             if let Some(placed) = newest.at(from, notifications) {
                 let selection = self.take(placed);
                 self.catch_up_at_end(stream);
-                return Some(CursorEvent::Batch(self.batch(selection)));
+                return Some(CursorEvent::Batch(self.batch(selection, stream)));
             }
         }
         let window = stream.window();
@@ -207,7 +207,7 @@ impl ReaderState {
         let is_last = matches!(self.position, CursorPosition::At(number) if number == next);
         let at_end = !ended && (is_last || selection.is_none());
         self.seen = if at_end { notifications } else { NOTHING_SEEN };
-        // The first batch can take a viewer long, as can what precedes it.
+        // Its connection may take long to accept the first batch, which has the init data as well.
         let starts = !self.has_started() && selection.is_some();
         match starts {
             true => self.set_progress(stream, Progress::Behind),
@@ -227,7 +227,7 @@ impl ReaderState {
                 seen: self.seen,
             }));
         }
-        Some(CursorEvent::Batch(self.batch(selection)))
+        Some(CursorEvent::Batch(self.batch(selection, stream)))
     }
 
     fn catch_up_at_end(&mut self, stream: &Stream) {
@@ -316,7 +316,7 @@ impl ReaderState {
         })
     }
 
-    /// Gives up a position that has left the window.
+    /// Abandons a position that has left the window.
     fn lag(&mut self, window: &Window) {
         self.position = CursorPosition::Seeking(Start::Newest);
         self.joined_at = window.end();
@@ -345,7 +345,7 @@ impl ReaderState {
             }
         }
         let start = match start {
-            // Another media node has had the beginning, and the messages that come first here are old.
+            // Another media node had the beginning, so the first messages here are old.
             Start::Oldest if self.format != Format::Relay && window.is_resumed() => Start::Newest,
             start => start,
         };

@@ -1,17 +1,17 @@
-//! What a stream reserves of the media memory: the bytes that its groups of pictures need.
+//! The media memory that a stream reserves: the bytes that its groups of pictures need.
 
 use std::time::Duration;
 
 use crate::media_memory::Reservation;
 
-/// Sweeps, about one a second, after which a group of pictures is longer than those of encoders are.
+/// The number of sweeps, about one a second, after which a group of pictures is longer than those of usual encoders.
 const LONG_GROUP: u32 = 10;
 
-/// What a stream reserves, from its first publication to its end.
+/// The reservation of a stream, from its first publication to its end.
 #[derive(Debug, Default)]
 pub(crate) struct GroupReservation {
     reservation: Option<Reservation>,
-    /// Memory of the segments since the last one where viewers start, also of those that were evicted.
+    /// Memory of the newest group of pictures: of the segments since the last one where viewers start, including evicted ones.
     newest: Option<usize>,
     /// Sweeps since the newest group of pictures began.
     sweeps: u32,
@@ -31,8 +31,8 @@ impl GroupReservation {
         self.newest = None;
     }
 
-    /// Measures a segment, and reserves what the last group of pictures has, or the newest one if that is larger already. `starts` is
-    /// whether viewers start at the segment.
+    /// Measures a segment. Reserves the size of the last complete group of pictures, or of the newest one if that is larger already.
+    /// `starts` is whether viewers start at the segment.
     pub(crate) fn measure(&mut self, bytes: usize, starts: bool) {
         let before = self.newest;
         self.newest = match starts {
@@ -56,7 +56,7 @@ impl GroupReservation {
         }
     }
 
-    /// Notes a sweep. A group of pictures that does not end reserves no more than the `bytes` in memory: what it has given up is not
+    /// Counts a sweep. A group of pictures that does not end reserves no more than the `bytes` in memory: evicted segments are not
     /// needed again.
     pub(crate) fn sweep(&mut self, bytes: usize) {
         self.sweeps = self.sweeps.saturating_add(1);

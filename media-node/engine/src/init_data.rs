@@ -17,7 +17,6 @@ use crate::timeline::NEVER;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InitData {
     version: u64,
-    max_messages: usize,
     messages: Vec<InitMessage>,
 }
 
@@ -59,14 +58,6 @@ impl InitSlot {
 }
 
 impl InitData {
-    /// Returns the first version, for at most so many messages.
-    pub(crate) fn new(max_messages: usize) -> Self {
-        Self {
-            max_messages,
-            ..Self::default()
-        }
-    }
-
     pub(crate) fn version(&self) -> u64 {
         self.version
     }
@@ -85,29 +76,25 @@ impl InitData {
     pub(crate) fn replaced_by(&self, other: &Self) -> Self {
         Self {
             version: self.version + 1,
-            max_messages: self.max_messages,
             messages: other.messages.clone(),
         }
     }
 
-    /// Returns the next version if the message changes the init data.
+    /// Returns the next version if the message changes the init data. A message of a new slot beyond `max_messages` does not.
     pub(crate) fn changed_by(
         &self,
         slot: InitSlot,
         message: &Message,
         sequence: u64,
         memory: &Arc<MediaMemory>,
+        max_messages: usize,
     ) -> Option<Self> {
-        if self.contains(slot, &message.payload) {
-            return None;
-        }
-        if self.is_full_for(slot) {
+        if self.contains(slot, &message.payload) || self.is_full_for(slot, max_messages) {
             return None;
         }
         let found = self.find(slot);
         let mut next = Self {
             version: self.version + 1,
-            max_messages: self.max_messages,
             messages: self.messages.clone(),
         };
         let init = InitMessage {
@@ -124,18 +111,18 @@ impl InitData {
         Some(next)
     }
 
-    /// Returns whether this is the message of the slot.
+    /// Returns whether the slot has a message with this payload.
     pub(crate) fn contains(&self, slot: InitSlot, payload: &[u8]) -> bool {
         let found = self.find(slot).ok().and_then(|at| self.messages.get(at));
         found.is_some_and(|init| init.payload == payload)
     }
 
     /// Returns whether there is no room for a message of the slot.
-    pub(crate) fn is_full_for(&self, slot: InitSlot) -> bool {
-        self.messages.len() >= self.max_messages && self.find(slot).is_err()
+    pub(crate) fn is_full_for(&self, slot: InitSlot, max_messages: usize) -> bool {
+        self.messages.len() >= max_messages && self.find(slot).is_err()
     }
 
-    /// Returns the index of the slot's message, or where it belongs.
+    /// Returns the index of the slot's message, or the index at which to insert it.
     fn find(&self, slot: InitSlot) -> Result<usize, usize> {
         self.messages.binary_search_by_key(&slot, |init| init.slot)
     }
@@ -157,9 +144,10 @@ impl InitData {
         self.messages.iter().filter(is_missing)
     }
 
-    /// Returns what a viewer has that got `known` before this: all messages of this, and those of `known` in other slots.
-    /// A publication that starts has few messages at first, and then repeats those of the former one.
-    pub(crate) fn merged_over(self: &Arc<Self>, known: &Self) -> Arc<Self> {
+    /// Returns the init data of a viewer that was sent `known` and then this: all messages of this, and those of `known` in other slots,
+    /// unless these are more than `max_messages`. A publication that starts has few messages at first, and then repeats those of the
+    /// former one.
+    pub(crate) fn merged_over(self: &Arc<Self>, known: &Self, max_messages: usize) -> Arc<Self> {
         let others = known.messages.iter();
         let mut others = others
             .filter(|init| self.find(init.slot).is_err())
@@ -168,13 +156,12 @@ impl InitData {
             return Arc::clone(self);
         }
         let mut messages: Vec<_> = others.chain(&self.messages).cloned().collect();
-        if messages.len() > self.max_messages {
+        if messages.len() > max_messages {
             return Arc::clone(self);
         }
         messages.sort_by_key(|init| init.slot);
         Arc::new(Self {
             version: self.version,
-            max_messages: self.max_messages,
             messages,
         })
     }

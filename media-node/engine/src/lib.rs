@@ -51,6 +51,7 @@ mod cursor;
 mod group_reservation;
 mod init_data;
 mod lock;
+mod log_counters;
 mod media_memory;
 mod message_class;
 mod notifier;
@@ -77,7 +78,7 @@ mod writer;
 
 pub use batch::Batch;
 pub use cursor::{Cursor, CursorEvent};
-pub use media_memory::{MemoryStats, OutOfMemory, UnfinishedMessages};
+pub use media_memory::{IncompleteMessages, MemoryStats, OutOfMemory};
 pub use publication::Publication;
 pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError};
 pub use retention::KeptWindow;

@@ -1,4 +1,4 @@
-//! The media memory of a media node: one budget for the logs of all streams, and for the unfinished messages of their
+//! The media memory of a media node: one budget for the logs of all streams, and for the incomplete messages of their
 //! publishers.
 //!
 //! A segment counts from its first message until its last reader has dropped it. When the sum is above the target, five
@@ -9,10 +9,10 @@
 //! | above the target | of the target | what precedes the newest group of pictures; without readers also that |
 //! | above the limit | of the limit | the newest group of pictures as well; a message that alone exceeds the share is refused |
 //!
-//! The rest of the limit is for newest groups of pictures: encoders that start together are at the end of theirs together. A
-//! stream within its share gives up nothing. So few large streams cannot shorten many small ones, and no timer has to look at
-//! all streams. Each publication reserves what its groups of pictures need, at first a mebibyte, and after half a second what
-//! its rate shows. One that does not fit beside the others is refused at its start.
+//! The rest of the limit is for newest groups of pictures, which grow at the same time when encoders start together. A stream
+//! within its share gives up nothing. So a few large streams cannot shorten many small ones, and no timer has to visit all
+//! streams. Each publication reserves what its groups of pictures need: at first a mebibyte, and after half a second what its
+//! rate shows. A publication that does not fit beside the others is refused at its start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,14 +23,14 @@ use thiserror::Error;
 /// What a new publication reserves until its first group of pictures is complete.
 const FIRST_RESERVATION: usize = 1 << 20;
 
-/// Time after which the rate of a first group of pictures is known. A client that sends next to nothing keeps encoders out for so
-/// long.
+/// Time after which the rate of a first group of pictures is known. The first reservation of a client that sends almost nothing
+/// keeps encoders out for no longer.
 const RATE_KNOWN: Duration = Duration::from_millis(500);
 
 /// The duration of a first group of pictures. Encoders send a keyframe every second or two.
 const FIRST_GROUP: Duration = Duration::from_secs(2);
 
-/// Init data may take one of so many parts of a stream's equal share, while memory is short.
+/// While memory is short, the init data of a stream may take its equal share divided by this number.
 const INIT_DATA_PARTS: usize = 4;
 
 /// Time after which the memory counts as sufficient again. Encoders send a keyframe more often.
@@ -114,8 +114,7 @@ impl MediaMemory {
         }
     }
 
-    /// Returns an error when a publisher may not have so many bytes: the limit is exceeded, and they are more than an equal
-    /// share.
+    /// Returns an error when the limit is exceeded and `bytes` of a publisher are more than an equal share.
     pub(crate) fn allow(&self, bytes: usize) -> Result<(), OutOfMemory> {
         if !self.shortage().limit.claims(bytes, 0) {
             return Ok(());
@@ -123,7 +122,7 @@ impl MediaMemory {
         Err(self.refuse())
     }
 
-    /// The same for all of a stream's init data, which stays for as long as the stream: beside it the stream has a log.
+    /// The same for all of a stream's init data. It stays for as long as the stream and leaves most of the share to the log.
     pub(crate) fn allow_init_data(&self, bytes: usize) -> Result<(), OutOfMemory> {
         self.allow(bytes.saturating_mul(INIT_DATA_PARTS))
     }
@@ -139,7 +138,7 @@ impl MediaMemory {
     /// Reserves memory for a new publication.
     pub(crate) fn reserve(self: &Arc<Self>) -> Result<Reservation, OutOfMemory> {
         let reserved = &self.reserved;
-        let add = |reserved| self.with_another(reserved);
+        let add = |reserved| self.sum_with_another(reserved);
         let added = reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
         added.map_err(|_| self.refuse())?;
         self.streams.fetch_add(1, Ordering::Relaxed);
@@ -153,11 +152,11 @@ impl MediaMemory {
     /// Returns whether a publication could reserve memory now.
     pub(crate) fn has_room(&self) -> bool {
         let reserved = self.reserved.load(Ordering::Relaxed);
-        self.with_another(reserved).is_some()
+        self.sum_with_another(reserved).is_some()
     }
 
-    /// Returns the sum of all reservations with another one, if it fits.
-    fn with_another(&self, reserved: usize) -> Option<usize> {
+    /// Returns the sum of all reservations and a first one, if it fits.
+    fn sum_with_another(&self, reserved: usize) -> Option<usize> {
         let sum = reserved.saturating_add(FIRST_RESERVATION);
         let limit = self.limit.load(Ordering::Relaxed);
         // A sixteenth stays free, because a new message is counted before older ones are given up for it.
@@ -261,21 +260,21 @@ impl Drop for MemoryClaim {
     }
 }
 
-/// The unfinished messages of an encoder, on air or standing by, or of a relay.
+/// The memory of the incomplete messages of one encoder, on air or standing by, or of one relay.
 #[derive(Debug)]
-pub struct UnfinishedMessages(MemoryClaim);
+pub struct IncompleteMessages(MemoryClaim);
 
-impl UnfinishedMessages {
+impl IncompleteMessages {
     pub(crate) fn new(memory: &Arc<MediaMemory>) -> Self {
         Self(MemoryClaim::new(memory, 0))
     }
 
-    /// Counts their memory. Call it after each read.
+    /// Sets the bytes that they occupy. Call it after each read.
     pub fn count(&mut self, bytes: usize) {
         self.0.set(bytes);
     }
 
-    /// Counts the memory of an encoder's unfinished messages.
+    /// Sets the bytes that an encoder's incomplete messages occupy.
     ///
     /// # Errors
     /// When the media memory is in use, and the bytes are more than an equal share of it.
@@ -285,12 +284,12 @@ impl UnfinishedMessages {
     }
 }
 
-/// What a stream with a publisher needs: the bytes of its largest recent group of pictures.
+/// The bytes that a stream with a publisher needs: those of its largest recent group of pictures.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     memory: Arc<MediaMemory>,
     bytes: usize,
-    /// The stream has had no complete group of pictures.
+    /// The stream has not had a complete group of pictures.
     is_first: bool,
 }
 
@@ -303,7 +302,7 @@ impl Reservation {
         change(&self.memory.reserved, &mut self.bytes, bytes);
     }
 
-    /// Reserves what a group of pictures needs that is complete, or its beginning if that is larger already.
+    /// Reserves the bytes of the `complete` group of pictures, or those of the `newest` one if they are more already.
     pub(crate) fn update(&mut self, complete: Option<usize>, newest: usize) {
         self.is_first &= complete.is_none();
         self.set(complete.unwrap_or(self.bytes).max(newest));
@@ -351,7 +350,7 @@ fn change(sum: &AtomicUsize, part: &mut usize, new: usize) {
     *part = new;
 }
 
-/// Decides from time to time whether memory is short.
+/// Decides at each sweep whether memory is short.
 #[derive(Debug, Default)]
 pub(crate) struct PressureWatch {
     /// Early evictions and refusals at the last update.

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-/// The length from which a payload is shared instead of copied. A slice of its own costs as much as copying this much.
-const SHARED_FROM: usize = 1024;
+use crate::rtmp_headers::SHARED_FROM;
 
 /// The bytes before the segments of a batch. Clones share them, and large payloads are shared by all readers.
 #[derive(Clone, Debug, Default)]

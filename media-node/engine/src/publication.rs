@@ -27,7 +27,7 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Takes the stream over from its current publication.
+    /// Takes over the stream from its current publication.
     pub(crate) fn begin(
         stream: &Arc<Stream>,
         state: &mut WriteState,
@@ -94,9 +94,9 @@ impl Publication {
         self.write(|state| state.writer.append_at(epoch, sequence, message))
     }
 
-    /// Declares that the first messages are those before `sequence`, which another media node had. Viewers that join wait until all of
-    /// them are in the log. Otherwise they would begin with the oldest one, and lag by its age for as long as they watch. Call it
-    /// before the first message.
+    /// Declares that the relay first sends the messages before `sequence`, which another media node had. Viewers that join wait until
+    /// all of them are in the log. Otherwise they would begin with the oldest one, and stay behind by its age. Call it before the
+    /// first message.
     pub fn resume_until(&mut self, sequence: u64) {
         let mut state = self.stream.write_state();
         if self.is_active(&state) {
@@ -104,7 +104,7 @@ impl Publication {
         }
     }
 
-    /// Shows readers the messages that are due. Call it after the messages of each read, and at the returned instant.
+    /// Makes the messages that are due visible to readers. Call it after the messages of each read, and at the returned instant.
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
         let mut state = self.stream.write_state();
         match self.is_active(&state) {
@@ -117,13 +117,13 @@ impl Publication {
         }
     }
 
-    /// Returns the metadata and sequence headers of this publication, also when another one has the stream.
+    /// Returns the metadata and sequence headers of this publication, also after another one has taken over the stream.
     pub(crate) fn init_data(&self) -> InitData {
         let state = self.stream.write_state();
         state.writer.init_data_of(self.epoch)
     }
 
-    /// Completes when another publication has the stream. Cancel safe.
+    /// Completes when another publication has taken over the stream. Cancel safe.
     pub fn superseded(&self) -> impl Future<Output = ()> + Send + use<> {
         let token = Arc::clone(&self.token);
         async move { token.superseded().await }

@@ -24,7 +24,7 @@ use crate::settings::EngineSettings;
 /// No thread writes to its viewers faster than this. A shorter pulse would be the same as none.
 const SHORTEST_PER_VIEWER: Duration = Duration::from_micros(2);
 
-/// With this much time between two writes to a viewer, writing takes 5 to 7 % of a core. A longer pulse saves next to nothing,
+/// With this much time for each viewer between two writes, writing takes 5 to 7 % of a core. A longer pulse saves almost nothing,
 /// whatever else keeps the thread busy.
 const LONGEST_PER_VIEWER: Duration = Duration::from_micros(100);
 

@@ -8,7 +8,7 @@ use media_wire::relay::Epoch;
 use thiserror::Error;
 
 use crate::lock::lock;
-use crate::media_memory::{MediaMemory, MemoryStats, OutOfMemory, UnfinishedMessages};
+use crate::media_memory::{IncompleteMessages, MediaMemory, MemoryStats, OutOfMemory};
 use crate::publication::Publication;
 use crate::settings::{EngineLimits, EngineSettings, InitDataLimits};
 use crate::standby::{Standby, TooManyStandbys};
@@ -18,7 +18,7 @@ use crate::stream_table::{RegisteredStream, StreamTable, TooManyStreams};
 use crate::worker_pulses::WorkerPulses;
 use crate::write_state::WriteState;
 
-/// Time for which a stream without a publisher and readers keeps its log: a relay that has lost its connection returns earlier.
+/// Time for which a stream without a publisher and readers keeps its log. A relay that has lost its connection returns earlier.
 const UNREAD_LOG_LASTS: Duration = Duration::from_secs(6);
 
 /// All streams of a media node. Clones share them.
@@ -94,7 +94,7 @@ impl Registry {
     /// A later epoch takes over from an earlier one, unless the policy keeps the first encoder. The same epoch takes over
     /// without a new start for viewers, because its messages are spliced by sequence. Nothing of the same epoch takes over
     /// from its encoder, and a pulled copy does not take over from a forwarded publication. A slate begins only in a stream of
-    /// [`Registry::waiting`], and every other publication takes over from it.
+    /// [`Registry::waiting`], and every other publication takes over from a slate.
     ///
     /// # Errors
     /// When the stream keeps its publisher, or the media node has the maximum number of streams or no memory for another one.
@@ -157,7 +157,7 @@ impl Registry {
         earlier
     }
 
-    /// Checks whether the stream has had a publisher here, or there may be another one that has.
+    /// Checks that the stream has had a publisher here, or that the limit of such streams permits one more.
     ///
     /// # Errors
     /// When the media node has the maximum number of published streams.
@@ -169,7 +169,7 @@ impl Registry {
         }
     }
 
-    /// Checks whether the stream has had a publisher here, or there is memory for its publication.
+    /// Checks that the stream has had a publisher here, or that there is memory for its publication.
     ///
     /// # Errors
     /// When the media node has no memory for another stream.
@@ -239,17 +239,17 @@ impl Registry {
         self.context.memory.stats()
     }
 
-    /// Returns the unfinished messages of a publisher, none at first.
-    pub fn unfinished_messages(&self) -> UnfinishedMessages {
-        UnfinishedMessages::new(&self.context.memory)
+    /// Returns a count of the incomplete messages of a publisher, zero at first.
+    pub fn incomplete_messages(&self) -> IncompleteMessages {
+        IncompleteMessages::new(&self.context.memory)
     }
 
-    /// Returns whether more media memory is in use than the maximum: streams have given up what they can.
+    /// Returns whether more media memory is in use than the maximum, although streams have given up what they can.
     pub fn is_out_of_memory(&self) -> bool {
         self.context.memory.shortage().is_over_limit()
     }
 
-    /// Changes the maximum bytes of the logs of all streams together, and of the unfinished messages of publishers.
+    /// Changes the maximum bytes of the logs of all streams together, and of the incomplete messages of publishers.
     pub fn limit_memory(&self, bytes: usize) {
         self.context.memory.set_limit(bytes);
     }
@@ -263,7 +263,7 @@ impl Registry {
         let mut evicted = Vec::new();
         let mut streams = lock(&self.streams);
         streams.pressure.update(memory, now);
-        streams.forget(RegisteredStream::is_unused);
+        streams.remove(RegisteredStream::is_unused);
         let mut ended = 0;
         streams.by_key.retain(|_, registered| {
             if !registered.published {
@@ -326,7 +326,7 @@ fn arbitrate(
         return Ok(());
     }
     if source.is_slate() && !active.source.is_copy() {
-        // A slate never ends the publication of an encoder, also one that began just after it.
+        // A slate never ends the publication of an encoder, not even of one that began just after it.
         return Err(PublishError::AlreadyPublished);
     }
     if epoch < active.epoch {

@@ -1,5 +1,5 @@
-//! How much of a log is kept: all of the window while a relay or a viewer that is behind may need it, otherwise little more than
-//! new viewers need. Most of the memory of a media node with many streams depends on it.
+//! Decides how much of a log is kept: the whole window while a relay or a viewer that is behind may need it, otherwise little more
+//! than new viewers need. Most of the memory of a media node with many streams depends on it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Time that a segment is kept after a worker has begun to serve its viewers with it. All of them follow within a turn of the worker.
 const KEPT_AT_LEAST: Duration = Duration::from_secs(1);
 
-/// Reviews of what is needed, in that time.
+/// The number of reviews in [`KEPT_AT_LEAST`].
 const REVIEWS: u32 = 4;
 
 /// The readers for which a stream keeps the whole window.
@@ -39,12 +39,12 @@ impl WindowReaders {
     }
 }
 
-/// Decides a few times a second what a log gives up.
+/// Decides a few times a second which segments a log gives up.
 #[derive(Debug, Default)]
 pub(crate) struct Retention {
     /// When the log last had relays.
     relayed: Option<Instant>,
-    /// Former reviews, the oldest first: their time, and the number of the segment that viewers took next.
+    /// Former reviews, oldest first: the time of each, and the number of the segment that viewers took next.
     reviews: VecDeque<(Instant, u64)>,
 }
 
@@ -80,7 +80,7 @@ impl Retention {
     }
 }
 
-/// Returns whether a time has passed since an instant.
+/// Returns whether `time` has passed since an instant.
 fn lasted(since: Instant, time: Duration, now: Instant) -> bool {
     now.saturating_duration_since(since) >= time
 }

@@ -7,7 +7,7 @@
 use media_wire::flv::tags;
 use media_wire::rtmp::{CHUNK_SIZE, continuation_header, message_header};
 
-/// The length from which a payload is shared with the FLV form.
+/// The length from which a payload is shared instead of copied. A slice of its own costs as much as copying this many bytes.
 pub(crate) const SHARED_FROM: usize = 1024;
 
 /// The chunk headers and small payloads of a segment.

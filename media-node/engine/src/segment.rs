@@ -23,10 +23,10 @@ const MAX_BYTES: usize = 64 << 10;
 /// The number of messages at which a segment is sealed before its pulse. It bounds the search for one of them.
 const MAX_MESSAGES: usize = 1024;
 
-/// Memory of a segment without its messages.
+/// Bytes of memory of a segment without its messages.
 const SEGMENT_OVERHEAD: usize = 320;
 
-/// Memory of a message beside its bytes: its headers in the RTMP form, and its place in the gather list.
+/// Bytes of memory of a message beside its payload: its headers in the RTMP form, and its entry in the gather list.
 const MESSAGE_OVERHEAD: usize = 32;
 
 /// Sealed messages.
@@ -105,7 +105,7 @@ impl Segment {
             let preamble = make();
             Box::new(StartPreamble { tracks, preamble })
         });
-        // The tracks are decided anew while a publication starts.
+        // While a publication starts, the decided tracks can still change.
         match start.tracks == tracks {
             true => start.preamble.clone(),
             false => make(),
@@ -133,9 +133,9 @@ impl Segment {
 /// The segment that is being filled. Its messages have the log's timestamps.
 #[derive(Debug, Default)]
 pub(crate) struct OpenSegment {
-    /// The FLV tag of each message. It is copied when it comes: its payload is a part of the buffer that all encoders of a
-    /// worker read into, and would keep all of it. One buffer for all tags would have many sizes while it grows, and an allocator
-    /// keeps pages for each size.
+    /// The FLV tag of each message. A payload is copied when it arrives: it is a part of the buffer that all encoders of a worker
+    /// read into, and would keep the whole buffer alive. Each tag has a block of its own: one buffer for all tags would take many
+    /// sizes while it grows, and an allocator keeps pages for each size.
     tags: Vec<Vec<u8>>,
     bytes: usize,
     claim: MemoryClaim,
@@ -193,8 +193,8 @@ impl OpenSegment {
         })
     }
 
-    /// Appends a message at the log's age. `init_memory` is what the message adds to the init data, of which later segments keep this
-    /// version. `start` is called for the first message only. This is the only mux of the log.
+    /// Appends a message at the log's `age`. `init_memory` is the memory of the init data version that the message creates, which later
+    /// segments keep. `start` is called for the first message only. This is the only place where media is muxed.
     pub(crate) fn push(
         &mut self,
         message: &Message,

@@ -9,8 +9,8 @@ use crate::segment::Segment;
 /// segments together, so it needs fewer writes the more it has to catch up.
 const MAX_SEGMENTS: usize = 16;
 
-/// The size up to which a run takes further segments. It keeps a burst from becoming one large write, and a stalled reader
-/// keeps at most this much alive, or one segment.
+/// The size up to which a run takes further segments. It keeps a burst from becoming one large write. A stalled reader keeps at
+/// most this much, or one segment, alive.
 const MAX_BYTES: usize = 256 << 10;
 
 /// Consecutive segments that need no mark and no init data between them.
@@ -88,7 +88,7 @@ pub(crate) struct PlacedRun {
     pub(crate) from: u64,
     /// The number of the segment after it.
     pub(crate) next: u64,
-    /// What its readers have seen after it, as in the cursor.
+    /// The notifications that its readers have seen after it, as in the cursor.
     pub(crate) seen: u64,
 }
 

@@ -10,7 +10,7 @@ pub struct EngineSettings {
     pub window: Duration,
     /// Maximum bytes of a log. New viewers cannot join a longer group of pictures: they wait for the next keyframe.
     pub window_max_bytes: usize,
-    /// Maximum bytes of the logs of all streams together, and of the unfinished messages of publishers.
+    /// Maximum bytes of the logs of all streams together, and of the incomplete messages of publishers.
     pub media_memory_bytes: usize,
     /// Time that viewers wait for a publisher to return.
     pub continuity: Duration,
@@ -51,8 +51,8 @@ impl Default for EngineSettings {
 pub struct InitDataLimits {
     /// Maximum bytes of a message.
     pub message_bytes: usize,
-    /// Maximum number of messages. Further ones do not reach viewers that join later. Without a limit a publisher could fill the
-    /// memory with invented tracks.
+    /// Maximum number of messages. Further ones do not reach viewers that join later. Without a limit a publisher could fill
+    /// memory with tracks that it makes up.
     pub messages: usize,
 }
 

@@ -10,6 +10,7 @@ use crate::init_data::InitData;
 use crate::media_memory::OutOfMemory;
 use crate::message_class::MessageClass;
 use crate::publication::Publication;
+use crate::settings::InitDataLimits;
 use crate::stream::Stream;
 
 /// The maximum number of standbys of a stream on a media node. Each has a connection and init data.
@@ -20,7 +21,7 @@ const MAX_STANDBYS: usize = 8;
 pub struct Standby {
     stream: Arc<Stream>,
     init_data: InitData,
-    max_message_bytes: usize,
+    limits: InitDataLimits,
     has_video: bool,
 }
 
@@ -44,9 +45,7 @@ pub enum StandbyMessage {
 
 /// The error of a stream with the maximum number of standbys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "{MAX_STANDBYS} encoders stand by for the stream on this media node, as many as it may have"
-)]
+#[error("{MAX_STANDBYS} encoders stand by for the stream on this media node, which is the maximum")]
 pub struct TooManyStandbys;
 
 impl Standby {
@@ -54,11 +53,10 @@ impl Standby {
         if !stream.standby_joined(MAX_STANDBYS) {
             return Err(TooManyStandbys);
         }
-        let limits = stream.init_data_limits();
         Ok(Self {
+            limits: stream.init_data_limits(),
+            init_data: InitData::default(),
             stream,
-            init_data: InitData::new(limits.messages),
-            max_message_bytes: limits.message_bytes,
             has_video: false,
         })
     }
@@ -85,7 +83,7 @@ impl Standby {
         let class = MessageClass::of(&message, message.header());
         self.has_video |= message.kind == MediaKind::Video;
         if let Some(slot) = class.init_slot() {
-            let (len, limit) = (message.payload.len(), self.max_message_bytes);
+            let (len, limit) = (message.payload.len(), self.limits.message_bytes);
             if len > limit {
                 return StandbyMessage::InitDataTooLong { len, limit };
             }
@@ -93,7 +91,11 @@ impl Standby {
             if let Err(error) = memory.allow_init_data(self.init_data.bytes() + len) {
                 return StandbyMessage::OutOfMemory(error);
             }
-            if let Some(changed) = self.init_data.changed_by(slot, &message, 0, memory) {
+            let max_messages = self.limits.messages;
+            let changed = self
+                .init_data
+                .changed_by(slot, &message, 0, memory, max_messages);
+            if let Some(changed) = changed {
                 self.init_data = changed;
             }
             return StandbyMessage::Taken;

@@ -41,6 +41,8 @@ pub(crate) struct EngineContext {
 pub struct Stream {
     key: StreamKey,
     context: Arc<EngineContext>,
+    /// Those that the registry had when the stream was created.
+    init_data_limits: InitDataLimits,
     /// Locked before `window` where both are needed.
     write_state: Mutex<WriteState>,
     window: Mutex<Window>,
@@ -57,8 +59,10 @@ pub struct Stream {
 impl Stream {
     pub(crate) fn new(key: StreamKey, context: Arc<EngineContext>) -> Self {
         let settings = &context.settings;
+        let init_data_limits = context.limits.init_data();
         Self {
             key,
+            init_data_limits,
             window: Mutex::new(Window::new(
                 settings.window,
                 settings.window_max_bytes,
@@ -69,7 +73,7 @@ impl Stream {
                 .map(|_| NewestRun::default())
                 .collect(),
             write_state: Mutex::new(WriteState {
-                writer: Writer::new(context.limits.init_data(), &context.memory),
+                writer: Writer::new(init_data_limits, &context.memory),
                 notified: vec![Notification::default(); settings.workers.max(1)].into(),
                 ..WriteState::default()
             }),
@@ -126,9 +130,9 @@ impl Stream {
         Some(now.saturating_duration_since(active.last_message))
     }
 
-    /// Returns the limits of a new publisher's init data.
+    /// Returns the limits of the init data of its publications and standbys.
     pub(crate) fn init_data_limits(&self) -> InitDataLimits {
-        self.context.limits.init_data()
+        self.init_data_limits
     }
 
     /// Returns the number of encoders that stand by.
@@ -139,8 +143,9 @@ impl Stream {
     /// Counts a standby, unless there are `max` already. Returns whether it is counted.
     pub(crate) fn standby_joined(&self, max: usize) -> bool {
         let more = |standbys| (standbys < max).then_some(standbys + 1);
-        let (set, read) = (Ordering::Relaxed, Ordering::Relaxed);
-        self.standbys.fetch_update(set, read, more).is_ok()
+        self.standbys
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 
     pub(crate) fn standby_left(&self) {
@@ -239,7 +244,7 @@ impl Stream {
         if self.is_watched() {
             return Vec::new();
         }
-        // A slate goes on, and those who join it later need its init data.
+        // A slate continues, and viewers that join it later need its init data.
         if state.publication.is_none() {
             state.writer.give_up();
         }
@@ -258,7 +263,7 @@ impl Stream {
         result
     }
 
-    /// Lets a publication that has just begun reserve no more than its rate shows.
+    /// Makes a publication that has just begun reserve no more than its rate shows.
     pub(crate) fn settle_first_reservation(&self, now: Instant) {
         let state = self.write_state();
         if let Some(active) = &state.publication {
@@ -289,7 +294,7 @@ impl Stream {
         }
     }
 
-    /// Gives the stream to another publication, or to none. The former one is superseded.
+    /// Hands over the stream to another publication, or to none. The former one is superseded.
     pub(crate) fn hand_over(&self, state: &mut WriteState, next: Option<ActivePublication>) {
         self.flush(state);
         let publication = next.as_ref().map(ActivePublication::info);
@@ -313,7 +318,7 @@ impl Stream {
             let mut window = self.window();
             let on_air = match source.is_copy() {
                 false => epoch,
-                // A pull can begin with the rest of a publication that is over, before the one that is on air at the origin.
+                // A pull can begin with the rest of a publication that has ended, before the one that is on air at the origin.
                 true => epoch.max(window.on_air()),
             };
             window.set_on_air(on_air);

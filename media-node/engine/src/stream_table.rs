@@ -1,4 +1,4 @@
-//! The table of all streams of a media node: how many there may be, and which are removed to make room for others.
+//! The table of all streams of a media node. It limits their number, and removes idle ones to make room for others.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,7 +22,7 @@ pub(crate) struct StreamTable {
     settled: Option<Instant>,
 }
 
-/// Time for which reservations that were settled stay as they are: each refused client would otherwise cost a look at all streams.
+/// The minimum time between two passes that settle reservations. Otherwise each refused client would cost a pass over all streams.
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// A stream of the table.
@@ -34,7 +34,7 @@ pub(crate) struct RegisteredStream {
 
 /// The error of a media node with the maximum number of streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the media node has {limit} streams, as many as it may have")]
+#[error("the media node has {limit} streams, which is the maximum")]
 pub struct TooManyStreams {
     /// The maximum.
     pub limit: usize,
@@ -65,10 +65,10 @@ impl StreamTable {
         Ok(Arc::clone(&registered.stream))
     }
 
-    /// Returns whether there are as many published streams as there may be, after those that are idle are removed.
+    /// Returns whether the maximum number of published streams is reached, even after idle ones were removed.
     pub(crate) fn is_full(&mut self, limit: usize) -> bool {
         if self.published >= limit {
-            self.forget(RegisteredStream::is_idle);
+            self.remove(RegisteredStream::is_idle);
         }
         self.published >= limit
     }
@@ -80,7 +80,7 @@ impl StreamTable {
         now: Instant,
     ) -> Result<Reservation, OutOfMemory> {
         if !self.has_room(memory, now) {
-            self.forget(RegisteredStream::is_idle);
+            self.remove(RegisteredStream::is_idle);
         }
         memory.reserve()
     }
@@ -98,11 +98,11 @@ impl StreamTable {
         memory.has_room()
     }
 
-    /// Removes those of the streams that are or were published.
-    pub(crate) fn forget(&mut self, is_forgotten: fn(&RegisteredStream) -> bool) {
+    /// Removes the streams that are or were published and for which `is_removed` returns true.
+    pub(crate) fn remove(&mut self, is_removed: fn(&RegisteredStream) -> bool) {
         let before = self.by_key.len();
         self.by_key
-            .retain(|_, registered| !registered.published || !is_forgotten(registered));
+            .retain(|_, registered| !registered.published || !is_removed(registered));
         self.published -= before - self.by_key.len();
     }
 
@@ -119,7 +119,7 @@ impl StreamTable {
     }
 }
 
-/// Returns a stream, and adds it unless there are as many as there may be.
+/// Returns a stream, and adds it if it does not exist and the table is not `full`.
 fn find_or_add<'a>(
     by_key: &'a mut HashMap<StreamKey, RegisteredStream>,
     key: &StreamKey,
@@ -149,7 +149,7 @@ impl RegisteredStream {
         Arc::strong_count(&self.stream) == 1 && self.stream.write_state().publication.is_none()
     }
 
-    /// Returns whether the stream is idle and has had no message. No viewer would notice that it returns.
+    /// Returns whether the stream is idle and has never had a message, so that no viewer would notice its removal.
     pub(crate) fn is_unused(&self) -> bool {
         self.is_idle() && self.stream.write_state().writer.position().is_none()
     }

@@ -27,7 +27,7 @@ const RENEW_WITH_EPOCH: u32 = 1 << 30;
 const RENEW_AT_KEYFRAME: u32 = (1 << 31) - (1 << 22);
 /// Any message renews the log from this timestamp on: 17 minutes before 2^31. A group of pictures is shorter.
 const RENEW_AT_ONCE: u32 = (1 << 31) - (1 << 20);
-/// The first timestamp of a renewed log. The other track may begin so much earlier.
+/// The first timestamp of a renewed log. The other track may begin earlier by this much.
 const RENEWED: u32 = INTERLEAVE_MS.cast_unsigned();
 
 /// Returns the distance from `earlier` to `later`, on a timeline that wraps.

@@ -1,8 +1,7 @@
-//! The decision which tracks a stream has.
+//! Decides which tracks a stream has.
 //!
-//! Players wait for every track that the FLV header announces, and some never play a track that it does not announce. So
-//! a viewer's header is written only when both tracks were seen, or all that the metadata announces, or half a second of
-//! media has passed.
+//! Players wait for every track that the FLV header announces, and some never play a track that it does not announce. So a viewer's
+//! header is written only after both tracks or all tracks that the metadata announces were seen, or after half a second of media.
 
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, amf0};

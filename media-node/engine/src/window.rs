@@ -20,7 +20,7 @@ pub(crate) struct Window {
     /// Memory of the segments.
     bytes: usize,
     memory: Arc<MediaMemory>,
-    /// What the stream needs.
+    /// The media memory that the stream reserves.
     pub(crate) reservation: GroupReservation,
     /// The number of the segment where new viewers start: the newest keyframe, or the newest segment of a stream without video.
     newest_start: Option<u64>,
@@ -37,7 +37,7 @@ pub(crate) struct Window {
     on_air: Epoch,
     /// A relay has taken over the newest epoch, and its first message decides whether the log continues without a gap.
     resuming: bool,
-    /// The relay first sends the messages before this sequence, which another media node has had. Zero when it sends none.
+    /// The relay first sends the messages before this sequence, which another media node had. Zero when it sends none.
     resumed_until: u64,
     max_bytes: usize,
     span_ms: i64,
@@ -138,7 +138,7 @@ impl Window {
         self.reservation.settle(self.bytes);
     }
 
-    /// Looks at what the stream reserves from time to time, `age` after its publication began.
+    /// Reviews at each sweep what the stream reserves, `age` after its publication began.
     pub(crate) fn review_reservation(&mut self, age: Duration) {
         self.reservation.settle_first(age);
         self.reservation.sweep(self.bytes);
@@ -175,7 +175,7 @@ impl Window {
         evicted
     }
 
-    /// Makes the next appended segment evict those before a number. They are freed where they were allocated: an allocator keeps what
+    /// Makes the next appended segment evict those before a number, on the thread that has allocated them: an allocator keeps what
     /// other threads free.
     pub(crate) fn need_from(&mut self, number: u64) {
         self.needed_from = number;
@@ -186,7 +186,7 @@ impl Window {
         self.first = self.end();
         self.bytes = 0;
         self.newest_start = None;
-        // With the room for them: a client can make a segment of a few bytes.
+        // With the capacity of the queue: a client can make a segment of a few bytes.
         std::mem::take(&mut self.segments).into()
     }
 

@@ -1,4 +1,4 @@
-//! The writing side of a stream: its publication, and what its readers were notified of.
+//! The writing side of a stream: its publication, and the segments that its readers were notified of.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use crate::active_publication::ActivePublication;
 use crate::retention::Retention;
 use crate::writer::Writer;
 
-/// The writing side of a stream: its publication, and what the readers of each worker were notified of.
+/// The writing side of a stream: its publication, and the segments that the readers of each worker were notified of.
 #[derive(Debug, Default)]
 pub(crate) struct WriteState {
     pub(crate) writer: Writer,
@@ -51,7 +51,7 @@ impl WriteState {
         self.publication.is_none() && self.idle_since.is_some() && self.had_publisher
     }
 
-    /// Notices the messages that were appended: the publication is not silent.
+    /// Records that messages were appended, so that the publication does not count as silent.
     pub(crate) fn observe_messages(&mut self, now: Instant) {
         let messages = self.writer.counters().messages;
         if let Some(active) = &mut self.publication {

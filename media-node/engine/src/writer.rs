@@ -8,6 +8,7 @@ use media_wire::relay::{Epoch, Mark};
 use media_wire::{Codec, MediaKind, Message};
 
 use crate::init_data::InitData;
+use crate::log_counters::LogCounters;
 use crate::media_memory::{MediaMemory, OutOfMemory};
 use crate::message_class::MessageClass;
 use crate::segment::{OpenSegment, Segment, SegmentStart};
@@ -41,24 +42,8 @@ pub enum Appended {
     },
     /// The media memory is in use, and the message is more than an equal share of it. It is not in the log.
     OutOfMemory(OutOfMemory),
-    /// Another publisher has the stream. The message is not in the log.
+    /// Another publisher has taken over the stream. The message is not in the log.
     Superseded,
-}
-
-/// Totals of one log since its beginning.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LogCounters {
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-    pub(crate) gaps: u64,
-    pub(crate) missing: u64,
-    pub(crate) video_frames: u64,
-    /// The log's age at the newest keyframe, in milliseconds.
-    keyframe_age: Option<i64>,
-    /// Milliseconds between the last two keyframes.
-    pub(crate) keyframe_interval: Option<i64>,
-    /// Timestamp jumps of the encoders of former epochs.
-    former_jumps: u64,
 }
 
 /// The codecs and metadata of the newest epoch.
@@ -77,7 +62,7 @@ pub(crate) struct Writer {
     source: SourceTimeline,
     timeline: LogTimeline,
     init_data: Arc<InitData>,
-    max_init_message_bytes: usize,
+    init_data_limits: InitDataLimits,
     memory: Arc<MediaMemory>,
     tracks: TrackDecision,
     /// Interframes are refused until the next keyframe.
@@ -87,6 +72,8 @@ pub(crate) struct Writer {
     open: OpenSegment,
     sealed: Vec<Segment>,
     counters: LogCounters,
+    /// Timestamp jumps of the encoders of former epochs.
+    former_jumps: u64,
     description: MediaDescription,
     former: VecDeque<FormerEpoch>,
 }
@@ -109,8 +96,7 @@ impl Writer {
     /// Returns the writer of an empty log with these limits of sequence headers and metadata.
     pub(crate) fn new(limits: InitDataLimits, memory: &Arc<MediaMemory>) -> Self {
         Self {
-            init_data: Arc::new(InitData::new(limits.messages)),
-            max_init_message_bytes: limits.message_bytes,
+            init_data_limits: limits,
             memory: Arc::clone(memory),
             open: OpenSegment::new(memory),
             ..Self::default()
@@ -129,7 +115,8 @@ impl Writer {
         if slot.is_some_and(|slot| self.init_data.contains(slot, &message.payload)) {
             return Appended::Unchanged;
         }
-        let is_left_out = slot.is_some_and(|slot| self.init_data.is_full_for(slot));
+        let max_messages = self.init_data_limits.messages;
+        let is_left_out = slot.is_some_and(|slot| self.init_data.is_full_for(slot, max_messages));
         let message = Message {
             timestamp: self.source.place(class.timing(), message.timestamp),
             ..message
@@ -151,8 +138,7 @@ impl Writer {
         self.enter(epoch);
         let missing = if self.has_frames { missing } else { 0 };
         if missing > 0 {
-            self.counters.gaps += 1;
-            self.counters.missing += missing;
+            self.counters.count_gap(missing);
             self.waits_for_keyframe = true;
         }
         self.next_sequence = sequence.saturating_add(1);
@@ -174,8 +160,8 @@ impl Writer {
         self.sealed.extend(self.open.seal(version));
     }
 
-    /// Gives up the init data, and the sequences of a log that is given up: a relay that returns to the epoch sends all of it again,
-    /// its init data first. The epoch and the timestamps stay.
+    /// Gives up the init data and the sequences when the log is given up: a relay that returns to the epoch sends all of it again,
+    /// init data first. The epoch and the timestamps stay.
     pub(crate) fn give_up(&mut self) {
         self.former.clear();
         self.next_sequence = 0;
@@ -234,7 +220,7 @@ impl Writer {
 
     /// Returns how often an encoder's timestamps jumped.
     pub(crate) fn jumps(&self) -> u64 {
-        self.counters.former_jumps + self.source.jumps()
+        self.former_jumps + self.source.jumps()
     }
 
     pub(crate) fn description(&self) -> MediaDescription {
@@ -269,7 +255,7 @@ impl Writer {
             return;
         }
         self.seal();
-        self.counters.former_jumps = self.jumps();
+        self.former_jumps = self.jumps();
         self.source = SourceTimeline::default();
         self.timeline.begin_epoch();
         self.waits_for_keyframe = true;
@@ -307,7 +293,7 @@ impl Writer {
         if payload.is_empty() || payload.len() > MAX_PAYLOAD || is_mark {
             return Err(Appended::Invalid);
         }
-        let (len, limit) = (payload.len(), self.max_init_message_bytes);
+        let (len, limit) = (payload.len(), self.init_data_limits.message_bytes);
         let is_init = class.init_slot().is_some();
         if is_init && len > limit {
             return Err(Appended::InitDataTooLong { len, limit });
@@ -348,9 +334,11 @@ impl Writer {
         };
         let (age, renewals) = (self.timeline.age(timestamp), self.timeline.renewals());
         let slot = class.init_slot();
-        let init_data = &self.init_data;
-        let changed =
-            slot.and_then(|slot| init_data.changed_by(slot, &message, sequence, &self.memory));
+        let changed = slot.and_then(|slot| {
+            let (memory, max_messages) = (&self.memory, self.init_data_limits.messages);
+            let init_data = &self.init_data;
+            init_data.changed_by(slot, &message, sequence, memory, max_messages)
+        });
         let init_only = changed.is_some()
             || slot.is_some_and(|slot| self.init_data.contains(slot, &message.payload));
         if keyframe
@@ -360,12 +348,8 @@ impl Writer {
             self.seal();
         }
         self.has_frames |= matches!(timing, Timing::Audio | Timing::Video);
-        self.counters.video_frames += u64::from(timing == Timing::Video);
-        if keyframe {
-            let former = self.counters.keyframe_age.replace(age);
-            self.counters.keyframe_interval = former.map(|former| age - former);
-        }
-        self.observe(&message, codec);
+        self.counters.count(&message, class, age);
+        self.describe(&message, codec);
         let before = &self.init_data;
         let init_memory = changed.as_ref().map_or(0, |changed| {
             changed.version_memory() + message.payload.len()
@@ -384,9 +368,8 @@ impl Writer {
         }
     }
 
-    fn observe(&mut self, message: &Message, codec: Option<Codec>) {
-        self.counters.messages += 1;
-        self.counters.bytes += message.payload.len() as u64;
+    /// Records the track and codec of a message, and the properties of metadata.
+    fn describe(&mut self, message: &Message, codec: Option<Codec>) {
         match message.kind {
             MediaKind::Audio => self.description.audio = codec.or(self.description.audio),
             MediaKind::Video => self.description.video = codec.or(self.description.video),

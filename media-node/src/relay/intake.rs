@@ -3,7 +3,7 @@
 use std::future::pending;
 
 use bytes::Bytes;
-use media_engine::{Publication, UnfinishedMessages};
+use media_engine::{IncompleteMessages, Publication};
 use media_wire::relay::{Epoch, RelayError, RelayItem, RelayReader};
 use tokio::time::{Instant, sleep_until};
 
@@ -12,7 +12,7 @@ use super::context::RelayContext;
 /// A relay stream and the publication that gets its messages.
 pub(super) struct Intake {
     reader: RelayReader,
-    unfinished: UnfinishedMessages,
+    incomplete: IncompleteMessages,
     publication: Option<Publication>,
     /// The messages belong to an earlier publication, and are dropped.
     skipping: bool,
@@ -26,7 +26,7 @@ impl Intake {
     pub(super) fn new(context: &RelayContext) -> Self {
         Self {
             reader: RelayReader::new(context.settings.limits.get().max_message_bytes()),
-            unfinished: context.registry.unfinished_messages(),
+            incomplete: context.registry.incomplete_messages(),
             publication: None,
             skipping: false,
             pulse: None,
@@ -63,7 +63,7 @@ impl Intake {
         loop {
             match self.reader.receive()? {
                 None => {
-                    self.unfinished.count(self.reader.reserved());
+                    self.incomplete.count(self.reader.reserved());
                     self.seal();
                     return Ok(None);
                 }

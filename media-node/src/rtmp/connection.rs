@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::unfinished::Unfinished;
+use super::message_timeout::MessageTimeout;
 use crate::delivery::socket::Socket;
 
 /// Bytes of one read while a connection carries only commands.
@@ -31,7 +31,7 @@ pub(super) struct RtmpConnection {
     /// `pageUrl` of the client.
     pub(super) page_url: String,
     /// Incomplete messages, except those of a publisher.
-    pub(super) unfinished: Unfinished,
+    pub(super) message_timeout: MessageTimeout,
     write_timeout: Duration,
 }
 
@@ -95,7 +95,7 @@ impl RtmpConnection {
             input: BytesMut::new(),
             agent: String::new(),
             page_url: String::new(),
-            unfinished: Unfinished::new(limits.handshake_timeout()),
+            message_timeout: MessageTimeout::new(limits.handshake_timeout()),
             write_timeout: limits.stall_timeout(),
         }
     }
@@ -105,7 +105,7 @@ impl RtmpConnection {
         loop {
             let event = self.protocol.receive(&mut self.input)?;
             self.flush().await?;
-            self.unfinished.observe(self.protocol.reserved());
+            self.message_timeout.observe(self.protocol.reserved());
             match event {
                 Some(ServerEvent::Skipped) => {
                     yield_now().await;
@@ -117,7 +117,7 @@ impl RtmpConnection {
             self.input.reserve(READ);
             tokio::select! {
                 biased;
-                () = self.unfinished.overdue() => return Err(ConnectionLost::Timeout),
+                () = self.message_timeout.overdue() => return Err(ConnectionLost::Timeout),
                 read = self.socket.read_buf(&mut self.input) => match read {
                     Ok(0) => return Err(ConnectionLost::Closed),
                     // A client can send commands without end. The worker's viewers get their turn in between.

@@ -11,9 +11,9 @@ use tracing::{Instrument, debug_span};
 
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
+use super::message_timeout::MessageTimeout;
 use super::request::StreamRequest;
 use super::session_state::SessionState;
-use super::unfinished::Unfinished;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
 use crate::delivery::socket_memory::unsent_limit;
@@ -146,7 +146,7 @@ impl RtmpViewer {
             unsent_limit: 0,
         };
         let framing = RtmpFraming {
-            unfinished: &mut connection.unfinished,
+            message_timeout: &mut connection.message_timeout,
             protocol: &mut connection.protocol,
             metrics: &context.metrics,
         };
@@ -207,7 +207,7 @@ async fn wait_for_resume(
 /// RTMP needs no bytes around a batch. Its viewers send commands and acknowledgements.
 struct RtmpFraming<'a> {
     protocol: &'a mut ServerConnection,
-    unfinished: &'a mut Unfinished,
+    message_timeout: &'a mut MessageTimeout,
     metrics: &'a Metrics,
 }
 
@@ -226,7 +226,7 @@ impl Framing for RtmpFraming<'_> {
             }
         })?;
         if event.is_none() {
-            self.unfinished.observe(self.protocol.reserved());
+            self.message_timeout.observe(self.protocol.reserved());
         }
         Ok(event.map(|event| match event {
             ServerEvent::Pause(true) => ViewerEvent::Pause,
@@ -236,7 +236,7 @@ impl Framing for RtmpFraming<'_> {
     }
 
     fn is_overdue(&mut self) -> bool {
-        let overdue = self.unfinished.is_overdue();
+        let overdue = self.message_timeout.is_overdue();
         if overdue {
             self.metrics.exceeded("incomplete_messages");
             self.protocol.close("a message was incomplete for too long");

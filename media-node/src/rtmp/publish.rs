@@ -62,7 +62,7 @@ pub(super) async fn serve(
     info!(%stream, client, ?end, received, "publish ended");
     drop(encoder);
     // The time for the next command begins with it.
-    connection.unfinished.restart();
+    connection.message_timeout.restart();
     count(end.label());
     if let Some(limit) = end.exceeded_limit() {
         context.metrics.exceeded(limit);

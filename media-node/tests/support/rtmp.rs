@@ -179,7 +179,7 @@ impl Publisher {
     }
 
     /// Sends a message without its last bytes. Ignores whether the media node still accepts them.
-    pub(crate) async fn send_unfinished(&mut self, message: &Message) {
+    pub(crate) async fn send_incomplete(&mut self, message: &Message) {
         self.0.connection.send(message);
         let mut bytes = Vec::new();
         while let Some(output) = self.0.connection.output() {

@@ -1,4 +1,4 @@
-//! What a cursor's segments become: a batch, and before it the init data, file header or mark that its reader lacks.
+//! Turns the segments that a cursor has selected into a batch, preceded by the file header, init data or mark that its reader lacks.
 
 use std::sync::Arc;
 
@@ -9,10 +9,11 @@ use super::{Progress, ReaderState, Selection, SentInitData};
 use crate::batch::Batch;
 use crate::preamble::{Preamble, PreambleWriter};
 use crate::segment::Segment;
+use crate::stream::Stream;
 use crate::subscription::Format;
 
 impl ReaderState {
-    pub(super) fn batch(&mut self, selection: Selection) -> Batch {
+    pub(super) fn batch(&mut self, selection: Selection, stream: &Stream) -> Batch {
         let Selection {
             run,
             sequence,
@@ -28,7 +29,7 @@ impl ReaderState {
                 self.sent_init = SentInitData::Version(run.last().init_version_after);
                 preamble.finish()
             }
-            Format::Flv | Format::Rtmp => self.viewer_preamble(segment, tracks),
+            Format::Flv | Format::Rtmp => self.viewer_preamble(segment, tracks, stream),
         };
         let renewed = self.has_started() && self.renewals != segment.renewals;
         self.renewals = segment.renewals;
@@ -44,8 +45,13 @@ impl ReaderState {
         batch
     }
 
-    /// Returns the bytes before a viewer's segment: most segments need none.
-    fn viewer_preamble(&mut self, segment: &Segment, tracks: Tracks) -> Option<Preamble> {
+    /// Returns the bytes before a viewer's segment. Most segments need none.
+    fn viewer_preamble(
+        &mut self,
+        segment: &Segment,
+        tracks: Tracks,
+        stream: &Stream,
+    ) -> Option<Preamble> {
         let init_data = &segment.init_data;
         match &self.sent_init {
             SentInitData::Known(known) if known.version() == init_data.version() => None,
@@ -53,7 +59,8 @@ impl ReaderState {
                 let known = Arc::clone(known);
                 let mut preamble = PreambleWriter::default();
                 init_data.write(self.format, &known, &mut preamble, segment.first_timestamp);
-                self.sent_init = SentInitData::Known(init_data.merged_over(&known));
+                let max_messages = stream.init_data_limits().messages;
+                self.sent_init = SentInitData::Known(init_data.merged_over(&known, max_messages));
                 preamble.finish()
             }
             _ => {

@@ -1,5 +1,5 @@
-//! The counters that decide who wakes whom. They are apart from tokio and generic over their atomic type, so that loom
-//! checks every interleaving of the code that production runs.
+//! The counters that decide which waiters are woken. They are separate from tokio and generic over their atomic type, so that
+//! loom checks every interleaving of the code that production runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

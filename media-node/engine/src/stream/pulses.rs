@@ -1,5 +1,5 @@
-//! The notifications of a stream: when each worker's pulse is due, and what happens then. What no reader needs any more is given up
-//! at the same time.
+//! The pulses of a stream: when each worker's notification is due, and what happens then. Segments that no reader needs any more are
+//! given up at the same time.
 
 use std::time::{Duration, Instant};
 

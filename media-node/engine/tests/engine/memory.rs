@@ -180,7 +180,7 @@ fn group_above_an_equal_share_is_given_up_at_the_limit() {
 fn publisher_that_takes_more_than_its_share_is_refused_while_memory_is_full() {
     let registry = registry(4 * MIB);
     let [_a, mut b] = ["a", "b"].map(|name| encoder(&registry, name, 1));
-    let [mut of_a, mut of_b] = [0; 2].map(|_| registry.unfinished_messages());
+    let [mut of_a, mut of_b] = [0; 2].map(|_| registry.incomplete_messages());
     assert_eq!(of_a.hold(3 * MIB), Ok(()));
     let refused = OutOfMemory { limit: 4 * MIB };
     assert_eq!(of_b.hold(3 * MIB), Err(refused));
@@ -204,10 +204,10 @@ fn bytes_count_until_their_last_reader_has_dropped_them() {
         panic!("a batch");
     };
     publication.append(interframe(400, 4));
-    let mut unfinished = registry.unfinished_messages();
-    unfinished.hold(MIB).unwrap();
+    let mut incomplete = registry.incomplete_messages();
+    incomplete.hold(MIB).unwrap();
     assert!(registry.memory().used > MIB + 3 * (100 << 10));
-    drop((publication, stalled, unfinished));
+    drop((publication, stalled, incomplete));
     let now = Instant::now();
     registry.sweep(now);
     registry.sweep(now + Duration::from_secs(3_600));
@@ -249,7 +249,7 @@ fn pressure_lasts_half_a_minute_after_its_last_sign() {
 fn init_data_takes_a_quarter_of_an_equal_share_while_memory_is_full() {
     let registry = registry(4 * MIB);
     let [a, _b] = ["a", "b"].map(|name| encoder(&registry, name, 1));
-    let mut others = registry.unfinished_messages();
+    let mut others = registry.incomplete_messages();
     others.count(5 * MIB);
     let refused = Appended::OutOfMemory(OutOfMemory { limit: 4 * MIB });
     let mut publication = a;

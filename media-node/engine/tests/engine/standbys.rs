@@ -111,7 +111,7 @@ fn init_data_of_a_standby_is_limited_while_memory_is_full() {
     });
     let _on_air = encoder(&registry, "a", 1);
     let mut standby = registry.stand_by(&key("a")).unwrap();
-    let mut others = registry.unfinished_messages();
+    let mut others = registry.incomplete_messages();
     others.count(5 << 20);
     let mut taken = |track| standby.receive(track_header(track, 64 << 10));
     for track in 1..=16 {

@@ -98,8 +98,8 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
         media_memory_bytes: 2 << 20,
         ..EngineSettings::default()
     });
-    let mut unfinished = registry.unfinished_messages();
-    unfinished.hold(3 << 20).expect_err("more than the memory");
+    let mut incomplete = registry.incomplete_messages();
+    incomplete.hold(3 << 20).expect_err("more than the memory");
     let mut viewer = Delivery {
         socket: &mut socket,
         client: &client,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use media_engine::UnfinishedMessages;
+use media_engine::IncompleteMessages;
 use media_wire::media::{Av1Configuration, KeyframeFlags};
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{Message, StreamKey};
@@ -34,7 +34,7 @@ pub(super) struct EncoderConnection<'a> {
     av1: Av1Configuration,
     /// The frame after a configuration that was held back for it.
     next_frame: Option<Message>,
-    unfinished: UnfinishedMessages,
+    incomplete: IncompleteMessages,
     bitrate: BitrateLimit,
     /// The message that [`EncoderConnection::put_back`] returned.
     put_back: Option<Message>,
@@ -94,7 +94,7 @@ impl<'a> EncoderConnection<'a> {
             keyframe_flags: KeyframeFlags::default(),
             av1: Av1Configuration::default(),
             next_frame: None,
-            unfinished: context.registry.unfinished_messages(),
+            incomplete: context.registry.incomplete_messages(),
             bitrate,
             put_back: None,
             has_buffer: false,
@@ -138,7 +138,7 @@ impl<'a> EncoderConnection<'a> {
                 Ok(Some(ServerEvent::Skipped)) => yield_now().await,
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    let held = self.unfinished.hold(protocol.reserved());
+                    let held = self.incomplete.hold(protocol.reserved());
                     self.give_back_buffer();
                     return held.map(|()| None).map_err(PublishEnd::OutOfMemory);
                 }

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep_until};
 
 /// The latest end of an incomplete message, while there is one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unfinished {
+pub(super) struct MessageTimeout {
     limit: Duration,
     due: Option<Instant>,
 }
 
-impl Unfinished {
+impl MessageTimeout {
     /// Begins without an incomplete message. Each may take `limit`.
     pub(super) fn new(limit: Duration) -> Self {
         Self { limit, due: None }
@@ -57,24 +57,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn further_messages_do_not_extend_the_time_of_an_incomplete_one() {
-        let mut unfinished = Unfinished::new(LIMIT);
-        assert!(!unfinished.is_overdue());
-        unfinished.observe(100);
+        let mut timeout = MessageTimeout::new(LIMIT);
+        assert!(!timeout.is_overdue());
+        timeout.observe(100);
         advance(LIMIT - Duration::from_millis(1)).await;
-        unfinished.observe(200);
-        assert!(!unfinished.is_overdue());
+        timeout.observe(200);
+        assert!(!timeout.is_overdue());
         advance(Duration::from_millis(1)).await;
-        assert!(unfinished.is_overdue());
+        assert!(timeout.is_overdue());
     }
 
     #[tokio::test(start_paused = true)]
     async fn complete_message_ends_the_time() {
-        let mut unfinished = Unfinished::new(LIMIT);
-        unfinished.observe(100);
-        unfinished.observe(0);
+        let mut timeout = MessageTimeout::new(LIMIT);
+        timeout.observe(100);
+        timeout.observe(0);
         advance(LIMIT).await;
-        assert!(!unfinished.is_overdue());
-        unfinished.observe(100);
-        assert!(!unfinished.is_overdue());
+        assert!(!timeout.is_overdue());
+        timeout.observe(100);
+        assert!(!timeout.is_overdue());
     }
 }
