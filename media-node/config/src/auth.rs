@@ -21,8 +21,8 @@ pub struct AuthSettings {
 
 /// The methods by which clients prove that they may publish, or play. Without any, every client may.
 ///
-/// Address lists refuse first. The credential that a client presents is judged by the method that it is made for. A client
-/// without one is judged by the hook, and refused where there is none.
+/// Address lists are checked first. A credential is then judged by the method that it belongs to. A client without a credential is
+/// judged by the hook, and refused if there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct AccessSettings {
@@ -38,7 +38,7 @@ pub struct AccessSettings {
     /// JSON Web Tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtSettings>,
-    /// An HTTP server that is asked.
+    /// An HTTP server that decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookSettings>,
 }
@@ -82,7 +82,7 @@ pub struct KeySettings {
 pub struct SignedUrlSettings {
     /// The folder whose files contain the signing keys, one a line.
     pub directory: PathBuf,
-    /// What the scheme and its timestamps mean.
+    /// The signature scheme, and how long a URL is valid.
     #[serde(flatten)]
     pub rules: SignedUrlRules,
 }
@@ -124,7 +124,7 @@ pub struct JwtSettings {
     /// The file with the certificate authorities of `jwksUrl` in PEM; those that browsers trust when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Which tokens count.
+    /// Which tokens are accepted.
     #[serde(flatten)]
     pub rules: JwtRules,
 }

@@ -114,7 +114,7 @@ impl Default for Limits {
 impl Limits {
     /// Returns each limit with the name of its field.
     pub fn by_field(&self) -> BTreeMap<String, u32> {
-        // It is a map of numbers as JSON.
+        // As JSON, the limits are a map of numbers.
         let fields = serde_json::to_value(self).and_then(serde_json::from_value);
         fields.unwrap_or_default()
     }
@@ -125,16 +125,14 @@ impl Limits {
         limit.filter(|limit| *limit > 0 && self.max_connections_per_address > 0)
     }
 
-    /// Returns the maximum memory for media, in bytes. `None` is a share of the memory that there is.
+    /// Returns the maximum memory for media, in bytes. `None` means a share of the available memory.
     pub fn max_media_bytes(&self) -> Option<usize> {
-        self.max_media_mebibytes
-            .map(|n| usize::try_from(n).map_or(usize::MAX, |n| n.saturating_mul(1 << 20)))
+        self.max_media_mebibytes.map(mebibytes)
     }
 
     /// Returns the maximum size of an RTMP message, in bytes.
     pub fn max_message_bytes(&self) -> usize {
-        usize::try_from(self.max_message_mebibytes)
-            .map_or(usize::MAX, |n| n.saturating_mul(1 << 20))
+        mebibytes(self.max_message_mebibytes)
     }
 
     /// Returns the maximum bitrate of a publisher, in kilobits per second. `None` is no limit.
@@ -144,14 +142,17 @@ impl Limits {
 
     /// Returns the maximum size of a sequence header or metadata message, in bytes.
     pub fn max_init_data_bytes(&self) -> usize {
-        usize::try_from(self.max_init_data_kibibytes)
-            .map_or(usize::MAX, |n| n.saturating_mul(1 << 10))
+        kibibytes(self.max_init_data_kibibytes)
     }
 
     /// Returns the maximum size of an RTMP message of a client that does not publish, in bytes.
     pub fn max_command_bytes(&self) -> usize {
-        usize::try_from(self.max_command_kibibytes)
-            .map_or(usize::MAX, |n| n.saturating_mul(1 << 10))
+        kibibytes(self.max_command_kibibytes)
+    }
+
+    /// Returns the maximum size of all parameters in the address of a stream, in bytes.
+    pub fn max_parameter_bytes(&self) -> usize {
+        kibibytes(self.max_parameter_kibibytes)
     }
 
     /// Returns the maximum number of names that are looked up.
@@ -168,4 +169,14 @@ impl Limits {
     pub fn stall_timeout(&self) -> Duration {
         Duration::from_secs(self.stall_timeout_seconds.into())
     }
+}
+
+/// Returns a number of mebibytes in bytes.
+pub(crate) fn mebibytes(number: u32) -> usize {
+    usize::try_from(number).map_or(usize::MAX, |number| number.saturating_mul(1 << 20))
+}
+
+/// Returns a number of kibibytes in bytes.
+fn kibibytes(number: u32) -> usize {
+    usize::try_from(number).map_or(usize::MAX, |number| number.saturating_mul(1 << 10))
 }

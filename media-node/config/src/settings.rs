@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::mebibytes;
 use crate::{AuthSettings, IdentitySettings, Limits, MetricsSettings, ProxySettings};
 
 /// Configuration of a media node.
@@ -232,7 +233,7 @@ impl StreamSettings {
 
     /// Returns the maximum amount of media that a stream buffers, in bytes.
     pub fn window_max_bytes(&self) -> usize {
-        usize::try_from(self.window_max_mebibytes).map_or(usize::MAX, |n| n.saturating_mul(1 << 20))
+        mebibytes(self.window_max_mebibytes)
     }
 
     /// Returns the share of a worker's time up to which its pulse is the shortest.

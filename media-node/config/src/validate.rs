@@ -218,18 +218,11 @@ fn validate_access(action: &'static str, access: &AccessSettings) -> Result<(), 
         field,
         reason,
     };
-    if let Some(hook) = &access.hook
-        && !(1..=30).contains(&hook.timeout_seconds)
-    {
-        return Err(invalid("hook.timeoutSeconds", "choose 1 to 30"));
+    if let Some(hook) = &access.hook {
+        check_ranges(&format!("auth.{action}.hook"), hook)?;
     }
-    if let Some(urls) = &access.signed_urls
-        && urls.rules.validity_seconds > 31_536_000
-    {
-        return Err(invalid(
-            "signedUrls.validitySeconds",
-            "choose 0 to 31536000",
-        ));
+    if let Some(urls) = &access.signed_urls {
+        check_ranges(&format!("auth.{action}.signedUrls"), &urls.rules)?;
     }
     if let Some(jwt) = &access.jwt {
         if jwt.jwks_file.is_some() == jwt.jwks_url.is_some() {
@@ -245,7 +238,9 @@ fn validate_access(action: &'static str, access: &AccessSettings) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DrainSettings, Limits, MetricsSettings, StreamSettings};
+    use crate::{
+        DrainSettings, HookSettings, Limits, MetricsSettings, SignedUrlRules, StreamSettings,
+    };
 
     fn assert_bounded<T: JsonSchema>() {
         let schema = SchemaGenerator::default().into_root_schema_for::<T>();
@@ -267,6 +262,8 @@ mod tests {
         assert_bounded::<DrainSettings>();
         assert_bounded::<Limits>();
         assert_bounded::<MetricsSettings>();
+        assert_bounded::<HookSettings>();
+        assert_bounded::<SignedUrlRules>();
     }
 
     #[test]

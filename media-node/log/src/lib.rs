@@ -1,8 +1,8 @@
 //! The log on standard error: one line for each event, whatever text peers and users send.
 //!
-//! Names, parameters and agents are texts of peers, values of a resource are texts of users. Every part of the media node and of the operator
-//! logs some of them. They are escaped here and nowhere else; the JSON of the API is escaped by the same function. Control characters would forge lines and control terminals, and
-//! directional characters show a line in an order that it does not have.
+//! Names, parameters and agents are texts of peers, and values of a resource are texts of users. Every part of the media node and of
+//! the operator logs some of them. They are escaped here and nowhere else. The JSON of the API is escaped by the same function. Control
+//! characters could forge lines and control terminals, and directional characters could display a line in another order.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -66,12 +66,12 @@ where
 {
     // A filter without regular expressions: those of `EnvFilter` take a tenth of the time of a first build.
     let filter: Targets = level.parse()?;
-    // A line that cannot be written is lost: the disk is full, or the reader of a pipe has ended. To report that would panic, as
-    // standard error is where it would be reported.
+    // A line that cannot be written is lost, for example when the disk is full or the reader of a pipe has ended. Reporting it on
+    // standard error would panic for the same reason.
     let log = tracing_subscriber::fmt().log_internal_errors(false);
     let log = log.with_max_level(LevelFilter::TRACE);
     Ok(match format {
-        // Colours are control characters as well, so that fields are escaped before they are part of a line.
+        // Fields are escaped before they become part of a line, because the colours of a line are control characters as well.
         LineFormat::Text => {
             let log = log.with_ansi(ansi).fmt_fields(EscapedFields);
             filtered(log.with_writer(writer).finish(), filter)
@@ -143,7 +143,7 @@ impl<W: Write> Write for EscapedLine<W> {
     }
 }
 
-/// Returns the text with `\uXXXX` instead of each character that must not be in a line. JSON stays the same value.
+/// Returns the text with `\uXXXX` instead of each character that must not be in a line. Escaped JSON has the same value.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);

@@ -30,7 +30,7 @@ pub(super) struct RtmpConnection {
     pub(super) agent: String,
     /// `pageUrl` of the client.
     pub(super) page_url: String,
-    /// Incomplete messages, except those of a publisher.
+    /// Time limit of incomplete messages, except those of a publisher.
     pub(super) message_timeout: MessageTimeout,
     write_timeout: Duration,
 }

@@ -21,14 +21,14 @@ impl CurrentLimits {
         Arc::clone(&current)
     }
 
-    /// Returns those of a client's address.
+    /// Returns the limits of the address of a stream, as a client sends it.
     pub(crate) fn names(&self) -> NameLimits {
         let limits = self.get();
         let number = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
         NameLimits {
             name_bytes: number(limits.max_name_bytes),
             parameters: number(limits.max_parameters),
-            parameter_bytes: number(limits.max_parameter_kibibytes).saturating_mul(1 << 10),
+            parameter_bytes: limits.max_parameter_bytes(),
         }
     }
 

@@ -14,7 +14,7 @@ pub fn parse_live(text: &str, base: &LiveSettings) -> Result<LiveSettings, Confi
     if text.trim().is_empty() {
         return Ok(base.clone());
     }
-    // Its errors name the line, which those of the merged value would not.
+    // Errors of the file itself name the line. Those of the merged value would not.
     let _: LiveSettings = strict::read(text)?;
     let mut value = serde_yaml::to_value(base)?;
     overlay(&mut value, serde_yaml::from_str(text)?);
@@ -33,7 +33,7 @@ pub fn render_live_changes(live: &LiveSettings) -> Result<String, ConfigError> {
     Ok(serde_yaml::to_string(&changes)?)
 }
 
-/// Puts the entries of `top` into `value`.
+/// Replaces the entries of `value` that `top` has.
 fn overlay(value: &mut Value, top: Value) {
     let Value::Mapping(top) = top else {
         *value = top;

@@ -1,7 +1,7 @@
 //! Reads YAML and refuses unknown fields.
 //!
-//! The types with a schema ignore them, because they are part of the `LiveCluster` resource as well: a program reads one that a newer
-//! CustomResourceDefinition has extended. In a file an unknown field is a typing error.
+//! The types with a schema ignore them, because they are part of the `LiveCluster` resource as well, which a newer
+//! CustomResourceDefinition may have extended. In a file an unknown field is a typing error.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +22,7 @@ pub(super) fn read<T: DeserializeOwned + Serialize>(text: &str) -> Result<T, Con
     }
 }
 
-/// Returns a message about the first field of `value` that was not read: those that were are in `known`, unless they are empty.
+/// Returns a message about the first field of `value` that was not read. `known` has the fields that were read, except empty ones.
 fn unknown_field(path: &str, value: &Value, known: &Value) -> Option<String> {
     match (value, known) {
         (Value::Mapping(fields), Value::Mapping(known)) => {
