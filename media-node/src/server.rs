@@ -16,6 +16,7 @@ mod ports;
 mod probe;
 mod proxy_header;
 mod returned_memory;
+mod ticks;
 mod timings;
 mod viewer_lag;
 mod worker_load;

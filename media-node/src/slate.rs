@@ -1,7 +1,6 @@
 //! The slate: a clip that viewers watch while a stream waits for an encoder.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use bytes::BytesMut;
@@ -9,10 +8,12 @@ use media_wire::flv::{FlvError, FlvItem, TagReader};
 use media_wire::media::KeyframeFlags;
 use media_wire::{MediaKind, Message};
 
-/// Bytes of the file at most. It stays in memory, once for all streams.
+use crate::small_file;
+
+/// The maximum bytes of the file. It stays in memory, once for all streams.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Bytes of one tag at most.
+/// The maximum bytes of one tag.
 const MAX_TAG_BYTES: usize = 8 << 20;
 
 /// The shortest clip, in milliseconds. A shorter one would be a burst of sequence headers and keyframes.
@@ -21,10 +22,10 @@ const MIN_DURATION_MS: u32 = 1_000;
 /// The longest clip, in milliseconds. Timestamps further apart are a mistake.
 const MAX_DURATION_MS: i32 = 600_000;
 
-/// A frame that follows the first one may be so much earlier, in milliseconds: it belongs to the other track.
+/// How much earlier than the first frame a later one may be, in milliseconds: it belongs to the other track.
 const INTERLEAVE_MS: i32 = 1_000;
 
-/// The duration of a last frame that follows no other one.
+/// The duration of the last frame, in milliseconds, when no other frame shows the interval.
 const FRAME_MS: u32 = 40;
 
 /// A clip that can be repeated without a gap.
@@ -48,24 +49,19 @@ pub(crate) enum SlateError {
     Truncated,
     #[error("the first video frame is not a keyframe")]
     NoKeyframe,
-    #[error("the timestamp of frame {0} is more than 10 minutes after the first one, or before it")]
+    #[error(
+        "the timestamp of frame {0} is before that of the first frame, or more than 10 minutes after it"
+    )]
     Timestamp(usize),
-    #[error("the clip lasts {0} ms, it must last 1 s at least")]
+    #[error("the clip lasts {0} ms, it must last at least 1 s")]
     TooShort(u32),
 }
 
 impl SlateClip {
     /// Reads a clip.
     pub(crate) fn load(path: &Path) -> Result<Self, SlateError> {
-        let mut bytes = Vec::new();
-        // One byte more shows that there are too many.
-        File::open(path)?
-            .take(MAX_BYTES + 1)
-            .read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(SlateError::TooLarge);
-        }
-        Self::parse(&bytes)
+        let bytes = small_file::read_up_to(path, MAX_BYTES)?;
+        Self::parse(&bytes.ok_or(SlateError::TooLarge)?)
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, SlateError> {
@@ -143,6 +139,8 @@ impl SlateClip {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use media_wire::flv::{Tracks, file_header, write_tag};
 
     use super::*;
@@ -192,7 +190,7 @@ mod tests {
             error_of(&file[..file.len() - 1]),
             "the last tag is truncated"
         );
-        assert_eq!(error(&[]), "the clip lasts 0 ms, it must last 1 s at least");
+        assert_eq!(error(&[]), "the clip lasts 0 ms, it must last at least 1 s");
         let begins_late = [(MediaKind::Video, 0, INTERFRAME)];
         assert_eq!(
             error(&begins_late),

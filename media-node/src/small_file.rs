@@ -1,10 +1,16 @@
-//! Files that the kubelet mounts or that a user writes: keys, certificates, live settings.
+//! Small files that the kubelet mounts or that a user writes: keys, certificates, live settings. They are read as a whole, up to a
+//! limit, and again when they change.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::time::Duration;
 
-/// Bytes of a file at most: a Secret or ConfigMap has at most 1 MiB.
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::Span;
+
+/// The maximum bytes of a file. A Secret or ConfigMap has at most 1 MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads a file.
@@ -12,17 +18,30 @@ const MAX_BYTES: u64 = 1 << 20;
 /// # Errors
 /// When it cannot be read, or has more than 1 MiB.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "the file has more than 1 MiB");
+    read_up_to(path, MAX_BYTES)?.ok_or_else(too_large)
+}
+
+/// Reads a file. Returns `None` when it has more than `max_bytes`.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn read_up_to(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    // One byte more shows that there are too many.
+    // One byte more shows that the file is larger.
     File::open(path)?
-        .take(MAX_BYTES + 1)
+        .take(max_bytes + 1)
         .read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > MAX_BYTES {
-        true => Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "the file has more than 1 MiB",
-        )),
-        false => Ok(bytes),
+    Ok((bytes.len() as u64 <= max_bytes).then_some(bytes))
+}
+
+/// Calls `reload` again and again, after pauses of `poll`, on a thread that may block for as long as the files take.
+pub(crate) async fn reload_every(poll: Duration, reload: impl Fn() + Clone + Send + 'static) {
+    loop {
+        sleep(poll).await;
+        let (reload, span) = (reload.clone(), Span::current());
+        // A panic was printed by its thread. The next round tries again.
+        drop(spawn_blocking(move || span.in_scope(reload)).await);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The thread that reads keys again and calls hooks, so that no viewer waits for a file or for another server.
+//! The thread that reads keys again and calls hooks, so that no worker waits for a file or for another server.
 
 use std::io;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tracing::{Span, info, warn};
 
 use super::jwt::{KeySetTimings, RemoteKeySet};
 use super::mounted::KeySource;
+use crate::small_file::reload_every;
 
 /// How long hooks may take for their last calls when the media node ends.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -57,7 +58,8 @@ impl Background {
                 Refreshed::Remote(keys) => drop(handle.spawn(keep_fetching(keys, key_set))),
             }
         }
-        handle.spawn(keep_reading(files, poll));
+        let reload = move || files.iter().for_each(|source| source.reload());
+        handle.spawn(reload_every(poll, reload));
         Ok(Self {
             handle,
             calls: TaskTracker::new(),
@@ -108,19 +110,6 @@ impl Calls {
     /// Counts a call that did not reach its hook.
     pub(super) fn count_lost(&self) {
         self.lost.inc();
-    }
-}
-
-async fn keep_reading(files: Vec<Arc<dyn KeySource>>, poll: Duration) {
-    loop {
-        sleep(poll).await;
-        let files = files.clone();
-        let span = Span::current();
-        let read = tokio::task::spawn_blocking(move || {
-            span.in_scope(|| files.iter().for_each(|f| f.reload()));
-        });
-        // A panic was printed by its thread; the next round tries again.
-        drop(read.await);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lifecycle of a media node: what is opened, in which order, and what is closed in which.
+//! Lifecycle of a media node: the order in which its parts are opened and closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use media_config::NodeConfig;
 use media_log::LogLevel;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error_span, info, warn};
 
@@ -20,11 +20,13 @@ use super::port_contexts::PortContexts;
 use super::ports::{self, Addresses, OpenPort};
 #[cfg(test)]
 use super::probe::Probe;
+use super::ticks::ticks;
 use super::timings::Timings;
 use super::workers::Workers;
 use super::{drain, media_memory, open_files, returned_memory, viewer_lag, worker_load};
 use crate::auth;
 use crate::discovery::OriginSet;
+use crate::small_file::reload_every;
 use crate::state::clients::StopReason;
 use crate::state::metrics::Metrics;
 use crate::tls::Tls;
@@ -151,34 +153,7 @@ impl Node {
             let contexts = Arc::clone(&contexts);
             ports.spawn(admission::serve(listener, closing, contexts, port).in_current_span());
         }
-        if let Some(tls) = self.tls {
-            let poll = context.timings.key_poll;
-            context.workers.spawn_control(keep_reading(tls, poll));
-        }
-        if let Some((file, log)) = self.live {
-            let followed = follow_live_settings(file, log, Arc::clone(&context));
-            context.workers.spawn_control(followed);
-        }
-        context.workers.spawn_control(sweep(Arc::clone(&context)));
-        let sampled = viewer_lag::sample_viewers(Arc::clone(&context));
-        context.workers.spawn_control(sampled);
-        context.workers.spawn_control(media_memory::follow(
-            context.registry.clone(),
-            context.limits.clone(),
-        ));
-        context
-            .workers
-            .spawn_control(disconnect_revoked(Arc::clone(&context)));
-        context
-            .workers
-            .spawn_control(reload_identity(Arc::clone(&context)));
-        returned_memory::start(&context.workers, &context.registry);
-        worker_load::start(
-            &context.workers,
-            &context.registry,
-            &context.metrics,
-            worker_load::PERIOD,
-        );
+        start_tasks(&context, self.tls, self.live);
         let auth = Arc::clone(&context.auth);
         tokio::select! {
             () = drain.cancelled() => drain::drain(&context, &closing, &stop).await,
@@ -189,6 +164,31 @@ impl Node {
         // All clients have disconnected, and their hooks are being called.
         auth.close().await;
     }
+}
+
+/// Starts the tasks that a media node repeats until it ends: on the control thread, and those that measure a worker on each of them.
+fn start_tasks(
+    context: &Arc<NodeContext>,
+    tls: Option<Arc<Tls>>,
+    live: Option<(LiveFile, LogLevel)>,
+) {
+    let (workers, registry) = (&context.workers, &context.registry);
+    let poll = context.timings.key_poll;
+    if let Some(tls) = tls {
+        workers.spawn_control(reload_every(poll, move || tls.reload()));
+    }
+    if let Some((file, log)) = live {
+        workers.spawn_control(follow_live_settings(file, log, Arc::clone(context)));
+    }
+    workers.spawn_control(sweep(Arc::clone(context)));
+    workers.spawn_control(viewer_lag::sample_viewers(Arc::clone(context)));
+    let limits = context.limits.clone();
+    workers.spawn_control(media_memory::follow(registry.clone(), limits));
+    workers.spawn_control(disconnect_revoked(Arc::clone(context)));
+    let identity = Arc::clone(&context.identity);
+    workers.spawn_control(reload_every(poll, move || identity.reload()));
+    returned_memory::start(workers, registry);
+    worker_load::start(workers, registry, &context.metrics, worker_load::PERIOD);
 }
 
 fn log_start(context: &NodeContext, addresses: &Addresses) {
@@ -205,17 +205,6 @@ fn log_start(context: &NodeContext, addresses: &Addresses) {
         role = ?context.config.role, rtmp = shown(rtmp), http = shown(http), rtmps = shown(rtmps), https = shown(https),
         %internal, %metrics, workers = context.workers.count(), "serving"
     );
-}
-
-/// Reads the certificate again when its files change.
-async fn keep_reading(tls: Arc<Tls>, poll: Duration) {
-    loop {
-        sleep(poll).await;
-        let (tls, span) = (Arc::clone(&tls), Span::current());
-        let read = tokio::task::spawn_blocking(move || span.in_scope(|| tls.reload()));
-        // A panic was printed by its thread; the next round tries again.
-        drop(read.await);
-    }
 }
 
 /// Applies the live settings when their file changes.
@@ -251,8 +240,7 @@ async fn follow_live_settings(mut file: LiveFile, log: LogLevel, context: Arc<No
 /// Removes the streams that have ended, and logs when the memory for streams is short. Streams that wait since the last round
 /// get the slate.
 async fn sweep(context: Arc<NodeContext>) {
-    let mut ticks = interval(SWEEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(SWEEP);
     let mut is_short = false;
     loop {
         ticks.tick().await;
@@ -265,8 +253,7 @@ async fn sweep(context: Arc<NodeContext>) {
 
 /// Disconnects the clients whose key has been removed.
 async fn disconnect_revoked(context: Arc<NodeContext>) {
-    let mut ticks = interval(context.timings.key_poll);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(context.timings.key_poll);
     loop {
         ticks.tick().await;
         for id in context.auth.revoked() {
@@ -275,19 +262,6 @@ async fn disconnect_revoked(context: Arc<NodeContext>) {
                 client.stop(StopReason::Kicked);
             }
         }
-    }
-}
-
-/// Reads the media node's own token and the keys for those of others again.
-async fn reload_identity(context: Arc<NodeContext>) {
-    let mut ticks = interval(context.timings.key_poll);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let (identity, span) = (Arc::clone(&context.identity), Span::current());
-        let reload = move || span.in_scope(|| identity.reload());
-        // A panic was printed by its thread. The next round tries again.
-        drop(tokio::task::spawn_blocking(reload).await);
     }
 }
 

@@ -1,14 +1,14 @@
-//! The memory for media: the configured amount, or a share of what the container may use. The log has a line when it becomes short.
+//! The memory for media: the configured amount, or a share of what the container may use.
 
 use std::path::Path;
 use std::time::Duration;
 
 use media_config::Limits;
 use media_engine::{MemoryStats, Registry};
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::container_memory::{ContainerMemory, container_memory};
+use super::ticks::ticks;
 use crate::state::limits::CurrentLimits;
 
 /// The smallest share: without it no stream could start.
@@ -34,8 +34,7 @@ pub(super) fn media_memory(limits: &Limits) -> usize {
 
 /// Follows the memory limit of the container, which Kubernetes can change while it runs, and the usage of the container.
 pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(PERIOD);
     let mut concession = Concession::default();
     loop {
         ticks.tick().await;
@@ -100,8 +99,8 @@ pub(super) fn log_pressure(was_short: bool, registry: &Registry) -> bool {
     pressure
 }
 
-/// Returns the share of the memory that there is. A third of a container's limit is left for connections, the allocator's unused
-/// pages and the program. Where there is no limit, other programs and Pods have a part of the memory as well.
+/// Returns the share of the available memory. A third of a container's limit is left for connections, the allocator's unused pages
+/// and the program. Without a limit, other programs and Pods use the memory as well.
 fn share(root: &Path) -> usize {
     let system = system_memory(root);
     let is_limit = |limit: &u64| system.is_none_or(|system| *limit < system);

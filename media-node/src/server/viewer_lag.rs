@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use media_engine::Registry;
 use prometheus::Histogram;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::context::NodeContext;
+use super::ticks::ticks;
 use crate::state::clients::Clients;
 
 /// Samples the viewers for as long as the media node runs.
 pub(super) async fn sample_viewers(context: Arc<NodeContext>) {
-    let mut ticks = interval(context.timings.lag_sample);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(context.timings.lag_sample);
     loop {
         ticks.tick().await;
         let lag = &context.metrics.viewers.lag;

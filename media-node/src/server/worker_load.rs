@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use media_engine::Registry;
 use tokio::runtime::Handle;
-use tokio::time::{MissedTickBehavior, interval};
 
+use super::ticks::ticks;
 use super::workers::WorkerHandles;
 use crate::state::metrics::Metrics;
 
@@ -38,8 +38,7 @@ async fn measure(worker: usize, registry: &Registry, metrics: &Metrics, period: 
     let pulse_seconds = metrics.node.worker_pulse.with_label_values(&[&label]);
     let thread = Handle::current().metrics();
     let mut meter = BusyMeter::new(thread.worker_total_busy_duration(0), Instant::now());
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks(period);
     ticks.tick().await;
     loop {
         ticks.tick().await;
