@@ -1,7 +1,7 @@
 //! An RTMP encoder: from its publish command to the end of its stream. With the policy `standby` it may be on air and stand by in
 //! turn, and does not notice.
 
-mod admission;
+mod accept;
 mod arrivals;
 mod bitrate;
 mod encoder;
@@ -18,7 +18,7 @@ use super::connection::{AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::request::StreamRequest;
 use crate::relay::Contender;
-use admission::{AdmittedEncoder, EncoderPlace, admit};
+use accept::{AcceptedEncoder, EncoderPlace, accept};
 use encoder::EncoderConnection;
 use end::PublishEnd;
 use on_air::EncoderPublication;
@@ -31,8 +31,8 @@ pub(super) async fn serve(
     request: StreamRequest,
 ) -> Result<AfterStream, ConnectionLost> {
     let count = |event| context.metrics.clients.publishes.of([event]).inc();
-    let admission = match admit(connection, context, &request).await {
-        Ok(admission) => admission,
+    let accepted = match accept(connection, context, &request).await {
+        Ok(accepted) => accepted,
         Err(refusal) => {
             count("refused");
             if let Some(limit) = refusal.limit {
@@ -47,14 +47,14 @@ pub(super) async fn serve(
     };
     count("started");
     connection.protocol.accept_publish();
-    let AdmittedEncoder {
+    let AcceptedEncoder {
         client,
         key,
         priority,
         bitrate,
         place,
         address: _address,
-    } = admission;
+    } = accepted;
     let mut encoder = EncoderConnection::new(connection, context, client, key, priority, bitrate);
     let Err(end) = take_turns(&mut encoder, place).await;
     let (stream, client) = (&encoder.key, &encoder.client);

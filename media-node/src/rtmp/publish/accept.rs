@@ -23,7 +23,7 @@ use crate::state::publisher_addresses::{PublisherAddress, TooManyStreamsOfAddres
 const MAX_PRIORITY: u8 = 100;
 
 /// An encoder that may publish.
-pub(super) struct AdmittedEncoder {
+pub(super) struct AcceptedEncoder {
     pub(super) client: ClientGuard,
     pub(super) key: StreamKey,
     pub(super) priority: u8,
@@ -47,12 +47,12 @@ pub(super) struct EncoderRefusal {
     pub(super) limit: Option<&'static str>,
 }
 
-/// Decides about an encoder's request, and gives it a place.
-pub(super) async fn admit(
+/// Decides whether an encoder may publish, and gives it a place. The caller sends the response.
+pub(super) async fn accept(
     connection: &RtmpConnection,
     context: &RtmpContext,
     request: &StreamRequest,
-) -> Result<AdmittedEncoder, EncoderRefusal> {
+) -> Result<AcceptedEncoder, EncoderRefusal> {
     let key = match &request.key {
         Ok(key) => key,
         Err(error) => return Err(EncoderRefusal::new(PublishRefusal::BadName, error)),
@@ -89,8 +89,8 @@ pub(super) async fn admit(
         stream: key.clone(),
         agent: connection.agent.clone(),
     });
-    log_admission(connection, key, client.id, &place, priority);
-    Ok(AdmittedEncoder {
+    log_accepted(connection, key, client.id, &place, priority);
+    Ok(AcceptedEncoder {
         client,
         key: key.clone(),
         priority,
@@ -100,7 +100,7 @@ pub(super) async fn admit(
     })
 }
 
-fn log_admission(
+fn log_accepted(
     connection: &RtmpConnection,
     stream: &StreamKey,
     client: u64,

@@ -38,7 +38,7 @@ impl Arrivals {
     }
 
     /// Returns whether messages have arrived for so long without a silence.
-    pub(super) fn are_steady(&self, time: Duration, now: Instant) -> bool {
+    pub(super) fn is_steady(&self, time: Duration, now: Instant) -> bool {
         let lasts = |since| now.saturating_duration_since(since) >= time;
         self.steady_since.is_some_and(lasts) && !self.is_silent(now)
     }
@@ -58,15 +58,15 @@ mod tests {
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let time = Duration::from_secs(10);
         let mut arrivals = Arrivals::new(Duration::from_secs(2), start);
-        assert!(!arrivals.are_steady(Duration::ZERO, start));
+        assert!(!arrivals.is_steady(Duration::ZERO, start));
         for milliseconds in (0..=10_000).step_by(500) {
             arrivals.record(at(milliseconds));
         }
-        assert!(!arrivals.are_steady(time, at(9_999)));
-        assert!(arrivals.are_steady(time, at(10_000)));
-        assert!(!arrivals.are_steady(time, at(12_000)), "it is silent");
+        assert!(!arrivals.is_steady(time, at(9_999)));
+        assert!(arrivals.is_steady(time, at(10_000)));
+        assert!(!arrivals.is_steady(time, at(12_000)), "it is silent");
         arrivals.record(at(12_500));
-        assert!(!arrivals.are_steady(time, at(12_500)), "it was silent");
+        assert!(!arrivals.is_steady(time, at(12_500)), "it was silent");
         assert_eq!(arrivals.last(), at(12_500));
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn stand_by(
         }
         encoder.flush().await?;
         let now = Instant::now();
-        conflict.contender.steady = encoder.arrivals.are_steady(context.steady, now);
+        conflict.contender.steady = encoder.arrivals.is_steady(context.steady, now);
         tokio::select! {
             biased;
             changed = states.changed() => {
