@@ -4,10 +4,10 @@
 //! request ── addresses (cidr) ── the credential's method: keys | signed_url | jwt ── else hook ── Grant | Denial
 //! ```
 //!
-//! Files and key sets are read again in the background ([`background`]). A [`Grant`] lives as long as its client plays or
-//! publishes; [`Auth::revoked`] lists the clients whose key is gone.
+//! Files and key sets are read again in the background ([`background`]). A [`Grant`] is kept while its client plays or publishes.
+//! [`Auth::revoked`] lists the clients whose key was removed.
 //!
-//! Apart from that, [`identity`] recognizes media nodes and the operator on the internal port.
+//! Separately, [`identity`] recognizes media nodes and the operator on the internal port.
 //!
 //! Read in this order: [`request`] (what is decided), [`access`] (how), the methods, [`grant`] (what is kept of the decision).
 
@@ -29,7 +29,7 @@ mod streams;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use media_config::AuthSettings;
 use prometheus::IntCounter;
@@ -42,6 +42,7 @@ pub use jwt::KeySetTimings;
 pub(crate) use request::{AccessRequest, Action, Denial, ListRequest};
 
 use crate::counters::Counters;
+use crate::host;
 use access::Access;
 use background::Background;
 use grant::Grants;
@@ -57,7 +58,7 @@ pub(crate) struct Auth {
     metrics: AuthMetrics,
 }
 
-/// What is counted.
+/// Counters of decisions.
 #[derive(Clone)]
 pub(crate) struct AuthMetrics {
     /// Labels `action` and `result`: `allowed`, or the reason of the refusal.
@@ -169,7 +170,8 @@ impl Auth {
         listing
     }
 
-    /// Returns whether the page of the player may be seen: it shows nothing that needs a hook's consent.
+    /// Decides whether a client may see the player page. Where only a hook could allow the client, it may: the page alone shows no
+    /// stream.
     ///
     /// # Errors
     /// [`Denial`]: the reason that the client gets.
@@ -207,10 +209,9 @@ impl Auth {
     }
 }
 
+/// Returns the seconds since 1970.
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    host::wall_clock().as_secs()
 }
 
 #[cfg(test)]

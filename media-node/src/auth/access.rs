@@ -82,7 +82,7 @@ impl Listing<'_> {
             Shown::All => true,
             Shown::Key(files) => keys::open_stream(files, stream),
             Shown::One(one) => *one == stream,
-            Shown::Token(streams) => streams.contain(stream),
+            Shown::Token(streams) => streams.contains(stream),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Access {
 
     /// Returns whether every client may do everything.
     pub(super) fn is_open(&self) -> bool {
-        self.cidrs.are_empty() && !self.needs_credential()
+        self.cidrs.is_empty() && !self.needs_credential()
     }
 
     /// Returns the sources of keys that are read again from time to time.
@@ -156,7 +156,7 @@ impl Access {
         request: &AccessRequest<'_>,
         now: u64,
     ) -> Option<Result<Proof, Denial>> {
-        if !self.cidrs.allow(request.peer) {
+        if !self.cidrs.allows(request.peer) {
             return Some(Err(Denial::Address));
         }
         match self.method(request.credential) {
@@ -188,7 +188,7 @@ impl Access {
             }
             Method::Token(tokens, token) => {
                 let token = tokens.judge(token)?;
-                if !token.streams(self.action).contain(request.stream) {
+                if !token.streams(self.action).contains(request.stream) {
                     return Err(Denial::Claim);
                 }
                 Ok(Proof::Token(token.proof))
@@ -202,7 +202,7 @@ impl Access {
         request: &ListRequest<'a>,
         now: u64,
     ) -> Result<Listing<'a>, Denial> {
-        if !self.cidrs.allow(request.peer) {
+        if !self.cidrs.allows(request.peer) {
             return Err(Denial::Address);
         }
         match self.method(request.credential) {
@@ -220,7 +220,7 @@ impl Access {
             Some(Method::Token(tokens, token)) => {
                 let token = tokens.judge(token)?;
                 match token.streams(self.action).clone() {
-                    none if none.are_empty() => Err(Denial::Claim),
+                    none if none.is_empty() => Err(Denial::Claim),
                     streams => Ok(Listing(Shown::Token(streams))),
                 }
             }
@@ -231,14 +231,14 @@ impl Access {
     pub(super) fn holds(&self, proof: &Proof) -> bool {
         match proof {
             Proof::Address => true,
-            Proof::Key(proof) => self.keys.as_ref().is_some_and(|keys| keys.hold(proof)),
+            Proof::Key(proof) => self.keys.as_ref().is_some_and(|keys| keys.holds(proof)),
             Proof::SignedUrl(proof) => {
                 let urls = self.signed_urls.as_ref();
-                urls.is_some_and(|urls| urls.hold(proof))
+                urls.is_some_and(|urls| urls.holds(proof))
             }
             Proof::Token(proof) => {
                 let tokens = self.tokens.as_ref();
-                tokens.is_some_and(|tokens| tokens.hold(proof))
+                tokens.is_some_and(|tokens| tokens.holds(proof))
             }
         }
     }
@@ -256,7 +256,7 @@ impl Access {
             return Some(Method::Token(tokens, token));
         }
         if let Some(urls) = &self.signed_urls
-            && urls.recognize(credential)
+            && urls.recognizes(credential)
         {
             return Some(Method::SignedUrl(urls));
         }

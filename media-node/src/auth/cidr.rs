@@ -21,11 +21,11 @@ impl Cidrs {
         })
     }
 
-    pub(super) fn are_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty()
     }
 
-    pub(super) fn allow(&self, peer: IpAddr) -> bool {
+    pub(super) fn allows(&self, peer: IpAddr) -> bool {
         !self.deny.contains(peer) && (self.allow.is_empty() || self.allow.contains(peer))
     }
 }
@@ -44,7 +44,7 @@ mod tests {
     }
 
     fn allows(cidrs: &Cidrs, peer: &str) -> bool {
-        cidrs.allow(peer.parse().unwrap())
+        cidrs.allows(peer.parse().unwrap())
     }
 
     #[test]

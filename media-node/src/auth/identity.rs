@@ -143,7 +143,7 @@ impl NodeIdentity {
         Err(reason)
     }
 
-    /// Returns the files that are to be read again from time to time.
+    /// Reads the files again.
     pub(crate) fn reload(&self) {
         for source in self.credentials.iter().flat_map(|it| &it.sources) {
             source.reload();
@@ -152,7 +152,7 @@ impl NodeIdentity {
 }
 
 impl Credentials {
-    /// Returns the judge of tokens for every cluster, where they count.
+    /// Returns the judge of the operator's tokens for all clusters, unless the operator has one for each.
     fn shared(&self) -> Option<&Tokens> {
         let per_cluster = self.per_cluster.as_ref();
         let are_replaced = per_cluster.is_some_and(|per_cluster| *per_cluster.value());

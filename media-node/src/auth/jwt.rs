@@ -113,9 +113,9 @@ impl Tokens {
     }
 
     /// Returns whether the key that a token was signed with is still there.
-    pub(super) fn hold(&self, proof: &TokenProof) -> bool {
+    pub(super) fn holds(&self, proof: &TokenProof) -> bool {
         let keys = self.keys.current();
-        keys.is_none_or(|keys| keys.contain(&proof.key))
+        keys.is_none_or(|keys| keys.contains(&proof.key))
     }
 
     fn streams(&self, claims: &Claims) -> Result<(Streams, Streams), Denial> {

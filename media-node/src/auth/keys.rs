@@ -49,7 +49,7 @@ impl Keys {
     /// Returns the proof that `key` opens the stream.
     pub(super) fn judge(&self, stream: &StreamKey, key: &str) -> Option<KeyProof> {
         let (files, digest) = (self.files.value(), digest(key.as_bytes()));
-        let opens = |file: &String| files.contain(file, &digest);
+        let opens = |file: &String| files.contains(file, &digest);
         let file = names(stream).into_iter().find(opens)?;
         Some(KeyProof { file, digest })
     }
@@ -59,14 +59,14 @@ impl Keys {
         let (files, digest) = (self.files.value(), digest(key.as_bytes()));
         let names = files.0.keys();
         names
-            .filter(|file| files.contain(file, &digest))
+            .filter(|file| files.contains(file, &digest))
             .cloned()
             .collect()
     }
 
     /// Returns whether the key that opened a stream is still there.
-    pub(super) fn hold(&self, proof: &KeyProof) -> bool {
-        self.files.value().contain(&proof.file, &proof.digest)
+    pub(super) fn holds(&self, proof: &KeyProof) -> bool {
+        self.files.value().contains(&proof.file, &proof.digest)
     }
 }
 
@@ -79,7 +79,7 @@ impl KeyFiles {
         Self(files.collect())
     }
 
-    fn contain(&self, file: &str, wanted: &KeyDigest) -> bool {
+    fn contains(&self, file: &str, wanted: &KeyDigest) -> bool {
         let keys = self.0.get(file).map(Vec::as_slice).unwrap_or_default();
         // All keys are compared, so that the time does not reveal which one matched.
         let found = keys.iter().fold(Choice::from(0), |found, key| {
@@ -172,10 +172,10 @@ mod tests {
         let (folder, keys) = keys(&[("live.cam", "old\r\nnew")]);
         let old = keys.judge(&stream("live", "cam"), "old").unwrap();
         let new = keys.judge(&stream("live", "cam"), "new").unwrap();
-        assert!(keys.hold(&old) && keys.hold(&new));
+        assert!(keys.holds(&old) && keys.holds(&new));
         fs::write(folder.path().join("live.cam"), "new\n").unwrap();
         keys.files.reload();
-        assert!(!keys.hold(&old) && keys.hold(&new));
+        assert!(!keys.holds(&old) && keys.holds(&new));
         assert!(keys.judge(&stream("live", "cam"), "old").is_none());
     }
 }

@@ -84,6 +84,21 @@ pub(crate) enum Denial {
 }
 
 impl Denial {
+    /// All reasons, in the order of the metrics.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Address,
+        Self::NoCredential,
+        Self::Key,
+        Self::Signature,
+        Self::Priority,
+        Self::Expired,
+        Self::Token,
+        Self::Claim,
+        Self::KeysUnavailable,
+        Self::Hook,
+        Self::HookUnavailable,
+    ];
+
     /// Returns the value of the label `result` and of the field `reason` of HTTP answers.
     pub(crate) fn label(self) -> &'static str {
         match self {

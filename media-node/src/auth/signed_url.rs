@@ -85,7 +85,7 @@ impl SignedUrls {
     }
 
     /// Returns whether the credential is made for this method.
-    pub(super) fn recognize(&self, credential: &Credential) -> bool {
+    pub(super) fn recognizes(&self, credential: &Credential) -> bool {
         self.signature(credential).is_some()
     }
 
@@ -114,7 +114,7 @@ impl SignedUrls {
     }
 
     /// Returns whether the key that signed a URL is still there.
-    pub(super) fn hold(&self, proof: &SigningKeyProof) -> bool {
+    pub(super) fn holds(&self, proof: &SigningKeyProof) -> bool {
         self.keys.value().iter().any(|key| digest(key) == proof.0)
     }
 

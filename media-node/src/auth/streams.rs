@@ -34,11 +34,11 @@ impl Streams {
         )
     }
 
-    pub(super) fn contain(&self, stream: &StreamKey) -> bool {
+    pub(super) fn contains(&self, stream: &StreamKey) -> bool {
         self.0.iter().any(|pattern| pattern.matches(stream))
     }
 
-    pub(super) fn are_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -88,7 +88,7 @@ mod tests {
 
     fn allows(pattern: &str, vhost: Option<&str>, app: &str, name: &str) -> bool {
         let stream = StreamKey::new(vhost, app, name).unwrap();
-        Streams::parse(&[pattern.to_owned()]).contain(&stream)
+        Streams::parse(&[pattern.to_owned()]).contains(&stream)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use media_config::{
     AccessSettings, FailurePolicy, HookSettings, JwtAlgorithm, JwtRules, JwtSettings, KeySettings,
-    SignedUrlRules, SignedUrlSettings,
+    SignedUrlRules, SignedUrlScheme, SignedUrlSettings,
 };
 use media_wire::StreamKey;
 use serde_json::Value;
@@ -131,6 +131,28 @@ async fn actions_are_protected_apart() {
         (count("allowed"), count("no_credential"), count("key")),
         (1, 1, 1)
     );
+}
+
+#[tokio::test]
+async fn priority_that_a_url_does_not_sign_is_refused_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("keys"), "key").unwrap();
+    let auth = publish(AccessSettings {
+        signed_urls: Some(SignedUrlSettings {
+            directory: folder.path().to_owned(),
+            rules: SignedUrlRules {
+                scheme: SignedUrlScheme::Tencent,
+                validity_seconds: 0,
+            },
+        }),
+        ..AccessSettings::default()
+    });
+    // MD5 of the key, the stream's name and the time.
+    let query = "txSecret=e67624bf5c951d6cb3e65f15da1f4855&txTime=FFFFFFFF&priority=1";
+    let refused = decide(&auth, Action::Publish, query).await;
+    assert_eq!(denial(refused), Some(Denial::Priority));
+    let counted = auth.metrics.decisions.of(["publish", "priority"]);
+    assert_eq!(counted.get(), 1);
 }
 
 #[tokio::test]

@@ -115,7 +115,7 @@ impl KeySet {
         self.0.iter().find(fits)
     }
 
-    pub(super) fn contain(&self, digest: &KeyDigest) -> bool {
+    pub(super) fn contains(&self, digest: &KeyDigest) -> bool {
         self.0.iter().any(|key| key.digest == *digest)
     }
 }

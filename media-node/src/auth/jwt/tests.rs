@@ -150,9 +150,9 @@ fn signed_token_allows_the_streams_of_its_claim() {
     for (algorithm, kid) in [("RS256", "rsa"), ("ES256", "ec")] {
         let token = issuer.sign(algorithm, Some(kid), &claims());
         let token = tokens.judge(&token).unwrap();
-        assert!(token.streams(Action::Publish).contain(&stream("any")));
-        assert!(token.streams(Action::Play).contain(&stream("cam")));
-        assert!(!token.streams(Action::Play).contain(&stream("any")));
+        assert!(token.streams(Action::Publish).contains(&stream("any")));
+        assert!(token.streams(Action::Play).contains(&stream("cam")));
+        assert!(!token.streams(Action::Play).contains(&stream("any")));
     }
 }
 
@@ -265,7 +265,7 @@ fn listed_service_account_needs_no_claim_and_others_are_refused() {
         .judge(&sign("system:serviceaccount:media:encoder"))
         .unwrap();
     let stream = StreamKey::new(None, "live", "cam").unwrap();
-    assert!(token.streams(Action::Publish).contain(&stream));
+    assert!(token.streams(Action::Publish).contains(&stream));
     let other = tokens.judge(&sign("system:serviceaccount:other:encoder"));
     assert_eq!(other.err(), Some(Denial::Claim));
     // A claim does not help a subject that is not listed.
@@ -285,9 +285,9 @@ fn rotated_key_set_drops_the_old_key_and_a_broken_one_keeps_the_last() {
     let proof = tokens.judge(&signed(&old)).unwrap().proof;
     fs::write(&file, "{").unwrap();
     mounted.reload();
-    assert!(tokens.hold(&proof) && tokens.judge(&signed(&old)).is_ok());
+    assert!(tokens.holds(&proof) && tokens.judge(&signed(&old)).is_ok());
     fs::write(&file, new.jwks()).unwrap();
     mounted.reload();
-    assert!(!tokens.hold(&proof));
+    assert!(!tokens.holds(&proof));
     assert!(tokens.judge(&signed(&old)).is_err() && tokens.judge(&signed(&new)).is_ok());
 }

@@ -196,10 +196,10 @@ fn removed_signing_key_is_noticed() {
     let proof = urls
         .judge(&Credential::new(&query, None), signed, NOW)
         .unwrap();
-    assert!(urls.hold(&proof));
+    assert!(urls.holds(&proof));
     fs::write(folder.path().join("keys"), "k2").unwrap();
     urls.keys.reload();
-    assert!(!urls.hold(&proof));
+    assert!(!urls.holds(&proof));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use prometheus::GaugeVec;
 
 use super::registration::Registration;
-use crate::auth::AuthMetrics;
+use crate::auth::{AuthMetrics, Denial};
 use crate::counters::{Counters, combinations};
 use crate::tls::TlsMetrics;
 
@@ -54,19 +54,8 @@ impl NodeMetrics {
 }
 
 pub(super) fn auth_metrics(new: &Registration) -> AuthMetrics {
-    let results = [
-        "allowed",
-        "address",
-        "no_credential",
-        "key",
-        "signature",
-        "expired",
-        "token",
-        "claim",
-        "keys_unavailable",
-        "hook",
-        "hook_unavailable",
-    ];
+    let denials = Denial::ALL.map(Denial::label);
+    let results = [&["allowed"][..], &denials].concat();
     AuthMetrics {
         decisions: new.counter_pairs(
             "live_auth_decisions_total",
