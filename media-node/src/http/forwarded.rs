@@ -1,7 +1,7 @@
 //! The client of a request that a reverse proxy forwards: `X-Forwarded-For` or `Forwarded` (RFC 7239) names it.
 //!
-//! Clients may send these headers themselves. Each proxy appends the address that its connection comes from, so that the list is
-//! believed from its end, as far as trusted proxies wrote it: the first address that is not one of theirs is the client.
+//! Clients may send these headers themselves. Each proxy appends the address that its connection comes from, so the list is read from
+//! its end, for as long as trusted proxies wrote the entries: the first address that is not one of theirs is the client.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +13,7 @@ use tracing::{Span, debug, debug_span};
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
 use super::request::HttpRequest;
 use super::response::HttpStatus;
+use crate::delivery::socket::canonical;
 use crate::proxies::Proxies;
 use crate::state::address_limits::AddressLimit;
 
@@ -143,8 +144,7 @@ fn address(text: &str) -> Option<SocketAddr> {
     let address = ip
         .map(|ip| SocketAddr::new(ip, 0))
         .or_else(|_| text.parse());
-    let address = address.ok()?;
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    address.ok().map(canonical)
 }
 
 #[cfg(test)]
