@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use self::target::{host, split_target};
 use super::response::HttpStatus;
 
-/// Bytes of a request's header section. A player's is below 1 KiB, a browser's with cookies below 8.
+/// The maximum bytes of a request's header section. A player's is below 1 KiB, a browser's with cookies below 8 KiB.
 pub(super) const MAX_HEADER_BYTES: usize = 8 * 1024;
 
-/// Headers of a request.
+/// The maximum number of headers of a request.
 const MAX_HEADERS: usize = 64;
 
 /// Headers that matter for files.
@@ -124,7 +124,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(HttpRequest, usize)>, Reques
     }
 }
 
-/// Returns the error of what is no request: of protocols that clients confuse with HTTP/1 by their first bytes.
+/// Returns the error of bytes that are not a request. Protocols that clients confuse with HTTP/1 are recognized by their first bytes.
 fn malformed(input: &[u8]) -> RequestError {
     match input {
         [0x16, ..] => RequestError::Protocol("the client uses TLS, HTTPS has another port"),
@@ -153,31 +153,33 @@ fn values<'a>(
     named.map(|header| header.value)
 }
 
+/// Returns the first value of a header, if it is text.
+fn first<'a>(request: &'a httparse::Request<'_, '_>, name: &str) -> Option<&'a str> {
+    let value = values(request, name).next()?;
+    std::str::from_utf8(value).ok().map(str::trim)
+}
+
+/// Returns all values of a header with commas between them: a proxy may add a line, or append to the last one. Bytes that are not text
+/// become characters that no value may have.
+fn joined(request: &httparse::Request<'_, '_>, name: &str) -> Option<String> {
+    let values = values(request, name);
+    let values = values.map(|value| String::from_utf8_lossy(value).into_owned());
+    values.reduce(|all, value| all + "," + &value)
+}
+
+/// Returns whether the values of a header list this one.
+fn lists(request: &httparse::Request<'_, '_>, name: &str, wanted: &str) -> bool {
+    let listed = joined(request, name).unwrap_or_default();
+    let mut listed = listed.split(',');
+    listed.any(|value| value.trim().eq_ignore_ascii_case(wanted))
+}
+
 fn read(request: &httparse::Request<'_, '_>, host: Option<String>) -> HttpRequest {
-    let header = |name: &str| {
-        let value = values(request, name).next()?;
-        std::str::from_utf8(value).ok().map(str::trim)
-    };
-    // A proxy may add a line, or append to the last one. Bytes that are no text stay invalid.
-    let joined = |name: &str| {
-        let values = values(request, name);
-        let values = values.map(|value| String::from_utf8_lossy(value).into_owned());
-        values.reduce(|all, value| all + "," + &value)
-    };
-    let lists = |name: &str, wanted: &str| {
-        let listed = joined(name).unwrap_or_default();
-        listed
-            .split(',')
-            .any(|value| value.trim().eq_ignore_ascii_case(wanted))
-    };
-    // An older version has no upgrades, RFC 9110 section 7.8.
-    let may_upgrade = request.method == Some("GET") && request.version == Some(1);
-    let is_websocket =
-        may_upgrade && lists("Upgrade", "websocket") && lists("Connection", "upgrade");
+    let header = |name: &str| first(request, name);
     let (_, target) = split_target(request.path.unwrap_or_default());
     let keep_alive = match request.version {
-        Some(1) => !lists("Connection", "close"),
-        _ => lists("Connection", "keep-alive"),
+        Some(1) => !lists(request, "Connection", "close"),
+        _ => lists(request, "Connection", "keep-alive"),
     };
     HttpRequest {
         method: match request.method {
@@ -195,15 +197,7 @@ fn read(request: &httparse::Request<'_, '_>, host: Option<String>) -> HttpReques
         keep_alive,
         supports_chunked: request.version == Some(1),
         has_body: request.headers.iter().any(announces_body),
-        websocket: is_websocket.then(|| WebSocketHandshake {
-            key: header("Sec-WebSocket-Key").unwrap_or_default().to_owned(),
-            version: header("Sec-WebSocket-Version")
-                .unwrap_or_default()
-                .to_owned(),
-            protocol: joined("Sec-WebSocket-Protocol")
-                .and_then(|offered| Some(offered.split(',').next()?.trim().to_owned()))
-                .filter(|protocol| is_token(protocol)),
-        }),
+        websocket: websocket(request),
         file_headers: FILE_HEADERS
             .iter()
             .filter_map(|name| {
@@ -211,10 +205,26 @@ fn read(request: &httparse::Request<'_, '_>, host: Option<String>) -> HttpReques
                 Some((name.clone(), value))
             })
             .collect(),
-        x_forwarded_for: joined("X-Forwarded-For"),
-        forwarded: joined("Forwarded"),
+        x_forwarded_for: joined(request, "X-Forwarded-For"),
+        forwarded: joined(request, "Forwarded"),
         requests_private_network: header("Access-Control-Request-Private-Network").is_some(),
     }
+}
+
+/// Returns the WebSocket handshake of a request, if it is one. HTTP/1.0 has no upgrades (RFC 9110, section 7.8).
+fn websocket(request: &httparse::Request<'_, '_>) -> Option<WebSocketHandshake> {
+    let may_upgrade = request.method == Some("GET") && request.version == Some(1);
+    let is_websocket = may_upgrade
+        && lists(request, "Upgrade", "websocket")
+        && lists(request, "Connection", "upgrade");
+    let header = |name: &str| first(request, name).unwrap_or_default().to_owned();
+    is_websocket.then(|| WebSocketHandshake {
+        key: header("Sec-WebSocket-Key"),
+        version: header("Sec-WebSocket-Version"),
+        protocol: joined(request, "Sec-WebSocket-Protocol")
+            .and_then(|offered| Some(offered.split(',').next()?.trim().to_owned()))
+            .filter(|protocol| is_token(protocol)),
+    })
 }
 
 /// Returns whether a text is a token (RFC 9110, section 5.6.2), which can be repeated in a response.
@@ -222,8 +232,8 @@ fn is_token(text: &str) -> bool {
     HeaderName::try_from(text).is_ok()
 }
 
-/// Returns whether a header announces a body. One that cannot be read announces it as well: a proxy before this port could read it
-/// otherwise, and what it takes for a body would be the next request here.
+/// Returns whether a header announces a body. A header that cannot be read counts as well: a proxy before this port could read it in
+/// another way, and what it takes for a body would be the next request here.
 fn announces_body(header: &httparse::Header<'_>) -> bool {
     header.name.eq_ignore_ascii_case("Transfer-Encoding")
         || header.name.eq_ignore_ascii_case("Content-Length") && header.value.trim_ascii() != b"0"

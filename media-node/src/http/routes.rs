@@ -23,7 +23,7 @@ use crate::state::phase::Phase;
 
 const ALLOWED_METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// What the requests of a connection lead to.
+/// The result of a connection's requests.
 pub(super) enum ConnectionOutcome {
     /// The connection is to be closed.
     Close,
@@ -33,7 +33,7 @@ pub(super) enum ConnectionOutcome {
     WebSocket(Play, BytesMut),
 }
 
-/// Answers requests until the connection ends or becomes a stream. The first one is there before the deadline, or is not answered.
+/// Answers requests until the connection ends or becomes a stream. The first request must be complete before the deadline.
 pub(super) async fn serve(
     connection: &mut HttpConnection,
     mut deadline: Instant,
@@ -55,7 +55,7 @@ pub(super) async fn serve(
         is_first = false;
         match connection.serve_request(request, &mut input).await {
             Ok(None) => {
-                // The next request may be there already. The worker's viewers get their turn before it.
+                // The next request may have arrived already. The worker's viewers get their turn before it.
                 yield_now().await;
                 connection.client_permit = None;
                 let limits = connection.context.limits.get();
@@ -74,6 +74,21 @@ enum NoRequest {
     Invalid(RequestError),
     #[error("the request took too long")]
     Timeout,
+}
+
+/// The response to a WebSocket handshake.
+struct Upgrade {
+    accept: String,
+    protocol: Option<String>,
+}
+
+/// Reason that a connection does not become a WebSocket.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum UpgradeError {
+    #[error("not a handshake of WebSocket version 13")]
+    Handshake,
+    #[error("pages of this site may not play streams")]
+    Origin,
 }
 
 impl From<AfterResponse> for Option<ConnectionOutcome> {
@@ -142,7 +157,7 @@ impl HttpConnection {
         drop(self.respond_text(status, &reason.to_string(), mode).await);
     }
 
-    /// Answers a request as one of its client, or refuses it.
+    /// Answers a request under the limits of its client, or refuses it.
     async fn serve_request(
         &mut self,
         request: HttpRequest,
@@ -228,7 +243,7 @@ impl HttpConnection {
             let headers = [("Content-Type", "application/json")];
             return self.respond(HttpStatus::OK, &headers, &list, mode).await;
         }
-        // The player page stays complete, whatever a user's folder has.
+        // A user's folder does not replace parts of the player page.
         if !path.starts_with("/player/")
             && let Some(after) = self.answer_file(request, path, mode).await?
         {
@@ -257,54 +272,28 @@ impl HttpConnection {
             let refusal = ClientRefusal::Limit(limit);
             return Ok(self.refuse_client(refusal).await?.into());
         }
-        let accept = request.websocket.as_ref().map(websocket::accept);
-        if accept == Some(None) {
-            let headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
-            let line = b"not a handshake of WebSocket version 13\n";
-            let status = HttpStatus::UPGRADE_REQUIRED;
-            return Ok(self.respond(status, &headers, line, mode).await?.into());
-        }
-        let accept = accept.flatten();
-        let protocol = request
-            .websocket
-            .as_ref()
-            .and_then(|handshake| handshake.protocol.clone());
-        if accept.is_some() && !cors::allows_websocket(&self.context.config.http.cors, &request) {
-            let refused = &self.context.metrics.connections.refused;
-            refused.of(["origin"]).inc();
-            let line = "pages of this site may not play streams";
-            let after = self.respond_text(HttpStatus::FORBIDDEN, line, mode).await?;
-            return Ok(after.into());
-        }
+        let upgrade = match self.upgrade(&request) {
+            Ok(upgrade) => upgrade,
+            Err(error) => return Ok(self.refuse_upgrade(error, mode).await?.into()),
+        };
         let body = match request.supports_chunked {
             true => BodyFraming::Chunked,
             false => BodyFraming::UntilClosed,
         };
-        let kind = match accept {
+        let kind = match upgrade {
             Some(_) => ClientKind::Ws,
             None => ClientKind::Flv,
         };
         let play = match self.find(request, kind).await {
             Ok(play) => play,
-            Err(error) => {
-                let status = match error {
-                    NotPlayable::Denied(denial) => {
-                        return Ok(self.respond_denied(denial, mode).await?.into());
-                    }
-                    NotPlayable::NotFound => HttpStatus::NOT_FOUND,
-                    NotPlayable::Full(_) => HttpStatus::UNAVAILABLE,
-                    NotPlayable::Name(_) => HttpStatus::BAD_REQUEST,
-                };
-                let after = self.respond_text(status, &error.to_string(), mode).await?;
-                return Ok(after.into());
-            }
+            Err(error) => return Ok(self.refuse_play(&error, mode).await?.into()),
         };
         if mode.without_body {
             self.write(response::stream_header(body, self.allow_origin.as_deref()).as_bytes())
                 .await?;
             return Ok(Some(ConnectionOutcome::Close));
         }
-        let Some(accept) = accept else {
+        let Some(Upgrade { accept, protocol }) = upgrade else {
             return Ok(Some(ConnectionOutcome::Flv(play, body)));
         };
         self.write(response::websocket_header(&accept, protocol.as_deref()).as_bytes())
@@ -312,8 +301,59 @@ impl HttpConnection {
         Ok(Some(ConnectionOutcome::WebSocket(play, input.split())))
     }
 
-    /// Counts a further stream that is requested on this connection as a new connection: to look for it costs as much. Behind a reverse
-    /// proxy each request counts.
+    /// Returns the response to the WebSocket handshake of a request, if it has one.
+    fn upgrade(&self, request: &HttpRequest) -> Result<Option<Upgrade>, UpgradeError> {
+        let Some(handshake) = &request.websocket else {
+            return Ok(None);
+        };
+        let accept = websocket::accept(handshake).ok_or(UpgradeError::Handshake)?;
+        if !cors::allows_websocket(&self.context.config.http.cors, request) {
+            return Err(UpgradeError::Origin);
+        }
+        let protocol = handshake.protocol.clone();
+        Ok(Some(Upgrade { accept, protocol }))
+    }
+
+    async fn refuse_upgrade(
+        &mut self,
+        error: UpgradeError,
+        mode: ResponseMode,
+    ) -> io::Result<AfterResponse> {
+        let (status, version) = match error {
+            UpgradeError::Handshake => (
+                HttpStatus::UPGRADE_REQUIRED,
+                Some(("Sec-WebSocket-Version", "13")),
+            ),
+            UpgradeError::Origin => {
+                let refused = &self.context.metrics.connections.refused;
+                refused.of(["origin"]).inc();
+                (HttpStatus::FORBIDDEN, None)
+            }
+        };
+        let headers: Vec<_> = version
+            .into_iter()
+            .chain([("Content-Type", TEXT)])
+            .collect();
+        let line = format!("{error}\n");
+        self.respond(status, &headers, line.as_bytes(), mode).await
+    }
+
+    async fn refuse_play(
+        &mut self,
+        error: &NotPlayable,
+        mode: ResponseMode,
+    ) -> io::Result<AfterResponse> {
+        let status = match error {
+            NotPlayable::Denied(denial) => return self.respond_denied(*denial, mode).await,
+            NotPlayable::NotFound => HttpStatus::NOT_FOUND,
+            NotPlayable::Full(_) => HttpStatus::UNAVAILABLE,
+            NotPlayable::Name(_) => HttpStatus::BAD_REQUEST,
+        };
+        self.respond_text(status, &error.to_string(), mode).await
+    }
+
+    /// Counts each further stream that is requested on this connection as a new connection, because finding it costs as much. Behind a
+    /// reverse proxy each request counts already.
     fn begin_stream(&mut self) -> Result<(), AddressLimit> {
         let is_further = std::mem::replace(&mut self.has_requested_stream, true);
         if !is_further || self.client_permit.is_some() {
