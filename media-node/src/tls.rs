@@ -81,7 +81,7 @@ impl Tls {
         if self.certificate.reload()
             && let Err(error) = self.tickets.renew()
         {
-            warn!(%error, "sessions that began with the former certificate can be continued");
+            warn!(%error, "session tickets could not be renewed: clients may continue sessions of the former certificate");
         }
     }
 }

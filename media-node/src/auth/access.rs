@@ -62,11 +62,11 @@ pub(crate) struct Listing<'a>(Shown<'a>);
 
 enum Shown<'a> {
     All,
-    /// Those that the files open which contain a key.
+    /// The streams of the key files with these names.
     Key(HashSet<String>),
-    /// The one that a URL is signed for.
+    /// The stream that a URL is signed for.
     One(&'a StreamKey),
-    /// Those that a token allows.
+    /// The streams that a token allows.
     Token(Streams),
 }
 

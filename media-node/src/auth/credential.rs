@@ -4,10 +4,10 @@ use std::fmt;
 
 use media_wire::stream_key::join_parameters;
 
-/// Parameters that are read: as many as `limits.maxParameters` can allow.
+/// The maximum number of parameters that are read: the upper bound of `limits.maxParameters`.
 const MAX_PARAMETERS: usize = 128;
 
-/// Bytes of the parameters that are kept: as many as `limits.maxParameterKibibytes` can allow.
+/// The maximum bytes of the parameters that are kept: the upper bound of `limits.maxParameterKibibytes`.
 const MAX_QUERY: usize = 8 * 1024;
 
 /// The parameters of a client's URL, and its bearer token. `Debug` shows neither.
@@ -38,7 +38,7 @@ impl Credential {
         }
     }
 
-    /// Reads the parameters of an RTMP client, which may stand behind the stream, the application or the URL.
+    /// Reads the parameters of an RTMP client, which may follow the stream, the application or the URL.
     pub(crate) fn of_rtmp(tc_url: &str, app: &str, stream: &str) -> Self {
         if let Some((app, stream)) = join_parameters(app, stream) {
             // The URL has the same part of the parameters as the application.
@@ -97,7 +97,7 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Encoders send a URL's parameters twice: with the application and with the URL.
+/// Returns whether a query has a parameter already. Encoders send a URL's parameters twice: with the application and with the URL.
 fn contains(query: &str, parameter: &str) -> bool {
     query.split('&').any(|other| other == parameter)
 }

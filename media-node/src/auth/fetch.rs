@@ -1,6 +1,6 @@
 //! Requests to the servers that the settings name: hooks and key sets, by `http` or `https`.
 //!
-//! A connection serves one request: hooks are asked once a client, and a kept connection would fail now and then just when
+//! Each request has a connection of its own. A hook is asked once for each client, and a connection that is kept could fail just when
 //! a client waits.
 
 use std::io;
@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 /// Maximum bytes of a key set.
 const MAX_KEY_SET: usize = 1 << 20;
 
-/// Maximum bytes of the answer of a hook, of which many are asked at one time.
+/// Maximum bytes of the answer of a hook. Many are asked at one time.
 const MAX_ANSWER: usize = 16 << 10;
 
 /// A client of one server.
@@ -150,7 +150,7 @@ impl FetchClient {
                 body: body.to_bytes(),
             })
         };
-        // Both at the same time, so that nothing is left behind when the time is over.
+        // Polled together instead of in a task, so that nothing is left when the time limit ends both.
         let mut answered = std::pin::pin!(answered);
         tokio::select! {
             answer = &mut answered => answer,

@@ -1,7 +1,7 @@
-//! Hooks: an HTTP server is asked, with the callbacks of SRS.
+//! Hooks: an HTTP server that decides, with the callbacks of SRS.
 //!
-//! `on_publish` and `on_play` ask: yes is a status 2xx with the body `0` or `{"code": 0}`. `on_unpublish` and `on_stop` notify
-//! that a client has left that was allowed before, in every case and once.
+//! `on_publish` and `on_play` are questions. A status 2xx with the body `0` or `{"code": 0}` allows the client. `on_unpublish` and
+//! `on_stop` notify the server once that a client that it has allowed has left.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -21,18 +21,20 @@ use super::background::{Background, Calls};
 use super::fetch::{FetchClient, FetchedResponse};
 use super::request::{AccessRequest, Action};
 
-/// Questions that a hook is asked at one time; more wait, within the timeout.
+/// The maximum number of questions that a hook is asked at one time. Further ones wait, within the timeout.
 const MAX_QUESTIONS: usize = 64;
 
-/// Notifications of a hook that may run at one time. Questions do not wait for them.
+/// The maximum number of notifications of a hook at one time. Questions do not wait for them.
 const MAX_NOTICES: usize = 16;
 
-/// Calls that may be under way or waiting; beyond it departures are not reported, so that a hook that does not respond costs
-/// a bounded amount of memory.
+/// The maximum number of calls that run or wait. Beyond it departures are not reported, so that a hook that does not respond costs a
+/// bounded amount of memory.
 const MAX_PENDING: usize = 16_384;
 
-/// Attempts to notify the hook of a client that left, and the pauses between them.
+/// The maximum number of attempts to notify the hook of a client that left.
 const ATTEMPTS: u32 = 4;
+
+/// The pause after the first attempt. Each further pause is longer by as much.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The hook of one action.
@@ -74,7 +76,7 @@ pub(super) struct HookSession {
 
 /// A client, as callbacks describe it.
 struct HookEvent {
-    /// Instance of the client, which is a Pod's name.
+    /// Name of the media node that the client is connected to. In Kubernetes it is the Pod's.
     instance: Arc<str>,
     /// Unique among all media nodes, also after a restart.
     client: String,
@@ -137,7 +139,7 @@ impl Hook {
                 calls,
                 event,
             });
-            // A client that has left gets the answer back, and with it the notice that it left.
+            // When the client has left, the session is not received but dropped, which notifies the hook.
             drop(answer.send(session));
         });
         answered.await.unwrap_or(Err(Denial::HookUnavailable))

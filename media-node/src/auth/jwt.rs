@@ -23,7 +23,7 @@ pub(super) use key_set::{KeySet, KeySetSource, RemoteKeySet, secret_id};
 /// Seconds by which clocks may differ.
 const CLOCK_SKEW: u64 = 60;
 
-/// Bytes of a token at most: with the names of an organization's groups it has a few KiB.
+/// The maximum bytes of a token. With the names of an organization's groups it has a few KiB.
 const MAX_TOKEN: usize = 8 * 1024;
 
 /// The judge of tokens.
@@ -40,7 +40,7 @@ pub(super) struct Token {
     pub(super) proof: TokenProof,
 }
 
-/// What is kept of a token that allowed a client.
+/// The part of a token that is kept while the client that it allowed is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TokenProof {
     /// The key that it was signed with.

@@ -1,4 +1,4 @@
-//! A value made of mounted files, and made again when they change.
+//! A value that is parsed from mounted files, and again when they change.
 //!
 //! Secrets and ConfigMaps change under a running Pod. Their files are small, so that they are read and compared every few
 //! seconds: this needs no notification, and works for every kind of file system.
@@ -12,11 +12,11 @@ use tracing::{info, warn};
 
 use crate::small_file;
 
-/// Files of one folder at most.
+/// The maximum number of files of one folder.
 const MAX_FILES: usize = 10_000;
 
-/// Failures in a row after which what cannot be read counts as empty. A folder that is replaced is away for a moment; one
-/// that stays away was removed, and with it the right to get in.
+/// The number of consecutive failures after which files count as removed. A folder that is being replaced is absent for a moment. One
+/// that stays absent was removed, and with it the permissions that its keys gave.
 const MAX_FAILURES: u32 = 3;
 
 /// The files by name.
@@ -28,7 +28,7 @@ pub(super) trait KeySource: Send + Sync {
     fn reload(&self);
 }
 
-/// A value made of the files of a folder, or of one file.
+/// A value that is parsed from the files of a folder, or from one file.
 pub(super) struct Mounted<T> {
     path: PathBuf,
     parse: ParseFiles<T>,

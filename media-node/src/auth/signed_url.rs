@@ -47,7 +47,7 @@ pub(super) struct SignedUrls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SigningKeyProof(KeyDigest);
 
-/// What is signed.
+/// The content that a signature covers.
 #[derive(Clone, Copy)]
 pub(super) struct Signed<'a> {
     pub(super) action: Action,
@@ -103,7 +103,7 @@ impl SignedUrls {
             .filter(|key| signature.is_made_with(key, signed));
         let key = matching.next().ok_or(Denial::Signature)?;
         let time = signature.time().ok_or(Denial::Signature)?;
-        // A URL without a valid signature does not learn whether its time is over.
+        // Checked after the signature, so that a client without a valid one does not find out whether a URL has expired.
         if time.saturating_add(self.rules.validity_seconds.into()) < now {
             return Err(Denial::Expired);
         }
@@ -176,7 +176,7 @@ fn is_hmac_of(key: &[u8], signed: Signed<'_>, expires: &str, signature: &str) ->
         stream.name()
     ));
     let mac = match signed.priority {
-        // It could contain the line of the address.
+        // Other text could contain a line that counts as the address.
         Some(priority) if !is_number(priority) => return false,
         Some(priority) => mac.chain_update(format!("\npriority={priority}")),
         None => mac,
@@ -192,7 +192,7 @@ fn is_number(text: &str) -> bool {
 }
 
 fn is_tencent_secret(key: &[u8], stream: &StreamKey, time: &str, secret: &str) -> bool {
-    // Nothing stands between name and time: with more digits, the end of a name would be read as a time far away.
+    // Name and time are not separated. With more digits, the end of a name could be read as the beginning of a later time.
     if time.len() != TENCENT_TIME_DIGITS {
         return false;
     }

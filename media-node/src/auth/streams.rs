@@ -24,7 +24,7 @@ enum Name {
 }
 
 impl Streams {
-    /// Reads patterns; one that is none allows nothing.
+    /// Parses patterns. An invalid one allows nothing.
     pub(super) fn parse<'a>(patterns: impl IntoIterator<Item = &'a String>) -> Self {
         Self(
             patterns

@@ -103,7 +103,7 @@ impl Socket {
         matches!(self, Self::Tls(_))
     }
 
-    /// Limits what the kernel holds unsent, in bytes.
+    /// Limits the bytes that the kernel holds unsent.
     pub(crate) fn limit_unsent(&self, limit: u32) {
         // A kernel without the option still serves viewers, with more memory for slow ones.
         drop(net::set_options(self.tcp(), |socket| {
@@ -111,7 +111,7 @@ impl Socket {
         }));
     }
 
-    /// Limits what the kernel holds unread, in bytes, with what it counts for itself.
+    /// Limits the bytes that the kernel holds unread, including its overhead.
     pub(crate) fn limit_unread(&self, limit: u32) {
         // The kernel doubles the number. When it refuses, its own limits hold.
         let half = (limit / 2) as usize;

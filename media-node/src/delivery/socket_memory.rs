@@ -3,24 +3,26 @@
 
 use media_engine::Registry;
 
-/// The memory for media is so many times a budget.
+/// Each budget is the memory for media divided by this number.
 const SHARE: usize = 4;
 
-/// Without a limit a slow viewer fills `tcp_wmem` (4 MiB and more) before the media node sees that it is slow, and then plays
-/// seconds behind.
+/// The maximum of what may be unsent for a viewer, in bytes. Without it a slow viewer would fill `tcp_wmem` (4 MiB and more) before the
+/// media node notices that it is slow, and would then play seconds behind.
 const MAX_UNSENT: usize = 128 * 1024;
 
-/// The kernel asks for more when half of it is sent. Less would be many small writes.
+/// The minimum, in bytes. The kernel reports a socket as writable when half of it is sent, so a lower limit would cause many small
+/// writes.
 const MIN_UNSENT: usize = 16 * 1024;
 
-/// What may be unsent of a page: a client that sends requests and reads no response would fill `tcp_wmem`.
+/// The maximum of what may be unsent of a page, in bytes. A client that sends requests and reads no response would fill `tcp_wmem`.
 pub(crate) const MAX_UNSENT_PAGE: u32 = 32 * 1024;
 
-/// From this share on, an encoder's buffer has no limit but `tcp_rmem`: the kernel adapts it to the delay of the network, which it
-/// does no longer once it has a limit.
+/// From this share on, in bytes, an encoder's buffer is not limited: the kernel adapts it to the delay of the network within
+/// `tcp_rmem`, and stops to do so once the buffer has a limit.
 const UNLIMITED_UNREAD: usize = 1 << 20;
 
-/// Bytes that 4 Mbit/s need with a round-trip time of 100 ms, and what the kernel counts for itself.
+/// The minimum of what may be unread of an encoder, in bytes: enough for 4 Mbit/s with a round-trip time of 100 ms and the kernel's
+/// overhead.
 const MIN_UNREAD: usize = 128 * 1024;
 
 /// Returns the limit of what is unsent for each viewer now.

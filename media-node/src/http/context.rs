@@ -27,7 +27,7 @@ pub(crate) struct HttpContext {
     pub(crate) addresses: AddressLimits,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Of clients that use another protocol.
+    /// Limits the log lines about clients that use another protocol.
     pub(crate) log_rate: LogRate,
     pub(crate) phase: watch::Receiver<Phase>,
 }

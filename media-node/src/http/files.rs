@@ -16,7 +16,7 @@ use super::connection::{AfterResponse, HttpConnection, ResponseMode};
 use super::request::HttpRequest;
 use super::response::{self, HttpStatus};
 
-/// What is at a path of the folder.
+/// The file or folder at a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// A file, without links in its path.
@@ -25,7 +25,7 @@ pub(super) enum Found {
     Folder,
 }
 
-/// Returns what is at the path of a request.
+/// Returns the file or folder at the path of a request.
 pub(super) async fn find(directory: &Path, path: &str) -> Option<Found> {
     let relative = relative(path)?;
     let is_folder = path.ends_with('/');

@@ -1,5 +1,5 @@
-//! WebSocket (RFC 6455) as far as a stream needs it: the handshake's response, one binary frame for each batch, and the
-//! frames of a browser: close and ping. Its messages are discarded.
+//! The part of WebSocket (RFC 6455) that a stream needs: the handshake's response, one binary frame for each batch, and the control
+//! frames of a browser, close and ping. Messages of the browser are discarded.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,13 +9,13 @@ use sha1::{Digest, Sha1};
 use super::request::WebSocketHandshake;
 use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
 
-/// Section 1.3.
+/// The text that the handshake appends to the client's key (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Payload of a control frame, section 5.5.
+/// The maximum payload of a control frame, in bytes (section 5.5).
 const MAX_CONTROL: u64 = 125;
 
-/// Payload of a message from a player. Players need none; one up to this size is discarded.
+/// The maximum payload of a message from a player, in bytes. Players need none. Messages up to this size are discarded.
 const MAX_MESSAGE: u64 = 64 * 1024;
 
 const BINARY: u8 = 0x82;

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_anybody_can_register_are_no_hosts() {
+    fn names_that_can_be_registered_are_not_hosts() {
         for host in [
             "evil.example",
             "localhost.evil.example:9090",

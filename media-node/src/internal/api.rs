@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{Response, StatusCode};
 use media_engine::Stream;
@@ -130,7 +129,7 @@ pub(super) fn clients(context: &InternalContext) -> Vec<ClientReport> {
             kind: client.kind,
             role: client.role,
             stream: client.stream.to_string(),
-            since: unix_milliseconds(client.since),
+            since: u64::try_from(client.since.as_millis()).unwrap_or(u64::MAX),
             bytes_in: counters.received,
             bytes_out: counters.sent,
             lags: counters.lags,
@@ -149,9 +148,4 @@ pub(super) fn disconnect(context: &InternalContext, id: u64) -> Response<Body> {
         }
         None => text(StatusCode::NOT_FOUND, "no such client"),
     }
-}
-
-fn unix_milliseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! How a connection of the internal port is counted, and whose it is.
+//! A connection of the internal port: the limit that it counts for, and the caller that it belongs to.
 //!
 //! Probes and the API are short requests. Their connections stay idle, and beyond a limit the address with the most of them loses its
 //! oldest. A client that opens many connections closes only its own.

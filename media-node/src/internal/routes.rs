@@ -1,4 +1,4 @@
-//! What the internal and the metrics port serve besides relays.
+//! The routes of the internal and the metrics port, except those of relays.
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 

@@ -30,10 +30,10 @@ pub(crate) struct RtmpContext {
     pub(crate) addresses: AddressLimits,
     pub(crate) idle: Arc<IdleConnections>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Of clients that use another protocol.
+    /// Limits the log lines about clients that use another protocol.
     pub(crate) log_rate: LogRate,
     /// Time without silence after which an encoder replaces one with a lower priority.
     pub(crate) steady: Duration,
-    /// Time for an encoder to end its publish when it is told to. What it sends meanwhile is not lost.
+    /// Time for an encoder to end its publish after a request to do so. What it sends meanwhile is not lost.
     pub(crate) last_bytes: Duration,
 }

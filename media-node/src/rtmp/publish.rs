@@ -1,5 +1,5 @@
-//! An RTMP encoder: from its publish command to the end of its stream. With the policy `standby` it may be on air and stand by in
-//! turn, and does not notice.
+//! An RTMP encoder: from its publish command to the end of its stream. With the policy `standby` it may alternate between on air and
+//! standby, without noticing.
 
 mod accept;
 mod arrivals;

@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::delivery::socket::Socket;
 
-/// Bytes of one read at most: most keyframes of high-quality video fit.
+/// The maximum bytes of one read. Most keyframes of high-quality video fit.
 pub(super) const READ: usize = 64 * 1024;
 
 thread_local! {
@@ -34,7 +34,7 @@ fn poll_read(
 ) -> Poll<io::Result<usize>> {
     let mut buffer = BUFFER.take();
     buffer.clear();
-    // Allocates only when a message of the last encoder is still alive, or the buffer is not here.
+    // Allocates only when a message of the last encoder is still alive, or another encoder has the buffer.
     buffer.reserve(input.len() + READ);
     buffer.extend_from_slice(input);
     let read = pin!(socket.read_buf(&mut buffer)).poll(context);

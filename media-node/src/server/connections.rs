@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use crate::state::address_limits::{AddressLimit, AddressLimits, AddressPermit};
 use crate::state::limits::CurrentLimits;
 
-/// Connections over the limit that are refused with an error at one time. Further ones are closed without one, because a
-/// refusal costs a file descriptor and a task.
+/// The maximum number of connections over the limit that are refused with an error at one time. Further ones are closed without an
+/// error, because a refusal costs a file descriptor and a task.
 const MAX_REFUSALS: usize = 256;
 
 /// Open connections of the public ports, and their limits.

@@ -48,7 +48,7 @@ pub(super) fn container_memory(root: &Path) -> Option<ContainerMemory> {
     limited.min_by_key(|container| container.limit)
 }
 
-/// Returns the one with the lowest limit of a group and those above it. In a container the group can be its folder itself.
+/// Returns the control group with the lowest limit: `group` or one above it. In a container, `folder` itself can be the group.
 fn lowest(folder: &Path, group: &str, files: &LimitFiles) -> Option<ContainerMemory> {
     let names = Path::new(group).components();
     let names = names.filter(|name| matches!(name, Component::Normal(_)));
@@ -74,7 +74,7 @@ fn usage(folder: &Path, files: &LimitFiles) -> Option<u64> {
     Some(all.saturating_sub(pages.sum()))
 }
 
-/// Returns the number in a file. `max` is none.
+/// Returns the number in a file, or `None` for `max`.
 fn number(file: &Path) -> Option<u64> {
     std::fs::read_to_string(file).ok()?.trim().parse().ok()
 }

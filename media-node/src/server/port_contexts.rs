@@ -1,4 +1,4 @@
-//! What each port uses of the media node.
+//! The parts of a media node that each port uses.
 
 use std::sync::Arc;
 
@@ -12,16 +12,17 @@ use crate::rtmp::RtmpContext;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::log_rate::LogRate;
 
-/// Limit of connections of the internal port that carry relays. Those of a thousand streams to a dozen media nodes stay below it.
+/// The maximum number of connections of the internal port that carry relays. Those of a thousand streams to a dozen media nodes stay
+/// below it.
 const MAX_RELAY_CONNECTIONS: usize = 16_384;
 
-/// Limit of the other connections of the internal port. A probe has its answer before so many others have come.
+/// The maximum number of other connections of the internal port. A probe is answered before so many newer connections could evict it.
 const MAX_IDLE_INTERNAL_CONNECTIONS: usize = 1024;
 
-/// Limit of connections of the metrics port.
+/// The maximum number of connections of the metrics port.
 const MAX_METRICS_CONNECTIONS: usize = 64;
 
-/// The media node, and what each of its ports uses of it.
+/// A media node, and the parts of it that each port uses.
 pub(super) struct PortContexts {
     pub(super) node: Arc<NodeContext>,
     pub(super) rtmp: Arc<RtmpContext>,

@@ -8,10 +8,10 @@ use crate::auth::KeySetTimings;
 /// the speed of the host.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Timings {
-    /// Last part of `drain.timeoutSeconds`, in which clients are disconnected one after another. All at the same time would overload
-    /// the media nodes that they reconnect to.
+    /// Share of `drain.timeoutSeconds`, 0 to 1 and at its end, in which clients are disconnected one after another. All at the same time
+    /// would overload the media nodes that they reconnect to.
     pub disconnect_share: f64,
-    /// Last part of the disconnect phase, in which no further client is asked, so that the last ones reach a keyframe.
+    /// Share of that time, 0 to 1 and at its end, in which no further client is disconnected, so that the last ones reach a keyframe.
     pub last_keyframe_share: f64,
     /// Time for clients that are disconnected at the deadline to receive their last bytes, and for an encoder that is requested to end
     /// to send its own.

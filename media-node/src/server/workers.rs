@@ -16,7 +16,7 @@ use tracing::Span;
 #[cfg(test)]
 use crate::host;
 
-/// Threads of each worker that read files. A folder that hangs takes no more.
+/// The maximum number of threads of each worker that read files. A folder that hangs blocks no more.
 const MAX_FILE_THREADS: usize = 16;
 
 /// The worker threads. They end, with all of their tasks, when this is dropped.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::CurrentLimits;
 
-/// Addresses after which those without a connection are searched and forgotten.
+/// The number of addresses from which on those without a connection are removed.
 const MIN_PRUNED: usize = 1024;
 
 /// Time over which new connections of one address are counted.
@@ -28,7 +28,9 @@ pub(crate) struct AddressLimits {
 /// The limit that a connection exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressLimit {
+    /// `limits.maxConnectionsPerAddress`.
     Open,
+    /// `limits.maxNewConnectionsPerSecondPerAddress`.
     Rate,
 }
 
@@ -131,8 +133,8 @@ impl Address {
 }
 
 impl Table {
-    /// Forgets addresses about which nothing is to be remembered. The table doubles before the next search, so that a connection
-    /// costs the same however large it is.
+    /// Removes addresses without open or recent connections. The table doubles before the next search, so that the cost of a connection
+    /// does not depend on the size of the table.
     fn prune(&mut self, now: Instant) {
         if self.addresses.len() < self.prune_at.max(MIN_PRUNED) {
             return;

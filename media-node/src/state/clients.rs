@@ -11,18 +11,19 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use media_wire::StreamKey;
 use serde::Serialize;
 
 use crate::auth::Grant;
+use crate::host;
 
 /// Characters that are kept of a `User-Agent` or `flashVer`. The client chooses its length.
 const MAX_AGENT_CHARS: usize = 120;
 
-/// No media time.
+/// The position of a client that was sent nothing.
 const NOTHING_SENT: i64 = i64::MIN;
 
 /// Protocol of a client's connection.
@@ -78,7 +79,7 @@ impl ClientRole {
 pub(crate) struct NewClient {
     /// From [`Clients::next_id`].
     pub(crate) id: u64,
-    /// Right of the client, kept until it disconnects.
+    /// The client's right to publish or play, kept until it disconnects.
     pub(crate) grant: Grant,
     pub(crate) peer: SocketAddr,
     pub(crate) kind: ClientKind,
@@ -96,7 +97,8 @@ pub(crate) struct Client {
     pub(crate) role: ClientRole,
     pub(crate) stream: StreamKey,
     pub(crate) agent: Box<str>,
-    pub(crate) since: SystemTime,
+    /// Time since 1970 at which the client was registered.
+    pub(crate) since: Duration,
     received: AtomicU64,
     sent: AtomicU64,
     lags: AtomicU64,
@@ -241,7 +243,7 @@ impl Clients {
             role: new.role,
             stream: new.stream,
             agent: new.agent.chars().take(MAX_AGENT_CHARS).collect(),
-            since: SystemTime::now(),
+            since: host::wall_clock(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             lags: AtomicU64::new(0),

@@ -1,9 +1,9 @@
 //! Connections without a stream: in their handshake, or between two requests.
 //!
 //! They are limited together, so that clients that only connect cannot keep viewers and encoders out. When there are too many, the
-//! address with the most of them closes the one that has waited longest: an honest client has few, and is through its handshake in
-//! a moment. Requests make a connection a new one, so that without the address a client that sends them all the time would close
-//! those of others.
+//! address with the most of them loses the one that has waited longest: usual clients have few, and complete their handshake quickly.
+//! A connection waits anew after each request. If addresses were not compared, a client that sends requests all the time would
+//! therefore evict the connections of others.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -29,11 +29,11 @@ pub(crate) struct IdleConnections {
 struct IdleTable {
     last: u64,
     waiting: usize,
-    addresses: HashMap<IpAddr, OfAddress>,
+    addresses: HashMap<IpAddr, WaitingConnections>,
 }
 
 /// The connections of one address, by the order in which they began to wait.
-type OfAddress = BTreeMap<u64, oneshot::Sender<()>>;
+type WaitingConnections = BTreeMap<u64, oneshot::Sender<()>>;
 
 /// A connection that counts as idle until this is dropped.
 pub(crate) struct IdleGuard {
@@ -55,19 +55,19 @@ impl IdleConnections {
         })
     }
 
-    /// Changes the limit. Connections over it are closed as others come.
+    /// Changes the limit. Connections over it are closed when new ones arrive.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Counts a connection as idle. Another one, or this one, is to be closed when there are too many.
+    /// Counts a connection as idle. When there are too many, requests the end of another one or of this one.
     pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> (IdleGuard, Eviction) {
         let (sender, receiver) = oneshot::channel();
         let address = network(peer);
         let mut table = self.lock();
         let number = table.insert(address, sender);
         if table.waiting > self.limit.load(Ordering::Relaxed)
-            && let Some(evicted) = table.pop_of_most()
+            && let Some(evicted) = table.pop_of_largest_address()
         {
             self.evicted.inc();
             // The connection may have ended at this moment.
@@ -92,15 +92,15 @@ impl IdleTable {
     fn insert(&mut self, address: IpAddr, sender: oneshot::Sender<()>) -> u64 {
         self.last += 1;
         self.waiting += 1;
-        let of_address = self.addresses.entry(address).or_default();
-        of_address.insert(self.last, sender);
+        let waiting = self.addresses.entry(address).or_default();
+        waiting.insert(self.last, sender);
         self.last
     }
 
     fn remove(&mut self, address: IpAddr, number: u64) -> Option<oneshot::Sender<()>> {
-        let of_address = self.addresses.get_mut(&address)?;
-        let removed = of_address.remove(&number)?;
-        if of_address.is_empty() {
+        let waiting = self.addresses.get_mut(&address)?;
+        let removed = waiting.remove(&number)?;
+        if waiting.is_empty() {
             self.addresses.remove(&address);
         }
         self.waiting -= 1;
@@ -108,11 +108,11 @@ impl IdleTable {
     }
 
     /// Removes the oldest connection of the address with the most; of several such addresses, of the one whose oldest is the oldest.
-    fn pop_of_most(&mut self) -> Option<oneshot::Sender<()>> {
+    fn pop_of_largest_address(&mut self) -> Option<oneshot::Sender<()>> {
         let addresses = self.addresses.iter();
-        let oldest = addresses.filter_map(|(address, of_address)| {
-            let (number, _) = of_address.first_key_value()?;
-            Some((of_address.len(), Reverse(*number), *address))
+        let oldest = addresses.filter_map(|(address, waiting)| {
+            let (number, _) = waiting.first_key_value()?;
+            Some((waiting.len(), Reverse(*number), *address))
         });
         let (_, Reverse(number), address) = oldest.max()?;
         self.remove(address, number)
@@ -167,9 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn address_with_the_most_connections_gives_way() {
+    fn address_with_the_most_connections_loses_one() {
         let connections = connections(4);
-        let mut honest = [connections.enter(ip("192.0.2.1"))];
+        let mut single = [connections.enter(ip("192.0.2.1"))];
         // Addresses of one /64, which begin to wait again and again.
         let enter = |number: u32| connections.enter(ip(&format!("2001:db8::{number}")));
         let mut others: Vec<_> = (0..4).map(enter).collect();
@@ -177,11 +177,11 @@ mod tests {
             others.remove(0);
             others.push(enter(number));
         }
-        assert_eq!(requested(&mut honest), [false]);
+        assert_eq!(requested(&mut single), [false]);
         assert!(connections.evicted.get() > 0);
         let waiting = connections.lock().waiting;
         assert_eq!(waiting, 4);
-        drop((honest, others));
+        drop((single, others));
         let table = connections.lock();
         assert!(table.addresses.is_empty() && table.waiting == 0);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time between two lines. A scanner of ports would fill the log.
+/// The minimum time between two lines. Without it, a port scanner could fill the log.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Permits one line at a time.

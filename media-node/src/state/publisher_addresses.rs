@@ -34,7 +34,7 @@ pub(crate) struct PublisherAddress {
 
 /// The error of an address that publishes as many streams as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("your address publishes as many streams here as it may: {0}")]
+#[error("your address publishes {0} streams here, which is the maximum")]
 pub(crate) struct TooManyStreamsOfAddress(u32);
 
 impl PublisherAddresses {
@@ -76,7 +76,7 @@ impl PublisherAddresses {
         }))
     }
 
-    /// Forgets the streams that take no place. Called from time to time.
+    /// Removes the streams that take no place any more. Called after each sweep.
     pub(crate) fn forget_ended(&self) {
         self.lock().retain(|_, streams| {
             self.prune(streams);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_tell_nothing_have_no_limit() {
+    fn addresses_have_no_limit_where_their_connections_have_none() {
         for limits in [
             Limits {
                 max_streams_per_address: 0,

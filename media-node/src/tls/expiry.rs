@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn certificate_tells_its_end_and_a_truncated_one_does_not() {
+    fn end_of_a_certificate_is_read_and_a_truncated_one_has_none() {
         let pem = include_bytes!("../../tests/tls/first.crt");
         let certificate = CertificateDer::from_pem_slice(pem).unwrap();
         // As `openssl x509 -noout -enddate` prints it: Nov  4 06:41:17 2126 GMT.

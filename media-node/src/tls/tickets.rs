@@ -1,5 +1,5 @@
-//! Session tickets: a client that reconnects is spared the signature of a handshake, by a ticket that it keeps. The keys of tickets are
-//! replaced with the certificate, so that no client continues a session that began with a former one.
+//! Session tickets: a client that reconnects presents a ticket that it has kept, which saves the signature of a handshake. The keys of
+//! tickets are replaced with the certificate, so that no client continues a session that began with a former one.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -12,10 +12,10 @@ use crate::auth::fetch::{FetchClient, FetchError};
 use crate::auth::keys::{KeyDigest, lines};
 use crate::auth::mounted::{Files, Mounted};
 
-/// Keys of a set that are used; the largest providers publish a few dozen.
+/// The maximum number of keys of a set. The largest providers publish a few dozen.
 const MAX_KEYS: usize = 256;
 
-/// Bytes of a shared secret at least: as many as its signatures have (RFC 7518, section 3.2).
+/// The minimum bytes of a shared secret: the length of its signatures (RFC 7518, section 3.2).
 const MIN_SECRET: usize = 32;
 
 /// The keys that have an id.
@@ -34,7 +34,7 @@ pub(super) struct Key {
     /// The only algorithm of the key, where the set names one.
     algorithm: Option<String>,
     pub(super) decoding: DecodingKey,
-    /// Names the key for as long as a client that used it is connected.
+    /// Identifies the key while a client that used it is connected.
     pub(super) digest: KeyDigest,
 }
 

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn encoder_without_a_limit_sends_what_it_likes() {
+    fn encoder_without_a_limit_sends_at_any_bitrate() {
         let mut limit = BitrateLimit::new([None, None], Instant::now());
         assert_eq!(limit.receive(usize::MAX, Instant::now()), Ok(()));
     }

@@ -75,7 +75,7 @@ impl PublishEnd {
         }
     }
 
-    /// Returns the error that the encoder gets; `None` where it ended the stream itself, or has got it.
+    /// Returns the error that the encoder gets. `None` where it ended the stream itself, or was sent the error before.
     pub(super) fn refusal(self) -> Option<(PublishRefusal, Cow<'static, str>)> {
         let failed = |reason| Some((PublishRefusal::Failed, Cow::Borrowed(reason)));
         let failed_by =

@@ -19,7 +19,7 @@ pub(crate) struct StreamMetrics {
     standbys: IntGauge,
     slates: IntGauge,
     left_out: IntGauge,
-    /// Streams that have metrics of their own at most.
+    /// The maximum number of streams that have metrics of their own.
     max_own: AtomicUsize,
 }
 
@@ -38,7 +38,7 @@ impl StreamMetrics {
         }
     }
 
-    /// Changes the number of streams that have metrics of their own at most.
+    /// Changes the maximum number of streams that have metrics of their own.
     pub(crate) fn set_max_own(&self, max: usize) {
         self.max_own.store(max, Ordering::Relaxed);
     }
