@@ -34,7 +34,7 @@ pub(crate) struct PublisherAddress {
 
 /// The error of an address that publishes as many streams as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("your address publishes {0} streams here, which is the maximum")]
+#[error("your address has the maximum number of published streams here, {0}")]
 pub(crate) struct TooManyStreamsOfAddress(u32);
 
 impl PublisherAddresses {

@@ -47,7 +47,7 @@ async fn address_with_too_many_streams_is_refused_with_a_reason() {
     let refused = Publisher::try_start(node.addresses.rtmp, "live/b").await;
     let refused = refused.err().expect("a refusal");
     assert_eq!(refused.code, "NetStream.Publish.Failed");
-    let reason = "your address publishes 1 streams here, which is the maximum";
+    let reason = "your address has the maximum number of published streams here, 1";
     assert_eq!(refused.description, reason);
     let exceeded = "live_limits_exceeded_total{limit=\"address_streams\"} 1";
     assert!(node.metrics().await.contains(exceeded));
