@@ -17,7 +17,8 @@ use sha2::Sha256;
 use tempfile::TempDir;
 
 use crate::support::{
-    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, request, within_deadline,
+    FlvViewer, Publisher, RawConnection, RtmpViewer, TestNode, eventually, replace_file, request,
+    within_deadline,
 };
 
 mod encodings;
@@ -152,7 +153,7 @@ async fn rotated_key_counts_and_the_removed_one_disconnects() {
     let node = start(|config| config.auth.publish = keys(folder.path())).await;
     let mut old = publish(&node, "live/a?key=old").await;
     let mut other = publish(&node, "live/b?key=stays").await;
-    fs::write(folder.path().join("live.a"), "old\nnew").unwrap();
+    replace_file(&folder.path().join("live.a"), "old\nnew");
     eventually("the new key", || async {
         let started = Publisher::try_start(node.addresses.rtmp, "live/a?key=new").await;
         started.is_ok()
@@ -161,7 +162,7 @@ async fn rotated_key_counts_and_the_removed_one_disconnects() {
     // It has taken the stream over.
     old.0.closed_with().await;
     let mut old = publish(&node, "live/a?key=old").await;
-    fs::write(folder.path().join("live.a"), "new").unwrap();
+    replace_file(&folder.path().join("live.a"), "new");
     let error = within_deadline("the end of the old key", old.0.closed_with()).await;
     assert_eq!(error.unwrap().code, "NetStream.Publish.Failed");
     let refused = publish_error(&node, "live/a?key=old").await;
@@ -206,7 +207,7 @@ async fn protected_playing_needs_a_key_in_every_protocol() {
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv?key=viewers").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a?key=viewers").await;
     assert!(flv.numbered().await.is_some() && rtmp.numbered().await.is_some());
-    fs::write(folder.path().join("live"), "others").unwrap();
+    replace_file(&folder.path().join("live"), "others");
     within_deadline("the end of the key's viewers", async {
         while rtmp.next().await.is_some() {}
         while flv.next().await.is_some() {}

@@ -6,7 +6,7 @@ use media_node::{Node, NodeConfig, Timings};
 use tempfile::TempDir;
 
 use crate::support::{
-    FlvViewer, Publisher, RawConnection, Response, TestNode, eventually, request,
+    FlvViewer, Publisher, RawConnection, Response, TestNode, eventually, replace_file, request,
 };
 
 const SECRET: &str = "a secret of the tests with at least 32 bytes";
@@ -211,7 +211,7 @@ async fn rotation_of_the_secret_loses_no_message() {
     .enumerate()
     {
         for secret in &secrets {
-            std::fs::write(&secret.path, text).unwrap();
+            replace_file(&secret.path, text);
         }
         let group = u32::try_from(step).unwrap() * 10 + 10;
         publisher.send_group(group).await;

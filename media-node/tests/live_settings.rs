@@ -1,18 +1,10 @@
 //! Limits of a live file change while streams go on.
 
-use std::path::Path;
 use std::time::Duration;
 
 use media_node::Timings;
 
-use crate::support::{FlvViewer, Publisher, TestNode, eventually, log, request};
-
-/// Replaces the file as the kubelet does: by one rename.
-fn replace(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    std::fs::write(&new, text).unwrap();
-    std::fs::rename(new, path).unwrap();
-}
+use crate::support::{FlvViewer, Publisher, TestNode, eventually, log, replace_file, request};
 
 async fn reloaded(node: &TestNode, result: &str, count: u64) {
     let metric = format!("live_settings_reloads_total{{result=\"{result}\"}}");
@@ -28,7 +20,7 @@ async fn publishes(node: &TestNode, stream: &str) -> Result<Publisher, String> {
 async fn limit_changes_while_streams_go_on_and_a_bad_file_keeps_the_former_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("live.yaml");
-    replace(&path, "limits: {maxStreams: 1}");
+    replace_file(&path, "limits: {maxStreams: 1}");
     let timings = Timings {
         key_poll: Duration::from_millis(20),
         ..Timings::default()
@@ -44,7 +36,7 @@ async fn limit_changes_while_streams_go_on_and_a_bad_file_keeps_the_former_one()
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     assert_eq!(publishes(&node, "live/b").await.err(), refused());
 
-    replace(&path, "{log: {level: debug}, limits: {maxStreams: 2}}");
+    replace_file(&path, "{log: {level: debug}, limits: {maxStreams: 2}}");
     reloaded(&node, "success", 1).await;
     let second = publishes(&node, "live/b").await.unwrap();
     assert_eq!(publishes(&node, "live/c").await.err(), refused());
@@ -54,7 +46,7 @@ async fn limit_changes_while_streams_go_on_and_a_bad_file_keeps_the_former_one()
         ("log: {level: LOUD}", "log.level: choose off"),
         ("stream: {lingerSeconds: 1}", "unknown field"),
     ]) {
-        replace(&path, bad);
+        replace_file(&path, bad);
         reloaded(&node, "error", number).await;
         let logged = |line: &String| {
             line.contains("keeping the former ones") && line.contains("live-settings")
@@ -66,7 +58,7 @@ async fn limit_changes_while_streams_go_on_and_a_bad_file_keeps_the_former_one()
     }
 
     // Connections that are over a new limit stay.
-    replace(&path, "limits: {maxConnectionsPerAddress: 1}");
+    replace_file(&path, "limits: {maxConnectionsPerAddress: 1}");
     reloaded(&node, "success", 2).await;
     let refused = request(node.addresses.http, "GET", "/").await;
     assert_eq!(refused.status, 503);

@@ -181,7 +181,7 @@ async fn file_that_is_no_slate_keeps_an_origin_from_starting() {
     let error = Node::bind(config).await.err().unwrap().to_string();
     assert!(error.starts_with("slate: "), "{error}");
     assert!(
-        error.ends_with("slate.flv: the clip lasts 40 ms, it must last 1 s at least"),
+        error.ends_with("slate.flv: the clip lasts 40 ms, it must last at least 1 s"),
         "{error}"
     );
 }

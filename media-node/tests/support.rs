@@ -15,6 +15,7 @@ mod rtmp;
 pub(crate) mod tls;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use audience::{
@@ -63,6 +64,14 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: 
         }
     })
     .await;
+}
+
+/// Replaces a file in one step, as the kubelet does, so that no reader finds an empty file or a part of one.
+pub(crate) fn replace_file(path: &Path, content: &str) {
+    // In a folder of keys, names that begin with two dots are the kubelet's own.
+    let new = path.with_file_name("..new");
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, path).unwrap();
 }
 
 /// Opens a viewer that reads nothing, and sends keyframes until the media node has disconnected it.
