@@ -66,6 +66,28 @@ async fn payloads_of_every_size_arrive_unchanged() {
 }
 
 #[tokio::test]
+async fn viewer_that_asks_for_a_duration_gets_no_more_and_may_play_again() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    publisher.send_group(0).await;
+    let mut viewer = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
+    while viewer.numbered().await != Some((9, 360)) {}
+    viewer.play_for("a", 1000).await;
+    publisher.send_group(10).await;
+    while viewer.numbered().await != Some((19, 760)) {}
+    for group in 2..10 {
+        publisher.send_group(group * 10).await;
+    }
+    let mut last = 760;
+    while let Some((_, timestamp)) = viewer.numbered().await {
+        last = timestamp;
+    }
+    assert!(last <= 1360, "{last} ms");
+    viewer.play_for("a", 1000).await;
+}
+
+#[tokio::test]
 async fn header_of_an_audio_stream_has_no_video_flag() {
     let node = TestNode::start().await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/radio").await;

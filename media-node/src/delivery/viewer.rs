@@ -51,6 +51,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) registry: &'a Registry,
     /// What the kernel may hold unsent, in bytes, as far as it was limited here.
     pub(crate) unsent_limit: u32,
+    /// The position that the viewer wants to reach. The maximum for one that plays to the end.
+    pub(crate) until: i64,
 }
 
 /// What a viewer waits for.
@@ -164,10 +166,13 @@ impl Delivery<'_> {
                 if batch.renewed && self.client.is_browser() {
                     return Err(ViewerEnd::TimelineRenewed);
                 }
+                let position = batch.end();
+                if position > self.until {
+                    return Err(ViewerEnd::Completed);
+                }
                 if batch.lagged {
                     self.client.lagged();
                 }
-                let position = batch.end();
                 let unsent = self.send_now(framed(framing, batch), Some(position))?;
                 if unsent.is_some() {
                     cursor.fall_behind();

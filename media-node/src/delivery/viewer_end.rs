@@ -14,6 +14,8 @@ pub(crate) enum ViewerEnd {
     Paused,
     /// The viewer ended the stream and may use the connection again.
     Stopped,
+    /// The viewer has received as much as it has asked for, and may use the connection again.
+    Completed,
     /// The viewer closed the connection.
     Closed,
     /// The viewer accepted no byte for too long.

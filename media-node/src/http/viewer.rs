@@ -97,6 +97,7 @@ impl<F: HttpFraming> HttpViewer<F> {
             draining: false,
             registry: &self.context.finder.registry,
             unsent_limit: 0,
+            until: i64::MAX,
         };
         (delivery, &mut self.framing, &mut self.input)
     }

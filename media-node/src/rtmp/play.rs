@@ -12,7 +12,7 @@ use tracing::{Instrument, debug_span};
 use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::message_timeout::MessageTimeout;
-use super::request::StreamRequest;
+use super::request::{PlayDuration, StreamRequest};
 use super::session_state::SessionState;
 use crate::delivery::finder::{NotPlayable, OpenedStream, Play, PlayRequest};
 use crate::delivery::framing::{FrameHeader, Framing, ViewerEvent};
@@ -76,17 +76,21 @@ pub(super) struct RtmpViewer {
     session: SessionState,
     client: ClientGuard,
     cursor: Cursor,
+    /// As in [`Delivery`].
+    until: i64,
 }
 
 impl RtmpViewer {
-    /// Sends the first batch, and starts the task that sends the rest.
-    pub(super) async fn start(session: SessionState, play: Play) {
+    /// Sends the first batch, and starts the task that sends the rest, or as much as `duration` has after the first batch.
+    pub(super) async fn start(session: SessionState, play: Play, duration: PlayDuration) {
         let Play { client, opened } = play;
         let OpenedStream { cursor, first } = opened;
+        let duration = duration.and_then(|duration| i64::try_from(duration.as_millis()).ok());
         let mut viewer = Self {
             session,
             client,
             cursor,
+            until: first.end().saturating_add(duration.unwrap_or(i64::MAX)),
         };
         let (mut delivery, mut framing, ..) = viewer.parts();
         match delivery.send_first(&mut framing, b"", first).await {
@@ -144,6 +148,7 @@ impl RtmpViewer {
             draining: false,
             registry: &context.registry,
             unsent_limit: 0,
+            until: self.until,
         };
         let framing = RtmpFraming {
             message_timeout: &mut connection.message_timeout,
@@ -158,12 +163,18 @@ impl RtmpViewer {
             mut session,
             client,
             cursor,
+            ..
         } = self;
         record_end(&session.context.metrics, &client, end);
         drop((client, cursor));
         let after = match end {
             end if end.is_abrupt() => Err(ConnectionLost::Closed),
             ViewerEnd::Stopped => Ok(AfterStream::Continue),
+            ViewerEnd::Completed => {
+                session.connection.protocol.complete_play();
+                let flushed = session.connection.flush().await;
+                flushed.map(|()| AfterStream::Continue)
+            }
             _ => {
                 session.connection.protocol.end_play();
                 let flushed = session.connection.flush().await;

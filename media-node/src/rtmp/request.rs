@@ -1,5 +1,7 @@
 //! Requests of an RTMP client: to publish or to play a stream.
 
+use std::time::Duration;
+
 use media_wire::rtmp::server::{PlayRefusal, PublishRefusal, ServerConnection};
 use media_wire::{InvalidKey, StreamKey};
 
@@ -9,13 +11,16 @@ use crate::auth::Credential;
 /// A client's request.
 pub(super) enum RtmpRequest {
     Publish(StreamRequest),
-    Play(StreamRequest),
+    Play(StreamRequest, PlayDuration),
 }
+
+/// Time that a client wants to play. `None` is to the end of the stream.
+pub(super) type PlayDuration = Option<Duration>;
 
 impl RtmpRequest {
     pub(super) fn stream(&self) -> &StreamRequest {
         match self {
-            Self::Publish(request) | Self::Play(request) => request,
+            Self::Publish(request) | Self::Play(request, _) => request,
         }
     }
 
@@ -23,7 +28,7 @@ impl RtmpRequest {
     pub(super) fn reject(&self, protocol: &mut ServerConnection, reason: &str) {
         match self {
             Self::Publish(_) => protocol.reject_publish(PublishRefusal::Failed, reason),
-            Self::Play(_) => protocol.reject_play(PlayRefusal::Failed, reason),
+            Self::Play(..) => protocol.reject_play(PlayRefusal::Failed, reason),
         }
     }
 }

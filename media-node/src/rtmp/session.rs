@@ -16,7 +16,7 @@ use super::connection::{self, AfterStream, ConnectionLost, RtmpConnection};
 use super::context::RtmpContext;
 use super::play::{self, RtmpViewer};
 use super::publish;
-use super::request::{RtmpRequest, StreamRequest};
+use super::request::{PlayDuration, RtmpRequest, StreamRequest};
 use super::session_state::SessionState;
 use super::stream_rate::StreamRate;
 use crate::delivery::finder::Play;
@@ -77,7 +77,7 @@ pub(crate) async fn refuse(new: NewConnection, limits: &Limits, reason: &str) {
 /// Serves requests until the connection ends or plays. A stream that plays has a task of its own, which calls [`resume`].
 async fn run(mut session: SessionState) {
     match serve_requests(&mut session).await {
-        Ok(Some(play)) => RtmpViewer::start(session, play).await,
+        Ok(Some((play, duration))) => RtmpViewer::start(session, play, duration).await,
         Ok(None) => close(session, Ok(())).await,
         Err(error) => close(session, Err(error)).await,
     }
@@ -131,7 +131,9 @@ async fn close(mut session: SessionState, result: Result<(), ConnectionLost>) {
 }
 
 /// Returns a stream to play, or `None` when the connection is to be closed.
-async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, ConnectionLost> {
+async fn serve_requests(
+    session: &mut SessionState,
+) -> Result<Option<(Play, PlayDuration)>, ConnectionLost> {
     let SessionState {
         connection,
         context,
@@ -167,8 +169,9 @@ async fn serve_requests(session: &mut SessionState) -> Result<Option<Play>, Conn
             RtmpRequest::Publish(request) => {
                 Box::pin(publish::serve(connection, context, request)).await?
             }
-            RtmpRequest::Play(request) => {
-                return play::accept(connection, context, *worker, request).await;
+            RtmpRequest::Play(request, duration) => {
+                let play = play::accept(connection, context, *worker, request).await?;
+                return Ok(play.map(|play| (play, duration)));
             }
         };
         if after == AfterStream::Close {
@@ -234,10 +237,10 @@ async fn next_request(
                 tc_url,
                 app,
                 stream,
-                ..
+                duration,
             } => {
                 let request = StreamRequest::new(tc_url, &app, &stream, context);
-                return Ok(Ok(RtmpRequest::Play(request)));
+                return Ok(Ok(RtmpRequest::Play(request, duration)));
             }
             _ => {}
         }

@@ -64,6 +64,15 @@ impl RtmpClient {
         drop(self.socket.write_all(bytes).await);
     }
 
+    /// Sends a command of one chunk, which bypasses the state of the client.
+    async fn send_short_command(&mut self, values: &[Value], message_stream: u8) {
+        let body = amf0::encode_all(values);
+        let length = u8::try_from(body.len()).expect("a short command");
+        let header = [3, 0, 0, 0, 0, 0, length, 20, message_stream, 0, 0, 0];
+        let sent = self.socket.write_all(&[&header[..], &body].concat()).await;
+        sent.expect("an open connection");
+    }
+
     /// Sends pending bytes. Ignores whether the media node still accepts them.
     pub(crate) async fn flush(&mut self) {
         while let Some(bytes) = self.connection.output() {
@@ -167,14 +176,7 @@ impl Publisher {
             "live".into(),
         ];
         for (values, message_stream) in [(&create[..], 0), (&publish[..], 1)] {
-            let body = amf0::encode_all(values);
-            let length = u8::try_from(body.len()).expect("a short command");
-            let header = [3, 0, 0, 0, 0, 0, length, 20, message_stream, 0, 0, 0];
-            self.0
-                .socket
-                .write_all(&[&header[..], &body].concat())
-                .await
-                .expect("an open connection");
+            self.0.send_short_command(values, message_stream).await;
         }
     }
 
@@ -252,6 +254,26 @@ impl RtmpViewer {
         loop {
             let event = self.0.event().await.expect("a pause is answered");
             if matches!(event, ClientEvent::Status(status) if status.code == code) {
+                return;
+            }
+        }
+    }
+
+    /// Plays a stream of the same application instead, for a time in milliseconds.
+    pub(crate) async fn play_for(&mut self, stream: &str, duration: u32) {
+        let values = [
+            "play".into(),
+            0.0.into(),
+            Value::Null,
+            stream.into(),
+            (-2000.0).into(),
+            f64::from(duration).into(),
+        ];
+        self.0.send_short_command(&values, 1).await;
+        loop {
+            let event = self.0.event().await.expect("a play is answered");
+            if matches!(event, ClientEvent::Status(status) if status.code == "NetStream.Play.Start")
+            {
                 return;
             }
         }

@@ -24,6 +24,7 @@ async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
         draining: false,
         registry: &registry,
         unsent_limit: 0,
+        until: i64::MAX,
     };
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let slow_reads = async {
@@ -77,6 +78,7 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
         draining: false,
         registry: &registry,
         unsent_limit: 0,
+        until: i64::MAX,
     };
     // More than the socket buffers hold.
     let mut batch = Bytes::from(vec![0; 64 << 20]);
@@ -108,6 +110,7 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
         draining: false,
         registry: &registry,
         unsent_limit: 0,
+        until: i64::MAX,
     };
     let since = Instant::now();
     let mut batch = Bytes::from(vec![0; 64 << 20]);

@@ -3,6 +3,8 @@
 mod commands;
 mod connect;
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 
 use super::chunk_writer::MESSAGE_STREAM;
@@ -122,6 +124,9 @@ pub enum ServerEvent {
         tc_url: String,
         /// The stream, with its parameters.
         stream: String,
+        /// Time that the client wants to play, if not to the end of the stream. Answer its end with
+        /// [`complete_play`](ServerConnection::complete_play).
+        duration: Option<Duration>,
     },
     /// A message of the stream that the client publishes.
     Media(Message),
@@ -358,16 +363,24 @@ impl ServerConnection {
 
     /// Ends the stream that is played. The client can play again.
     pub fn end_play(&mut self) {
+        self.finish_play("NetStream.Play.UnpublishNotify", "The stream has ended.");
+    }
+
+    /// Ends the play after the time that the client has asked for. The client can play again.
+    pub fn complete_play(&mut self) {
+        self.finish_play(
+            "NetStream.Play.Stop",
+            "The duration of the play command is over.",
+        );
+    }
+
+    fn finish_play(&mut self, code: &str, description: &str) {
         if self.state != ServerState::Playing {
             return;
         }
         self.state = ServerState::Idle;
         self.stream_event(message::EVENT_STREAM_EOF);
-        self.status(
-            "status",
-            "NetStream.Play.UnpublishNotify",
-            "The stream has ended.",
-        );
+        self.status("status", code, description);
     }
 
     /// Sends the reason for which the driver closes the connection.

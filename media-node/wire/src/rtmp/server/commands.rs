@@ -1,5 +1,7 @@
 //! The commands of a client.
 
+use std::time::Duration;
+
 use super::{ServerConnection, ServerEvent, ServerState};
 use crate::amf0::Value;
 use crate::rtmp::chunk_writer::MESSAGE_STREAM;
@@ -29,10 +31,10 @@ impl ServerConnection {
             }
             "publish" => self.on_publish(command),
             "FCUnpublish" => self.on_unpublish(command),
-            "play" => self.on_play(command.argument(0)),
+            "play" => self.on_play(command.argument(0), command.argument(2)),
             "play2" => {
-                let options = command.argument(0);
-                self.on_play(options.and_then(|options| options.property("streamName")))
+                let option = |name| command.argument(0).and_then(|it| it.property(name));
+                self.on_play(option("streamName"), option("len"))
             }
             "FCSubscribe" => self.respond_with(command, "onFCSubscribe", "NetStream.Play.Start"),
             "FCUnsubscribe" => self.respond_with(command, "onFCUnsubscribe", "NetStream.Play.Stop"),
@@ -87,7 +89,11 @@ impl ServerConnection {
         self.after_current_stream(request)
     }
 
-    fn on_play(&mut self, stream: Option<&Value>) -> Option<ServerEvent> {
+    fn on_play(
+        &mut self,
+        stream: Option<&Value>,
+        milliseconds: Option<&Value>,
+    ) -> Option<ServerEvent> {
         let Some(Value::String(stream)) = stream else {
             // Flash stops with `play(false)`.
             return self.end_stream();
@@ -96,6 +102,7 @@ impl ServerConnection {
             app: self.app.clone(),
             tc_url: self.tc_url.clone(),
             stream: stream.clone(),
+            duration: milliseconds.and_then(duration),
         };
         self.after_current_stream(request)
     }
@@ -159,6 +166,16 @@ impl ServerConnection {
         }
         None
     }
+}
+
+/// Returns the duration of a play command (7.2.2.1), unless the client wants the whole stream: numbers that are negative, or 0 as in
+/// SRS. The specification counts in seconds, but Flash and librtmp send milliseconds.
+fn duration(milliseconds: &Value) -> Option<Duration> {
+    let Value::Number(milliseconds) = milliseconds else {
+        return None;
+    };
+    let duration = Duration::try_from_secs_f64(milliseconds / 1000.0).ok();
+    duration.filter(|duration| !duration.is_zero())
 }
 
 const UNPUBLISH: &str = "NetStream.Unpublish.Success";

@@ -115,3 +115,39 @@ fn play2_has_its_stream_in_object() {
     let events = ScriptedClient::connected().send_command("play2", 0.0, &[options]);
     assert!(matches!(&events[..], [ServerEvent::Play { stream, .. }] if stream == "cam"));
 }
+
+#[test]
+fn play_has_its_duration_in_milliseconds() {
+    let requested = |name: &str, arguments: &[Value]| {
+        let events = ScriptedClient::connected().send_command(name, 0.0, arguments);
+        match events.as_slice() {
+            [ServerEvent::Play { duration, .. }] => *duration,
+            other => panic!("{other:?}"),
+        }
+    };
+    let play =
+        |duration: f64| requested("play", &["cam".into(), (-2000.0).into(), duration.into()]);
+    assert_eq!(play(2500.0), Some(Duration::from_millis(2500)));
+    for whole in [-1.0, -1000.0, 0.0, f64::NAN, f64::INFINITY, 1e300] {
+        assert_eq!(play(whole), None, "{whole}");
+    }
+    assert_eq!(requested("play", &["cam".into()]), None);
+    let options = [("streamName", "cam".into()), ("len", 1000.0.into())];
+    let options = options.map(|(name, value)| (name.to_owned(), value));
+    let play2 = requested("play2", &[Value::Object(options.into())]);
+    assert_eq!(play2, Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn player_is_notified_of_the_end_of_its_duration_and_plays_again() {
+    let mut script = ScriptedClient::playing();
+    script.server.complete_play();
+    assert_eq!(
+        script.responses(),
+        [stream_event(1), "onStatus NetStream.Play.Stop".to_owned()]
+    );
+    assert!(matches!(
+        script.send_command("play", 0.0, &["cam".into()])[..],
+        [ServerEvent::Play { .. }]
+    ));
+}
