@@ -1,5 +1,6 @@
 //! The rules of a configuration that its types do not express: ranges of numbers, and settings that exclude or need each other.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use schemars::{JsonSchema, SchemaGenerator};
@@ -30,6 +31,18 @@ pub enum InvalidSetting {
         field: &'static str,
         /// What may be written.
         reason: &'static str,
+    },
+    /// Two ports have the same address.
+    #[error(
+        "listen.{first} and listen.{second}: both are port {port}, choose another one for one of them"
+    )]
+    SamePort {
+        /// Field of the one.
+        first: &'static str,
+        /// Field of the other.
+        second: &'static str,
+        /// Their number.
+        port: u16,
     },
     /// Fields contradict each other.
     #[error("{0}")]
@@ -192,7 +205,49 @@ fn validate_listen(config: &NodeConfig) -> Result<(), InvalidSetting> {
             "listen: all ports for clients are closed, set rtmp or http, or tls",
         ));
     }
+    validate_ports(config)
+}
+
+fn validate_ports(config: &NodeConfig) -> Result<(), InvalidSetting> {
+    let listen = &config.listen;
+    let internal = match config.identity.is_set() || !listen.internal.ip().is_unspecified() {
+        true => listen.internal,
+        // Without an identity it listens on loopback only.
+        false => SocketAddr::from((Ipv4Addr::LOCALHOST, listen.internal.port())),
+    };
+    let with_tls = |address: Option<SocketAddr>| address.filter(|_| config.tls.is_some());
+    let ports = [
+        ("rtmp", listen.rtmp),
+        ("http", listen.http),
+        ("rtmps", with_tls(listen.rtmps)),
+        ("https", with_tls(listen.https)),
+        ("internal", Some(internal)),
+        ("metrics", listen.metrics),
+    ];
+    let mut open: Vec<(&'static str, SocketAddr)> = Vec::new();
+    for (second, address) in ports {
+        let Some(address) = address else { continue };
+        if let Some((first, _)) = open.iter().find(|(_, other)| overlap(*other, address)) {
+            return Err(InvalidSetting::SamePort {
+                first,
+                second,
+                port: address.port(),
+            });
+        }
+        open.push((second, address));
+    }
     Ok(())
+}
+
+/// Returns whether a system refuses the second of these addresses. Port 0 is a free one.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |one: IpAddr, other: IpAddr| {
+        one == other || one.is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+    };
+    let (one_ip, other_ip) = (one.ip(), other.ip());
+    one.port() != 0
+        && one.port() == other.port()
+        && (covers(one_ip, other_ip) || covers(other_ip, one_ip))
 }
 
 fn validate_identity(identity: &IdentitySettings) -> Result<(), InvalidSetting> {

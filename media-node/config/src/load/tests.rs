@@ -144,6 +144,52 @@ fn ports_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn ports_of_one_address_are_refused() {
+    let tls = "tls: {certificate: /tls/tls.crt, key: /tls/tls.key}";
+    let secret = "identity: {secretFile: /secret}";
+    let refused = |fields: &str| {
+        parse(&format!("{{{fields}}}"))
+            .err()
+            .map(|it| it.to_string())
+    };
+    for (fields, named) in [
+        (
+            "listen: {rtmp: '[::]:9000', http: '0.0.0.0:9000'}",
+            "rtmp and listen.http: both are port 9000",
+        ),
+        ("listen: {rtmp: '127.0.0.1:8080'}", "rtmp and listen.http"),
+        (
+            &format!("listen: {{http: '[::]:1936'}}, {tls}"),
+            "http and listen.rtmps",
+        ),
+        (
+            "listen: {http: '127.0.0.1:9090'}",
+            "http and listen.internal",
+        ),
+        (
+            &format!("listen: {{http: '192.0.2.1:9090'}}, {secret}"),
+            "http and listen.internal",
+        ),
+        (
+            "listen: {internal: '[::1]:80', metrics: '[::1]:80'}",
+            "internal and listen.metrics",
+        ),
+    ] {
+        let error = refused(fields).expect(fields);
+        assert!(error.contains(named), "{fields}: {error}");
+    }
+    for fields in [
+        "listen: {http: '[::]:1936'}",
+        "listen: {http: '192.0.2.1:9090'}",
+        "listen: {rtmp: '127.0.0.1:0', http: '127.0.0.1:0', internal: '127.0.0.1:0'}",
+        "listen: {rtmp: '127.0.0.1:80', http: '127.0.0.2:80', internal: '[::1]:80'}",
+        "listen: {rtmp: '[::]:9092'}",
+    ] {
+        assert_eq!(refused(fields), None, "{fields}");
+    }
+}
+
+#[test]
 fn rtmp_servers_are_origins_of_an_edge_only() {
     let error = |text: &str| parse(text).unwrap_err().to_string();
     let edge = parse("{role: edge, origins: {rtmp: ['rtmp://srs', 'rtmp://[::1]:19350']}}");
