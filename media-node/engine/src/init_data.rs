@@ -34,6 +34,8 @@ struct InitMessage {
 pub(crate) enum InitSlot {
     Metadata,
     Audio(u8),
+    /// Follows the sequence header that it belongs to.
+    AudioChannels(u8),
     Video(u8),
     /// Follows the sequence header that it belongs to.
     VideoMetadata(u8),
@@ -43,7 +45,7 @@ impl InitSlot {
     fn kind(self) -> MediaKind {
         match self {
             Self::Metadata => MediaKind::Data,
-            Self::Audio(_) => MediaKind::Audio,
+            Self::Audio(_) | Self::AudioChannels(_) => MediaKind::Audio,
             Self::Video(_) | Self::VideoMetadata(_) => MediaKind::Video,
         }
     }
@@ -52,7 +54,9 @@ impl InitSlot {
     fn timestamp(self, next: u32) -> u32 {
         match self {
             Self::Metadata => NEVER,
-            Self::Audio(_) | Self::Video(_) | Self::VideoMetadata(_) => next,
+            Self::Audio(_) | Self::AudioChannels(_) | Self::Video(_) | Self::VideoMetadata(_) => {
+                next
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum MessageClass {
     Metadata,
     /// The decoder's configuration for an audio track.
     AudioSequenceHeader(u8),
+    /// The order of an audio track's channels.
+    AudioChannels(u8),
     /// The decoder's configuration for a video track.
     VideoSequenceHeader(u8),
     /// Metadata of a track's video frames.
@@ -38,13 +40,14 @@ impl MessageClass {
             (MediaKind::Data, _) if is_metadata(&message.payload) => Self::Metadata,
             (MediaKind::Data, _) => Self::Other,
             (MediaKind::Audio, PacketType::SequenceHeader) => Self::AudioSequenceHeader(track),
+            (MediaKind::Audio, PacketType::MultichannelConfig) => Self::AudioChannels(track),
             (MediaKind::Audio, _) => Self::Audio,
             (MediaKind::Video, PacketType::SequenceHeader) => Self::VideoSequenceHeader(track),
             (MediaKind::Video, PacketType::VideoMetadata) => Self::VideoMetadata(track),
             (MediaKind::Video, PacketType::Keyframe) if track == 0 => Self::Keyframe,
             (MediaKind::Video, PacketType::Keyframe | PacketType::Frame) => Self::Interframe,
             (MediaKind::Video, PacketType::SequenceEnd) => Self::SequenceEnd,
-            (MediaKind::Video, PacketType::Other) => Self::Other,
+            (MediaKind::Video, PacketType::Other | PacketType::MultichannelConfig) => Self::Other,
         }
     }
 
@@ -55,6 +58,7 @@ impl MessageClass {
             Self::Audio => Timing::Audio,
             Self::Keyframe | Self::Interframe | Self::SequenceEnd => Timing::Video,
             Self::AudioSequenceHeader(_)
+            | Self::AudioChannels(_)
             | Self::VideoSequenceHeader(_)
             | Self::VideoMetadata(_)
             | Self::Other => Timing::Untimed,
@@ -66,6 +70,7 @@ impl MessageClass {
         match self {
             Self::Metadata => Some(InitSlot::Metadata),
             Self::AudioSequenceHeader(track) => Some(InitSlot::Audio(track)),
+            Self::AudioChannels(track) => Some(InitSlot::AudioChannels(track)),
             Self::VideoSequenceHeader(track) => Some(InitSlot::Video(track)),
             Self::VideoMetadata(track) => Some(InitSlot::VideoMetadata(track)),
             Self::Keyframe | Self::Interframe | Self::SequenceEnd | Self::Audio | Self::Other => {

@@ -42,6 +42,23 @@ fn viewers_get_init_data_again_only_when_it_changes() {
 }
 
 #[test]
+fn order_of_audio_channels_reaches_viewers_that_join() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "a", 1);
+    let audio = |payload: &[u8]| message(MediaKind::Audio, 0, payload.to_vec());
+    let opus = audio(b"\x90OpusOpusHead\x01\x06");
+    let channels = audio(b"\x94Opus\x01\x06\0\0\0\x3F");
+    let [metadata, _, video] = headers();
+    let expected = [metadata, opus, channels, video, keyframe(0, 0)];
+    let mut early = viewer(&registry);
+    send(&mut publication, expected.clone());
+    let mut late = viewer(&registry);
+    assert_eq!(early.taken(), expected);
+    assert_eq!(late.taken(), expected);
+    assert_eq!(publication.append(expected[2].clone()), Appended::Unchanged);
+}
+
+#[test]
 fn init_data_above_limit_is_refused() {
     let registry = Registry::new(settings());
     let mut publication = encoder(&registry, "a", 1);

@@ -33,12 +33,14 @@ pub enum PacketType {
     SequenceHeader,
     /// A video frame that decodes without others.
     Keyframe,
-    /// A video frame that depends on others, or any audio packet but the sequence header.
+    /// A video frame that depends on others, or any audio packet but those of the decoder's configuration.
     Frame,
     /// The end of a video sequence. It has a timestamp as a frame has.
     SequenceEnd,
     /// Metadata of video frames, such as their colour space (Enhanced RTMP).
     VideoMetadata,
+    /// The order of the channels of an audio track (Enhanced RTMP).
+    MultichannelConfig,
     /// A command to the player, an empty payload, or data.
     #[default]
     Other,
@@ -112,6 +114,7 @@ const CODED_FRAMES: u8 = 1;
 const SEQUENCE_END: u8 = 2;
 const CODED_FRAMES_X: u8 = 3;
 const METADATA: u8 = 4;
+const MULTICHANNEL_CONFIG: u8 = 4;
 const MPEG2TS_SEQUENCE_START: u8 = 5;
 const AUDIO_MULTITRACK: u8 = 5;
 const VIDEO_MULTITRACK: u8 = 6;
@@ -123,6 +126,7 @@ fn enhanced_audio(first: u8, rest: &[u8]) -> MediaHeader {
     };
     header.with(match header.packet_type {
         SEQUENCE_START => PacketType::SequenceHeader,
+        MULTICHANNEL_CONFIG => PacketType::MultichannelConfig,
         _ => PacketType::Frame,
     })
 }

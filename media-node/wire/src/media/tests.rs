@@ -187,6 +187,15 @@ fn audio_is_recognized_by_format_or_four_cc() {
         (Some(Codec::Flac), false, 0)
     );
     assert!(!is_keyframe(MediaKind::Audio, &[0x17, 1]));
+    let channels: [&[u8]; 3] = [
+        b"\x94Opus\x01\x06\0\0\0\x3F",
+        b"\x95\x04Opus\x00\x01\x06\0\0\0\x3F",
+        b"\x97\x00\xAA\x04Opus\x01\x06\0\0\0\x3F",
+    ];
+    for payload in channels {
+        let header = MediaHeader::parse(MediaKind::Audio, payload);
+        assert_eq!(header.packet_type, PacketType::MultichannelConfig);
+    }
 }
 
 #[test]
