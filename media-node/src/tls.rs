@@ -66,7 +66,7 @@ impl Tls {
         let tickets = Arc::new(Tickets::new()?);
         let mut config = server_config(provider, &certificate, &tickets)?;
         let failed = &metrics.failed_handshakes;
-        let rtmps = TlsAcceptor::new(config.clone(), failed.clone());
+        let rtmps = TlsAcceptor::new(without_later_tickets(config.clone()), failed.clone());
         config.alpn_protocols.push(ALPN_HTTP.to_vec());
         Ok(Self {
             certificate,
@@ -84,6 +84,13 @@ impl Tls {
             warn!(%error, "session tickets could not be renewed: clients may continue sessions of the former certificate");
         }
     }
+}
+
+/// Returns a configuration by which nothing follows the handshake of TLS 1.3. With GnuTLS, librtmp (rtmpdump, GStreamer's `rtmpsrc`)
+/// takes a ticket there for an error. With TLS 1.2 a ticket is a part of the handshake.
+fn without_later_tickets(mut config: ServerConfig) -> ServerConfig {
+    config.send_tls13_tickets = 0;
+    config
 }
 
 fn server_config(

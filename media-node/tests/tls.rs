@@ -194,6 +194,20 @@ async fn sessions_are_resumed_until_the_certificate_is_renewed() {
     }
 }
 
+#[tokio::test]
+async fn clients_of_rtmps_get_no_ticket_after_their_handshake() {
+    let node = node(|_| {}).await;
+    let client = TlsClient::new(&["first"], &TLS13);
+    for _ in 0..2 {
+        let mut stream = client.connect(node.addresses.rtmps).await.unwrap();
+        let hello = [&[3][..], &[0; 1536]].concat();
+        stream.write_all(&hello).await.unwrap();
+        stream.read_exact(&mut [0; 1 + 2 * 1536]).await.unwrap();
+        let handshake = stream.get_ref().1.handshake_kind();
+        assert_eq!(handshake, Some(HandshakeKind::Full));
+    }
+}
+
 /// Writes a certificate and its key as `tls.crt` and `tls.key`.
 fn copy_certificate(name: &str, folder: &Path) {
     for ending in ["crt", "key"] {
