@@ -222,6 +222,8 @@ function watch() {
   }
   const behind = end - currentTime;
   $("latency").textContent = `${Math.max(0, behind).toFixed(1)} s`;
+  // The player reports no codecs of AV1.
+  if ($("codecs").textContent === "–") $("codecs").textContent = listing()?.codecs.join(", ") || "–";
   $("resolution").textContent = video.videoWidth ? `${video.videoWidth}×${video.videoHeight}` : "audio only";
   if (standsStill(now)) return failed({ retry: true, message: "The video stands still. Restarting …" });
   if (now - attempt.media > STALL_TIMEOUT) {
