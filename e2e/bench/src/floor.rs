@@ -1,8 +1,9 @@
-//! The floor: what the kernel alone takes. One thread sends the same bytes to every viewer by a bare `send()` at each interval, and
-//! does nothing else.
+//! The floor: what the kernel alone takes. Each thread sends the same bytes to every viewer of its own by a bare `send()` at each
+//! interval, and does nothing else.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -10,15 +11,30 @@ use media_wire::flv::{Tracks, file_header, write_tag};
 
 use crate::clip::{EndlessClip, Sizes, init_data, now};
 
-/// How often connections are accepted while no frame is due.
-const ACCEPT: Duration = Duration::from_millis(20);
+/// How often a thread looks for new connections while no frame is due.
+const NEW_VIEWERS: Duration = Duration::from_millis(20);
 
-/// Serves viewers until the process is killed. Prints its port first. An interval of zero sends each frame as soon as it is due, and
-/// those that have become due during a round of sends together.
-pub(crate) fn serve(interval: Duration) -> Result<()> {
+/// Serves viewers with so many threads until the process is killed. Prints its port first. An interval of zero sends each frame as soon
+/// as it is due, and those that have become due during a round of sends together.
+pub(crate) fn serve(interval: Duration, threads: usize) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
     println!("{}", listener.local_addr()?.port());
-    listener.set_nonblocking(true)?;
+    let start = now();
+    let mut queues = Vec::new();
+    for _ in 0..threads {
+        let (queue, new_viewers) = channel();
+        queues.push(queue);
+        std::thread::spawn(move || send_to_viewers(&new_viewers, interval, start));
+    }
+    for queue in queues.iter().cycle() {
+        let (viewer, _) = listener.accept().context("accept")?;
+        queue.send(viewer).context("a thread has ended")?;
+    }
+    Ok(())
+}
+
+/// Sends the stream to the viewers that come.
+fn send_to_viewers(new_viewers: &Receiver<TcpStream>, interval: Duration, start: Duration) {
     let mut waiting: Vec<TcpStream> = Vec::new();
     let mut viewers: Vec<TcpStream> = Vec::new();
     let mut init = file_header(Tracks {
@@ -29,7 +45,7 @@ pub(crate) fn serve(interval: Duration) -> Result<()> {
     for message in init_data() {
         write_tag(&mut init, message.kind, message.timestamp, &message.payload);
     }
-    let (start, mut clip, mut bytes) = (now(), EndlessClip::new(Sizes::NORMAL), Vec::new());
+    let (mut clip, mut bytes) = (EndlessClip::new(Sizes::NORMAL), Vec::new());
     let mut next = Duration::ZERO;
     loop {
         // The frames that are due by the end of this interval, as one piece.
@@ -42,10 +58,8 @@ pub(crate) fn serve(interval: Duration) -> Result<()> {
             if left.is_zero() {
                 break;
             }
-            std::thread::sleep(left.min(ACCEPT));
-            while let Ok((viewer, _)) = listener.accept() {
-                waiting.extend(answer(viewer).ok());
-            }
+            std::thread::sleep(left.min(NEW_VIEWERS));
+            waiting.extend(new_viewers.try_iter().flat_map(answer));
         }
         bytes.clear();
         let mut keyframe = None;

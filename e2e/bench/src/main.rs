@@ -78,15 +78,19 @@ struct BenchArguments {
 
 #[derive(Debug, Subcommand)]
 enum Floor {
-    /// Sends a stream to every viewer each so many milliseconds. The benchmark starts it.
+    /// Sends a stream to every viewer each so many milliseconds, with so many threads. The benchmark starts it.
     #[command(hide = true)]
-    Floor { milliseconds: u64 },
+    Floor { milliseconds: u64, threads: usize },
 }
 
 fn main() -> Result<()> {
     let arguments = BenchArguments::parse();
-    if let Some(Floor::Floor { milliseconds }) = arguments.floor {
-        return floor::serve(Duration::from_millis(milliseconds));
+    if let Some(Floor::Floor {
+        milliseconds,
+        threads,
+    }) = arguments.floor
+    {
+        return floor::serve(Duration::from_millis(milliseconds), threads);
     }
     allow_many_files()?;
     let mut plan = match arguments.short {

@@ -110,15 +110,33 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the floor.
+    /// Starts the floor with one thread.
     pub(crate) fn floor(cores: &Cores, interval: Interval) -> Result<Self> {
+        Self::start_floor(cores, Layout::SERVER, interval)
+    }
+
+    /// Starts the floor with so many threads on all cores, those of the load as well.
+    pub(crate) fn floor_on_all_cores(
+        cores: &Cores,
+        interval: Interval,
+        threads: usize,
+    ) -> Result<Self> {
+        let layout = Layout {
+            on: CoreSet::All,
+            workers: threads,
+        };
+        Self::start_floor(cores, layout, interval)
+    }
+
+    fn start_floor(cores: &Cores, layout: Layout, interval: Interval) -> Result<Self> {
         let milliseconds = match interval {
             Interval::Milliseconds(milliseconds) => milliseconds,
             _ => 0,
         };
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor", &milliseconds.to_string()]);
-        let mut child = cores.spawn(CoreSet::Server, command.stdout(Stdio::piped()))?;
+        command.arg(layout.workers.to_string());
+        let mut child = cores.spawn(layout.on, command.stdout(Stdio::piped()))?;
         let mut port = String::new();
         let output = child.stdout.take().context("the floor's output")?;
         BufReader::new(output).read_line(&mut port)?;
