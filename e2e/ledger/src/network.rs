@@ -93,6 +93,23 @@ impl NodeNetwork {
         self.filter(&rule).await
     }
 
+    /// Limits what arrives, as a narrow path does whose router keeps packets for up to 0.4 s.
+    pub(crate) async fn narrow(&self, kilobits: u32) -> Result<()> {
+        let name = &self.name;
+        let limit = format!("tbf rate {kilobits}kbit burst 4kb latency 400ms");
+        process::run(&format!("tc qdisc replace dev v{name} root {limit}"))
+            .await
+            .map(drop)
+    }
+
+    /// Ends the limit.
+    pub(crate) async fn widen(&self) -> Result<()> {
+        let name = &self.name;
+        process::run(&format!("tc qdisc del dev v{name} root"))
+            .await
+            .map(drop)
+    }
+
     /// Stops dropping packets.
     pub(crate) async fn mend(&self) -> Result<()> {
         self.filter("-F").await

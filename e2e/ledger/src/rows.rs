@@ -10,10 +10,11 @@ use super::dns::NameServer;
 use super::figures::Figures;
 use super::stream::LedgerStream;
 use events::{
-    cut_edge, cut_origin, cut_viewers, dns_empty, dns_loss, drain_origin, encoder_freeze,
-    encoder_loop, encoder_moves, hang_edge, hang_origin, kill_both_origins, kill_edge,
-    kill_encoders_edge, kill_origin, lossy_network, narrow_edge, narrow_origin, part_origin,
-    replace_origin, rolling_restart, takeover, takeovers,
+    cut_edge, cut_origin, cut_viewers, dns_changes, dns_empty, dns_loss, drain_origin,
+    encoder_freeze, encoder_loop, encoder_moves, hang_edge, hang_origin, kill_both_origins,
+    kill_edge, kill_encoders_edge, kill_origin, lossy_network, narrow_edge, narrow_origin,
+    narrow_paths, part_origin, replace_origin, rolling_restart, takeover, takeovers,
+    very_lossy_network,
 };
 
 /// A row.
@@ -82,6 +83,10 @@ pub(crate) const ROWS: &[LedgerRow] = rows! {
         "an edge and its viewers are cut off from each other for 5 s";
     lossy_network "lossy-network" all_new,
         "each media node loses 2 % of the packets that it receives, for 10 s";
+    very_lossy_network "very-lossy-network" all_new,
+        "each media node loses 20 % of the packets that it receives, for 10 s";
+    narrow_paths "narrow-paths" all_new,
+        "what each origin and edge gets from the others is limited to 1.2 times the stream, and the carrying origin is killed";
     narrow_origin "narrow-origin" all_new,
         "packets of more than 1300 bytes from the carrying origin to edges are lost for 10 s";
     narrow_edge "narrow-edge" all_new,
@@ -90,6 +95,8 @@ pub(crate) const ROWS: &[LedgerRow] = rows! {
         "no DNS for 8 s, and the carrying origin is killed meanwhile";
     dns_empty "dns-empty" all_new,
         "the origins' name has no address for 8 s, and the carrying origin is killed meanwhile";
+    dns_changes "dns-changes" all_new,
+        "the origins' name has other addresses each second, also of none, and the carrying origin is killed meanwhile";
     takeover "takeover" all_new,
         "another encoder takes over on another edge";
     takeovers "takeovers" all_new,

@@ -1,5 +1,6 @@
 //! What happens in the rows.
 
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -112,8 +113,16 @@ pub(super) async fn cut_viewers(scene: &mut Scene) -> Result<()> {
 }
 
 pub(super) async fn lossy_network(scene: &mut Scene) -> Result<()> {
+    lose_packets(scene, 0.02).await
+}
+
+pub(super) async fn very_lossy_network(scene: &mut Scene) -> Result<()> {
+    lose_packets(scene, 0.2).await
+}
+
+async fn lose_packets(scene: &mut Scene, share: f64) -> Result<()> {
     for node in 0..NODES {
-        scene.cluster.network(node).lose(0.02).await?;
+        scene.cluster.network(node).lose(share).await?;
     }
     sleep(Duration::from_secs(10)).await;
     for node in 0..NODES {
@@ -142,6 +151,25 @@ async fn lose_large(scene: &mut Scene, node: usize, peers: Range<usize>) -> Resu
     network.mend().await
 }
 
+/// Kilobits a second: 1.2 times the encoder's stream with all headers.
+const NARROW: u32 = 500;
+
+/// What the encoder sends, and what viewers get, is not limited.
+pub(super) async fn narrow_paths(scene: &mut Scene) -> Result<()> {
+    let limited = || (0..NODES).filter(|node| *node != FIRST_EDGE);
+    for node in limited() {
+        scene.cluster.network(node).narrow(NARROW).await?;
+    }
+    sleep(Duration::from_secs(4)).await;
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    kill_and_restart(scene, carrier).await?;
+    sleep(Duration::from_secs(4)).await;
+    for node in limited() {
+        scene.cluster.network(node).widen().await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn dns_loss(scene: &mut Scene) -> Result<()> {
     scene.cluster.dns().set_silent(true);
     kill_origin_without_dns(scene).await
@@ -150,6 +178,32 @@ pub(super) async fn dns_loss(scene: &mut Scene) -> Result<()> {
 pub(super) async fn dns_empty(scene: &mut Scene) -> Result<()> {
     scene.cluster.dns().set_origins(Vec::new());
     kill_origin_without_dns(scene).await
+}
+
+pub(super) async fn dns_changes(scene: &mut Scene) -> Result<()> {
+    let [first, second] = [0, 1].map(|origin| scene.cluster.network(origin).address);
+    let absent = Ipv4Addr::new(10, 77, 255, 254);
+    let answers = [
+        vec![second, first],
+        vec![first],
+        vec![first, absent],
+        vec![],
+        vec![second],
+        vec![absent],
+        vec![absent, second, first],
+    ];
+    let carrier = scene.cluster.carrier(STREAM).await?;
+    for round in 0..2 {
+        for answer in &answers {
+            scene.cluster.dns().set_origins(answer.clone());
+            sleep(Duration::from_secs(1)).await;
+        }
+        if round == 0 {
+            scene.cluster.kill(carrier).await?;
+        }
+    }
+    scene.cluster.publish_name();
+    scene.cluster.restart(carrier, NodeRelease::This).await
 }
 
 async fn kill_origin_without_dns(scene: &mut Scene) -> Result<()> {
