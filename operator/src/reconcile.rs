@@ -10,6 +10,7 @@ mod cluster_watch;
 pub mod controller;
 mod failures;
 mod own_writes;
+pub mod owner_leases;
 mod ownership;
 mod prune;
 pub mod reconciler;

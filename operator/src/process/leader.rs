@@ -28,7 +28,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// Time without a scrape after which the scraper is stalled. Every scrape ends within two seconds, with or without a
 /// response; a round of many scrapes may take longer than this limit.
 const SCRAPE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
-/// Time between two checks of the API server's keys and of the kinds of the Gateway API. Most are answered from a cache.
+/// Time between two checks of the API server's keys, of the kinds of the Gateway API and of the Leases of other operators. Most are
+/// answered from a cache.
 const API_INTERVAL: Duration = Duration::from_secs(5);
 /// Changed clusters that may wait for their reconciliation. Nothing is lost when the queue is full: the next
 /// reconciliation reads the streams anyway.
@@ -157,7 +158,8 @@ fn scrape_heartbeat(context: &ControllerContext) {
     watchdog.heartbeat("the scraper", SCRAPE_HEARTBEAT_LIMIT);
 }
 
-/// Queues all clusters when the API server's keys or the kinds of the Gateway API have changed.
+/// Queues all clusters when the API server's keys or the kinds of the Gateway API have changed, and those of other operators that have
+/// stopped.
 async fn follow_api_server(context: &ControllerContext, queues: &[ControllerQueue]) {
     let reconciler = &context.reconciler;
     let client = &reconciler.client;
@@ -171,6 +173,9 @@ async fn follow_api_server(context: &ControllerContext, queues: &[ControllerQueu
             clusters
                 .into_iter()
                 .for_each(|cluster| enqueue(queues, cluster));
+        }
+        for cluster in reconciler.abandoned_clusters().await {
+            enqueue(queues, cluster);
         }
     }
 }

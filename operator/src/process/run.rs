@@ -22,8 +22,9 @@ use crate::k8s::write_fence::WriteFence;
 use crate::monitoring::metrics::OperatorMetrics;
 use crate::monitoring::server::{self, Health, HealthPortError};
 use crate::monitoring::watchdog::Watchdog;
-use crate::reconcile::claim::{OperatorIdentity, WATCHED_NAMESPACES};
+use crate::reconcile::claim::OperatorIdentity;
 use crate::reconcile::controller::ControllerContext;
+use crate::reconcile::owner_leases::WATCHED_NAMESPACES;
 use crate::reconcile::reconciler::Reconciler;
 
 /// Time without an attempt to hold the lease after which the elector is stalled.

@@ -1,15 +1,13 @@
 //! Which operator reconciles a cluster: of several whose namespaces overlap, exactly one.
 //!
 //! An operator claims a cluster in its status, by the name of its Lease. The claim is a compare-and-swap on the version that was
-//! read, so of two operators one wins. It holds while the Lease is renewed, and shows that its operator watches the namespace: an
-//! operator stops its own writes before its Lease expires, so they never overlap with those of the one that takes over. An operator
-//! whose Lease may not be read is asked instead ([`super::takeover`]).
+//! read, so of two operators one wins. It holds while the Lease is renewed, and shows that its operator watches the namespace
+//! ([`super::owner_leases`]): an operator stops its own writes before its Lease expires, so they never overlap with those of the one
+//! that takes over. An operator whose Lease may not be read is asked instead ([`super::takeover`]).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
@@ -18,21 +16,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::own_writes::OwnWrites;
+use super::owner_leases::{OwnerLeases, OwnerState};
 use super::takeover::{Questions, TakeoverStep};
 use crate::k8s::call_error::CallError;
 
 /// The field manager of the claim: the rest of the status is applied under another name.
 const CLAIM_FIELD_MANAGER: &str = "livecluster-operator-claim";
-/// Time for which the Lease of another operator must be unchanged before its clusters are taken over: twice its duration.
-const TAKEOVER_LIMIT: Duration = Duration::from_secs(30);
-/// Time between two reads of a Lease: many clusters may have the same owner.
-const READ_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Field of the status: the operator that asks whether the one in `operator` still works.
 const TAKEOVER: &str = "takeover";
-
-/// Annotation of an operator's Lease: the namespaces that the operator watches, separated by commas; all when empty.
-pub const WATCHED_NAMESPACES: &str = "livecluster.dev/watched-namespaces";
 
 /// What distinguishes an operator from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,37 +57,16 @@ pub(super) enum Claim {
 #[derive(Debug)]
 pub(super) struct ClusterClaims {
     pub(super) identity: OperatorIdentity,
-    leases: Mutex<HashMap<OperatorName, OwnerLease>>,
+    leases: OwnerLeases,
     foreign: Mutex<HashMap<ClusterName, OperatorName>>,
     questions: Questions,
-}
-
-/// What is known about the operator that has claimed a cluster.
-enum OwnerState {
-    /// It works, and watches the namespace.
-    Active,
-    /// It does not.
-    Stopped,
-    /// Its Lease may not be read.
-    Unknown,
-}
-
-/// The Lease of another operator.
-#[derive(Clone, Debug)]
-struct OwnerLease {
-    spec: Option<LeaseSpec>,
-    /// Its annotation [`WATCHED_NAMESPACES`].
-    watched: Option<String>,
-    /// Since when it is unchanged.
-    since: Instant,
-    read: Instant,
 }
 
 impl ClusterClaims {
     pub(super) fn new(identity: OperatorIdentity) -> Self {
         Self {
             identity,
-            leases: Mutex::default(),
+            leases: OwnerLeases::default(),
             foreign: Mutex::default(),
             questions: Questions::default(),
         }
@@ -164,7 +134,7 @@ impl ClusterClaims {
         owner: &OperatorName,
     ) -> Result<bool, CallError> {
         let name = ClusterName::of(object);
-        match self.owner_state(client, owner, &name.namespace).await? {
+        match self.leases.state(client, owner, &name.namespace).await? {
             OwnerState::Active => return Ok(true),
             OwnerState::Stopped => return Ok(false),
             OwnerState::Unknown => {}
@@ -179,46 +149,22 @@ impl ClusterClaims {
         Ok(step != TakeoverStep::TakeOver)
     }
 
-    async fn owner_state(
-        &self,
-        client: &Client,
-        owner: &OperatorName,
-        namespace: &str,
-    ) -> Result<OwnerState, CallError> {
-        let now = Instant::now();
-        let known = lock(&self.leases).get(owner).cloned();
-        let is_recent = |lease: &OwnerLease| now.duration_since(lease.read) < READ_INTERVAL;
-        let observed = match known {
-            Some(lease) if is_recent(&lease) => lease,
-            known => {
-                let Some(lease) = read_lease(client, owner).await? else {
-                    return Ok(OwnerState::Unknown);
-                };
-                let watched = lease.annotations().get(WATCHED_NAMESPACES).cloned();
-                let unchanged = known.filter(|known| known.spec == lease.spec);
-                let since = unchanged.map_or(now, |known| known.since);
-                let read = OwnerLease {
-                    spec: lease.spec,
-                    watched,
-                    since,
-                    read: now,
-                };
-                lock(&self.leases).insert(owner.clone(), read.clone());
-                read
+    /// Returns the clusters of other operators that have stopped, or do not watch their namespaces any more.
+    pub(super) async fn abandoned(&self, client: &Client) -> Vec<ClusterName> {
+        let foreign = lock(&self.foreign).clone();
+        let mut abandoned = Vec::new();
+        for (cluster, owner) in foreign {
+            if !self.leases.is_readable(&owner) {
+                continue;
             }
-        };
-        let is_renewed = now.duration_since(observed.since) < TAKEOVER_LIMIT;
-        Ok(match is_renewed && observed.watches(namespace) {
-            true => OwnerState::Active,
-            false => OwnerState::Stopped,
-        })
-    }
-}
-
-impl OwnerLease {
-    fn watches(&self, namespace: &str) -> bool {
-        let watched = self.watched.as_deref().unwrap_or_default();
-        watched.is_empty() || watched.split(',').any(|watched| watched == namespace)
+            let state = self.leases.state(client, &owner, &cluster.namespace).await;
+            match state {
+                Ok(OwnerState::Stopped) => abandoned.push(cluster),
+                Ok(OwnerState::Active | OwnerState::Unknown) => {}
+                Err(error) => tracing::debug!(%owner, %error, "failed to read a Lease"),
+            }
+        }
+        abandoned
     }
 }
 
@@ -265,17 +211,6 @@ async fn write(
         object.data["status"][field] = status[field].clone();
     }
     Ok(())
-}
-
-/// Returns a Lease if it may be read. One that does not exist is empty.
-async fn read_lease(client: &Client, owner: &OperatorName) -> Result<Option<Lease>, CallError> {
-    let api: Api<Lease> = Api::namespaced(client.clone(), &owner.namespace);
-    let lease = api.get_opt(&owner.lease).await;
-    match lease.map_err(CallError::on("get", "Lease", &owner.lease)) {
-        Ok(lease) => Ok(Some(lease.unwrap_or_default())),
-        Err(error) if error.status().is_some_and(|status| status.is_forbidden()) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

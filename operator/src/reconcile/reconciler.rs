@@ -239,6 +239,11 @@ impl Reconciler {
         self.own_writes.take(changed, &name)
     }
 
+    /// Returns the clusters of other operators that have stopped: this one is to reconcile them.
+    pub async fn abandoned_clusters(&self) -> Vec<ClusterName> {
+        self.claims.abandoned(&self.client).await
+    }
+
     /// Lets all edges of all clusters take new clients, for the time in which no operator works.
     pub async fn release_all(&self) {
         for cluster in self.scraper.clusters() {

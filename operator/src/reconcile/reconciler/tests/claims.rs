@@ -45,10 +45,9 @@ async fn second_operator_leaves_a_claimed_cluster_alone_until_the_lease_expires(
     let foreign = "live_cluster_foreign{name=\"demo\",namespace=\"media\"} ";
     assert!(metrics.contains(&format!("{foreign}1")), "{metrics}");
     // The owner does not renew its lease any more.
-    for _ in 0..2 {
-        assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
-        tokio::time::advance(Duration::from_secs(10)).await;
-    }
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
+    tokio::time::advance(Duration::from_secs(10)).await;
     reconcile(&second).await;
     let cluster = fixture.api.object(CLUSTER).unwrap();
     assert_eq!(cluster["status"]["operator"]["namespace"], "second");
@@ -59,6 +58,34 @@ async fn second_operator_leaves_a_claimed_cluster_alone_until_the_lease_expires(
     renew_lease(&fixture, "2026-11-22T10:01:00.000000Z");
     assert_eq!(fixture.reconcile().await, Action::requeue(FOREIGN_INTERVAL));
     assert_eq!(fixture.api.writes(), ["POST events"]);
+}
+
+/// The leader asks every five seconds.
+#[tokio::test(start_paused = true)]
+async fn cluster_of_an_operator_that_hangs_is_found_half_a_minute_after_its_last_renewal() {
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let second = operator(&fixture, "second", "");
+    renew_lease(&fixture, "2026-11-22T10:00:00.000000Z");
+    reconcile(&second).await;
+    let mut waited = 0;
+    renew_lease(&fixture, "2026-11-22T10:00:02.000000Z");
+    while second.abandoned_clusters().await.is_empty() {
+        tokio::time::advance(Duration::from_secs(5)).await;
+        waited += 5;
+        assert!(waited <= 35, "not found after {waited} s");
+    }
+    assert_eq!(waited, 30);
+    // It works after all: its Lease is read again before it loses the cluster.
+    renew_lease(&fixture, "2026-11-22T10:00:30.000000Z");
+    assert_eq!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
+    assert_eq!(second.abandoned_clusters().await, Vec::<ClusterName>::new());
+    tokio::time::advance(Duration::from_secs(25)).await;
+    let demo = ClusterName::new("media", "demo");
+    assert_eq!(second.abandoned_clusters().await, [demo]);
+    assert_ne!(reconcile(&second).await, Action::requeue(FOREIGN_INTERVAL));
+    let cluster = fixture.api.object(CLUSTER).unwrap();
+    assert_eq!(cluster["status"]["operator"]["namespace"], "second");
+    assert_eq!(second.abandoned_clusters().await, Vec::<ClusterName>::new());
 }
 
 #[tokio::test]
@@ -103,6 +130,9 @@ async fn operator_whose_lease_may_not_be_read_keeps_its_clusters_while_it_answer
         assert_eq!(question, round % 5 == 0, "{round}: {writes:?}");
         fixture.reconcile().await;
         assert_eq!(fixture.api.writes().len(), usize::from(question), "{round}");
+        // A Lease that may not be read is not asked for in vain.
+        assert_eq!(second.abandoned_clusters().await, Vec::<ClusterName>::new());
+        assert_eq!(fixture.api.requests().len(), 0, "{round}");
         tokio::time::advance(Duration::from_secs(30)).await;
     }
     let cluster = fixture.api.object(CLUSTER).unwrap();
