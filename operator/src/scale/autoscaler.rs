@@ -11,15 +11,20 @@
 //!
 //! | trace | over-provision | turns an hour |
 //! |---|---|---|
-//! | even fall over 2 hours, a step down, a crowd that leaves slowly | 14 to 17 % | 0.3 to 0.5 |
-//! | match with a pause, two halves, two crowds in 40 minutes, crowds elsewhere during a fall | 13 to 17 % | 0.8 to 3.5 |
+//! | step up, 50,000 viewers in a minute, daily curve, a thousand edges | 10 to 12 % | 0 to 1 |
+//! | even fall over 2 hours, a step down, a crowd that leaves slowly, a long tail with teeth | 14 to 18 % | 0.3 to 0.5 |
+//! | matches with pauses, concert with an encore, two crowds in 40 minutes, crowds elsewhere during a fall | 13 to 17 % | 0.8 to 3.5 |
+//! | news upon news | 23 % | 1.7 |
 //! | teeth of 20 minutes, rising and falling; sine of 30 minutes | 15 to 19 % | 4 to 5.8 |
 //! | stairs of 2 minutes | 15 % | 1.3 |
-//! | weekend, random walks, noise of 4 percent | 12 to 13 % | 0 to 2 |
-//! | swings within the window: sine of 5 minutes, two levels in 9 minutes | 37 to 41 % | 0.8 |
-//! | swings a little longer than the window: sine of 8 minutes by 30 percent | 39 % | 15 |
+//! | weekend, evenings of regions, random walks, noise of 4 percent | 12 to 13 % | 0 to 2 |
+//! | outages of 20 seconds and of 3 minutes, in which edges stay without viewers | 22 % | 0.8 |
+//! | swings within the window: sine of 5 minutes, flapping every minute, two levels in 9 minutes | 35 to 41 % | 0 to 0.8 |
+//! | swings longer than the window: sine of 8 minutes by 30 percent | 26 % | 15 |
+//! | average of all | 17 % | |
 //!
-//! A load that swings by much within the window keeps the edges of its peaks: fewer would turn at each swing.
+//! A load that swings by much within the window keeps the edges of its peaks: fewer would turn at each swing. One that swings longer
+//! turns at each swing in any case.
 
 use std::time::Duration;
 

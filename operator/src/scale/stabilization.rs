@@ -2,7 +2,8 @@
 //!
 //! A fifth of the configured window is enough while the load does not come back. To be wrong costs little, because an edge that
 //! retires keeps its viewers and returns at once. A load that comes back soon after it has fallen swings. For the next hour, falls
-//! that are about as deep get half as long again as its return took: edges that are to be used again in a moment stay.
+//! that are about as deep get half as long again as its return took: edges that are to be used again in a moment stay. Where the
+//! configured window is too short for that, the edges would wait in vain and retire all the same: falls get the short time again.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const COMES_BACK_AT: f64 = 0.75;
 const CONFIRMS_AT: f64 = 0.75;
 /// A fall is as deep as a swing up to this multiple of its depth.
 const AS_DEEP: f64 = 1.25;
+/// Configured windows within which a load that comes back still belongs to the swing.
+const LONGEST_SWING: u32 = 2;
 /// Seconds to which the time is rounded up until which a window lasts: the status changes seldom.
 const MEMORY_GRANULARITY: i64 = 600;
 
@@ -32,7 +35,18 @@ pub(super) struct Stabilization {
     last: Option<(Timestamp, u16)>,
     /// The lowest recommendation since the first of the recent ones.
     lowest: u16,
+    /// The last one of the recent ones that left the configured window.
+    outlived: Option<Outlived>,
     swing: Option<Swing>,
+}
+
+/// A recommendation that was not reached again within the configured window.
+#[derive(Clone, Copy, Debug)]
+struct Outlived {
+    at: Timestamp,
+    replicas: u16,
+    /// The lowest recommendation since.
+    lowest: u16,
 }
 
 /// A load that came back soon after it had fallen.
@@ -56,6 +70,7 @@ impl Stabilization {
             recent: recent.collect(),
             last: None,
             lowest: u16::MAX,
+            outlived: None,
             swing: window.map(|window| Swing {
                 window: Duration::from_secs(window.seconds.into()),
                 depth: f64::from(window.percent) / 100.0,
@@ -93,6 +108,7 @@ impl Stabilization {
         now: Timestamp,
     ) -> u16 {
         self.learn(autoscaling, recommended, now);
+        self.unlearn(autoscaling, recommended, now);
         self.remember(autoscaling, recommended, settled, now);
         let highest = |window: Duration| {
             let within = self.recent.iter().filter(|(time, _)| *time > now - window);
@@ -172,6 +188,21 @@ impl Stabilization {
         }
     }
 
+    /// Lets the falls of a swing whose load comes back after more than the configured window wait no longer than others.
+    fn unlearn(&mut self, autoscaling: &Autoscaling, recommended: u16, now: Timestamp) {
+        let Some(outlived) = self.outlived.filter(|it| it.replicas <= recommended) else {
+            return;
+        };
+        self.outlived = None;
+        let depth = 1.0 - f64::from(outlived.lowest) / f64::from(outlived.replicas.max(1));
+        let is_late = now > outlived.at + configured(autoscaling) * LONGEST_SWING;
+        if let Some(swing) = self.swing.as_mut().filter(|_| !is_late)
+            && depth <= swing.depth * AS_DEEP
+        {
+            swing.depth = 0.0;
+        }
+    }
+
     /// Keeps the former recommendation when the new one is lower, and drops those that are out of the configured window. Their
     /// times are rounded up: the status changes seldom.
     fn remember(
@@ -193,6 +224,16 @@ impl Stabilization {
             }
         }
         let begin = now - configured(autoscaling);
+        let outlived = self.recent.iter().rfind(|(time, _)| *time <= begin);
+        let outlived = outlived.map(|(at, replicas)| Outlived {
+            at: *at,
+            replicas: *replicas,
+            lowest: self.lowest,
+        });
+        self.outlived = outlived.or(self.outlived);
+        if let Some(outlived) = &mut self.outlived {
+            outlived.lowest = outlived.lowest.min(recommended);
+        }
         self.recent
             .retain(|(time, replicas)| *time > begin && *replicas > recommended);
         self.lowest = match self.recent.is_empty() {
