@@ -7,6 +7,17 @@
 //! A label of a Pod does not expire. While no operator works, the edges that were open stay so: this module leaves room in them
 //! for the viewers who come until another operator leads. Every Pod that starts is open. An operator that is stopped opens all
 //! edges, and those of a cluster about which it does not decide any more, such as a paused one.
+//!
+//! Only where all operators are killed and none starts again do full edges stay so, and the alert `LiveClusterOperatorWithoutLeader`
+//! names the command that opens them. What would expire by itself costs more than that:
+//!
+//! - Readiness that a media node takes back for a limited time: a Deployment counts the Pod as missing, a rollout removes it first,
+//!   with the most viewers, and a disruption budget lets no other one go.
+//! - Media nodes that change the labels of their Pods: RBAC cannot limit that to their own, so an edge that is broken into could take
+//!   any Pod of the namespace into a Service, or out of it.
+//! - Full edges that forward connections or redirect clients: the former send every byte all the same, and clients reach no single
+//!   Pod from outside.
+//! - A Job that watches the Lease: it is one more operator, which what ends the others, such as a missing image, ends as well.
 
 use std::collections::BTreeSet;
 
