@@ -7,5 +7,6 @@ pub mod event_recorder;
 #[cfg(test)]
 pub(crate) mod fake_api;
 pub mod permissions;
+pub(crate) mod refusals;
 pub mod request_layer;
 pub mod write_fence;

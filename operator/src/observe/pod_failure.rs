@@ -12,6 +12,7 @@ use livecluster_api::names::{
 use media_config::Role;
 
 use super::pods::{condition, is_ready, is_terminating};
+use crate::k8s::refusals::refused_by;
 
 /// Time after which an edge that runs and is not ready has found no origin. Readiness takes a few seconds otherwise.
 const ORIGIN_LIMIT: Duration = Duration::from_secs(10);
@@ -32,11 +33,7 @@ impl PodFailure {
     /// Returns the failure behind the condition `ReplicaFailure` of a Deployment.
     pub(super) fn of_deployment(message: &str) -> Self {
         Self {
-            reason: if message.contains("exceeded quota") {
-                "QuotaExceeded"
-            } else {
-                "ReplicaFailure"
-            },
+            reason: refused_by(message).unwrap_or("ReplicaFailure"),
             message: message.to_owned(),
         }
     }

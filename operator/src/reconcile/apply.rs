@@ -14,6 +14,7 @@ use super::ownership::{FIELD_MANAGER, Ownership, ownership};
 use super::service_ports::{with_node_ports, without_colliding_ports};
 use crate::desired::child::{Child, ChildKind};
 use crate::k8s::call_error::CallError;
+use crate::k8s::refusals::refused_by;
 use crate::observe::live_object::LiveObject;
 use crate::status::input::{Reason, ReconcileError};
 
@@ -224,7 +225,9 @@ fn rejection(error: CallError, object: &str) -> Result<ReconcileError, ApplyErro
     if error.is_namespace_terminating() {
         return Err(ApplyError::NamespaceTerminating);
     }
-    let reason = if status.is_forbidden() {
+    let reason = if let Some(reason) = refused_by(&status.message) {
+        Reason::Refused(reason)
+    } else if status.is_forbidden() {
         Reason::Forbidden
     } else if status.is_invalid() || status.code == 400 {
         Reason::InvalidSpec

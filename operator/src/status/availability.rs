@@ -4,9 +4,9 @@ use livecluster_api::LiveCluster;
 use livecluster_api::names::{self, role_name};
 use media_config::Role;
 
-use super::condition_status::{ConditionStatus, counted, joined, unavailable_reason};
+use super::condition_status::{ConditionStatus, counted, failed, joined, unavailable_reason};
 use super::endpoints::awaits_load_balancer;
-use super::input::StatusInput;
+use super::input::{Reason, ReconcileError, StatusInput};
 use super::progress::RECONCILE_FAILED;
 use super::routes::{gateways_without_address, routes_accepted};
 
@@ -63,11 +63,13 @@ fn required(cluster: &LiveCluster, input: &StatusInput, role: Role) -> i32 {
 }
 
 /// `Degraded` is true while Pods or addresses are missing, whether or not the cluster is `Ready` without them, and while the
-/// operator fails to carry out the spec, or another client keeps it from that. Pods that start are not missing unless they fail.
+/// operator fails to carry out the spec, or the API server or another client keeps it from that. Pods that start are not missing unless
+/// they fail.
 pub(super) fn degraded(cluster: &LiveCluster, input: &StatusInput) -> ConditionStatus {
     let mut missing = Vec::new();
     let failure = input.failure.as_ref();
     missing.extend(failure.map(|it| ConditionStatus::new(true, RECONCILE_FAILED, it)));
+    missing.extend(refused(input));
     let edited = input.edited.iter();
     missing.extend(edited.map(|it| ConditionStatus::new(true, EDITED_REPEATEDLY, it)));
     if !input.is_deleting {
@@ -85,6 +87,16 @@ pub(super) fn degraded(cluster: &LiveCluster, input: &StatusInput) -> ConditionS
     }
     joined(missing).unwrap_or_else(|| {
         ConditionStatus::new(false, "AsExpected", "no Pod and no address is missing")
+    })
+}
+
+/// Returns which objects are refused, if any are. The garbage collector deletes those of a deleted cluster in a moment, as `Ready` says.
+fn refused(input: &StatusInput) -> Option<ConditionStatus> {
+    let is_refused = |error: &ReconcileError| error.reason != Reason::LeftOver;
+    let refused = failed(input).filter(|_| input.errors.iter().any(is_refused))?;
+    Some(ConditionStatus {
+        is_true: true,
+        ..refused
     })
 }
 

@@ -101,8 +101,10 @@ pub enum Reason {
     NameConflict,
     /// An object of a deleted cluster of the same name still exists.
     LeftOver,
-    /// The operator lacks a permission, or a quota is exceeded.
+    /// The operator lacks a permission.
     Forbidden,
+    /// A quota, a webhook or a policy refuses an object, with this reason.
+    Refused(&'static str),
 }
 
 impl Reason {
@@ -113,6 +115,7 @@ impl Reason {
             Self::NameConflict => "NameConflict",
             Self::LeftOver => "LeftOver",
             Self::Forbidden => "Forbidden",
+            Self::Refused(reason) => reason,
         }
     }
 }

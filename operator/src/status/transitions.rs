@@ -8,9 +8,11 @@ use super::availability::EDITED_REPEATEDLY;
 use super::conditions::{AT_MAXIMUM, MEMORY_SHORT};
 use super::event_capacity::{EXCEEDS_MAXIMUM, LATE};
 use super::progress::RECONCILE_FAILED;
+use crate::k8s::refusals::{ADMISSION_DENIED, QUOTA_EXCEEDED};
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 26] = [
+pub(super) const WARNING_REASONS: [&str; 27] = [
+    ADMISSION_DENIED,
     AT_MAXIMUM,
     EDITED_REPEATEDLY,
     EXCEEDS_MAXIMUM,
@@ -29,7 +31,7 @@ pub(super) const WARNING_REASONS: [&str; 26] = [
     "NoOriginFound",
     "PortClosed",
     "ProgressDeadlineExceeded",
-    "QuotaExceeded",
+    QUOTA_EXCEEDED,
     RECONCILE_FAILED,
     "ReplicaFailure",
     "RoutesNotAccepted",

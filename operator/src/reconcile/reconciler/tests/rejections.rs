@@ -27,6 +27,33 @@ async fn forbidden_apply_is_reported_and_does_not_stop_the_others() {
 }
 
 #[tokio::test]
+async fn policy_or_quota_that_refuses_an_object_is_no_missing_permission() {
+    let policy =
+        "ValidatingAdmissionPolicy 'team' with binding 'team' denied request: no label team";
+    let quota = "exceeded quota: small, requested: count/services=1";
+    let fixture = ReconcilerFixture::new(json!({}));
+    let path = "services/demo-edge";
+    for (code, reason, message, expected) in [
+        (422, "Invalid", policy, "AdmissionDenied"),
+        (403, "Forbidden", policy, "AdmissionDenied"),
+        (403, "Forbidden", quota, "QuotaExceeded"),
+    ] {
+        fixture
+            .api
+            .refuse(Method::PATCH, path, code, reason, message);
+        fixture.reconcile().await;
+        let refused = format!("{expected}: Service demo-edge: {message}");
+        assert_eq!(fixture.condition("Ready"), format!("False {refused}"));
+        let degraded = fixture.condition("Degraded");
+        assert!(
+            degraded.starts_with(&format!("True {refused}")),
+            "{degraded}"
+        );
+        fixture.api.stop_refusing();
+    }
+}
+
+#[tokio::test]
 async fn cluster_waits_for_the_keys_of_the_api_server() {
     let fixture = ReconcilerFixture::new(json!({}));
     fixture
