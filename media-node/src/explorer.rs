@@ -40,7 +40,10 @@
 //! The record of a schedule has a line for each thing that the explorer did, and for what encoders and viewers noticed, with the time.
 //! The last line with `VIOLATION` says what must not happen. Viewers and media nodes have numbers, origins come first.
 //!
-//! All of a schedule follows from its seed: a seed that fails does so again, with the same record. Without the flag, tokio polls the
+//! `EXPLORE_LOG=debug` beside `EXPLORE_SEED` prints what the media nodes log, with the simulated time.
+//!
+//! All of a schedule follows from its seed: a seed that fails does so again, with the same record. Nothing that a media node does may
+//! depend on another thread ([`crate::host::run_blocking`]) or on the order of a hash map. Without the flag, tokio polls the
 //! branches of `select!` in a random order, and a seed may have to be replayed several times. Time is simulated: a busy computer takes
 //! longer, and finds the same.
 
@@ -52,6 +55,8 @@ mod host_runtime;
 mod http;
 mod judge;
 mod media;
+#[cfg(test)]
+mod node_log;
 mod on_air;
 mod planted;
 mod run;

@@ -1,5 +1,5 @@
-//! What a media node takes from its host besides memory and files: connections, worker threads, the wall clock, random numbers
-//! and DNS.
+//! What a media node takes from its host besides memory and files: connections, threads, the wall clock, random numbers and
+//! DNS.
 //!
 //! Here, and nowhere else, a build for unit tests can replace the host by a simulated one ([`simulated`]), so that the failure
 //! explorer runs whole clusters in one thread and in a time that it controls. Any other build has the types of tokio.
@@ -20,6 +20,20 @@ pub(crate) fn wall_clock() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// Runs what waits for files or threads, on a thread for that. Returns `None` after a panic, which that thread has printed. A simulated
+/// host has no other thread: its tasks would go on earlier or later, as the computer is busy.
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    blocking: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    #[cfg(test)]
+    if simulated::current().is_some() {
+        return Some(blocking());
+    }
+    #[expect(clippy::disallowed_methods, reason = "the only place")]
+    let running = tokio::task::spawn_blocking(blocking);
+    running.await.ok()
 }
 
 /// Returns a random number. The seed of the standard library's hash maps comes from the system's random numbers.

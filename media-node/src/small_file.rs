@@ -6,9 +6,10 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::Span;
+
+use crate::host;
 
 /// The maximum bytes of a file. A Secret or ConfigMap has at most 1 MiB.
 const MAX_BYTES: u64 = 1 << 20;
@@ -41,7 +42,7 @@ pub(crate) async fn reload_every(poll: Duration, reload: impl Fn() + Clone + Sen
         sleep(poll).await;
         let (reload, span) = (reload.clone(), Span::current());
         // A panic was printed by its thread. The next round tries again.
-        drop(spawn_blocking(move || span.in_scope(reload)).await);
+        host::run_blocking(move || span.in_scope(reload)).await;
     }
 }
 

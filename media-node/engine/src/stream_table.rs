@@ -1,7 +1,7 @@
 //! The table of all streams of a media node. It limits their number, and removes idle ones to make room for others.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::stream::{EngineContext, Stream};
 /// All streams of a media node by their key.
 #[derive(Debug, Default)]
 pub(crate) struct StreamTable {
-    pub(crate) by_key: HashMap<StreamKey, RegisteredStream>,
+    pub(crate) by_key: BTreeMap<StreamKey, RegisteredStream>,
     /// The number of streams that have or had a publisher.
     pub(crate) published: usize,
     pub(crate) pressure: PressureWatch,
@@ -121,7 +121,7 @@ impl StreamTable {
 
 /// Returns a stream, and adds it if it does not exist and the table is not `full`.
 fn find_or_add<'a>(
-    by_key: &'a mut HashMap<StreamKey, RegisteredStream>,
+    by_key: &'a mut BTreeMap<StreamKey, RegisteredStream>,
     key: &StreamKey,
     full: bool,
     context: &Arc<EngineContext>,

@@ -29,6 +29,8 @@ pub(super) struct Outcome {
     pub(super) lines: Vec<String>,
     /// Messages that viewers received.
     pub(super) received: u32,
+    /// A hash of all that was sent.
+    pub(super) history: u64,
 }
 
 /// The longest time in which a media node does not run.
@@ -88,6 +90,7 @@ fn perform_steps<'a>(schedule: &'a Schedule, planted: Planted, steps: &[Step<'a>
         violation: run.record.first_violation(),
         lines: run.record.lines(),
         received: run.received,
+        history: run.cluster.network.history(),
     }
 }
 

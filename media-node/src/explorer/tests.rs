@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use media_config::DuplicatePublish;
 
+use super::node_log::with_log;
 use super::planted::{Planted, Tamper, TamperKind};
 use super::run::{Outcome, explore, explore_storm};
 use super::schedule::{
@@ -19,6 +20,10 @@ const SEEDS: std::ops::Range<u64> = 1..3;
 
 /// The seeds of which one at least finds a planted fault.
 const PLANTED_SEEDS: std::ops::Range<u64> = 1..9;
+
+/// Seeds with two streams, and clients that are disconnected.
+#[cfg(tokio_unstable)]
+const REPLAYED_SEEDS: [u64; 2] = [1, 2];
 
 /// How often a seed is replayed.
 const REPLAYS: u32 = 10;
@@ -52,9 +57,13 @@ fn schedules_of_failures_break_nothing() {
 /// Replays a seed several times, and shows the record of one that fails.
 fn replay(seed: u64) {
     let schedule = Schedule::of(seed);
+    if let Ok(level) = std::env::var("EXPLORE_LOG") {
+        let level = level.parse().expect("a level of log lines");
+        with_log(level, || explore(&schedule, Planted::Nothing));
+    }
     let outcomes = (0..REPLAYS).map(|_| explore(&schedule, Planted::Nothing));
     let outcomes: Vec<Outcome> = outcomes.collect();
-    let records: HashSet<&[String]> = outcomes.iter().map(|it| it.lines.as_slice()).collect();
+    let records: HashSet<_> = outcomes.iter().map(|it| (&it.lines, it.history)).collect();
     let failed: Vec<_> = outcomes
         .iter()
         .filter(|it| it.violation.is_some())
@@ -110,6 +119,18 @@ fn explore_from(seeds: std::ops::Range<u64>, limit: Duration) {
         "{count} schedules in {} s, {received} messages received",
         start.elapsed().as_secs()
     );
+}
+
+/// No thread, hash map or address of this computer decides anything.
+#[cfg(tokio_unstable)]
+#[test]
+fn seed_replays_exactly() {
+    for seed in REPLAYED_SEEDS {
+        let schedule = Schedule::of(seed);
+        let replays = (0..3).map(|_| explore(&schedule, Planted::Nothing));
+        let records: HashSet<_> = replays.map(|it| (it.lines, it.history)).collect();
+        assert_eq!(records.len(), 1, "different records of seed {seed}");
+    }
 }
 
 /// Asserts that a seed passes that failed once.

@@ -9,12 +9,12 @@ use std::path::{Component, Path, PathBuf};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use percent_encoding::percent_decode_str;
-use tokio::task::spawn_blocking;
 use tower_http::services::ServeFile;
 
 use super::connection::{AfterResponse, HttpConnection, ResponseMode};
 use super::request::HttpRequest;
 use super::response::{self, HttpStatus};
+use crate::host;
 
 /// The file or folder at a path.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(super) async fn find(directory: &Path, path: &str) -> Option<Found> {
     let relative = relative(path)?;
     let is_folder = path.ends_with('/');
     let directory = directory.to_owned();
-    let found = spawn_blocking(move || {
+    let found = host::run_blocking(move || {
         let root = directory.canonicalize().ok()?;
         let inside = |path: PathBuf| {
             let path = path.canonicalize().ok()?;
@@ -47,7 +47,7 @@ pub(super) async fn find(directory: &Path, path: &str) -> Option<Found> {
         }
         (target.is_file() && !is_folder).then_some(Found::File(target))
     });
-    found.await.ok()?
+    found.await?
 }
 
 /// Returns the path below the folder, if it has only usual names.

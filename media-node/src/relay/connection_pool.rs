@@ -1,7 +1,7 @@
 //! Connections to other media nodes that wait for their next short request. A media node that asks the origins about many silent or
 //! missing streams would otherwise open several connections a second for each of them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ const MAX_KEPT: usize = 32;
 
 /// Connections that are open and unused, by media node.
 #[derive(Default)]
-pub(super) struct ConnectionPool(Mutex<HashMap<SocketAddr, Vec<NodeConnection>>>);
+pub(super) struct ConnectionPool(Mutex<BTreeMap<SocketAddr, Vec<NodeConnection>>>);
 
 impl ConnectionPool {
     /// Takes an unused connection to a media node, if there is one.
@@ -41,7 +41,7 @@ impl ConnectionPool {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<NodeConnection>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Vec<NodeConnection>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

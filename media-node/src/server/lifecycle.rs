@@ -26,6 +26,7 @@ use super::workers::Workers;
 use super::{drain, media_memory, open_files, returned_memory, viewer_lag, worker_load};
 use crate::auth;
 use crate::discovery::OriginSet;
+use crate::host;
 use crate::small_file::reload_every;
 use crate::state::clients::StopReason;
 use crate::state::metrics::Metrics;
@@ -211,11 +212,10 @@ fn log_start(context: &NodeContext, addresses: &Addresses) {
 async fn follow_live_settings(mut file: LiveFile, log: LogLevel, context: Arc<NodeContext>) {
     loop {
         sleep(context.timings.key_poll).await;
-        let read = tokio::task::spawn_blocking(move || (file.reload(), file)).await;
-        let (reloaded, same_file) = match read {
-            Ok(read) => read,
-            // A panic was printed by its thread.
-            Err(_) => return,
+        let read = host::run_blocking(move || (file.reload(), file)).await;
+        // A panic was printed by its thread.
+        let Some((reloaded, same_file)) = read else {
+            return;
         };
         file = same_file;
         let Some(reloaded) = reloaded else { continue };

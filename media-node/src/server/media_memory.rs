@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::container_memory::{ContainerMemory, container_memory};
 use super::ticks::ticks;
+use crate::host;
 use crate::state::limits::CurrentLimits;
 
 /// The smallest share: without it no stream could start.
@@ -46,7 +47,7 @@ pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
             concession
         };
         // A panic was printed by its thread. The next round begins anew.
-        let followed = tokio::task::spawn_blocking(follow).await;
+        let followed = host::run_blocking(follow).await;
         concession = followed.unwrap_or_default();
     }
 }

@@ -13,7 +13,6 @@ use tokio::runtime::{self, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-#[cfg(test)]
 use crate::host;
 
 /// The maximum number of threads of each worker that read files. A folder that hangs blocks no more.
@@ -78,7 +77,7 @@ impl Workers {
         self.stop.cancel();
         let threads = std::mem::take(&mut self.threads);
         let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
-        drop(tokio::task::spawn_blocking(join).await);
+        host::run_blocking(join).await;
     }
 }
 

@@ -4,7 +4,7 @@
 //! Each client has its own counters, and a reader adds them up, so that thousands of viewers on several cores share no
 //! cache line. A client that disconnects adds its counters to the totals, so that totals never decrease.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -215,7 +215,7 @@ pub(crate) struct Clients {
 
 #[derive(Default)]
 struct ClientTable {
-    clients: HashMap<u64, Arc<Client>>,
+    clients: BTreeMap<u64, Arc<Client>>,
     /// Sums of the clients that have disconnected.
     departed: HashMap<ClientKind, ClientCounters>,
 }
@@ -263,9 +263,7 @@ impl Clients {
 
     /// Returns all clients, the oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
-        let mut all: Vec<_> = self.lock().clients.values().cloned().collect();
-        all.sort_unstable_by_key(|client| client.id);
-        all
+        self.lock().clients.values().cloned().collect()
     }
 
     /// Calls `each` for every client.

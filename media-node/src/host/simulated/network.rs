@@ -40,6 +40,7 @@ impl Network {
             dns: DnsState::default(),
             next_id: 0,
             wakers: Wakers::new(),
+            history: 0,
         })))
     }
 
@@ -61,6 +62,11 @@ impl Network {
     /// Returns the number of connections that an end still uses.
     pub(crate) fn connections(&self) -> usize {
         self.change(|state| state.connections.len())
+    }
+
+    /// Returns a hash of all that was sent so far: when, and over which connection.
+    pub(crate) fn history(&self) -> u64 {
+        self.change(|state| state.history)
     }
 
     /// Lets the time pass and everything arrive that is due.

@@ -1,6 +1,7 @@
 //! The state of a simulated network, and what arrives in it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::task::Waker;
@@ -42,6 +43,8 @@ pub(super) struct NetworkState {
     pub(super) dns: DnsState,
     pub(super) next_id: u64,
     pub(super) wakers: Wakers,
+    /// A hash of all that was sent.
+    pub(super) history: u64,
 }
 
 #[derive(Default)]
@@ -73,6 +76,10 @@ impl NetworkState {
 
     /// Returns when a packet of this connection arrives that is sent now.
     pub(super) fn due(&mut self, id: u64) -> Duration {
+        let mut sent = DefaultHasher::new();
+        (id, self.now).hash(&mut sent);
+        // What happens at one time has no order: tokio has none for the tasks that end with their host.
+        self.history = self.history.wrapping_add(sent.finish());
         let connection = self.connections.get(&id);
         let latency = connection.map_or(Duration::ZERO, |connection| self.latency(connection));
         let connection = self.connections.get_mut(&id);
