@@ -91,6 +91,8 @@ struct PullTask {
     watched: bool,
     /// Whether the last connection stalled.
     stalled: bool,
+    /// When the last pull was lost. Its publication may be on the way to another origin.
+    lost: Option<Instant>,
     /// When all origins last replied that they have no publication.
     absent: Option<Instant>,
 }
@@ -134,6 +136,7 @@ impl PullTask {
             pulled: false,
             watched: false,
             stalled: false,
+            lost: None,
             absent,
         }
     }
@@ -211,6 +214,9 @@ impl PullTask {
             };
         };
         self.search.send_replace(SearchState::Found);
+        if self.is_outdated(status) {
+            return NextAttempt::AfterBackoff;
+        }
         if !self.pull_from(status.clone()).await {
             return NextAttempt::AfterBackoff;
         }
@@ -218,6 +224,15 @@ impl PullTask {
         // The publication may be over, and an origin that waits for another one would say so late.
         *hold = Duration::ZERO;
         NextAttempt::Now
+    }
+
+    /// Returns whether a publication is earlier than the one that was pulled and is on the way to another origin. An origin may have it
+    /// that has not heard of the later one.
+    fn is_outdated(&self, status: &OriginStatus) -> bool {
+        let limit = self.pulls.context.timeouts().pull.moves;
+        let moves = self.lost.is_some_and(|lost| lost.elapsed() < limit);
+        let pulled = self.stream.position().map(|(epoch, _)| epoch);
+        moves && pulled > Some(status.epoch())
     }
 
     /// Pulls from the first RTMP server that sends the stream.
@@ -284,6 +299,8 @@ impl PullTask {
         let messages = session.messages();
         self.pulled |= messages > 0;
         self.watched |= messages > 0;
+        let is_lost = matches!(end, PullEnd::Lost(_) | PullEnd::NoResponse(_));
+        self.lost = is_lost.then(Instant::now);
         self.stalled = match &end {
             PullEnd::Moved(next) => next.origin == origin,
             PullEnd::NoResponse(_) => true,

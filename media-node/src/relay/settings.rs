@@ -92,6 +92,8 @@ pub(crate) struct PullTimeouts {
     /// Silence after which an origin that does not reply to the survey is given up. It is looked at when a survey ends: soon where
     /// another origin has the stream, otherwise after `hold` and the time for a status.
     pub(crate) hung: Duration,
+    /// Time in which a publication comes to another origin when its pull was lost. Until then none that is earlier takes its place.
+    pub(crate) moves: Duration,
     /// Age up to which a publication that viewers waited for is pulled from its first message. Later, they would lag by
     /// that age for as long as they watch.
     pub(crate) from_start: Duration,
@@ -104,6 +106,7 @@ impl Default for PullTimeouts {
             response: Duration::from_secs(2),
             silence: Duration::from_millis(400),
             hung: Duration::from_millis(900),
+            moves: Duration::from_secs(3),
             from_start: Duration::from_secs(5),
         }
     }

@@ -59,6 +59,7 @@ fn timeouts() -> RelayTimeouts {
             silence: NEVER,
             hung: NEVER,
             from_start: NEVER,
+            moves: NEVER,
         },
         forward: ForwardTimeouts {
             poll: Duration::from_millis(20),
