@@ -231,7 +231,7 @@ async fn send(
             None => {
                 client.connection.finish();
                 client.flush().await?;
-                on_air.finish(encoder);
+                on_air.finish(encoder, record.now());
                 return Ok(());
             }
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use media_config::DuplicatePublish;
 
 use super::attempts::Attempts;
+use super::media::Identity;
 
 /// Time in which all media nodes know of an encoder that is accepted, and the former one is told: that of surveys, of a group of
 /// pictures, and of what is on its way.
@@ -31,8 +32,8 @@ struct Encoders {
     attempts: Attempts,
     /// Those whose connections are open.
     accepted: BTreeMap<u32, Sending>,
-    /// The number of messages of those that have finished their streams.
-    finished: BTreeMap<u32, u32>,
+    /// The number of messages of those that have finished their streams, and when they did.
+    finished: BTreeMap<u32, (u32, Duration)>,
     /// When one of them sent the last message that each media node knows of.
     last: Duration,
     /// When the connection of one of them was closed last. Whichever has a keyframe first takes its place at first.
@@ -69,9 +70,11 @@ impl OnAir {
         self.lock().accepted.values().copied().collect()
     }
 
-    /// Returns how many messages an encoder has sent that has finished its stream while it was accepted.
-    pub(super) fn finished(&self, encoder: u32) -> Option<u32> {
-        self.lock().finished.get(&encoder).copied()
+    /// Returns how many messages an encoder has sent that has finished its stream while it was accepted, unless that was after another
+    /// one had sent `next`, which is the first frame that was on air afterwards: it had taken its place.
+    pub(super) fn finished(&self, encoder: u32, next: Identity) -> Option<u32> {
+        let (count, at) = self.lock().finished.get(&encoder).copied()?;
+        (at <= Duration::from_millis(next.sent.into())).then_some(count)
     }
 
     /// Returns when one of them sent the last message. One that has just begun elsewhere does not count: a media node may end the stream
@@ -89,11 +92,11 @@ impl OnAir {
     }
 
     /// Notes that an encoder ends its stream.
-    pub(super) fn finish(&self, encoder: u32) {
+    pub(super) fn finish(&self, encoder: u32, now: Duration) {
         let mut encoders = self.lock();
         if let Some(sending) = encoders.accepted.get(&encoder) {
             let next = sending.next;
-            encoders.finished.insert(encoder, next);
+            encoders.finished.insert(encoder, (next, now));
         }
     }
 

@@ -203,6 +203,24 @@ fn origin_that_gives_up_its_log_meanwhile_gets_the_publication_at_once() {
     assert_passes(92_216_543_793_033);
 }
 
+/// The encoder with the highest priority leaves before its publication has come to the origin, which waits for that one.
+#[test]
+fn standby_takes_the_place_of_an_encoder_that_left_before_its_publication_arrived() {
+    assert_passes(44_329_656_924_905);
+}
+
+/// An encoder ends its stream when another one that stands by has just taken its place.
+#[test]
+fn messages_after_a_standby_has_taken_over_are_not_lost() {
+    assert_passes(63_947_817_394_610);
+}
+
+/// The origins are cut off from each other, and the one that remains has not heard of the later encoder, whose edge moves to it.
+#[test]
+fn viewers_do_not_return_to_an_earlier_encoder_while_the_later_one_moves() {
+    assert_passes(2022);
+}
+
 /// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
 #[test]
 fn origins_that_are_gone_delay_no_failover() {

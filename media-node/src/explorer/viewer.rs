@@ -214,7 +214,8 @@ impl Watching {
     /// Returns how many messages of the former encoder did not come, although it had finished its stream.
     fn lost_end(&self, last: Option<Identity>, frame: Identity) -> u32 {
         let former = last.filter(|last| last.encoder != frame.encoder);
-        let sent = former.and_then(|last| self.setup.on_air.finished(last.encoder));
+        let on_air = &self.setup.on_air;
+        let sent = former.and_then(|last| on_air.finished(last.encoder, frame));
         let next = former.map_or(0, |last| last.number + 1);
         sent.map_or(0, |sent| sent.saturating_sub(next))
     }

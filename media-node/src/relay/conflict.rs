@@ -67,7 +67,7 @@ pub(super) fn epoch_after(context: &RelayContext, key: &StreamKey, survey: &Surv
     let elsewhere = survey.replies.iter().map(OriginStatus::epoch);
     let latest = elsewhere
         .chain(latest_here(context, key))
-        .chain(successor(context, key, survey))
+        .chain(successor(context, key, survey).map(|(epoch, _)| epoch))
         .max();
     next_epoch(latest, now(), host::random(key))
 }
@@ -84,11 +84,11 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Cu
         holder: PublicationHolder::Origin(status.node.clone()),
     });
     // It is not known yet how good its encoder is.
-    let successor = successor(context, key, survey).map(|epoch| CurrentPublication {
+    let successor = successor(context, key, survey).map(|(epoch, holder)| CurrentPublication {
         epoch,
         priority: u8::MAX,
         silent_since: Instant::now(),
-        holder: PublicationHolder::Unknown,
+        holder,
     });
     // This media node knows most about an encoder that publishes here and is forwarded.
     let here = on_air_here(context, key);
@@ -99,11 +99,19 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Cu
         .max_by_key(|on_air| on_air.epoch)
 }
 
-/// Returns the epoch of a publication that some origin waits for.
-fn successor(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Epoch> {
-    let elsewhere = survey.replies.iter().map(|it| it.publication.successor);
-    let elsewhere = elsewhere.filter(|epoch| *epoch > 0).map(Epoch);
-    elsewhere.chain(context.successors.of(key)).max()
+/// Returns the epoch of a publication that some origin waits for, and that origin: it may be over before another survey.
+fn successor(
+    context: &RelayContext,
+    key: &StreamKey,
+    survey: &Survey,
+) -> Option<(Epoch, PublicationHolder)> {
+    let elsewhere = survey.replies.iter().filter_map(|reply| {
+        let epoch = Epoch(reply.publication.successor);
+        (epoch.0 > 0).then(|| (epoch, PublicationHolder::Origin(reply.node.clone())))
+    });
+    let here = context.successors.of(key);
+    let here = here.map(|epoch| (epoch, PublicationHolder::Here));
+    elsewhere.chain(here).max_by_key(|(epoch, _)| *epoch)
 }
 
 fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<CurrentPublication> {

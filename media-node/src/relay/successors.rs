@@ -24,6 +24,12 @@ impl Successors {
         expected.insert(key.clone(), (epoch, Instant::now()));
     }
 
+    /// Notes that a publication has begun: it follows no more, nor does an earlier one.
+    pub(super) fn arrived(&self, key: &StreamKey, epoch: Epoch) {
+        self.lock()
+            .retain(|stream, (expected, _)| stream != key || *expected > epoch);
+    }
+
     /// Returns the epoch of the publication that follows, unless it is overdue.
     pub(super) fn of(&self, key: &StreamKey) -> Option<Epoch> {
         let (epoch, since) = self.lock().get(key).copied()?;
@@ -52,5 +58,16 @@ mod tests {
         assert_eq!(successors.of(&key("a")), None);
         successors.expect(&key("b"), Epoch(8));
         assert_eq!(successors.lock().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn publication_is_awaited_until_it_arrives() {
+        let key = StreamKey::new(None, "live", "a").unwrap();
+        let successors = Successors::default();
+        successors.expect(&key, Epoch(7));
+        successors.arrived(&key, Epoch(6));
+        assert_eq!(successors.of(&key), Some(Epoch(7)));
+        successors.arrived(&key, Epoch(7));
+        assert_eq!(successors.of(&key), None);
     }
 }

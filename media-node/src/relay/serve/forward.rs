@@ -56,6 +56,7 @@ async fn receive(
         .transpose()
         .map_err(|error| RelayRequestError::TooManyStreams(error.to_string()))?;
     let mut publication = publish(context, parameters, epoch)?;
+    context.successors.arrived(&parameters.key, epoch);
     // The edge would send no init data.
     let position = publication.stream().position();
     if parameters
