@@ -11,7 +11,7 @@ use super::node_log::with_log;
 use super::planted::{Planted, Tamper, TamperKind};
 use super::run::{Outcome, explore, explore_storm};
 use super::schedule::{
-    EncoderSettings, Event, Hardship, Protocol, Schedule, ScheduledAction, ViewerSettings,
+    EncoderSettings, Event, Hardship, Place, Protocol, Schedule, ScheduledAction, ViewerSettings,
 };
 use super::socket::first_choices;
 
@@ -158,6 +158,24 @@ fn distant_origins_keep_their_relays() {
     let outcome = explore_storm(&schedule);
     let lines = outcome.lines.join("\n");
     assert_eq!(outcome.violation, None, "{lines}");
+    assert!(outcome.received > 100, "{lines}");
+}
+
+/// A busy origin replies after a second, and so does the next time.
+#[test]
+fn edge_waits_for_the_reply_of_a_busy_origin() {
+    let mut schedule = one_viewer();
+    schedule.settings.origins = 1;
+    let busy = (Place::Node(0), Place::Node(1), Duration::from_millis(250));
+    schedule.events = vec![
+        event(600, ScheduledAction::Delay(busy.0, busy.1, busy.2)),
+        event(1000, publish_on(1)),
+        event(3000, watch_on(2)),
+    ];
+    let outcome = explore_storm(&schedule);
+    let lines = outcome.lines.join("\n");
+    assert_eq!(outcome.violation, None, "{lines}");
+    assert!(!lines.contains("Publish.Failed"), "{lines}");
     assert!(outcome.received > 100, "{lines}");
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::contest::{Contender, CurrentPublication, PublicationHolder, Resolution, SwitchReason};
 use super::context::{RelayContext, is_published};
 use super::rejection::PublishRejection;
-use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
+use super::survey::{OriginStatus, Survey, SurveyEnd, survey_within};
 use crate::host;
 
 /// The number of low bits of an epoch that are random. Two media nodes whose clocks are both behind a third one's would
@@ -172,7 +172,6 @@ async fn reach_origins(
     key: &StreamKey,
 ) -> Result<Survey, PublishRejection> {
     let timeouts = context.timeouts().conflict;
-    let start = Instant::now();
     if let Some(origins) = &context.origins
         && !has_viewers(context, key)
     {
@@ -180,20 +179,29 @@ async fn reach_origins(
         origins.known(timeouts.resolve).await;
     }
     let mut backoff = context.backoff();
+    let mut limit = context.timeouts().survey.status;
+    let mut waited = Duration::ZERO;
     loop {
-        let mut before = context.before_attempt();
-        let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
+        let (begin, mut before) = (Instant::now(), context.before_attempt());
+        let survey = survey_within(context, key, Duration::ZERO, SurveyEnd::All, limit).await;
         if !survey.replies.is_empty() || context.settings.role == Role::Origin {
             return Ok(survey);
         }
         if has_viewers(context, key) {
             return Ok(survey);
         }
-        if start.elapsed() >= timeouts.reach {
+        // Counted in limits: this media node may be the one that is late.
+        waited += begin.elapsed().min(limit);
+        if waited >= timeouts.reach {
             return Err(PublishRejection::NoOrigin);
         }
-        let due = Instant::now() + backoff.next();
-        context.attempt_due(due, &mut before).await;
+        let pause = backoff.next();
+        waited += pause;
+        context
+            .attempt_due(Instant::now() + pause, &mut before)
+            .await;
+        // A busy origin takes longer, and no less when it is asked again.
+        limit = timeouts.reach.min(limit * 2);
     }
 }
 

@@ -64,7 +64,7 @@ impl Default for SurveyTimeouts {
 pub(crate) struct ConflictTimeouts {
     /// Time for the first answer of the name servers.
     pub(crate) resolve: Duration,
-    /// Time after which an edge starts no further survey while no origin replies.
+    /// Time after which an edge starts no further survey while no origin replies. Each survey waits twice as long as the one before.
     pub(crate) reach: Duration,
     /// Time for an origin to confirm that it closed older publications.
     pub(crate) announce: Duration,
@@ -74,7 +74,7 @@ impl Default for ConflictTimeouts {
     fn default() -> Self {
         Self {
             resolve: Duration::from_millis(500),
-            reach: Duration::from_millis(1500),
+            reach: Duration::from_secs(3),
             announce: Duration::from_secs(1),
         }
     }

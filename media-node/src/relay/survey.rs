@@ -114,6 +114,18 @@ pub(super) async fn survey(
     hold: Duration,
     end: SurveyEnd,
 ) -> Survey {
+    let limit = hold + context.timeouts().survey.status;
+    survey_within(context, key, hold, end, limit).await
+}
+
+/// Surveys all origins. Each has the time `limit`, besides that which its reply is on the way.
+pub(super) async fn survey_within(
+    context: &RelayContext,
+    key: &StreamKey,
+    hold: Duration,
+    end: SurveyEnd,
+    limit: Duration,
+) -> Survey {
     let mut survey = Survey::default();
     let Some(origins) = &context.origins else {
         return survey;
@@ -130,7 +142,7 @@ pub(super) async fn survey(
         // that does not reply.
         for origin in changes.borrow_and_update().iter().copied() {
             if surveyed.insert(origin) {
-                let status = status_of(context, origin, key, hold);
+                let status = status_of(context, origin, key, hold, limit);
                 replies.push(async move { (origin, status.await) });
             }
         }
@@ -173,6 +185,7 @@ async fn status_of(
     origin: SocketAddr,
     key: &StreamKey,
     hold: Duration,
+    limit: Duration,
 ) -> Result<Option<OriginStatus>, ClientError> {
     let status = async || {
         if let Some(mut kept) = context.kept.take(origin) {
@@ -188,7 +201,7 @@ async fn status_of(
         context.kept.keep(connection);
         Ok(status)
     };
-    let limit = hold + context.timeouts().survey.status + context.time_on_the_way(origin);
+    let limit = limit + context.time_on_the_way(origin);
     within(|| limit, context.reachability.repeat(origin, status))
         .await
         .ok_or(ClientError::Timeout(limit))?
