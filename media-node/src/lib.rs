@@ -18,6 +18,7 @@
 //!   slate                   the clip for streams that wait for an encoder: read once, fed by relay
 //!   tls                     certificate and handshakes, under delivery's sockets
 //!   proxies, networks       load balancers that are trusted to name their clients
+//!   turns                   work at one time that client addresses share
 //!   small_file              files of keys, certificates and settings
 //!   counters                counters with labels
 //!  ──────────────────────────────────────────────────────────────────────────
@@ -51,6 +52,7 @@ mod slate;
 mod small_file;
 mod state;
 mod tls;
+mod turns;
 
 pub use auth::KeySetTimings;
 pub use log::start_log;

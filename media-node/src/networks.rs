@@ -1,6 +1,6 @@
-//! Networks of addresses, as the configuration lists them.
+//! Networks of addresses: those that the configuration lists, and the one that counts as one client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -41,5 +41,13 @@ impl Networks {
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Returns the network that counts as one client: an IPv4 address itself, and the /64 of an IPv6 address.
+pub(crate) fn client_network(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }

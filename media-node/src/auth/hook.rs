@@ -4,6 +4,7 @@
 //! `on_stop` notify the server once that a client that it has allowed has left.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,11 @@ use super::Denial;
 use super::background::{Background, Calls};
 use super::fetch::{FetchClient, FetchedResponse};
 use super::request::{AccessRequest, Action};
+use crate::turns::Turns;
 
-/// The maximum number of questions that a hook is asked at one time. Further ones wait, within the timeout.
-const MAX_QUESTIONS: usize = 64;
+/// The maximum number of questions that a hook is asked at one time. Further ones wait, within the timeout. Client addresses share them: a
+/// hook that takes long to answer about the clients of one address answers about the others meanwhile.
+const MAX_QUESTIONS: usize = 128;
 
 /// The maximum number of notifications of a hook at one time. Questions do not wait for them.
 const MAX_NOTICES: usize = 16;
@@ -63,7 +66,7 @@ struct HookServer {
     client: FetchClient,
     timeout: Duration,
     policy: FailurePolicy,
-    questions: Semaphore,
+    questions: Turns,
     notices: Semaphore,
 }
 
@@ -80,7 +83,7 @@ struct HookEvent {
     instance: Arc<str>,
     /// Unique among all media nodes, also after a restart.
     client: String,
-    ip: String,
+    peer: IpAddr,
     vhost: String,
     app: String,
     stream: String,
@@ -95,7 +98,7 @@ struct Callback<'a> {
     action: &'static str,
     server_id: &'a str,
     client_id: &'a str,
-    ip: &'a str,
+    ip: IpAddr,
     vhost: &'a str,
     app: &'a str,
     stream: &'a str,
@@ -117,7 +120,7 @@ impl Hook {
             client: FetchClient::new(&settings.url, None)?,
             timeout: settings.timeout(),
             policy: settings.failure_policy,
-            questions: Semaphore::new(MAX_QUESTIONS),
+            questions: Turns::new(MAX_QUESTIONS),
             notices: Semaphore::new(MAX_NOTICES),
         });
         Ok(Self(server, instance.clone()))
@@ -165,7 +168,7 @@ impl HookServer {
     async fn ask(&self, event: &HookEvent) -> Result<(), Denial> {
         let deadline = Instant::now() + self.timeout;
         let answered = async {
-            let _permit = self.questions.acquire().await.ok()?;
+            let _turn = self.questions.of(event.peer).await?;
             let body = event.body(match self.action {
                 Action::Publish => "on_publish",
                 Action::Play => "on_play",
@@ -218,7 +221,7 @@ impl HookEvent {
         Self {
             instance: Arc::clone(&instance.name),
             client: format!("{:08x}-{}", instance.run, request.client),
-            ip: request.peer.to_canonical().to_string(),
+            peer: request.peer.to_canonical(),
             vhost: stream.vhost().unwrap_or(DEFAULT_VHOST).to_owned(),
             app: stream.app().to_owned(),
             stream: stream.name().to_owned(),
@@ -236,7 +239,7 @@ impl HookEvent {
             action,
             server_id: &self.instance,
             client_id: &self.client,
-            ip: &self.ip,
+            ip: self.peer,
             vhost: &self.vhost,
             app: &self.app,
             stream: &self.stream,

@@ -6,11 +6,12 @@
 //! An IPv6 client has a whole /64, so that all of it counts as one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::limits::CurrentLimits;
+use crate::networks::client_network;
 
 /// The number of addresses from which on those without a connection are removed.
 const MIN_PRUNED: usize = 1024;
@@ -86,7 +87,7 @@ impl AddressLimits {
         let limits = self.limits.get();
         let max_open = limits.max_connections_per_address;
         let max_new_per_second = limits.max_new_connections_per_second_per_address;
-        let address = network(peer);
+        let address = client_network(peer);
         let mut table = lock(&self.table);
         table.prune(now);
         let entry = table
@@ -109,7 +110,7 @@ impl AddressLimits {
     pub(crate) fn begin_stream(&self, peer: IpAddr, now: Instant) -> Result<(), AddressLimit> {
         let max_per_second = self.limits.get().max_new_connections_per_second_per_address;
         let mut table = lock(&self.table);
-        match table.addresses.get_mut(&network(peer)) {
+        match table.addresses.get_mut(&client_network(peer)) {
             Some(address) => address.begin(max_per_second, now),
             // A connection that is not counted.
             None => Ok(()),
@@ -155,14 +156,6 @@ impl Drop for AddressPermit {
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Returns an IPv4 address itself, and the /64 of an IPv6 address.
-pub(super) fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
-use super::address_limits::network;
+use crate::networks::client_network;
 
 /// Connections without a stream, and their limit.
 pub(crate) struct IdleConnections {
@@ -63,7 +63,7 @@ impl IdleConnections {
     /// Counts a connection as idle. When there are too many, requests the end of another one or of this one.
     pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> (IdleGuard, Eviction) {
         let (sender, receiver) = oneshot::channel();
-        let address = network(peer);
+        let address = client_network(peer);
         let mut table = self.lock();
         let number = table.insert(address, sender);
         if table.waiting > self.limit.load(Ordering::Relaxed)

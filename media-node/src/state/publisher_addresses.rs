@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use media_engine::Registry;
 use media_wire::StreamKey;
 
-use super::address_limits::network;
 use super::limits::CurrentLimits;
+use crate::networks::client_network;
 
 /// The streams that each address publishes or has published, and their limit. Clones share them.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ impl PublisherAddresses {
         let Some(limit) = self.limits.get().max_streams_per_address() else {
             return Ok(None);
         };
-        let (address, mut addresses) = (network(peer), self.lock());
+        let (address, mut addresses) = (client_network(peer), self.lock());
         let streams = addresses.entry(address).or_default();
         let is_full = |streams: &PublishedStreams| {
             let others = streams.len() - usize::from(streams.contains_key(stream));

@@ -13,8 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use super::publish_error;
-use crate::support::{Publisher, TestNode, request};
+use super::{FAST, publish, publish_error};
+use crate::support::{
+    FlvViewer, Publisher, RawConnection, TestNode, connect_from_elsewhere, request,
+};
 
 const UNAVAILABLE: &str = "the authorization hook does not respond, try again later";
 const REFUSED: &str = "the stream's owner refused";
@@ -66,38 +68,80 @@ async fn hook_server_that_misbehaves_refuses_within_its_time_and_costs_little() 
     assert!(taken < 32 << 20, "{taken} bytes of an answer are read");
 }
 
-async fn node(server: SocketAddr, failure_policy: FailurePolicy) -> TestNode {
-    TestNode::with(|config| {
-        config.auth.publish = AccessSettings {
-            hook: Some(HookSettings {
-                url: format!("http://{server}/hook"),
-                timeout_seconds: 1,
-                failure_policy,
-            }),
-            ..AccessSettings::default()
-        };
+/// Clients that a hook does not answer about. It has fewer questions at one time.
+const UNANSWERED: usize = 200;
+
+#[tokio::test]
+async fn clients_that_a_hook_does_not_answer_about_keep_only_their_own_address_waiting() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let node = TestNode::with(|config| {
+        config.auth.play = hook(address, 10, FailurePolicy::Deny);
+        config.limits.max_new_connections_per_second_per_address = 0;
     })
-    .await
+    .await;
+    let _publisher = publish(&node, "live/allows").await;
+    let mut waiting = Vec::new();
+    for _ in 0..UNANSWERED {
+        let socket = connect_from_elsewhere(node.addresses.http).await;
+        let mut client = RawConnection::over(socket);
+        client
+            .send("GET /live/silent.flv HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await;
+        waiting.push(client);
+    }
+    // All questions that the address may have at one time, or all that there are.
+    let mut unanswered = Vec::new();
+    while let Ok(asked) = tokio::time::timeout(FAST, listener.accept()).await {
+        unanswered.push(asked.unwrap());
+    }
+    assert!(unanswered.len() < UNANSWERED, "the test needs more clients");
+    tokio::spawn(serve(listener, address, Arc::default()));
+    FlvViewer::open(node.addresses.http, "/live/allows.flv").await;
+    let answered =
+        futures::future::select_all(waiting.iter_mut().map(|client| Box::pin(client.read())));
+    let answered = futures::future::FutureExt::now_or_never(answered);
+    assert!(
+        answered.is_none(),
+        "a client is answered that the hook was not asked about"
+    );
+}
+
+async fn node(server: SocketAddr, failure_policy: FailurePolicy) -> TestNode {
+    TestNode::with(|config| config.auth.publish = hook(server, 1, failure_policy)).await
+}
+
+fn hook(server: SocketAddr, timeout_seconds: u32, failure_policy: FailurePolicy) -> AccessSettings {
+    AccessSettings {
+        hook: Some(HookSettings {
+            url: format!("http://{server}/hook"),
+            timeout_seconds,
+            failure_policy,
+        }),
+        ..AccessSettings::default()
+    }
 }
 
 /// Starts a server that answers each question as the stream of its callback says. It counts the bytes of its long answer in `taken`.
 async fn misbehaving_server(elsewhere: SocketAddr, taken: Arc<AtomicUsize>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut socket, _)) = listener.accept().await {
-            let taken = Arc::clone(&taken);
-            tokio::spawn(async move {
-                // The media node may close first.
-                let stream = asked(&mut socket).await?;
-                match stream.as_str() {
-                    "huge-body" => send_huge_body(&mut socket, &taken).await,
-                    kind => misbehave(&mut socket, kind, elsewhere).await,
-                }
-            });
-        }
-    });
+    tokio::spawn(serve(listener, elsewhere, taken));
     address
+}
+
+async fn serve(listener: TcpListener, elsewhere: SocketAddr, taken: Arc<AtomicUsize>) {
+    while let Ok((mut socket, _)) = listener.accept().await {
+        let taken = Arc::clone(&taken);
+        tokio::spawn(async move {
+            // The media node may close first.
+            let stream = asked(&mut socket).await?;
+            match stream.as_str() {
+                "huge-body" => send_huge_body(&mut socket, &taken).await,
+                kind => misbehave(&mut socket, kind, elsewhere).await,
+            }
+        });
+    }
 }
 
 /// Reads a question. Returns its stream.
@@ -144,6 +188,7 @@ async fn misbehave(socket: &mut TcpStream, kind: &str, elsewhere: SocketAddr) ->
             socket.write_all(answer.as_bytes()).await
         }
         "deep-json" => respond(socket, &"[".repeat(10_000)).await,
+        "allows" => respond(socket, "0").await,
         "lies" => respond(socket, "{\"code\": 0, \"code\": 1}").await,
         other => panic!("{other}"),
     }
