@@ -92,6 +92,7 @@ async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let mut hang_up = hang_up().context("cannot handle SIGHUP")?;
     let mut node = Node::bind(config).await?;
+    node.return_memory();
     if let Some((file, log)) = live {
         node = node.follow(file, log);
     }

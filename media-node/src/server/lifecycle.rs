@@ -105,6 +105,12 @@ impl Node {
         self
     }
 
+    /// Gives memory back to the system that clients have left behind, for as long as the media node runs. It is for programs whose
+    /// allocator is mimalloc.
+    pub fn return_memory(&self) {
+        returned_memory::start(&self.workers.handles());
+    }
+
     /// Returns a token that opens the API of media nodes with this configuration for an hour: the header is
     /// `Authorization: Bearer TOKEN`. Returns `None` where the API asks for none or for tokens of Kubernetes.
     ///
