@@ -76,13 +76,22 @@ pub struct Limits {
     /// of further names are refused with HTTP status 503 or an RTMP error. They take no place of a stream.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_lookups: u32,
+    /// Milliseconds after which a Pod asks the origins again for a stream that none of them has. Until then viewers of this name get
+    /// the last answer.
+    #[schemars(range(min = 100, max = 60_000))]
+    pub lookup_interval_milliseconds: u32,
     /// Seconds that a connection may take for its handshake and its first command or request, and a viewer for a message that it has
     /// begun.
     #[schemars(range(min = 1, max = 60))]
     pub handshake_timeout_seconds: u32,
-    /// Seconds that a viewer may accept no byte before it is disconnected. What is sent at one time may take ten times as long.
+    /// Seconds that a viewer may accept no byte before it is disconnected.
     #[schemars(range(min = 1, max = 600))]
     pub stall_timeout_seconds: u32,
+    /// Seconds that a viewer may take for what is sent to it at one time before it is disconnected: its minimum rate. Until then it keeps
+    /// that in memory, and while memory is short it has `stallTimeoutSeconds` only. When absent, ten times `stallTimeoutSeconds`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 6_000))]
+    pub batch_timeout_seconds: Option<u32>,
 }
 
 impl Default for Limits {
@@ -105,8 +114,10 @@ impl Default for Limits {
             max_parameters: 32,
             max_parameter_kibibytes: 4,
             max_lookups: 4_096,
+            lookup_interval_milliseconds: 1_000,
             handshake_timeout_seconds: 10,
             stall_timeout_seconds: 30,
+            batch_timeout_seconds: None,
         }
     }
 }
@@ -160,6 +171,11 @@ impl Limits {
         usize::try_from(self.max_lookups).unwrap_or(usize::MAX)
     }
 
+    /// Returns the time after which the origins are asked again for a stream that none of them has.
+    pub fn lookup_interval(&self) -> Duration {
+        Duration::from_millis(self.lookup_interval_milliseconds.into())
+    }
+
     /// Returns the time for the handshake and the first command or request.
     pub fn handshake_timeout(&self) -> Duration {
         Duration::from_secs(self.handshake_timeout_seconds.into())
@@ -168,6 +184,13 @@ impl Limits {
     /// Returns the time that a viewer may accept no byte.
     pub fn stall_timeout(&self) -> Duration {
         Duration::from_secs(self.stall_timeout_seconds.into())
+    }
+
+    /// Returns the time that a viewer may take for what is sent at one time. Some networks are slow for minutes, and the slowest one that
+    /// carries a stream is far from ten stall timeouts.
+    pub fn batch_timeout(&self) -> Duration {
+        let seconds = self.batch_timeout_seconds;
+        Duration::from_secs(seconds.unwrap_or(self.stall_timeout_seconds * 10).into())
     }
 }
 

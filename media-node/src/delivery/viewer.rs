@@ -35,16 +35,14 @@ const MAX_UNREAD: usize = 128 * 1024;
 /// Attempts to write within the stall timeout, while the socket is not reported as writable.
 const STALL_ATTEMPTS: u32 = 8;
 
-/// Stall timeouts that a batch may take at most. A viewer that accepts a byte now and then would keep what it reads in memory, and
-/// the slowest network that carries any stream is far from this.
-const SLOWEST_BATCH: u32 = 10;
-
 /// Delivers a stream to one viewer.
 pub(crate) struct Delivery<'a> {
     pub(crate) socket: &'a mut Socket,
     pub(crate) client: &'a Client,
     /// Time that the socket may accept no byte.
     pub(crate) stall_timeout: Duration,
+    /// Time that the socket may take for a batch. A viewer that accepts a byte now and then would keep what it reads in memory.
+    pub(crate) batch_timeout: Duration,
     /// Whether the viewer is to be disconnected at the next keyframe.
     pub(crate) draining: bool,
     /// Shows whether memory is full. A viewer may then be slow for a shorter time.
@@ -242,8 +240,8 @@ impl Delivery<'_> {
         let since = Instant::now();
         loop {
             let slowest = match self.registry.is_out_of_memory() {
-                true => self.stall_timeout,
-                false => self.stall_timeout * SLOWEST_BATCH,
+                true => self.stall_timeout.min(self.batch_timeout),
+                false => self.batch_timeout,
             };
             if since.elapsed() > slowest {
                 return Err(ViewerEnd::Stalled);

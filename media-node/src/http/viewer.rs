@@ -90,10 +90,12 @@ impl<F: HttpFraming> HttpViewer<F> {
     }
 
     fn parts(&mut self) -> (Delivery<'_>, &mut F, &mut BytesMut) {
+        let limits = self.context.limits.get();
         let delivery = Delivery {
             socket: &mut self.socket,
             client: &self.client,
-            stall_timeout: self.context.limits.get().stall_timeout(),
+            stall_timeout: limits.stall_timeout(),
+            batch_timeout: limits.batch_timeout(),
             draining: false,
             registry: &self.context.finder.registry,
             unsent_limit: 0,

@@ -1,9 +1,9 @@
 //! Looking up streams that this media node does not have. Viewers wait here, and a name takes the place of a stream only when some
 //! media node publishes it: names that a client invents keep no stream and no viewer out.
 //!
-//! Each name is looked up once for all of its viewers, and again after a second. A limited number of names is asked for at one
-//! time, over connections that are kept. A limited number of them has requests that the origins hold until the stream starts; the
-//! others find it within a second.
+//! Each name is looked up once for all of its viewers, and again after `limits.lookupIntervalMilliseconds`. A limited number of names is
+//! asked for at one time, over connections that are kept. A limited number of them has requests that the origins hold until the stream
+//! starts; the others find it within that interval.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,12 +16,12 @@ use tokio::time::{Instant, sleep};
 use super::context::RelayContext;
 use super::survey::{Survey, SurveyEnd, survey};
 
-/// Names that the origins are asked for at one time.
+/// Names that the origins are asked for at one time. No client is refused beyond it, so it is no limit of the configuration: an origin
+/// answers within a round trip, and `limits.maxLookups` names are asked for within a second where that takes 8 ms.
 const MAX_SURVEYS: usize = 32;
-/// Names whose requests the origins hold.
+/// Names whose requests the origins hold. No client is refused beyond it either: viewers of further names see their stream later by
+/// an interval of lookups at most, and each request takes a connection of every origin meanwhile.
 const MAX_HELD: usize = 64;
-/// Time for which the answer that no media node has a stream is reused.
-const MISSING: Duration = Duration::from_secs(1);
 
 /// Time in which the first message of a stream comes that was found.
 const FOUND: Duration = Duration::from_secs(3);
@@ -183,7 +183,7 @@ impl Lookup {
             });
             let pause = match self.is_held() {
                 true => backoff.next(),
-                false => MISSING,
+                false => context.settings.limits.get().lookup_interval(),
             };
             context.attempt_due(start + pause, &mut before).await;
             if self.forget_unless_wanted() {

@@ -141,10 +141,12 @@ impl RtmpViewer {
             context,
             ..
         } = &mut self.session;
+        let limits = context.limits.get();
         let delivery = Delivery {
             socket: &mut connection.socket,
             client: &self.client,
-            stall_timeout: context.limits.get().stall_timeout(),
+            stall_timeout: limits.stall_timeout(),
+            batch_timeout: limits.batch_timeout(),
             draining: false,
             registry: &context.registry,
             unsent_limit: 0,

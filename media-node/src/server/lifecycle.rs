@@ -194,7 +194,6 @@ fn start_tasks(
     workers.spawn_control(disconnect_revoked(Arc::clone(context)));
     let identity = Arc::clone(&context.identity);
     workers.spawn_control(reload_every(poll, move || identity.reload()));
-    returned_memory::start(workers, registry);
     worker_load::start(workers, registry, &context.metrics, worker_load::PERIOD);
 }
 

@@ -20,7 +20,8 @@ async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
     let mut viewer = Delivery {
         socket: &mut socket,
         client: &client,
-        stall_timeout: Duration::from_millis(100),
+        stall_timeout: Duration::from_secs(60),
+        batch_timeout: Duration::from_secs(1),
         draining: false,
         registry: &registry,
         unsent_limit: 0,
@@ -75,6 +76,7 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
         socket: &mut socket,
         client: &client,
         stall_timeout: Duration::from_secs(60),
+        batch_timeout: Duration::from_secs(600),
         draining: false,
         registry: &registry,
         unsent_limit: 0,
@@ -107,6 +109,7 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
         client: &client,
         // An eighth of it passes before the first attempt.
         stall_timeout: Duration::from_secs(2),
+        batch_timeout: Duration::from_secs(20),
         draining: false,
         registry: &registry,
         unsent_limit: 0,
