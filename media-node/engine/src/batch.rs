@@ -71,6 +71,11 @@ impl Batch {
         }
     }
 
+    /// Returns the media time from the log's beginning to the batch's first message, in milliseconds.
+    pub fn begin(&self) -> i64 {
+        self.run.first.first_age
+    }
+
     /// Returns the media time from the log's beginning to the batch's last message, in milliseconds.
     pub fn end(&self) -> i64 {
         self.run.last().last_age

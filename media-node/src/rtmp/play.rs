@@ -81,7 +81,7 @@ pub(super) struct RtmpViewer {
 }
 
 impl RtmpViewer {
-    /// Sends the first batch, and starts the task that sends the rest, or as much as `duration` has after the first batch.
+    /// Sends the first batch, and starts the task that sends the rest, up to `duration` after the first message.
     pub(super) async fn start(session: SessionState, play: Play, duration: PlayDuration) {
         let Play { client, opened } = play;
         let OpenedStream { cursor, first } = opened;
@@ -90,7 +90,7 @@ impl RtmpViewer {
             session,
             client,
             cursor,
-            until: first.end().saturating_add(duration.unwrap_or(i64::MAX)),
+            until: first.begin().saturating_add(duration.unwrap_or(i64::MAX)),
         };
         let (mut delivery, mut framing, ..) = viewer.parts();
         match delivery.send_first(&mut framing, b"", first).await {
