@@ -190,7 +190,8 @@ impl ObservedRole {
                 .is_some_and(|found| found.reason.as_deref() == Some("ProgressDeadlineExceeded")),
             failure: condition("ReplicaFailure")
                 .filter(|found| found.status == "True")
-                .map(|found| PodFailure::of_deployment(found.message.as_deref().unwrap_or(""))),
+                .map(|found| PodFailure::of_deployment(found.message.as_deref().unwrap_or("")))
+                .or_else(|| PodFailure::of_paused(deployment)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Volume};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -36,6 +37,22 @@ impl PodFailure {
             reason: refused_by(message).unwrap_or("ReplicaFailure"),
             message: message.to_owned(),
         }
+    }
+
+    /// Returns the failure of a Deployment with a rollout that somebody else has paused.
+    pub(super) fn of_paused(deployment: &Deployment) -> Option<Self> {
+        let is_paused = deployment.spec.as_ref()?.paused.unwrap_or(false);
+        let status = deployment.status.as_ref()?;
+        let is_updated = status.updated_replicas >= status.replicas;
+        (is_paused && !is_updated).then(|| {
+            let name = deployment.name_any();
+            Self {
+                reason: "DeploymentPaused",
+                message: format!(
+                    "Deployment {name} is paused, which `kubectl rollout resume deployment/{name}` ends"
+                ),
+            }
+        })
     }
 
     /// Returns the failure of a Pod that should be ready at `now` and is not.

@@ -11,7 +11,7 @@ use super::progress::RECONCILE_FAILED;
 use crate::k8s::refusals::{ADMISSION_DENIED, QUOTA_EXCEEDED};
 
 /// Reasons that need attention.
-pub(super) const WARNING_REASONS: [&str; 27] = [
+pub(super) const WARNING_REASONS: [&str; 28] = [
     ADMISSION_DENIED,
     AT_MAXIMUM,
     EDITED_REPEATEDLY,
@@ -19,6 +19,7 @@ pub(super) const WARNING_REASONS: [&str; 27] = [
     LATE,
     "ContainerCannotStart",
     "CrashLooping",
+    "DeploymentPaused",
     "Forbidden",
     "GatewayApiMissing",
     "GatewayNotFound",

@@ -151,3 +151,24 @@ fn deletion_names_the_pods_that_it_waits_for() {
         assert_eq!(condition_of(json!({}), &input, kind), expected);
     }
 }
+
+#[test]
+fn rollout_that_somebody_has_paused_is_named() {
+    let mut input = input(settled());
+    let mut paused = deployment("edge", [2, 2, 2, 2, 2]);
+    paused["spec"]["paused"] = true.into();
+    input.observed.deployments[1] = serde_json::from_value(paused.clone()).unwrap();
+    assert!(condition_of(json!({}), &input, "Degraded").starts_with("False"));
+    paused["status"]["updatedReplicas"] = 0.into();
+    input.observed.deployments[1] = serde_json::from_value(paused).unwrap();
+    let named = "DeploymentPaused: Deployment demo-edge is paused, which `kubectl rollout resume deployment/demo-edge` ends";
+    assert_eq!(
+        condition_of(json!({}), &input, "Progressing"),
+        format!("True RollingEdges: 0 of 2 edges updated; {named}")
+    );
+    let degraded = condition_of(json!({}), &input, "Degraded");
+    assert!(
+        degraded.starts_with("True DeploymentPaused: 2 of 2 edges available; "),
+        "{degraded}"
+    );
+}
