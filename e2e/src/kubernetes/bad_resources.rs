@@ -39,12 +39,13 @@ async fn assert_refused(
 
 /// Specs, and what their refusals name.
 #[rustfmt::skip]
-const REFUSED: [(&str, &[&str]); 11] = [
+const REFUSED: [(&str, &[&str]); 12] = [
     ("{edges: {replicas: -1}}", &["spec.edges.replicas"]),
     ("{origins: {replicas: 1000}}", &["spec.origins.replicas"]),
     ("{edges: {replicas: two}}", &["spec.edges.replicas"]),
     ("{edge: {replicas: 2}}", &["spec.edge"]),
     ("{stream: {continuitySeconds: 100000}}", &["spec.stream.continuitySeconds"]),
+    ("{edges: {podLabels: {city: Köln}}}", &["spec.edges.podLabels.city"]),
     ("{logs: {level: LOUD}}", &["spec.logs.level"]),
     ("{edges: {service: {type: Ingress}}}", &["spec.edges.service.type"]),
     ("{edges: {service: {nodePorts: {http: 30080}}}}", &["nodePorts", "NodePort"]),

@@ -35,19 +35,21 @@ pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
 
 /// Schema of labels, within the limits that Kubernetes has for them.
 pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
-    string_map(63)
+    string_map(&json_schema!({
+        "type": "string", "maxLength": 63, "pattern": r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
+    }))
 }
 
 /// Schema of annotations, within the limits that Kubernetes has for them.
 pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
-    string_map(16_384)
+    string_map(&json_schema!({"type": "string", "maxLength": 16_384}))
 }
 
-fn string_map(longest_value: u32) -> Schema {
+fn string_map(value: &Schema) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": longest_value},
+        "additionalProperties": value,
     })
 }
 
