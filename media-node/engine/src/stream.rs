@@ -118,9 +118,7 @@ impl Stream {
 
     /// Returns whether the log still has this message of a publication.
     pub fn has_message(&self, epoch: Epoch, sequence: u64) -> bool {
-        let window = self.window();
-        let position = window.find(epoch, sequence);
-        position.is_some_and(|position| position.segment < window.end())
+        self.window().contains(epoch, sequence)
     }
 
     /// Returns the time since the publication's last message, or since its start. `None` without a publication.

@@ -332,6 +332,15 @@ impl Window {
         oldest.or(Some(start))
     }
 
+    /// Returns whether a message is in the window: not one that is missing, behind which the log goes on.
+    pub(crate) fn contains(&self, epoch: Epoch, sequence: u64) -> bool {
+        let mut segments = self.segments.iter();
+        segments.any(|segment| {
+            let messages = segment.mark.sequence..segment.end().sequence;
+            segment.mark.epoch == epoch && messages.contains(&sequence)
+        })
+    }
+
     /// Returns the position of a message, also of one that is expected next. Returns `None` when the message was evicted or
     /// never existed.
     pub(crate) fn find(&self, epoch: Epoch, sequence: u64) -> Option<LogPosition> {

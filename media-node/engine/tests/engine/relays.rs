@@ -240,6 +240,12 @@ fn copy_without_beginning_does_not_count_as_whole() {
     let mut relay = upstream(&registry, Start::At(Epoch(7), 0));
     let sequences: Vec<_> = relay.placed().iter().map(|placed| placed.1).collect();
     assert_eq!(sequences, [0, 1, 2, 530, 531, 532, 533, 534]);
+    let stream = publication.stream();
+    let has = |sequence| stream.has_message(Epoch(7), sequence);
+    assert_eq!(
+        [2, 3, 499, 500, 534, 535].map(has),
+        [true, false, false, true, true, false]
+    );
 }
 
 #[test]
