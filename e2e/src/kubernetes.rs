@@ -16,6 +16,7 @@ mod explain;
 mod gateway;
 mod hand_edits;
 mod helm;
+mod hooks_away;
 mod late_dns;
 mod leader_failover;
 mod minimal_cluster;
@@ -70,6 +71,8 @@ pub const KUBERNETES: &[Scenario] = scenarios! { Kubernetes:
         "LiveClusters side by side, with names easily mixed up, share nothing";
     secrets_renewed "secrets-renewed" Beside None,
         "a renewed certificate and rotated publish keys take effect in running Pods, and connections stay";
+    hooks_away "hooks-away" Beside Some("it runs a server of hooks on a node"),
+        "hooks decide again when their server returns; while it hangs or is gone, new clients are refused or accepted by the policy, and others stay";
     two_operators "two-operators" Beside None,
         "of two operators that watch a namespace, the first one reconciles its LiveClusters, and the second one says so";
     eviction "eviction" Beside None,
