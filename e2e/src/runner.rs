@@ -99,7 +99,7 @@ pub async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Scenarios run in real time, on hosts with other load. So many may fail once.
+/// How many scenarios may pass only at their second attempt: they run in real time, on hosts with other load.
 const FLAKY: usize = 2;
 
 struct Runner {

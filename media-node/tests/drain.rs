@@ -133,7 +133,7 @@ async fn what_an_encoder_sends_before_it_knows_of_the_drain_is_not_lost() {
     let mut viewer = FlvViewer::open(origins[0].addresses.http, "/live/a.flv").await;
     edge.drain.cancel();
     let mut sent = 10;
-    // It is told at a keyframe.
+    // The end is requested at a keyframe.
     while !publisher.is_told_to_end(Duration::from_millis(20)).await {
         publisher.send_group(sent).await;
         sent += 10;

@@ -82,7 +82,7 @@ impl Watcher {
         let task = tokio::spawn(async move {
             let mut next = next.iter().cycle();
             loop {
-                sleep(LOOK).await;
+                sleep(CONNECTION_POLL).await;
                 let is_watching = lock(&followed)
                     .last()
                     .is_some_and(|viewer| viewer.assert_connected().is_ok());
@@ -116,4 +116,4 @@ fn lock(viewers: &Mutex<Vec<Viewer>>) -> MutexGuard<'_, Vec<Viewer>> {
 }
 
 /// How soon a viewer notices that it is disconnected.
-const LOOK: Duration = Duration::from_millis(50);
+const CONNECTION_POLL: Duration = Duration::from_millis(50);

@@ -25,9 +25,7 @@ impl Namespace {
         let kill = format!("kill -{signal} {process}");
         self.cluster.on(node, &kill).await.map(drop)
     }
-}
 
-impl Namespace {
     /// Takes the cluster's DNS away, or gives it back.
     pub async fn set_dns(&self, on: bool) -> Result<()> {
         let system = self.other("kube-system");

@@ -12,7 +12,7 @@ use super::*;
 use crate::auth::Grant;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
     let (mut socket, mut reader, peer) = connection().await;
     let client = client(peer);
@@ -94,7 +94,7 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
     assert!(ViewerEnd::DisconnectedMidMessage(StopReason::Kicked).is_abrupt());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
     let (mut socket, _reads_nothing, peer) = connection().await;
     let client = client(peer);
@@ -108,8 +108,8 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
         socket: &mut socket,
         client: &client,
         // An eighth of it passes before the first attempt.
-        stall_timeout: Duration::from_secs(2),
-        batch_timeout: Duration::from_secs(20),
+        stall_timeout: Duration::from_secs(30),
+        batch_timeout: Duration::from_secs(300),
         draining: false,
         registry: &registry,
         unsent_limit: 0,
@@ -119,5 +119,5 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let sent = viewer.send(&mut batch, None).await;
     assert_eq!(sent, Err(ViewerEnd::Stalled));
-    assert!(since.elapsed() < Duration::from_secs(2));
+    assert!(since.elapsed() < Duration::from_secs(30));
 }
