@@ -5,6 +5,8 @@ mod cluster;
 mod media_memory;
 mod tls;
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use media_wire::rtmp::CHUNK_SIZE;
 use media_wire::{MediaKind, Message};
@@ -20,6 +22,12 @@ const MIB: u64 = 1 << 20;
 
 /// Memory that connections, buffers of reads and the allocator take besides what an attack is allowed to take.
 const SLACK: u64 = 48 * MIB;
+
+/// Seconds that the honest encoder publishes at most: longer than any attack takes on a busy host.
+const LONGEST_ATTACK: u32 = 60;
+
+/// Messages that the honest encoder sends at least: six seconds.
+const LEAST_SENT: usize = 2 * 25 * 6;
 
 /// Runs an attack on a media node beside an honest encoder and its viewers. `allowed` is the memory that the attack may take.
 async fn beside_honest_clients<T>(
@@ -41,10 +49,10 @@ async fn beside_honest_encoder<T>(
     freed: &[&str],
     attack: impl Future<Output = T>,
 ) {
-    let sent = Clip::PLAIN.messages(25 * 6);
+    let clip = Clip::PLAIN.messages(25 * LONGEST_ATTACK);
     let mut publisher = Publisher::start(published.rtmp, "live/honest").await;
     // Both sequence headers and a keyframe: the viewers have begun before the attack does.
-    let (first, rest) = sent.split_at(3);
+    let (first, rest) = clip.split_at(3);
     publisher.send(first.to_vec()).await;
     let places = [(published, Protocol::Flv), (judged, Protocol::Rtmp)];
     let mut viewers = places.map(|(node, it)| watch_at(node.rtmp, node.http, "live/honest", it));
@@ -52,6 +60,7 @@ async fn beside_honest_encoder<T>(
         viewer.received(&first[2].payload).await;
     }
     let before = judged.memory();
+    let is_over = Cell::new(false);
     let attack = async {
         let held = attack.await;
         let (now, limit) = (judged.memory(), allowed + SLACK);
@@ -66,11 +75,22 @@ async fn beside_honest_encoder<T>(
         let mut first = FlvViewer::open(judged.http, "/live/newcomer.flv").await;
         assert!(first.numbered().await.is_some());
         drop(held);
+        is_over.set(true);
     };
-    tokio::join!(publish(&mut publisher, rest, 1), attack);
+    let mut sent = first.len();
+    let encoder = async {
+        for part in rest.chunks(50) {
+            if is_over.get() && sent > LEAST_SENT {
+                break;
+            }
+            publish(&mut publisher, part, 1).await;
+            sent += part.len();
+        }
+    };
+    tokio::join!(encoder, attack);
     finish(publisher).await;
     for received in ended(viewers.into()).await {
-        assert_complete(&sent, &received, Start::Beginning);
+        assert_complete(&clip[..sent], &received, Start::Beginning);
     }
     for taken in freed {
         eventually(taken, async || judged.metric(taken).await == 0).await;
