@@ -23,7 +23,8 @@ pub enum UninstallRefused {
     /// LiveClusters exist.
     #[error(
         "{count} LiveClusters exist, and the uninstallation would delete them with their streams: {names}. Delete them first. To \
-         keep them, run `helm rollback`, and `helm upgrade` with crds.keep=true"
+         keep them, run `helm rollback RELEASE REVISION` with the last revision of `helm history`, as no upgrade is possible before, and \
+         then `helm upgrade` with crds.keep=true"
     )]
     InUse {
         /// The number of LiveClusters.

@@ -82,6 +82,13 @@ async fn uninstall(namespace: &Namespace) -> Result<()> {
         let refused = release.helm(&helm_uninstall).await;
         ensure!(refused.is_err(), "a LiveCluster exists, and is deleted");
         namespace.ready("the-last").await?;
+        namespace.say("the refused uninstallation is taken back, and upgrades are possible again");
+        let history = format!("history {} --max 1 --output json", release.name);
+        let history: serde_json::Value = serde_json::from_str(&release.helm(&history).await?)?;
+        let revision = &history[0]["revision"];
+        let rollback = format!("rollback {} {revision} --wait --timeout 60s", release.name);
+        release.helm(&rollback).await?;
+        release.install(&["crds.keep=false"]).await?;
         let line = "delete lc/the-last --timeout=60s";
         namespace.kubectl(line).await?;
         release.helm(&helm_uninstall).await?;
