@@ -241,6 +241,12 @@ fn viewers_do_not_return_to_an_earlier_encoder_while_the_later_one_moves() {
     assert_passes(2022);
 }
 
+/// Their own edge had it for a moment, and has not forwarded it yet.
+#[test]
+fn viewers_do_not_return_to_an_earlier_encoder_when_a_short_publication_is_over() {
+    assert_passes(132_777_098_037_712);
+}
+
 /// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
 #[test]
 fn origins_that_are_gone_delay_no_failover() {

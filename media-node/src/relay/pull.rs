@@ -91,8 +91,8 @@ struct PullTask {
     watched: bool,
     /// Whether the last connection stalled.
     stalled: bool,
-    /// When the last pull was lost. Its publication may be on the way to another origin.
-    lost: Option<Instant>,
+    /// When the last pull was lost, or a publication here was over. That publication may be on the way to an origin.
+    moves_since: Option<Instant>,
     /// When all origins last replied that they have no publication.
     absent: Option<Instant>,
 }
@@ -136,7 +136,7 @@ impl PullTask {
             pulled: false,
             watched: false,
             stalled: false,
-            lost: None,
+            moves_since: None,
             absent,
         }
     }
@@ -168,6 +168,7 @@ impl PullTask {
                 PullNeed::Wait => {
                     self.watched = true;
                     self.need_changed().await;
+                    self.moves_since = Some(Instant::now());
                     continue;
                 }
                 PullNeed::Pull => {}
@@ -226,13 +227,13 @@ impl PullTask {
         NextAttempt::Now
     }
 
-    /// Returns whether a publication is earlier than the one that was pulled and is on the way to another origin. An origin may have it
+    /// Returns whether a publication is earlier than the one that viewers have seen and that is on the way to an origin. An origin may have it
     /// that has not heard of the later one.
     fn is_outdated(&self, status: &OriginStatus) -> bool {
         let limit = self.pulls.context.timeouts().pull.moves;
-        let moves = self.lost.is_some_and(|lost| lost.elapsed() < limit);
-        let pulled = self.stream.position().map(|(epoch, _)| epoch);
-        moves && pulled > Some(status.epoch())
+        let moves = self.moves_since.is_some_and(|it| it.elapsed() < limit);
+        let seen = self.stream.position().map(|(epoch, _)| epoch);
+        moves && seen > Some(status.epoch())
     }
 
     /// Pulls from the first RTMP server that sends the stream.
@@ -300,7 +301,7 @@ impl PullTask {
         self.pulled |= messages > 0;
         self.watched |= messages > 0;
         let is_lost = matches!(end, PullEnd::Lost(_) | PullEnd::NoResponse(_));
-        self.lost = is_lost.then(Instant::now);
+        self.moves_since = is_lost.then(Instant::now);
         self.stalled = match &end {
             PullEnd::Moved(next) => next.origin == origin,
             PullEnd::NoResponse(_) => true,
