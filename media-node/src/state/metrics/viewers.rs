@@ -44,7 +44,7 @@ impl ViewerMetrics {
             ),
             stalled: new.counter(
                 "live_viewers_stalled_total",
-                "Viewers closed because they accepted no byte for limits.stallTimeoutSeconds, or too few.",
+                "Viewers closed because they accepted no byte for limits.stallTimeoutSeconds, or a batch not within limits.batchTimeoutSeconds.",
             ),
             lag: new.histogram(
                 "live_viewer_lag_seconds",
