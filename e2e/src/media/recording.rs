@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use media_wire::flv::{FlvItem, TagReader};
+use media_wire::media::PacketType;
 use media_wire::{MediaKind, Message};
 
 /// One audio or video message, without its bytes.
@@ -25,9 +26,9 @@ pub struct Packet {
     pub hash: u64,
     /// Whether a viewer can start here.
     pub keyframe: bool,
-    /// A decoder configuration, or Enhanced RTMP's colour metadata, which viewers need as early.
+    /// A decoder configuration, or Enhanced RTMP's colour metadata or description of the audio channels, which viewers need as early.
     pub sequence_header: bool,
-    /// Enhanced RTMP's description of the audio channels.
+    /// Enhanced RTMP's description of the audio channels, or the audio frame without bytes that ffmpeg makes of it.
     pub channels: bool,
 }
 
@@ -42,8 +43,7 @@ impl Packet {
     fn of(message: &Message) -> Self {
         let mut hasher = DefaultHasher::new();
         message.payload.hash(&mut hasher);
-        let first = message.payload.first().copied().unwrap_or_default();
-        let is_video = message.kind == MediaKind::Video;
+        let packet_type = message.header().packet_type;
         Self {
             at: Instant::now(),
             kind: message.kind,
@@ -51,9 +51,14 @@ impl Packet {
             size: message.payload.len(),
             hash: hasher.finish(),
             keyframe: message.is_keyframe(),
-            sequence_header: message.is_sequence_header()
-                || (is_video && first & 0x8F == COLOUR_METADATA),
-            channels: message.kind == MediaKind::Audio && first == MULTICHANNEL_CONFIG,
+            sequence_header: matches!(
+                packet_type,
+                PacketType::SequenceHeader
+                    | PacketType::VideoMetadata
+                    | PacketType::MultichannelConfig
+            ),
+            channels: packet_type == PacketType::MultichannelConfig
+                || (message.kind == MediaKind::Audio && is_empty_frame(&message.payload)),
         }
     }
 
@@ -128,7 +133,7 @@ impl Recording {
         let mut index = 0;
         self.packets.retain(|packet| {
             index += 1;
-            packet.sequence_header || (index > first && !packet.channels)
+            !packet.channels && (packet.sequence_header || index > first)
         });
         self
     }
@@ -173,11 +178,10 @@ pub(super) fn only_forward<'a>(packets: impl Iterator<Item = &'a Packet>) -> Res
     Ok(())
 }
 
-/// Enhanced RTMP, a video packet of type 4.
-const COLOUR_METADATA: u8 = 0x84;
-
-/// Enhanced RTMP, sound format 9 with an audio packet of type 4.
-const MULTICHANNEL_CONFIG: u8 = 0x94;
+/// Whether an audio packet of Enhanced RTMP ends with its FourCC.
+fn is_empty_frame(payload: &[u8]) -> bool {
+    matches!(payload, [first, _, _, _, _] if first >> 4 == 9)
+}
 
 /// Larger than any tag of a clip.
 pub(super) const MAX_TAG: usize = 16 << 20;
