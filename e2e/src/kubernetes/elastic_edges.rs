@@ -15,7 +15,7 @@ use crate::media::{Encoder, Viewer};
 use crate::process::run as run_line;
 use crate::wait::eventually;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// The faster viewers come, the more room for the next ones the operator leaves in an edge before it takes no more.
 const BETWEEN_VIEWERS: Duration = Duration::from_secs(1);

@@ -99,7 +99,7 @@ spec:
 
 /// Waits until there are so many edges, all ready, and none is terminating.
 async fn edges(namespace: &Namespace, count: i32) -> Result<()> {
-    let (expected, limit) = (format!("{count} edges"), Duration::from_secs(90));
+    let (expected, limit) = (format!("{count} edges"), Duration::from_secs(180));
     let reached = namespace.until_status("demo", &expected, limit, |status| {
         let edges = &status.edges;
         let ready = (edges.replicas, edges.ready_replicas);
