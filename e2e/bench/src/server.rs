@@ -96,6 +96,13 @@ impl Layout {
         on: CoreSet::Server,
         workers: 1,
     };
+
+    fn on_all_cores(workers: usize) -> Self {
+        Self {
+            on: CoreSet::All,
+            workers,
+        }
+    }
 }
 
 /// A process under test. It is killed when dropped.
@@ -121,11 +128,7 @@ impl Server {
         interval: Interval,
         threads: usize,
     ) -> Result<Self> {
-        let layout = Layout {
-            on: CoreSet::All,
-            workers: threads,
-        };
-        Self::start_floor(cores, layout, interval)
+        Self::start_floor(cores, Layout::on_all_cores(threads), interval)
     }
 
     fn start_floor(cores: &Cores, layout: Layout, interval: Interval) -> Result<Self> {
@@ -223,10 +226,7 @@ impl Server {
         workers: usize,
     ) -> Result<Self> {
         let settings = format!("stream: {{{}}}\n", interval.settings());
-        let layout = Layout {
-            on: CoreSet::All,
-            workers,
-        };
+        let layout = Layout::on_all_cores(workers);
         Self::start_program(cores, layout, program, &settings)
     }
 

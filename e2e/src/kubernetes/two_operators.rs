@@ -190,5 +190,5 @@ async fn generations(namespace: &Namespace) -> Result<[Option<i64>; 3]> {
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A Lease must be unchanged for 30 seconds, and it is read as often.
+/// A Lease must be unchanged for 25 seconds, and it is read every five.
 const TAKEOVER: Duration = Duration::from_secs(120);

@@ -319,23 +319,20 @@ impl HttpConnection {
         error: UpgradeError,
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
-        let (status, version) = match error {
-            UpgradeError::Handshake => (
-                HttpStatus::UPGRADE_REQUIRED,
-                Some(("Sec-WebSocket-Version", "13")),
-            ),
+        match error {
+            UpgradeError::Handshake => {
+                let headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
+                let line = format!("{error}\n");
+                let status = HttpStatus::UPGRADE_REQUIRED;
+                self.respond(status, &headers, line.as_bytes(), mode).await
+            }
             UpgradeError::Origin => {
                 let refused = &self.context.metrics.connections.refused;
                 refused.of(["origin"]).inc();
-                (HttpStatus::FORBIDDEN, None)
+                let status = HttpStatus::FORBIDDEN;
+                self.respond_text(status, &error.to_string(), mode).await
             }
-        };
-        let headers: Vec<_> = version
-            .into_iter()
-            .chain([("Content-Type", TEXT)])
-            .collect();
-        let line = format!("{error}\n");
-        self.respond(status, &headers, line.as_bytes(), mode).await
+        }
     }
 
     async fn refuse_play(

@@ -227,8 +227,8 @@ impl PullTask {
         NextAttempt::Now
     }
 
-    /// Returns whether a publication is earlier than the one that viewers have seen and that is on the way to an origin. An origin may have it
-    /// that has not heard of the later one.
+    /// Returns whether a publication is earlier than the one that viewers have seen and that is on the way to an origin. An origin may
+    /// have the earlier one that does not know of the later one yet.
     fn is_outdated(&self, status: &OriginStatus) -> bool {
         let limit = self.pulls.context.timeouts().pull.moves;
         let moves = self.moves_since.is_some_and(|it| it.elapsed() < limit);

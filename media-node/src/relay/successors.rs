@@ -26,8 +26,10 @@ impl Successors {
 
     /// Notes that a publication has begun: it follows no more, nor does an earlier one.
     pub(super) fn arrived(&self, key: &StreamKey, epoch: Epoch) {
-        self.lock()
-            .retain(|stream, (expected, _)| stream != key || *expected > epoch);
+        let mut expected = self.lock();
+        if expected.get(key).is_some_and(|(next, _)| *next <= epoch) {
+            expected.remove(key);
+        }
     }
 
     /// Returns the epoch of the publication that follows, unless it is overdue.

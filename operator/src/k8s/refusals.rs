@@ -8,15 +8,14 @@ pub(crate) const ADMISSION_DENIED: &str = "AdmissionDenied";
 
 /// Returns [`QUOTA_EXCEEDED`] or [`ADMISSION_DENIED`] when the message says so.
 pub(crate) fn refused_by(message: &str) -> Option<&'static str> {
-    // Webhooks have "denied the request", policies "denied request".
-    let is_denied = ["denied the request", "denied request"]
-        .iter()
-        .any(|part| message.contains(part));
-    if message.contains("exceeded quota") {
-        Some(QUOTA_EXCEEDED)
-    } else {
-        is_denied.then_some(ADMISSION_DENIED)
-    }
+    let reasons = [
+        ("exceeded quota", QUOTA_EXCEEDED),
+        // Of webhooks, and of policies.
+        ("denied the request", ADMISSION_DENIED),
+        ("denied request", ADMISSION_DENIED),
+    ];
+    let refusal = reasons.iter().find(|(text, _)| message.contains(text));
+    refusal.map(|(_, reason)| *reason)
 }
 
 #[cfg(test)]

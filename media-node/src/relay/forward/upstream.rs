@@ -185,10 +185,10 @@ impl UpstreamTask {
                     let (context, key) = (&self.source.context, self.source.stream.key());
                     segments = context.small_segments(key, self.origin);
                 }
-                Err(RequestEnd::LogGivenUp) if std::mem::replace(&mut is_given_up, true) => {
+                Err(RequestEnd::LogGivenUp) if is_given_up => {
                     return UpstreamEnd::Lost("the origin keeps nothing of the stream".to_owned());
                 }
-                Err(RequestEnd::LogGivenUp) => {}
+                Err(RequestEnd::LogGivenUp) => is_given_up = true,
             }
         }
     }
