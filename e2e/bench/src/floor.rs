@@ -54,12 +54,13 @@ fn send_to_viewers(new_viewers: &Receiver<TcpStream>, interval: Duration, start:
             next = next.max(now() - start);
         }
         loop {
+            // Also when it is late already, as with more viewers than it can send to in time.
+            waiting.extend(new_viewers.try_iter().flat_map(answer));
             let left = next.saturating_sub(now() - start);
             if left.is_zero() {
                 break;
             }
             std::thread::sleep(left.min(NEW_VIEWERS));
-            waiting.extend(new_viewers.try_iter().flat_map(answer));
         }
         bytes.clear();
         let mut keyframe = None;

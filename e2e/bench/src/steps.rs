@@ -136,7 +136,7 @@ impl BenchPlan {
             streams,
             edges: 100,
             turns: 3,
-            window: Duration::from_secs(10),
+            window: Duration::from_secs(6),
             pressure,
         }
     }

@@ -102,7 +102,7 @@ impl Bench {
         let probes = PROBES.min(viewers);
         let others = self.crowd(url, viewers - probes)?;
         let probes = self.probes(url, probes)?;
-        let latency = self.latency_of(&probes, self.plan.window / 2)?;
+        let latency = self.latency_of(&probes, self.plan.window)?;
         others.assert_faultless()?;
         Ok(latency)
     }
