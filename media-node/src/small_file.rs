@@ -1,5 +1,5 @@
-//! Small files that the kubelet mounts or that a user writes: keys, certificates, live settings. They are read as a whole, up to a
-//! limit, and again when they change.
+//! Small files that the kubelet mounts, that a user writes (keys, certificates, live settings) or that the kernel shows. They are read
+//! as a whole, up to a limit, and again when they change.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,6 +14,10 @@ use crate::host;
 /// The maximum bytes of a file. A Secret or ConfigMap has at most 1 MiB.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// The first size of a buffer. The kernel does not say how large its own files are, and a buffer that grows from nothing reads them in
+/// many small pieces.
+const BUFFER: usize = 4096;
+
 /// Reads a file.
 ///
 /// # Errors
@@ -23,12 +27,21 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_up_to(path, MAX_BYTES)?.ok_or_else(too_large)
 }
 
+/// Reads a file of UTF-8 text.
+///
+/// # Errors
+/// As for [`read`], and when it is not UTF-8.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// Reads a file. Returns `None` when it has more than `max_bytes`.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn read_up_to(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(BUFFER);
     // One byte more shows that the file is larger.
     File::open(path)?
         .take(max_bytes + 1)

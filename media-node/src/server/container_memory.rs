@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path};
 
+use crate::small_file;
+
 /// The control group with the lowest limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ContainerMemory {
@@ -32,7 +34,7 @@ const FILE_PAGES: [&str; 2] = ["active_file", "inactive_file"];
 
 /// Returns the memory of the process's container, if it has a limit.
 pub(super) fn container_memory(root: &Path) -> Option<ContainerMemory> {
-    let groups = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+    let groups = small_file::read_text(&root.join("proc/self/cgroup")).ok()?;
     let limited = groups.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (id, controllers, group) = (fields.next()?, fields.next()?, fields.next()?);
@@ -65,7 +67,7 @@ fn lowest(folder: &Path, group: &str, files: &LimitFiles) -> Option<ContainerMem
 
 fn usage(folder: &Path, files: &LimitFiles) -> Option<u64> {
     let all = number(&folder.join(files.usage))?;
-    let stat = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let stat = small_file::read_text(&folder.join("memory.stat")).unwrap_or_default();
     let pages = stat.lines().filter_map(|line| {
         let (name, bytes) = line.split_once(' ')?;
         let bytes: u64 = bytes.parse().ok()?;
@@ -76,7 +78,7 @@ fn usage(folder: &Path, files: &LimitFiles) -> Option<u64> {
 
 /// Returns the number in a file, or `None` for `max`.
 fn number(file: &Path) -> Option<u64> {
-    std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    small_file::read_text(file).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use tracing::{info, warn};
 
 use super::container_memory::{ContainerMemory, container_memory};
 use super::ticks::ticks;
-use crate::host;
 use crate::state::limits::CurrentLimits;
+use crate::{host, small_file};
 
 /// The smallest share: without it no stream could start.
 const MIN: u64 = 16 << 20;
@@ -29,8 +29,12 @@ const UNKNOWN: u64 = 256 << 20;
 
 /// Returns the memory for media, in bytes.
 pub(super) fn media_memory(limits: &Limits) -> usize {
+    media_memory_within(limits, container_memory(Path::new("/")))
+}
+
+fn media_memory_within(limits: &Limits, container: Option<ContainerMemory>) -> usize {
     let configured = limits.max_media_bytes();
-    configured.unwrap_or_else(|| share(Path::new("/")))
+    configured.unwrap_or_else(|| share(system_memory(Path::new("/")), container))
 }
 
 /// Follows the memory limit of the container, which Kubernetes can change while it runs, and the usage of the container.
@@ -43,7 +47,8 @@ pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
         let follow = move || {
             let container = container_memory(Path::new("/"));
             let used = registry.memory().used;
-            registry.limit_memory(concession.update(media_memory(&limits), used, container));
+            let share = media_memory_within(&limits, container);
+            registry.limit_memory(concession.update(share, used, container));
             concession
         };
         // A panic was printed by its thread. The next round begins anew.
@@ -102,11 +107,10 @@ pub(super) fn log_pressure(was_short: bool, registry: &Registry) -> bool {
 
 /// Returns the share of the available memory. A third of a container's limit is left for connections, the allocator's unused pages
 /// and the program. Without a limit, other programs and Pods use the memory as well.
-fn share(root: &Path) -> usize {
-    let system = system_memory(root);
+fn share(system: Option<u64>, container: Option<ContainerMemory>) -> usize {
     let is_limit = |limit: &u64| system.is_none_or(|system| *limit < system);
-    let container = container_memory(root).map(|container| container.limit);
-    let share = match (container.filter(is_limit), system) {
+    let limit = container.map(|container| container.limit);
+    let share = match (limit.filter(is_limit), system) {
         (Some(limit), _) => limit / 3 * 2,
         (None, Some(system)) => system / 4,
         (None, None) => UNKNOWN,
@@ -115,7 +119,7 @@ fn share(root: &Path) -> usize {
 }
 
 fn system_memory(root: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let text = small_file::read_text(&root.join("proc/meminfo")).ok()?;
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -137,7 +141,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        share(root.path())
+        share(system_memory(root.path()), container_memory(root.path()))
     }
 
     const HOST: (&str, &str) = (
