@@ -12,6 +12,7 @@ use super::stream_sample::StreamSample;
 use crate::scale::autoscaler::EdgeLoad;
 use crate::scale::capacity::EdgeCapacity;
 use crate::scale::joins::{JoinEdge, JoinFleet, full_edges};
+use crate::scale::retirement::SETTLE_TIME;
 
 /// Time that a Pod's last sample counts while further scrapes fail.
 pub(super) const SAMPLE_LIFETIME: Duration = Duration::from_secs(30);
@@ -66,6 +67,8 @@ struct PodSample {
     egress_mbps: Option<f64>,
     /// Plays that have started since the sample before.
     plays_per_second: f64,
+    /// Since when it is known to retire without a client.
+    empty_since: Option<Instant>,
 }
 
 impl ScrapedStreams {
@@ -171,7 +174,8 @@ impl ScrapedStreams {
         responding.map(|pod| as_f64(pod.sample.viewers)).sum()
     }
 
-    /// Stores what a scrape has returned. Returns whether the Pod retires and has become empty.
+    /// Stores what a scrape has returned. Returns whether the Pod retires and may be removed since then: it has become empty, or the
+    /// time is over in which it might still get a connection.
     pub(super) fn insert(
         &mut self,
         target: &ScrapeTarget,
@@ -184,11 +188,17 @@ impl ScrapedStreams {
             }
             return false;
         };
-        let is_empty = target.state == TargetState::Retiring && sample.clients() == 0;
         let before = self.samples.get(&target.uid).copied();
-        let pod = PodSample::new(sample, before, now);
+        let mut pod = PodSample::new(sample, before, now);
+        if target.state == TargetState::Retiring && sample.clients() == 0 {
+            let since = before.and_then(|before| before.empty_since);
+            pod.empty_since = Some(since.unwrap_or(now));
+        }
         self.samples.insert(target.uid.clone(), pod);
-        is_empty && before.is_some_and(|before| before.sample.clients() > 0)
+        pod.empty_since.zip(before).is_some_and(|(since, before)| {
+            let settled_at = since + SETTLE_TIME;
+            before.sample.clients() > 0 || (before.at < settled_at && settled_at <= now)
+        })
     }
 
     /// Updates the reported streams after the time between two reports, and returns whether they have changed.
@@ -260,6 +270,7 @@ impl PodSample {
             misses: 0,
             egress_mbps: egress_mbps.filter(|egress| *egress <= MAX_EGRESS_MBPS),
             plays_per_second: rate(|sample| sample.plays).unwrap_or(0.0),
+            empty_since: None,
         }
     }
 

@@ -99,21 +99,21 @@ impl StreamScraper {
         self.lock().remove(cluster);
     }
 
-    /// Scrapes every Pod of a cluster once with `scrape`. Returns whether its reported streams have changed, or a retiring Pod has
-    /// become empty.
+    /// Scrapes every Pod of a cluster once with `scrape`. Returns whether its reported streams have changed, or a retiring Pod may be
+    /// removed since then.
     pub async fn scrape<F>(&self, cluster: &ClusterName, scrape: impl Fn(ScrapeTarget) -> F) -> bool
     where
         F: Future<Output = Option<StreamSample>>,
     {
         let targets = self.lock().get(cluster).map(|it| it.targets.clone());
-        let is_emptied = stream::iter(targets.unwrap_or_default())
+        let is_removable = stream::iter(targets.unwrap_or_default())
             .map(|target| {
                 let sample = scrape(target.clone());
                 async move { (target, sample.await) }
             })
             .buffer_unordered(CONCURRENCY)
-            .fold(false, async |is_emptied, (target, sample)| {
-                self.insert(cluster, &target, sample) || is_emptied
+            .fold(false, async |is_removable, (target, sample)| {
+                self.insert(cluster, &target, sample) || is_removable
             })
             .await;
         let mut clusters = self.lock();
@@ -122,10 +122,10 @@ impl StreamScraper {
             return false;
         };
         streams.is_scraped = true;
-        streams.update_report(interval, Instant::now()) || is_emptied
+        streams.update_report(interval, Instant::now()) || is_removable
     }
 
-    /// Stores what a scrape has returned. Returns whether the Pod retires and has become empty.
+    /// Stores what a scrape has returned. Returns whether the Pod retires and may be removed since then.
     fn insert(
         &self,
         cluster: &ClusterName,

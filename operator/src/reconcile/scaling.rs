@@ -118,6 +118,8 @@ impl Scaling<'_> {
             is_ready: is_ready(pod),
             is_running: is_running(pod),
             retiring_since: retiring_since(pod),
+            is_chosen: pod.annotations().get(DELETION_COST).map(String::as_str)
+                == Some(LOWEST_COST),
             clients: pod
                 .uid()
                 .and_then(|uid| clients.and_then(|clients| clients.get(&uid).copied())),

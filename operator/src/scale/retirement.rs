@@ -21,6 +21,8 @@ pub struct EdgePod {
     pub is_running: bool,
     /// Since when it retires.
     pub retiring_since: Option<Timestamp>,
+    /// Whether it has the lowest deletion cost: it is deleted when the Deployment gets fewer replicas.
+    pub is_chosen: bool,
     /// Its viewers and publishers; unknown while it does not respond.
     pub clients: Option<u64>,
 }
@@ -62,16 +64,17 @@ pub struct RetirementPlan {
 /// edges are wanted, retiring ones return before new Pods are created, the fullest first.
 pub fn plan(fleet: &EdgeFleet, now: Timestamp) -> RetirementPlan {
     let excess = count(fleet.replicas.saturating_sub(fleet.wanted));
+    let pods = remaining(fleet);
     // Pods that the Deployment has not created yet.
-    let absent = count(fleet.replicas).saturating_sub(fleet.pods.len());
+    let absent = count(fleet.replicas).saturating_sub(pods.len());
     let absent = if fleet.is_rolling {
         0
     } else {
         absent.min(excess)
     };
-    let (mut retiring, mut serving): (Vec<&EdgePod>, Vec<&EdgePod>) = fleet
-        .pods
+    let (mut retiring, mut serving): (Vec<&EdgePod>, Vec<&EdgePod>) = pods
         .iter()
+        .copied()
         .partition(|pod| pod.retiring_since.is_some());
     retiring.sort_by_key(|pod| emptiest_first(pod));
     serving.sort_by_key(|pod| emptiest_first(pod));
@@ -84,7 +87,7 @@ pub fn plan(fleet: &EdgeFleet, now: Timestamp) -> RetirementPlan {
         .chain(serving.iter().copied())
         .filter(|pod| may_be_removed(pod, fleet, now))
         .collect();
-    let remove = without_risk(to_remove, fleet, now);
+    let remove = without_risk(to_remove, &pods, fleet, now);
     let removed = i32::try_from(absent + remove.len()).unwrap_or(i32::MAX);
     RetirementPlan {
         retire: names(&serving),
@@ -92,6 +95,22 @@ pub fn plan(fleet: &EdgeFleet, now: Timestamp) -> RetirementPlan {
         replicas: fleet.replicas.max(fleet.wanted).saturating_sub(removed),
         remove: names(&remove),
     }
+}
+
+/// Returns the Pods without those that the ReplicaSet has yet to delete: its replicas do not include them any more.
+fn remaining(fleet: &EdgeFleet) -> Vec<&EdgePod> {
+    let mut surplus = match fleet.is_rolling {
+        // Those that replace others.
+        true => 0,
+        false => fleet.pods.len().saturating_sub(count(fleet.replicas)),
+    };
+    let mut pods: Vec<&EdgePod> = fleet.pods.iter().collect();
+    pods.retain(|pod| {
+        let is_deleted = pod.is_chosen && surplus > 0;
+        surplus -= usize::from(is_deleted);
+        !is_deleted
+    });
+    pods
 }
 
 fn may_be_removed(pod: &EdgePod, fleet: &EdgeFleet, now: Timestamp) -> bool {
@@ -112,11 +131,12 @@ fn is_overdue(pod: &EdgePod, fleet: &EdgeFleet, now: Timestamp) -> bool {
 /// before those of the lowest deletion cost.
 fn without_risk<'a>(
     mut remove: Vec<&'a EdgePod>,
+    pods: &[&EdgePod],
     fleet: &EdgeFleet,
     now: Timestamp,
 ) -> Vec<&'a EdgePod> {
-    let mut others = fleet.pods.iter();
-    let is_at_risk = others.any(|pod| !pod.is_ready && pod.is_running && !remove.contains(&pod));
+    let mut others = pods.iter();
+    let is_at_risk = others.any(|pod| !pod.is_ready && pod.is_running && !remove.contains(pod));
     if is_at_risk {
         remove.retain(|pod| !pod.is_ready || is_overdue(pod, fleet, now));
     }
@@ -151,6 +171,7 @@ mod tests {
             is_ready: true,
             is_running: true,
             retiring_since: since.map(at),
+            is_chosen: false,
             clients: Some(clients),
         }
     }
@@ -246,7 +267,29 @@ mod tests {
     }
 
     #[test]
-    fn edge_that_does_not_run_is_removed_at_once() {
+    fn edge_that_is_not_deleted_yet_brings_no_other_one_back() {
+        let mut fleet = four(2);
+        step(&mut fleet, 0);
+        fleet.pods[1].clients = Some(0);
+        let next = plan(&fleet, at(10));
+        assert_eq!((next.remove, next.replicas), (vec!["b".to_owned()], 3));
+        (fleet.replicas, fleet.pods[1].is_chosen) = (3, true);
+        let unchanged = RetirementPlan {
+            replicas: 3,
+            ..RetirementPlan::default()
+        };
+        assert_eq!(plan(&fleet, at(11)), unchanged);
+        // The next empty one does not wait for its deletion.
+        fleet.pods[3].clients = Some(0);
+        let next = plan(&fleet, at(11));
+        assert_eq!((next.remove, next.replicas), (vec!["d".to_owned()], 2));
+        // Its Deployment did not get its new replicas.
+        fleet.replicas = 4;
+        assert_eq!(plan(&fleet, at(11)).remove, ["b", "d"]);
+    }
+
+    #[test]
+    fn edge_that_does_not_run_is_chosen_at_once() {
         let mut fleet = four(3);
         fleet.pods[2].is_ready = false;
         fleet.pods[2].is_running = false;
@@ -273,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_removed_while_the_replica_set_would_choose_another_edge() {
+    fn nothing_is_chosen_while_the_replica_set_would_choose_another_edge() {
         let mut fleet = four(3);
         step(&mut fleet, 0);
         fleet.pods[1].clients = Some(0);
@@ -307,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn no_edge_is_removed_while_pods_are_replaced() {
+    fn no_edge_is_chosen_while_pods_are_replaced() {
         let mut fleet = four(2);
         fleet.is_rolling = true;
         for pod in &mut fleet.pods {

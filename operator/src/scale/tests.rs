@@ -182,6 +182,7 @@ impl Simulation {
                 is_ready,
                 is_running: is_ready,
                 retiring_since: edge.retiring_since,
+                is_chosen: false,
                 clients: is_ready.then_some(clients),
             }
         });

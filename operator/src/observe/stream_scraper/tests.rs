@@ -156,11 +156,30 @@ async fn retiring_pod_that_becomes_empty_is_noticed_at_once() {
     for (viewers, is_noticed) in [(3, false), (0, true)] {
         assert_eq!(scraper.next(async |_| sample(0, viewers)).await, is_noticed);
     }
+    // Every node knows by then that it retires.
+    for is_noticed in [true, false] {
+        assert_eq!(scraper.next(async |_| sample(0, 0)).await, is_noticed);
+    }
     // One scrape may fail.
     scraper.next(async |_| None).await;
     assert_eq!(clients().unwrap().get("e"), Some(&0));
     scraper.next(async |_| None).await;
     assert!(clients().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pod_that_retires_empty_is_noticed_when_it_may_be_removed() {
+    let scraper = StreamScraper::default();
+    let mut edge = target("e", Role::Edge);
+    scraper.set_targets(&demo(), vec![edge.clone()]);
+    scraper.next(async |_| sample(0, 0)).await;
+    edge.state = TargetState::Retiring;
+    scraper.set_targets(&demo(), vec![edge]);
+    // The first of them reports the number of its viewers.
+    scraper.next(async |_| sample(0, 0)).await;
+    for is_noticed in [true, false, false] {
+        assert_eq!(scraper.next(async |_| sample(0, 0)).await, is_noticed);
+    }
 }
 
 /// An edge of each kind, of which the silent one does not respond.

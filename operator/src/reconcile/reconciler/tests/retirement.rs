@@ -159,6 +159,9 @@ async fn empty_edge_is_removed_by_its_deletion_cost() {
         edges.fixture.api.object(EDGE).unwrap()["spec"]["replicas"],
         2
     );
+    // Its ReplicaSet has yet to delete it: it does not return to the Service.
+    edges.fixture.reconcile().await;
+    assert_eq!(edges.writes(), Vec::<String>::new());
 }
 
 #[tokio::test]
