@@ -30,6 +30,7 @@ pub(super) fn hold(
     if !changes(cluster, observed, desired, role) {
         return None;
     }
+    let is_upgrade = queue.is_upgrade(cluster);
     let current = observed.role(cluster, role);
     if !current.is_settled() || current.is_stuck {
         return None;
@@ -38,12 +39,6 @@ pub(super) fn hold(
     if draining.is_some() {
         return draining;
     }
-    // The spec is the one that was reconciled before, so it is the operator that has changed.
-    let observed_generation = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
-    let is_upgrade = observed_generation == cluster.metadata.generation;
     (is_upgrade && !queue.may_roll(&ClusterName::of(cluster))).then_some(RolloutHold::Queued)
 }
 
@@ -85,6 +80,7 @@ fn changes(cluster: &LiveCluster, observed: &Observed, desired: &Desired, role: 
 mod tests {
     use std::time::Duration;
 
+    use livecluster_api::LiveClusterStatus;
     use serde_json::{Value, json};
 
     use super::super::upgrade_queue::UpgradePace;
@@ -141,14 +137,17 @@ mod tests {
         vec![pod; count].into()
     }
 
+    fn new_leader(pause: Duration) -> UpgradeQueue {
+        UpgradeQueue::new(UpgradePace {
+            concurrency: 1,
+            pause,
+        })
+    }
+
     fn holds_at(second: i64, spec: Value, observed: &Observed) -> [Option<RolloutHold>; 2] {
-        let cluster = cluster(spec);
+        let (cluster, queue) = (cluster(spec), new_leader(Duration::ZERO));
         let wanted = wanted(&cluster);
         let now = Time(Timestamp::from_second(second).unwrap());
-        let queue = UpgradeQueue::new(UpgradePace {
-            concurrency: 1,
-            pause: Duration::ZERO,
-        });
         [Role::Edge, Role::Origin].map(|role| hold(&cluster, observed, &wanted, role, &queue, &now))
     }
 
@@ -194,6 +193,31 @@ mod tests {
         let held = |second| holds_at(second, json!({"image": "x:2"}), &observed)[0].is_some();
         assert!(held(99));
         assert!(!held(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn change_of_the_spec_that_waited_for_a_drain_is_no_upgrade() {
+        let mut observed = settled(&cluster(json!({})));
+        observed.pods = serde_json::from_value(terminating("edge", 3)).unwrap();
+        let mut changed = cluster(json!({"image": "x:2"}));
+        let wanted = wanted(&changed);
+        let queue = new_leader(Duration::from_secs(60));
+        let held = |cluster: &LiveCluster, queue: &UpgradeQueue, second| {
+            let now = Time(Timestamp::from_second(second).unwrap());
+            hold(cluster, &observed, &wanted, Role::Edge, queue, &now)
+        };
+        (changed.metadata.generation, changed.status) =
+            (Some(2), Some(LiveClusterStatus::default()));
+        assert!(matches!(
+            held(&changed, &queue, 99),
+            Some(RolloutHold::Draining { .. })
+        ));
+        // The status that says so is of this generation.
+        changed.status.as_mut().unwrap().observed_generation = Some(2);
+        assert_eq!(held(&changed, &queue, 100), None);
+        // Another leader does not know what has changed.
+        let other = new_leader(Duration::from_secs(60));
+        assert_eq!(held(&changed, &other, 100), Some(RolloutHold::Queued));
     }
 
     #[test]

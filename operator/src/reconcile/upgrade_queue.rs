@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use livecluster_api::ClusterName;
+use livecluster_api::{ClusterName, LiveCluster};
 use tokio::time::Instant;
 
 /// Longest time that a cluster takes a place: one that cannot settle does not hold the others forever. It is the progress
@@ -29,6 +29,8 @@ pub(super) struct UpgradeQueue {
     begin: Instant,
     /// Until when each cluster takes a place.
     places: Mutex<HashMap<ClusterName, Instant>>,
+    /// The generation of each cluster whose spec has changed under this leader.
+    changed: Mutex<HashMap<ClusterName, Option<i64>>>,
 }
 
 impl UpgradeQueue {
@@ -38,13 +40,29 @@ impl UpgradeQueue {
             pace,
             begin: Instant::now() + pace.pause,
             places: Mutex::default(),
+            changed: Mutex::default(),
         }
+    }
+
+    /// Returns whether it is the operator, and not the spec of the cluster, that has changed its Pods. A change of the spec stays one
+    /// while it waits, although the status is about it already.
+    pub(super) fn is_upgrade(&self, cluster: &LiveCluster) -> bool {
+        let status = cluster.status.as_ref();
+        let observed = status.and_then(|status| status.observed_generation);
+        let generation = cluster.metadata.generation;
+        let mut changed = lock(&self.changed);
+        let name = ClusterName::of(cluster);
+        if observed != generation {
+            changed.insert(name, generation);
+            return false;
+        }
+        changed.get(&name) != Some(&generation)
     }
 
     /// Returns whether a cluster may roll now. It then takes a place until it is settled.
     pub(super) fn may_roll(&self, cluster: &ClusterName) -> bool {
         let now = Instant::now();
-        let mut places = self.lock();
+        let mut places = lock(&self.places);
         places.retain(|_, until| now < *until);
         if places.contains_key(cluster) {
             return true;
@@ -60,26 +78,27 @@ impl UpgradeQueue {
     pub(super) fn found_rolling(&self, cluster: &ClusterName) {
         let now = Instant::now();
         if now < self.begin {
-            let mut places = self.lock();
+            let mut places = lock(&self.places);
             places.entry(cluster.clone()).or_insert(now + PLACE_LIMIT);
         }
     }
 
     /// Frees the place of a settled cluster after a pause.
     pub(super) fn settle(&self, cluster: &ClusterName) {
-        if let Some(until) = self.lock().get_mut(cluster) {
+        if let Some(until) = lock(&self.places).get_mut(cluster) {
             *until = (*until).min(Instant::now() + self.pace.pause);
         }
     }
 
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        self.lock().remove(cluster);
+        lock(&self.places).remove(cluster);
+        lock(&self.changed).remove(cluster);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Instant>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
