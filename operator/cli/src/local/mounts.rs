@@ -3,6 +3,7 @@
 //! They are written again when the file changes, so that a key can be rotated while the instances run.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,13 +84,15 @@ impl Mounts {
                 continue;
             }
             last = content;
-            let written = match manifest::read(&file) {
-                Ok(cluster) => self.write(&cluster).map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
+            let written = manifest::read(&file)
+                .map_err(Into::into)
+                .and_then(|cluster| Ok(self.write(&cluster)?));
+            let (file, written): (_, Result<(), Box<dyn Error>>) = (file.display(), written);
             match written {
-                Ok(()) => info!(file = %file.display(), "keys read again"),
-                Err(error) => warn!(file = %file.display(), error, "keys stay as they are"),
+                Ok(()) => info!(%file, "Secrets and ConfigMaps are read again"),
+                Err(error) => {
+                    warn!(%file, error = &*error, "Secrets and ConfigMaps stay as they are")
+                }
             }
         }
     }

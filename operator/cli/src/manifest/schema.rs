@@ -3,6 +3,7 @@
 //! A structural schema is a small part of JSON Schema: a general validator takes longer to compile than the media node.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
@@ -80,13 +81,13 @@ fn visit(schema: &Value, value: &mut Value, path: &str, errors: &mut Vec<String>
         ("string", Value::String(text)) => is_allowed_text(schema, text),
         ("integer", number) => whole(number).is_some_and(|whole| {
             *number = whole.into();
-            let bound = |keyword: &str| schema[keyword].as_i64();
-            bound("minimum").is_none_or(|least| whole >= least)
-                && bound("maximum").is_none_or(|most| whole <= most)
+            is_allowed_number(schema, whole)
         }),
         ("boolean", Value::Bool(_)) => true,
         ("int-or-string", Value::String(text)) => is_allowed_text(schema, text),
-        ("int-or-string", number) => whole(number).is_some(),
+        ("int-or-string", number) => {
+            whole(number).is_some_and(|whole| is_allowed_number(schema, whole))
+        }
         _ => false,
     };
     if !is_allowed {
@@ -137,6 +138,12 @@ fn within(count: usize, schema: &Value, least: &str, most: &str) -> bool {
     bound(least).is_none_or(|least| count >= least) && bound(most).is_none_or(|most| count <= most)
 }
 
+fn is_allowed_number(schema: &Value, number: i64) -> bool {
+    let bound = |keyword: &str| schema[keyword].as_i64();
+    bound("minimum").is_none_or(|least| number >= least)
+        && bound("maximum").is_none_or(|most| number <= most)
+}
+
 fn is_allowed_text(schema: &Value, text: &str) -> bool {
     let is_choice = schema["enum"]
         .as_array()
@@ -145,7 +152,45 @@ fn is_allowed_text(schema: &Value, text: &str) -> bool {
         .as_str()
         .and_then(|pattern| Regex::new(pattern).ok())
         .is_none_or(|pattern| pattern.is_match(text));
-    is_choice && matches && within(text.chars().count(), schema, "minLength", "maxLength")
+    let has_form = match schema["format"].as_str() {
+        Some("cidr") => is_cidr(text),
+        Some("date-time") => has_day(text),
+        _ => true,
+    };
+    let length = text.chars().count();
+    is_choice && matches && has_form && within(length, schema, "minLength", "maxLength")
+}
+
+fn is_cidr(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    let most = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+}
+
+/// Returns whether the day of a time exists. Its pattern excludes everything else.
+fn has_day(text: &str) -> bool {
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
+    let (Some(year), Some(month), Some(day)) = (
+        number(text.get(..4)),
+        number(text.get(5..7)),
+        number(text.get(8..10)),
+    ) else {
+        return false;
+    };
+    let is_leap_year = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 if is_leap_year => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    day <= days
 }
 
 /// Returns a number that has no fraction. 2.0 prints as "2".
@@ -186,11 +231,9 @@ fn allowed(schema: &Value) -> String {
         (Some(least), None) => format!(" at least {least}{unit}"),
         (None, None) => String::new(),
     };
+    let range = prefixed(":", &span(number("minimum"), number("maximum"), ""));
     let mut words = match schema.get("type").and_then(Value::as_str) {
-        Some("integer") => match span(number("minimum"), number("maximum"), "") {
-            none if none.is_empty() => "must be a whole number".to_owned(),
-            range => format!("must be a whole number:{range}"),
-        },
+        Some("integer") => format!("must be a whole number{range}"),
         Some("boolean") => "must be true or false".to_owned(),
         Some("string") => {
             let length = span(number("minLength"), number("maxLength"), " characters");
@@ -201,11 +244,16 @@ fn allowed(schema: &Value) -> String {
             format!("must be a list{}", prefixed(" of", &length))
         }
         Some("object") => "must be a map of fields".to_owned(),
-        _ => "must be a number or a text".to_owned(),
+        _ => format!("must be a number{range}, or a text"),
     };
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
         words.push_str(&format!(", of the form {pattern}"));
     }
+    words.push_str(match schema.get("format").and_then(Value::as_str) {
+        Some("cidr") => ", a network such as 10.0.0.0/8",
+        Some("date-time") => ", a time such as 2027-01-31T20:00:00Z",
+        _ => "",
+    });
     words
 }
 

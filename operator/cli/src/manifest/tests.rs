@@ -91,6 +91,66 @@ fn number_out_of_range_is_named_with_its_range() {
 }
 
 #[test]
+fn number_or_percentage_is_refused_beyond_its_range() {
+    for count in ["0", "1000", "25%", "100%"] {
+        let spec =
+            format!("{{edges: {{rollingUpdate: {{maxSurge: {count}, maxUnavailable: 1}}}}}}");
+        parse(&with_spec(&spec)).unwrap();
+    }
+    for count in ["1001", "-1", "101%", "half"] {
+        let spec =
+            format!("{{edges: {{rollingUpdate: {{maxSurge: {count}, maxUnavailable: 1}}}}}}");
+        let error = refusal(&with_spec(&spec));
+        assert!(
+            error.contains("is not allowed, must be a number: 0 to 1000, or a text, of the form"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn network_and_time_that_do_not_exist_are_refused() {
+    let network =
+        |text: &str| with_spec(&format!("{{auth: {{play: {{allowCidrs: ['{text}']}}}}}}"));
+    let time = |text: &str| {
+        let event = format!("{{startsAt: '{text}', duration: 1h, viewers: 1}}");
+        let autoscaling = format!("{{maxReplicas: 9, targetViewers: 9, events: [{event}]}}");
+        with_spec(&format!("{{edges: {{autoscaling: {autoscaling}}}}}"))
+    };
+    for text in ["10.0.0.1/8", "0.0.0.0/0", "2001:db8::/128"] {
+        parse(&network(text)).unwrap();
+    }
+    for text in [
+        "10.0.0.0/33",
+        "300.0.0.0/8",
+        "2001:db8::/129",
+        "10.0.0.0",
+        "1:2/3",
+    ] {
+        let error = refusal(&network(text));
+        assert!(
+            error.contains(&format!("\"{text}\" is not allowed")),
+            "{error}"
+        );
+    }
+    for text in ["2028-02-29T20:00:00Z", "2027-01-31T21:00:00.5+01:00"] {
+        parse(&time(text)).unwrap();
+    }
+    for text in [
+        "2027-02-29T20:00:00Z",
+        "2027-04-31T20:00:00Z",
+        "2027-01-31",
+        "2027-01-31T20:00:00",
+    ] {
+        let error = refusal(&time(text));
+        assert!(
+            error.contains("a time such as 2027-01-31T20:00:00Z"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn value_that_is_no_choice_is_named_with_all_choices() {
     assert_eq!(
         refusal(&with_spec("{edges: {service: {type: Nodeport}}}")),
