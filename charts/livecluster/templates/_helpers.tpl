@@ -9,19 +9,22 @@
 {{- end -}}
 
 {{- define "livecluster.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{/* Labels of an object with further ones, from {root, further}. The chart's own win over those, and those over commonLabels. */}}
+{{- define "livecluster.labelsWith" -}}
+{{- $labels := include "livecluster.selector" .root | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- merge $labels (default dict .further) (default dict .root.Values.commonLabels) | toYaml -}}
+{{- end -}}
+
 {{- define "livecluster.labels" -}}
-{{ include "livecluster.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- include "livecluster.labelsWith" (dict "root" . "further" dict) -}}
 {{- end -}}
 
 {{- define "livecluster.serviceAccount" -}}

@@ -39,7 +39,9 @@ async fn renders(namespace: &Namespace, chart: &str) -> Result<()> {
         process::finish(&mut apply, &rendered).await?.success()?;
     }
     let every = "metrics.serviceMonitor.enabled=true,metrics.podMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true,crds.keep=false,commonLabels.team=video";
-    let rendered = run_line(&format!("{template} --set {every}")).await?;
+    // Of labels that are given twice, one wins.
+    let twice = r"commonLabels.app\.kubernetes\.io/name=other,commonLabels.stage=all,podLabels.stage=live,metrics.podMonitor.labels.stage=live";
+    let rendered = run_line(&format!("{template} --set {every} --set {twice}")).await?;
     let mut kinds = BTreeSet::new();
     for document in serde_yaml::Deserializer::from_str(&rendered) {
         let object = Value::deserialize(document)?;
@@ -67,6 +69,7 @@ async fn refuses(chart: &str) -> Result<()> {
         "replica=2",
         "replicas=two",
         "log.format=xml",
+        "log.level=LOUD",
         "image.pullPolicy=Sometimes",
     ] {
         let mut command =
