@@ -54,6 +54,11 @@ mod state;
 mod tls;
 mod turns;
 
+/// That of the program. The C library's takes a third of the failure explorer's time.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use auth::KeySetTimings;
 pub use log::start_log;
 pub use media_config::NodeConfig;

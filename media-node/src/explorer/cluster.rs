@@ -26,6 +26,9 @@ const SERVICE: &str = "origins.media.svc";
 
 const METRICS: u16 = 9092;
 
+/// Longer than any schedule.
+const NEVER: Duration = Duration::from_secs(1 << 20);
+
 /// The shortest time between two times at which something happens.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -149,8 +152,9 @@ impl SimulatedCluster {
         let runtime = HostRuntime::new(host, seed);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let timings = Timings {
-            // There are no keys. Each reading takes a thread that the simulation does not control.
-            key_poll: Duration::from_secs(1 << 20),
+            // There are no keys, and the memory is that of this computer.
+            key_poll: NEVER,
+            memory_poll: NEVER,
             ..Timings::default()
         };
         let config = self.config(number);

@@ -32,7 +32,7 @@ use crate::state::clients::StopReason;
 use crate::state::metrics::Metrics;
 use crate::tls::Tls;
 
-/// Interval of the search for streams that have ended, and of readings of the container's memory.
+/// Interval of the search for streams that have ended.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A media node whose ports are open.
@@ -189,8 +189,8 @@ fn start_tasks(
     }
     workers.spawn_control(sweep(Arc::clone(context)));
     workers.spawn_control(viewer_lag::sample_viewers(Arc::clone(context)));
-    let limits = context.limits.clone();
-    workers.spawn_control(media_memory::follow(registry.clone(), limits));
+    let (limits, period) = (context.limits.clone(), context.timings.memory_poll);
+    workers.spawn_control(media_memory::follow(registry.clone(), limits, period));
     workers.spawn_control(disconnect_revoked(Arc::clone(context)));
     let identity = Arc::clone(&context.identity);
     workers.spawn_control(reload_every(poll, move || identity.reload()));

@@ -15,13 +15,10 @@ use crate::{host, small_file};
 /// The smallest share: without it no stream could start.
 const MIN: u64 = 16 << 20;
 
-/// Time between two readings of the container's memory. Viewers that join many streams fill it within seconds.
-const PERIOD: Duration = Duration::from_millis(250);
+/// The number of readings of the container's memory after which media have regained all that they gave up.
+const RECOVERY_READINGS: usize = 256;
 
-/// The number of [`PERIOD`]s in which media regain all that they gave up.
-const RECOVERY_PERIODS: usize = 256;
-
-/// The number of [`PERIOD`]s in which a peak loses two thirds. It outlasts a long group of pictures.
+/// The number of readings after which a peak has lost two thirds. It outlasts a long group of pictures.
 const PEAK_LASTS: usize = 64;
 
 /// The share where the amount of memory is unknown.
@@ -37,9 +34,9 @@ fn media_memory_within(limits: &Limits, container: Option<ContainerMemory>) -> u
     configured.unwrap_or_else(|| share(system_memory(Path::new("/")), container))
 }
 
-/// Follows the memory limit of the container, which Kubernetes can change while it runs, and the usage of the container.
-pub(super) async fn follow(registry: Registry, limits: CurrentLimits) {
-    let mut ticks = ticks(PERIOD);
+/// Reads every `period` the memory limit of the container, which Kubernetes can change while it runs, and the usage of the container.
+pub(super) async fn follow(registry: Registry, limits: CurrentLimits, period: Duration) {
+    let mut ticks = ticks(period);
     let mut concession = Concession::default();
     loop {
         ticks.tick().await;
@@ -67,7 +64,7 @@ struct Concession {
 }
 
 impl Concession {
-    /// Returns the memory for media, `share` at most. `used` is what they use. Call it once in each [`PERIOD`].
+    /// Returns the memory for media, `share` at most. `used` is what they use. Call it for each reading.
     fn update(&mut self, share: usize, used: usize, container: Option<ContainerMemory>) -> usize {
         self.peak = used.max(self.peak - self.peak / PEAK_LASTS);
         if let Some(ContainerMemory { limit, usage }) = container {
@@ -78,7 +75,7 @@ impl Concession {
                 let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
                 self.bytes = self.bytes.max(share.saturating_sub(fitting));
             } else if usage < low {
-                self.bytes = self.bytes.saturating_sub(share / RECOVERY_PERIODS);
+                self.bytes = self.bytes.saturating_sub(share / RECOVERY_READINGS);
             }
         }
         self.bytes = self.bytes.min(share / 2);

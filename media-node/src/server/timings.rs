@@ -26,6 +26,8 @@ pub struct Timings {
     pub key_set: KeySetTimings,
     /// Interval at which it is recorded how far each viewer is behind live.
     pub lag_sample: Duration,
+    /// Interval at which the container's memory is read. Viewers that join many streams fill it within seconds.
+    pub memory_poll: Duration,
 }
 
 impl Default for Timings {
@@ -40,6 +42,7 @@ impl Default for Timings {
             standby_steady: Duration::from_secs(10),
             key_set: KeySetTimings::default(),
             lag_sample: Duration::from_secs(5),
+            memory_poll: Duration::from_millis(250),
         }
     }
 }
