@@ -274,6 +274,7 @@ impl Registry {
             if memory.shortage().is_over_target() {
                 evicted.extend(registered.stream.shorten(&mut state));
             }
+            registered.stream.decide_tracks(&mut state, now);
             if let Some(active) = state.publication.as_ref().filter(|_| state.has_encoder()) {
                 let age = now.saturating_duration_since(active.started);
                 registered.stream.window().review_reservation(age);

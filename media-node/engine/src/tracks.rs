@@ -1,7 +1,10 @@
 //! Decides which tracks a stream has.
 //!
 //! Players wait for every track that the FLV header announces, and some never play a track that it does not announce. So a viewer's
-//! header is written only after both tracks or all tracks that the metadata announces were seen, or after half a second of media.
+//! header is written only after both tracks or all tracks that the metadata announces were seen, or after half a second of media or of
+//! silence.
+
+use std::time::Duration;
 
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, amf0};
@@ -11,6 +14,9 @@ use crate::timeline::distance;
 
 /// Media time after which no further track is expected.
 const DECIDED_AFTER_MS: i32 = 500;
+
+/// Time without a message after which none is expected either: the next frame of a stream with few of them may come late.
+pub(crate) const DECIDED_AFTER: Duration = Duration::from_millis(500);
 
 /// The tracks of one epoch, as far as they are known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +55,13 @@ impl TrackDecision {
     /// Records the tracks that metadata announces.
     pub(crate) fn announce(&mut self, metadata: Metadata) {
         self.announced = metadata.announced;
+    }
+
+    /// Expects no track but those that were seen. Returns whether that is new.
+    pub(crate) fn decide(&mut self) -> bool {
+        let is_new = !self.decided && self.first_timestamp.is_some();
+        self.decided |= is_new;
+        is_new
     }
 
     /// Returns the tracks, once they are decided. A later track is added.

@@ -234,6 +234,11 @@ impl Window {
         Some(tracks)
     }
 
+    /// Sets the tracks of the newest epoch, when they are decided without a further segment.
+    pub(crate) fn set_tracks(&mut self, tracks: Option<Tracks>) {
+        self.tracks = tracks;
+    }
+
     /// Returns whether a viewer could start now.
     pub(crate) fn playable(&self) -> bool {
         self.newest_start.is_some() && self.tracks.is_some() && !self.is_over() && !self.resuming

@@ -209,6 +209,11 @@ impl Writer {
         )
     }
 
+    /// Expects no track of this epoch but those that were seen, once all of them are sealed. Returns whether that is new.
+    pub(crate) fn decide_tracks(&mut self) -> bool {
+        self.open.is_empty() && self.tracks.decide()
+    }
+
     /// Returns the tracks of this epoch, once they are decided.
     pub(crate) fn tracks(&self) -> Option<Tracks> {
         self.tracks.tracks()

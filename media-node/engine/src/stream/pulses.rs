@@ -1,5 +1,5 @@
 //! The pulses of a stream: when each worker's notification is due, and what happens then. Segments that no reader needs any more are
-//! given up at the same time.
+//! given up at the same time. Where no message comes for a while, the tracks are decided.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,7 @@ use super::Stream;
 use crate::active_publication::ActivePublication;
 use crate::notifier::Notifier;
 use crate::pulse::due;
+use crate::tracks::DECIDED_AFTER;
 use crate::worker_pulses::WorkerPulse;
 use crate::write_state::{Notification, WriteState};
 
@@ -62,6 +63,18 @@ impl Stream {
         {
             self.window().need_from(first);
         }
+    }
+
+    /// Decides the tracks of a publication that is silent after a keyframe, so that viewers can start before its next frame.
+    pub(crate) fn decide_tracks(&self, state: &mut WriteState, now: Instant) {
+        let last = state.publication.as_ref().map(|active| active.last_message);
+        let is_silent = last.is_some_and(|at| now.saturating_duration_since(at) >= DECIDED_AFTER);
+        if !is_silent || self.window().newest_start().is_none() || !state.writer.decide_tracks() {
+            return;
+        }
+        let tracks = state.writer.tracks();
+        self.update_window(&mut state.playable, |window| window.set_tracks(tracks));
+        self.notifiers.notify();
     }
 
     /// Returns the number of the segment that the viewers of the slowest worker take next: a busy worker serves them late.

@@ -1,6 +1,6 @@
 //! The messages of a viewer: when it joins, while it keeps up, and when it lags.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use media_engine::{EngineSettings, Registry, Start};
 use media_wire::flv::Tracks;
@@ -349,4 +349,29 @@ fn stream_with_late_video_starts_at_keyframe_from_then_on() {
     let mut late = viewer(&registry);
     assert_eq!(timestamps(&late.taken()), [1050, 1050, 1050, 1060]);
     assert_eq!(late.tracks, [BOTH]);
+}
+
+/// Its next frame may come after the time that a viewer waits.
+#[test]
+fn tracks_of_a_stream_that_is_silent_after_its_keyframe_are_decided_by_a_sweep() {
+    let registry = Registry::new(settings());
+    let mut early = viewer(&registry);
+    let mut publication = encoder(&registry, "a", 1);
+    let begin = Instant::now();
+    let after = |milliseconds| begin + Duration::from_millis(milliseconds);
+    // Two tracks are announced, and only one is sent.
+    send(&mut publication, [headers()[0].clone(), video_header(1)]);
+    registry.sweep(after(2_000));
+    publication.append(keyframe(0, 0));
+    publication.pulse(after(2_000));
+    assert!(early.taken().is_empty());
+    registry.sweep(after(2_400));
+    assert!(!publication.stream().state().playable);
+    registry.sweep(after(3_000));
+    assert!(publication.stream().state().playable);
+    let mut late = viewer(&registry);
+    for viewer in [&mut early, &mut late] {
+        assert_eq!(viewer.taken().len(), 3);
+        assert_eq!(viewer.tracks, [VIDEO]);
+    }
 }
