@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use media_wire::Message;
 use media_wire::rtmp::{ClientConnection, ClientEvent};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -10,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::attempts::Precedence;
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
-use super::media::{Identity, RATE, headers};
+use super::media::{GOP, Identity, RATE, headers};
 use super::on_air::{OnAir, Sending};
 use super::schedule::{EncoderEnd, EncoderSettings};
 use super::socket::{RTMP, Route};
@@ -26,6 +27,8 @@ pub(super) struct EncoderSetup {
     /// The encoding. The one of the next connection is one higher, unless the encoder always encodes in the same way.
     pub(super) encoding: u32,
     pub(super) settings: EncoderSettings,
+    /// It changes its encoding every few groups of pictures.
+    pub(super) changes_encoding: bool,
     pub(super) nodes: NodeAddresses,
     /// The media node that it tries first, then the next ones.
     pub(super) node: usize,
@@ -203,6 +206,43 @@ async fn stopped(end: &mut watch::Receiver<Option<EncoderEnd>>) {
     }
 }
 
+/// What an encoder sends over one connection.
+struct Sender<'a> {
+    setup: &'a EncoderSetup,
+    encoder: u32,
+    encoding: u32,
+    /// The number of the next frame.
+    number: u32,
+    /// When it began.
+    since: Duration,
+}
+
+impl Sender<'_> {
+    /// Returns a frame of each track, after the sequence headers if the encoding changes.
+    fn due(&mut self, now: Duration) -> Vec<Message> {
+        let Self { setup, .. } = self;
+        let begin = setup.settings.first_timestamp;
+        let timestamp = begin.wrapping_add(milliseconds(now - self.since));
+        let mut messages = Vec::new();
+        if setup.changes_encoding && self.number.is_multiple_of(CHANGED) && now > self.since {
+            self.encoding += 1;
+            messages.extend(headers(self.encoding, timestamp));
+        }
+        let mut frame = Identity {
+            encoder: self.encoder,
+            encoding: self.encoding,
+            number: self.number,
+            sent: milliseconds(now),
+        };
+        for _ in 0..frame.frames() {
+            messages.push(frame.message(timestamp));
+            frame.number += 1;
+        }
+        self.number = frame.number;
+        messages
+    }
+}
+
 /// Sends frames until the encoder is to end, or the connection is lost.
 async fn send(
     mut client: RtmpClient,
@@ -220,10 +260,15 @@ async fn send(
     for header in headers(encoding, settings.first_timestamp) {
         client.connection.send(&header);
     }
-    let since = record.now();
+    let mut sender = Sender {
+        setup,
+        encoder,
+        encoding,
+        number: settings.first_number,
+        since: record.now(),
+    };
     let mut ticks = interval(Duration::from_millis(u64::from(1000 / RATE)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut number = settings.first_number;
     loop {
         match frames_due(&mut client, end, &mut ticks).await? {
             Some(true) => {}
@@ -235,33 +280,26 @@ async fn send(
                 return Ok(());
             }
         }
-        let milliseconds = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         let now = record.now();
-        let timestamp = settings
-            .first_timestamp
-            .wrapping_add(milliseconds(now - since));
-        for _ in 0..2 {
-            let frame = Identity {
-                encoder,
-                encoding,
-                number,
-                sent: milliseconds(now),
-            };
-            client.connection.send(&frame.message(timestamp));
-            number += 1;
+        for message in sender.due(now) {
+            client.connection.send(&message);
         }
-        if setup.superseded_at.is_some_and(|at| number >= at) {
+        if setup.superseded_at.is_some_and(|at| sender.number >= at) {
             return Err(ClientEnd::Status(BAD_NAME.to_owned()));
         }
         on_air.set(Sending {
             encoder,
             priority: settings.priority,
-            since,
+            since: sender.since,
             last: now,
-            next: number,
+            next: sender.number,
         });
         client.flush().await?;
     }
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Waits for the next event of an encoder. Returns whether frames are due; `None` when the encoder is to end.
@@ -282,6 +320,9 @@ async fn frames_due(
         _ = ticks.tick() => Ok(Some(*end.borrow() != Some(EncoderEnd::Freeze))),
     }
 }
+
+/// Frames from one change of the encoding to the next one: two groups of pictures with their audio.
+const CHANGED: u32 = 4 * GOP;
 
 /// The status for one that another one has superseded.
 const BAD_NAME: &str = "NetStream.Publish.BadName";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use media_wire::{MediaKind, Message};
 
-use super::media::{Content, Identity, SLATE, SLATE_FRAMES, content};
+use super::media::{Content, Identity, SLATE, SLATE_FRAMES, SentTracks, content};
 
 /// What a viewer must never see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +46,7 @@ pub(super) struct ViewerJudge {
     shift: Option<u32>,
     /// Frames of the encoder that is on air, since the last gap.
     frames: u32,
-    /// A keyframe of the encoder that is on air was received.
+    /// A keyframe of the encoder that is on air was received, or any frame if it sends no video.
     has_keyframe: bool,
     /// Times that the timestamps began again.
     renewals: u32,
@@ -72,7 +72,7 @@ impl ViewerJudge {
         self.last
     }
 
-    /// Returns whether a keyframe of the encoder on air was received. A viewer gets no video before its first one.
+    /// Returns whether the encoder on air is received from a keyframe on. A viewer gets no video before its first one.
     pub(super) fn has_keyframe(&self) -> bool {
         self.has_keyframe
     }
@@ -124,7 +124,7 @@ impl ViewerJudge {
         }
         self.check_frame(frame, timestamp)?;
         self.check_time(frame, timestamp)?;
-        self.has_keyframe |= frame.is_keyframe();
+        self.has_keyframe |= frame.is_keyframe() || frame.tracks() == SentTracks::Audio;
         self.seen.insert(frame.encoder, frame.number);
         self.last = Some(frame);
         self.received += 1;

@@ -25,8 +25,45 @@ pub(super) const SLATE: u32 = u32::MAX;
 /// Frames of the slate, which lasts 1.5 seconds.
 pub(super) const SLATE_FRAMES: u32 = 2 * (RATE + 5);
 
+/// Bytes of an audio frame.
+pub(super) const AUDIO: usize = 60;
+
 /// Bytes of media in a second at most, each message in a segment of its own.
 pub(super) const BYTES_PER_SECOND: usize = 24 << 10;
+
+/// Set in the encodings of encoders that send only one track.
+const ONLY_VIDEO: u32 = 1 << 30;
+const ONLY_AUDIO: u32 = 1 << 31;
+
+/// The tracks that an encoder sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SentTracks {
+    #[default]
+    Both,
+    Video,
+    Audio,
+}
+
+impl SentTracks {
+    fn of(encoding: u32) -> Self {
+        match encoding & (ONLY_VIDEO | ONLY_AUDIO) {
+            ONLY_VIDEO => Self::Video,
+            ONLY_AUDIO => Self::Audio,
+            // The slate has all bits.
+            _ => Self::Both,
+        }
+    }
+
+    /// Returns the encoding of this number with these tracks.
+    pub(super) fn encoding(self, number: u32) -> u32 {
+        number
+            | match self {
+                Self::Both => 0,
+                Self::Video => ONLY_VIDEO,
+                Self::Audio => ONLY_AUDIO,
+            }
+    }
+}
 
 /// What identifies a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +89,29 @@ pub(super) enum Content {
 
 impl Identity {
     pub(super) fn kind(self) -> MediaKind {
-        match self.number.is_multiple_of(2) {
-            true => MediaKind::Video,
-            false => MediaKind::Audio,
+        match self.tracks() {
+            SentTracks::Video => MediaKind::Video,
+            SentTracks::Both if self.number.is_multiple_of(2) => MediaKind::Video,
+            SentTracks::Both | SentTracks::Audio => MediaKind::Audio,
+        }
+    }
+
+    /// Returns the tracks of its encoder.
+    pub(super) fn tracks(self) -> SentTracks {
+        SentTracks::of(self.encoding)
+    }
+
+    /// Returns how many frames its encoder sends at a time.
+    pub(super) fn frames(self) -> u32 {
+        if self.tracks() == SentTracks::Both {
+            2
+        } else {
+            1
         }
     }
 
     pub(super) fn is_keyframe(self) -> bool {
-        self.number.is_multiple_of(2 * GOP)
+        self.kind() == MediaKind::Video && self.number.is_multiple_of(self.frames() * GOP)
     }
 
     /// Returns the payload of this message.
@@ -70,7 +122,7 @@ impl Identity {
                 (&[0x17, 1, 0, 0, 0, 0, 0, 0x05, 0xD3, 0x65], 1500)
             }
             MediaKind::Video => (&[0x27, 1, 0, 0, 0, 0, 0, 0, 0xF1, 0x41], 250),
-            MediaKind::Audio | MediaKind::Data => (&[0xAF, 1], 60),
+            MediaKind::Audio | MediaKind::Data => (&[0xAF, 1], AUDIO),
         };
         let mut payload = BytesMut::with_capacity(size);
         payload.put_slice(header);
@@ -91,15 +143,26 @@ impl Identity {
 }
 
 /// Returns metadata and the sequence headers of an encoding, as sent at this time of the encoder.
-pub(super) fn headers(encoding: u32, timestamp: u32) -> [Message; 3] {
-    let number = |name: &str, value: f64| (name.to_owned(), Value::Number(value));
-    let properties = vec![number("videocodecid", 7.0), number("audiocodecid", 10.0)];
-    let metadata = encode_all(&[Value::from("onMetaData"), Value::EcmaArray(properties)]);
-    [
-        message(MediaKind::Data, 0, metadata.into()),
+pub(super) fn headers(encoding: u32, timestamp: u32) -> Vec<Message> {
+    let tracks = SentTracks::of(encoding);
+    let codec = |name: &str, id: f64| (name.to_owned(), Value::Number(id));
+    let video = (
+        codec("videocodecid", 7.0),
         message(MediaKind::Video, timestamp, header(AVC, encoding)),
+    );
+    let audio = (
+        codec("audiocodecid", 10.0),
         message(MediaKind::Audio, timestamp, header(AAC, encoding)),
-    ]
+    );
+    let sent = match tracks {
+        SentTracks::Both => vec![video, audio],
+        SentTracks::Video => vec![video],
+        SentTracks::Audio => vec![audio],
+    };
+    let (properties, headers): (Vec<_>, Vec<_>) = sent.into_iter().unzip();
+    let metadata = encode_all(&[Value::from("onMetaData"), Value::EcmaArray(properties)]);
+    let metadata = message(MediaKind::Data, 0, metadata.into());
+    std::iter::once(metadata).chain(headers).collect()
 }
 
 /// Writes the slate as an FLV file.

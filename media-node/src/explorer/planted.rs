@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use media_wire::Message;
 
+use super::media::AUDIO;
+
 /// A fault in what a viewer receives, as if a relay had caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tamper {
@@ -71,7 +73,34 @@ pub(super) enum Planted {
     Superseded,
     /// Encoders have to be rejected while another one is on air, and take over.
     NotRejected,
+    /// A media node sends two messages to another one in the wrong order.
+    Reordered,
+    /// Media nodes keep windows of [`LONG_WINDOW_SECONDS`], whatever is configured.
+    LongWindow,
 }
+
+pub(super) const LONG_WINDOW_SECONDS: u32 = 60;
+
+/// Exchanges two audio frames that media nodes send each other, if both are among these bytes. Returns whether they are.
+pub(super) fn exchange_audio(bytes: &mut [u8]) -> bool {
+    let is_frame = |at: &usize| {
+        let payload = bytes.get(at + TAG_HEADER..at + TAG_HEADER + AUDIO);
+        // An FLV tag begins with its kind, and the length of its payload.
+        let is_audio = payload.is_some_and(|payload| payload.starts_with(&[0xAF, 1]));
+        is_audio && bytes[*at..].starts_with(&[8, 0, 0]) && usize::from(bytes[at + 3]) == AUDIO
+    };
+    let mut frames = (0..bytes.len()).filter(is_frame);
+    let (Some(first), Some(second)) = (frames.next(), frames.next()) else {
+        return false;
+    };
+    let (before, after) = bytes.split_at_mut(second + TAG_HEADER);
+    let first = &mut before[first + TAG_HEADER..][..AUDIO];
+    first.swap_with_slice(&mut after[..AUDIO]);
+    true
+}
+
+/// Bytes of the header of an FLV tag.
+const TAG_HEADER: usize = 11;
 
 impl Planted {
     pub(super) fn tamper(self) -> Option<Tamper> {

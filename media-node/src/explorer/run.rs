@@ -11,8 +11,9 @@ use media_config::DuplicatePublish;
 use super::client::Record;
 use super::cluster::SimulatedCluster;
 use super::encoder::{EncoderSetup, SimulatedEncoder};
+use super::media::SentTracks;
 use super::on_air::OnAir;
-use super::planted::Planted;
+use super::planted::{LONG_WINDOW_SECONDS, Planted, exchange_audio};
 use super::schedule::{
     EncoderEnd, EncoderSettings, Place, Protocol, Schedule, ScheduledAction, ViewerSettings,
 };
@@ -112,7 +113,14 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(schedule: &'a Schedule, planted: Planted) -> Self {
         let settings = &schedule.settings;
-        let mut cluster = SimulatedCluster::new(settings.clone(), schedule.seed);
+        let mut built = settings.clone();
+        if planted == Planted::LongWindow {
+            built.window_seconds = LONG_WINDOW_SECONDS;
+        }
+        let mut cluster = SimulatedCluster::new(built, schedule.seed);
+        if planted == Planted::Reordered {
+            cluster.network.set_tamper(exchange_audio);
+        }
         let record = Record::new(cluster.network.clone());
         record.note(format_args!("{:?} {settings:?}", schedule.hardship));
         for node in 0..cluster.count() {
@@ -335,16 +343,22 @@ impl<'a> Run<'a> {
     }
 
     fn publish(&mut self, encoder: usize, stream: usize, node: usize, settings: EncoderSettings) {
+        let encoding = match settings.is_same_encoding {
+            true => 0,
+            false => u32::try_from(100 * (encoder + 1)).unwrap_or_default(),
+        };
+        let tracks = match encoder.is_multiple_of(2) {
+            true => self.schedule.tracks,
+            false => SentTracks::Both,
+        };
         let setup = EncoderSetup {
             network: self.cluster.network.clone(),
             record: self.record.clone(),
             on_air: self.on_air[stream].clone(),
             stream: stream_name(stream),
-            encoding: match settings.is_same_encoding {
-                true => 0,
-                false => u32::try_from(100 * (encoder + 1)).unwrap_or_default(),
-            },
+            encoding: tracks.encoding(encoding),
             settings,
+            changes_encoding: self.schedule.changes_encoding,
             nodes: self.cluster.addresses.clone(),
             node,
             is_protected: !self.schedule.hardship.disturbs(),

@@ -8,6 +8,7 @@ use media_config::DuplicatePublish;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::media::SentTracks;
 use crate::host::simulated::network::DnsState;
 
 /// What happens to one cluster.
@@ -16,6 +17,10 @@ pub(super) struct Schedule {
     pub(super) seed: u64,
     pub(super) hardship: Hardship,
     pub(super) settings: Settings,
+    /// Encoders change their sequence headers while they publish, as for another resolution.
+    pub(super) changes_encoding: bool,
+    /// What every second encoder sends. The others send both tracks.
+    pub(super) tracks: SentTracks,
     /// Sorted by time.
     pub(super) events: Vec<Event>,
     /// The time in which things happen. Afterwards everything is mended.
@@ -257,6 +262,13 @@ impl Schedule {
             seed,
             hardship,
             settings,
+            // No random choices: the other schedules are what they were.
+            changes_encoding: seed % 5 == 4,
+            tracks: match seed % 10 {
+                7 => SentTracks::Audio,
+                9 => SentTracks::Video,
+                _ => SentTracks::Both,
+            },
             events,
             storm,
             outages,

@@ -345,6 +345,8 @@ fn each_planted_fault_is_found() {
         (Planted::SecondOnAir, "that are on air"),
         (Planted::Superseded, "superseded by none"),
         (Planted::NotRejected, "is accepted although"),
+        (Planted::Reordered, "a message came after a later one"),
+        (Planted::LongWindow, "holds too much"),
     ];
     for (planted, expected) in planted {
         let mut seeds = PLANTED_SEEDS;

@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 
 use super::connection::{End, SimulatedConnection, TcpTimeouts, Wakers};
 pub(crate) use super::network_state::DnsState;
-use super::network_state::{Backlog, Host, NetworkState, pair};
+use super::network_state::{Backlog, Host, NetworkState, Tamper, pair};
 
 /// A network. Clones share it.
 #[derive(Clone)]
@@ -41,6 +41,7 @@ impl Network {
             next_id: 0,
             wakers: Wakers::new(),
             history: 0,
+            tamper: None,
         })))
     }
 
@@ -62,6 +63,11 @@ impl Network {
     /// Returns the number of connections that an end still uses.
     pub(crate) fn connections(&self) -> usize {
         self.change(|state| state.connections.len())
+    }
+
+    /// Lets `tamper` change what is sent, until it has.
+    pub(crate) fn set_tamper(&self, tamper: Tamper) {
+        self.change(|state| state.tamper = Some(tamper));
     }
 
     /// Returns a hash of all that was sent so far: when, and over which connection.

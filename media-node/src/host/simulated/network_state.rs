@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rand::RngExt;
 
 use super::connection::{End, SimulatedConnection, Wakers};
@@ -45,7 +46,12 @@ pub(super) struct NetworkState {
     pub(super) wakers: Wakers,
     /// A hash of all that was sent.
     pub(super) history: u64,
+    /// What changes bytes that are sent, until it has.
+    pub(super) tamper: Option<Tamper>,
 }
+
+/// Changes bytes. Returns whether it has.
+pub(crate) type Tamper = fn(&mut [u8]) -> bool;
 
 #[derive(Default)]
 pub(super) struct Host {
@@ -68,6 +74,17 @@ const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_STALL: Duration = Duration::from_secs(1);
 
 impl NetworkState {
+    /// Returns what is sent instead of these bytes.
+    pub(super) fn tampered(&mut self, bytes: &[u8]) -> Option<Bytes> {
+        let tamper = self.tamper?;
+        let mut changed = bytes.to_vec();
+        if !tamper(&mut changed) {
+            return None;
+        }
+        self.tamper = None;
+        Some(changed.into())
+    }
+
     fn is_blocked(&self, connection: &SimulatedConnection) -> bool {
         let [one, other] = addresses(connection);
         let is_lost = |host| self.hosts.get(&host).is_none_or(|host| host.is_lost);

@@ -201,7 +201,10 @@ impl AsyncWrite for SimulatedStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let due = self.network.change(|state| state.due(self.id));
+        let (due, tampered) = self
+            .network
+            .change(|state| (state.due(self.id), state.tampered(bytes)));
+        let bytes = tampered.as_deref().unwrap_or(bytes);
         let written = self.poll(context, Wait::Write, |connection, _| {
             connection.write(self.end, bytes, due)
         });
