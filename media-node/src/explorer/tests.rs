@@ -161,6 +161,30 @@ fn distant_origins_keep_their_relays() {
     assert!(outcome.received > 100, "{lines}");
 }
 
+/// Each round trip of a failover holds back what viewers see. Here one takes between 0.6 and 1.2 s.
+#[test]
+fn distant_origin_takes_over_within_few_round_trips() {
+    let mut schedule = one_viewer();
+    schedule.settings.latency = Duration::from_millis(300);
+    (
+        schedule.settings.play_wait_seconds,
+        schedule.settings.continuity_seconds,
+    ) = (10, 12);
+    let carrier = first_choices(0, 2)[0];
+    schedule.events = vec![
+        event(1000, publish_on(2)),
+        event(12_000, watch_on(3)),
+        event(22_000, ScheduledAction::Kill(carrier)),
+    ];
+    schedule.storm = Duration::from_secs(32);
+    // Besides the time that messages may take without a failure.
+    schedule.outages.longest = vec![Duration::from_secs(4); 4];
+    let outcome = explore_storm(&schedule);
+    let lines = outcome.lines.join("\n");
+    assert_eq!(outcome.violation, None, "{lines}");
+    assert!(outcome.received > 250, "{lines}");
+}
+
 /// A busy origin replies after a second, and so does the next time.
 #[test]
 fn edge_waits_for_the_reply_of_a_busy_origin() {

@@ -1,5 +1,5 @@
 //! HTTP connections to other media nodes. A relay is one long request on a connection of its own. Connections for short ones are kept
-//! ([`super::connection_pool`]).
+//! ([`super::connection_pool`]); a pull takes one of them for good.
 
 use std::convert::Infallible;
 use std::io;

@@ -245,9 +245,23 @@ impl ForwardTask {
         let context = &self.source.context;
         let mut origins = context.ranked_origins(self.source.stream.key());
         origins.sort_by_key(|origin| previous.contains(origin));
-        context.put_silent_last(&mut origins).await;
+        // The first one is tried while it turns out which of them reply, which takes as long where they are distant.
+        let mut first = origins.first().map(|origin| self.open(*origin, is_resumed));
+        let accepted = async {
+            if let Some(first) = &first
+                && first.opened().await.is_final()
+            {
+                return;
+            }
+            pending().await
+        };
+        tokio::select! {
+            () = accepted => {}
+            () = context.put_silent_last(&mut origins) => {}
+        }
         for origin in origins {
-            let upstream = self.open(origin, is_resumed);
+            let first = first.take().filter(|first| first.origin() == origin);
+            let upstream = first.unwrap_or_else(|| self.open(origin, is_resumed));
             match upstream.opened().await {
                 UpstreamState::Ended(other @ (UpstreamEnd::Lost(_) | UpstreamEnd::Full(_))) => {
                     end = other;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryFutureExt;
+use futures::future::try_join;
 use http::{HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use media_config::DuplicatePublish;
@@ -56,6 +58,16 @@ pub(super) enum UpstreamEnd {
     Full(PublishRejection),
     /// The origin disconnected, hung, or lost the stream.
     Lost(String),
+}
+
+impl UpstreamState {
+    /// Returns whether no other origin is to be tried.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(
+            self,
+            Self::Opening | Self::Ended(UpstreamEnd::Lost(_) | UpstreamEnd::Full(_))
+        )
+    }
 }
 
 /// Why a request that forwards ended.
@@ -196,12 +208,10 @@ impl UpstreamTask {
     async fn forward_over(&self, segments: Segments) -> Result<UpstreamEnd, RequestEnd> {
         let context = &self.source.context;
         let key = self.source.stream.key();
-        let limit = || context.hung_limit(self.origin);
-        let opened = within(limit, self.start()).await;
-        let (status_connection, start, node) = opened
-            .unwrap_or_else(|| Err(UpstreamEnd::Lost(format!("no response for {:?}", limit()))))?;
-        let connection = context.connect_with(self.origin, segments).await;
-        let mut connection = connection.map_err(lost)?;
+        // Both at a time: a distant origin takes long to accept each connection.
+        let connect = context.connect_with(self.origin, segments);
+        let (started, mut connection) = try_join(self.started(), connect.map_err(lost)).await?;
+        let (status_connection, start, node) = started;
         let policy = context.settings.stream.duplicate_publish;
         let parameters = Parameters {
             epoch: Some(self.source.epoch),
@@ -233,6 +243,13 @@ impl UpstreamTask {
                 Err(UpstreamEnd::Lost("the end was not confirmed".to_owned()).into())
             }
         }
+    }
+
+    /// Returns the result of [`UpstreamTask::start`], unless the origin hangs.
+    async fn started(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
+        let limit = || self.source.context.hung_limit(self.origin);
+        let started = within(limit, self.start()).await;
+        started.unwrap_or_else(|| Err(UpstreamEnd::Lost(format!("no response for {:?}", limit()))))
     }
 
     /// Connects, and returns where to start: after the messages that the origin has, or with all that the log has.

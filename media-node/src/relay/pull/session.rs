@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::super::client::{Segments, empty};
+use super::super::client::{NodeConnection, Segments, empty};
 use super::super::context::RelayContext;
 use super::super::intake::Intake;
 use super::super::protocol::{PULL, Parameters};
@@ -100,31 +100,50 @@ impl<'a> PullSession<'a> {
     }
 
     pub(super) async fn run(&mut self) -> PullEnd {
-        let segments = match self.history.stalled {
-            true => self
-                .context
-                .small_segments(self.stream.key(), self.status.origin),
-            false => Segments::Large,
+        let (_connection, response) = match self.request().await {
+            Ok(responded) => responded,
+            Err(end) => return end,
         };
-        let connection = self.context.connect_with(self.status.origin, segments);
-        let mut connection = match connection.await {
-            Ok(connection) => connection,
-            Err(error) => return PullEnd::Lost(error.to_string()),
-        };
-        self.stream.expect_epoch(self.epoch_on_air());
-        let uri = self.request_uri();
-        let limit = self.timeouts.response;
-        let response = timeout(limit, connection.send(Method::GET, &uri, empty())).await;
-        let body = match response {
-            Ok(Ok(response)) => match response.status() {
-                StatusCode::OK => self.accepted(response),
-                StatusCode::NOT_FOUND => return PullEnd::Unpublished,
-                status => return PullEnd::Lost(format!("status {status}")),
-            },
-            Ok(Err(error)) => return PullEnd::Lost(error.to_string()),
-            Err(_) => return PullEnd::NoResponse(limit),
+        let body = match response.status() {
+            StatusCode::OK => self.accepted(response),
+            StatusCode::NOT_FOUND => return PullEnd::Unpublished,
+            status => return PullEnd::Lost(format!("status {status}")),
         };
         self.receive(body).await
+    }
+
+    /// Sends the request: over the connection of the survey if it is there, as a distant origin takes long to accept another one.
+    async fn request(&mut self) -> Result<(NodeConnection, Response<Incoming>), PullEnd> {
+        let (context, origin) = (self.context, self.status.origin);
+        let segments = match self.history.stalled {
+            true => context.small_segments(self.stream.key(), origin),
+            false => Segments::Large,
+        };
+        let kept = || context.kept.take(origin);
+        if let Some(kept) = (segments == Segments::Large).then(kept).flatten() {
+            match self.send(kept).await {
+                // The origin may have closed it at this moment.
+                Err(PullEnd::Lost(_)) => {}
+                sent => return sent,
+            }
+        }
+        match context.connect_with(origin, segments).await {
+            Ok(connection) => self.send(connection).await,
+            Err(error) => Err(PullEnd::Lost(error.to_string())),
+        }
+    }
+
+    async fn send(
+        &mut self,
+        mut connection: NodeConnection,
+    ) -> Result<(NodeConnection, Response<Incoming>), PullEnd> {
+        self.stream.expect_epoch(self.epoch_on_air());
+        let (uri, limit) = (self.request_uri(), self.timeouts.response);
+        match timeout(limit, connection.send(Method::GET, &uri, empty())).await {
+            Ok(Ok(response)) => Ok((connection, response)),
+            Ok(Err(error)) => Err(PullEnd::Lost(error.to_string())),
+            Err(_) => Err(PullEnd::NoResponse(limit)),
+        }
     }
 
     /// Returns the earliest epoch of which viewers may get something that join now.
