@@ -18,12 +18,16 @@ pub fn present_conditions(cluster: &UnreadableCluster) -> Vec<Condition> {
         .collect()
 }
 
-/// Returns the conditions of the cluster: it is neither ready nor progressing. The others stay.
+/// Returns the conditions of the cluster: it is degraded, and neither ready nor progressing. The others stay.
 pub fn unreadable_conditions(cluster: &UnreadableCluster, now: &Time) -> Vec<Condition> {
     let mut found = present_conditions(cluster);
-    for kind in [conditions::READY, conditions::PROGRESSING] {
+    for (kind, is_true) in [
+        (conditions::READY, false),
+        (conditions::DEGRADED, true),
+        (conditions::PROGRESSING, false),
+    ] {
         let status = ConditionStatus::new(
-            false,
+            is_true,
             "UnreadableSpec",
             format!(
                 "{}: this version of the operator cannot read the value; the objects of the cluster are not changed",

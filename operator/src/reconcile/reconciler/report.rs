@@ -140,8 +140,9 @@ impl Reconciler {
             field = cluster.field,
             "this version cannot read the LiveCluster"
         );
-        self.metrics
-            .set_ready(&ClusterName::of(&cluster.object), false);
+        let name = ClusterName::of(&cluster.object);
+        self.metrics.set_ready(&name, false);
+        self.metrics.set_degraded(&name, true);
         let old = present_conditions(cluster);
         let new = unreadable_conditions(cluster, &Time(now()));
         if old == new {

@@ -308,14 +308,24 @@ async fn unreadable_cluster_is_reported_once_and_its_objects_stay() {
         fixture.api.writes(),
         ["PATCH liveclusters/demo/status", "POST events"]
     );
-    let condition = "False UnreadableSpec: spec.stream.duplicatePublish: this version of the operator cannot read \
-                     the value; the objects of the cluster are not changed";
-    assert_eq!(fixture.condition("Ready"), condition);
-    assert_eq!(fixture.condition("Progressing"), condition);
+    for (kind, status) in [
+        ("Ready", "False"),
+        ("Degraded", "True"),
+        ("Progressing", "False"),
+    ] {
+        let condition = format!(
+            "{status} UnreadableSpec: spec.stream.duplicatePublish: this version of the operator cannot read the value; \
+             the objects of the cluster are not changed"
+        );
+        assert_eq!(fixture.condition(kind), condition);
+    }
     assert_eq!(fixture.condition("EdgesAvailable"), others);
     let metrics = fixture.reconciler.metrics.render().unwrap();
-    for gauge in ["live_cluster_unreadable", "live_cluster_ready"] {
-        let value = u8::from(gauge == "live_cluster_unreadable");
+    for (gauge, value) in [
+        ("live_cluster_unreadable", 1),
+        ("live_cluster_degraded", 1),
+        ("live_cluster_ready", 0),
+    ] {
         let line = format!("{gauge}{{name=\"demo\",namespace=\"media\"}} {value}");
         assert!(metrics.contains(&line), "{metrics}");
     }
