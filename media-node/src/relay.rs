@@ -128,11 +128,16 @@ impl Relay {
     }
 
     /// Waits until the stream exists here, or another media node has a publication of it. Until then, it takes the place of no other.
+    /// The addresses of viewers have turns.
     ///
     /// # Errors
     /// When too many names are looked up.
-    pub(crate) async fn appearance(&self, key: &StreamKey) -> Result<Appearance, TooManyNames> {
-        self.lookups.appearance(key).await
+    pub(crate) async fn appearance(
+        &self,
+        key: &StreamKey,
+        viewer: IpAddr,
+    ) -> Result<Appearance, TooManyNames> {
+        self.lookups.appearance(key, viewer).await
     }
 
     /// Waits until all origins were surveyed and none has the stream. Returns immediately when the media node is alone.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 use crate::networks::client_network;
 
@@ -32,7 +32,15 @@ struct Table {
 #[derive(Default)]
 struct Address {
     turns: usize,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+    waiting: VecDeque<TurnSender>,
+}
+
+/// Where a client waits for one turn. It may wait at several addresses, and the first turn counts.
+pub(crate) type TurnSender = mpsc::Sender<Turn>;
+
+/// Returns where a client waits for a turn, and where it gets that.
+pub(crate) fn one_turn() -> (TurnSender, mpsc::Receiver<Turn>) {
+    mpsc::channel(1)
 }
 
 impl Turns {
@@ -47,10 +55,22 @@ impl Turns {
 
     /// Waits for a turn of a client. The wait may be given up.
     pub(crate) async fn of(&self, peer: IpAddr) -> Option<Turn> {
-        let (sender, turn) = oneshot::channel();
-        self.lock().enqueue(client_network(peer), sender);
+        let (client, mut turn) = one_turn();
+        self.send_to(peer, client);
+        turn.recv().await
+    }
+
+    /// Sends a turn of `peer` to a client, unless it has got another one before.
+    pub(crate) fn send_to(&self, peer: IpAddr, client: TurnSender) {
+        self.lock().enqueue(client_network(peer), client);
         self.serve();
-        turn.await.ok()
+    }
+
+    /// Takes a turn of a client, if it may have one now.
+    pub(crate) fn try_of(&self, peer: IpAddr) -> Option<Turn> {
+        let address = client_network(peer);
+        let taken = self.lock().take(address);
+        taken.then(|| self.turn(address))
     }
 
     fn serve(&self) {
@@ -58,10 +78,14 @@ impl Turns {
             // The lock is released before the turn is sent: a client that has left gives it back at once.
             let next = self.lock().next_client();
             let Some((address, client)) = next else { break };
-            drop(client.send(Turn {
-                turns: self.clone(),
-                address,
-            }));
+            drop(client.try_send(self.turn(address)));
+        }
+    }
+
+    fn turn(&self, address: IpAddr) -> Turn {
+        Turn {
+            turns: self.clone(),
+            address,
         }
     }
 
@@ -78,7 +102,7 @@ impl Drop for Turn {
 }
 
 impl Table {
-    fn enqueue(&mut self, address: IpAddr, client: oneshot::Sender<Turn>) {
+    fn enqueue(&mut self, address: IpAddr, client: TurnSender) {
         let waiting = &mut self.addresses.entry(address).or_default().waiting;
         if waiting.is_empty() {
             self.rotation.push_back(address);
@@ -87,7 +111,7 @@ impl Table {
     }
 
     /// Takes a turn for the next client that may have one.
-    fn next_client(&mut self) -> Option<(IpAddr, oneshot::Sender<Turn>)> {
+    fn next_client(&mut self) -> Option<(IpAddr, TurnSender)> {
         if self.free == 0 {
             return None;
         }
@@ -95,11 +119,7 @@ impl Table {
         for _ in 0..self.rotation.len() {
             let address = self.rotation.pop_front()?;
             let entry = self.addresses.get_mut(&address)?;
-            while entry
-                .waiting
-                .front()
-                .is_some_and(oneshot::Sender::is_closed)
-            {
+            while entry.waiting.front().is_some_and(is_gone) {
                 entry.waiting.pop_front();
             }
             let may_have = entry.turns < self.free;
@@ -120,6 +140,17 @@ impl Table {
         None
     }
 
+    /// Takes a turn for an address, unless it has as many as are free.
+    fn take(&mut self, address: IpAddr) -> bool {
+        let turns = self.addresses.get(&address).map_or(0, |it| it.turns);
+        if turns >= self.free {
+            return false;
+        }
+        self.addresses.entry(address).or_default().turns += 1;
+        self.free -= 1;
+        true
+    }
+
     fn give_back(&mut self, address: IpAddr) {
         self.free += 1;
         if let Some(entry) = self.addresses.get_mut(&address) {
@@ -129,6 +160,11 @@ impl Table {
             }
         }
     }
+}
+
+/// Returns whether a client has left or has got a turn.
+fn is_gone(client: &TurnSender) -> bool {
+    client.is_closed() || client.capacity() == 0
 }
 
 #[cfg(test)]
@@ -196,6 +232,32 @@ mod tests {
         };
         let (third, one, other) = (served(third), served(one), served(other));
         assert_eq!((third.len(), one.len(), other.len()), (1, 1, 0));
+    }
+
+    #[tokio::test]
+    async fn client_that_does_not_wait_gets_a_turn_like_those_that_do() {
+        let turns = Turns::new(8);
+        let of = |address| turns.try_of(ip(address));
+        let one: Vec<_> = (0..100).map_while(|_| of(ONE)).collect();
+        let other: Vec<_> = (0..100).map_while(|_| of(OTHER)).collect();
+        assert_eq!((one.len(), other.len()), (4, 2));
+        drop(one);
+        assert!(of(OTHER).is_some());
+    }
+
+    #[tokio::test]
+    async fn client_of_two_addresses_takes_the_first_turn_of_either() {
+        let turns = Turns::new(2);
+        let (first, _wait) = ask(&turns, ONE, 2).await;
+        let (client, mut turn) = one_turn();
+        for address in [ONE, OTHER, "192.0.2.3"] {
+            turns.send_to(ip(address), client.clone());
+        }
+        let taken = turn.try_recv().unwrap();
+        assert_eq!(taken.address, ip(OTHER));
+        drop(turn);
+        drop((first, taken));
+        assert_eq!(turns.lock().free, 1);
     }
 
     #[tokio::test]

@@ -158,7 +158,8 @@ impl StreamFinder {
     /// Waits for a stream and its first bytes, without a time limit.
     async fn first_opened(&self, request: &PlayRequest) -> Result<OpenedStream, NoRoom> {
         loop {
-            let appearance = self.relay.appearance(&request.key).await;
+            let viewer = request.peer.ip();
+            let appearance = self.relay.appearance(&request.key, viewer).await;
             let appearance = appearance.inspect_err(|_| self.metrics.exceeded("lookups"))?;
             // A media node without room for the stream could not pull it.
             let now = Instant::now().into_std();

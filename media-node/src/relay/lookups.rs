@@ -3,25 +3,32 @@
 //!
 //! Each name is looked up once for all of its viewers, and again after `limits.lookupIntervalMilliseconds`. A limited number of names is
 //! asked for at one time, over connections that are kept. A limited number of them has requests that the origins hold until the stream
-//! starts; the others find it within that interval.
+//! starts; the others find it within that interval. The addresses of viewers share both numbers: the names that one of them invents do
+//! not delay those of another one.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media_wire::StreamKey;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::context::RelayContext;
 use super::survey::{Survey, SurveyEnd, survey};
+use crate::networks::client_network;
+use crate::turns::{Turn, TurnSender, Turns, one_turn};
 
-/// Names that the origins are asked for at one time. No client is refused beyond it, so it is no limit of the configuration: an origin
-/// answers within a round trip, and `limits.maxLookups` names are asked for within a second where that takes 8 ms.
-const MAX_SURVEYS: usize = 32;
-/// Names whose requests the origins hold. No client is refused beyond it either: viewers of further names see their stream later by
-/// an interval of lookups at most, and each request takes a connection of every origin meanwhile.
-const MAX_HELD: usize = 64;
+/// Names that the origins are asked for at one time, half of them for one address. No client is refused beyond it, so it is no limit of
+/// the configuration: an origin answers within a round trip, and an address can ask for `limits.maxLookups` names within a second where
+/// that takes 8 ms.
+const MAX_SURVEYS: usize = 64;
+/// Names whose requests the origins hold, half of them for one address. No client is refused beyond it either: viewers of further names
+/// see their stream later by an interval of lookups at most, and each request takes a connection of every origin meanwhile.
+const MAX_HELD: usize = 128;
+/// Addresses of viewers that count for one name. One that asks for many names would need as many addresses to delay this one.
+const MAX_ADDRESSES: usize = 8;
 
 /// Time in which the first message of a stream comes that was found.
 const FOUND: Duration = Duration::from_secs(3);
@@ -30,9 +37,18 @@ const FOUND: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub(super) struct Lookups {
     context: Arc<RelayContext>,
-    names: Arc<Mutex<HashMap<StreamKey, watch::Receiver<LookupState>>>>,
-    surveys: Arc<Semaphore>,
-    held: Arc<Semaphore>,
+    names: Arc<Mutex<HashMap<StreamKey, Name>>>,
+    surveys: Turns,
+    held: Turns,
+}
+
+/// A name that is looked up.
+struct Name {
+    state: watch::Receiver<LookupState>,
+    /// The networks of its viewers. Each of them has a turn for it.
+    addresses: Vec<IpAddr>,
+    /// Where the last survey has waited for its turn.
+    turn: Option<TurnSender>,
 }
 
 /// The state of the search for a name.
@@ -65,13 +81,17 @@ impl Lookups {
         Self {
             context,
             names: Arc::default(),
-            surveys: Arc::new(Semaphore::new(MAX_SURVEYS)),
-            held: Arc::new(Semaphore::new(MAX_HELD)),
+            surveys: Turns::new(MAX_SURVEYS),
+            held: Turns::new(MAX_HELD),
         }
     }
 
-    /// Waits until the stream exists here, or another media node has a publication of it.
-    pub(super) async fn appearance(&self, key: &StreamKey) -> Result<Appearance, TooManyNames> {
+    /// Waits until the stream exists here, or another media node has a publication of it. `viewer` is who waits.
+    pub(super) async fn appearance(
+        &self,
+        key: &StreamKey,
+        viewer: IpAddr,
+    ) -> Result<Appearance, TooManyNames> {
         // A foreign server has no surveys: its streams are found by playing them.
         if !self.context.settings.rtmp_servers.is_empty() {
             return Ok(Appearance::default());
@@ -85,7 +105,7 @@ impl Lookups {
         if registry.find(key).is_some() {
             return Ok(Appearance::default());
         }
-        let mut lookup = self.follow(key)?;
+        let mut lookup = self.follow(key, viewer)?;
         loop {
             let found = async {
                 let is_found = |state: &LookupState| matches!(state, LookupState::Found(_));
@@ -109,7 +129,7 @@ impl Lookups {
 
     /// Waits until all origins were asked and none has the stream. Returns immediately when it is not looked up.
     pub(super) async fn missing(&self, key: &StreamKey) {
-        let lookup = self.lock().get(key).cloned();
+        let lookup = self.lock().get(key).map(|name| name.state.clone());
         let Some(mut lookup) = lookup else { return };
         let is_answered = |state: &LookupState| *state != LookupState::Searching;
         let answer = lookup.wait_for(is_answered).await.map(|state| *state);
@@ -120,20 +140,31 @@ impl Lookups {
     }
 
     /// Returns the state of a name, and starts to look it up.
-    fn follow(&self, key: &StreamKey) -> Result<watch::Receiver<LookupState>, TooManyNames> {
+    fn follow(
+        &self,
+        key: &StreamKey,
+        viewer: IpAddr,
+    ) -> Result<watch::Receiver<LookupState>, TooManyNames> {
         if self.context.origins.is_none() {
             return Ok(watch::channel(LookupState::Missing).1);
         }
         let max_names = self.context.settings.limits.get().max_lookups();
+        let address = client_network(viewer);
         let mut names = self.lock();
-        if let Some(lookup) = names.get(key) {
-            return Ok(lookup.clone());
+        if let Some(name) = names.get_mut(key) {
+            self.add_address(name, address);
+            return Ok(name.state.clone());
         }
         if names.len() >= max_names {
             return Err(TooManyNames);
         }
         let (state, lookup) = watch::channel(LookupState::Searching);
-        names.insert(key.clone(), lookup.clone());
+        let name = Name {
+            state: lookup.clone(),
+            addresses: vec![address],
+            turn: None,
+        };
+        names.insert(key.clone(), name);
         drop(names);
         let (lookups, key) = (self.clone(), key.clone());
         self.context.spawn(move |_| async move {
@@ -150,7 +181,38 @@ impl Lookups {
         Ok(lookup)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, watch::Receiver<LookupState>>> {
+    /// Adds an address to those of a name. A survey that waits for a turn does so at this address as well: another one may have asked for
+    /// the name after many others.
+    fn add_address(&self, name: &mut Name, address: IpAddr) {
+        if name.addresses.len() >= MAX_ADDRESSES || name.addresses.contains(&address) {
+            return;
+        }
+        name.addresses.push(address);
+        if let Some(turn) = &name.turn {
+            self.surveys.send_to(address, turn.clone());
+        }
+    }
+
+    /// Waits until one of a name's viewers has a turn.
+    async fn turn_of(&self, key: &StreamKey) -> Option<Turn> {
+        let (sender, mut turn) = one_turn();
+        if let Some(name) = self.lock().get_mut(key) {
+            for address in &name.addresses {
+                self.surveys.send_to(*address, sender.clone());
+            }
+            name.turn = Some(sender);
+        }
+        turn.recv().await
+    }
+
+    /// Returns the right to have a request for a name held by the origins, if one of its viewers may have that.
+    fn hold(&self, key: &StreamKey) -> Option<Turn> {
+        let names = self.lock();
+        let mut addresses = names.get(key)?.addresses.iter();
+        addresses.find_map(|address| self.held.try_of(*address))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Name>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -162,7 +224,7 @@ struct Lookup {
     state: watch::Sender<LookupState>,
     missing: Option<Instant>,
     /// Right to have the next request held by the origins.
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<Turn>,
 }
 
 impl Lookup {
@@ -198,8 +260,7 @@ impl Lookup {
         let context = &self.lookups.context;
         let (_turn, hold) = match &self.held {
             Some(_) => (None, context.timeouts().pull.hold),
-            // The semaphore is never closed.
-            None => (self.lookups.surveys.acquire().await.ok(), Duration::ZERO),
+            None => (self.lookups.turn_of(&self.key).await, Duration::ZERO),
         };
         survey(context, &self.key, hold, SurveyEnd::Found).await
     }
@@ -209,7 +270,7 @@ impl Lookup {
         if !self.has_viewers() {
             self.held = None;
         } else if self.held.is_none() {
-            self.held = Arc::clone(&self.lookups.held).try_acquire_owned().ok();
+            self.held = self.lookups.hold(&self.key);
         }
         self.held.is_some()
     }

@@ -7,6 +7,7 @@ mod encoder;
 mod failover;
 mod freezer;
 mod large_packets;
+mod lookups;
 mod narrow_path;
 mod outages;
 mod protocol;
