@@ -1,9 +1,13 @@
 //! Many streams on a media node with little memory: they buffer less, no viewer notices, and what does not fit is refused.
 
+use std::time::Duration;
+
+use media_node::Timings;
+
 use crate::support::{
     Clip, FlvViewer, Process, Protocol, Publisher, RawConnection, RtmpViewer, Start, TestNode,
-    assert_complete, edge, ended, eventually, finish, keyframe, origins, publish_in_step, request,
-    watch_at,
+    assert_complete, edge, ended, eventually, finish, interframe, keyframe, origins,
+    publish_in_step, replace_file, request, watch_at,
 };
 
 /// Streams that send media.
@@ -147,6 +151,48 @@ async fn publisher_that_does_not_fit_is_refused_with_a_reason() {
     let viewer = FlvViewer::open(node.addresses.http, "/live/14.flv").await;
     drop(viewer);
     start(15).await.expect("it fits now");
+}
+
+#[tokio::test]
+async fn streams_that_do_not_fit_any_more_end_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("live.yaml");
+    replace_file(&path, "limits: {maxMediaMebibytes: 64}");
+    let timings = Timings {
+        key_poll: Duration::from_millis(20),
+        ..Timings::default()
+    };
+    let node = TestNode::following(&path, timings, |_| {}).await;
+    let mut publishers = Vec::new();
+    for (number, mebibytes) in [2, 10, 11, 12].into_iter().enumerate() {
+        let stream = format!("live/{number}");
+        let mut publisher = Publisher::start(node.addresses.rtmp, &stream).await;
+        publisher.send_headers().await;
+        publisher.send([keyframe(0, 0, 1 << 20)]).await;
+        let frames = (1..mebibytes).map(|frame| interframe(frame, frame * 40, 1 << 20));
+        publisher.send(frames).await;
+        publishers.push(publisher);
+    }
+    let used = "live_media_memory_bytes";
+    eventually(used, async || node.metric(used).await >= 35 * MIB).await;
+    let mut watched = FlvViewer::open(node.addresses.http, "/live/3.flv").await;
+    for number in 0..12 {
+        assert_eq!(watched.numbered().await, Some((number, number * 40)));
+    }
+    replace_file(&path, "limits: {maxMediaMebibytes: 16}");
+    let ended = "live_streams_ended_for_memory_total";
+    eventually(ended, async || node.metric(ended).await == 2).await;
+    for publisher in &mut publishers[1..=2] {
+        let status = publisher.0.closed_with().await.expect("a status");
+        assert_eq!(status.code, "NetStream.Publish.Failed");
+        let reason = "the memory for media, 16 MiB, is in use by other streams";
+        assert_eq!(status.description, reason);
+    }
+    let again = Publisher::try_start(node.addresses.rtmp, "live/2").await;
+    assert!(again.is_err(), "it does not fit");
+    let last = &mut publishers[3];
+    last.send([interframe(12, 480, 100)]).await;
+    assert_eq!(watched.numbered().await, Some((12, 480)));
 }
 
 #[tokio::test]

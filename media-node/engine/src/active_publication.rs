@@ -1,12 +1,13 @@
 //! The publication that writes a stream, and the token that notifies it when another one takes over.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use media_wire::relay::Epoch;
 use tokio::sync::Notify;
 
+use crate::media_memory::OutOfMemory;
 use crate::stream_state::{PublicationInfo, PublicationSource};
 
 /// The publication that writes a stream.
@@ -45,10 +46,21 @@ impl ActivePublication {
 #[derive(Debug, Default)]
 pub(crate) struct PublicationToken {
     superseded: AtomicBool,
+    /// Why no other publication has taken over.
+    refused: OnceLock<OutOfMemory>,
     notify: Notify,
 }
 
 impl PublicationToken {
+    /// Sets the error for which the publication is going to end, instead of being taken over.
+    pub(crate) fn refuse(&self, error: OutOfMemory) {
+        self.refused.get_or_init(|| error);
+    }
+
+    pub(crate) fn refused(&self) -> Option<OutOfMemory> {
+        self.refused.get().copied()
+    }
+
     pub(crate) fn supersede(&self) {
         self.superseded.store(true, Ordering::Release);
         self.notify.notify_waiters();

@@ -26,6 +26,10 @@ impl GroupReservation {
         self.reservation = None;
     }
 
+    pub(crate) fn bytes(&self) -> usize {
+        self.reservation.as_ref().map_or(0, Reservation::bytes)
+    }
+
     /// Notes that the next segment belongs to another publication.
     pub(crate) fn begin_epoch(&mut self) {
         self.newest = None;

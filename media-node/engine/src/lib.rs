@@ -43,13 +43,14 @@
 //! ```
 //!
 //! Read in this order: `writer` (message to segment), `message_class`, `segment`, `window` (the log), `cursor`, `segment_run`,
-//! `batch`, then `media_memory`, `timeline`, `stream`, `notifier`, `pulse`, `publication`, `registry`.
+//! `batch`, then `media_memory`, `largest_streams`, `timeline`, `stream`, `notifier`, `pulse`, `publication`, `registry`.
 
 mod active_publication;
 mod batch;
 mod cursor;
 mod group_reservation;
 mod init_data;
+mod largest_streams;
 mod lock;
 mod log_counters;
 mod media_memory;
@@ -78,6 +79,7 @@ mod writer;
 
 pub use batch::Batch;
 pub use cursor::{Cursor, CursorEvent};
+pub use largest_streams::EndedStream;
 pub use media_memory::{IncompleteMessages, MemoryStats, OutOfMemory};
 pub use publication::Publication;
 pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError};

@@ -12,7 +12,8 @@
 //! The rest of the limit is for newest groups of pictures, which grow at the same time when encoders start together. A stream
 //! within its share gives up nothing. So a few large streams cannot shorten many small ones, and no timer has to visit all
 //! streams. Each publication reserves what its groups of pictures need: at first a mebibyte, and after half a second what its
-//! rate shows. A publication that does not fit beside the others is refused at its start.
+//! rate shows. A publication that does not fit beside the others is refused at its start. When those that were accepted do not fit any
+//! more, because encoders have raised their bitrates, the largest ones end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -55,6 +56,8 @@ pub struct MemoryStats {
     pub evicted_early: u64,
     /// Publications, messages and viewers' requests for streams of other media nodes that were refused for lack of memory.
     pub refused: u64,
+    /// Streams that were ended, because the groups of pictures of all did not fit.
+    pub ended: u64,
     /// Publications that have memory reserved.
     pub publications: usize,
     /// Memory was short within the last half minute.
@@ -73,6 +76,7 @@ pub(crate) struct MediaMemory {
     evicted_early: AtomicU64,
     /// Publications and messages that were refused.
     refused: AtomicU64,
+    ended: AtomicU64,
     pressure: AtomicBool,
 }
 
@@ -91,6 +95,7 @@ impl MediaMemory {
             streams: AtomicUsize::new(0),
             evicted_early: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             pressure: AtomicBool::new(false),
         }
     }
@@ -103,10 +108,9 @@ impl MediaMemory {
     pub(crate) fn shortage(&self) -> Shortage {
         let used = self.used.load(Ordering::Relaxed);
         let limit = self.limit.load(Ordering::Relaxed);
-        let streams = self.streams.load(Ordering::Relaxed).max(1);
         let above = |bytes: usize| Excess {
             bytes: used.saturating_sub(bytes),
-            share: bytes / streams,
+            share: self.share_of(bytes),
         };
         Shortage {
             target: above(limit / 8 * 5),
@@ -163,6 +167,20 @@ impl MediaMemory {
         (sum <= limit - limit / 16).then_some(sum)
     }
 
+    /// Returns by how much the sum of all reservations is above so many bytes.
+    pub(crate) fn reserved_above(&self, bytes: usize) -> usize {
+        self.reserved.load(Ordering::Relaxed).saturating_sub(bytes)
+    }
+
+    /// Returns an equal share of so many bytes for each stream.
+    pub(crate) fn share_of(&self, bytes: usize) -> usize {
+        bytes / self.streams.load(Ordering::Relaxed).max(1)
+    }
+
+    pub(crate) fn count_ended(&self) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn count_early_evictions(&self, segments: u64) {
         self.evicted_early.fetch_add(segments, Ordering::Relaxed);
     }
@@ -173,6 +191,7 @@ impl MediaMemory {
             limit: self.limit.load(Ordering::Relaxed),
             evicted_early: self.evicted_early.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
+            ended: self.ended.load(Ordering::Relaxed),
             publications: self.streams.load(Ordering::Relaxed),
             pressure: self.pressure.load(Ordering::Relaxed),
         }

@@ -9,6 +9,7 @@ use media_wire::{MediaKind, Message, StreamKey};
 
 use crate::active_publication::{ActivePublication, PublicationToken};
 use crate::init_data::InitData;
+use crate::media_memory::OutOfMemory;
 use crate::stream::Stream;
 use crate::stream_state::PublicationSource;
 use crate::write_state::WriteState;
@@ -127,6 +128,11 @@ impl Publication {
     pub fn superseded(&self) -> impl Future<Output = ()> + Send + use<> {
         let token = Arc::clone(&self.token);
         async move { token.superseded().await }
+    }
+
+    /// Returns the error for which the stream was ended, if the publication is superseded for want of memory and not by another one.
+    pub fn refused(&self) -> Option<OutOfMemory> {
+        self.token.refused()
     }
 
     fn write(&mut self, append: impl FnOnce(&mut WriteState) -> Appended) -> Appended {

@@ -7,6 +7,7 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use thiserror::Error;
 
+use crate::largest_streams::{EndedStream, end_largest};
 use crate::lock::lock;
 use crate::media_memory::{IncompleteMessages, MediaMemory, MemoryStats, OutOfMemory};
 use crate::publication::Publication;
@@ -247,6 +248,12 @@ impl Registry {
     /// Returns whether more media memory is in use than the maximum, although streams have given up what they can.
     pub fn is_out_of_memory(&self) -> bool {
         self.context.memory.shortage().is_over_limit()
+    }
+
+    /// Ends the streams that need the most memory, until the groups of pictures of the others fit into `bytes`. Their publishers are
+    /// refused, and viewers get no more. Call it when memory is short and logs have given up what they can.
+    pub fn end_largest(&self, bytes: usize) -> Vec<EndedStream> {
+        end_largest(&mut lock(&self.streams), &self.context.memory, bytes)
     }
 
     /// Changes the maximum bytes of the logs of all streams together, and of the incomplete messages of publishers.

@@ -270,7 +270,7 @@ impl Stream {
         }
     }
 
-    fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         let mut workers = 0..self.newest_runs.len();
         workers.any(|worker| self.notifiers.of(worker).is_some_and(Notifier::has_readers))
     }

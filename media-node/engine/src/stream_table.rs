@@ -106,6 +106,19 @@ impl StreamTable {
         self.published -= before - self.by_key.len();
     }
 
+    /// Removes a stream that is or was published.
+    pub(crate) fn remove_stream(&mut self, key: &StreamKey) {
+        if self.by_key.remove(key).is_some() {
+            self.published -= 1;
+        }
+    }
+
+    /// Returns the streams that are or were published.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        let published = self.by_key.values().filter(|it| it.published);
+        published.map(|registered| &registered.stream)
+    }
+
     pub(crate) fn for_reader(
         &mut self,
         key: &StreamKey,

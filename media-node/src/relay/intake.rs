@@ -101,7 +101,7 @@ impl Intake {
         }
     }
 
-    /// Waits until another publication supersedes this one.
+    /// Waits until the publication is superseded.
     pub(super) async fn superseded(&self) {
         match &self.publication {
             Some(publication) => publication.superseded().await,

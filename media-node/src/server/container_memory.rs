@@ -13,6 +13,13 @@ pub(super) struct ContainerMemory {
     pub(super) usage: u64,
 }
 
+impl ContainerMemory {
+    /// Returns the usage from which on the container is nearly full.
+    pub(super) fn nearly_full(&self) -> u64 {
+        self.limit - self.limit / 8
+    }
+}
+
 /// The names of a version's files.
 struct LimitFiles {
     limit: &'static str,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use media_config::Limits;
-use media_engine::{MemoryStats, Registry};
+use media_engine::{EndedStream, MemoryStats, Registry};
 use tracing::{info, warn};
 
 use super::container_memory::{ContainerMemory, container_memory};
@@ -43,9 +43,8 @@ pub(super) async fn follow(registry: Registry, limits: CurrentLimits, period: Du
         let (registry, limits) = (registry.clone(), limits.get());
         let follow = move || {
             let container = container_memory(Path::new("/"));
-            let used = registry.memory().used;
             let share = media_memory_within(&limits, container);
-            registry.limit_memory(concession.update(share, used, container));
+            concession.apply(&registry, share, container);
             concession
         };
         // A panic was printed by its thread. The next round begins anew.
@@ -64,11 +63,28 @@ struct Concession {
 }
 
 impl Concession {
+    /// Sets the memory for media. While it is not enough, ends the largest streams until the groups of pictures of the others fit into
+    /// `share`.
+    fn apply(&mut self, registry: &Registry, share: usize, container: Option<ContainerMemory>) {
+        let used = registry.memory().used;
+        registry.limit_memory(self.update(share, used, container));
+        let is_nearly_full = |it: ContainerMemory| it.usage > it.nearly_full();
+        if !(registry.is_out_of_memory() || container.is_some_and(is_nearly_full)) {
+            return;
+        }
+        for EndedStream { key, bytes, .. } in registry.end_largest(share) {
+            warn!(
+                stream = %key, bytes, limit = share,
+                "stream ended: it needs the most of the memory for media, which is not enough for all; raise the memory limit, or set limits.maxPublishKbps"
+            );
+        }
+    }
+
     /// Returns the memory for media, `share` at most. `used` is what they use. Call it for each reading.
     fn update(&mut self, share: usize, used: usize, container: Option<ContainerMemory>) -> usize {
         self.peak = used.max(self.peak - self.peak / PEAK_LASTS);
-        if let Some(ContainerMemory { limit, usage }) = container {
-            let [high, low] = [8, 4].map(|part| limit - limit / part);
+        if let Some(container @ ContainerMemory { limit, usage }) = container {
+            let (low, high) = (limit - limit / 4, container.nearly_full());
             if usage > high {
                 // In proportion: while encoders raise their bitrates, the allocator needs half as much again for the same media.
                 let fitting = u128::from(high) * self.peak as u128 / u128::from(usage);
@@ -127,6 +143,10 @@ fn system_memory(root: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Instant;
+
+    use media_engine::{DuplicatePolicy, EngineSettings, Epoch, Publication, PublicationSource};
+    use media_wire::{MediaKind, Message, StreamKey};
 
     use super::*;
 
@@ -221,6 +241,43 @@ mod tests {
         }
         // The share can become smaller.
         assert_eq!(concession.update(20 * MIB, 0, container(512)), 10 * MIB);
+    }
+
+    #[test]
+    fn streams_that_have_grown_end_when_the_container_is_nearly_full() {
+        let registry = Registry::new(EngineSettings::default());
+        let now = Instant::now();
+        let mut publications = ["a", "b", "c"].map(|name| {
+            let key = StreamKey::new(None, "live", name).unwrap();
+            let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);
+            registry
+                .publish(&key, Epoch(1), source, policy, now)
+                .unwrap()
+        });
+        for (publication, mebibytes) in publications.iter_mut().zip([1, 2, 4]) {
+            for number in 0..mebibytes {
+                let mut payload = vec![0; 1 << 20];
+                payload[..5].copy_from_slice(&[if number == 0 { 0x17 } else { 0x27 }, 1, 0, 0, 0]);
+                publication.append(Message {
+                    kind: MediaKind::Video,
+                    timestamp: number * 40,
+                    payload: payload.into(),
+                });
+                publication.pulse(now + Duration::from_secs(1));
+            }
+        }
+        let refused = |publications: &[Publication; 3]| {
+            publications
+                .each_ref()
+                .map(|publication| publication.refused().is_some())
+        };
+        let (share, mut concession) = (4 << 20, Concession::default());
+        let container = |usage| Some(ContainerMemory { limit: 100, usage });
+        concession.apply(&registry, 16 << 20, container(99));
+        concession.apply(&registry, 16 << 20, container(70));
+        assert_eq!(refused(&publications), [false; 3]);
+        concession.apply(&registry, share, container(89));
+        assert_eq!(refused(&publications), [false, false, true]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod batches;
 mod epochs;
 mod init_data;
+mod largest_streams;
 mod lifetimes;
 mod memory;
 mod notifiers;

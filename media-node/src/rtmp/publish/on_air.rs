@@ -54,8 +54,10 @@ impl EncoderPublication {
 
     /// Receives messages until the publication ends.
     pub(super) async fn receive(&mut self, encoder: &mut EncoderConnection<'_>) -> PublishEnd {
-        match self.receive_messages(encoder).await {
-            Ok(end) | Err(end) => end,
+        let (Ok(end) | Err(end)) = self.receive_messages(encoder).await;
+        match self.publication.refused() {
+            Some(error) if end == PublishEnd::Superseded => PublishEnd::OutOfMemory(error),
+            _ => end,
         }
     }
 

@@ -11,6 +11,7 @@ pub(crate) struct MemoryMetrics {
     limit: IntGauge,
     pressure: IntGauge,
     evicted_early: IntCounter,
+    ended: IntCounter,
 }
 
 impl MemoryMetrics {
@@ -28,6 +29,10 @@ impl MemoryMetrics {
                 "live_memory_pressure",
                 "1 while streams buffer less than configured, or publishers are refused, because memory is short, else 0.",
             ),
+            ended: new.counter(
+                "live_streams_ended_for_memory_total",
+                "Streams that were ended, because the groups of pictures of all streams did not fit into the memory for media.",
+            ),
             evicted_early: new.counter(
                 "live_segments_evicted_early_total",
                 "Segments that streams buffered for less time than configured, because memory was short.",
@@ -40,5 +45,6 @@ impl MemoryMetrics {
         super::set(&self.limit, memory.limit);
         self.pressure.set(i64::from(memory.pressure));
         super::raise(&self.evicted_early, memory.evicted_early);
+        super::raise(&self.ended, memory.ended);
     }
 }
