@@ -17,7 +17,7 @@ use crate::status::input::RolloutHold;
 
 /// Returns why `role` keeps its current Pod template for now, if it does.
 ///
-/// A role without a Deployment is never on hold, nor is one whose template is unchanged, nor one whose Pods are not all
+/// A role without a Deployment or Pods is never on hold, nor is one whose template is unchanged, nor one whose Pods are not all
 /// available: the change may fix them.
 pub(super) fn hold(
     cluster: &LiveCluster,
@@ -32,7 +32,8 @@ pub(super) fn hold(
     }
     let is_upgrade = queue.is_upgrade(cluster);
     let current = observed.role(cluster, role);
-    if !current.is_settled() || current.is_stuck {
+    let is_stopped = current.wanted == 0 && current.replicas == 0;
+    if is_stopped || !current.is_settled() || current.is_stuck {
         return None;
     }
     let draining = draining(observed, role, current.wanted, now);
@@ -193,6 +194,26 @@ mod tests {
         let held = |second| holds_at(second, json!({"image": "x:2"}), &observed)[0].is_some();
         assert!(held(99));
         assert!(!held(100));
+    }
+
+    #[test]
+    fn role_without_pods_waits_for_nobody() {
+        let mut observed = settled(&cluster(json!({})));
+        let (cluster, queue) = (cluster(json!({"image": "x:2"})), new_leader(Duration::ZERO));
+        assert!(queue.may_roll(&ClusterName::new("media", "other")));
+        let wanted = wanted(&cluster);
+        let held = |observed: &Observed| {
+            let now = Time(Timestamp::UNIX_EPOCH);
+            hold(&cluster, observed, &wanted, Role::Edge, &queue, &now)
+        };
+        assert_eq!(held(&observed), Some(RolloutHold::Queued));
+        for deployment in &mut observed.deployments {
+            deployment.spec.as_mut().unwrap().replicas = Some(0);
+            let status = deployment.status.as_mut().unwrap();
+            (status.replicas, status.updated_replicas) = (None, None);
+            (status.ready_replicas, status.available_replicas) = (None, None);
+        }
+        assert_eq!(held(&observed), None);
     }
 
     #[tokio::test(start_paused = true)]
