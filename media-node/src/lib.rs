@@ -54,7 +54,7 @@ mod state;
 mod tls;
 mod turns;
 
-/// That of the program. The C library's takes a third of the failure explorer's time.
+/// That of the program: with the C library's the failure explorer is slower.
 #[cfg(test)]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

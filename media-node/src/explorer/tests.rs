@@ -209,6 +209,12 @@ fn viewers_join_an_encoder_that_began_together_with_the_slate() {
     assert_passes(932_623_118);
 }
 
+/// The slate of another origin ends at once, and its viewers wait for the encoder no longer than others.
+#[test]
+fn viewers_of_an_origin_with_a_slate_get_an_encoder_that_began_just_before_it() {
+    assert_passes(179_533_859_081_004);
+}
+
 /// The other origin was the carrier before, and its copy waits for an encoder since then.
 #[test]
 fn origin_with_an_outdated_copy_shows_no_slate_while_the_carrier_hangs() {

@@ -91,7 +91,7 @@ struct PullTask {
     watched: bool,
     /// Whether the last connection stalled.
     stalled: bool,
-    /// When the last pull was lost, or a publication here was over. That publication may be on the way to an origin.
+    /// When the last pull was lost, or an encoder's publication here was over. It may be on the way to an origin.
     moves_since: Option<Instant>,
     /// When all origins last replied that they have no publication.
     absent: Option<Instant>,
@@ -167,8 +167,9 @@ impl PullTask {
                 PullNeed::None => return,
                 PullNeed::Wait => {
                     self.watched = true;
+                    let is_slate = self.has_slate();
                     self.need_changed().await;
-                    self.moves_since = Some(Instant::now());
+                    self.moves_since = (!is_slate).then(Instant::now);
                     continue;
                 }
                 PullNeed::Pull => {}
@@ -253,6 +254,12 @@ impl PullTask {
     fn need(&mut self) -> PullNeed {
         let readers = *self.readers.borrow_and_update();
         need(&self.states.borrow_and_update(), readers)
+    }
+
+    /// Returns whether viewers get a slate of this media node, which any encoder replaces, also one that began before it.
+    fn has_slate(&self) -> bool {
+        let publication = self.states.borrow().publication;
+        publication.is_some_and(|publication| publication.source.is_slate())
     }
 
     /// Waits until the need may be another one than at the last call of [`PullTask::need`].
