@@ -113,14 +113,15 @@ impl Auth {
         let publish = Access::new(Action::Publish, &settings.publish, &instance)?;
         let play = Access::new(Action::Play, &settings.play, &instance)?;
         let sources = [publish.sources(), play.sources()].concat();
-        let background =
-            match settings.publish.needs_credential() || settings.play.needs_credential() {
-                true => Some(
-                    Background::start(sources, poll, key_set, metrics.lost_hook_calls.clone())
-                        .map_err(AuthError::Thread)?,
-                ),
-                false => None,
-            };
+        let background = if settings.publish.needs_credential() || settings.play.needs_credential()
+        {
+            Some(
+                Background::start(sources, poll, key_set, metrics.lost_hook_calls.clone())
+                    .map_err(AuthError::Thread)?,
+            )
+        } else {
+            None
+        };
         Ok(Self {
             publish,
             play,

@@ -73,9 +73,10 @@ impl OriginSet {
         failures: IntCounter,
     ) -> Result<Self, DiscoveryError> {
         let entries = OriginEntry::parse(discovery)?;
-        let resolver = match entries.iter().all(OriginEntry::is_fixed) {
-            true => None,
-            false => Some(DnsResolver::from_system()?),
+        let resolver = if entries.iter().all(OriginEntry::is_fixed) {
+            None
+        } else {
+            Some(DnsResolver::from_system()?)
         };
         Ok(Self::follow(entries, resolver, QUERY_INTERVAL, failures))
     }

@@ -124,8 +124,9 @@ async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow
 /// Returns the SIGHUPs that are ignored. To other servers the signal means to read their configuration again, and their users send it. A
 /// terminal sends it when it is closed, which ends a media node in it.
 fn hang_up() -> std::io::Result<Option<Signal>> {
-    match stdin().is_terminal() {
-        true => Ok(None),
-        false => signal(SignalKind::hangup()).map(Some),
+    if stdin().is_terminal() {
+        Ok(None)
+    } else {
+        signal(SignalKind::hangup()).map(Some)
     }
 }

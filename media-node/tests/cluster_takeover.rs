@@ -101,12 +101,13 @@ async fn origin_that_begins_with(epoch: u64) -> SocketAddr {
                     while let Ok(Some(header)) = lines.next_line().await
                         && !header.is_empty()
                     {}
-                    let (status, body) = match request.starts_with("POST /relay/v1/supersede") {
-                        true => (
+                    let (status, body) = if request.starts_with("POST /relay/v1/supersede") {
+                        (
                             "200 OK",
                             format!(r#"{{"epoch":{epoch},"source":"encoder"}}"#),
-                        ),
-                        false => ("404 Not Found", "{}".to_owned()),
+                        )
+                    } else {
+                        ("404 Not Found", "{}".to_owned())
                     };
                     let length = body.len();
                     let response = format!(

@@ -14,9 +14,10 @@ type ComparedFigures = BTreeMap<String, f64>;
 
 /// Writes what was measured into a file, and keeps the other figures in it.
 pub(crate) fn write(measured: &ComparedFigures, file: &Path) -> Result<()> {
-    let mut figures = match file.exists() {
-        true => read(file)?,
-        false => ComparedFigures::new(),
+    let mut figures = if file.exists() {
+        read(file)?
+    } else {
+        ComparedFigures::new()
     };
     let rounded =
         |(name, figure): (&String, &f64)| (name.clone(), (figure * 1000.0).round() / 1000.0);

@@ -135,9 +135,10 @@ impl EndlessClip {
         if self.video_due() <= self.audio_due() {
             let number = self.video;
             self.video += 1;
-            let size = match number.is_multiple_of(GOP) {
-                true => self.sizes.keyframe,
-                false => self.sizes.interframe,
+            let size = if number.is_multiple_of(GOP) {
+                self.sizes.keyframe
+            } else {
+                self.sizes.interframe
             };
             let size = self.sizes.at(due, size);
             let kind = MediaKind::Video;

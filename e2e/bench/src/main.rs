@@ -93,9 +93,10 @@ fn main() -> Result<()> {
         return floor::serve(Duration::from_millis(milliseconds), threads);
     }
     allow_many_files()?;
-    let mut plan = match arguments.short {
-        true => BenchPlan::short(arguments.streams, arguments.pressure),
-        false => BenchPlan::full(arguments.streams, arguments.pressure),
+    let mut plan = if arguments.short {
+        BenchPlan::short(arguments.streams, arguments.pressure)
+    } else {
+        BenchPlan::full(arguments.streams, arguments.pressure)
     };
     if !arguments.protocols.is_empty() {
         plan.protocols = arguments.protocols;

@@ -50,9 +50,10 @@ impl MemoryGroup {
         let root = Path::new(ROOT);
         let controllers = fs::read_to_string(root.join("cgroup.controllers"));
         let is_2 = controllers.is_ok_and(|all| all.split_whitespace().any(|it| it == "memory"));
-        let (root, files) = match is_2 {
-            true => (root.to_owned(), &VERSION_2),
-            false => (root.join("memory"), &VERSION_1),
+        let (root, files) = if is_2 {
+            (root.to_owned(), &VERSION_2)
+        } else {
+            (root.join("memory"), &VERSION_1)
         };
         let folder = root.join(format!("livecluster-bench-{}", std::process::id()));
         fs::create_dir(&folder)

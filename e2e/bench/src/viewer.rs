@@ -76,10 +76,7 @@ async fn watch_flv(
     counters: &ViewerCounters,
 ) -> Result<()> {
     let (host, path) = address.split_once('/').context("a path")?;
-    let upgrade = match websocket {
-        true => UPGRADE,
-        false => "",
-    };
+    let upgrade = if websocket { UPGRADE } else { "" };
     let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n");
     socket.write_all(request.as_bytes()).await?;
     let (mut framing, rest) = response(&mut socket, websocket).await?;
@@ -99,9 +96,10 @@ async fn watch_flv(
                 let mut buffer = ReadBuf::new(buffer);
                 ready!(Pin::new(&mut socket).poll_read(context, &mut buffer))?;
                 let filled = buffer.filled();
-                Poll::Ready(match filled.is_empty() {
-                    true => Err(anyhow!("the server closed the connection")),
-                    false => take(filled),
+                Poll::Ready(if filled.is_empty() {
+                    Err(anyhow!("the server closed the connection"))
+                } else {
+                    take(filled)
                 })
             })
         })

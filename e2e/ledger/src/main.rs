@@ -82,9 +82,10 @@ async fn run(arguments: LedgerArguments) -> Result<()> {
         list();
         return Ok(());
     }
-    let (part, results) = match arguments.kubernetes {
-        false => (TablePart::Processes, run_processes(&arguments).await?),
-        true => (TablePart::Kubernetes, run_kubernetes(&arguments).await?),
+    let (part, results) = if arguments.kubernetes {
+        (TablePart::Kubernetes, run_kubernetes(&arguments).await?)
+    } else {
+        (TablePart::Processes, run_processes(&arguments).await?)
     };
     let table = table::render(&results.lines(), arguments.times);
     println!("\n{table}");

@@ -124,16 +124,18 @@ fn all_other(_: usize) -> NodeRelease {
 }
 
 fn origins_other(node: usize) -> NodeRelease {
-    match node < ORIGINS {
-        true => NodeRelease::Other,
-        false => NodeRelease::This,
+    if node < ORIGINS {
+        NodeRelease::Other
+    } else {
+        NodeRelease::This
     }
 }
 
 fn edges_other(node: usize) -> NodeRelease {
-    match node < ORIGINS {
-        true => NodeRelease::This,
-        false => NodeRelease::Other,
+    if node < ORIGINS {
+        NodeRelease::This
+    } else {
+        NodeRelease::Other
     }
 }
 

@@ -45,9 +45,10 @@ impl Namespace {
         let replicas = if on { 2 } else { 0 };
         let line = format!("scale deployment/{deployment} --replicas={replicas}");
         self.kubectl(&line).await?;
-        let line = match on {
-            true => format!("rollout status deployment/{deployment} --timeout=180s"),
-            false => format!("wait --for=delete pods -l {selector} --timeout=180s"),
+        let line = if on {
+            format!("rollout status deployment/{deployment} --timeout=180s")
+        } else {
+            format!("wait --for=delete pods -l {selector} --timeout=180s")
         };
         self.kubectl(&line).await.map(drop)
     }

@@ -19,9 +19,12 @@ impl InstanceViewers {
     /// Starts viewers before the encoder, which publishes to the instance of this number.
     pub(super) fn early(instances: &Instances, stream: &str, home: usize) -> Self {
         // Any other instance has to find the stream first.
-        let start = |number| match number == home {
-            true => ExpectedStart::Beginning,
-            false => ExpectedStart::Within(5_000),
+        let start = |number| {
+            if number == home {
+                ExpectedStart::Beginning
+            } else {
+                ExpectedStart::Within(5_000)
+            }
         };
         Self::start(instances, stream, start)
     }

@@ -115,11 +115,12 @@ fn check_log_level(level: &str) -> Result<(), InvalidSetting> {
         Some((module, level)) => is_module(module) && is_level(level),
         None => is_level(text),
     };
-    match level.split(',').all(is_directive) {
-        true => Ok(()),
-        false => Err(InvalidSetting::Contradiction(
+    if level.split(',').all(is_directive) {
+        Ok(())
+    } else {
+        Err(InvalidSetting::Contradiction(
             "log.level: choose off, error, warn, info, debug or trace, or a filter such as info,media_node::relay=debug",
-        )),
+        ))
     }
 }
 
@@ -161,11 +162,12 @@ fn validate_rtmp_servers(config: &NodeConfig) -> Result<(), InvalidSetting> {
             "origins.rtmp: at most 8 servers are allowed",
         ));
     }
-    match origins.rtmp.iter().all(|url| is_rtmp_server(url)) {
-        true => Ok(()),
-        false => Err(InvalidSetting::Contradiction(
+    if origins.rtmp.iter().all(|url| is_rtmp_server(url)) {
+        Ok(())
+    } else {
+        Err(InvalidSetting::Contradiction(
             "origins.rtmp: write each server as rtmp://HOST or rtmp://HOST:PORT",
-        )),
+        ))
     }
 }
 
@@ -210,10 +212,11 @@ fn validate_listen(config: &NodeConfig) -> Result<(), InvalidSetting> {
 
 fn validate_ports(config: &NodeConfig) -> Result<(), InvalidSetting> {
     let listen = &config.listen;
-    let internal = match config.identity.is_set() || !listen.internal.ip().is_unspecified() {
-        true => listen.internal,
+    let internal = if config.identity.is_set() || !listen.internal.ip().is_unspecified() {
+        listen.internal
+    } else {
         // Without an identity it listens on loopback only.
-        false => SocketAddr::from((Ipv4Addr::LOCALHOST, listen.internal.port())),
+        SocketAddr::from((Ipv4Addr::LOCALHOST, listen.internal.port()))
     };
     let with_tls = |address: Option<SocketAddr>| address.filter(|_| config.tls.is_some());
     let ports = [

@@ -209,9 +209,10 @@ impl ReaderState {
         self.seen = if at_end { notifications } else { NOTHING_SEEN };
         // Its connection may take long to accept the first batch, which has the init data as well.
         let starts = !self.has_started() && selection.is_some();
-        match starts {
-            true => self.set_progress(stream, Progress::Behind),
-            false => self.catch_up_at_end(stream),
+        if starts {
+            self.set_progress(stream, Progress::Behind)
+        } else {
+            self.catch_up_at_end(stream)
         }
         let Some(selection) = selection else {
             return ended.then_some(CursorEvent::Ended);
@@ -243,9 +244,10 @@ impl ReaderState {
         if self.format == Format::Relay || was_up_to_date == is_up_to_date {
             return;
         }
-        match is_up_to_date {
-            true => stream.window_readers().viewer_caught_up(),
-            false => stream.window_readers().viewer_fell_behind(),
+        if is_up_to_date {
+            stream.window_readers().viewer_caught_up()
+        } else {
+            stream.window_readers().viewer_fell_behind()
         }
     }
 

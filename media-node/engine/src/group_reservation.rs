@@ -39,9 +39,10 @@ impl GroupReservation {
     /// `starts` is whether viewers start at the segment.
     pub(crate) fn measure(&mut self, bytes: usize, starts: bool) {
         let before = self.newest;
-        self.newest = match starts {
-            true => Some(bytes),
-            false => before.map(|before| before + bytes),
+        self.newest = if starts {
+            Some(bytes)
+        } else {
+            before.map(|before| before + bytes)
         };
         if starts {
             self.sweeps = 0;

@@ -219,10 +219,7 @@ impl Shortage {
     /// Returns whether a log of `bytes` is to give up another segment after those of `released` bytes. `is_kept` is whether
     /// the segment belongs to a group of pictures that has readers.
     pub(crate) fn claims_another(&self, bytes: usize, released: usize, is_kept: bool) -> bool {
-        let excess = match is_kept {
-            true => &self.limit,
-            false => &self.target,
-        };
+        let excess = if is_kept { &self.limit } else { &self.target };
         excess.claims(bytes, released)
     }
 }

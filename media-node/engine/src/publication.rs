@@ -108,13 +108,12 @@ impl Publication {
     /// Makes the messages that are due visible to readers. Call it after the messages of each read, and at the returned instant.
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
         let mut state = self.stream.write_state();
-        match self.is_active(&state) {
-            true => {
-                state.observe_messages(now);
-                self.stream.review_retention(&mut state, now);
-                self.stream.pulse(&mut state, now)
-            }
-            false => None,
+        if self.is_active(&state) {
+            state.observe_messages(now);
+            self.stream.review_retention(&mut state, now);
+            self.stream.pulse(&mut state, now)
+        } else {
+            None
         }
     }
 

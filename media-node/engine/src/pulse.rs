@@ -59,14 +59,17 @@ pub(crate) fn next_pulse(
     let ceiling = settings.pulse_ceiling;
     let ratio = (load.busy / ceiling).max(MIN_RATIO);
     let is_saturated = load.busy > (1.0 + ceiling) / 2.0;
-    let wanted = match ratio > 1.0 {
-        true if is_saturated => current.max(shortest).mul_f64(SATURATED_GROWTH),
-        true => current.max(shortest).mul_f64(ratio.powf(DAMPING)),
-        false => current.mul_f64(ratio.powf(DAMPING)),
+    let wanted = if is_saturated {
+        current.max(shortest).mul_f64(SATURATED_GROWTH)
+    } else if ratio > 1.0 {
+        current.max(shortest).mul_f64(ratio.powf(DAMPING))
+    } else {
+        current.mul_f64(ratio.powf(DAMPING))
     };
-    let wanted = match wanted < shortest {
-        true => Duration::ZERO,
-        false => wanted.min(longest),
+    let wanted = if wanted < shortest {
+        Duration::ZERO
+    } else {
+        wanted.min(longest)
     };
     wanted.max(settings.pulse_min).min(settings.pulse_max)
 }

@@ -108,9 +108,10 @@ impl Registry {
         now: Instant,
     ) -> Result<Publication, PublishError> {
         let mut streams = lock(&self.streams);
-        let reservation = match streams.is_published(key) {
-            true => None,
-            false => Some(streams.reserve(&self.context.memory, now)?),
+        let reservation = if streams.is_published(key) {
+            None
+        } else {
+            Some(streams.reserve(&self.context.memory, now)?)
         };
         let stream = streams.for_publisher(key, &self.context)?;
         if let Some(reservation) = reservation {
@@ -164,9 +165,10 @@ impl Registry {
     /// When the media node has the maximum number of published streams.
     pub fn check_limit_for(&self, key: &StreamKey) -> Result<(), TooManyStreams> {
         let (mut streams, limit) = (lock(&self.streams), self.context.limits.max_streams());
-        match streams.is_published(key) || !streams.is_full(limit) {
-            true => Ok(()),
-            false => Err(TooManyStreams { limit }),
+        if streams.is_published(key) || !streams.is_full(limit) {
+            Ok(())
+        } else {
+            Err(TooManyStreams { limit })
         }
     }
 
@@ -176,9 +178,10 @@ impl Registry {
     /// When the media node has no memory for another stream.
     pub fn check_memory_for(&self, key: &StreamKey, now: Instant) -> Result<(), OutOfMemory> {
         let (mut streams, memory) = (lock(&self.streams), &self.context.memory);
-        match streams.is_published(key) || streams.has_room(memory, now) {
-            true => Ok(()),
-            false => Err(memory.refuse()),
+        if streams.is_published(key) || streams.has_room(memory, now) {
+            Ok(())
+        } else {
+            Err(memory.refuse())
         }
     }
 
@@ -340,20 +343,22 @@ fn arbitrate(
     if epoch < active.epoch {
         return Err(PublishError::Superseded { by: active.epoch });
     }
-    let refused = match epoch == active.epoch {
+    let refused = if epoch == active.epoch {
         // The same publication over another route, which must not lead back through this media node.
-        true => match active.source {
+        match active.source {
             PublicationSource::Encoder => true,
             PublicationSource::Forwarded => source.is_copy(),
             PublicationSource::Pulled
             | PublicationSource::Slate
             | PublicationSource::PulledSlate => false,
-        },
+        }
+    } else {
         // Another media node has accepted the later publication of a pulled copy, so the policy was applied there.
-        false => !source.is_copy() && policy == DuplicatePolicy::Reject,
+        !source.is_copy() && policy == DuplicatePolicy::Reject
     };
-    match refused {
-        true => Err(PublishError::AlreadyPublished),
-        false => Ok(()),
+    if refused {
+        Err(PublishError::AlreadyPublished)
+    } else {
+        Ok(())
     }
 }

@@ -106,9 +106,10 @@ impl Segment {
             Box::new(StartPreamble { tracks, preamble })
         });
         // While a publication starts, the decided tracks can still change.
-        match start.tracks == tracks {
-            true => start.preamble.clone(),
-            false => make(),
+        if start.tracks == tracks {
+            start.preamble.clone()
+        } else {
+            make()
         }
     }
 

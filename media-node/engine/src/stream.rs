@@ -314,10 +314,11 @@ impl Stream {
                 state.idle_since = None;
             }
             let mut window = self.window();
-            let on_air = match source.is_copy() {
-                false => epoch,
+            let on_air = if source.is_copy() {
                 // A pull can begin with the rest of a publication that has ended, before the one that is on air at the origin.
-                true => epoch.max(window.on_air()),
+                epoch.max(window.on_air())
+            } else {
+                epoch
             };
             window.set_on_air(on_air);
             window.begin(source == PublicationSource::Forwarded || source.is_copy());

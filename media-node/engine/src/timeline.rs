@@ -160,13 +160,15 @@ impl SourceTimeline {
             return (candidate, self.offset);
         };
         let alone = self.tracks.audio.is_none() && self.tracks.video.is_none();
-        let near = match alone {
-            true => (-FIRST_FRAME_MS..=FIRST_FRAME_MS).contains(&distance(newest, candidate)),
-            false => (-INTERLEAVE_MS..=FORWARD_MS).contains(&distance(newest, candidate)),
+        let near = if alone {
+            (-FIRST_FRAME_MS..=FIRST_FRAME_MS).contains(&distance(newest, candidate))
+        } else {
+            (-INTERLEAVE_MS..=FORWARD_MS).contains(&distance(newest, candidate))
         };
-        match near {
-            true => (candidate, self.offset),
-            false => self.jump(newest, encoder),
+        if near {
+            (candidate, self.offset)
+        } else {
+            self.jump(newest, encoder)
         }
     }
 
@@ -182,9 +184,10 @@ impl SourceTimeline {
         let candidate = encoder.wrapping_add(self.offset);
         let follows = distance(track.source, candidate) > 0
             && (-INTERLEAVE_MS..=FORWARD_MS).contains(&distance(newest, candidate));
-        match follows {
-            true => (candidate, self.offset),
-            false => self.jump(newest, encoder),
+        if follows {
+            (candidate, self.offset)
+        } else {
+            self.jump(newest, encoder)
         }
     }
 

@@ -296,9 +296,10 @@ impl Window {
     /// after that is read from its beginning, while all of it is kept: it may have several segments by the time that the
     /// viewer runs, and an audio-only stream would lose all but the newest.
     pub(crate) fn start_since(&self, joined_at: u64) -> Option<u64> {
-        match self.epoch_is_whole && self.epoch_start >= joined_at.max(self.first) {
-            true => self.oldest_start(),
-            false => self.newest_start,
+        if self.epoch_is_whole && self.epoch_start >= joined_at.max(self.first) {
+            self.oldest_start()
+        } else {
+            self.newest_start
         }
     }
 

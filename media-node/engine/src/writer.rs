@@ -124,9 +124,10 @@ impl Writer {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.push(epoch, sequence, message, class, header.codec);
-        match is_left_out {
-            true => Appended::TooMuchInitData,
-            false => Appended::New,
+        if is_left_out {
+            Appended::TooMuchInitData
+        } else {
+            Appended::New
         }
     }
 
@@ -303,9 +304,10 @@ impl Writer {
         if is_init && len > limit {
             return Err(Appended::InitDataTooLong { len, limit });
         }
-        let allowed = match is_init {
-            true => self.memory.allow_init_data(self.init_bytes() + len),
-            false => self.memory.allow(len),
+        let allowed = if is_init {
+            self.memory.allow_init_data(self.init_bytes() + len)
+        } else {
+            self.memory.allow(len)
         };
         allowed.map_err(Appended::OutOfMemory)?;
         if class == MessageClass::Interframe && self.waits_for_keyframe {

@@ -184,9 +184,10 @@ impl StreamFinder {
             ClientKind::Rtmp => Format::Rtmp,
             ClientKind::Flv | ClientKind::Ws | ClientKind::Relay => Format::Flv,
         };
-        let start = match appearance.awaited {
-            true => Start::Oldest,
-            false => Start::Newest,
+        let start = if appearance.awaited {
+            Start::Oldest
+        } else {
+            Start::Newest
         };
         let mut cursor = stream.subscribe(format, start, request.worker);
         self.relay.demand(&stream, appearance);

@@ -239,9 +239,10 @@ impl Delivery<'_> {
         }
         let since = Instant::now();
         loop {
-            let slowest = match self.registry.is_out_of_memory() {
-                true => self.stall_timeout.min(self.batch_timeout),
-                false => self.batch_timeout,
+            let slowest = if self.registry.is_out_of_memory() {
+                self.stall_timeout.min(self.batch_timeout)
+            } else {
+                self.batch_timeout
             };
             if since.elapsed() > slowest {
                 return Err(ViewerEnd::Stalled);

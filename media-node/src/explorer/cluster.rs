@@ -89,9 +89,10 @@ impl SimulatedCluster {
             settings,
         };
         for number in 0..cluster.settings.origins + cluster.settings.edges {
-            let role = match number < cluster.settings.origins {
-                true => Role::Origin,
-                false => Role::Edge,
+            let role = if number < cluster.settings.origins {
+                Role::Origin
+            } else {
+                Role::Edge
             };
             let address = cluster.next_address();
             cluster.addresses.set(number, address);
@@ -191,18 +192,16 @@ impl SimulatedCluster {
         config.tls = Some(certificate());
         config.listen.internal = at(INTERNAL);
         config.listen.metrics = Some(at(METRICS));
-        match settings.has_dns {
-            _ if settings.has_rtmp_server && node.role == Role::Edge => {
-                let servers = self
-                    .origins()
-                    .map(|origin| format!("rtmp://{origin}:{RTMP}"));
-                config.origins.rtmp = servers.collect();
-            }
-            true => config.origins.service = Some(SERVICE.to_owned()),
-            false => {
-                let origins = self.origins().map(|origin| format!("{origin}:{INTERNAL}"));
-                config.origins.addresses = origins.collect();
-            }
+        if settings.has_rtmp_server && node.role == Role::Edge {
+            let servers = self
+                .origins()
+                .map(|origin| format!("rtmp://{origin}:{RTMP}"));
+            config.origins.rtmp = servers.collect();
+        } else if settings.has_dns {
+            config.origins.service = Some(SERVICE.to_owned());
+        } else {
+            let origins = self.origins().map(|origin| format!("{origin}:{INTERNAL}"));
+            config.origins.addresses = origins.collect();
         }
         config.slate = settings.has_slate.then(|| self.slate());
         let stream = &mut config.stream;
@@ -309,9 +308,10 @@ impl SimulatedCluster {
         let rest = before.as_nanos() % pause.as_nanos();
         let rest = Duration::from_nanos(u64::try_from(rest).unwrap_or_default());
         let regular = before + pause - rest;
-        let arrival = match self.network.has_woken() {
-            true => Some(before),
-            false => self.network.next_arrival(),
+        let arrival = if self.network.has_woken() {
+            Some(before)
+        } else {
+            self.network.next_arrival()
         };
         // Close to each other, things happen at one time.
         let arrival = arrival.map(|at| before + (at.saturating_sub(before)).max(TICK));

@@ -49,9 +49,10 @@ impl HttpClient {
             let header = client.until(b"\r\n\r\n").await?;
             let header = String::from_utf8_lossy(&header);
             let status = header.split(' ').nth(1).unwrap_or_default();
-            match status == accepted {
-                true => Ok(client),
-                false => Err(ClientEnd::Status(status.to_owned())),
+            if status == accepted {
+                Ok(client)
+            } else {
+                Err(ClientEnd::Status(status.to_owned()))
             }
         };
         timeout(START, open)

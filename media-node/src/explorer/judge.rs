@@ -82,9 +82,10 @@ impl ViewerJudge {
         match content(message).ok_or(Violation::Torn)? {
             Content::Metadata => Ok(()),
             Content::Header(kind, encoding) => {
-                match self.headers.insert(kind, encoding) == Some(encoding) {
-                    true => Err(Violation::HeaderRepeated),
-                    false => Ok(()),
+                if self.headers.insert(kind, encoding) == Some(encoding) {
+                    Err(Violation::HeaderRepeated)
+                } else {
+                    Ok(())
                 }
             }
             Content::Frame(frame) => self.receive_frame(frame, message.timestamp),

@@ -169,9 +169,10 @@ impl<'a> Run<'a> {
             storm, hardship, ..
         } = *self.schedule;
         let end = storm
-            + match hardship.drains() {
-                true => SETTLED,
-                false => SETTLED_SOON,
+            + if hardship.drains() {
+                SETTLED
+            } else {
+                SETTLED_SOON
             };
         // More than one attempt, as an encoder may be refused while another one is on air.
         for (attempt, after) in [2, 6, 11].into_iter().enumerate() {
@@ -343,13 +344,15 @@ impl<'a> Run<'a> {
     }
 
     fn publish(&mut self, encoder: usize, stream: usize, node: usize, settings: EncoderSettings) {
-        let encoding = match settings.is_same_encoding {
-            true => 0,
-            false => u32::try_from(100 * (encoder + 1)).unwrap_or_default(),
+        let encoding = if settings.is_same_encoding {
+            0
+        } else {
+            u32::try_from(100 * (encoder + 1)).unwrap_or_default()
         };
-        let tracks = match encoder.is_multiple_of(2) {
-            true => self.schedule.tracks,
-            false => SentTracks::Both,
+        let tracks = if encoder.is_multiple_of(2) {
+            self.schedule.tracks
+        } else {
+            SentTracks::Both
         };
         let setup = EncoderSetup {
             network: self.cluster.network.clone(),

@@ -310,17 +310,19 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
     Settings {
         origins: one_of(origins) as usize,
         edges: one_of(edges) as usize,
-        streams: match is_focused {
-            true => 1,
-            false => one_of(&[1, 1, 2]) as usize,
+        streams: if is_focused {
+            1
+        } else {
+            one_of(&[1, 1, 2]) as usize
         },
         has_dns: one_of(&[0, 1]) == 1,
         time_to_live: milliseconds(one_of(&[1000, 5000, 30_000])),
         has_rtmp_server: hardship == Hardship::RtmpServer,
         latency: milliseconds(one_of(&[1, 5, 40])),
-        skew: milliseconds(match hardship.has_right_clocks() {
-            true => 0,
-            false => one_of(&[0, 0, 50, 5000]),
+        skew: milliseconds(if hardship.has_right_clocks() {
+            0
+        } else {
+            one_of(&[0, 0, 50, 5000])
         }),
         duplicate_publish: match (hardship, one_of(&[0, 0, 1, 2])) {
             (Hardship::Standbys, _) => DuplicatePublish::Standby,
@@ -337,9 +339,10 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
         },
         publish_idle_timeout_seconds: one_of(&[3, 8]),
         play_wait_seconds: one_of(&[0, 3, 10]),
-        continuity_seconds: match has_failures_to_bear || is_focused {
-            true => 12,
-            false => one_of(&[1, 6, 12]),
+        continuity_seconds: if has_failures_to_bear || is_focused {
+            12
+        } else {
+            one_of(&[1, 6, 12])
         },
         linger_seconds: one_of(&[0, 2, 8]),
         window_seconds: match hardship {

@@ -174,11 +174,9 @@ impl Watching {
         if let Some(reason) = self.wrong_encoder(last, frame, now) {
             return Err(ClientEnd::Protocol(reason));
         }
-        let missing = match self.setup.on_air.has_just_closed(now) {
-            // An encoder may have been on air meanwhile, and have left before the viewer got anything of it.
-            true if self.setup.allows_return => 0,
-            _ => judge.lost - lost,
-        };
+        // An encoder may have been on air meanwhile, and have left before the viewer got anything of it.
+        let is_excused = self.setup.allows_return && self.setup.on_air.has_just_closed(now);
+        let missing = if is_excused { 0 } else { judge.lost - lost };
         let newly_lost = missing + self.lost_end(former, frame);
         if newly_lost > 0 {
             record.note(format_args!(

@@ -55,9 +55,10 @@ impl ResponseMode {
 
     /// Returns what the connection does after the response.
     pub(super) fn after(self) -> AfterResponse {
-        match self.keep_alive {
-            true => AfterResponse::KeepAlive,
-            false => AfterResponse::Close,
+        if self.keep_alive {
+            AfterResponse::KeepAlive
+        } else {
+            AfterResponse::Close
         }
     }
 }

@@ -25,12 +25,13 @@ impl HttpConnection {
         let answer = serde_json::json!({"reason": denial.label(), "message": denial.to_string()});
         let body = format!("{answer}\n");
         let json = ("Content-Type", "application/json");
-        let (status, headers) = match denial.is_unauthorized() {
-            true => (
+        let (status, headers) = if denial.is_unauthorized() {
+            (
                 HttpStatus::UNAUTHORIZED,
                 vec![json, ("WWW-Authenticate", "Bearer")],
-            ),
-            false => (HttpStatus::FORBIDDEN, vec![json]),
+            )
+        } else {
+            (HttpStatus::FORBIDDEN, vec![json])
         };
         self.respond(status, &headers, body.as_bytes(), mode).await
     }
@@ -43,9 +44,10 @@ impl HttpConnection {
             .auth
             .list(self.list_request(&credential, &stream))?;
         let list = &self.context.list;
-        Ok(match listing.shows_all() {
-            true => list.read().await.of_all_streams(),
-            false => list.read_some(|stream| listing.shows(stream)).await,
+        Ok(if listing.shows_all() {
+            list.read().await.of_all_streams()
+        } else {
+            list.read_some(|stream| listing.shows(stream)).await
         })
     }
 

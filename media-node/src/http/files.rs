@@ -40,9 +40,10 @@ pub(super) async fn find(directory: &Path, path: &str) -> Option<Found> {
         if target.is_dir() {
             let page = inside(target.join("index.html"))?;
             let page = page.is_file().then_some(page)?;
-            return Some(match is_folder {
-                true => Found::File(page),
-                false => Found::Folder,
+            return Some(if is_folder {
+                Found::File(page)
+            } else {
+                Found::Folder
             });
         }
         (target.is_file() && !is_folder).then_some(Found::File(target))

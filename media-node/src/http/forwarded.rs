@@ -59,9 +59,10 @@ impl HttpConnection {
 
     /// Returns the span of a request whose client is not the peer.
     pub(super) fn client_span(&self) -> Span {
-        match self.client == self.peer {
-            true => Span::none(),
-            false => debug_span!("forwarded", client = %self.client.ip()),
+        if self.client == self.peer {
+            Span::none()
+        } else {
+            debug_span!("forwarded", client = %self.client.ip())
         }
     }
 

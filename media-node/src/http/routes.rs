@@ -276,9 +276,10 @@ impl HttpConnection {
             Ok(upgrade) => upgrade,
             Err(error) => return Ok(self.refuse_upgrade(error, mode).await?.into()),
         };
-        let body = match request.supports_chunked {
-            true => BodyFraming::Chunked,
-            false => BodyFraming::UntilClosed,
+        let body = if request.supports_chunked {
+            BodyFraming::Chunked
+        } else {
+            BodyFraming::UntilClosed
         };
         let kind = match upgrade {
             Some(_) => ClientKind::Ws,
@@ -366,9 +367,10 @@ impl HttpConnection {
         let refused = &self.context.metrics.connections;
         let key = key.inspect_err(|error| refused.count_invalid_key(error))?;
         let host = request.host.as_deref().unwrap_or_default();
-        let scheme = match self.socket.is_encrypted() {
-            true => "https",
-            false => "http",
+        let scheme = if self.socket.is_encrypted() {
+            "https"
+        } else {
+            "http"
         };
         let request = PlayRequest {
             credential: Credential::of_http(&request.target, request.authorization.as_deref()),

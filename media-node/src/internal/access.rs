@@ -106,9 +106,10 @@ pub(super) fn judge_sender<B>(request: &Request<B>) -> Result<(), Refusal> {
         (Some(_), None) => return Err(Refusal::ForeignHost),
         (None, _) | (Some(_), Some(_)) => return Err(Refusal::NoHost),
     }
-    match headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
-        true => Err(Refusal::Browser),
-        false => Ok(()),
+    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+        Err(Refusal::Browser)
+    } else {
+        Ok(())
     }
 }
 

@@ -123,12 +123,11 @@ async fn answer_allowed(
     if !access::is_relay(path) {
         return on_control_thread(context, &request, routes::route).await;
     }
-    match connection.may_relay(context) {
-        true => context.relay.serve(request, worker).await,
-        false => {
-            let line = "too many relays on this media node";
-            text(StatusCode::SERVICE_UNAVAILABLE, line)
-        }
+    if connection.may_relay(context) {
+        context.relay.serve(request, worker).await
+    } else {
+        let line = "too many relays on this media node";
+        text(StatusCode::SERVICE_UNAVAILABLE, line)
     }
 }
 

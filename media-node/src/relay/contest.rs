@@ -112,9 +112,10 @@ impl Contender {
         if on_air.silent_since.elapsed() >= failover_after {
             return Ok(SwitchReason::Silent);
         }
-        match self.steady && self.priority > on_air.priority {
-            true => Ok(SwitchReason::Preferred),
-            false => Err(on_air),
+        if self.steady && self.priority > on_air.priority {
+            Ok(SwitchReason::Preferred)
+        } else {
+            Err(on_air)
         }
     }
 }

@@ -183,9 +183,10 @@ impl RelayContext {
         let is_alternative = |other: &SocketAddr| {
             *other != origin && !self.reachability.is_suspect(*other, suspicion)
         };
-        let limit = match self.current_origins().iter().any(is_alternative) {
-            true => timeouts.forward.hung,
-            false => timeouts.forward.hung_alone,
+        let limit = if self.current_origins().iter().any(is_alternative) {
+            timeouts.forward.hung
+        } else {
+            timeouts.forward.hung_alone
         };
         limit + self.time_on_the_way(origin)
     }

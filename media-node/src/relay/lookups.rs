@@ -243,9 +243,10 @@ impl Lookup {
             self.state.send_if_modified(|state| {
                 std::mem::replace(state, LookupState::Missing) != LookupState::Missing
             });
-            let pause = match self.is_held() {
-                true => backoff.next(),
-                false => context.settings.limits.get().lookup_interval(),
+            let pause = if self.is_held() {
+                backoff.next()
+            } else {
+                context.settings.limits.get().lookup_interval()
             };
             context.attempt_due(start + pause, &mut before).await;
             if self.forget_unless_wanted() {

@@ -118,9 +118,10 @@ fn need(state: &StreamState, readers: ReaderCounts) -> PullNeed {
     if readers.viewers == 0 || state.ended {
         return PullNeed::None;
     }
-    match is_published(state) {
-        true => PullNeed::Wait,
-        false => PullNeed::Pull,
+    if is_published(state) {
+        PullNeed::Wait
+    } else {
+        PullNeed::Pull
     }
 }
 
@@ -175,9 +176,10 @@ impl PullTask {
                 PullNeed::Pull => {}
             }
             let (start, mut before) = (Instant::now(), context.before_attempt());
-            let next = match context.settings.rtmp_servers.is_empty() {
-                true => self.try_origins(&mut hold, &mut backoff).await,
-                false => self.try_servers(&mut backoff).await,
+            let next = if context.settings.rtmp_servers.is_empty() {
+                self.try_origins(&mut hold, &mut backoff).await
+            } else {
+                self.try_servers(&mut backoff).await
             };
             if next == NextAttempt::Now {
                 continue;
@@ -210,9 +212,10 @@ impl PullTask {
         }
         let Some(status) = survey.newest() else {
             self.search.send_replace(SearchState::NotFound);
-            return match held.is_zero() {
-                true => NextAttempt::Now,
-                false => NextAttempt::AfterBackoff,
+            return if held.is_zero() {
+                NextAttempt::Now
+            } else {
+                NextAttempt::AfterBackoff
             };
         };
         self.search.send_replace(SearchState::Found);
@@ -241,9 +244,10 @@ impl PullTask {
     async fn try_servers(&mut self, backoff: &mut Backoff) -> NextAttempt {
         let context = Arc::clone(&self.pulls.context);
         let found = pull_from_servers(&context, &self.stream).await;
-        self.search.send_replace(match found {
-            true => SearchState::Found,
-            false => SearchState::NotFound,
+        self.search.send_replace(if found {
+            SearchState::Found
+        } else {
+            SearchState::NotFound
         });
         if found {
             backoff.reset();

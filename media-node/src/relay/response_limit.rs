@@ -54,9 +54,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn limit_that_becomes_shorter_is_over_earlier() {
         let start = Instant::now();
-        let limit = || match start.elapsed() < LIMIT * 2 {
-            true => LIMIT * 9,
-            false => LIMIT,
+        let limit = || {
+            if start.elapsed() < LIMIT * 2 {
+                LIMIT * 9
+            } else {
+                LIMIT
+            }
         };
         assert_eq!(within(limit, pending::<()>()).await, None);
         assert_eq!(start.elapsed(), LIMIT * 2);

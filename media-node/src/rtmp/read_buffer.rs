@@ -48,9 +48,10 @@ fn poll_read(
 
 /// Returns the buffer to the worker. The bytes that are left, a part of a header at most, move to one of their own.
 pub(super) fn give_back(input: &mut BytesMut) {
-    let rest = match input.is_empty() {
-        true => BytesMut::new(),
-        false => BytesMut::from(input.as_ref()),
+    let rest = if input.is_empty() {
+        BytesMut::new()
+    } else {
+        BytesMut::from(input.as_ref())
     };
     BUFFER.set(std::mem::replace(input, rest));
 }

@@ -79,11 +79,12 @@ impl Node {
         let workers = Workers::start(config.workers, &span).map_err(BindError::Workers)?;
         let handles = workers.handles();
         let failures = metrics.origins.dns_failures.clone();
-        let origins = match config.origins.is_empty() {
-            true => None,
-            false => Some(handles.enter_control(|| OriginSet::start(&config.origins, failures)))
+        let origins = if config.origins.is_empty() {
+            None
+        } else {
+            Some(handles.enter_control(|| OriginSet::start(&config.origins, failures)))
                 .transpose()
-                .map_err(BindError::origins)?,
+                .map_err(BindError::origins)?
         };
         let context =
             span.in_scope(|| NodeContext::new(name, config, timings, handles, origins, metrics))?;

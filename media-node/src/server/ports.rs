@@ -89,9 +89,10 @@ fn internal_address(config: &NodeConfig) -> Result<SocketAddr, BindError> {
     if config.identity.is_set() || address.ip().to_canonical().is_loopback() {
         return Ok(address);
     }
-    match address.ip().is_unspecified() {
-        true => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))),
-        false => Err(BindError::Exposed(address)),
+    if address.ip().is_unspecified() {
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())))
+    } else {
+        Err(BindError::Exposed(address))
     }
 }
 

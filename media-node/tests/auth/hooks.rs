@@ -22,9 +22,12 @@ fn hook(server: SocketAddr, failure_policy: FailurePolicy) -> AccessSettings {
 
 #[tokio::test]
 async fn hook_is_asked_before_the_start_and_told_of_every_end() {
-    let answer = |callback: &Value| match callback["param"] == "?pass=1" {
-        true => ("200 OK", "{\"code\":0}"),
-        false => ("200 OK", "{\"code\":1}"),
+    let answer = |callback: &Value| {
+        if callback["param"] == "?pass=1" {
+            ("200 OK", "{\"code\":0}")
+        } else {
+            ("200 OK", "{\"code\":1}")
+        }
     };
     let (server, mut received) = hook_server(answer).await;
     let mut node = TestNode::with(|config| {

@@ -26,9 +26,10 @@ pub(crate) async fn balancer(address: SocketAddr, header: Vec<u8>) -> SocketAddr
 pub(crate) fn v1(client: &str) -> Vec<u8> {
     let client: SocketAddr = client.parse().unwrap();
     let (ip, port) = (client.ip(), client.port());
-    match client.is_ipv4() {
-        true => format!("PROXY TCP4 {ip} 198.51.100.1 {port} 80\r\n").into_bytes(),
-        false => format!("PROXY TCP6 {ip} 2001:db8::ffff {port} 80\r\n").into_bytes(),
+    if client.is_ipv4() {
+        format!("PROXY TCP4 {ip} 198.51.100.1 {port} 80\r\n").into_bytes()
+    } else {
+        format!("PROXY TCP6 {ip} 2001:db8::ffff {port} 80\r\n").into_bytes()
     }
 }
 

@@ -34,13 +34,15 @@ impl Process {
     /// Starts a media node with further limits, and further lines of its configuration.
     pub(crate) async fn start_with(limits: &str, lines: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let encrypted = match lines.contains("tls:") {
-            true => format!(", rtmps: {ANY}, https: {ANY}"),
-            false => String::new(),
+        let encrypted = if lines.contains("tls:") {
+            format!(", rtmps: {ANY}, https: {ANY}")
+        } else {
+            String::new()
         };
-        let stream = match lines.contains("stream:") {
-            true => "",
-            false => "stream: {playWaitSeconds: 5, continuitySeconds: 1}",
+        let stream = if lines.contains("stream:") {
+            ""
+        } else {
+            "stream: {playWaitSeconds: 5, continuitySeconds: 1}"
         };
         let config = folder.path().join("config.yaml");
         let mut file = std::fs::File::create(&config).expect("a file");

@@ -32,9 +32,10 @@ impl RtmpClient {
         let address = socket.peer_addr().unwrap();
         let url = RtmpUrl::parse(&format!("rtmp://{address}/{stream}")).unwrap();
         let settings = ClientSettings::default();
-        let connection = match plays {
-            true => ClientConnection::play(url, settings),
-            false => ClientConnection::publish(url, settings),
+        let connection = if plays {
+            ClientConnection::play(url, settings)
+        } else {
+            ClientConnection::publish(url, settings)
         };
         Self {
             socket,

@@ -65,9 +65,10 @@ pub fn parse(input: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
 fn version_1(input: &[u8]) -> Result<Option<ProxyHeader>, ProxyHeaderError> {
     let line = input.get(..MAX_V1_BYTES).unwrap_or(input);
     let Some(end) = line.iter().position(|byte| *byte == b'\n') else {
-        return match input.len() < MAX_V1_BYTES {
-            true => Ok(None),
-            false => Err(ProxyHeaderError::Malformed("the line has no end")),
+        return if input.len() < MAX_V1_BYTES {
+            Ok(None)
+        } else {
+            Err(ProxyHeaderError::Malformed("the line has no end"))
         };
     };
     let line = line

@@ -126,9 +126,10 @@ impl GatewayApi {
 impl DiscoveredKinds {
     fn cached(&self) -> Option<&ServedGatewayApi> {
         let (at, served) = self.last.as_ref()?;
-        let cache_time = match served.is_complete() {
-            true => COMPLETE_CACHE_TIME,
-            false => INCOMPLETE_CACHE_TIME,
+        let cache_time = if served.is_complete() {
+            COMPLETE_CACHE_TIME
+        } else {
+            INCOMPLETE_CACHE_TIME
         };
         (at.elapsed() < cache_time).then_some(served)
     }
@@ -174,9 +175,10 @@ mod tests {
 
     fn cluster(name: &str, gateway: bool) -> LiveCluster {
         let parents = json!({"parentRefs": [{"name": "public"}]});
-        let spec = match gateway {
-            true => json!({"gateway": parents}),
-            false => json!({}),
+        let spec = if gateway {
+            json!({"gateway": parents})
+        } else {
+            json!({})
         };
         LiveCluster::new(name, serde_json::from_value(spec).unwrap())
     }

@@ -261,9 +261,10 @@ mod tests {
             let length = socket.read(&mut request).await.unwrap();
             let request = String::from_utf8_lossy(&request[..length]).into_owned();
             let is_accepted = request.contains(&format!("authorization: Bearer {accepted}\r\n"));
-            let (status, body) = match is_accepted {
-                true => ("200 OK", r#"{"publications":1,"viewers":2}"#),
-                false => ("403 Forbidden", ""),
+            let (status, body) = if is_accepted {
+                ("200 OK", r#"{"publications":1,"viewers":2}"#)
+            } else {
+                ("403 Forbidden", "")
             };
             let length = body.len();
             let response = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");

@@ -69,9 +69,10 @@ impl OwnerLeases {
         let Some(lease) = read(client, owner).await? else {
             return Ok(OwnerState::Unknown);
         };
-        Ok(match self.insert(owner, lease, now).is_active(namespace) {
-            true => OwnerState::Active,
-            false => OwnerState::Stopped,
+        Ok(if self.insert(owner, lease, now).is_active(namespace) {
+            OwnerState::Active
+        } else {
+            OwnerState::Stopped
         })
     }
 

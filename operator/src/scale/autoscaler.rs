@@ -226,9 +226,10 @@ impl Autoscaler {
         }
         let at_most = with_buffer((in_pods + silent) * (1.0 + TOLERANCE), autoscaling);
         let needed = u32::from(self.settled).clamp(at_least, at_most.max(at_least));
-        self.state = match at_least > autoscaling.max_replicas.into() {
-            true => ScalingState::AtMaximum,
-            false => ScalingState::Active,
+        self.state = if at_least > autoscaling.max_replicas.into() {
+            ScalingState::AtMaximum
+        } else {
+            ScalingState::Active
         };
         let recommended = clamp(needed.max(announced), autoscaling);
         let stable = self

@@ -134,9 +134,10 @@ fn is_enough(open: &[LoadedEdge<'_>], full: &[LoadedEdge<'_>], coming: f64) -> b
 
 /// Returns whether an edge has so many more viewers than the others that it becomes full, or stays so.
 fn is_above(edge: &JoinEdge, load: JoinLoad, mean: f64) -> bool {
-    let limit = match edge.is_full {
-        true => mean,
-        false => mean * (1.0 + SURPLUS) + FEW_VIEWERS,
+    let limit = if edge.is_full {
+        mean
+    } else {
+        mean * (1.0 + SURPLUS) + FEW_VIEWERS
     };
     load.viewers > limit
 }

@@ -99,10 +99,11 @@ pub fn plan(fleet: &EdgeFleet, now: Timestamp) -> RetirementPlan {
 
 /// Returns the Pods without those that the ReplicaSet has yet to delete: its replicas do not include them any more.
 fn remaining(fleet: &EdgeFleet) -> Vec<&EdgePod> {
-    let mut surplus = match fleet.is_rolling {
+    let mut surplus = if fleet.is_rolling {
         // Those that replace others.
-        true => 0,
-        false => fleet.pods.len().saturating_sub(count(fleet.replicas)),
+        0
+    } else {
+        fleet.pods.len().saturating_sub(count(fleet.replicas))
     };
     let mut pods: Vec<&EdgePod> = fleet.pods.iter().collect();
     pods.retain(|pod| {

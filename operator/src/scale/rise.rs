@@ -70,9 +70,10 @@ impl LoadHistory {
         let lasting = rises
             .map(|past| current.slope_since(past))
             .fold(0.0, f64::max);
-        let at_once = match current.rises_from(last) {
-            true => current.slope_since(last),
-            false => 0.0,
+        let at_once = if current.rises_from(last) {
+            current.slope_since(last)
+        } else {
+            0.0
         };
         lasting.min(recent).max(at_once)
     }

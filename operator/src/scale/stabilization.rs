@@ -236,9 +236,10 @@ impl Stabilization {
         }
         self.recent
             .retain(|(time, replicas)| *time > begin && *replicas > recommended);
-        self.lowest = match self.recent.is_empty() {
-            true => recommended,
-            false => self.lowest.min(recommended),
+        self.lowest = if self.recent.is_empty() {
+            recommended
+        } else {
+            self.lowest.min(recommended)
         };
         self.last = Some((now, recommended));
     }

@@ -108,9 +108,12 @@ fn urls(
         EndpointScope::Public => cluster.spec.pods(role).service.kind == ServiceType::NodePort,
         EndpointScope::InCluster => false,
     };
-    let number = |port: &ServicePort| match node_ports {
-        true => port.node_port,
-        false => Some(port.port),
+    let number = |port: &ServicePort| {
+        if node_ports {
+            port.node_port
+        } else {
+            Some(port.port)
+        }
     };
     let hosts = match reach {
         EndpointScope::Public => public_hosts(cluster, observed, service, role),

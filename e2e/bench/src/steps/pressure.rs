@@ -149,9 +149,10 @@ impl Bench {
         let Pressure {
             encoders, growing, ..
         } = self.plan.pressure;
-        let sizes = match growing {
-            true => Sizes::GROWING,
-            false => Sizes::LARGE,
+        let sizes = if growing {
+            Sizes::GROWING
+        } else {
+            Sizes::LARGE
         };
         let begin = |number| {
             let url = node.publish_url(&name(number));

@@ -34,16 +34,18 @@ pub(super) struct Violated;
 impl Run<'_> {
     /// Returns how old a message may be when a viewer on this media node gets it.
     pub(super) fn max_age(&self, viewer: usize, node: usize) -> Duration {
-        match self.is_undisturbed(viewer) {
-            true if viewer >= FINAL => MAX_AGE,
-            // An RTMP server does not say that a publication is over. Who joins before the next one begins gets the end of it.
-            true if self.schedule.hardship == Hardship::RtmpServer => {
-                let continuity = self.schedule.settings.continuity_seconds;
-                MAX_AGE + Duration::from_secs(continuity.into())
-            }
-            true => MAX_AGE + self.schedule.outages.of(node),
-            false => Duration::MAX,
+        if !self.is_undisturbed(viewer) {
+            return Duration::MAX;
         }
+        if viewer >= FINAL {
+            return MAX_AGE;
+        }
+        // An RTMP server does not say that a publication is over. Who joins before the next one begins gets the end of it.
+        if self.schedule.hardship == Hardship::RtmpServer {
+            let continuity = self.schedule.settings.continuity_seconds;
+            return MAX_AGE + Duration::from_secs(continuity.into());
+        }
+        MAX_AGE + self.schedule.outages.of(node)
     }
 
     /// Returns whether nothing fails that a viewer depends on. One that is not of the schedule joins once everything is mended.
@@ -53,9 +55,10 @@ impl Run<'_> {
 
     /// Returns how long a viewer's stream waits for an encoder at least.
     pub(super) fn min_wait(&self) -> Duration {
-        match self.schedule.hardship.disturbs() {
-            true => Duration::ZERO,
-            false => Duration::from_secs(self.schedule.settings.continuity_seconds.into()),
+        if self.schedule.hardship.disturbs() {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(self.schedule.settings.continuity_seconds.into())
         }
     }
 
@@ -72,9 +75,10 @@ impl Run<'_> {
     pub(super) fn precedence(&self) -> Precedence {
         let hardship = self.schedule.hardship;
         let is_exact = hardship.is_calm() || hardship.has_right_clocks();
-        let clocks = match is_exact {
-            true => Duration::ZERO,
-            false => self.schedule.clock_difference(),
+        let clocks = if is_exact {
+            Duration::ZERO
+        } else {
+            self.schedule.clock_difference()
         };
         match self.schedule.settings.duplicate_publish {
             DuplicatePublish::Reject if hardship.is_calm() => Precedence::AtOnce(ACCEPTED),

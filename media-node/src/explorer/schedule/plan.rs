@@ -130,17 +130,21 @@ impl Plan<'_> {
     fn choose_failing(&mut self) {
         self.failing = match self.hardship {
             Hardship::OneOrigin => {
-                let first = match self.chance(0.7) {
-                    true => self.carriers[0],
-                    false => self.origin(),
+                let first = if self.chance(0.7) {
+                    self.carriers[0]
+                } else {
+                    self.origin()
                 };
                 vec![first, self.origin()]
             }
             // Where only paths fail, no origin does.
-            Hardship::Path | Hardship::Tail => match self.chance(0.5) {
-                true => self.carriers.iter().copied().take(2).collect(),
-                false => Vec::new(),
-            },
+            Hardship::Path | Hardship::Tail => {
+                if self.chance(0.5) {
+                    self.carriers.iter().copied().take(2).collect()
+                } else {
+                    Vec::new()
+                }
+            }
             _ => Vec::new(),
         };
     }
@@ -229,9 +233,10 @@ impl Plan<'_> {
             is_same_encoding,
             priority: self.random.random_range(0..3),
             first_timestamp: self.one_of(&FIRST_TIMESTAMPS),
-            first_number: match self.chance(0.2) {
-                true => self.random.random_range(1..50),
-                false => 0,
+            first_number: if self.chance(0.2) {
+                self.random.random_range(1..50)
+            } else {
+                0
             },
         };
         let publish = ScheduledAction::Publish {
@@ -296,14 +301,16 @@ impl Plan<'_> {
         ViewerSettings {
             protocol: self.one_of(&[Rtmp, Rtmp, Flv, Flv, WebSocket]),
             is_tls: self.chance(0.1),
-            pause: match is_slow {
-                true => Duration::from_millis(self.number(25, 80)),
-                false => Duration::ZERO,
+            pause: if is_slow {
+                Duration::from_millis(self.number(25, 80))
+            } else {
+                Duration::ZERO
             },
             // Those of slow viewers hold less than a keyframe, others less than a group of pictures.
-            capacity: match is_slow {
-                true => self.one_of(&[512, 2 << 10]),
-                false => self.one_of(&[4 << 10, 64 << 10]),
+            capacity: if is_slow {
+                self.one_of(&[512, 2 << 10])
+            } else {
+                self.one_of(&[4 << 10, 64 << 10])
             },
         }
     }

@@ -249,9 +249,10 @@ impl SimulatedConnection {
         (this.readers, this.writers) = (None, None);
         let is_unread = !this.received.is_empty();
         this.received.clear();
-        match is_unread && this.state == EndState::Open {
-            true => self.pair(end).1.send_to(due, TcpSegment::Reset),
-            false => self.shut(end, due),
+        if is_unread && this.state == EndState::Open {
+            self.pair(end).1.send_to(due, TcpSegment::Reset)
+        } else {
+            self.shut(end, due)
         }
     }
 
@@ -293,9 +294,10 @@ impl SimulatedConnection {
     pub(super) fn expire(&mut self, outage: Duration, now: Duration, wakers: &mut Wakers) {
         for end in 0..2 {
             let (this, peer) = self.pair(end);
-            let limit = match peer.arriving.is_empty() {
-                true => this.timeouts.idle,
-                false => this.timeouts.unacknowledged,
+            let limit = if peer.arriving.is_empty() {
+                this.timeouts.idle
+            } else {
+                this.timeouts.unacknowledged
             };
             if outage >= limit && this.state == EndState::Open && !this.is_closed {
                 this.fail(io::ErrorKind::TimedOut, wakers);

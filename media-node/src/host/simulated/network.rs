@@ -143,9 +143,10 @@ impl Network {
     pub(crate) fn cut(&self, one: Ipv4Addr, other: Ipv4Addr, is_cut: bool) {
         self.change(|state| {
             state.is_changed = true;
-            match is_cut {
-                true => state.cuts.insert(pair(one, other)),
-                false => state.cuts.remove(&pair(one, other)),
+            if is_cut {
+                state.cuts.insert(pair(one, other))
+            } else {
+                state.cuts.remove(&pair(one, other))
             }
         });
     }

@@ -43,10 +43,11 @@ impl ForwardSource {
 
     /// Returns where an origin starts that has nothing of the publication: with all that the log has of it.
     pub(super) fn first_message(&self) -> Start {
-        match self.start.elapsed() < self.context.settings.stream.window() {
-            true => Start::At(self.epoch, 0),
+        if self.start.elapsed() < self.context.settings.stream.window() {
+            Start::At(self.epoch, 0)
+        } else {
             // Earlier publications have left the log.
-            false => Start::Oldest,
+            Start::Oldest
         }
     }
 }

@@ -262,9 +262,10 @@ impl UpstreamTask {
         if status.has_encoder() && status.epoch() > self.source.epoch {
             return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
         }
-        let start = match status.epoch() == self.source.epoch {
-            true => Start::Resume(self.source.epoch, status.publication.sequence),
-            false => self.source.first_message(),
+        let start = if status.epoch() == self.source.epoch {
+            Start::Resume(self.source.epoch, status.publication.sequence)
+        } else {
+            self.source.first_message()
         };
         Ok((connection, start, status.node))
     }

@@ -115,9 +115,10 @@ impl<'a> PullSession<'a> {
     /// Sends the request: over the connection of the survey if it is there, as a distant origin takes long to accept another one.
     async fn request(&mut self) -> Result<(NodeConnection, Response<Incoming>), PullEnd> {
         let (context, origin) = (self.context, self.status.origin);
-        let segments = match self.history.stalled {
-            true => context.small_segments(self.stream.key(), origin),
-            false => Segments::Large,
+        let segments = if self.history.stalled {
+            context.small_segments(self.stream.key(), origin)
+        } else {
+            Segments::Large
         };
         let kept = || context.kept.take(origin);
         if let Some(kept) = (segments == Segments::Large).then(kept).flatten() {
@@ -149,10 +150,11 @@ impl<'a> PullSession<'a> {
     /// Returns the earliest epoch of which viewers may get something that join now.
     fn epoch_on_air(&self) -> Epoch {
         let epoch = self.status.epoch();
-        match self.status.live {
-            true => epoch,
+        if self.status.live {
+            epoch
+        } else {
             // The last messages of a publication that is over are for the viewers who watched it.
-            false => Epoch(epoch.0.saturating_add(1)),
+            Epoch(epoch.0.saturating_add(1))
         }
     }
 
@@ -238,9 +240,10 @@ impl<'a> PullSession<'a> {
     fn publish(&mut self, epoch: Epoch) -> Result<(), PullEnd> {
         let key = self.stream.key();
         let is_slate = self.status.is_slate() && epoch == self.status.epoch();
-        let source = match is_slate {
-            true => PublicationSource::PulledSlate,
-            false => PublicationSource::Pulled,
+        let source = if is_slate {
+            PublicationSource::PulledSlate
+        } else {
+            PublicationSource::Pulled
         };
         let published = self.context.registry.publish(
             key,
@@ -286,9 +289,10 @@ impl<'a> PullSession<'a> {
         if let Some(other) = survey.newest().filter(others) {
             let position = (other.epoch(), other.publication.sequence);
             // This origin may not have noticed yet that it lost the publication.
-            let ahead = match self.status.is_slate() {
-                true => other.has_encoder(),
-                false => Some(position) > self.stream.position(),
+            let ahead = if self.status.is_slate() {
+                other.has_encoder()
+            } else {
+                Some(position) > self.stream.position()
             };
             let epoch = self.intake.publication().map(Publication::epoch);
             let moved = epoch == Some(other.epoch()) && !own.is_some_and(|own| own.live);

@@ -96,9 +96,10 @@ fn publish(
     epoch: Epoch,
 ) -> Result<Publication, RelayRequestError> {
     let reject = context.settings.stream.duplicate_publish == DuplicatePublish::Reject;
-    let policy = match reject || parameters.reject {
-        true => DuplicatePolicy::Reject,
-        false => DuplicatePolicy::Priority(parameters.priority),
+    let policy = if reject || parameters.reject {
+        DuplicatePolicy::Reject
+    } else {
+        DuplicatePolicy::Priority(parameters.priority)
     };
     let now = Instant::now().into_std();
     let source = PublicationSource::Forwarded;
@@ -184,9 +185,10 @@ fn give_way(epoch: Epoch, intake: &Intake, survey: &Survey) -> Result<(), RelayR
     if other.epoch() > epoch {
         return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
     }
-    match (other.epoch(), other.publication.sequence) > (epoch, received) {
-        true => Err(RelayRequestError::Moved),
-        false => Ok(()),
+    if (other.epoch(), other.publication.sequence) > (epoch, received) {
+        Err(RelayRequestError::Moved)
+    } else {
+        Ok(())
     }
 }
 

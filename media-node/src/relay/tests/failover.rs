@@ -21,9 +21,10 @@ async fn viewers_do_not_notice_a_killed_origin() {
     let mut viewer = other.watch("a");
     let mut local = edge.watch("a");
     viewer.watch_on(&encoder).await;
-    let (killed, survivor) = match one.is_forwarded_to("a") {
-        true => (&one, &two),
-        false => (&two, &one),
+    let (killed, survivor) = if one.is_forwarded_to("a") {
+        (&one, &two)
+    } else {
+        (&two, &one)
     };
     killed.kill();
     survivor.until(|node| node.is_forwarded_to("a")).await;
@@ -66,9 +67,10 @@ async fn hung_origin_is_given_up() {
     let encoder = edge.publish("a").await.unwrap();
     let mut viewer = other.watch("a");
     viewer.watch_on(&encoder).await;
-    let (freezer, survivor) = match one.is_forwarded_to("a") {
-        true => (freezer_one, &two),
-        false => (freezer_two, &one),
+    let (freezer, survivor) = if one.is_forwarded_to("a") {
+        (freezer_one, &two)
+    } else {
+        (freezer_two, &one)
     };
     freezer.freeze();
     survivor.until(|node| node.is_forwarded_to("a")).await;
@@ -301,9 +303,10 @@ async fn edge_moves_from_a_draining_origin_without_a_gap() {
     let encoder = edge.publish("a").await.unwrap();
     let mut viewer = other.watch("a");
     viewer.watch_on(&encoder).await;
-    let (draining, staying) = match one.is_forwarded_to("a") {
-        true => (&one, &two),
-        false => (&two, &one),
+    let (draining, staying) = if one.is_forwarded_to("a") {
+        (&one, &two)
+    } else {
+        (&two, &one)
     };
     draining.relay.start_draining();
     draining.until(|node| !node.is_forwarded_to("a")).await;

@@ -44,9 +44,10 @@ impl BitrateLimit {
         }
         self.received += bytes as u64;
         let allowed = u64::from(kbps) * 1_000 / 8 * PERIOD.as_secs();
-        match self.received > allowed {
-            true => Err(BitrateExceeded { kbps }),
-            false => Ok(()),
+        if self.received > allowed {
+            Err(BitrateExceeded { kbps })
+        } else {
+            Ok(())
         }
     }
 }

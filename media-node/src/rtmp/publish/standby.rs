@@ -173,9 +173,10 @@ impl<'a> Conflict<'a> {
         };
         let resolution = running.await;
         self.running = None;
-        self.due = match self.outdated {
-            true => Instant::now(),
-            false => Instant::now() + self.poll,
+        self.due = if self.outdated {
+            Instant::now()
+        } else {
+            Instant::now() + self.poll
         };
         self.turn = match resolution {
             Ok(Resolution::OnAir(epoch, reason)) => Some(Turn { epoch, reason }),

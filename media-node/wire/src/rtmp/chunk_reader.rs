@@ -186,9 +186,10 @@ impl ChunkReader {
         let available = open.left.min(input.len());
         let begins = |stream: &ChunkStream| stream.payload.is_empty() && available < stream.len;
         // Only for the first part of a message, because it visits all chunk streams.
-        let reservable = match self.streams.get(open.stream).is_some_and(begins) {
-            true => self.reservable(),
-            false => 0,
+        let reservable = if self.streams.get(open.stream).is_some_and(begins) {
+            self.reservable()
+        } else {
+            0
         };
         let Some(stream) = self.streams.get_mut(open.stream) else {
             return Ok(None);
@@ -227,9 +228,10 @@ impl ChunkReader {
 
     /// Checks that the incomplete messages together are no larger than one message.
     fn check_partial(&self) -> Result<(), ChunkError> {
-        match self.partial > self.max_message {
-            true => Err(ChunkError::TooMuchPartial(self.max_message)),
-            false => Ok(()),
+        if self.partial > self.max_message {
+            Err(ChunkError::TooMuchPartial(self.max_message))
+        } else {
+            Ok(())
         }
     }
 

@@ -65,9 +65,10 @@ impl NameLimits {
 
     fn check_names(&self, bytes: usize, limit: usize) -> Result<(), InvalidKey> {
         let allowed = self.name_bytes;
-        match bytes > limit {
-            true => Err(InvalidKey::LongNames { bytes, allowed }),
-            false => Ok(()),
+        if bytes > limit {
+            Err(InvalidKey::LongNames { bytes, allowed })
+        } else {
+            Ok(())
         }
     }
 
@@ -77,9 +78,10 @@ impl NameLimits {
             return Err(InvalidKey::LongParameters { bytes, allowed });
         }
         let allowed = self.parameters;
-        match count > allowed {
-            true => Err(InvalidKey::TooManyParameters { count, allowed }),
-            false => Ok(()),
+        if count > allowed {
+            Err(InvalidKey::TooManyParameters { count, allowed })
+        } else {
+            Ok(())
         }
     }
 }

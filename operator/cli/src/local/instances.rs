@@ -151,9 +151,10 @@ impl LocalInstances {
     /// Stops an instance and waits until it has ended: drained as by SIGTERM, or with `now` immediately, as in a crash.
     pub(super) async fn stop_one(&self, name: &str, now: bool) -> Result<(), InstanceError> {
         let instance = self.find(name)?;
-        match instance.stop(now).await {
-            true => Ok(()),
-            false => Err(InstanceError::Stopped(name.to_owned())),
+        if instance.stop(now).await {
+            Ok(())
+        } else {
+            Err(InstanceError::Stopped(name.to_owned()))
         }
     }
 

@@ -176,9 +176,10 @@ pub(super) fn plan(
             let number = instances.len();
             let has_one_address =
                 ports.listen.is_loopback() && pod.proxies == ProxySettings::default();
-            let limits = match has_one_address {
-                true => without_address_limits(pod.limits.clone()),
-                false => pod.limits.clone(),
+            let limits = if has_one_address {
+                without_address_limits(pod.limits.clone())
+            } else {
+                pod.limits.clone()
             };
             let config = NodeConfig {
                 limits,

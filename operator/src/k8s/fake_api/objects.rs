@@ -85,10 +85,11 @@ impl FakeObjects {
         };
         let resources = plurals.iter();
         let resources = resources.map(|plural| {
-            let verbs = match self.deleted_kinds.contains(plural) {
-                true => json!(["delete", "get", "list", "watch"]),
-                false => json!(["create", "delete", "get", "list", "patch", "watch"]),
-            };
+            let verbs = if self.deleted_kinds.contains(plural) {
+json!(["delete", "get", "list", "watch"])
+} else {
+json!(["create", "delete", "get", "list", "patch", "watch"])
+};
             json!({"name": plural, "singularName": "", "namespaced": true, "kind": plural, "verbs": verbs})
         });
         json!({

@@ -21,9 +21,10 @@ impl Plan<'_> {
             let node = self.node();
             let is_same_encoding = self.chance(0.3);
             let encoder = self.add_encoder(at, 0, node, is_same_encoding);
-            let lasts = match self.chance(0.3) {
-                true => self.number(10, 600),
-                false => self.number(600, 4500),
+            let lasts = if self.chance(0.3) {
+                self.number(10, 600)
+            } else {
+                self.number(600, 4500)
             };
             match self.number(0, 8) {
                 0..2 => self.at(

@@ -128,8 +128,9 @@ fn require_private(directory: &Path) -> Result<(), SocketError> {
     let is_private = fs::symlink_metadata(directory).is_ok_and(|found| {
         found.is_dir() && found.uid() == getuid().as_raw() && found.mode() & 0o077 == 0
     });
-    match is_private {
-        true => Ok(()),
-        false => Err(SocketError::NotPrivate(directory.to_owned())),
+    if is_private {
+        Ok(())
+    } else {
+        Err(SocketError::NotPrivate(directory.to_owned()))
     }
 }
