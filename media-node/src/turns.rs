@@ -5,8 +5,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::networks::client_network;
@@ -62,21 +63,21 @@ impl Turns {
 
     /// Sends a turn of `peer` to a client, unless it has got another one before.
     pub(crate) fn send_to(&self, peer: IpAddr, client: TurnSender) {
-        self.lock().enqueue(client_network(peer), client);
+        self.0.lock().enqueue(client_network(peer), client);
         self.serve();
     }
 
     /// Takes a turn of a client, if it may have one now.
     pub(crate) fn try_of(&self, peer: IpAddr) -> Option<Turn> {
         let address = client_network(peer);
-        let taken = self.lock().take(address);
+        let taken = self.0.lock().take(address);
         taken.then(|| self.turn(address))
     }
 
     fn serve(&self) {
         loop {
             // The lock is released before the turn is sent: a client that has left gives it back at once.
-            let next = self.lock().next_client();
+            let next = self.0.lock().next_client();
             let Some((address, client)) = next else { break };
             drop(client.try_send(self.turn(address)));
         }
@@ -88,15 +89,11 @@ impl Turns {
             address,
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turns.lock().give_back(self.address);
+        self.turns.0.lock().give_back(self.address);
         self.turns.serve();
     }
 }
@@ -257,7 +254,7 @@ mod tests {
         assert_eq!(taken.address, ip(OTHER));
         drop(turn);
         drop((first, taken));
-        assert_eq!(turns.lock().free, 1);
+        assert_eq!(turns.0.lock().free, 1);
     }
 
     #[tokio::test]
@@ -270,7 +267,7 @@ mod tests {
         assert_eq!((have.len(), wait.len()), (1, 1));
         drop((have, wait));
         assert!(ask(&turns, OTHER, 1).await.1.is_empty());
-        let table = turns.lock();
+        let table = turns.0.lock();
         assert!(table.rotation.is_empty() && table.addresses.is_empty());
         assert_eq!(table.free, 2);
     }

@@ -1,13 +1,14 @@
 //! Viewers by each protocol on each edge. A viewer that is disconnected connects again immediately, to another edge: a load balancer does not
 //! choose one that is not ready.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use e2e::cluster::Reach;
 use e2e::media::{Seen, Viewer};
 use futures::future::try_join_all;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -83,12 +84,13 @@ impl Watcher {
             let mut next = next.iter().cycle();
             loop {
                 sleep(CONNECTION_POLL).await;
-                let is_watching = lock(&followed)
+                let is_watching = followed
+                    .lock()
                     .last()
                     .is_some_and(|viewer| viewer.assert_connected().is_ok());
                 if !is_watching && let Some(url) = next.next() {
                     let viewer = Viewer::start(url);
-                    lock(&followed).push(viewer);
+                    followed.lock().push(viewer);
                 }
             }
         });
@@ -101,7 +103,7 @@ impl Watcher {
 
     /// Returns what it has seen on each of its connections.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        lock(&self.viewers).iter().map(Viewer::seen).collect()
+        self.viewers.lock().iter().map(Viewer::seen).collect()
     }
 }
 
@@ -109,10 +111,6 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock(viewers: &Mutex<Vec<Viewer>>) -> MutexGuard<'_, Vec<Viewer>> {
-    viewers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How soon a viewer notices that it is disconnected.

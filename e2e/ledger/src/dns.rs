@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 
 use super::network::OWN;
@@ -43,13 +44,13 @@ impl ServiceName {
     }
 
     fn change(&self, change: impl FnOnce(&mut Answers)) {
-        change(self.server.lock().entry(self.name.clone()).or_default());
+        change(self.server.0.lock().entry(self.name.clone()).or_default());
     }
 }
 
 impl Drop for ServiceName {
     fn drop(&mut self) {
-        self.server.lock().remove(&self.name);
+        self.server.0.lock().remove(&self.name);
     }
 }
 
@@ -71,10 +72,6 @@ impl NameServer {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Answers>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn serve(self, socket: UdpSocket) {
         let mut packet = [0; 2048];
         while let Ok((length, peer)) = socket.recv_from(&mut packet).await {
@@ -90,7 +87,7 @@ impl NameServer {
         let mut message = Message::from_vec(query).ok()?.into_response();
         let query = message.queries.first()?.clone();
         let name = query.name().to_ascii();
-        let names = self.lock();
+        let names = self.0.lock();
         match names.get(name.trim_end_matches('.')) {
             Some(answers) if answers.is_silent => return None,
             Some(answers) if query.query_type() == RecordType::A => {

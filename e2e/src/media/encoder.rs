@@ -1,10 +1,11 @@
 //! An encoder that publishes endless frames, at the pace of a camera.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -70,12 +71,12 @@ impl Encoder {
 
     /// Everything that it has sent so far.
     pub fn sent(&self) -> Recording {
-        lock(&self.state).sent.clone()
+        self.state.lock().sent.clone()
     }
 
     /// How its connections broke.
     pub fn interruptions(&self) -> Vec<String> {
-        lock(&self.state).interruptions.clone()
+        self.state.lock().interruptions.clone()
     }
 
     /// Fails if a connection ever broke.
@@ -88,7 +89,7 @@ impl Encoder {
 
     /// Sends nothing more, with the connection open, or goes on.
     pub fn freeze(&self, is_frozen: bool) {
-        lock(&self.state).is_frozen = is_frozen;
+        self.state.lock().is_frozen = is_frozen;
     }
 
     /// Ends the stream as ffmpeg does. Returns everything that was sent.
@@ -125,7 +126,7 @@ impl Camera {
                 return;
             };
             let how = format!("{}, after frame {}: {error:#}", self.url(), self.number);
-            lock(&self.state).interruptions.push(how);
+            self.state.lock().interruptions.push(how);
             while on_error == OnError::Reconnect && open.is_none() && !self.stop.is_cancelled() {
                 retry.tick().await;
                 self.connections += 1;
@@ -141,7 +142,7 @@ impl Camera {
     /// Sends frames until it is stopped or the connection breaks.
     async fn send(&mut self, mut connection: Connection, tick: &mut Interval) -> Result<()> {
         for header in frames::headers() {
-            lock(&self.state).sent.push(&header);
+            self.state.lock().sent.push(&header);
             connection.send(&header).await?;
         }
         while !frames::starts_gop(self.number) {
@@ -154,13 +155,13 @@ impl Camera {
                 () = self.stop.cancelled() => return connection.finish().await,
                 _ = tick.tick() => {}
             }
-            if lock(&self.state).is_frozen {
+            if self.state.lock().is_frozen {
                 continue;
             }
             let timestamp = u32::try_from(start.elapsed().as_millis())?;
             for message in frames::pair(self.id, self.number, timestamp) {
                 // Before it is sent: a viewer may have it before `send` returns.
-                lock(&self.state).sent.push(&message);
+                self.state.lock().sent.push(&message);
                 let sent = timeout(STUCK, connection.send(&message)).await;
                 sent.context("the server reads nothing")??;
             }
@@ -172,10 +173,6 @@ impl Camera {
 async fn connect(url: &str) -> Result<Connection> {
     let connection = timeout(CONNECT, Connection::publish(url)).await;
     connection.with_context(|| format!("{url}: no answer within {CONNECT:?}"))?
-}
-
-fn lock(state: &Mutex<EncoderState>) -> MutexGuard<'_, EncoderState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Each encoder's frames differ from those of all others.

@@ -1,7 +1,9 @@
 //! The grant: the result of a decision, which is kept while its client publishes or plays.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::access::Proof;
 use super::hook::HookSession;
@@ -52,7 +54,9 @@ impl Grants {
             return Grant::default();
         }
         let max_publish_kbps = proof.max_publish_kbps();
-        self.lock().insert(request.client, (request.action, proof));
+        self.0
+            .lock()
+            .insert(request.client, (request.action, proof));
         let entry = Entry {
             grants: Arc::clone(self),
             client: request.client,
@@ -67,6 +71,7 @@ impl Grants {
     pub(super) fn without(&self, holds: impl Fn(Action, &Proof) -> bool) -> Vec<u64> {
         // Copied, so that a new client does not wait for the comparison of all others.
         let all: Vec<_> = self
+            .0
             .lock()
             .iter()
             .map(|(client, kept)| (*client, kept.clone()))
@@ -76,14 +81,10 @@ impl Grants {
             .filter(|(_, (action, proof))| !holds(*action, proof));
         gone.map(|(client, _)| client).collect()
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Action, Proof)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.grants.lock().remove(&self.client);
+        self.grants.0.lock().remove(&self.client);
     }
 }

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use tracing::{info, warn};
 
 use crate::small_file;
@@ -65,23 +66,19 @@ impl<T> Mounted<T> {
 
     /// Returns the newest value.
     pub(super) fn value(&self) -> Arc<T> {
-        let value = self.value.read().unwrap_or_else(PoisonError::into_inner);
+        let value = self.value.read();
         Arc::clone(&value)
     }
 
-    fn seen(&self) -> MutexGuard<'_, LastRead> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn replace(&self, value: T) {
-        let mut current = self.value.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.value.write();
         *current = Arc::new(value);
     }
 }
 
 impl<T: Send + Sync> KeySource for Mounted<T> {
     fn reload(&self) {
-        let mut seen = self.seen();
+        let mut seen = self.seen.lock();
         let files = match read(&self.path) {
             Ok(files) => {
                 seen.failures = 0;

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -26,7 +27,7 @@ pub(super) struct NodeAddresses(Arc<Mutex<Vec<Ipv4Addr>>>);
 impl NodeAddresses {
     /// Sets the address of a media node.
     pub(super) fn set(&self, node: usize, address: Ipv4Addr) {
-        let mut addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut addresses = self.0.lock();
         if addresses.len() <= node {
             addresses.resize(node + 1, Ipv4Addr::UNSPECIFIED);
         }
@@ -35,7 +36,7 @@ impl NodeAddresses {
 
     /// Returns a port of a media node. Numbers beyond the last one begin again.
     pub(super) fn port(&self, node: usize, port: u16) -> SocketAddr {
-        let addresses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses = self.0.lock();
         (addresses[node % addresses.len()], port).into()
     }
 }
@@ -68,26 +69,22 @@ impl Record {
     /// Adds a line with the time.
     pub(super) fn note(&self, what: impl std::fmt::Display) {
         let line = format!("{:9.3}s  {what}", self.now().as_secs_f64());
-        self.lock().lines.push(line);
+        self.entries.lock().lines.push(line);
     }
 
     /// Adds what must not happen.
     pub(super) fn violation(&self, what: impl std::fmt::Display) {
         self.note(format_args!("VIOLATION: {what}"));
-        self.lock().violations.push(what.to_string());
+        self.entries.lock().violations.push(what.to_string());
     }
 
     /// Returns the first violation.
     pub(super) fn first_violation(&self) -> Option<String> {
-        self.lock().violations.first().cloned()
+        self.entries.lock().violations.first().cloned()
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
-        self.lock().lines.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().lines.clone()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The encoders of one stream: which of them are connected, what they have sent, and which one has to be on air.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media_config::DuplicatePublish;
+use parking_lot::Mutex;
 
 use super::attempts::Attempts;
 use super::media::Identity;
@@ -67,24 +68,24 @@ impl OnAir {
 
     /// Returns the encoders whose connections are open.
     pub(super) fn accepted(&self) -> Vec<Sending> {
-        self.lock().accepted.values().copied().collect()
+        self.encoders.lock().accepted.values().copied().collect()
     }
 
     /// Returns how many messages an encoder has sent that has finished its stream while it was accepted, unless that was after another
     /// one had sent `next`, which is the first frame that was on air afterwards: it had taken its place.
     pub(super) fn finished(&self, encoder: u32, next: Identity) -> Option<u32> {
-        let (count, at) = self.lock().finished.get(&encoder).copied()?;
+        let (count, at) = self.encoders.lock().finished.get(&encoder).copied()?;
         (at <= Duration::from_millis(next.sent.into())).then_some(count)
     }
 
     /// Returns when one of them sent the last message. One that has just begun elsewhere does not count: a media node may end the stream
     /// before it knows of it.
     pub(super) fn last(&self) -> Duration {
-        self.lock().last
+        self.encoders.lock().last
     }
 
     pub(super) fn set(&self, sending: Sending) {
-        let mut encoders = self.lock();
+        let mut encoders = self.encoders.lock();
         if sending.last >= sending.since + RACE {
             encoders.last = sending.last;
         }
@@ -93,7 +94,7 @@ impl OnAir {
 
     /// Notes that an encoder ends its stream.
     pub(super) fn finish(&self, encoder: u32, now: Duration) {
-        let mut encoders = self.lock();
+        let mut encoders = self.encoders.lock();
         if let Some(sending) = encoders.accepted.get(&encoder) {
             let next = sending.next;
             encoders.finished.insert(encoder, (next, now));
@@ -102,14 +103,14 @@ impl OnAir {
 
     /// Notes that the connection of an encoder is closed.
     pub(super) fn close(&self, encoder: u32, now: Duration) {
-        let mut encoders = self.lock();
+        let mut encoders = self.encoders.lock();
         encoders.accepted.remove(&encoder);
         encoders.closed = now;
         encoders.attempts.ended(encoder, now);
     }
 
     pub(super) fn attempts<T>(&self, change: impl FnOnce(&mut Attempts) -> T) -> T {
-        change(&mut self.lock().attempts)
+        change(&mut self.encoders.lock().attempts)
     }
 
     /// Returns the encoder that has to be on air instead of another one, of which something was received now.
@@ -119,7 +120,7 @@ impl OnAir {
         policy: DuplicatePublish,
         now: Duration,
     ) -> Option<Sending> {
-        let encoders = self.lock();
+        let encoders = self.encoders.lock();
         let received = encoders.accepted.get(&encoder)?;
         let mut others = encoders.accepted.values();
         let found = others.find(|other| match policy {
@@ -138,12 +139,12 @@ impl OnAir {
 
     /// Returns whether the connection of one of them was closed a short time ago.
     pub(super) fn has_just_closed(&self, now: Duration) -> bool {
-        self.lock().has_just_closed(now)
+        self.encoders.lock().has_just_closed(now)
     }
 
     /// Returns the encoder for which another one has to be rejected now, with the policy `reject`.
     pub(super) fn rejects(&self, now: Duration) -> Option<Sending> {
-        let encoders = self.lock();
+        let encoders = self.encoders.lock();
         let mut accepted = encoders.accepted.values();
         accepted.find(|it| it.since + RACE < now).copied()
     }
@@ -151,7 +152,7 @@ impl OnAir {
     /// Returns whether an encoder has left the air for another one, although it is connected and as good. Several may take the place of one
     /// that has left: the last of them stays.
     pub(super) fn is_deposed(&self, former: u32, by: u32, now: Duration) -> bool {
-        let encoders = self.lock();
+        let encoders = self.encoders.lock();
         if encoders.has_just_closed(now) {
             return false;
         }
@@ -165,13 +166,9 @@ impl OnAir {
 
     /// Returns two encoders that are both accepted for longer than it takes to tell one of them.
     pub(super) fn both_accepted(&self, now: Duration) -> Option<(Sending, Sending)> {
-        let encoders = self.lock();
+        let encoders = self.encoders.lock();
         let accepted = encoders.accepted.values();
         let mut settled = accepted.filter(|it| now >= it.since + SETTLED);
         settled.next().copied().zip(settled.next().copied())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Encoders> {
-        self.encoders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
 //! A viewer: it watches one stream on one media node, connects again when it has none, and lets the judge see what it receives.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -9,6 +9,7 @@ use media_config::DuplicatePublish;
 use media_wire::Message;
 use media_wire::flv::{FlvError, FlvItem, TagReader};
 use media_wire::rtmp::{ClientConnection, ClientEvent};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -80,7 +81,7 @@ impl SimulatedViewer {
     }
 
     pub(super) fn seen(&self) -> ViewerProgress {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.seen.lock()
     }
 }
 
@@ -219,7 +220,7 @@ impl Watching {
     }
 
     fn change(&self, change: impl FnOnce(&mut ViewerProgress)) {
-        change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.seen.lock());
     }
 }
 

@@ -10,9 +10,10 @@ pub(crate) mod stream;
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -57,16 +58,16 @@ impl SimulatedHost {
 
     /// Sets its clock.
     pub(crate) fn set_skew(&self, skew: Duration) {
-        *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = skew;
+        *self.skew.lock() = skew;
     }
 
     pub(super) fn wall_clock(&self) -> Duration {
-        let skew = *self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+        let skew = *self.skew.lock();
         START + self.network.now() + skew
     }
 
     pub(super) fn random(&self) -> u64 {
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.random.lock();
         random.random_range(0..u64::MAX)
     }
 

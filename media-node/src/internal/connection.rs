@@ -4,10 +4,11 @@
 //! oldest. A client that opens many connections closes only its own.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -52,7 +53,7 @@ impl InternalConnection {
 
     /// Returns whether the connection may carry a relay. It is not closed for another one from then on.
     pub(super) fn may_relay(&self, context: &InternalContext) -> bool {
-        let mut counted = lock(&self.counted);
+        let mut counted = self.counted.lock();
         if let Counted::Idle(_) = *counted {
             match Arc::clone(&context.relay_connections).try_acquire_owned() {
                 Ok(permit) => *counted = Counted::Relay(permit),
@@ -71,7 +72,7 @@ impl InternalConnection {
         identity: &NodeIdentity,
         authorization: Option<&HeaderValue>,
     ) -> Result<Caller, Denial> {
-        let mut verified = lock(&self.verified);
+        let mut verified = self.verified.lock();
         if let Some(last) = &*verified
             && authorization == Some(&last.authorization)
             && last.at.elapsed() < VERIFIED
@@ -86,8 +87,4 @@ impl InternalConnection {
         });
         Ok(caller)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use media_wire::StreamKey;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// The streams whose publication is awaited.
@@ -22,7 +22,7 @@ pub(super) struct PublicationWait<'a> {
 impl AwaitedStreams {
     /// Begins to wait. Every publication of the stream that starts from now on is noticed.
     pub(super) fn wait_for(&self, key: &StreamKey) -> PublicationWait<'_> {
-        let started = self.lock().entry(key.clone()).or_default().subscribe();
+        let started = self.0.lock().entry(key.clone()).or_default().subscribe();
         PublicationWait {
             streams: self,
             key: key.clone(),
@@ -32,13 +32,9 @@ impl AwaitedStreams {
 
     /// Wakes those who wait for the stream.
     pub(super) fn notify(&self, key: &StreamKey) {
-        if let Some(started) = self.lock().get(key) {
+        if let Some(started) = self.0.lock().get(key) {
             started.send_replace(());
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, watch::Sender<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -54,7 +50,7 @@ impl PublicationWait<'_> {
 
 impl Drop for PublicationWait<'_> {
     fn drop(&mut self) {
-        let mut streams = self.streams.lock();
+        let mut streams = self.streams.0.lock();
         let started = streams.get(&self.key);
         if started.is_some_and(|started| started.receiver_count() == 1) {
             streams.remove(&self.key);
@@ -94,8 +90,8 @@ mod tests {
         let first = streams.wait_for(&key("a"));
         let second = streams.wait_for(&key("a"));
         drop(first);
-        assert_eq!(streams.lock().len(), 1);
+        assert_eq!(streams.0.lock().len(), 1);
         drop(second);
-        assert!(streams.lock().is_empty());
+        assert!(streams.0.lock().is_empty());
     }
 }

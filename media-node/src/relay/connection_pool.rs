@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::client::NodeConnection;
 
@@ -17,7 +18,7 @@ pub(super) struct ConnectionPool(Mutex<BTreeMap<SocketAddr, Vec<NodeConnection>>
 impl ConnectionPool {
     /// Takes an unused connection to a media node, if there is one.
     pub(super) fn take(&self, peer: SocketAddr) -> Option<NodeConnection> {
-        let mut kept = self.lock();
+        let mut kept = self.0.lock();
         let connections = kept.get_mut(&peer)?;
         // The other media node closes a connection that is unused for some seconds.
         let open = std::iter::from_fn(|| connections.pop()).find(|it| !it.is_closed());
@@ -29,7 +30,7 @@ impl ConnectionPool {
 
     /// Keeps a connection whose response was read to its end.
     pub(super) fn keep(&self, connection: NodeConnection) {
-        let mut kept = self.lock();
+        let mut kept = self.0.lock();
         // Origins that are gone leave nothing behind.
         kept.retain(|_, connections| {
             connections.retain(|it| !it.is_closed());
@@ -39,9 +40,5 @@ impl ConnectionPool {
         if connections.len() < MAX_KEPT {
             connections.push(connection);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Vec<NodeConnection>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,11 +13,12 @@ mod upstream;
 use std::collections::HashMap;
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use media_engine::Stream;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -136,7 +137,7 @@ impl Forwards {
     /// Marks the stream as forwarded until the sender is dropped. Returns the previous forward's receiver with it.
     fn replace(&self, key: &StreamKey) -> (watch::Sender<()>, Option<watch::Receiver<()>>) {
         let (sender, receiver) = watch::channel(());
-        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.latest.lock();
         latest.retain(|_, active| active.has_changed().is_ok());
         let predecessor = latest.insert(key.clone(), receiver);
         (sender, predecessor)

@@ -8,10 +8,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use media_wire::StreamKey;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -129,7 +130,7 @@ impl Lookups {
 
     /// Waits until all origins were asked and none has the stream. Returns immediately when it is not looked up.
     pub(super) async fn missing(&self, key: &StreamKey) {
-        let lookup = self.lock().get(key).map(|name| name.state.clone());
+        let lookup = self.names.lock().get(key).map(|name| name.state.clone());
         let Some(mut lookup) = lookup else { return };
         let is_answered = |state: &LookupState| *state != LookupState::Searching;
         let answer = lookup.wait_for(is_answered).await.map(|state| *state);
@@ -150,7 +151,7 @@ impl Lookups {
         }
         let max_names = self.context.settings.limits.get().max_lookups();
         let address = client_network(viewer);
-        let mut names = self.lock();
+        let mut names = self.names.lock();
         if let Some(name) = names.get_mut(key) {
             self.add_address(name, address);
             return Ok(name.state.clone());
@@ -196,7 +197,7 @@ impl Lookups {
     /// Waits until one of a name's viewers has a turn.
     async fn turn_of(&self, key: &StreamKey) -> Option<Turn> {
         let (sender, mut turn) = one_turn();
-        if let Some(name) = self.lock().get_mut(key) {
+        if let Some(name) = self.names.lock().get_mut(key) {
             for address in &name.addresses {
                 self.surveys.send_to(*address, sender.clone());
             }
@@ -207,13 +208,9 @@ impl Lookups {
 
     /// Returns the right to have a request for a name held by the origins, if one of its viewers may have that.
     fn hold(&self, key: &StreamKey) -> Option<Turn> {
-        let names = self.lock();
+        let names = self.names.lock();
         let mut addresses = names.get(key)?.addresses.iter();
         addresses.find_map(|address| self.held.try_of(*address))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, Name>> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -253,7 +250,7 @@ impl Lookup {
                 return;
             }
         }
-        self.lookups.lock().remove(&self.key);
+        self.lookups.names.lock().remove(&self.key);
         self.state.send_replace(LookupState::Found(self.missing));
     }
 
@@ -282,7 +279,7 @@ impl Lookup {
     }
 
     fn forget_unless_wanted(&self) -> bool {
-        let mut names = self.lookups.lock();
+        let mut names = self.lookups.names.lock();
         let unwanted = !self.has_viewers();
         if unwanted {
             names.remove(&self.key);

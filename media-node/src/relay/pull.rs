@@ -16,11 +16,12 @@ mod servers;
 mod session;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use media_engine::{ReaderCounts, Stream, StreamState};
 use media_wire::StreamKey;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -54,7 +55,7 @@ impl Pulls {
         if self.context.origins.is_none() && self.context.settings.rtmp_servers.is_empty() {
             return;
         }
-        let mut demands = self.demands();
+        let mut demands = self.demands.lock();
         let existing = demands.get(stream.key());
         if existing.is_some_and(|demand| demand.is_for(stream)) {
             return;
@@ -67,14 +68,10 @@ impl Pulls {
 
     /// Waits until all origins were surveyed and none has the stream. Returns immediately when there is no demand for it.
     pub(super) async fn not_found(&self, key: &StreamKey) {
-        let demand = self.demands().get(key).cloned();
+        let demand = self.demands.lock().get(key).cloned();
         if let Some(demand) = demand {
             demand.not_found().await;
         }
-    }
-
-    fn demands(&self) -> MutexGuard<'_, HashMap<StreamKey, Demand>> {
-        self.demands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,7 +147,7 @@ impl PullTask {
         loop {
             self.pull_while_needed().await;
             // A viewer that joined meanwhile has not started another task, because it found this one in the table.
-            let mut demands = self.pulls.demands();
+            let mut demands = self.pulls.demands.lock();
             if need(&self.stream.state(), self.stream.readers()) == PullNeed::None {
                 demands.retain(|_, demand| !demand.is_for(&self.stream));
                 return;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -76,7 +76,7 @@ impl OriginState {
 impl Reachability {
     /// Returns whether the origin did not reply within this time.
     pub(super) fn is_suspect(&self, origin: SocketAddr, suspicion: Duration) -> bool {
-        let state = lock(&self.origins).get(&origin).copied();
+        let state = self.origins.lock().get(&origin).copied();
         let since = state.and_then(|state| state.suspect);
         since.is_some_and(|since| since.elapsed() < suspicion)
     }
@@ -84,7 +84,7 @@ impl Reachability {
     /// Records that the origin did not reply to a relay.
     pub(super) fn suspect(&self, origin: SocketAddr) {
         let now = Instant::now();
-        let mut origins = lock(&self.origins);
+        let mut origins = self.origins.lock();
         let state = origins.entry(origin);
         state.or_insert_with(|| OriginState::new(now)).suspect = Some(now);
         drop(origins);
@@ -93,28 +93,28 @@ impl Reachability {
 
     /// Records that the origin replied to a relay.
     pub(super) fn trust(&self, origin: SocketAddr) {
-        if let Some(state) = lock(&self.origins).get_mut(&origin) {
+        if let Some(state) = self.origins.lock().get_mut(&origin) {
             state.suspect = None;
         }
     }
 
     /// Records how long an origin took to reply. Longer times count for an eighth: a packet was lost, or one of both is busy.
     pub(super) fn observe_round_trip(&self, origin: SocketAddr, round_trip: Duration) {
-        let mut known = lock(&self.round_trips);
+        let mut known = self.round_trips.lock();
         let smoothed = known.entry(origin).or_insert(round_trip);
         *smoothed = round_trip.min(*smoothed + round_trip.saturating_sub(*smoothed) / 8);
     }
 
     /// Returns how long an origin takes to reply; zero when it never did.
     pub(super) fn round_trip(&self, origin: SocketAddr) -> Duration {
-        let known = lock(&self.round_trips);
+        let known = self.round_trips.lock();
         known.get(&origin).copied().unwrap_or_default()
     }
 
     /// Lets origins be checked, unless they just were.
     pub(super) fn doubt(&self, origins: &[SocketAddr]) {
         let now = Instant::now();
-        let mut states = lock(&self.origins);
+        let mut states = self.origins.lock();
         for origin in origins {
             let new = || OriginState::new(now);
             let state = states.entry(*origin).or_insert_with(new);
@@ -143,7 +143,7 @@ impl Reachability {
 
     /// Returns whether an origin replies to checks, if that is known.
     pub(super) fn replies(&self, origin: SocketAddr) -> Option<bool> {
-        match lock(&self.origins).get(&origin)?.check {
+        match self.origins.lock().get(&origin)?.check {
             Check::Due | Check::Running { failed: false } => None,
             Check::Running { failed: true } => Some(false),
             Check::Ended { replied, .. } => Some(replied),
@@ -187,13 +187,13 @@ impl Reachability {
     }
 
     fn recoveries_of(&self, origin: SocketAddr) -> u64 {
-        let state = lock(&self.origins).get(&origin).copied();
+        let state = self.origins.lock().get(&origin).copied();
         state.map_or(0, |state| state.recoveries)
     }
 
     /// Returns the origins whose check is due. It counts as begun.
     pub(super) fn begin(&self) -> Vec<SocketAddr> {
-        let mut origins = lock(&self.origins);
+        let mut origins = self.origins.lock();
         let due = origins
             .iter_mut()
             .filter(|(_, state)| state.check == Check::Due);
@@ -206,7 +206,7 @@ impl Reachability {
 
     /// Records that a request of a check has failed.
     pub(super) fn fail(&self, origin: SocketAddr) {
-        if let Some(state) = lock(&self.origins).get_mut(&origin) {
+        if let Some(state) = self.origins.lock().get_mut(&origin) {
             state.check = Check::Running { failed: true };
         }
         self.results.send_modify(|count| *count += 1);
@@ -215,7 +215,7 @@ impl Reachability {
     /// Records the end of a check.
     pub(super) fn end(&self, origin: SocketAddr, end: CheckEnd) {
         let at = Instant::now();
-        if let Some(state) = lock(&self.origins).get_mut(&origin) {
+        if let Some(state) = self.origins.lock().get_mut(&origin) {
             let replied = end != CheckEnd::GivenUp;
             state.check = Check::Ended { at, replied };
             if end == CheckEnd::Recovered {
@@ -231,7 +231,7 @@ impl Reachability {
 
     /// Returns whether a relay had a reason to check the origin within this time.
     pub(super) fn is_doubted(&self, origin: SocketAddr, time: Duration) -> bool {
-        let state = lock(&self.origins).get(&origin).copied();
+        let state = self.origins.lock().get(&origin).copied();
         state.is_some_and(|state| state.doubted.elapsed() < time)
     }
 
@@ -242,13 +242,11 @@ impl Reachability {
 
     /// Forgets origins that are gone.
     pub(super) fn retain(&self, current: &[SocketAddr]) {
-        lock(&self.origins).retain(|origin, state| {
+        self.origins.lock().retain(|origin, state| {
             current.contains(origin) || matches!(state.check, Check::Running { .. })
         });
-        lock(&self.round_trips).retain(|origin, _| current.contains(origin));
+        self.round_trips
+            .lock()
+            .retain(|origin, _| current.contains(origin));
     }
-}
-
-fn lock<T>(map: &Mutex<BTreeMap<SocketAddr, T>>) -> MutexGuard<'_, BTreeMap<SocketAddr, T>> {
-    map.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,11 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use media_engine::{DuplicatePolicy, Epoch, Publication, PublicationSource, Stream};
 use media_wire::StreamKey;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
@@ -45,15 +46,15 @@ impl Slates {
         let Some(clip) = &self.context.settings.slate else {
             return;
         };
-        lock(&self.elsewhere).retain(|_, at| at.elapsed() < LOST);
+        self.elsewhere.lock().retain(|_, at| at.elapsed() < LOST);
         for stream in self.context.registry.waiting() {
-            if !lock(&self.active).insert(stream.key().clone()) {
+            if !self.active.lock().insert(stream.key().clone()) {
                 continue;
             }
             let (slates, clip) = (self.clone(), Arc::clone(clip));
             self.context.spawn(move |_| async move {
                 slates.feed(&stream, &clip).await;
-                lock(&slates.active).remove(stream.key());
+                slates.active.lock().remove(stream.key());
             });
         }
     }
@@ -63,11 +64,11 @@ impl Slates {
         let (context, key) = (&self.context, stream.key());
         let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
         if survey.newest().is_some() {
-            lock(&self.elsewhere).insert(key.clone(), Instant::now());
+            self.elsewhere.lock().insert(key.clone(), Instant::now());
             return;
         }
         // An origin that does not reply may hang, or its edge may be about to move here.
-        let may_be_elsewhere = survey.silent > 0 && lock(&self.elsewhere).contains_key(key);
+        let may_be_elsewhere = survey.silent > 0 && self.elsewhere.lock().contains_key(key);
         if may_be_elsewhere || !has_newest_copy(&survey, stream.position()) {
             return;
         }
@@ -83,10 +84,6 @@ impl Slates {
         play(publication, clip).await;
         info!(stream = %key, "slate ended");
     }
-}
-
-fn lock<T>(streams: &Mutex<T>) -> MutexGuard<'_, T> {
-    streams.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether no other origin that replies had more of the stream.

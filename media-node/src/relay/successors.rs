@@ -2,11 +2,11 @@
 //! Until it comes, no encoder that stands by takes its place.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Time in which it comes: that of a few requests between an edge and an origin that are far from each other.
@@ -19,14 +19,14 @@ pub(super) struct Successors(Mutex<HashMap<StreamKey, (Epoch, Instant)>>);
 impl Successors {
     /// Notes that a publication follows.
     pub(super) fn expect(&self, key: &StreamKey, epoch: Epoch) {
-        let mut expected = self.lock();
+        let mut expected = self.0.lock();
         expected.retain(|_, (_, since)| since.elapsed() < ARRIVES);
         expected.insert(key.clone(), (epoch, Instant::now()));
     }
 
     /// Notes that a publication has begun: it follows no more, nor does an earlier one.
     pub(super) fn arrived(&self, key: &StreamKey, epoch: Epoch) {
-        let mut expected = self.lock();
+        let mut expected = self.0.lock();
         if expected.get(key).is_some_and(|(next, _)| *next <= epoch) {
             expected.remove(key);
         }
@@ -34,12 +34,8 @@ impl Successors {
 
     /// Returns the epoch of the publication that follows, unless it is overdue.
     pub(super) fn of(&self, key: &StreamKey) -> Option<Epoch> {
-        let (epoch, since) = self.lock().get(key).copied()?;
+        let (epoch, since) = self.0.lock().get(key).copied()?;
         (since.elapsed() < ARRIVES).then_some(epoch)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamKey, (Epoch, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +55,7 @@ mod tests {
         advance(ARRIVES).await;
         assert_eq!(successors.of(&key("a")), None);
         successors.expect(&key("b"), Epoch(8));
-        assert_eq!(successors.lock().len(), 1);
+        assert_eq!(successors.0.lock().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

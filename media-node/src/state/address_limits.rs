@@ -7,8 +7,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::limits::CurrentLimits;
 use crate::networks::client_network;
@@ -88,7 +90,7 @@ impl AddressLimits {
         let max_open = limits.max_connections_per_address;
         let max_new_per_second = limits.max_new_connections_per_second_per_address;
         let address = client_network(peer);
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         table.prune(now);
         let entry = table
             .addresses
@@ -109,7 +111,7 @@ impl AddressLimits {
     /// Counts a further stream of an open connection as a new connection: it costs as much.
     pub(crate) fn begin_stream(&self, peer: IpAddr, now: Instant) -> Result<(), AddressLimit> {
         let max_per_second = self.limits.get().max_new_connections_per_second_per_address;
-        let mut table = lock(&self.table);
+        let mut table = self.table.lock();
         match table.addresses.get_mut(&client_network(peer)) {
             Some(address) => address.begin(max_per_second, now),
             // A connection that is not counted.
@@ -148,14 +150,10 @@ impl Table {
 
 impl Drop for AddressPermit {
     fn drop(&mut self) {
-        if let Some(address) = lock(&self.table).addresses.get_mut(&self.address) {
+        if let Some(address) = self.table.lock().addresses.get_mut(&self.address) {
             address.open -= 1;
         }
     }
-}
-
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -233,7 +231,7 @@ mod tests {
             let peer = IpAddr::from(number.to_be_bytes());
             drop(limits.admit(peer, start + Duration::from_millis(number.into())));
         }
-        let table = lock(&limits.table);
+        let table = limits.table.lock();
         assert!(table.addresses.len() <= 2 * MIN_PRUNED);
         assert_eq!(table.addresses[&kept.address].open, 1);
     }

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use media_wire::StreamKey;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::auth::Grant;
@@ -235,7 +236,7 @@ impl Clients {
 
     /// Registers a client until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Self>, new: NewClient) -> ClientGuard {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let client = Arc::new(Client {
             id: new.id,
             peer: new.peer,
@@ -263,22 +264,22 @@ impl Clients {
 
     /// Returns all clients, the oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
-        self.lock().clients.values().cloned().collect()
+        self.table.lock().clients.values().cloned().collect()
     }
 
     /// Calls `each` for every client.
     pub(crate) fn for_each(&self, each: impl FnMut(&Arc<Client>)) {
-        self.lock().clients.values().for_each(each);
+        self.table.lock().clients.values().for_each(each);
     }
 
     /// Returns the client with this id.
     pub(crate) fn find(&self, id: u64) -> Option<Arc<Client>> {
-        self.lock().clients.get(&id).cloned()
+        self.table.lock().clients.get(&id).cloned()
     }
 
     /// Returns the sums of the counters of one kind since the start.
     pub(crate) fn totals(&self, kind: ClientKind) -> ClientCounters {
-        let table = self.lock();
+        let table = self.table.lock();
         let mut totals = table.departed.get(&kind).copied().unwrap_or_default();
         let clients = table.clients.values();
         clients
@@ -288,14 +289,10 @@ impl Clients {
     }
 
     fn leave(&self, client: &Client) {
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         table.clients.remove(&client.id);
         let departed = table.departed.entry(client.kind).or_default();
         departed.add(client.counters());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ClientTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

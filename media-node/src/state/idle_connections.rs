@@ -9,9 +9,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
 
@@ -64,7 +65,7 @@ impl IdleConnections {
     pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> (IdleGuard, Eviction) {
         let (sender, receiver) = oneshot::channel();
         let address = client_network(peer);
-        let mut table = self.lock();
+        let mut table = self.table.lock();
         let number = table.insert(address, sender);
         if table.waiting > self.limit.load(Ordering::Relaxed)
             && let Some(evicted) = table.pop_of_largest_address()
@@ -80,10 +81,6 @@ impl IdleConnections {
             number,
         };
         (guard, Eviction(receiver))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, IdleTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,7 +118,7 @@ impl IdleTable {
 
 impl Drop for IdleGuard {
     fn drop(&mut self) {
-        let mut table = self.connections.lock();
+        let mut table = self.connections.table.lock();
         drop(table.remove(self.address, self.number));
     }
 }
@@ -179,10 +176,10 @@ mod tests {
         }
         assert_eq!(requested(&mut single), [false]);
         assert!(connections.evicted.get() > 0);
-        let waiting = connections.lock().waiting;
+        let waiting = connections.table.lock().waiting;
         assert_eq!(waiting, 4);
         drop((single, others));
-        let table = connections.lock();
+        let table = connections.table.lock();
         assert!(table.addresses.is_empty() && table.waiting == 0);
     }
 

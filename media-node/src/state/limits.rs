@@ -1,9 +1,10 @@
 //! The limits that hold now: they change with the live settings. A connection keeps those that it began with.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use media_config::Limits;
 use media_wire::NameLimits;
+use parking_lot::RwLock;
 
 /// The limits that hold now. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +18,7 @@ impl CurrentLimits {
 
     /// Returns the limits that hold now. Called once for a connection, request or relay, never for a message.
     pub(crate) fn get(&self) -> Arc<Limits> {
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.0.read();
         Arc::clone(&current)
     }
 
@@ -34,7 +35,7 @@ impl CurrentLimits {
 
     /// Replaces the limits.
     pub(crate) fn replace(&self, limits: Limits) {
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.0.write();
         *current = Arc::new(limits);
     }
 }

@@ -1,8 +1,8 @@
 //! A limit on log lines that any client can cause.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// The minimum time between two lines. Without it, a port scanner could fill the log.
@@ -16,7 +16,7 @@ impl LogRate {
     /// Returns whether a line may be written. A line that is written counts.
     pub(crate) fn permits(&self) -> bool {
         let now = Instant::now();
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let permits = last.is_none_or(|last| now.duration_since(last) >= INTERVAL);
         if permits {
             *last = Some(now);

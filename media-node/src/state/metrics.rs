@@ -10,10 +10,9 @@ mod relays;
 mod streams;
 mod viewers;
 
-use std::sync::{Mutex, PoisonError};
-
 use media_config::Limits;
 use media_engine::Registry;
+use parking_lot::Mutex;
 use prometheus::{Encoder, IntCounter, IntGauge, TextEncoder};
 
 use super::clients::Clients;
@@ -92,7 +91,7 @@ impl Metrics {
 
     /// Returns all metrics in the text format of Prometheus.
     pub(crate) fn render(&self, scrape: &Scrape<'_>) -> Vec<u8> {
-        let _scraping = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        let _scraping = self.scraping.lock();
         let memory = scrape.registry.memory();
         self.connections
             .set(scrape.connections, scrape.limits, memory.limit);

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use media_engine::Registry;
 use media_wire::StreamKey;
+use parking_lot::Mutex;
 
 use super::limits::CurrentLimits;
 use crate::networks::client_network;
@@ -56,7 +57,7 @@ impl PublisherAddresses {
         let Some(limit) = self.limits.get().max_streams_per_address() else {
             return Ok(None);
         };
-        let (address, mut addresses) = (client_network(peer), self.lock());
+        let (address, mut addresses) = (client_network(peer), self.addresses.lock());
         let streams = addresses.entry(address).or_default();
         let is_full = |streams: &PublishedStreams| {
             let others = streams.len() - usize::from(streams.contains_key(stream));
@@ -78,7 +79,7 @@ impl PublisherAddresses {
 
     /// Removes the streams that take no place any more. Called after each sweep.
     pub(crate) fn forget_ended(&self) {
-        self.lock().retain(|_, streams| {
+        self.addresses.lock().retain(|_, streams| {
             self.prune(streams);
             !streams.is_empty()
         });
@@ -87,16 +88,11 @@ impl PublisherAddresses {
     fn prune(&self, streams: &mut PublishedStreams) {
         streams.retain(|key, publishers| *publishers > 0 || self.registry.is_occupied(key));
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, PublishedStreams>> {
-        let addresses = self.addresses.lock();
-        addresses.unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for PublisherAddress {
     fn drop(&mut self) {
-        let mut addresses = self.addresses.lock();
+        let mut addresses = self.addresses.addresses.lock();
         let streams = addresses.get_mut(&self.address);
         if let Some(publishers) = streams.and_then(|streams| streams.get_mut(&self.stream)) {
             *publishers -= 1;
@@ -169,7 +165,7 @@ mod tests {
         drop(viewer);
         assert!(addresses.enter(&key("2"), HERE).is_ok());
         addresses.forget_ended();
-        assert!(addresses.lock().is_empty());
+        assert!(addresses.addresses.lock().is_empty());
     }
 
     #[test]

@@ -3,9 +3,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use media_config::TlsSettings;
+use parking_lot::{Mutex, RwLock};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
@@ -65,7 +66,7 @@ impl fmt::Debug for Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.read();
         Some(Arc::clone(&current))
     }
 }
@@ -97,7 +98,7 @@ impl Certificate {
             .as_ref()
             .map(CertifiedKeyFiles::digest)
             .map_err(Clone::clone);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         if read == *last {
             return false;
         }
@@ -108,7 +109,7 @@ impl Certificate {
                 info!(certificate = %self.settings.certificate.display(), "certificate read again");
                 let metric = self.metrics.expiry.with_label_values::<&str>(&[]);
                 metric.set(expiry);
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+                *self.current.write() = Arc::new(key);
                 "success"
             }
             Err(error) => {

@@ -1,8 +1,9 @@
 //! Session tickets: a client that reconnects presents a ticket that it has kept, which saves the signature of a handshake. The keys of
 //! tickets are replaced with the certificate, so that no client continues a session that began with a former one.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::crypto::ring::Ticketer;
 use tokio_rustls::rustls::server::ProducesTickets;
@@ -20,12 +21,12 @@ impl Tickets {
     /// Replaces the keys. Former tickets are not accepted any more.
     pub(super) fn renew(&self) -> Result<(), rustls::Error> {
         let renewed = Ticketer::new()?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+        *self.0.write() = renewed;
         Ok(())
     }
 
     fn current(&self) -> Arc<dyn ProducesTickets> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Log lines of all media nodes of the test process.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::Once;
 
+use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -27,7 +28,7 @@ pub(crate) fn capture() {
 
 /// Returns the lines that were logged so far.
 pub(crate) fn lines() -> Vec<String> {
-    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let lines = LINES.lock();
     lines.lines().map(str::to_owned).collect()
 }
 
@@ -38,7 +39,7 @@ impl Write for Capture {
         if std::env::var_os("RUST_LOG").is_some() {
             print!("{}", String::from_utf8_lossy(bytes));
         }
-        let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = LINES.lock();
         lines.push_str(&String::from_utf8_lossy(bytes));
         Ok(bytes.len())
     }

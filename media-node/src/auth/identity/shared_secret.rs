@@ -1,11 +1,11 @@
 //! Tokens that media nodes sign themselves, with a secret that they share (HS256).
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
+use parking_lot::Mutex;
 use ring::hmac;
 use serde_json::json;
 
@@ -51,7 +51,7 @@ impl SharedSecret {
 
     /// Returns the header of this media node's requests.
     pub(super) fn authorization(&self, now: u64) -> Option<HeaderValue> {
-        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut signed = self.signed.lock();
         if let Some((at, value)) = &*signed
             && now.abs_diff(*at) < RENEWED
         {

@@ -1,10 +1,11 @@
 //! JSON Web Key Sets: where they are read from, and which key a token was signed with.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use parking_lot::RwLock;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -177,7 +178,7 @@ impl KeySetSource {
             Self::File(mounted) => Some(mounted.value()),
             Self::Url(remote) => {
                 let current = remote.current.read();
-                current.unwrap_or_else(PoisonError::into_inner).clone()
+                current.clone()
             }
         }
     }
@@ -198,7 +199,7 @@ impl RemoteKeySet {
             return Err(RefreshError::Status(response.status));
         }
         let keys = KeySet::parse(&response.body).map_err(RefreshError::Invalid)?;
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         *current = Some(Arc::new(keys));
         Ok(())
     }

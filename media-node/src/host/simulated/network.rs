@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -47,7 +48,7 @@ impl Network {
 
     /// Changes the state, and wakes the tasks that wait for the change.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut NetworkState) -> T) -> T {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.lock();
         let result = change(&mut state);
         let wakers = std::mem::take(&mut state.wakers);
         state.woken.extend(wakers.iter().map(|(host, _)| *host));

@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use media_wire::StreamKey;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -83,7 +84,7 @@ impl Heartbeats {
             key: key.clone(),
             heartbeat,
         };
-        let is_first = match self.lock().entry(origin) {
+        let is_first = match self.origins.lock().entry(origin) {
             Entry::Occupied(mut followers) => {
                 followers.get_mut().streams.push(follower);
                 false
@@ -103,7 +104,7 @@ impl Heartbeats {
 
     /// Returns the stream whose turn it is. Forgets the origin when nothing is forwarded to it any more.
     fn next_stream(&self, origin: SocketAddr) -> Option<StreamKey> {
-        let mut origins = self.lock();
+        let mut origins = self.origins.lock();
         let followers = origins.get_mut(&origin)?;
         followers.streams.retain(|it| !it.heartbeat.is_closed());
         followers.next = (followers.next + 1)
@@ -120,7 +121,7 @@ impl Heartbeats {
     /// Reports its status to the stream of the request, and to all others whether the origin drains. An unchanged value wakes none.
     fn report(&self, origin: SocketAddr, asked: &StreamKey, status: &OriginStatus) {
         let draining = status.publication.draining;
-        if let Some(followers) = self.lock().get(&origin) {
+        if let Some(followers) = self.origins.lock().get(&origin) {
             for follower in &followers.streams {
                 let status = (follower.key == *asked).then(|| status.clone());
                 follower.heartbeat.send_if_modified(|last| {
@@ -164,15 +165,11 @@ impl Heartbeats {
 
     /// Reports to all streams that the origin does not reply, and forgets it: when it replies later, it is new.
     fn stop(&self, origin: SocketAddr, reason: &str) {
-        let followers = self.lock().remove(&origin).unwrap_or_default();
+        let followers = self.origins.lock().remove(&origin).unwrap_or_default();
         for follower in followers.streams {
             let stopped = Heartbeat::Stopped(reason.to_owned());
             follower.heartbeat.send_replace(stopped);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Followers>> {
-        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
