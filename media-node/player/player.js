@@ -10,7 +10,10 @@ const STALL_TIMEOUT = 2500; // ms without new media until the page shows it
 const FREEZE_TIMEOUT = 4000; // ms that the video stands still while bytes arrive, until the player starts again
 const SILENCE_TIMEOUT = 20000; // ms without a byte of a live stream, until the player starts again: a silent publisher is not live that long
 const RETRY_DELAYS = [0, 500, 1000, 2000, 3000]; // ms
+const WARNING_TIME = 6000; // ms for which a playing stream shows what of it the browser cannot play
 const CODEC_RETRY_DELAY = 30000; // ms, where no list shows that the codecs have changed
+
+const UNKNOWN = "–";
 
 const $ = (id) => document.getElementById(id);
 const video = $("video");
@@ -21,8 +24,7 @@ let listed = []; // the streams of streams.json
 let listLoaded = false; // whether the last request for them succeeded
 let chosen = null; // {path, label, codecs}
 let player = null;
-// state of the running player: {websocket, and when in ms it started, media and bytes arrived, none arrived, and the video moved}
-let attempt = null;
+let attempt = null; // what is known of the running player, see `newAttempt`
 let failures = 0;
 let retryTimer = 0;
 let transport = ""; // the viewer's choice: "" (automatic), "http", "ws"
@@ -30,8 +32,14 @@ let fallback = false; // the automatic transport has switched to HTTP-FLV
 let refusals = 0; // attempts in a row that failed although the stream exists
 let unplayable = null; // the codecs that this browser cannot play, while the page waits for others
 let unmuted = false; // the viewer has clicked, so that the browser allows audio
+let message = ""; // what the page says over the video
 
-const show = (message) => { if ($("message").textContent !== message) $("message").textContent = message; };
+// Screen readers read a message aloud whenever it is written.
+function show(text) {
+  if (text !== message) $("message").textContent = text;
+  message = text;
+}
+
 const relative = (path) => path.replace(/^\/+/, "");
 
 // --- playing ---
@@ -48,15 +56,19 @@ function choose(stream) {
   failures = 0;
   refusals = 0;
   fallback = false;
-  $("title").textContent = stream.label;
-  document.title = `${stream.label} · live`;
-  $("url").textContent = streamUrl(stream.path, false);
-  $("address").hidden = false;
-  $("stop").hidden = false;
   parameters.set("stream", relative(stream.path).replace(/\.flv$/, ""));
-  showAddress();
+  showChosen();
   start();
   showList();
+}
+
+function showChosen() {
+  $("title").textContent = chosen?.label ?? "Choose a stream";
+  document.title = chosen ? `${chosen.label} · live` : "Live streams";
+  $("url").textContent = chosen ? streamUrl(chosen.path, false) : "";
+  $("address").hidden = !chosen;
+  $("stop").hidden = !chosen;
+  showAddress();
 }
 
 function showAddress() {
@@ -73,6 +85,22 @@ function listUrl() {
   return query.size ? `streams.json?${query}` : "streams.json";
 }
 
+function newAttempt(websocket, warning) {
+  const now = performance.now(); // all times are of this clock, in ms
+  return {
+    websocket, // by WebSocket-FLV, otherwise by HTTP-FLV
+    warning, // what this browser cannot play of the stream, or ""
+    codecs: [], // as the player reports them, before the first frame
+    started: now,
+    bytes: now, // when bytes last arrived
+    idle: now, // when none did
+    media: 0, // when media last arrived; 0 before the first
+    end: null, // the end of the buffered media, in s
+    position: null, // of the video, in s
+    moved: now, // when the position last changed, or the viewer paused
+  };
+}
+
 const listing = () => listed.find(({ path }) => path === chosen.path);
 const listedCodecs = () => (listing()?.codecs ?? []).join();
 
@@ -84,8 +112,7 @@ function start() {
   if (!support.video) return failed({ codec: true, message: support.message });
   // A browser opens six HTTP connections to one host, but more WebSockets.
   const websocket = transport === "ws" || (transport === "" && !fallback);
-  const started = performance.now();
-  attempt = { websocket, started, media: 0, bytes: started, idle: started, moved: started, warning: support.message };
+  attempt = newAttempt(websocket, support.message);
   if (!failures) show("Connecting …");
   const source = { type: "flv", isLive: true, url: streamUrl(chosen.path, websocket) };
   if (!support.audio) source.hasAudio = false;
@@ -116,7 +143,10 @@ function start() {
   }));
   player.on(Events.STATISTICS_INFO, ifCurrent(({ speed }) => { attempt[speed > 0 ? "bytes" : "idle"] = performance.now(); }));
   player.on(Events.LOADING_COMPLETE, ifCurrent(() => (attempt.media ? ended() : lost("", null))));
-  player.on(Events.MEDIA_INFO, ifCurrent(showMedia));
+  player.on(Events.MEDIA_INFO, ifCurrent((info) => {
+    const codecs = [info.videoCodec, info.audioCodec].filter(Boolean).map(codecName);
+    if (codecs.length) attempt.codecs = codecs;
+  }));
   player.attachMediaElement(video);
   player.load();
   video.muted = !unmuted;
@@ -184,34 +214,40 @@ function stop() {
   chosen = null;
   video.removeAttribute("src");
   video.load();
-  $("title").textContent = "Choose a stream";
-  $("stop").hidden = true;
-  $("address").hidden = true;
   parameters.delete("stream");
-  showAddress();
+  showChosen();
   show("");
   showList();
 }
 
 // --- display ---
 
-function showMedia(info) {
-  const codecs = [info.videoCodec, info.audioCodec].filter(Boolean).map(codecName);
-  if (codecs.length) $("codecs").textContent = codecs.join(", ");
-}
-
 // Twice a second: the position in the stream, and whether media still arrives.
 function watch() {
-  const { buffered, currentTime } = video;
+  const { buffered } = video;
   const now = performance.now();
+  const end = player && buffered.length ? buffered.end(buffered.length - 1) : null;
+  showPlayback(end);
+  if (end !== null) follow(end, now);
+  else if (attempt && !attempt.media && now - attempt.started > START_TIMEOUT) lost("", null);
+}
+
+// `end` is that of the buffered media in seconds, or null without any.
+function showPlayback(end) {
+  const plays = end !== null;
+  const size = video.videoWidth ? `${video.videoWidth}×${video.videoHeight}` : "audio only";
+  const reported = attempt?.codecs ?? [];
+  // The player reports no codecs of AV1.
+  const codecs = plays && !reported.length ? listing()?.codecs ?? [] : reported;
+  $("latency").textContent = plays ? `${Math.max(0, end - video.currentTime).toFixed(1)} s` : UNKNOWN;
+  $("resolution").textContent = plays ? size : UNKNOWN;
+  $("codecs").textContent = codecs.join(", ") || UNKNOWN;
   $("unmute").hidden = !(player && video.muted && video.readyState > 1);
-  if (!player || !buffered.length) {
-    for (const id of ["latency", "resolution"]) $(id).textContent = "–";
-    if (!player) $("codecs").textContent = "–"; // the player reports them before the first frame
-    if (attempt && !attempt.media && now - attempt.started > START_TIMEOUT) lost("", null);
-    return;
-  }
-  const end = buffered.end(buffered.length - 1);
+}
+
+// Notes what has arrived and what was played, and acts on what is missing.
+function follow(end, now) {
+  const { currentTime } = video;
   if (end !== attempt.end) {
     attempt.end = end;
     attempt.media = now;
@@ -220,11 +256,6 @@ function watch() {
     attempt.position = currentTime;
     attempt.moved = now;
   }
-  const behind = end - currentTime;
-  $("latency").textContent = `${Math.max(0, behind).toFixed(1)} s`;
-  // The player reports no codecs of AV1.
-  if ($("codecs").textContent === "–") $("codecs").textContent = listing()?.codecs.join(", ") || "–";
-  $("resolution").textContent = video.videoWidth ? `${video.videoWidth}×${video.videoHeight}` : "audio only";
   if (standsStill(now)) return failed({ retry: true, message: "The video stands still. Restarting …" });
   if (now - attempt.media > STALL_TIMEOUT) {
     show("The publisher sends nothing. The stream continues here when it resumes.");
@@ -233,10 +264,10 @@ function watch() {
   } else if (currentTime > 0 || video.readyState > 2) {
     failures = 0;
     refusals = 0;
-    show(now - attempt.started < 6000 ? attempt.warning : "");
+    show(now - attempt.started < WARNING_TIME ? attempt.warning : "");
   }
   // A gap in the timeline, or a start before the first frame: skip it.
-  if (!video.paused && !video.seeking && video.readyState < 3 && behind > 1) {
+  if (!video.paused && !video.seeking && video.readyState < 3 && end - currentTime > 1) {
     video.currentTime = end - 0.5;
   }
 }
@@ -258,7 +289,6 @@ function showList() {
     const details = document.createElement("small");
     button.type = "button";
     button.dataset.path = stream.path;
-    button.dataset.stream = stream.label;
     if (chosen?.path === stream.path) button.setAttribute("aria-current", "true");
     name.textContent = stream.label;
     if (stream.live) name.className = "on";
@@ -317,7 +347,7 @@ $("unmute").addEventListener("click", () => { unmuted = true; video.muted = fals
 video.addEventListener("volumechange", () => { unmuted = !video.muted; });
 $("stop").addEventListener("click", stop);
 $("copy").addEventListener("click", async () => {
-  await navigator.clipboard?.writeText($("url").textContent).catch(() => {});
+  await navigator.clipboard?.writeText(streamUrl(chosen.path, false)).catch(() => {});
   getSelection().selectAllChildren($("url"));
 });
 setInterval(watch, 500);
