@@ -26,7 +26,7 @@ use crate::wait::eventually;
 pub use audit::AuditedRequest;
 pub(crate) use diagnosis::diagnose;
 pub use faults::container;
-pub use livecluster::{condition, conditions, describe};
+pub use livecluster::{condition, condition_of, describe, ready_since};
 pub use namespace::{Namespace, is_ready};
 pub use reach::Reach;
 pub use release::{Release, set};

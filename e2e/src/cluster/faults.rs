@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::{Cluster, Namespace, node_of};
-use crate::process;
+use crate::process::{self, Finished};
 use crate::wait::eventually;
 
 impl Namespace {
@@ -26,30 +26,45 @@ impl Namespace {
         self.cluster.on(node, &kill).await.map(drop)
     }
 
-    /// Takes the cluster's DNS away, or gives it back.
-    pub async fn set_dns(&self, on: bool) -> Result<()> {
+    /// Takes the cluster's DNS away.
+    pub async fn stop_dns(&self) -> Result<()> {
         let system = self.other("kube-system");
-        system.scale("coredns", "k8s-app=kube-dns", on).await
+        system.scale_down("coredns", "k8s-app=kube-dns").await
     }
 
-    /// Takes the operator away, or gives it back.
-    pub async fn set_operator(&self, on: bool) -> Result<()> {
+    /// Gives the cluster its DNS back.
+    pub async fn start_dns(&self) -> Result<()> {
+        self.other("kube-system").scale_up("coredns").await
+    }
+
+    /// Takes the operator away.
+    pub async fn stop_operator(&self) -> Result<()> {
         let release = &self.cluster.release;
         let system = self.other(&release.namespace);
         let selector = format!("app.kubernetes.io/instance={}", release.name);
-        system.scale(&release.deployment(), &selector, on).await
+        system.scale_down(&release.deployment(), &selector).await
     }
 
-    /// Gives a Deployment two replicas or none, and waits for them, or until no Pod is left that the selector matches.
-    async fn scale(&self, deployment: &str, selector: &str, on: bool) -> Result<()> {
-        let replicas = if on { 2 } else { 0 };
-        let line = format!("scale deployment/{deployment} --replicas={replicas}");
-        self.kubectl(&line).await?;
-        let line = if on {
-            format!("rollout status deployment/{deployment} --timeout=180s")
-        } else {
-            format!("wait --for=delete pods -l {selector} --timeout=180s")
-        };
+    /// Gives the operator back.
+    pub async fn start_operator(&self) -> Result<()> {
+        let release = &self.cluster.release;
+        let system = self.other(&release.namespace);
+        system.scale_up(&release.deployment()).await
+    }
+
+    /// Gives a Deployment no replicas, and waits until no Pod is left that the selector matches.
+    async fn scale_down(&self, deployment: &str, selector: &str) -> Result<()> {
+        self.kubectl(&format!("scale deployment/{deployment} --replicas=0"))
+            .await?;
+        let line = format!("wait --for=delete pods -l {selector} --timeout=180s");
+        self.kubectl(&line).await.map(drop)
+    }
+
+    /// Gives a Deployment two replicas, and waits for them.
+    async fn scale_up(&self, deployment: &str) -> Result<()> {
+        self.kubectl(&format!("scale deployment/{deployment} --replicas=2"))
+            .await?;
+        let line = format!("rollout status deployment/{deployment} --timeout=180s");
         self.kubectl(&line).await.map(drop)
     }
 }
@@ -67,16 +82,24 @@ impl Cluster {
         self.docker(&format!("exec {node} {line}")).await
     }
 
-    /// Takes the power of a node away, or gives it back.
-    pub async fn power(&self, node: &str, on: bool) -> Result<()> {
-        let verb = if on { "start" } else { "kill" };
-        self.docker(&format!("{verb} {node}")).await.map(drop)
+    /// Takes the power of a node away.
+    pub async fn power_off(&self, node: &str) -> Result<()> {
+        self.docker(&format!("kill {node}")).await.map(drop)
     }
 
-    /// Lets all processes of a node hang, or go on.
-    pub async fn freeze(&self, node: &str, is_frozen: bool) -> Result<()> {
-        let verb = if is_frozen { "pause" } else { "unpause" };
-        self.docker(&format!("{verb} {node}")).await.map(drop)
+    /// Gives a node its power back.
+    pub async fn power_on(&self, node: &str) -> Result<()> {
+        self.docker(&format!("start {node}")).await.map(drop)
+    }
+
+    /// Lets all processes of a node hang.
+    pub async fn freeze(&self, node: &str) -> Result<()> {
+        self.docker(&format!("pause {node}")).await.map(drop)
+    }
+
+    /// Lets all processes of a node go on.
+    pub async fn thaw(&self, node: &str) -> Result<()> {
+        self.docker(&format!("unpause {node}")).await.map(drop)
     }
 
     async fn docker(&self, line: &str) -> Result<String> {
@@ -85,28 +108,38 @@ impl Cluster {
         process::run(&format!("docker {line}")).await
     }
 
-    /// Stops the API server, or starts it again.
-    pub async fn api_server(&self, on: bool) -> Result<()> {
-        let (from, to) = if on {
-            (ASIDE, MANIFEST)
-        } else {
-            (MANIFEST, ASIDE)
-        };
-        let node = &self.front().name;
-        self.on(node, &format!("mv {from} {to}")).await?;
-        let expected = format!("the API server answers: {on}");
-        eventually(&expected, Duration::from_secs(120), || async {
-            let mut probe = process::command("kubectl --request-timeout=2s get --raw /readyz");
-            let answer = process::finish(&mut probe, "").await?;
-            if on {
-                answer.success().map(drop)
-            } else {
-                answer.failure().map(drop)
-            }
+    /// Stops the API server.
+    pub async fn stop_api_server(&self) -> Result<()> {
+        self.move_manifest(MANIFEST, ASIDE).await?;
+        eventually("the API server does not answer", API_SERVER, || async {
+            api_server_answer().await?.failure().map(drop)
         })
         .await
     }
+
+    /// Starts the API server again.
+    pub async fn start_api_server(&self) -> Result<()> {
+        self.move_manifest(ASIDE, MANIFEST).await?;
+        eventually("the API server answers", API_SERVER, || async {
+            api_server_answer().await?.success().map(drop)
+        })
+        .await
+    }
+
+    /// Moves the manifest of the API server. The kubelet runs what is in the folder of [`MANIFEST`].
+    async fn move_manifest(&self, from: &str, to: &str) -> Result<()> {
+        let node = &self.front().name;
+        self.on(node, &format!("mv {from} {to}")).await.map(drop)
+    }
+}
+
+async fn api_server_answer() -> Result<Finished> {
+    let mut probe = process::command("kubectl --request-timeout=2s get --raw /readyz");
+    process::finish(&mut probe, "").await
 }
 
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 const ASIDE: &str = "/etc/kubernetes/kube-apiserver.yaml";
+
+/// Until the kubelet has stopped or started the API server.
+const API_SERVER: Duration = Duration::from_secs(120);

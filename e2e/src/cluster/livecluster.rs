@@ -47,11 +47,11 @@ impl Namespace {
     /// Waits until a LiveCluster is ready for its newest generation, for at most two minutes.
     pub async fn ready(&self, name: &str) -> Result<LiveCluster> {
         let limit = Duration::from_secs(120);
-        self.condition(name, READY, "True", limit).await
+        self.until_condition(name, READY, "True", limit).await
     }
 
     /// Waits until a condition of a LiveCluster has this status for the newest generation.
-    pub async fn condition(
+    pub async fn until_condition(
         &self,
         name: &str,
         kind: &str,
@@ -153,20 +153,25 @@ impl Namespace {
     }
 }
 
-/// The conditions of a LiveCluster.
-pub fn conditions(object: &LiveCluster) -> &[Condition] {
-    let status = object.status.as_ref();
-    status.map_or(&[], |status| status.conditions.as_slice())
-}
-
 /// A LiveCluster's condition of this type.
 pub fn condition<'a>(object: &'a LiveCluster, kind: &str) -> Option<&'a Condition> {
-    conditions(object).iter().find(|it| it.type_ == kind)
+    condition_of(object.status.as_ref()?, kind)
+}
+
+/// The condition of this type in a LiveCluster's status.
+pub fn condition_of<'a>(status: &'a LiveClusterStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|it| it.type_ == kind)
+}
+
+/// Since when a LiveCluster has the status of its condition `Ready`.
+pub fn ready_since(object: &LiveCluster) -> Option<Timestamp> {
+    condition(object, READY).map(|it| it.last_transition_time.0)
 }
 
 /// The conditions of a LiveCluster in one line.
 pub fn describe(object: &LiveCluster) -> String {
-    let each = conditions(object).iter().map(|condition| {
+    let conditions = object.status.iter().flat_map(|status| &status.conditions);
+    let each = conditions.map(|condition| {
         format!(
             "{}={} {} ({:?}): {}",
             condition.type_,

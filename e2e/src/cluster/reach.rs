@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -67,6 +67,21 @@ impl Namespace {
     /// Returns where a Service with node ports is reached from this host.
     pub async fn reach_service(&self, name: &str) -> Result<Reach> {
         self.node_ports(&self.get(name).await?)
+    }
+
+    /// Waits until so many Pods take the new connections of a Service.
+    pub async fn until_addresses(&self, service: &str, count: usize) -> Result<()> {
+        let line = format!(
+            "get endpointslices -l kubernetes.io/service-name={service} -o jsonpath={{.items[*].endpoints[*].addresses[*]}}"
+        );
+        let expected = format!("{count} addresses of Service {service}");
+        eventually(&expected, Duration::from_secs(120), || async {
+            let addresses = self.kubectl(&line).await?;
+            let seen = addresses.split_whitespace().count();
+            ensure!(seen == count, "{addresses}");
+            Ok(())
+        })
+        .await
     }
 
     async fn expose(&self, name: &str, selector: BTreeMap<String, String>) -> Result<Reach> {

@@ -20,7 +20,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let stream = namespace.watched_stream(STREAM, &origin, &edge).await?;
 
     namespace.say(format_args!("the API server is stopped for {STOPPED:?}"));
-    cluster.api_server(false).await?;
+    cluster.stop_api_server().await?;
     let stopped = async {
         stream.assert_goes_on(STOPPED).await?;
         // New streams and viewers need no API: names, addresses and routes are all there.
@@ -30,7 +30,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         second.assert_undisturbed()
     };
     let result = stopped.await;
-    cluster.api_server(true).await?;
+    cluster.start_api_server().await?;
     result?;
     namespace.assert_operator_works("demo", "back").await?;
     stream.assert_uninterrupted()

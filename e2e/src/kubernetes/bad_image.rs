@@ -40,7 +40,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("the right image again");
     namespace.edit("demo", json!({"image": image})).await?;
     let limit = Duration::from_secs(60);
-    let repaired = namespace.condition("demo", PROGRESSING, "False", limit);
+    let repaired = namespace.until_condition("demo", PROGRESSING, "False", limit);
     let repaired = repaired.await?;
     let ready = condition(&repaired, READY).is_some_and(|it| it.status == "True");
     ensure!(ready, "{}", describe(&repaired));

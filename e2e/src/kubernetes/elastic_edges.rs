@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use crate::cluster::{Namespace, Reach, STREAM, condition};
 use crate::media::{Encoder, Viewer};
 use crate::process::run as run_line;
-use crate::wait::eventually;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -64,13 +63,7 @@ async fn until_full(namespace: &Namespace, service: &Reach, first: &Pod) -> Resu
         late.extend(watched(namespace, service, 1).await?);
         tokio::time::sleep(BETWEEN_VIEWERS).await;
     }
-    eventually("the Service has two edges", LIMIT, || async {
-        let addresses = namespace.kubectl(ADDRESSES).await?;
-        let count = addresses.split_whitespace().count();
-        ensure!(count == 2, "addresses of the Service: {addresses}");
-        Ok(())
-    })
-    .await?;
+    namespace.until_addresses("demo-edge", 2).await?;
     // Until every node has programmed them.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let reached = namespace.reach_pod(first).await?;
@@ -124,7 +117,7 @@ async fn announced(namespace: &Namespace) -> Result<()> {
     ] {
         let autoscaling = json!({"edges": {"autoscaling": {"events": events}}});
         namespace.edit("demo", autoscaling).await?;
-        let reported = namespace.condition("demo", EVENT_CAPACITY_READY, status, LIMIT);
+        let reported = namespace.until_condition("demo", EVENT_CAPACITY_READY, status, LIMIT);
         let reported = reported.await?;
         let found = condition(&reported, EVENT_CAPACITY_READY);
         ensure!(found.is_some_and(|it| it.reason == reason), "{found:?}");
@@ -151,5 +144,3 @@ async fn viewers(edge: &Reach) -> Result<u64> {
         .as_u64()
         .with_context(|| format!("no stream in {list}"))
 }
-
-const ADDRESSES: &str = "get endpointslices -l kubernetes.io/service-name=demo-edge -o jsonpath={.items[*].endpoints[*].addresses[*]}";

@@ -7,10 +7,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::EvictParams;
 use livecluster_api::LiveCluster;
-use livecluster_api::conditions::{DEGRADED, READY};
+use livecluster_api::conditions::DEGRADED;
 use serde_json::json;
 
-use crate::cluster::{Namespace, condition, describe};
+use crate::cluster::{Namespace, condition_of, describe, ready_since};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let spec = json!({"edges": {"replicas": 4}});
@@ -23,7 +23,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     pods.evict(&edge, &EvictParams::default()).await?;
     let expected = "Degraded, with three of four edges";
     let degraded = namespace.until_status("demo", expected, LIMIT, |status| {
-        let degraded = status.conditions.iter().find(|it| it.type_ == DEGRADED);
+        let degraded = condition_of(status, DEGRADED);
         degraded.is_some_and(|it| it.status == "True" && it.message.contains("3 of 4 edges"))
     });
     degraded.await?;
@@ -32,8 +32,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("six edges");
     namespace.kubectl("scale lc/demo --replicas=6").await?;
     let after = settled(&namespace, 6).await?;
-    let since = |object| condition(object, READY).map(|it| it.last_transition_time.clone());
-    let (first, last) = (since(&ready), since(&after));
+    let (first, last) = (ready_since(&ready), ready_since(&after));
     ensure!(
         first == last,
         "Ready since {first:?}, then since {last:?}; {}",
@@ -46,11 +45,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 async fn settled(namespace: &Namespace, count: i32) -> Result<LiveCluster> {
     let expected = format!("{count} edges are available");
     let available = namespace.until_status("demo", &expected, LIMIT, |status| {
-        status.edges.settled_replicas == count
-            && status
-                .conditions
-                .iter()
-                .any(|it| it.type_ == DEGRADED && it.status == "False")
+        let degraded = condition_of(status, DEGRADED);
+        status.edges.settled_replicas == count && degraded.is_some_and(|it| it.status == "False")
     });
     available.await?;
     namespace.get("demo").await

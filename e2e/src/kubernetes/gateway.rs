@@ -9,7 +9,7 @@ use livecluster_api::conditions::ROUTES_ACCEPTED;
 use livecluster_api::{Endpoint, LiveClusterStatus};
 use serde_json::{Value, json};
 
-use crate::cluster::Namespace;
+use crate::cluster::{Namespace, condition_of};
 use crate::process;
 use crate::wait::eventually;
 
@@ -106,8 +106,7 @@ async fn remove(definitions: &Path) -> Result<()> {
 async fn until_reason(namespace: &Namespace, reason: &str) -> Result<LiveClusterStatus> {
     let expected = format!("{ROUTES_ACCEPTED} with reason {reason}");
     let status = namespace.until_status("demo", &expected, LIMIT, |status| {
-        let mut conditions = status.conditions.iter();
-        conditions.any(|it| it.type_ == ROUTES_ACCEPTED && it.reason == reason)
+        condition_of(status, ROUTES_ACCEPTED).is_some_and(|it| it.reason == reason)
     });
     status.await
 }

@@ -17,14 +17,14 @@ use crate::wait::{eventually, holds};
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("the cluster has no DNS");
     let without = async {
-        namespace.set_dns(false).await?;
+        namespace.stop_dns().await?;
         let spec = json!({"origins": {"replicas": 2}, "edges": {"replicas": 2}});
         namespace.apply("demo", spec).await?;
         edges_run_unready(&namespace).await
     };
     let result = without.await;
     // Other scenarios need DNS, also when this one fails.
-    namespace.set_dns(true).await?;
+    namespace.start_dns().await?;
     result?;
 
     namespace.say("the cluster has DNS again");
@@ -69,6 +69,6 @@ async fn edges_run_unready(namespace: &Namespace) -> Result<()> {
     })
     .await?;
     let limit = Duration::from_secs(5);
-    let unready = namespace.condition("demo", READY, "False", limit);
+    let unready = namespace.until_condition("demo", READY, "False", limit);
     unready.await.map(drop)
 }

@@ -33,10 +33,10 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let mut streams = try_join_all(streams).await?;
 
     namespace.say(format_args!("{node} loses its power"));
-    cluster.power(node, false).await?;
+    cluster.power_off(node).await?;
     let result = lost(&namespace, node, &mut streams, &safe).await;
     namespace.say(format_args!("{node} has power again"));
-    cluster.power(node, true).await?;
+    cluster.power_on(node).await?;
     let ready = format!("wait --for=condition=Ready node/{node} --timeout=120s");
     namespace.kubectl(&ready).await?;
     result?;

@@ -41,14 +41,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         status.edges.retiring_replicas == 2
     });
     two.await?;
-    let line = "get endpointslices -l kubernetes.io/service-name=demo-edge -o jsonpath={.items[*].endpoints[*].addresses[*]}";
-    eventually("one edge takes new viewers", limit, || async {
-        let addresses = namespace.kubectl(line).await?;
-        let count = addresses.split_whitespace().count();
-        ensure!(count == 1, "addresses of the Service: {addresses}");
-        Ok(())
-    })
-    .await?;
+    namespace.until_addresses("demo-edge", 1).await?;
     holds("every viewer stays", Duration::from_secs(20), || async {
         viewers.iter().try_for_each(Viewer::assert_connected)
     })

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use livecluster_api::conditions::{DEGRADED, PROGRESSING, READY};
+use livecluster_api::conditions::{DEGRADED, PROGRESSING};
 use livecluster_api::{LiveCluster, LiveClusterStatus};
 use serde_json::json;
 
-use crate::cluster::{Namespace, STREAM, condition, is_ready};
+use crate::cluster::{Namespace, STREAM, condition_of, is_ready, ready_since};
 use crate::wait::eventually;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
@@ -28,7 +28,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let cure = json!({"origins": {"nodeSelector": null}, "stream": {"lingerSeconds": 11}});
     namespace.edit("demo", cure).await?;
     namespace
-        .condition("demo", PROGRESSING, "False", LIMIT)
+        .until_condition("demo", PROGRESSING, "False", LIMIT)
         .await?;
     let ready = namespace.ready("demo").await?;
     let origin = namespace.reach_role("demo", "origin").await?;
@@ -59,18 +59,17 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let cure = json!({"edges": {"nodeSelector": null}});
     namespace.edit("demo", cure).await?;
     namespace
-        .condition("demo", PROGRESSING, "False", LIMIT)
+        .until_condition("demo", PROGRESSING, "False", LIMIT)
         .await?;
     let last: LiveCluster = namespace.get("demo").await?;
-    let since = |object| condition(object, READY).map(|it| it.last_transition_time.clone());
-    let (first, last) = (since(&ready), since(&last));
+    let (first, last) = (ready_since(&ready), ready_since(&last));
     ensure!(first == last, "Ready since {first:?}, then since {last:?}");
     stream.assert_connected()?;
     new.assert_connected()
 }
 
 fn says(status: &LiveClusterStatus, kind: &str, part: &str) -> bool {
-    let found = status.conditions.iter().find(|it| it.type_ == kind);
+    let found = condition_of(status, kind);
     found.is_some_and(|it| it.reason == part || it.message.contains(part))
 }
 

@@ -87,9 +87,14 @@ impl Encoder {
         Ok(())
     }
 
-    /// Sends nothing more, with the connection open, or goes on.
-    pub fn freeze(&self, is_frozen: bool) {
-        self.state.lock().is_frozen = is_frozen;
+    /// Sends nothing more, with the connection open.
+    pub fn freeze(&self) {
+        self.state.lock().is_frozen = true;
+    }
+
+    /// Goes on after [`Encoder::freeze`].
+    pub fn thaw(&self) {
+        self.state.lock().is_frozen = false;
     }
 
     /// Ends the stream as ffmpeg does. Returns everything that was sent.

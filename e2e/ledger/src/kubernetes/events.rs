@@ -47,7 +47,7 @@ pub(super) async fn rolling_update(scene: &KubernetesScene) -> Result<()> {
     namespace.edit(NAME, change).await?;
     let limit = Duration::from_secs(300);
     namespace
-        .condition(NAME, PROGRESSING, "False", limit)
+        .until_condition(NAME, PROGRESSING, "False", limit)
         .await?;
     eventually("no Pod is terminating", LIMIT, || async {
         let status = namespace.status(NAME).await?;
@@ -70,32 +70,32 @@ pub(super) async fn drain_node(scene: &KubernetesScene) -> Result<()> {
 pub(super) async fn freeze_node(scene: &KubernetesScene) -> Result<()> {
     let node = node_of(&scene.carrier).context("no node")?;
     let cluster = &scene.namespace.cluster;
-    cluster.freeze(node, true).await?;
+    cluster.freeze(node).await?;
     sleep(Duration::from_secs(8)).await;
-    cluster.freeze(node, false).await?;
+    cluster.thaw(node).await?;
     scene.recovered().await
 }
 
 pub(super) async fn no_dns(scene: &KubernetesScene) -> Result<()> {
     let without = async {
-        scene.namespace.set_dns(false).await?;
+        scene.namespace.stop_dns().await?;
         lose(scene, &scene.carrier).await?;
         sleep(Duration::from_secs(5)).await;
         anyhow::Ok(())
     };
     let result = without.await;
-    scene.namespace.set_dns(true).await?;
+    scene.namespace.start_dns().await?;
     result?;
     scene.recovered().await
 }
 
 pub(super) async fn no_operator(scene: &KubernetesScene) -> Result<()> {
     let without = async {
-        scene.namespace.set_operator(false).await?;
+        scene.namespace.stop_operator().await?;
         lose(scene, &scene.carrier).await?;
         scene.recovered().await
     };
     let result = without.await;
-    scene.namespace.set_operator(true).await?;
+    scene.namespace.start_operator().await?;
     result
 }

@@ -256,8 +256,8 @@ async fn encode_on(scene: &mut Scene, nodes: &[usize]) -> Result<()> {
 
 pub(super) async fn encoder_freeze(scene: &mut Scene) -> Result<()> {
     let encoder = scene.stream.encoder()?;
-    encoder.freeze(true);
+    encoder.freeze();
     sleep(Duration::from_secs(3)).await;
-    encoder.freeze(false);
+    encoder.thaw();
     Ok(())
 }
