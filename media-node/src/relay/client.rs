@@ -57,11 +57,11 @@ pub(super) struct NodeConnection {
 /// An error of a request to another media node.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    #[error("no connection")]
+    #[error("no connection: {0}")]
     Connect(#[source] io::Error),
     #[error("no response in {0:?}")]
     Timeout(Duration),
-    #[error("the request failed")]
+    #[error("the request failed: {0}")]
     Request(#[source] hyper::Error),
     #[error("unexpected response: {0}")]
     Response(String),

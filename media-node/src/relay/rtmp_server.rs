@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpError, RtmpUrl};
+use media_wire::rtmp::{
+    ClientConnection, ClientEvent, ClientSettings, InvalidUrl, RtmpError, RtmpUrl,
+};
 use media_wire::{Message, StreamKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -28,9 +30,11 @@ pub(crate) struct RtmpServer {
 /// Why there is no stream of a server, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RtmpServerError {
-    #[error("the connection failed")]
+    #[error(transparent)]
+    Url(#[from] InvalidUrl),
+    #[error("the connection failed: {0}")]
     Socket(#[from] io::Error),
-    #[error("the server's answer is not RTMP")]
+    #[error("the server's answer is not RTMP: {0}")]
     Protocol(#[from] RtmpError),
     #[error("the server refused the stream: {0}")]
     Refused(String),
@@ -59,16 +63,16 @@ impl RtmpServer {
         &self.address
     }
 
-    /// Returns the URL of a stream on the server.
-    fn url(&self, key: &StreamKey) -> Option<RtmpUrl> {
-        let mut url = RtmpUrl::parse(&format!("{}/app/stream", self.address)).ok()?;
+    /// Returns the URL of a stream on the server. Its names are not parsed: they may have characters that would end a part of a URL.
+    fn url(&self, key: &StreamKey) -> Result<RtmpUrl, InvalidUrl> {
+        let mut url = RtmpUrl::parse(&format!("{}/app/stream", self.address))?;
         url.tc_url = format!("{}/{}", self.address, key.app());
         key.app().clone_into(&mut url.app);
         url.stream = match key.vhost() {
             Some(vhost) => format!("{}?vhost={vhost}", key.name()),
             None => key.name().to_owned(),
         };
-        Some(url)
+        Ok(url)
     }
 
     /// Connects and waits until the server has accepted the stream.
@@ -79,7 +83,7 @@ impl RtmpServer {
         max_message_bytes: usize,
     ) -> Result<RtmpLink, RtmpServerError> {
         let ready = async {
-            let url = self.url(key).ok_or(RtmpServerError::Closed)?;
+            let url = self.url(key)?;
             let socket = TcpStream::connect((url.host.as_str(), url.port)).await?;
             net::set_options(&socket, |socket| socket.set_tcp_nodelay(true))?;
             let peer = socket.peer_addr()?;

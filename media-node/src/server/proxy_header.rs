@@ -26,7 +26,7 @@ pub(super) enum NoHeader {
     /// A health check that only connects.
     #[error("the connection was closed without a byte")]
     Empty,
-    #[error("the socket failed")]
+    #[error("the socket failed: {0}")]
     Socket(#[from] io::Error),
     #[error("closed to make room for newer connections without a stream")]
     Evicted,
