@@ -177,6 +177,11 @@ impl Client {
         poll_fn(|context| self.poll_stopped(context)).await
     }
 
+    /// Waits for a request to disconnect this client. A drain is none: it lets relays go on. Cancel-safe, for one task.
+    pub(crate) async fn kicked(&self) {
+        while self.stopped().await != StopReason::Kicked {}
+    }
+
     /// Polls [`Client::stopped`] without a future to keep.
     pub(crate) fn poll_stopped(&self, context: &mut Context<'_>) -> Poll<StopReason> {
         self.waker.register(context.waker());

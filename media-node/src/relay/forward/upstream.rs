@@ -27,7 +27,7 @@ use super::super::survey::{OriginStatus, status_over};
 use super::heartbeat::{Heartbeat, StatusRequests, THIS_NODE};
 use super::progress::ForwardProgress;
 use super::source::ForwardSource;
-use crate::state::clients::{ClientGuard, ClientRole, StopReason};
+use crate::state::clients::ClientRole;
 
 /// One origin that gets the publication. Dropping it aborts the request.
 pub(super) struct ForwardUpstream {
@@ -238,7 +238,7 @@ impl UpstreamTask {
                 self.responded(response.map_err(lost)?).await
             }
             end = self.supervise(status_connection) => Err(end),
-            () = kicked(&client) => Err(UpstreamEnd::Lost("kicked".to_owned()).into()),
+            () = client.kicked() => Err(UpstreamEnd::Lost("kicked".to_owned()).into()),
             () = self.unconfirmed_end() => {
                 Err(UpstreamEnd::Lost("the end was not confirmed".to_owned()).into())
             }
@@ -394,8 +394,4 @@ impl UpstreamTask {
 
 fn lost(error: ClientError) -> UpstreamEnd {
     UpstreamEnd::Lost(error.to_string())
-}
-
-async fn kicked(client: &ClientGuard) {
-    while client.stopped().await != StopReason::Kicked {}
 }

@@ -13,7 +13,7 @@ use super::super::active_relay::ActiveRelay;
 use super::super::conflict::local_epoch;
 use super::super::context::RelayContext;
 use super::super::rtmp_server::{Direction, RtmpLink, RtmpServer, RtmpServerError};
-use crate::state::clients::{ClientRole, StopReason};
+use crate::state::clients::ClientRole;
 
 /// Why a pull from a server ended.
 #[derive(Debug, thiserror::Error)]
@@ -120,9 +120,7 @@ impl ServerPull<'_> {
                         _ => None,
                     };
                 }
-                reason = client.stopped() => if reason == StopReason::Kicked {
-                    return ServerPullEnd::Lost("kicked".to_owned());
-                },
+                () = client.kicked() => return ServerPullEnd::Lost("kicked".to_owned()),
             }
         }
     }

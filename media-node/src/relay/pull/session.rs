@@ -22,7 +22,7 @@ use super::super::protocol::{PULL, Parameters};
 use super::super::settings::PullTimeouts;
 use super::super::silence::Silence;
 use super::super::survey::{OriginStatus, Survey};
-use crate::state::clients::{ClientGuard, ClientRole, StopReason};
+use crate::state::clients::{ClientGuard, ClientRole};
 
 /// Why a pull ended.
 #[derive(Debug)]
@@ -339,7 +339,7 @@ async fn at(time: Option<Instant>) {
 
 async fn kicked(client: Option<&ClientGuard>) {
     match client {
-        Some(client) => while client.stopped().await != StopReason::Kicked {},
+        Some(client) => client.kicked().await,
         None => pending().await,
     }
 }
