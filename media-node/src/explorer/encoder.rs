@@ -38,7 +38,7 @@ pub(super) struct EncoderSetup {
     pub(super) precedence: Precedence,
     /// Whether it has to be rejected while another one is on air.
     pub(super) is_rejected: bool,
-    /// The number of the message after which it is told that another one has taken over, if that is planted.
+    /// The number of the message after which it gets the status that another one has taken over, if that is planted.
     pub(super) superseded_at: Option<u32>,
 }
 

@@ -9,9 +9,9 @@ use super::media::{Content, Identity, SLATE, SLATE_FRAMES, SentTracks, content};
 /// What a viewer must never see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Violation {
-    #[error("a message came again")]
+    #[error("a message was repeated")]
     Repeated,
-    #[error("a message came after a later one")]
+    #[error("a message arrived after a later one")]
     Reordered,
     #[error("a message is torn, or no encoder sent it")]
     Torn,
@@ -23,11 +23,11 @@ pub(super) enum Violation {
     TimeTooLate,
     #[error("the sequence header before it is that of another encoding")]
     WrongHeader,
-    #[error("a frame came before a sequence header")]
+    #[error("a frame arrived before a sequence header")]
     NoHeader,
     #[error("an encoder is back on air after another one")]
     TwoOnAir,
-    #[error("a sequence header came again, and has not changed")]
+    #[error("a sequence header was repeated, and has not changed")]
     HeaderRepeated,
     #[error("the time since the encoder's first message is not that of the encoder")]
     TimeShifted,
@@ -55,7 +55,7 @@ pub(super) struct ViewerJudge {
     slate: Option<u32>,
     /// An encoder may be on air again, with later messages, as those that stand by for each other.
     allows_return: bool,
-    /// Messages that did not come, of encoders that were on air before and after them.
+    /// Messages that did not arrive, of encoders that were on air before and after them.
     pub(super) lost: u32,
     pub(super) received: u32,
 }
@@ -220,51 +220,60 @@ mod tests {
 
     #[test]
     fn video_before_the_first_keyframe_of_an_encoder_is_not_lost() {
-        let mut came = sent(1);
-        came.retain(|message| match content(message) {
+        let mut received = sent(1);
+        received.retain(|message| match content(message) {
             Some(Content::Frame(frame)) if frame.number < 40 => {
                 frame.number > 4 && frame.kind() == MediaKind::Audio
             }
             _ => true,
         });
-        assert_eq!(judged(&came).unwrap().lost, 0);
+        assert_eq!(judged(&received).unwrap().lost, 0);
     }
 
     #[test]
     fn each_violation_is_found() {
         type Change = fn(&mut Vec<Message>);
         let changes: [(Violation, Change); 12] = [
-            (Violation::Repeated, |came| {
-                came.insert(40, came[39].clone())
+            (Violation::Repeated, |received| {
+                received.insert(40, received[39].clone())
             }),
-            (Violation::Reordered, |came| came.swap(40, 42)),
-            (Violation::Torn, |came| {
-                drop(came[40].payload.split_off(30));
+            (Violation::Reordered, |received| received.swap(40, 42)),
+            (Violation::Torn, |received| {
+                drop(received[40].payload.split_off(30));
             }),
-            (Violation::NoKeyframe, |came| drop(came.drain(30..40))),
-            (Violation::NoKeyframe, |came| drop(came.drain(3..5))),
-            (Violation::TimeGoesBack, |came| came[40].timestamp -= 100),
-            (Violation::TimeTooLate, |came| came[40].timestamp = 1 << 31),
-            (Violation::WrongHeader, |came| {
-                came[1] = headers(9, 0)[1].clone()
+            (Violation::NoKeyframe, |received| {
+                drop(received.drain(30..40))
             }),
-            (Violation::NoHeader, |came| drop(came.remove(1))),
-            (Violation::HeaderRepeated, |came| {
-                came.insert(40, came[1].clone())
+            (Violation::NoKeyframe, |received| drop(received.drain(3..5))),
+            (Violation::TimeGoesBack, |received| {
+                received[40].timestamp -= 100
             }),
-            (Violation::TimeShifted, |came| {
-                came.iter_mut().skip(40).for_each(|it| it.timestamp += 15);
+            (Violation::TimeTooLate, |received| {
+                received[40].timestamp = 1 << 31
             }),
-            (Violation::TwoOnAir, |came| {
-                let back = came.split_off(43);
-                came.extend(sent(2).split_off(0));
-                came.extend(back);
+            (Violation::WrongHeader, |received| {
+                received[1] = headers(9, 0)[1].clone()
+            }),
+            (Violation::NoHeader, |received| drop(received.remove(1))),
+            (Violation::HeaderRepeated, |received| {
+                received.insert(40, received[1].clone())
+            }),
+            (Violation::TimeShifted, |received| {
+                received
+                    .iter_mut()
+                    .skip(40)
+                    .for_each(|it| it.timestamp += 15);
+            }),
+            (Violation::TwoOnAir, |received| {
+                let back = received.split_off(43);
+                received.extend(sent(2).split_off(0));
+                received.extend(back);
             }),
         ];
         for (expected, change) in changes {
-            let mut came = sent(1);
-            change(&mut came);
-            assert_eq!(judged(&came).unwrap_err(), expected);
+            let mut received = sent(1);
+            change(&mut received);
+            assert_eq!(judged(&received).unwrap_err(), expected);
         }
     }
 }

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use super::attempts::Attempts;
 use super::media::Identity;
 
-/// Time in which all media nodes know of an encoder that is accepted, and the former one is told: that of surveys, of a group of
-/// pictures, and of what is on its way.
+/// Time in which all media nodes know of an encoder that is accepted, and the former one is disconnected: that of surveys, of a group
+/// of pictures, and of what is on its way.
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// Time between two encoders that may not know of each other.
@@ -164,7 +164,7 @@ impl OnAir {
             })
     }
 
-    /// Returns two encoders that are both accepted for longer than it takes to tell one of them.
+    /// Returns two encoders that are both accepted for longer than it takes to disconnect one of them.
     pub(super) fn both_accepted(&self, now: Duration) -> Option<(Sending, Sending)> {
         let encoders = self.encoders.lock();
         let accepted = encoders.accepted.values();

@@ -69,7 +69,7 @@ pub(super) enum Planted {
     Connection,
     /// Two encoders count as on air.
     SecondOnAir,
-    /// Encoders are told that another one has taken over, although none has.
+    /// Encoders get the status that another one has taken over, although none has.
     Superseded,
     /// Encoders have to be rejected while another one is on air, and take over.
     NotRejected,

@@ -37,7 +37,7 @@ pub(super) struct Outcome {
 /// The longest time in which a media node does not run.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// That without clients, when nothing is urgent.
+/// The same without clients, when nothing is urgent.
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time between two looks at what media nodes hold.
@@ -46,19 +46,20 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Time in which media nodes start.
 const STARTED: Duration = Duration::from_millis(450);
 
-/// Time after which everybody has to see the encoder that is on air again, once everything is mended.
+/// Time from the mending of everything until all viewers have to see the encoder that is on air.
 const SETTLED: Duration = Duration::from_secs(24);
 
 /// The same where no media node drains or has lost an encoder.
 const SETTLED_SOON: Duration = Duration::from_secs(13);
 
-/// How long before that viewers join.
+/// How long before the end of that time late viewers join.
 const LATE: Duration = Duration::from_secs(9);
 
-/// Those viewers, on each media node.
+/// The late viewers on each media node.
 const LATE_VIEWERS: [Protocol; 2] = [Protocol::Rtmp, Protocol::Flv];
 
-/// How long before that all encoders of one stream finish it, another one publishes it elsewhere, and further viewers join.
+/// How long before the end of that time all encoders of one stream finish it, another one publishes it elsewhere, and further viewers
+/// join.
 const FINISHED: Duration = Duration::from_millis(6500);
 const PUBLISHED: Duration = Duration::from_secs(5);
 const LATEST: Duration = Duration::from_millis(3500);
@@ -162,7 +163,7 @@ impl<'a> Run<'a> {
         self.received = received.sum();
     }
 
-    /// Mends everything, and waits until everybody has to see what is on air.
+    /// Mends everything, and waits until all viewers have to see what is on air.
     fn settle(&mut self) -> Result<(), Violated> {
         self.mend();
         let Schedule {
@@ -300,7 +301,7 @@ impl<'a> Run<'a> {
             if now >= self.look_due {
                 self.look_due = now + LOOK;
                 self.check_held();
-                self.check_told(now);
+                self.check_superseded(now);
             }
             self.check()?;
         }

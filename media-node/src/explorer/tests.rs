@@ -365,7 +365,7 @@ fn event(milliseconds: u64, action: ScheduledAction) -> Event {
 fn each_planted_fault_is_found() {
     let tampered = |kind| Planted::Tampered(Tamper { kind, after: 60 });
     let planted = [
-        (tampered(TamperKind::Repeat), "a message came again"),
+        (tampered(TamperKind::Repeat), "a message was repeated"),
         (tampered(TamperKind::Tear), "torn"),
         (tampered(TamperKind::Lose), "is no keyframe"),
         (tampered(TamperKind::TurnBackTime), "time goes back"),
@@ -375,7 +375,7 @@ fn each_planted_fault_is_found() {
         (Planted::SecondOnAir, "that are on air"),
         (Planted::Superseded, "superseded by none"),
         (Planted::NotRejected, "is accepted although"),
-        (Planted::Reordered, "a message came after a later one"),
+        (Planted::Reordered, "a message arrived after a later one"),
         (Planted::LongWindow, "holds too much"),
     ];
     for (planted, expected) in planted {

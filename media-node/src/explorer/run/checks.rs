@@ -99,8 +99,8 @@ impl Run<'_> {
         }
     }
 
-    /// Checks that an encoder learns that another one is on air.
-    pub(super) fn check_told(&self, now: Duration) {
+    /// Checks that the connection of an encoder ends once another one is on air.
+    pub(super) fn check_superseded(&self, now: Duration) {
         if !self.schedule.hardship.is_calm() || self.schedule.settings.has_standby() {
             return;
         }

@@ -3,7 +3,7 @@
 use super::super::schedule::{EncoderSettings, Protocol, ScheduledAction, ViewerSettings};
 use super::Run;
 
-/// The number of the first one.
+/// The number of the first of them.
 pub(super) const FINAL: usize = 1000;
 
 impl Run<'_> {
