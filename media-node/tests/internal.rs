@@ -107,7 +107,7 @@ async fn edge_without_origins_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
-async fn internal_port_serves_probes_and_metrics_only() {
+async fn probes_and_metrics_are_served_on_ports_of_their_own() {
     let node = TestNode::start().await;
     let ask = async |method, path| request(node.addresses.internal, method, path).await;
     assert_eq!(ask("GET", "/livez").await.status, 200);
