@@ -4,6 +4,7 @@
 //! Here, and nowhere else, a build for unit tests can replace the host by a simulated one ([`simulated`]), so that the failure
 //! explorer runs whole clusters in one thread and in a time that it controls. Any other build has the types of tokio.
 
+mod kernel;
 pub(crate) mod net;
 #[cfg(test)]
 pub(crate) mod simulated;

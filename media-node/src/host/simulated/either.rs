@@ -9,7 +9,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::ToSocketAddrs;
 
-use super::super::net::kernel;
+use super::super::kernel;
 use super::current;
 use super::stream::{SimulatedListener, SimulatedStream};
 
