@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use media_config::Limits;
 use media_engine::{Batch, Cursor, CursorEvent, Registry, Stream};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::yield_now;
@@ -37,20 +38,20 @@ const STALL_ATTEMPTS: u32 = 8;
 
 /// Delivers a stream to one viewer.
 pub(crate) struct Delivery<'a> {
-    pub(crate) socket: &'a mut Socket,
-    pub(crate) client: &'a Client,
+    socket: &'a mut Socket,
+    client: &'a Client,
     /// Time that the socket may accept no byte.
-    pub(crate) stall_timeout: Duration,
+    stall_timeout: Duration,
     /// Time that the socket may take for a batch. A viewer that accepts a byte now and then would keep what it reads in memory.
-    pub(crate) batch_timeout: Duration,
+    batch_timeout: Duration,
     /// Whether the viewer is to be disconnected at the next keyframe.
-    pub(crate) draining: bool,
+    draining: bool,
     /// Shows whether memory is full. A viewer may then be slow for a shorter time.
-    pub(crate) registry: &'a Registry,
+    registry: &'a Registry,
     /// What the kernel may hold unsent, in bytes, as far as it was limited here.
-    pub(crate) unsent_limit: u32,
+    unsent_limit: u32,
     /// The position that the viewer wants to reach. The maximum for one that plays to the end.
-    pub(crate) until: i64,
+    until: i64,
 }
 
 /// What a viewer waits for.
@@ -67,6 +68,28 @@ struct Unsent<B> {
     position: Option<i64>,
     /// Their number before the first was sent.
     length: usize,
+}
+
+impl<'a> Delivery<'a> {
+    /// Returns the delivery to a viewer within these limits, up to a position of the stream: the maximum for one that plays to the end.
+    pub(crate) fn new(
+        socket: &'a mut Socket,
+        client: &'a Client,
+        limits: &Limits,
+        registry: &'a Registry,
+        until: i64,
+    ) -> Self {
+        Self {
+            socket,
+            client,
+            stall_timeout: limits.stall_timeout(),
+            batch_timeout: limits.batch_timeout(),
+            draining: false,
+            registry,
+            unsent_limit: 0,
+            until,
+        }
+    }
 }
 
 impl Delivery<'_> {

@@ -90,17 +90,13 @@ impl<F: HttpFraming> HttpViewer<F> {
     }
 
     fn parts(&mut self) -> (Delivery<'_>, &mut F, &mut BytesMut) {
-        let limits = self.context.limits.get();
-        let delivery = Delivery {
-            socket: &mut self.socket,
-            client: &self.client,
-            stall_timeout: limits.stall_timeout(),
-            batch_timeout: limits.batch_timeout(),
-            draining: false,
-            registry: &self.context.finder.registry,
-            unsent_limit: 0,
-            until: i64::MAX,
-        };
+        let delivery = Delivery::new(
+            &mut self.socket,
+            &self.client,
+            &self.context.limits.get(),
+            &self.context.finder.registry,
+            i64::MAX,
+        );
         (delivery, &mut self.framing, &mut self.input)
     }
 }

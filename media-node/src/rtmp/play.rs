@@ -141,17 +141,13 @@ impl RtmpViewer {
             context,
             ..
         } = &mut self.session;
-        let limits = context.limits.get();
-        let delivery = Delivery {
-            socket: &mut connection.socket,
-            client: &self.client,
-            stall_timeout: limits.stall_timeout(),
-            batch_timeout: limits.batch_timeout(),
-            draining: false,
-            registry: &context.registry,
-            unsent_limit: 0,
-            until: self.until,
-        };
+        let delivery = Delivery::new(
+            &mut connection.socket,
+            &self.client,
+            &context.limits.get(),
+            &context.registry,
+            self.until,
+        );
         let framing = RtmpFraming {
             message_timeout: &mut connection.message_timeout,
             protocol: &mut connection.protocol,

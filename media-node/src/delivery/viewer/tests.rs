@@ -17,16 +17,15 @@ async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
     let (mut socket, mut reader, peer) = connection().await;
     let client = client(peer);
     let registry = Registry::new(EngineSettings::default());
-    let mut viewer = Delivery {
-        socket: &mut socket,
-        client: &client,
-        stall_timeout: Duration::from_secs(60),
-        batch_timeout: Duration::from_secs(1),
-        draining: false,
-        registry: &registry,
-        unsent_limit: 0,
-        until: i64::MAX,
-    };
+    let mut viewer = Delivery::new(
+        &mut socket,
+        &client,
+        &Limits::default(),
+        &registry,
+        i64::MAX,
+    );
+    viewer.stall_timeout = Duration::from_secs(60);
+    viewer.batch_timeout = Duration::from_secs(1);
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let slow_reads = async {
         // At this rate the batch would take half a minute.
@@ -72,16 +71,15 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
     let (mut socket, _reads_nothing, peer) = connection().await;
     let client = client(peer);
     let registry = Registry::new(EngineSettings::default());
-    let mut viewer = Delivery {
-        socket: &mut socket,
-        client: &client,
-        stall_timeout: Duration::from_secs(60),
-        batch_timeout: Duration::from_secs(600),
-        draining: false,
-        registry: &registry,
-        unsent_limit: 0,
-        until: i64::MAX,
-    };
+    let mut viewer = Delivery::new(
+        &mut socket,
+        &client,
+        &Limits::default(),
+        &registry,
+        i64::MAX,
+    );
+    viewer.stall_timeout = Duration::from_secs(60);
+    viewer.batch_timeout = Duration::from_secs(600);
     // More than the socket buffers hold.
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let (sent, ()) = tokio::join!(viewer.send(&mut batch, None), async {
@@ -104,17 +102,16 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
     });
     let mut incomplete = registry.incomplete_messages();
     incomplete.hold(3 << 20).expect_err("more than the memory");
-    let mut viewer = Delivery {
-        socket: &mut socket,
-        client: &client,
-        // An eighth of it passes before the first attempt.
-        stall_timeout: Duration::from_secs(30),
-        batch_timeout: Duration::from_secs(300),
-        draining: false,
-        registry: &registry,
-        unsent_limit: 0,
-        until: i64::MAX,
-    };
+    let mut viewer = Delivery::new(
+        &mut socket,
+        &client,
+        &Limits::default(),
+        &registry,
+        i64::MAX,
+    );
+    // An eighth of it passes before the first attempt.
+    viewer.stall_timeout = Duration::from_secs(30);
+    viewer.batch_timeout = Duration::from_secs(300);
     let since = Instant::now();
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let sent = viewer.send(&mut batch, None).await;
