@@ -69,9 +69,7 @@ async fn beside_honest_encoder<T>(
             let probe = request(judged.internal, "GET", path).await;
             assert_eq!(probe.status, 200, "{path}");
         }
-        let mut newcomer = Publisher::start(published.rtmp, "live/newcomer").await;
-        newcomer.send_headers().await;
-        newcomer.send_group(0).await;
+        let _newcomer = Publisher::with_group(published.rtmp, "live/newcomer").await;
         let mut first = FlvViewer::open(judged.http, "/live/newcomer.flv").await;
         assert!(first.numbered().await.is_some());
         drop(held);

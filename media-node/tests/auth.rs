@@ -66,10 +66,7 @@ async fn play_status(node: &TestNode, path: &str) -> (u16, Value) {
 }
 
 async fn publish(node: &TestNode, stream: &str) -> Publisher {
-    let mut publisher = Publisher::start(node.addresses.rtmp, stream).await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
-    publisher
+    Publisher::with_group(node.addresses.rtmp, stream).await
 }
 
 fn signature(key: &str, text: &str) -> String {

@@ -13,9 +13,7 @@ const BAD_NAME: &str = "NetStream.Publish.BadName";
 /// Asserts that a second encoder takes the stream over, and that viewers of both media nodes receive it.
 async fn assert_takeover(stream: &str, from: &TestNode, to: &TestNode) {
     let path = format!("/{stream}.flv");
-    let mut first = Publisher::start(from.addresses.rtmp, stream).await;
-    first.send_headers().await;
-    first.send_group(0).await;
+    let mut first = Publisher::with_group(from.addresses.rtmp, stream).await;
     let mut viewers = [
         FlvViewer::open(from.addresses.http, &path).await,
         FlvViewer::open(to.addresses.http, &path).await,
@@ -57,9 +55,7 @@ async fn second_encoder_is_refused_on_every_media_node_by_policy_reject() {
     };
     let origins = origins::<2>(reject).await;
     let edges = [edge(&origins, reject).await, edge(&origins, reject).await];
-    let mut first = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
-    first.send_headers().await;
-    first.send_group(0).await;
+    let mut first = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(origins[1].addresses.http, "/live/a.flv").await;
     for node in edges.iter().chain(&origins) {
         let refused = Publisher::try_start(node.addresses.rtmp, "live/a").await;

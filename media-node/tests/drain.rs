@@ -38,9 +38,7 @@ async fn lame_duck_accepts_connections_and_is_ready() {
         200
     );
     assert!(node.metrics().await.contains("live_draining 1"));
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     assert!(
         FlvViewer::open(node.addresses.http, "/live/a.flv")
             .await
@@ -53,9 +51,7 @@ async fn lame_duck_accepts_connections_and_is_ready() {
 #[tokio::test]
 async fn draining_media_node_serves_its_viewers_and_accepts_no_others() {
     let node = TestNode::with(|config| config.drain.timeout_seconds = 300).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     node.drain.cancel();
@@ -85,9 +81,7 @@ async fn viewers_are_disconnected_cleanly_at_a_keyframe() {
     };
     let mut node =
         TestNode::with_timings(timings, |config| config.drain.timeout_seconds = 300).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     node.drain.cancel();
@@ -127,9 +121,7 @@ async fn what_an_encoder_sends_before_it_knows_of_the_drain_is_not_lost() {
     let origins = origins::<1>(|_| {}).await;
     let drain = |config: &mut NodeConfig| config.drain.timeout_seconds = 300;
     let mut edge = edge_with(&origins, timings, drain).await;
-    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(edge.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(origins[0].addresses.http, "/live/a.flv").await;
     edge.drain.cancel();
     let mut sent = 10;
@@ -164,9 +156,7 @@ async fn stop_ends_the_drain() {
 #[tokio::test]
 async fn clients_are_notified_even_without_time_to_drain() {
     let mut node = TestNode::with(|config| config.drain.timeout_seconds = 0).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     node.drain.cancel();

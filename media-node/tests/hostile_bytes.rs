@@ -51,9 +51,7 @@ async fn hostile_bytes_disturb_no_viewer_and_cost_no_memory() {
 #[tokio::test]
 async fn hostile_bytes_cost_time_in_proportion_to_their_number() {
     let node = Process::start("").await;
-    let mut publisher = Publisher::start(node.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.rtmp, "live/a").await;
     for (address, Attack { bytes, .. }) in attacks(&node) {
         let cost = cost_of(&node, address, &bytes).await;
         let length = u32::try_from(bytes.len()).expect("a small attack");

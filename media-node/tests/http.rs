@@ -8,9 +8,7 @@ async fn node_with_stream() -> (TestNode, Publisher) {
         config.vhosts = vec!["v.example".to_owned()];
     })
     .await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     crate::support::eventually("the stream", || async {
         request(node.addresses.http, "HEAD", "/live/a.flv")
             .await
@@ -57,9 +55,7 @@ async fn stream_ends_with_the_last_chunk_in_http_1_1_only() {
         config.stream.play_wait_seconds = 10;
     })
     .await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut connections = Vec::new();
     for version in ["1.0", "1.1"] {
         let mut connection = RawConnection::connect(node.addresses.http).await;

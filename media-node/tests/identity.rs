@@ -70,21 +70,14 @@ fn operator(secret: &Path) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 
-async fn published(address: std::net::SocketAddr, stream: &str) -> Publisher {
-    let mut publisher = Publisher::start(address, stream).await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
-    publisher
-}
-
 #[tokio::test]
 async fn media_nodes_with_the_secret_relay_and_others_do_not() {
     let (secret, other) = (Secret::new(SECRET), Secret::new(&SECRET.replace('a', "b")));
     let origin = node(&secret.path, |_| {}).await;
     let member = edge(&secret.path, &origin).await;
     let stranger = edge(&other.path, &origin).await;
-    let _pulled = published(origin.addresses.rtmp, "live/pulled").await;
-    let _forwarded = published(member.addresses.rtmp, "live/forwarded").await;
+    let _pulled = Publisher::with_group(origin.addresses.rtmp, "live/pulled").await;
+    let _forwarded = Publisher::with_group(member.addresses.rtmp, "live/forwarded").await;
     let mut pulling = FlvViewer::open(member.addresses.http, "/live/pulled.flv").await;
     let mut forwarding = FlvViewer::open(origin.addresses.http, "/live/forwarded.flv").await;
     assert_eq!(pulling.numbered().await, Some((0, 0)));
@@ -102,7 +95,7 @@ async fn media_nodes_with_the_secret_relay_and_others_do_not() {
 async fn internal_port_refuses_requests_without_a_token_except_probes() {
     let secret = Secret::new(SECRET);
     let origin = node(&secret.path, |_| {}).await;
-    let mut publisher = published(origin.addresses.rtmp, "live/a").await;
+    let mut publisher = Publisher::with_group(origin.addresses.rtmp, "live/a").await;
     let stream = "app=live&stream=a";
     for (method, path) in [
         ("GET", "/api/v1/summary".to_owned()),
@@ -198,7 +191,7 @@ async fn rotation_of_the_secret_loses_no_message() {
     let secrets = [Secret::new(SECRET), Secret::new(SECRET)];
     let origin = node(&secrets[0].path, |_| {}).await;
     let edge = edge(&secrets[1].path, &origin).await;
-    let mut publisher = published(origin.addresses.rtmp, "live/a").await;
+    let mut publisher = Publisher::with_group(origin.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
     let new = "another secret of the tests with 32 bytes";
     // Old and new side by side on all media nodes, then the new one signs, then the old one is gone.
@@ -217,7 +210,7 @@ async fn rotation_of_the_secret_loses_no_message() {
         publisher.send_group(group).await;
         // A stream that the edge does not have yet needs a token of now.
         let name = format!("live/new-{step}");
-        let _another = published(origin.addresses.rtmp, &name).await;
+        let _another = Publisher::with_group(origin.addresses.rtmp, &name).await;
         eventually("the edge pulls with a token of the new files", async || {
             let path = format!("/{name}.flv");
             request(edge.addresses.http, "HEAD", &path).await.status == 200

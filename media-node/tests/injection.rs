@@ -96,9 +96,7 @@ async fn texts_of_clients_forge_no_line_and_no_field() {
              proxies: {{proxyProtocolCidrs: [127.0.0.2], forwardedCidrs: [127.0.0.1]}}\n"
         );
         let mut node = Process::start_with("", &lines).await;
-        let mut publisher = Publisher::start(node.rtmp, &format!("live/{NAME}")).await;
-        publisher.send_headers().await;
-        publisher.send_group(0).await;
+        let _publisher = Publisher::with_group(node.rtmp, &format!("live/{NAME}")).await;
         let mut viewer = FlvViewer::open(node.http, PATH).await;
         assert!(viewer.numbered().await.is_some());
         plant(&node).await;

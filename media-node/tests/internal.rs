@@ -7,9 +7,7 @@ use crate::support::{
 #[tokio::test]
 async fn api_lists_clients_and_streams() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a?token=secret").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a?token=secret").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv?token=secret").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a?token=secret").await;
     assert!(flv.numbered().await.is_some() && rtmp.numbered().await.is_some());
@@ -61,9 +59,7 @@ async fn api_lists_clients_and_streams() {
 #[tokio::test]
 async fn client_is_disconnected_through_the_api() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let clients = node.api("/api/v1/clients").await;
     for client in clients.as_array().unwrap() {

@@ -17,9 +17,7 @@ use crate::support::{
 #[tokio::test]
 async fn connection_over_the_limit_is_refused_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_connections = 2).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
 
     let full = request(node.addresses.http, "GET", "/live/a.flv").await;
@@ -133,9 +131,7 @@ async fn oldest_connection_without_a_stream_is_closed_for_a_new_one() {
         config.limits.max_idle_connections_percent = 20;
     })
     .await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut idle = Vec::new();
     for number in 0..40 {
@@ -225,9 +221,7 @@ async fn probes_are_answered_while_the_internal_port_is_flooded() {
 #[tokio::test]
 async fn viewer_that_sends_a_large_message_is_disconnected_with_a_reason() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     // The header of a video message of 100,000 bytes.
     let header = [6, 0, 0, 0, 0x01, 0x86, 0xA0, 9, 1, 0, 0, 0];
@@ -245,9 +239,7 @@ async fn viewer_that_sends_a_large_message_is_disconnected_with_a_reason() {
 #[tokio::test]
 async fn viewer_that_leaves_a_message_incomplete_is_disconnected_with_a_reason() {
     let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 1).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut playing = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     let mut paused = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     paused.pause(true).await;
@@ -275,9 +267,7 @@ async fn viewer_that_leaves_a_message_incomplete_is_disconnected_with_a_reason()
 #[tokio::test]
 async fn stalled_viewer_is_disconnected() {
     let node = TestNode::with(|config| config.limits.stall_timeout_seconds = 1).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     assert_stalled_viewer_is_disconnected(&node, &mut publisher, node.addresses.http).await;
 }
 

@@ -17,9 +17,7 @@ async fn every_log_line_names_its_instance() {
         ];
     })
     .await;
-    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/logged").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(edge.addresses.rtmp, "live/logged").await;
     let viewer = FlvViewer::open(origin.addresses.http, "/live/logged.flv").await;
     drop(viewer);
     edge.drain.cancel();
@@ -50,9 +48,7 @@ async fn every_log_line_names_its_instance() {
 async fn edge_logs_the_loss_of_its_only_origin_once() {
     let [mut origin] = origins::<1>(|_| {}).await;
     let edge = edge(std::slice::from_ref(&origin), |_| {}).await;
-    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/outage").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(edge.addresses.rtmp, "live/outage").await;
     let count = |message: &str| {
         let line = format!("{message} stream=live/outage ");
         let lines = log::lines();

@@ -227,9 +227,7 @@ async fn stream_of_another_node_that_does_not_fit_is_refused_with_a_reason() {
         config.stream.play_wait_seconds = 7;
     })
     .await;
-    let mut publisher = Publisher::start(origin.addresses.rtmp, "live/real").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(origin.addresses.rtmp, "live/real").await;
     let _full = fill(&edge).await;
     let refused = request(edge.addresses.http, "GET", "/live/real.flv").await;
     assert_eq!(refused.status, 503);

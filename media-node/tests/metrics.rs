@@ -105,9 +105,7 @@ async fn viewer_that_reads_nothing_lags_and_one_that_reads_does_not() {
         ..Timings::default()
     };
     let node = TestNode::with_timings(timings, |_| {}).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut reading = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let started = "live_viewer_first_byte_seconds_count{kind=\"flv\"}";
     has(&node, started, 1.0).await;
@@ -141,9 +139,7 @@ async fn edge_counts_its_origin_and_the_round_trips_to_it() {
     let [origin] = origins::<1>(|_| {}).await;
     let edge = edge(std::slice::from_ref(&origin), |_| {}).await;
     has(&edge, "live_origins", 1.0).await;
-    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(edge.addresses.rtmp, "live/a").await;
     has(&edge, "live_relay_forwards", 1.0).await;
     eventually("round trips", async || {
         value(&edge, "live_relay_round_trip_seconds_count").await > 2.0
@@ -159,9 +155,7 @@ async fn streams_have_metrics_of_their_own_where_that_is_configured() {
     })
     .await;
     let name = "live/say \"a\\b\"";
-    let mut first = Publisher::start(node.addresses.rtmp, name).await;
-    first.send_headers().await;
-    first.send_group(0).await;
+    let mut first = Publisher::with_group(node.addresses.rtmp, name).await;
     first.send_group(10).await;
     let escaped = "live/say \\\"a\\\\b\\\"";
     let series = |name: &str| format!("live_stream_{name}{{stream=\"{escaped}\"}}");
@@ -170,9 +164,7 @@ async fn streams_have_metrics_of_their_own_where_that_is_configured() {
     has(&node, &series("viewers"), 0.0).await;
     assert!(value(&node, &series("received_bytes_total")).await > 2000.0);
 
-    let mut second = Publisher::start(node.addresses.rtmp, "live/b").await;
-    second.send_headers().await;
-    second.send_group(0).await;
+    let _second = Publisher::with_group(node.addresses.rtmp, "live/b").await;
     has(&node, "live_streams_without_metrics", 1.0).await;
     assert!(!node.metrics().await.contains("stream=\"live/b\""));
     let _viewer = FlvViewer::open(node.addresses.http, "/live/b.flv").await;
@@ -185,9 +177,7 @@ async fn streams_have_metrics_of_their_own_where_that_is_configured() {
 #[tokio::test]
 async fn viewers_of_a_draining_media_node_are_counted() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let _viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     has(&node, "live_clients{kind=\"flv\",role=\"viewer\"}", 1.0).await;
     has(&node, "live_draining_viewers", 0.0).await;

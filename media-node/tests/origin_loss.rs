@@ -27,9 +27,7 @@ impl Cluster {
     async fn new() -> Self {
         let origins = origins::<2>(|_| {}).await;
         let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
-        let mut publisher = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
-        publisher.send_headers().await;
-        publisher.send_group(0).await;
+        let publisher = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
         let mut cluster = Self {
             flv: FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await,
             rtmp: RtmpViewer::start(edges[1].addresses.rtmp, "live/a").await,
@@ -92,9 +90,7 @@ async fn draining_origin_ends_once_another_one_has_its_streams() {
 async fn restarted_origin_is_used_again() {
     let origins = origins::<1>(|_| {}).await;
     let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
-    let mut publisher = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await;
     for expected in 0..10 {
         assert_eq!(viewer.numbered().await.unwrap().0, expected);

@@ -67,9 +67,7 @@ async fn pages_never_shadow_streams_the_list_or_the_player() {
     ];
     let (node, _directory) = node(&files).await;
     assert_eq!(get(&node, "/live/a.flv", "").await.status, 404);
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut connection = RawConnection::connect(node.addresses.http).await;
     connection
         .send("GET /live/a.flv HTTP/1.1\r\nHost: test\r\n\r\n")

@@ -34,10 +34,7 @@ async fn forwarded(change: impl FnOnce(&mut NodeConfig)) -> TestNode {
 /// Publishes a stream as a client of a load balancer.
 async fn publish(node: &TestNode, header: Vec<u8>) -> Publisher {
     let rtmp = balancer(node.addresses.rtmp, header).await;
-    let mut publisher = Publisher::start(rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
-    publisher
+    Publisher::with_group(rtmp, "live/a").await
 }
 
 /// Returns the addresses in the list of clients, in order.
@@ -203,9 +200,7 @@ async fn header_of_a_peer_that_is_not_trusted_is_refused_as_its_bytes() {
 #[tokio::test]
 async fn clients_of_a_reverse_proxy_have_their_own_addresses_and_limits() {
     let node = forwarded(|config| config.limits.max_connections_per_address = 1).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let play = async |client: &str| {
         let mut connection = RawConnection::connect(node.addresses.http).await;
         let headers = format!("X-Forwarded-For: 203.0.113.9, {client}\r\n");

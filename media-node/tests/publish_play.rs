@@ -11,9 +11,7 @@ use crate::support::{
 #[tokio::test]
 async fn viewers_of_both_protocols_receive_every_message_once_and_in_order() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     for group in 1..5 {
@@ -68,9 +66,7 @@ async fn payloads_of_every_size_arrive_unchanged() {
 #[tokio::test]
 async fn viewer_that_asks_for_a_duration_gets_no_more_and_may_play_again() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     while viewer.numbered().await != Some((9, 360)) {}
     viewer.play_for("a", 1000).await;
@@ -105,9 +101,7 @@ async fn header_of_an_audio_stream_has_no_video_flag() {
 async fn viewer_waits_for_a_stream_that_starts_later() {
     let node = TestNode::with(|config| config.stream.play_wait_seconds = 10).await;
     let viewer = tokio::spawn(RtmpViewer::start(node.addresses.rtmp, "live/a"));
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = viewer.await.unwrap();
     assert_eq!(viewer.numbered().await.map(|(number, _)| number), Some(0));
 }
@@ -122,9 +116,7 @@ async fn missing_stream_is_refused_as_not_found() {
 #[tokio::test]
 async fn connection_publishes_one_stream_after_another() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     publisher.publish_again("b").await;
     publisher.send_raw([video_header(), audio_header()]).await;
     let group = (0..10).map(|number| keyframe(number, number * 40, 100));
@@ -136,9 +128,7 @@ async fn connection_publishes_one_stream_after_another() {
 #[tokio::test]
 async fn paused_viewer_resumes_at_the_newest_keyframe() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     for number in 0..10 {
         assert_eq!(viewer.numbered().await.unwrap().0, number);
@@ -163,9 +153,7 @@ async fn paused_viewer_resumes_at_the_newest_keyframe() {
 #[tokio::test]
 async fn rtmp_name_with_suffix_is_the_same_stream() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/flv:a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/flv:a").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a.flv").await;
     assert_eq!(flv.numbered().await, Some((0, 0)));

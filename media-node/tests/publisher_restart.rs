@@ -5,9 +5,7 @@ use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, number};
 #[tokio::test]
 async fn timestamps_increase_across_restarts_of_the_encoder() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     for run in 1..6 {
@@ -17,9 +15,7 @@ async fn timestamps_increase_across_restarts_of_the_encoder() {
         } else {
             drop(publisher);
         }
-        publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-        publisher.send_headers().await;
-        publisher.send_group(0).await;
+        publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     }
     for protocol in ["FLV", "RTMP"] {
         let mut last = None;
@@ -48,9 +44,7 @@ async fn timestamps_increase_across_restarts_of_the_encoder() {
 #[tokio::test]
 async fn stream_ends_cleanly_when_no_encoder_reconnects() {
     let node = TestNode::with(|config| config.stream.continuity_seconds = 0).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     publisher.finish().await;

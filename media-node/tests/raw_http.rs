@@ -157,9 +157,7 @@ async fn internal_ports_refuse_malformed_requests_and_what_is_behind_them() {
 #[tokio::test]
 async fn what_follows_the_request_for_a_stream_is_no_request() {
     let node = TestNode::with(|config| config.stream.continuity_seconds = 0).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let mut connections = Vec::new();

@@ -8,9 +8,7 @@ use crate::support::{
 async fn stream_published_to_an_edge_plays_on_every_media_node() {
     let origins = origins::<2>(|_| {}).await;
     let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
-    let mut publisher = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     for node in edges.iter().chain(&origins) {
         let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
         let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
@@ -49,9 +47,7 @@ async fn every_stream_is_found_on_every_media_node() {
 async fn edge_pulls_once_and_stops_after_the_last_viewer() {
     let origins = origins::<1>(|_| {}).await;
     let edge = edge(&origins, |config| config.stream.linger_seconds = 0).await;
-    let mut publisher = Publisher::start(origins[0].addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(origins[0].addresses.rtmp, "live/a").await;
     let mut viewers = Vec::new();
     for _ in 0..5 {
         viewers.push(FlvViewer::open(edge.addresses.http, "/live/a.flv").await);
@@ -84,9 +80,7 @@ async fn stream_without_a_publication_is_not_found_as_soon_as_all_origins_answer
 async fn restart_of_an_encoder_at_an_edge_does_not_interrupt_viewers_of_another_edge() {
     let origins = origins::<2>(|_| {}).await;
     let edges = [edge(&origins, |_| {}).await, edge(&origins, |_| {}).await];
-    let mut publisher = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await;
     let mut last = None;
     for run in 1..=5 {
@@ -100,8 +94,6 @@ async fn restart_of_an_encoder_at_an_edge_does_not_interrupt_viewers_of_another_
             last = Some(timestamp);
         }
         publisher.finish().await;
-        publisher = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
-        publisher.send_headers().await;
-        publisher.send_group(0).await;
+        publisher = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     }
 }

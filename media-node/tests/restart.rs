@@ -18,9 +18,7 @@ async fn stopped_media_node_starts_again_on_its_ports_without_its_streams() {
     config.listen.internal = addresses.internal;
     config.listen.metrics = Some(addresses.metrics);
     for _ in 0..3 {
-        let mut publisher = Publisher::start(addresses.rtmp, "live/a").await;
-        publisher.send_headers().await;
-        publisher.send_group(0).await;
+        let _publisher = Publisher::with_group(addresses.rtmp, "live/a").await;
         let mut flv = FlvViewer::open(addresses.http, "/live/a.flv").await;
         let mut rtmp = RtmpViewer::start(addresses.rtmp, "live/a").await;
         assert_eq!(flv.numbered().await, Some((0, 0)));

@@ -31,9 +31,7 @@ async fn viewers(node: &TestNode) -> usize {
 async fn stream_of_the_server_is_played_once_for_all_viewers_until_the_last_one_leaves() {
     let server = TestNode::start().await;
     let edge = edge(&[server.addresses.rtmp]).await;
-    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(server.addresses.rtmp, "live/a").await;
     let mut flv = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(edge.addresses.rtmp, "live/a").await;
     publisher.send_group(10).await;
@@ -54,9 +52,7 @@ async fn what_is_published_to_the_edge_is_published_to_the_server() {
         .await
         .err();
     assert!(early.take().is_some(), "the stream does not exist yet");
-    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/a?key=secret").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(edge.addresses.rtmp, "live/a?key=secret").await;
     let mut viewer = FlvViewer::open(server.addresses.http, "/live/a.flv").await;
     publisher.send_group(10).await;
     let first = viewer.numbered().await.unwrap().0;
@@ -77,9 +73,7 @@ async fn next_server_is_asked_when_the_first_one_is_dead_or_lacks_the_stream() {
     let (empty, server) = (TestNode::start().await, TestNode::start().await);
     let servers = [dead, empty.addresses.rtmp, server.addresses.rtmp];
     let edge = edge(&servers).await;
-    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(server.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
     publisher
         .send([keyframe(10, 400, 100), interframe(11, 440, 100)])
@@ -91,9 +85,7 @@ async fn next_server_is_asked_when_the_first_one_is_dead_or_lacks_the_stream() {
 async fn viewers_stay_when_the_encoder_of_the_server_returns() {
     let server = TestNode::with(|config| config.stream.continuity_seconds = 0).await;
     let edge = edge(&[server.addresses.rtmp]).await;
-    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(server.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
     while viewer.numbered().await != Some((9, 360)) {}
     publisher.finish().await;

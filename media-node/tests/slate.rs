@@ -80,9 +80,7 @@ async fn slate_is_repeated_until_the_encoder_returns() {
     let clip = clip();
     let folder = write(&clip);
     let node = TestNode::with(with_slate(&folder)).await;
-    let mut first = Publisher::start(node.addresses.rtmp, "live/a").await;
-    first.send_headers().await;
-    first.send_group(0).await;
+    let first = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let mut last = 0;
     for expected in 0..10 {
@@ -125,9 +123,7 @@ async fn slate_of_other_codec_parameters_comes_with_its_headers_and_ends_with_th
         edge(&origins, with_slate(&folder)).await,
         edge(&origins, with_slate(&folder)).await,
     ];
-    let mut encoder = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
-    encoder.send_headers().await;
-    encoder.send_group(0).await;
+    let encoder = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(edges[0].addresses.rtmp, "live/a").await;
     let (mut last, mut number) = (0, 0);
@@ -156,9 +152,7 @@ async fn encoder_is_accepted_by_policy_reject_while_the_slate_is_shown() {
         config.stream.duplicate_publish = media_config::DuplicatePublish::Reject;
     })
     .await;
-    let mut first = Publisher::start(node.addresses.rtmp, "live/a").await;
-    first.send_headers().await;
-    first.send_group(0).await;
+    let first = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     first.finish().await;
     assert_slate(&mut viewer, &clip, 0).await;

@@ -73,9 +73,7 @@ async fn higher_priority_takes_over_when_it_is_steady_and_the_other_encoder_stay
 #[tokio::test]
 async fn silent_encoder_is_replaced_and_stands_by_when_it_returns() {
     let node = node().await;
-    let mut first = Publisher::start(node.addresses.rtmp, "live/a").await;
-    first.send_headers().await;
-    first.send_group(0).await;
+    let first = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = Spliced::watch(&node, "live/a").await;
     viewer.until(source(0)).await;
     let second = Feed::start(&node, "live/a", 1).await;

@@ -7,9 +7,7 @@ use crate::support::{FlvViewer, Publisher, TestNode};
 #[tokio::test]
 async fn second_encoder_takes_over_and_the_first_gets_an_error() {
     let node = TestNode::start().await;
-    let mut first = Publisher::start(node.addresses.rtmp, "live/a").await;
-    first.send_headers().await;
-    first.send_group(0).await;
+    let mut first = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     for number in 0..10 {
         assert_eq!(viewer.numbered().await.unwrap().0, number);

@@ -68,9 +68,7 @@ async fn page_and_websocket_are_served_by_tls() {
     let http = client.tunnel(node.addresses.https).await;
     assert_eq!(request(http, "GET", "/").await.status, 200);
     let rtmp = client.tunnel(node.addresses.rtmps).await;
-    let mut publisher = Publisher::start(rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(rtmp, "live/a").await;
     let mut websocket = RawConnection::connect(http).await;
     websocket
         .send(
@@ -124,9 +122,8 @@ async fn renewed_certificate_is_served_and_connections_stay() {
         chain[0].clone().into_owned()
     };
     assert_eq!(served().await, certificate("first"));
-    let mut publisher = Publisher::start(client.tunnel(node.addresses.rtmps).await, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher =
+        Publisher::with_group(client.tunnel(node.addresses.rtmps).await, "live/a").await;
     let http = client.tunnel(node.addresses.https).await;
     let mut viewer = FlvViewer::open(http, "/live/a.flv").await;
     assert_eq!(viewer.numbered().await.unwrap().0, 0);
@@ -284,9 +281,7 @@ async fn connection_over_the_limit_is_refused_with_a_reason() {
 #[tokio::test]
 async fn stalled_viewer_is_disconnected() {
     let node = node(|config| config.limits.stall_timeout_seconds = 1).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let client = TlsClient::new(&["first"], &TLS13);
     let http = client.tunnel(node.addresses.https).await;
     assert_stalled_viewer_is_disconnected(&node, &mut publisher, http).await;

@@ -55,9 +55,7 @@ async fn frame_numbers(connection: &mut RawConnection, last: u32) -> Vec<u32> {
 #[tokio::test]
 async fn stream_arrives_in_binary_frames_and_pings_are_answered() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let (mut connection, response) = open(&node, "/live/a.flv", "13").await;
     assert_eq!(response.status, 101);
     assert_eq!(
@@ -82,9 +80,7 @@ async fn stream_arrives_in_binary_frames_and_pings_are_answered() {
 #[tokio::test]
 async fn stream_ends_with_a_close_frame() {
     let node = TestNode::with(|config| config.stream.continuity_seconds = 0).await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let (mut connection, _) = open(&node, "/live/a.flv", "13").await;
     frame_numbers(&mut connection, 9).await;
     publisher.finish().await;
@@ -108,9 +104,7 @@ async fn invalid_handshake_and_missing_stream_get_an_http_error() {
 #[tokio::test]
 async fn unmasked_frame_closes_the_connection() {
     let node = TestNode::start().await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let (mut connection, _) = open(&node, "/live/a.flv", "13").await;
     frame_numbers(&mut connection, 9).await;
     connection.send([0x89, 0]).await;

@@ -12,9 +12,7 @@ async fn silent_encoder_is_disconnected() {
         config.stream.continuity_seconds = 0;
     })
     .await;
-    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let status = publisher.0.closed_with().await.unwrap();
     assert!(
@@ -76,9 +74,7 @@ async fn connection_begins_a_limited_number_of_streams_in_a_minute() {
 #[tokio::test]
 async fn encoder_with_too_high_a_bitrate_is_disconnected_with_a_reason() {
     let node = TestNode::with(|config| config.limits.max_publish_kbps = 800).await;
-    let mut honest = Publisher::start(node.addresses.rtmp, "live/honest").await;
-    honest.send_headers().await;
-    honest.send_group(0).await;
+    let mut honest = Publisher::with_group(node.addresses.rtmp, "live/honest").await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
     // 800 kbit/s are a megabyte in ten seconds.
     for number in 0..3 {

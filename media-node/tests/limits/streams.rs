@@ -26,9 +26,7 @@ async fn viewer_of_a_stream_over_the_limit_is_refused_with_a_reason() {
     .await;
     let mut publishers = Vec::new();
     for stream in ["live/a", "live/b"] {
-        let mut publisher = Publisher::start(origin.addresses.rtmp, stream).await;
-        publisher.send_headers().await;
-        publisher.send_group(0).await;
+        let publisher = Publisher::with_group(origin.addresses.rtmp, stream).await;
         publishers.push(publisher);
     }
     let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
@@ -77,16 +75,12 @@ async fn names_without_a_publisher_keep_no_viewer_out() {
         connection.send(request).await;
         invented.push(connection);
     }
-    let mut publisher = Publisher::start(origin.addresses.rtmp, "live/real").await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let publisher = Publisher::with_group(origin.addresses.rtmp, "live/real").await;
     let mut viewer = FlvViewer::open(edge.addresses.http, "/live/real.flv").await;
     assert!(viewer.numbered().await.is_some());
     // A name that is published while viewers wait for it is found, from its first message on.
     drop((viewer, publisher));
-    let mut late = Publisher::start(origin.addresses.rtmp, "live/none-7").await;
-    late.send_headers().await;
-    late.send_group(0).await;
+    let _late = Publisher::with_group(origin.addresses.rtmp, "live/none-7").await;
     let found = invented.get_mut(7).expect("one of them");
     assert_eq!(found.response_header().await.status, 200);
 }
@@ -121,8 +115,6 @@ async fn further_name_without_a_publisher_is_refused_with_a_reason() {
     };
     assert_eq!(refused.status, 503);
     let stream = format!("live/{name}");
-    let mut publisher = Publisher::start(origins[0].addresses.rtmp, &stream).await;
-    publisher.send_headers().await;
-    publisher.send_group(0).await;
+    let _publisher = Publisher::with_group(origins[0].addresses.rtmp, &stream).await;
     assert_eq!(waiting.response_header().await.status, 200);
 }

@@ -119,6 +119,14 @@ impl Publisher {
         Self::try_start(address, stream).await.unwrap()
     }
 
+    /// Publishes, and sends the headers and the first group.
+    pub(crate) async fn with_group(address: SocketAddr, stream: &str) -> Self {
+        let mut publisher = Self::start(address, stream).await;
+        publisher.send_headers().await;
+        publisher.send_group(0).await;
+        publisher
+    }
+
     /// Publishes, or returns the error.
     pub(crate) async fn try_start(address: SocketAddr, stream: &str) -> Result<Self, RtmpStatus> {
         let mut rtmp = RtmpClient::new(address, stream, false).await;
