@@ -109,7 +109,7 @@ impl Node {
     /// Gives memory back to the system that clients have left behind, for as long as the media node runs. It is for programs whose
     /// allocator is mimalloc.
     pub fn return_memory(&self) {
-        returned_memory::start(&self.workers.handles());
+        returned_memory::start(&self.workers.handles(), &self.contexts.node.registry);
     }
 
     /// Returns a token that opens the API of media nodes with this configuration for an hour: the header is
