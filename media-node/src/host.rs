@@ -12,6 +12,8 @@ pub(crate) mod simulated;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tracing::Span;
+
 /// Returns the time since 1970 by the host's clock, which may differ from those of other hosts.
 pub(crate) fn wall_clock() -> Duration {
     #[cfg(test)]
@@ -23,8 +25,8 @@ pub(crate) fn wall_clock() -> Duration {
         .unwrap_or_default()
 }
 
-/// Runs what waits for files or threads, on a thread for that. Returns `None` after a panic, which that thread has printed. A simulated
-/// host has no other thread: its tasks would go on earlier or later, as the computer is busy.
+/// Runs what waits for files or threads, on a thread for that, in the span of the caller. Returns `None` after a panic, which that thread
+/// has printed. A simulated host has no other thread: its tasks would go on earlier or later, as the computer is busy.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     blocking: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
@@ -32,8 +34,9 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     if simulated::current().is_some() {
         return Some(blocking());
     }
+    let span = Span::current();
     #[expect(clippy::disallowed_methods, reason = "the only place")]
-    let running = tokio::task::spawn_blocking(blocking);
+    let running = tokio::task::spawn_blocking(move || span.in_scope(blocking));
     running.await.ok()
 }
 

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tracing::Span;
 
 use crate::host;
 
@@ -53,9 +52,8 @@ pub(crate) fn read_up_to(path: &Path, max_bytes: u64) -> io::Result<Option<Vec<u
 pub(crate) async fn reload_every(poll: Duration, reload: impl Fn() + Clone + Send + 'static) {
     loop {
         sleep(poll).await;
-        let (reload, span) = (reload.clone(), Span::current());
         // A panic was printed by its thread. The next round tries again.
-        host::run_blocking(move || span.in_scope(reload)).await;
+        host::run_blocking(reload.clone()).await;
     }
 }
 
