@@ -1,9 +1,9 @@
 //! Instructions of a media node for each frame that a viewer receives, and how many writes it makes for it.
 //!
 //! Time scatters on a computer that others use as well, these counts do not: the encoder sends a frame when all viewers have received the one
-//! before, so that each frame is written to each viewer, however slow the media node is. A media node is counted that delivers a few
-//! frames, then one that delivers many: the difference is what the others took, with their way in. Instructions of the kernel are not
-//! counted.
+//! before, so that each frame is written to each viewer, however slow the media node is. A media node is counted that delivers many
+//! frames, then one that delivers a few and runs as long: the difference is what the others took, with their way in, without what a
+//! media node does from time to time anyway. Instructions of the kernel are not counted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::encoder::{LoadEncoder, Pace};
 use crate::report::Row;
 use crate::server::{PlayProtocol, Server};
 
-/// Viewers of both media nodes. The more there are, the less counts what the media node does every second anyway.
+/// Viewers of both media nodes. The more there are, the less counts a task of the media node that ran once more in one of them.
 const VIEWERS: usize = 60;
 
 /// Frames of the two media nodes.
@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Work {
     instructions: u64,
     writes: u64,
+    /// For how long the media node has run.
+    time: Duration,
 }
 
 impl Bench {
@@ -43,7 +45,8 @@ impl Bench {
         let [few, many] = FRAMES;
         let deliveries = ((many - few) * VIEWERS) as f64;
         for protocol in self.plan.protocols.clone() {
-            let [few, many] = [self.work(protocol, few)?, self.work(protocol, many)?];
+            let many = self.work(protocol, many, Duration::ZERO)?;
+            let few = self.work(protocol, few, many.time)?;
             let of_frame = |few: u64, many: u64| many.saturating_sub(few) as f64 / deliveries;
             let instructions = of_frame(few.instructions, many.instructions);
             let writes = of_frame(few.writes, many.writes);
@@ -62,8 +65,9 @@ impl Bench {
         Ok(())
     }
 
-    /// Counts a media node that delivers so many frames to each viewer.
-    fn work(&self, protocol: PlayProtocol, frames: usize) -> Result<Work> {
+    /// Counts a media node that delivers so many frames to each viewer and runs for `min_time`, or for as long as that takes.
+    fn work(&self, protocol: PlayProtocol, frames: usize, min_time: Duration) -> Result<Work> {
+        let start = Instant::now();
         let node = Server::counted(&self.cores, &self.media_node)?;
         let permits = Arc::new(Semaphore::new(FIRST_FRAMES));
         let pace = Pace::Permits(Arc::clone(&permits));
@@ -75,12 +79,15 @@ impl Bench {
             wait_for_frames(&crowd, frame + 1)?;
         }
         let writes = writes(node.process())?;
+        std::thread::sleep(min_time.saturating_sub(start.elapsed()));
+        let time = start.elapsed();
         encoder.assert_connected()?;
         drop((crowd, encoder));
         let instructions = node.stop_counting(&self.media_node);
         Ok(Work {
             instructions: instructions.context("count instructions")?,
             writes,
+            time,
         })
     }
 }
