@@ -264,10 +264,8 @@ impl ForwardTask {
             let first = first.take().filter(|first| first.origin() == origin);
             let upstream = first.unwrap_or_else(|| self.open(origin, is_resumed));
             match upstream.opened().await {
-                UpstreamState::Ended(other @ (UpstreamEnd::Lost(_) | UpstreamEnd::Full(_))) => {
-                    end = other;
-                }
-                UpstreamState::Ended(end) => return Err(end),
+                UpstreamState::Ended(other) if other.is_final() => return Err(other),
+                UpstreamState::Ended(other) => end = other,
                 UpstreamState::Opening | UpstreamState::Forwarding { .. } => return Ok(upstream),
             }
         }

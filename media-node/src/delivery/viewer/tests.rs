@@ -17,15 +17,8 @@ async fn viewer_that_accepts_a_few_bytes_now_and_then_is_disconnected() {
     let (mut socket, mut reader, peer) = connection().await;
     let client = client(peer);
     let registry = Registry::new(EngineSettings::default());
-    let mut viewer = Delivery::new(
-        &mut socket,
-        &client,
-        &Limits::default(),
-        &registry,
-        i64::MAX,
-    );
-    viewer.stall_timeout = Duration::from_secs(60);
-    viewer.batch_timeout = Duration::from_secs(1);
+    let timeouts = [60, 1].map(Duration::from_secs);
+    let mut viewer = delivery(&mut socket, &client, &registry, timeouts);
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let slow_reads = async {
         // At this rate the batch would take half a minute.
@@ -50,6 +43,20 @@ async fn connection() -> (Socket, TcpStream, SocketAddr) {
     (Socket::Plain(socket.into()), client, peer)
 }
 
+/// Returns a delivery with these timeouts for a stall and for a batch.
+fn delivery<'a>(
+    socket: &'a mut Socket,
+    client: &'a Client,
+    registry: &'a Registry,
+    [stall_timeout, batch_timeout]: [Duration; 2],
+) -> Delivery<'a> {
+    Delivery {
+        stall_timeout,
+        batch_timeout,
+        ..Delivery::new(socket, client, &Limits::default(), registry, i64::MAX)
+    }
+}
+
 fn client(peer: SocketAddr) -> ClientGuard {
     Clients::new().enter(NewClient {
         id: 1,
@@ -71,15 +78,8 @@ async fn viewer_disconnected_mid_batch_ends_abruptly() {
     let (mut socket, _reads_nothing, peer) = connection().await;
     let client = client(peer);
     let registry = Registry::new(EngineSettings::default());
-    let mut viewer = Delivery::new(
-        &mut socket,
-        &client,
-        &Limits::default(),
-        &registry,
-        i64::MAX,
-    );
-    viewer.stall_timeout = Duration::from_secs(60);
-    viewer.batch_timeout = Duration::from_secs(600);
+    let timeouts = [60, 600].map(Duration::from_secs);
+    let mut viewer = delivery(&mut socket, &client, &registry, timeouts);
     // More than the socket buffers hold.
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let (sent, ()) = tokio::join!(viewer.send(&mut batch, None), async {
@@ -102,16 +102,9 @@ async fn stalled_viewer_is_disconnected_earlier_while_memory_is_full() {
     });
     let mut incomplete = registry.incomplete_messages();
     incomplete.hold(3 << 20).expect_err("more than the memory");
-    let mut viewer = Delivery::new(
-        &mut socket,
-        &client,
-        &Limits::default(),
-        &registry,
-        i64::MAX,
-    );
-    // An eighth of it passes before the first attempt.
-    viewer.stall_timeout = Duration::from_secs(30);
-    viewer.batch_timeout = Duration::from_secs(300);
+    // An eighth of the first one passes before the first attempt.
+    let timeouts = [30, 300].map(Duration::from_secs);
+    let mut viewer = delivery(&mut socket, &client, &registry, timeouts);
     let since = Instant::now();
     let mut batch = Bytes::from(vec![0; 64 << 20]);
     let sent = viewer.send(&mut batch, None).await;

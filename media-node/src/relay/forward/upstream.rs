@@ -63,10 +63,18 @@ pub(super) enum UpstreamEnd {
 impl UpstreamState {
     /// Returns whether no other origin is to be tried.
     pub(super) fn is_final(&self) -> bool {
-        !matches!(
-            self,
-            Self::Opening | Self::Ended(UpstreamEnd::Lost(_) | UpstreamEnd::Full(_))
-        )
+        match self {
+            Self::Opening => false,
+            Self::Ended(end) => end.is_final(),
+            Self::Forwarding { .. } => true,
+        }
+    }
+}
+
+impl UpstreamEnd {
+    /// Returns whether no other origin is to be tried.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(self, Self::Lost(_) | Self::Full(_))
     }
 }
 

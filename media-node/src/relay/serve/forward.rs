@@ -146,14 +146,19 @@ async fn receive_body(
                 }
             }
             () = intake.seal_due() => intake.seal(),
-            () = intake.superseded() => return Err(match intake.publication().and_then(Publication::refused) {
-                Some(error) => RelayRequestError::OutOfMemory(error),
-                None => RelayRequestError::Conflict(ConflictReason::Superseded),
-            }),
+            () = intake.superseded() => return Err(superseded(intake)),
             survey = silence.surveyed() => give_way(epoch, intake, &survey)?,
             () = disconnected(client) => return Err(RelayRequestError::Disconnected),
             () = sleep_until(deadline) => return Err(RelayRequestError::Idle(limit)),
         }
+    }
+}
+
+/// Returns why the publication of a request is superseded.
+fn superseded(intake: &Intake) -> RelayRequestError {
+    match intake.publication().and_then(Publication::refused) {
+        Some(error) => RelayRequestError::OutOfMemory(error),
+        None => RelayRequestError::Conflict(ConflictReason::Superseded),
     }
 }
 

@@ -84,10 +84,8 @@ impl Mounts {
                 continue;
             }
             last = content;
-            let written = manifest::read(&file)
-                .map_err(Into::into)
-                .and_then(|cluster| Ok(self.write(&cluster)?));
-            let (file, written): (_, Result<(), Box<dyn Error>>) = (file.display(), written);
+            let written = self.read_again(&file);
+            let file = file.display();
             match written {
                 Ok(()) => info!(%file, "Secrets and ConfigMaps are read again"),
                 Err(error) => {
@@ -95,6 +93,10 @@ impl Mounts {
                 }
             }
         }
+    }
+
+    fn read_again(&self, file: &Path) -> Result<(), Box<dyn Error>> {
+        Ok(self.write(&manifest::read(file)?)?)
     }
 
     fn write(&self, cluster: &Manifest) -> Result<(), LocalMountError> {

@@ -3,8 +3,9 @@
 //! A structural schema is a small part of JSON Schema: a general validator takes longer to compile than the media node.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
+use ipnet::IpNet;
+use jiff::Timestamp;
 use regex_lite::Regex;
 use serde_json::{Map, Value, json};
 
@@ -153,44 +154,12 @@ fn is_allowed_text(schema: &Value, text: &str) -> bool {
         .and_then(|pattern| Regex::new(pattern).ok())
         .is_none_or(|pattern| pattern.is_match(text));
     let has_form = match schema["format"].as_str() {
-        Some("cidr") => is_cidr(text),
-        Some("date-time") => has_day(text),
+        Some("cidr") => text.parse::<IpNet>().is_ok(),
+        Some("date-time") => text.parse::<Timestamp>().is_ok(),
         _ => true,
     };
     let length = text.chars().count();
     is_choice && matches && has_form && within(length, schema, "minLength", "maxLength")
-}
-
-fn is_cidr(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else {
-        return false;
-    };
-    let most = match address.parse() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    bits.parse::<u8>().is_ok_and(|bits| bits <= most)
-}
-
-/// Returns whether the day of a time exists. Its pattern excludes everything else.
-fn has_day(text: &str) -> bool {
-    let number = |part: Option<&str>| part.and_then(|part| part.parse::<u32>().ok());
-    let (Some(year), Some(month), Some(day)) = (
-        number(text.get(..4)),
-        number(text.get(5..7)),
-        number(text.get(8..10)),
-    ) else {
-        return false;
-    };
-    let is_leap_year = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        2 if is_leap_year => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    day <= days
 }
 
 /// Returns a number that has no fraction. 2.0 prints as "2".

@@ -86,11 +86,14 @@ impl FakeObjects {
         let resources = plurals.iter();
         let resources = resources.map(|plural| {
             let verbs = if self.deleted_kinds.contains(plural) {
-json!(["delete", "get", "list", "watch"])
-} else {
-json!(["create", "delete", "get", "list", "patch", "watch"])
-};
-            json!({"name": plural, "singularName": "", "namespaced": true, "kind": plural, "verbs": verbs})
+                json!(["delete", "get", "list", "watch"])
+            } else {
+                json!(["create", "delete", "get", "list", "patch", "watch"])
+            };
+            json!({
+                "name": plural, "singularName": "", "namespaced": true, "kind": plural,
+                "verbs": verbs
+            })
         });
         json!({
             "apiVersion": "v1", "kind": "APIResourceList",
