@@ -1,8 +1,10 @@
 //! Where viewers count what they receive.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::check::StreamCheck;
 use crate::clip::now;
@@ -50,14 +52,10 @@ impl ViewerCounters {
     pub(crate) fn frame(&self, sent: Duration) {
         self.totals.frames.fetch_add(1, Ordering::Relaxed);
         if !self.has_frame.swap(true, Ordering::Relaxed) {
-            lock(&self.totals.first_frame).record(self.start.elapsed());
+            self.totals.first_frame.lock().record(self.start.elapsed());
         } else if self.measures_latency {
             let latency = now().saturating_sub(sent);
-            lock(&self.totals.latency).record(latency);
+            self.totals.latency.lock().record(latency);
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

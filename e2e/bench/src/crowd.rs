@@ -1,14 +1,15 @@
 //! Many viewers at the same time, and what they have received together.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::counters::{Totals, ViewerCounters, lock};
+use crate::counters::{Totals, ViewerCounters};
 use crate::histogram::Histogram;
 use crate::viewer;
 
@@ -75,7 +76,7 @@ impl Crowd {
                     measures_latency: behaviour.measures_latency,
                 };
                 if let Err(fault) = viewer::watch(&url, &counters).await {
-                    lock(&totals.faults).push(format!("{url}: {fault:#}"));
+                    totals.faults.lock().push(format!("{url}: {fault:#}"));
                 }
             });
             task.abort_handle()
@@ -106,7 +107,7 @@ impl Crowd {
 
     /// Fails when a viewer was disconnected or has received what it must not.
     pub(crate) fn assert_faultless(&self) -> Result<()> {
-        let faults = lock(&self.totals.faults);
+        let faults = self.totals.faults.lock();
         let (count, first) = (faults.len(), faults.first().cloned().unwrap_or_default());
         ensure!(count == 0, "{count} viewers failed, the first: {first}");
         Ok(())
@@ -119,7 +120,7 @@ impl Crowd {
 
     /// Returns why viewers ended or never began.
     pub(crate) fn faults(&self) -> Vec<String> {
-        lock(&self.totals.faults).clone()
+        self.totals.faults.lock().clone()
     }
 
     /// Returns what all of them have received so far.
@@ -132,12 +133,12 @@ impl Crowd {
 
     /// Returns the time from a frame's sending to its receipt, for all frames since the previous call.
     pub(crate) fn take_latency(&self) -> Histogram {
-        std::mem::take(&mut lock(&self.totals.latency))
+        std::mem::take(&mut self.totals.latency.lock())
     }
 
     /// Returns the time from a viewer's connecting to its first frame.
     pub(crate) fn first_frame(&self) -> Histogram {
-        lock(&self.totals.first_frame).clone()
+        self.totals.first_frame.lock().clone()
     }
 }
 

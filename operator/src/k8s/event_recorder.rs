@@ -1,12 +1,12 @@
 //! Records events about LiveClusters: `kubectl describe lc` shows them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, Recorder, Reporter};
 use livecluster_api::ClusterName;
+use parking_lot::Mutex;
 
 use crate::k8s::call_error::CallError;
 
@@ -46,14 +46,16 @@ impl EventRecorder {
 
     /// Drops the state of a deleted cluster.
     pub fn forget(&self, deleted: &ClusterName) {
-        self.lock().retain(|(cluster, _), _| cluster != deleted);
+        self.recorders
+            .lock()
+            .retain(|(cluster, _), _| cluster != deleted);
     }
 
     fn recorder(&self, event: &Event, about: &ObjectReference) -> Recorder {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         let cluster = ClusterName::new(part(&about.namespace), part(&about.name));
         let new = || Recorder::new(self.client.clone(), self.reporter.clone());
-        let mut recorders = self.lock();
+        let mut recorders = self.recorders.lock();
         let (note, recorder) = recorders
             .entry((cluster, event.reason.clone()))
             .or_insert_with(|| (event.note.clone(), new()));
@@ -62,11 +64,5 @@ impl EventRecorder {
             *recorder = new();
         }
         recorder.clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Recorders> {
-        self.recorders
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,11 +4,12 @@
 //! already: the task that renews the lease may be the last one to run again.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request};
 use kube::client::Body;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
@@ -33,7 +34,7 @@ impl WriteFence {
 
     /// Lets writes pass until `deadline`.
     pub fn open_until(&self, deadline: Instant) {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+        *self.deadline.lock() = deadline;
     }
 
     /// Lets no further write pass.
@@ -47,7 +48,7 @@ impl WriteFence {
 
     /// Returns the time until which writes pass.
     pub fn deadline(&self) -> Instant {
-        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.deadline.lock()
     }
 }
 

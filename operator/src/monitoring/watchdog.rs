@@ -4,10 +4,10 @@
 //! when one of them has not reported for too long.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use livecluster_api::ClusterName;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Time that a reconciliation may take. Each of its requests has a time limit, so all of them together have one.
@@ -31,17 +31,20 @@ impl Watchdog {
     /// Records a heartbeat of a loop. The next one is due within `limit`.
     pub fn heartbeat(&self, name: &str, limit: Duration) {
         let heartbeat = (Instant::now(), limit);
-        self.lock().heartbeats.insert(name.to_owned(), heartbeat);
+        self.activity
+            .lock()
+            .heartbeats
+            .insert(name.to_owned(), heartbeat);
     }
 
     /// Expects no further heartbeat of a loop: it has ended on purpose.
     pub fn remove(&self, name: &str) {
-        self.lock().heartbeats.remove(name);
+        self.activity.lock().heartbeats.remove(name);
     }
 
     /// Records the start of a reconciliation. It ends when the guard is dropped.
     pub fn start_reconciliation(&self, cluster: &ClusterName) -> ReconciliationGuard<'_> {
-        let mut activity = self.lock();
+        let mut activity = self.activity.lock();
         activity.last_id += 1;
         let id = activity.last_id;
         activity
@@ -52,7 +55,7 @@ impl Watchdog {
 
     /// Returns what stands still, if anything does.
     pub fn stalled(&self) -> Option<String> {
-        let activity = self.lock();
+        let activity = self.activity.lock();
         let heartbeat = activity.heartbeats.iter().find_map(|(name, (at, limit))| {
             let age = at.elapsed();
             (age > *limit).then(|| format!("no heartbeat of {name} for {} s", age.as_secs()))
@@ -65,10 +68,6 @@ impl Watchdog {
             })
         })
     }
-
-    fn lock(&self) -> MutexGuard<'_, Activity> {
-        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A reconciliation in progress.
@@ -80,7 +79,11 @@ pub struct ReconciliationGuard<'a> {
 
 impl Drop for ReconciliationGuard<'_> {
     fn drop(&mut self) {
-        self.watchdog.lock().reconciliations.remove(&self.id);
+        self.watchdog
+            .activity
+            .lock()
+            .reconciliations
+            .remove(&self.id);
     }
 }
 

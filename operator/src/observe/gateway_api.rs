@@ -1,12 +1,12 @@
 //! Which kinds of the Gateway API the Kubernetes cluster serves. They may be installed and removed while the operator runs.
 
 use std::collections::HashSet;
-use std::sync::{Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::Client;
 use livecluster_api::{ClusterName, LiveCluster};
+use parking_lot::Mutex as SyncMutex;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
@@ -51,7 +51,7 @@ impl GatewayApi {
         let is_used = cluster.spec.gateway.is_some();
         if is_used {
             self.forget(&name);
-        } else if self.without_routes().contains(&name) {
+        } else if self.without_routes.lock().contains(&name) {
             return Ok(ServedGatewayApi::default());
         }
         let mut discovery = self.discovery.lock().await;
@@ -61,18 +61,12 @@ impl GatewayApi {
 
     /// Remembers that a cluster has no routes. Only `spec.gateway` can change that.
     pub fn set_without_routes(&self, cluster: &LiveCluster) {
-        self.without_routes().insert(ClusterName::of(cluster));
+        self.without_routes.lock().insert(ClusterName::of(cluster));
     }
 
     /// Drops the state of a cluster.
     pub fn forget(&self, cluster: &ClusterName) {
-        self.without_routes().remove(cluster);
-    }
-
-    fn without_routes(&self) -> MutexGuard<'_, HashSet<ClusterName>> {
-        self.without_routes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.without_routes.lock().remove(cluster);
     }
 
     /// Discovers the kinds again at the next occasion.

@@ -3,7 +3,6 @@
 //! A Pod that is taken over sees the token of the operator that asks it for a summary. It is of no use elsewhere.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -12,6 +11,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use livecluster_api::ClusterName;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::desired::defaults::Defaults;
@@ -57,7 +57,7 @@ impl NodeTokens {
         cluster: &ClusterName,
     ) -> Option<HeaderValue> {
         let account = self.account.as_ref()?;
-        let last = self.issued().get(cluster).cloned();
+        let last = self.issued.lock().get(cluster).cloned();
         let last = match last {
             Some(last) if Instant::now() < last.renew_at => return last.authorization,
             last => last.and_then(|last| last.authorization),
@@ -74,17 +74,13 @@ impl NodeTokens {
             authorization: authorization.clone(),
             renew_at: Instant::now() + wait,
         };
-        self.issued().insert(cluster.clone(), issued);
+        self.issued.lock().insert(cluster.clone(), issued);
         authorization
     }
 
     /// Drops the token for a cluster.
     pub fn forget(&self, cluster: &ClusterName) {
-        self.issued().remove(cluster);
-    }
-
-    fn issued(&self) -> MutexGuard<'_, HashMap<ClusterName, IssuedToken>> {
-        self.issued.lock().unwrap_or_else(PoisonError::into_inner)
+        self.issued.lock().remove(cluster);
     }
 }
 

@@ -3,12 +3,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::DynamicObject;
 use livecluster_api::{ClusterName, LiveCluster};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -75,7 +75,7 @@ impl ApplyCache {
         object: Option<&DynamicObject>,
         now: Instant,
     ) -> ChildState {
-        let applied = self.lock();
+        let applied = self.applied.lock();
         let entry = applied.get(&key(cluster, child)).filter(|entry| {
             entry.cluster_uid == cluster.uid() && entry.document == fingerprint(&child.document)
         });
@@ -99,7 +99,7 @@ impl ApplyCache {
         edited: Option<&DynamicObject>,
         now: Instant,
     ) {
-        if let Some(entry) = self.lock().get_mut(&key(cluster, child)) {
+        if let Some(entry) = self.applied.lock().get_mut(&key(cluster, child)) {
             entry.restored.truncate(MAX_RESTORED - 1);
             entry.restored.push_front(now);
             entry.editor = edited.and_then(editor);
@@ -108,7 +108,7 @@ impl ApplyCache {
 
     /// Stores the answer to a document.
     pub(super) fn insert(&self, cluster: &LiveCluster, child: &Child, answer: &DynamicObject) {
-        let mut applied = self.lock();
+        let mut applied = self.applied.lock();
         let key = key(cluster, child);
         let (restored, editor) = match applied.remove(&key) {
             Some(before) => (before.restored, before.editor),
@@ -127,7 +127,7 @@ impl ApplyCache {
     /// Returns a message about each object of a cluster that other clients have changed again and again.
     pub(super) fn edited_repeatedly(&self, cluster: &LiveCluster, now: Instant) -> Vec<String> {
         let name = ClusterName::of(cluster);
-        let applied = self.lock();
+        let applied = self.applied.lock();
         let edited = applied.iter().filter(|(key, entry)| {
             key.cluster == name && entry.was_restored_often(now, REPORT_WINDOW)
         });
@@ -138,11 +138,7 @@ impl ApplyCache {
 
     /// Drops the entries of a deleted cluster.
     pub fn forget(&self, cluster: &ClusterName) {
-        self.lock().retain(|key, _| key.cluster != *cluster);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ChildKey, AppliedChild>> {
-        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+        self.applied.lock().retain(|key, _| key.cluster != *cluster);
     }
 }
 

@@ -1,13 +1,13 @@
 //! The autoscalers of all clusters: they decide after each scrape, and reconciliations carry out what they decided.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use livecluster_api::{Autoscaling, AutoscalingStatus, ClusterName, LiveCluster};
 use media_config::Role;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::observe::observed::Observed;
@@ -51,7 +51,7 @@ impl Autoscalers {
             self.forget(&name);
             return None;
         };
-        let mut clusters = self.lock();
+        let mut clusters = self.clusters.lock();
         let scaled = clusters.entry(name).or_insert_with(|| {
             let status = cluster.status.as_ref();
             let status = status.and_then(|status| status.autoscaling.as_ref());
@@ -70,7 +70,7 @@ impl Autoscalers {
     pub fn decide(&self, cluster: &ClusterName, scraper: &StreamScraper) -> bool {
         let instant = Instant::now();
         let load = scraper.edge_load(cluster, instant);
-        let mut clusters = self.lock();
+        let mut clusters = self.clusters.lock();
         let interval = report_interval(clusters.len());
         let Some(scaled) = clusters.get_mut(cluster) else {
             return false;
@@ -85,11 +85,7 @@ impl Autoscalers {
 
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        self.lock().remove(cluster);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, AutoscaledCluster>> {
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clusters.lock().remove(cluster);
     }
 }
 

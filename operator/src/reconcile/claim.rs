@@ -6,12 +6,12 @@
 //! that takes over. An operator whose Lease may not be read is asked instead ([`super::takeover`]).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kube::api::{Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use livecluster_api::{ClusterName, LiveCluster, OperatorName};
+use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -105,7 +105,7 @@ impl ClusterClaims {
                 return Ok(Claim::Ours { former: None });
             }
             if self.is_held(client, own_writes, object, &owner).await? {
-                let before = lock(&self.foreign).insert(name, owner.clone());
+                let before = self.foreign.lock().insert(name, owner.clone());
                 let is_new = before.as_ref() != Some(&owner);
                 return Ok(Claim::Foreign { owner, is_new });
             }
@@ -120,7 +120,7 @@ impl ClusterClaims {
 
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        lock(&self.foreign).remove(cluster);
+        self.foreign.lock().remove(cluster);
         self.questions.forget(cluster);
     }
 
@@ -151,7 +151,7 @@ impl ClusterClaims {
 
     /// Returns the clusters of other operators that have stopped, or do not watch their namespaces any more.
     pub(super) async fn abandoned(&self, client: &Client) -> Vec<ClusterName> {
-        let foreign = lock(&self.foreign).clone();
+        let foreign = self.foreign.lock().clone();
         let mut abandoned = Vec::new();
         for (cluster, owner) in foreign {
             if !self.leases.is_readable(&owner) {
@@ -211,10 +211,6 @@ async fn write(
         object.data["status"][field] = status[field].clone();
     }
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the message about a cluster of another operator.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use livecluster_api::ClusterName;
 use livecluster_api::names;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -63,20 +64,16 @@ impl ControllerContext {
 
     /// Waits until [`MIN_INTERVAL`] has passed since the start of the cluster's last reconciliation.
     async fn wait_for_turn(&self, cluster: &ClusterName) {
-        let started = self.started().get(cluster).copied();
+        let started = self.started.lock().get(cluster).copied();
         if let Some(started) = started {
             tokio::time::sleep_until(started + MIN_INTERVAL).await;
         }
-        self.started().insert(cluster.clone(), Instant::now());
+        self.started.lock().insert(cluster.clone(), Instant::now());
     }
 
     fn forget(&self, cluster: &ClusterName) {
         self.reconciler.forget(cluster);
-        self.started().remove(cluster);
-    }
-
-    fn started(&self) -> MutexGuard<'_, HashMap<ClusterName, Instant>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+        self.started.lock().remove(cluster);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Failed reconciliations of each cluster: when one is retried, and when the status reports it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use livecluster_api::ClusterName;
+use parking_lot::Mutex;
 
 use super::apply::ApplyError;
 
@@ -22,7 +22,7 @@ pub(super) struct Failures {
 impl Failures {
     /// Counts a failure, and returns how many there have been in a row.
     pub(super) fn add(&self, cluster: &ClusterName) -> u32 {
-        let mut counts = self.lock();
+        let mut counts = self.counts.lock();
         let count = counts.entry(cluster.clone()).or_insert(0);
         *count = count.saturating_add(1);
         *count
@@ -30,7 +30,7 @@ impl Failures {
 
     /// Returns how many failures there have been in a row.
     pub(super) fn count(&self, cluster: &ClusterName) -> u32 {
-        self.lock().get(cluster).copied().unwrap_or(0)
+        self.counts.lock().get(cluster).copied().unwrap_or(0)
     }
 
     /// Returns whether one more failure is a persistent one.
@@ -40,11 +40,7 @@ impl Failures {
 
     /// Drops the failures of a cluster: it was reconciled, or is deleted.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        self.lock().remove(cluster);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, u32>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().remove(cluster);
     }
 }
 

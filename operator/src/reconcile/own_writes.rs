@@ -1,10 +1,10 @@
 //! The operator's own writes of the status: the watch reports each of them as a change, which needs no reconciliation.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use livecluster_api::ClusterName;
+use parking_lot::Mutex;
 
 /// Writes of one cluster that the watch has not reported. It reports them within milliseconds, unless it starts anew.
 const MAX_UNREPORTED: usize = 8;
@@ -25,7 +25,7 @@ impl OwnWrites {
         if read.resource_version.as_ref() == Some(version) || content(read) != content(written) {
             return;
         }
-        let mut versions = self.lock();
+        let mut versions = self.versions.lock();
         let unreported = versions.entry(cluster.clone()).or_default();
         unreported.push_back(version.clone());
         if unreported.len() > MAX_UNREPORTED {
@@ -35,7 +35,7 @@ impl OwnWrites {
 
     /// Returns whether a change that the watch reports is a write of the operator, and forgets it.
     pub(super) fn take(&self, changed: &ObjectMeta, cluster: &ClusterName) -> bool {
-        let mut versions = self.lock();
+        let mut versions = self.versions.lock();
         let Some(unreported) = versions.get_mut(cluster) else {
             return false;
         };
@@ -48,11 +48,7 @@ impl OwnWrites {
 
     /// Drops the state of a deleted cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        self.lock().remove(cluster);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, VecDeque<String>>> {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.versions.lock().remove(cluster);
     }
 }
 
@@ -104,8 +100,8 @@ mod tests {
         for version in 2..100 {
             own.insert(&demo, &metadata("1", 1), &metadata(&version.to_string(), 1));
         }
-        assert_eq!(own.lock()[&demo].len(), MAX_UNREPORTED);
+        assert_eq!(own.versions.lock()[&demo].len(), MAX_UNREPORTED);
         assert!(own.take(&metadata("99", 1), &demo));
-        assert!(own.lock()[&demo].is_empty());
+        assert!(own.versions.lock()[&demo].is_empty());
     }
 }

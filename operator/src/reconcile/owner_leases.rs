@@ -1,12 +1,12 @@
 //! The Leases of other operators, which show whether one still works, and which namespaces it watches.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{Api, Client, ResourceExt};
 use livecluster_api::OperatorName;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::k8s::call_error::CallError;
@@ -60,7 +60,7 @@ impl OwnerLeases {
         owner: &OperatorName,
         namespace: &str,
     ) -> Result<OwnerState, CallError> {
-        let known = self.lock().get(owner).cloned();
+        let known = self.leases.lock().get(owner).cloned();
         let is_recent = |lease: &OwnerLease| lease.read.elapsed() < READ_INTERVAL;
         if known.is_some_and(|lease| is_recent(&lease) && lease.is_active(namespace)) {
             return Ok(OwnerState::Active);
@@ -78,11 +78,11 @@ impl OwnerLeases {
 
     /// Returns whether the Lease of an operator may be read, as far as is known.
     pub(super) fn is_readable(&self, owner: &OperatorName) -> bool {
-        self.lock().contains_key(owner)
+        self.leases.lock().contains_key(owner)
     }
 
     fn insert(&self, owner: &OperatorName, lease: Lease, now: Instant) -> OwnerLease {
-        let mut leases = self.lock();
+        let mut leases = self.leases.lock();
         let unchanged = leases.get(owner).filter(|known| known.spec == lease.spec);
         let observed = OwnerLease {
             since: unchanged.map_or(now, |known| known.since),
@@ -92,10 +92,6 @@ impl OwnerLeases {
         };
         leases.insert(owner.clone(), observed.clone());
         observed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OperatorName, OwnerLease>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,12 +1,12 @@
 //! When a cluster is reconciled again without a change.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::ResourceExt;
 use livecluster_api::names::ROLES;
 use livecluster_api::{ClusterName, LiveCluster};
+use parking_lot::Mutex;
 
 use crate::status::input::{Reason, StatusInput};
 use crate::status::routes::awaits_gateway;
@@ -50,7 +50,7 @@ impl RequeueBackoff {
             self.forget(&name);
             return SETTLED_INTERVAL + jitter(&cluster.uid().unwrap_or_default());
         };
-        let mut unchanged = self.lock();
+        let mut unchanged = self.unchanged.lock();
         let count = unchanged.entry(name).or_insert(0);
         *count = if has_changed {
             0
@@ -63,13 +63,7 @@ impl RequeueBackoff {
 
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        self.lock().remove(cluster);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, u32>> {
-        self.unchanged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.unchanged.lock().remove(cluster);
     }
 }
 

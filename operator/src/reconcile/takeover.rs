@@ -6,10 +6,10 @@
 //! [`super::apply::RECONCILIATION_LIMIT`]: an operator that leaves a question unanswered for longer does not write any more.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use livecluster_api::{ClusterName, OperatorName};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::apply::RECONCILIATION_LIMIT;
@@ -53,7 +53,7 @@ impl Questions {
         is_open: bool,
         now: Instant,
     ) -> TakeoverStep {
-        let mut clusters = self.lock();
+        let mut clusters = self.clusters.lock();
         let known = clusters.get(cluster).filter(|known| known.owner == *owner);
         let (step, since) = match (known, is_open) {
             (Some(known), true) if known.is_open => {
@@ -84,11 +84,7 @@ impl Questions {
 
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        self.lock().remove(cluster);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClusterName, Question>> {
-        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clusters.lock().remove(cluster);
     }
 }
 

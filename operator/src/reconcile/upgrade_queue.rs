@@ -2,10 +2,10 @@
 //! after another, or a few at a time, so that a fault shows at the first ones.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use livecluster_api::{ClusterName, LiveCluster};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Longest time that a cluster takes a place: one that cannot settle does not hold the others forever. It is the progress
@@ -50,7 +50,7 @@ impl UpgradeQueue {
         let status = cluster.status.as_ref();
         let observed = status.and_then(|status| status.observed_generation);
         let generation = cluster.metadata.generation;
-        let mut changed = lock(&self.changed);
+        let mut changed = self.changed.lock();
         let name = ClusterName::of(cluster);
         if observed != generation {
             changed.insert(name, generation);
@@ -62,7 +62,7 @@ impl UpgradeQueue {
     /// Returns whether a cluster may roll now. It then takes a place until it is settled.
     pub(super) fn may_roll(&self, cluster: &ClusterName) -> bool {
         let now = Instant::now();
-        let mut places = lock(&self.places);
+        let mut places = self.places.lock();
         places.retain(|_, until| now < *until);
         if places.contains_key(cluster) {
             return true;
@@ -78,27 +78,23 @@ impl UpgradeQueue {
     pub(super) fn found_rolling(&self, cluster: &ClusterName) {
         let now = Instant::now();
         if now < self.begin {
-            let mut places = lock(&self.places);
+            let mut places = self.places.lock();
             places.entry(cluster.clone()).or_insert(now + PLACE_LIMIT);
         }
     }
 
     /// Frees the place of a settled cluster after a pause.
     pub(super) fn settle(&self, cluster: &ClusterName) {
-        if let Some(until) = lock(&self.places).get_mut(cluster) {
+        if let Some(until) = self.places.lock().get_mut(cluster) {
             *until = (*until).min(Instant::now() + self.pace.pause);
         }
     }
 
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
-        lock(&self.places).remove(cluster);
-        lock(&self.changed).remove(cluster);
+        self.places.lock().remove(cluster);
+        self.changed.lock().remove(cluster);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
