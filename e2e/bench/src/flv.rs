@@ -4,6 +4,7 @@ use media_wire::MediaKind;
 
 use crate::check::StreamCheck;
 use crate::clip::CHECKED;
+use crate::parts::PartReader;
 
 const FILE_HEADER: usize = 13;
 const TAG_HEADER: usize = 11;
@@ -16,10 +17,8 @@ const MAX_TAG: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct FlvReader {
     stage: FlvPart,
-    /// The bytes of the header, payload or trailer that is incomplete.
-    part: Vec<u8>,
-    /// Payload bytes that are still to come and are not looked at.
-    skip: usize,
+    /// The header, the start of the payload, or the trailer.
+    part: PartReader,
     tag: OpenTag,
 }
 
@@ -47,21 +46,10 @@ impl FlvReader {
         check: &mut StreamCheck,
         mut frame: impl FnMut(std::time::Duration),
     ) -> Result<(), String> {
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            let (_, rest) = bytes.split_at(skipped);
-            let missing = self.wanted() - self.part.len();
-            let (part, rest) = rest.split_at(missing.min(rest.len()));
-            self.part.extend_from_slice(part);
-            bytes = rest;
-            if self.skip > 0 || self.part.len() < self.wanted() {
-                return Ok(());
-            }
+        while self.part.fill(&mut bytes, self.wanted()) {
             if let Some(sent) = self.part_is_complete(check)? {
                 frame(sent);
             }
-            self.part.clear();
         }
         Ok(())
     }
@@ -80,7 +68,8 @@ impl FlvReader {
         &mut self,
         check: &mut StreamCheck,
     ) -> Result<Option<std::time::Duration>, String> {
-        match (self.stage, self.part.as_slice()) {
+        let (mut sent, mut skip) = (None, 0);
+        match (self.stage, self.part.bytes()) {
             (FlvPart::FileHeader, part) => {
                 if !part.starts_with(b"FLV\x01") {
                     return Err(format!("no FLV but {part:?}"));
@@ -99,14 +88,14 @@ impl FlvReader {
                 self.stage = FlvPart::Payload;
             }
             (FlvPart::Payload, payload) => {
-                self.skip = self.tag.size - payload.len();
+                skip = self.tag.size - payload.len();
                 self.stage = FlvPart::Trailer;
                 let kind = match self.tag.kind {
                     8 => MediaKind::Audio,
                     9 => MediaKind::Video,
                     _ => MediaKind::Data,
                 };
-                return check.message(kind, self.tag.timestamp, payload);
+                sent = check.message(kind, self.tag.timestamp, payload)?;
             }
             (FlvPart::Trailer, trailer) => {
                 let expected = u32::try_from(self.tag.size + TAG_HEADER).unwrap_or_default();
@@ -117,7 +106,8 @@ impl FlvReader {
             }
             (FlvPart::TagHeader, short) => return Err(format!("a tag header of {short:?}")),
         }
-        Ok(None)
+        self.part.next(skip);
+        Ok(sent)
     }
 }
 

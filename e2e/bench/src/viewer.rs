@@ -15,6 +15,7 @@ use crate::check::StreamCheck;
 use crate::counters::ViewerCounters;
 use crate::flv::FlvReader;
 use crate::framing::BodyReader;
+use crate::rtmp::RtmpReader;
 use crate::tls::TlsClient;
 
 /// Bytes of one read. The viewers of a thread share the buffer.
@@ -90,21 +91,7 @@ async fn watch_flv(
         read.map_err(|fault| anyhow!(fault))
     };
     take(&rest)?;
-    loop {
-        poll_fn(|context| {
-            BUFFER.with_borrow_mut(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
-                ready!(Pin::new(&mut socket).poll_read(context, &mut buffer))?;
-                let filled = buffer.filled();
-                Poll::Ready(if filled.is_empty() {
-                    Err(anyhow!("the server closed the connection"))
-                } else {
-                    take(filled)
-                })
-            })
-        })
-        .await?;
-    }
+    read_forever(&mut socket, take).await
 }
 
 /// Reads the header of a response. Returns the framing of its body, and what has come of it already.
@@ -139,26 +126,32 @@ async fn response(
 
 async fn watch_rtmp(url: &str, counters: &ViewerCounters) -> Result<()> {
     let url = RtmpUrl::parse(url).context("the URL")?;
-    let mut socket = TcpStream::connect((url.host.as_str(), url.port)).await;
-    let socket = socket
-        .as_mut()
-        .map_err(|error| anyhow!("connect: {error}"))?;
+    let mut socket = connect(&format!("{}:{}/", url.host, url.port)).await?;
+    let (mut reader, mut check) = (RtmpReader::default(), StreamCheck::default());
+    let mut take = |bytes: &[u8]| {
+        let read = reader.read(bytes, &mut check, |sent| counters.frame(sent));
+        counters.checked(&mut check);
+        read.map_err(|fault| anyhow!(fault))
+    };
+    play(url, &mut socket, &mut take).await?;
+    counters.connected();
+    read_forever(&mut socket, take).await
+}
+
+/// Asks for a stream until the server agrees. Passes what it sends to `take` as well.
+async fn play(
+    url: RtmpUrl,
+    socket: &mut TcpStream,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut connection = ClientConnection::play(url, ClientSettings::default());
-    let mut check = StreamCheck::default();
     let mut input = BytesMut::new();
     loop {
         while let Some(event) = connection.receive(&mut input)? {
             match event {
-                ClientEvent::Ready => counters.connected(),
-                ClientEvent::Media(message) => {
-                    let sent = check.message(message.kind, message.timestamp, &message.payload);
-                    if let Some(sent) = sent.map_err(|fault| anyhow!(fault))? {
-                        counters.frame(sent);
-                    }
-                    counters.checked(&mut check);
-                }
+                ClientEvent::Ready => return Ok(()),
                 ClientEvent::Status(status) if status.is_error() => bail!("{}", status.code),
-                ClientEvent::Status(_) => {}
+                ClientEvent::Status(_) | ClientEvent::Media(_) => {}
                 ClientEvent::Ended => bail!("the stream ended"),
             }
         }
@@ -167,8 +160,32 @@ async fn watch_rtmp(url: &str, counters: &ViewerCounters) -> Result<()> {
                 socket.write_buf(&mut output).await.context("write")?;
             }
         }
+        let before = input.len();
         let read = socket.read_buf(&mut input).await.context("read")?;
         ensure!(read > 0, "the server closed the connection");
+        take(input.get(before..).unwrap_or_default())?;
+    }
+}
+
+/// Reads until the server closes the connection, or until the task is aborted.
+async fn read_forever(
+    socket: &mut (impl AsyncRead + Unpin),
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    loop {
+        poll_fn(|context| {
+            BUFFER.with_borrow_mut(|buffer| {
+                let mut buffer = ReadBuf::new(buffer);
+                ready!(Pin::new(&mut *socket).poll_read(context, &mut buffer))?;
+                let filled = buffer.filled();
+                Poll::Ready(if filled.is_empty() {
+                    Err(anyhow!("the server closed the connection"))
+                } else {
+                    take(filled)
+                })
+            })
+        })
+        .await?;
     }
 }
 

@@ -23,9 +23,14 @@ const IN_TIME: Duration = Duration::from_secs(1);
 
 impl Bench {
     pub(super) fn most(&mut self) -> Result<()> {
+        self.most_by(PlayProtocol::Flv)?;
+        self.most_by(PlayProtocol::Rtmp)
+    }
+
+    fn most_by(&mut self, protocol: PlayProtocol) -> Result<()> {
         let node = self.media_node(Interval::Default)?;
         let encoder = self.encoder(&node.publish_url("most"), Sizes::NORMAL)?;
-        let url = node.play_url(PlayProtocol::Flv, "most");
+        let url = node.play_url(protocol, "most");
         let probes = self.probes(&url, PROBES)?;
         let mut crowds = Vec::new();
         while crowds.len() * MORE < MOST {
@@ -54,7 +59,7 @@ impl Bench {
             self.report.add(Row {
                 step: "most".to_owned(),
                 server: MEDIA_NODE.to_owned(),
-                protocol: PlayProtocol::Flv.to_string(),
+                protocol: protocol.to_string(),
                 setting: Interval::Default.to_string(),
                 viewers,
                 figures: vec![
