@@ -197,14 +197,14 @@ impl ForwardTask {
         let (context, stream) = (&self.source.context, self.source.stream.key());
         let mut backoff = context.backoff();
         let mut warned = false;
-        let mut previous: Arc<[SocketAddr]> = Arc::default();
         loop {
             let mut before = context.before_attempt();
+            let mut tried = None;
             let accepted = tokio::select! {
-                accepted = self.try_origins(&previous, !is_new) => accepted,
-                // A new origin does not wait for one that hangs.
+                accepted = self.try_origins(&mut tried, !is_new) => accepted,
                 () = self.grace_after_change(&before.origins) => {
-                    previous = before.origins;
+                    // A new origin does not wait for one that hangs.
+                    tried.into_iter().for_each(|origin| context.reachability.suspect(origin));
                     continue;
                 }
             };
@@ -235,17 +235,17 @@ impl ForwardTask {
         sleep(context.timeouts().forward.grace).await;
     }
 
-    /// Tries each origin once, those of `previous` last. Returns the first one that accepts the stream, or why the last one
-    /// does not.
+    /// Tries each origin once, and notes in `tried` which one it waits for. Returns the first one that accepts the stream, or why
+    /// the last one does not.
     async fn try_origins(
         &self,
-        previous: &[SocketAddr],
+        tried: &mut Option<SocketAddr>,
         is_resumed: bool,
     ) -> Result<ForwardUpstream, UpstreamEnd> {
         let mut end = UpstreamEnd::Lost("no origin is known".to_owned());
         let context = &self.source.context;
         let mut origins = context.ranked_origins(self.source.stream.key());
-        origins.sort_by_key(|origin| previous.contains(origin));
+        *tried = origins.first().copied();
         // The first one is tried while it turns out which of them reply, which takes as long where they are distant.
         let mut first = origins.first().map(|origin| self.open(*origin, is_resumed));
         let accepted = async {
@@ -261,6 +261,7 @@ impl ForwardTask {
             () = context.put_silent_last(&mut origins) => {}
         }
         for origin in origins {
+            *tried = Some(origin);
             let first = first.take().filter(|first| first.origin() == origin);
             let upstream = first.unwrap_or_else(|| self.open(origin, is_resumed));
             match upstream.opened().await {
