@@ -140,8 +140,13 @@ impl ClientConnection {
     /// # Errors
     /// When the server violates the protocol or a limit. The connection must not be used afterwards.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ClientEvent>, RtmpError> {
-        if !self.complete_handshake(input)? {
-            return Ok(None);
+        if let Some(handshake) = &mut self.handshake {
+            let receive = |input: &mut _, out: &mut _| handshake.receive(input, out);
+            if !self.connection.continue_handshake(input, receive)? {
+                return Ok(None);
+            }
+            self.handshake = None;
+            self.connect();
         }
         loop {
             let Some(incoming) = self.connection.receive(input)? else {
@@ -205,20 +210,6 @@ impl ClientConnection {
         let values = [Value::Null, Value::Boolean(paused), 0.0.into()];
         self.connection
             .command_on(MESSAGE_STREAM, "pause", 0.0, &values);
-    }
-
-    fn complete_handshake(&mut self, input: &mut BytesMut) -> Result<bool, RtmpError> {
-        let Some(handshake) = &mut self.handshake else {
-            return Ok(true);
-        };
-        let before = input.len();
-        let done = handshake.receive(input, self.connection.out())?;
-        self.connection.count(before - input.len());
-        if done {
-            self.handshake = None;
-            self.connect();
-        }
-        Ok(done)
     }
 
     fn connect(&mut self) {

@@ -11,7 +11,7 @@ use super::message::{self, Aggregate, TooManyParts};
 use crate::amf0::{self, Value};
 use crate::{MediaKind, Message};
 
-/// A connection after its handshake.
+/// A connection, with what its two sides have in common.
 #[derive(Debug)]
 pub(crate) struct ChunkConnection {
     reader: ChunkReader,
@@ -98,9 +98,21 @@ impl ChunkConnection {
         (!self.out.is_empty()).then(|| std::mem::take(&mut self.out).freeze())
     }
 
-    /// Returns the output buffer, for the handshake.
+    /// Returns the output buffer, for the beginning of a handshake.
     pub(crate) fn out(&mut self) -> &mut BytesMut {
         &mut self.out
+    }
+
+    /// Passes received bytes to the handshake, which appends its response to the output. Returns whether it is complete.
+    pub(crate) fn continue_handshake(
+        &mut self,
+        input: &mut BytesMut,
+        receive: impl FnOnce(&mut BytesMut, &mut BytesMut) -> Result<bool, HandshakeError>,
+    ) -> Result<bool, RtmpError> {
+        let before = input.len();
+        let is_complete = receive(input, &mut self.out)?;
+        self.count(before - input.len());
+        Ok(is_complete)
     }
 
     /// Counts received bytes, and acknowledges them at half of the window.

@@ -185,8 +185,12 @@ impl ServerConnection {
     /// # Errors
     /// When the client violates the protocol or a limit. The connection must not be used afterwards.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<ServerEvent>, RtmpError> {
-        if !self.complete_handshake(input)? {
-            return Ok(None);
+        if let Some(handshake) = &mut self.handshake {
+            let receive = |input: &mut _, out: &mut _| handshake.receive(input, out);
+            if !self.connection.continue_handshake(input, receive)? {
+                return Ok(None);
+            }
+            self.handshake = None;
         }
         for _ in 0..MAX_SKIPPED {
             if self.waits_for_answer() {
@@ -228,19 +232,6 @@ impl ServerConnection {
                 | ServerState::PublishRequested
                 | ServerState::PlayRequested
         )
-    }
-
-    fn complete_handshake(&mut self, input: &mut BytesMut) -> Result<bool, RtmpError> {
-        let Some(handshake) = &mut self.handshake else {
-            return Ok(true);
-        };
-        let before = input.len();
-        let done = handshake.receive(input, self.connection.out())?;
-        self.connection.count(before - input.len());
-        if done {
-            self.handshake = None;
-        }
-        Ok(done)
     }
 
     fn media(&self, message: Message) -> Option<ServerEvent> {
