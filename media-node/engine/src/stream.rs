@@ -1,6 +1,7 @@
 //! A live stream: its log, its publication if it has one, and the number of its readers.
 
 mod pulses;
+mod readers;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,15 +14,14 @@ use tokio::sync::watch;
 use crate::active_publication::ActivePublication;
 use crate::lock::lock;
 use crate::media_memory::MediaMemory;
-use crate::notifier::{Notifier, Notifiers};
-use crate::retention::{KeptWindow, WindowReaders};
+use crate::notifier::Notifiers;
+use crate::retention::WindowReaders;
 use crate::segment::Segment;
 use crate::segment_run::NewestRun;
 use crate::settings::{EngineLimits, EngineSettings, InitDataLimits};
 use crate::stream_state::{
     PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,
 };
-use crate::subscription::Format;
 use crate::window::Window;
 use crate::worker_pulses::WorkerPulses;
 use crate::write_state::{Notification, WriteState};
@@ -99,16 +99,6 @@ impl Stream {
     /// Returns a receiver of the current state and all later ones.
     pub fn watch(&self) -> watch::Receiver<StreamState> {
         self.state.subscribe()
-    }
-
-    /// Returns the current number of readers.
-    pub fn readers(&self) -> ReaderCounts {
-        *self.readers.borrow()
-    }
-
-    /// Returns a receiver of the current number of readers and all later ones.
-    pub fn watch_readers(&self) -> watch::Receiver<ReaderCounts> {
-        self.readers.subscribe()
     }
 
     /// Returns the epoch of the last message and the sequence after it: the start of a relay that takes over.
@@ -189,21 +179,8 @@ impl Stream {
         stats
     }
 
-    /// Keeps the whole window for a publication that is forwarded, also while no origin is connected.
-    pub fn keep_window(&self) -> KeptWindow {
-        KeptWindow::new(&self.window_readers)
-    }
-
-    pub(crate) fn window_readers(&self) -> &WindowReaders {
-        &self.window_readers
-    }
-
     pub(crate) fn notifiers(&self) -> &Notifiers {
         &self.notifiers
-    }
-
-    pub(crate) fn newest_run(&self, worker: u16) -> Option<&NewestRun> {
-        self.newest_runs.get(usize::from(worker))
     }
 
     pub(crate) fn write_state(&self) -> MutexGuard<'_, WriteState> {
@@ -268,11 +245,6 @@ impl Stream {
             let age = now.saturating_duration_since(active.started);
             self.window().reservation.settle_first(age);
         }
-    }
-
-    pub(crate) fn is_watched(&self) -> bool {
-        let mut workers = 0..self.newest_runs.len();
-        workers.any(|worker| self.notifiers.of(worker).is_some_and(Notifier::has_readers))
     }
 
     pub(crate) fn memory(&self) -> &Arc<MediaMemory> {
@@ -347,53 +319,6 @@ impl Stream {
         self.window().end_stream();
         self.state.send_modify(|state| state.ended = true);
         self.notifiers.notify();
-    }
-
-    /// Counts a reader. Returns its worker, one of those that exist.
-    pub(crate) fn reader_joined(&self, format: Format, worker: usize) -> u16 {
-        let worker = worker % self.newest_runs.len();
-        if let Some(notifier) = self.notifiers.of(worker) {
-            notifier.join();
-        }
-        match format {
-            Format::Relay => {
-                self.window_readers.relay_joined();
-                self.readers.send_modify(|readers| readers.relays += 1);
-            }
-            Format::Flv | Format::Rtmp => {
-                if let Some(worker) = self.context.workers.of(worker) {
-                    worker.viewer_joined();
-                }
-                self.readers.send_modify(|readers| readers.viewers += 1);
-            }
-        }
-        u16::try_from(worker).unwrap_or(u16::MAX)
-    }
-
-    pub(crate) fn reader_left(&self, format: Format, worker: u16) {
-        let is_last = self
-            .notifiers
-            .of(worker.into())
-            .is_some_and(Notifier::leave);
-        if is_last && let Some(newest) = self.newest_run(worker) {
-            newest.set(None);
-        }
-        match format {
-            Format::Relay => {
-                self.window_readers.relay_left();
-                self.readers.send_modify(|readers| readers.relays -= 1);
-            }
-            Format::Flv | Format::Rtmp => {
-                if let Some(worker) = self.context.workers.of(worker.into()) {
-                    worker.viewer_left();
-                }
-                self.readers.send_modify(|readers| readers.viewers -= 1);
-            }
-        }
-    }
-
-    pub(crate) fn reader_lagged(&self) {
-        self.lags.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_published_by(&self, epoch: Epoch) -> bool {
