@@ -1,4 +1,4 @@
-//! Streams whose publication is awaited here, by viewers and by other nodes. A publication that starts wakes those who wait for its
+//! Streams whose publication is awaited here, by viewers and by other media nodes. A publication that starts wakes those who wait for its
 //! stream: thousands may wait for names that no encoder publishes.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! The protocol between nodes: paths, parameters and response bodies of `/relay/v1/*`.
+//! The protocol between media nodes: paths, parameters and response bodies of `/relay/v1/*`.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -21,7 +21,7 @@ use super::super::response_limit::within;
 use super::super::survey::{OriginStatus, status_over};
 
 /// The error of an origin that is this media node itself.
-pub(super) const THIS_NODE: &str = "the address is one of this node";
+pub(super) const THIS_NODE: &str = "the address is one of this media node";
 
 /// The heartbeats of all origins that something is forwarded to. Clones share them.
 #[derive(Clone)]

@@ -39,7 +39,7 @@ pub(super) enum RelayRequestError {
     Method,
     #[error("the stream is not published here")]
     NotPublished,
-    #[error("this node is an edge")]
+    #[error("this media node is an edge")]
     NotAnOrigin,
     #[error("{0}")]
     TooManyStreams(String),
@@ -49,7 +49,7 @@ pub(super) enum RelayRequestError {
     InvalidBody(String),
     #[error("no message for {0:?}")]
     Idle(Duration),
-    #[error("this node disconnects the stream")]
+    #[error("this media node disconnects the stream")]
     Disconnected,
     #[error("the publication moved to another origin")]
     Moved,
