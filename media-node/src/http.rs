@@ -1,10 +1,10 @@
 //! Public HTTP port: HTTP-FLV, WebSocket-FLV, the player page and the list of streams.
 
+mod access;
 mod body;
 mod connection;
 mod context;
 mod cors;
-mod denial;
 mod files;
 mod forwarded;
 mod listing;

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::timeout;
 
 use super::context::HttpContext;
-use super::response::{self, HttpStatus};
+use super::response;
 use crate::delivery::socket::Socket;
 use crate::state::address_limits::AddressPermit;
 
@@ -76,7 +77,7 @@ impl HttpConnection {
     /// Sends a response of one line.
     pub(super) async fn respond_text(
         &mut self,
-        status: HttpStatus,
+        status: StatusCode,
         line: &str,
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
@@ -88,7 +89,7 @@ impl HttpConnection {
     /// Sends a response.
     pub(super) async fn respond(
         &mut self,
-        status: HttpStatus,
+        status: StatusCode,
         headers: &[(&str, &str)],
         body: &[u8],
         mode: ResponseMode,

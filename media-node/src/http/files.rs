@@ -13,7 +13,7 @@ use tower_http::services::ServeFile;
 
 use super::connection::{AfterResponse, HttpConnection, ResponseMode};
 use super::request::HttpRequest;
-use super::response::{self, HttpStatus};
+use super::response;
 use crate::host;
 
 /// The file or folder at a path.
@@ -81,7 +81,8 @@ impl HttpConnection {
                 let name = path.rsplit('/').next().unwrap_or_default();
                 let location = format!("./{name}/");
                 let headers = [("Location", location.as_str())];
-                self.respond(HttpStatus::MOVED, &headers, b"", mode).await?
+                self.respond(StatusCode::PERMANENT_REDIRECT, &headers, b"", mode)
+                    .await?
             }
             Some(Found::File(file)) => self.send_file(request, &file, mode).await?,
         };
@@ -95,7 +96,7 @@ impl HttpConnection {
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
         let response = open(request, file, mode).await?;
-        let (status, headers) = (HttpStatus::from(response.status()), response.headers());
+        let (status, headers) = (response.status(), response.headers());
         let allow_origin = self.allow_origin.as_deref();
         let header = response::file_header(status, allow_origin, headers, mode.keep_alive);
         self.write(header.as_bytes()).await?;

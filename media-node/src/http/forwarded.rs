@@ -6,13 +6,13 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use http::StatusCode;
 use media_config::ForwardedHeader;
 use tokio::time::Instant;
 use tracing::{Span, debug, debug_span};
 
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
 use super::request::HttpRequest;
-use super::response::HttpStatus;
 use crate::delivery::socket::canonical;
 use crate::proxies::Proxies;
 use crate::state::address_limits::AddressLimit;
@@ -79,9 +79,9 @@ impl HttpConnection {
         let status = match refusal {
             ClientRefusal::Limit(_) => {
                 headers.push(("Retry-After", "5"));
-                HttpStatus::UNAVAILABLE
+                StatusCode::SERVICE_UNAVAILABLE
             }
-            ClientRefusal::Invalid | ClientRefusal::TooManyProxies => HttpStatus::BAD_REQUEST,
+            ClientRefusal::Invalid | ClientRefusal::TooManyProxies => StatusCode::BAD_REQUEST,
         };
         let mode = ResponseMode::CLOSING;
         self.respond(status, &headers, line.as_bytes(), mode).await

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use media_engine::Registry;
 use media_wire::StreamKey;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -21,6 +22,14 @@ const LIST_TIME: Duration = Duration::from_millis(200);
 
 /// Time for which the origins' answers are reused: there may be many edges, and each asks every few seconds.
 const ORIGINS_TIME: Duration = Duration::from_secs(1);
+
+/// The characters that are escaped in a path: all but the unreserved ones (RFC 3986, section 2.3) and the slash.
+pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
 
 /// The list of streams.
 pub(crate) struct StreamList {
@@ -201,18 +210,10 @@ fn merge(summaries: impl Iterator<Item = StreamSummary>) -> Vec<ListEntry> {
 
 /// Returns the path of a stream on this media node.
 fn path(vhost: Option<&str>, app: &str, name: &str) -> String {
-    let mut path = String::new();
-    for part in vhost.into_iter().chain([app, name]) {
-        path.push('/');
-        for byte in part.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                    path.push(char::from(byte));
-                }
-                _ => path.push_str(&format!("%{byte:02X}")),
-            }
-        }
-    }
+    let parts = vhost.into_iter().chain([app, name]);
+    let path: String = parts
+        .map(|part| format!("/{}", utf8_percent_encode(part, ESCAPED)))
+        .collect();
     path + ".flv"
 }
 

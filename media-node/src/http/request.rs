@@ -3,10 +3,9 @@
 mod target;
 
 use http::header::{IF_MODIFIED_SINCE, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use self::target::{host, split_target};
-use super::response::HttpStatus;
 
 /// The maximum bytes of a request's header section. A player's is below 1 KiB, a browser's with cookies below 8 KiB.
 pub(super) const MAX_HEADER_BYTES: usize = 8 * 1024;
@@ -92,13 +91,13 @@ pub(super) enum RequestError {
 
 impl RequestError {
     /// Returns the status of the response.
-    pub(super) fn status(self) -> HttpStatus {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Malformed | Self::Protocol(_) | Self::LineEnd | Self::Host => {
-                HttpStatus::BAD_REQUEST
+                StatusCode::BAD_REQUEST
             }
-            Self::TargetTooLong => HttpStatus::URI_TOO_LONG,
-            Self::TooLarge => HttpStatus::HEADERS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 
 use bytes::{Buf, BytesMut};
+use http::StatusCode;
 use media_wire::StreamKey;
 use tokio::io::AsyncReadExt;
 use tokio::task::yield_now;
@@ -13,7 +14,7 @@ use super::body::BodyFraming;
 use super::connection::{AfterResponse, HttpConnection, ResponseMode, TEXT};
 use super::forwarded::ClientRefusal;
 use super::request::{self, HttpMethod, HttpRequest, MAX_HEADER_BYTES, RequestError};
-use super::response::{self, HttpStatus};
+use super::response;
 use super::{cors, player_page, websocket};
 use crate::auth::Credential;
 use crate::delivery::finder::{NotPlayable, Play, PlayRequest};
@@ -143,7 +144,7 @@ impl HttpConnection {
     async fn refuse(&mut self, reason: NoRequest) {
         let status = match reason {
             NoRequest::Invalid(error) => error.status(),
-            NoRequest::Timeout => HttpStatus::REQUEST_TIMEOUT,
+            NoRequest::Timeout => StatusCode::REQUEST_TIMEOUT,
         };
         let refused = &self.context.metrics.connections.refused;
         refused.of(["request"]).inc();
@@ -189,12 +190,12 @@ impl HttpConnection {
             HttpMethod::Other => {
                 let headers = [("Allow", ALLOWED_METHODS), ("Content-Type", TEXT)];
                 let line = b"only GET, HEAD and OPTIONS are allowed\n";
-                let status = HttpStatus::METHOD_NOT_ALLOWED;
+                let status = StatusCode::METHOD_NOT_ALLOWED;
                 self.respond(status, &headers, line, mode).await?
             }
             HttpMethod::Get | HttpMethod::Head if request.has_body => {
                 let line = "a request to this port has no body";
-                self.respond_text(HttpStatus::BAD_REQUEST, line, mode)
+                self.respond_text(StatusCode::BAD_REQUEST, line, mode)
                     .await?
             }
             HttpMethod::Get | HttpMethod::Head if path.ends_with(".flv") => {
@@ -212,7 +213,7 @@ impl HttpConnection {
         mode: ResponseMode,
     ) -> io::Result<AfterResponse> {
         if self.allow_origin.is_none() {
-            return self.respond(HttpStatus::NO_CONTENT, &[], b"", mode).await;
+            return self.respond(StatusCode::NO_CONTENT, &[], b"", mode).await;
         }
         let mut headers = vec![
             ("Access-Control-Allow-Methods", ALLOWED_METHODS),
@@ -224,7 +225,7 @@ impl HttpConnection {
         if request.requests_private_network && allows_private {
             headers.push(("Access-Control-Allow-Private-Network", "true"));
         }
-        self.respond(HttpStatus::NO_CONTENT, &headers, b"", mode)
+        self.respond(StatusCode::NO_CONTENT, &headers, b"", mode)
             .await
     }
 
@@ -241,7 +242,7 @@ impl HttpConnection {
                 Err(denial) => return self.respond_denied(denial, mode).await,
             };
             let headers = [("Content-Type", "application/json")];
-            return self.respond(HttpStatus::OK, &headers, &list, mode).await;
+            return self.respond(StatusCode::OK, &headers, &list, mode).await;
         }
         // A user's folder does not replace parts of the player page.
         if !path.starts_with("/player/")
@@ -256,10 +257,10 @@ impl HttpConnection {
         }
         if let Some((media_type, body)) = player_page::file(path) {
             let headers = [("Content-Type", media_type)];
-            return self.respond(HttpStatus::OK, &headers, body, mode).await;
+            return self.respond(StatusCode::OK, &headers, body, mode).await;
         }
         let line = "not found; streams are at /APP/STREAM.flv";
-        self.respond_text(HttpStatus::NOT_FOUND, line, mode).await
+        self.respond_text(StatusCode::NOT_FOUND, line, mode).await
     }
 
     async fn open_stream(
@@ -324,13 +325,13 @@ impl HttpConnection {
             UpgradeError::Handshake => {
                 let headers = [("Sec-WebSocket-Version", "13"), ("Content-Type", TEXT)];
                 let line = format!("{error}\n");
-                let status = HttpStatus::UPGRADE_REQUIRED;
+                let status = StatusCode::UPGRADE_REQUIRED;
                 self.respond(status, &headers, line.as_bytes(), mode).await
             }
             UpgradeError::Origin => {
                 let refused = &self.context.metrics.connections.refused;
                 refused.of(["origin"]).inc();
-                let status = HttpStatus::FORBIDDEN;
+                let status = StatusCode::FORBIDDEN;
                 self.respond_text(status, &error.to_string(), mode).await
             }
         }
@@ -343,9 +344,9 @@ impl HttpConnection {
     ) -> io::Result<AfterResponse> {
         let status = match error {
             NotPlayable::Denied(denial) => return self.respond_denied(*denial, mode).await,
-            NotPlayable::NotFound => HttpStatus::NOT_FOUND,
-            NotPlayable::Full(_) => HttpStatus::UNAVAILABLE,
-            NotPlayable::Name(_) => HttpStatus::BAD_REQUEST,
+            NotPlayable::NotFound => StatusCode::NOT_FOUND,
+            NotPlayable::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
+            NotPlayable::Name(_) => StatusCode::BAD_REQUEST,
         };
         self.respond_text(status, &error.to_string(), mode).await
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::StatusCode;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, debug, debug_span};
 
 use super::connection::{HttpConnection, TEXT};
 use super::context::HttpContext;
-use super::response::{self, HttpStatus};
+use super::response;
 use super::routes::{self, ConnectionOutcome};
 use super::viewer::HttpViewer;
 use super::websocket::WebSocket;
@@ -59,7 +60,7 @@ pub(crate) async fn refuse(new: NewConnection, reason: &'static str) {
         let body = format!("{reason}\n");
         let headers = [("Content-Type", TEXT), ("Retry-After", "5")];
         let header = response::header(
-            HttpStatus::UNAVAILABLE,
+            StatusCode::SERVICE_UNAVAILABLE,
             // The request, and with it the page that sends it, is not read.
             Some("*"),
             &headers,

@@ -41,9 +41,10 @@ pub(super) fn split_target(target: &str) -> (Option<&str>, &str) {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::super::parse;
     use super::*;
-    use crate::http::response::HttpStatus;
 
     #[test]
     fn whole_url_names_path_and_host() {
@@ -93,6 +94,6 @@ mod tests {
             let two = parsed("Host: a\r\nhost: a\r\n", version);
             assert_eq!(two, Err(RequestError::Host));
         }
-        assert_eq!(RequestError::Host.status(), HttpStatus::BAD_REQUEST);
+        assert_eq!(RequestError::Host.status(), StatusCode::BAD_REQUEST);
     }
 }

@@ -1,13 +1,15 @@
-//! The response to a client that is not allowed, and who may see the list of streams and the player page.
+//! Who may see the list of streams and the player page, and the response to a client that may not do what it requests.
 
 use std::io;
 
 use bytes::Bytes;
+use http::StatusCode;
 use media_wire::StreamKey;
+use percent_encoding::utf8_percent_encode;
 
 use super::connection::{AfterResponse, HttpConnection, ResponseMode};
+use super::listing::ESCAPED;
 use super::request::HttpRequest;
-use super::response::HttpStatus;
 use crate::auth::{Credential, Denial, ListRequest};
 
 impl HttpConnection {
@@ -27,11 +29,11 @@ impl HttpConnection {
         let json = ("Content-Type", "application/json");
         let (status, headers) = if denial.is_unauthorized() {
             (
-                HttpStatus::UNAUTHORIZED,
+                StatusCode::UNAUTHORIZED,
                 vec![json, ("WWW-Authenticate", "Bearer")],
             )
         } else {
-            (HttpStatus::FORBIDDEN, vec![json])
+            (StatusCode::FORBIDDEN, vec![json])
         };
         self.respond(status, &headers, body.as_bytes(), mode).await
     }
@@ -76,16 +78,8 @@ impl HttpConnection {
         let credential = Credential::of_http(&request.target, request.authorization.as_deref());
         let (vhosts, limits) = (&self.context.config.vhosts, self.context.limits.names());
         let stream = credential.parameter("stream").and_then(|name| {
-            let path = ["%", "?", "#"]
-                .iter()
-                .fold(name.to_owned(), |path, reserved| {
-                    let code = reserved.as_bytes().first().copied().unwrap_or_default();
-                    path.replace(reserved, &format!("%{code:02X}"))
-                });
-            let path = format!(
-                "/{}.flv",
-                path.trim_start_matches('/').trim_end_matches(".flv")
-            );
+            let name = name.trim_start_matches('/').trim_end_matches(".flv");
+            let path = format!("/{}.flv", utf8_percent_encode(name, ESCAPED));
             StreamKey::from_http(request.host.as_deref(), &path, vhosts, &limits).ok()
         });
         (credential, stream)
