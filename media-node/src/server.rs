@@ -1,6 +1,7 @@
 //! A media node as a whole: its lifecycle, the threads it serves on, admission of connections, and the drain.
 
 mod admission;
+mod bind_error;
 mod connections;
 mod container_memory;
 mod context;
@@ -22,8 +23,8 @@ mod viewer_lag;
 mod worker_load;
 mod workers;
 
+pub use bind_error::BindError;
 pub use lifecycle::Node;
-pub use listener::BindError;
 pub use live_settings::LiveFile;
 pub use ports::Addresses;
 #[cfg(test)]

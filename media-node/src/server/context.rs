@@ -7,8 +7,8 @@ use media_engine::{EngineSettings, InitDataLimits, Registry};
 use media_log::LogLevel;
 use tokio::sync::watch;
 
+use super::bind_error::BindError;
 use super::connections::Connections;
-use super::listener::BindError;
 use super::media_memory::media_memory;
 use super::open_files;
 use super::timings::Timings;
@@ -71,10 +71,10 @@ impl NodeContext {
             key_poll, key_set, ..
         } = timings;
         let auth = Auth::start(&name, &config.auth, metrics.auth.clone(), key_poll, key_set);
-        let auth = Arc::new(auth.map_err(BindError::auth)?);
-        let identity = NodeIdentity::open(&config.identity).map_err(BindError::auth)?;
+        let auth = Arc::new(auth.map_err(BindError::invalid)?);
+        let identity = NodeIdentity::open(&config.identity).map_err(BindError::invalid)?;
         let identity = Arc::new(identity);
-        let proxies = Proxies::new(&config.proxies).map_err(BindError::proxies)?;
+        let proxies = Proxies::new(&config.proxies).map_err(BindError::invalid)?;
         let proxies = Arc::new(proxies);
         let phase = watch::Sender::new(Phase::Running);
         let connections = Connections::new(limits.clone());
@@ -183,8 +183,11 @@ fn relay_settings(
     let servers = config.origins.rtmp.iter();
     let slate = config.slate.as_ref();
     let slate = slate.filter(|_| config.role == Role::Origin);
-    let slate =
-        slate.map(|path| SlateClip::load(path).map_err(|error| BindError::slate(path, error)));
+    let slate = slate.map(|path| {
+        let invalid =
+            |error| BindError::invalid(format_args!("slate: {}: {error}", path.display()));
+        SlateClip::load(path).map_err(invalid)
+    });
     Ok(RelaySettings {
         name: name.to_owned(),
         role: config.role,

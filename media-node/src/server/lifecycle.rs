@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, error_span, info, warn};
 
 use super::admission::{self, Port};
+use super::bind_error::BindError;
 use super::context::NodeContext;
-use super::listener::BindError;
 use super::live_settings::LiveFile;
 use super::port_contexts::PortContexts;
 use super::ports::{self, Addresses, OpenPort};
@@ -62,13 +62,16 @@ impl Node {
     /// As [`Node::bind`].
     pub async fn bind_with(config: NodeConfig, timings: Timings) -> Result<Self, BindError> {
         if let Some(directory) = config.http.directory.as_ref().filter(|path| !path.is_dir()) {
-            return Err(BindError::Directory(directory.clone()));
+            let directory = directory.display();
+            return Err(BindError::invalid(format_args!(
+                "http.directory: {directory} is not a folder that can be read"
+            )));
         }
         open_files::raise(config.limits.max_connections);
         let metrics = Arc::new(Metrics::new());
         let tls = config.tls.as_ref();
         let tls = tls.map(|settings| Tls::open(settings, &metrics.tls).map(Arc::new));
-        let tls = tls.transpose().map_err(BindError::tls)?;
+        let tls = tls.transpose().map_err(BindError::invalid)?;
         let (ports, addresses) = ports::open(&config, tls.as_deref())?;
         let name = match config.name.as_str() {
             "" => host_name(),
@@ -84,7 +87,7 @@ impl Node {
         } else {
             Some(handles.enter_control(|| OriginSet::start(&config.origins, failures)))
                 .transpose()
-                .map_err(BindError::origins)?
+                .map_err(BindError::invalid)?
         };
         let context =
             span.in_scope(|| NodeContext::new(name, config, timings, handles, origins, metrics))?;
@@ -122,7 +125,7 @@ impl Node {
         secret_file
             .map(auth::api_token)
             .transpose()
-            .map_err(BindError::auth)
+            .map_err(BindError::invalid)
     }
 
     /// Returns a probe of the media node, which remains after its end.

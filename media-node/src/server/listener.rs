@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::bind_error::BindError;
 use crate::host::net::{self, DetachedStream, TcpListener};
 
 /// Connections that the kernel queues while the media node is busy: the viewers of another one that stops reconnect all at
@@ -17,101 +17,6 @@ const BACKLOG: i32 = 4096;
 
 /// Pause when the process has no file descriptor left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
-
-/// Reason that a media node cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// A port is in use.
-    #[error(
-        "{field}: port {} of {} is in use by another program; stop that program or choose another port in {field}",
-        address.port(), address.ip()
-    )]
-    InUse {
-        /// Field of the configuration.
-        field: &'static str,
-        /// Its value.
-        address: SocketAddr,
-    },
-    /// A port below 1024 needs a privilege that the process lacks.
-    #[error("{field}: not allowed to listen on {address}; choose a port above 1023 in {field}")]
-    NotAllowed {
-        /// Field of the configuration.
-        field: &'static str,
-        /// Its value.
-        address: SocketAddr,
-    },
-    /// The address is not one of this host, or the system refuses for another reason.
-    #[error("{field}: cannot listen on {address}; choose an address of this host in {field}")]
-    Listen {
-        /// Field of the configuration.
-        field: &'static str,
-        /// Its value.
-        address: SocketAddr,
-        /// Error of the system.
-        source: io::Error,
-    },
-    /// The threads that serve connections cannot be started.
-    #[error("workers: cannot start the worker threads")]
-    Workers(#[source] io::Error),
-    /// The folder of the user's pages does not exist.
-    #[error("http.directory: {} is not a folder that can be read", .0.display())]
-    Directory(PathBuf),
-    /// The slate is not a clip that can be shown.
-    #[error("slate: {}: {reason}", path.display())]
-    Slate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// `origins` is invalid.
-    #[error("{0}")]
-    Origins(String),
-    /// `tls` names files that are no certificate and its key.
-    #[error("{0}")]
-    Tls(String),
-    /// Other hosts could reach the internal port, which asks for no token.
-    #[error(
-        "listen.internal: {0} can be reached from other hosts, which need a token; set identity.secretFile, or choose a loopback address"
-    )]
-    Exposed(SocketAddr),
-    /// `proxies` is invalid.
-    #[error("{0}")]
-    Proxies(String),
-    /// `auth` or `identity` is invalid, or names a file that cannot be read.
-    #[error("{0}")]
-    Auth(String),
-}
-
-impl BindError {
-    /// Wraps an error of `origins`, whose message names the field.
-    pub(super) fn origins(error: impl std::error::Error) -> Self {
-        Self::Origins(error.to_string())
-    }
-
-    /// Wraps an error of `tls`, whose message names the field.
-    pub(super) fn tls(error: impl std::error::Error) -> Self {
-        Self::Tls(error.to_string())
-    }
-
-    /// Wraps an error of `proxies`, whose message names the field.
-    pub(super) fn proxies(error: impl std::error::Error) -> Self {
-        Self::Proxies(error.to_string())
-    }
-
-    /// Wraps an error of `slate`.
-    pub(super) fn slate(path: &Path, error: impl std::error::Error) -> Self {
-        Self::Slate {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        }
-    }
-
-    /// Wraps an error of `auth` or `identity`, whose message names the field.
-    pub(super) fn auth(error: impl std::error::Error) -> Self {
-        Self::Auth(error.to_string())
-    }
-}
 
 /// Opens the port of this `field` of the configuration.
 ///

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use media_config::NodeConfig;
 
 use super::admission::Port;
-use super::listener::{self, BindError};
+use super::bind_error::BindError;
+use super::listener;
 use crate::host::net::TcpListener;
 use crate::tls::Tls;
 
