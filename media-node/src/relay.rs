@@ -59,19 +59,18 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use media_config::Role;
-use media_engine::{Registry, Stream};
+use media_engine::Stream;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 
-use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
 use crate::response::Body;
-use crate::state::clients::Clients;
+#[cfg(test)]
 use crate::state::metrics::RelayMetrics;
 use crate::state::publisher_addresses::PublisherAddresses;
 pub(crate) use contest::{Contender, Resolution, SwitchReason};
 use context::RelayContext;
-pub(crate) use context::Spawner;
+pub(crate) use context::{RelayParts, Spawner};
 pub(crate) use forward::Forwarding;
 use forward::Forwards;
 use health_check::check_origins;
@@ -94,20 +93,9 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Returns the relays of a media node. Without `origins` the media node is alone.
-    pub(crate) fn new(
-        settings: RelaySettings,
-        metrics: RelayMetrics,
-        registry: Registry,
-        clients: Arc<Clients>,
-        identity: Arc<NodeIdentity>,
-        origins: Option<OriginSet>,
-        spawner: Spawner,
-    ) -> Self {
-        let context = RelayContext::new(
-            settings, metrics, registry, clients, identity, origins, spawner,
-        );
-        let context = Arc::new(context);
+    /// Returns the relays of a media node with these parts.
+    pub(crate) fn new(settings: RelaySettings, parts: RelayParts) -> Self {
+        let context = Arc::new(RelayContext::new(settings, parts));
         if context.origins.is_some() {
             let checked = Arc::clone(&context);
             context.spawn(move |_| check_origins(checked));

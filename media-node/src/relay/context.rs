@@ -33,6 +33,17 @@ pub(crate) type Spawner = Arc<dyn Fn(WorkerTask) + Send + Sync>;
 /// Returns the future of a task. The argument is the number of its worker.
 pub(crate) type WorkerTask = Box<dyn FnOnce(usize) -> BoxFuture<'static, ()> + Send>;
 
+/// The parts of a media node that its relays use.
+pub(crate) struct RelayParts {
+    pub(crate) registry: Registry,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) identity: Arc<NodeIdentity>,
+    /// `None`: the media node is alone.
+    pub(crate) origins: Option<OriginSet>,
+    pub(crate) metrics: RelayMetrics,
+    pub(crate) spawner: Spawner,
+}
+
 /// The origins before an attempt to reach one of them. A change during the attempt is noticed after it.
 pub(super) struct BeforeAttempt {
     pub(super) origins: Arc<[SocketAddr]>,
@@ -62,15 +73,15 @@ pub(super) struct RelayContext {
 }
 
 impl RelayContext {
-    pub(super) fn new(
-        settings: RelaySettings,
-        metrics: RelayMetrics,
-        registry: Registry,
-        clients: Arc<Clients>,
-        identity: Arc<NodeIdentity>,
-        origins: Option<OriginSet>,
-        spawner: Spawner,
-    ) -> Self {
+    pub(super) fn new(settings: RelaySettings, parts: RelayParts) -> Self {
+        let RelayParts {
+            registry,
+            clients,
+            identity,
+            origins,
+            metrics,
+            spawner,
+        } = parts;
         let id = unique_id(&settings.name);
         Self {
             node: HeaderValue::from_str(&id).expect("an id is graphic ASCII"),

@@ -16,7 +16,7 @@ use super::workers::WorkerHandles;
 use crate::auth::{Auth, NodeIdentity};
 use crate::discovery::OriginSet;
 use crate::proxies::Proxies;
-use crate::relay::{Relay, RelaySettings, RtmpServer, Spawner};
+use crate::relay::{Relay, RelayParts, RelaySettings, RtmpServer, Spawner};
 use crate::slate::SlateClip;
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
@@ -82,15 +82,15 @@ impl NodeContext {
             max_idle_connections(&limits.get()),
             metrics.exceedances("idle_connections"),
         );
-        let relay = Relay::new(
-            relay_settings(&name, &config, &limits)?,
-            metrics.relay.clone(),
-            registry.clone(),
-            Arc::clone(&clients),
-            Arc::clone(&identity),
+        let parts = RelayParts {
+            registry: registry.clone(),
+            clients: Arc::clone(&clients),
+            identity: Arc::clone(&identity),
             origins,
-            spawn_on(workers.clone()),
-        );
+            metrics: metrics.relay.clone(),
+            spawner: spawn_on(workers.clone()),
+        };
+        let relay = Relay::new(relay_settings(&name, &config, &limits)?, parts);
         let publishers = relay.publishers().clone();
         Ok(Self {
             name,

@@ -26,7 +26,7 @@ use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
     SurveyTimeouts,
 };
-use crate::relay::{Contender, PublishRejection, Relay, RelaySettings, Resolution};
+use crate::relay::{Contender, PublishRejection, Relay, RelayParts, RelaySettings, Resolution};
 use crate::state::clients::Clients;
 use crate::state::metrics::RelayMetrics;
 
@@ -177,15 +177,15 @@ impl RelayNode {
             ..EngineSettings::default()
         });
         let origins = OriginSet::of(cluster.origins.subscribe());
-        let relay = Relay::new(
-            settings,
-            RelayMetrics::unregistered(),
-            registry.clone(),
-            Clients::new(),
-            Arc::new(NodeIdentity::none()),
-            Some(origins),
-            Arc::new(|task| drop(tokio::spawn(task(0)))),
-        );
+        let parts = RelayParts {
+            registry: registry.clone(),
+            clients: Clients::new(),
+            identity: Arc::new(NodeIdentity::none()),
+            origins: Some(origins),
+            metrics: RelayMetrics::unregistered(),
+            spawner: Arc::new(|task| drop(tokio::spawn(task(0)))),
+        };
+        let relay = Relay::new(settings, parts);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Requests::default();
