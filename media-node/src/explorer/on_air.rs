@@ -21,6 +21,9 @@ const RACE: Duration = Duration::from_millis(1500);
 /// Time after which the encoder with the highest priority is on air: it has been steady for ten seconds, and has a keyframe.
 pub(super) const PREFERRED: Duration = Duration::from_secs(13);
 
+/// Time from which on it may go on air.
+const MAY_BE_PREFERRED: Duration = Duration::from_secs(10);
+
 /// What the encoders of one stream have in common.
 #[derive(Clone, Default)]
 pub(super) struct OnAir {
@@ -52,6 +55,13 @@ pub(super) struct Sending {
     pub(super) last: Duration,
     /// The number of its next message.
     pub(super) next: u32,
+}
+
+impl Sending {
+    /// Returns whether it is going on air if it has the highest priority: for a moment some viewers see it, and others the former one.
+    pub(super) fn is_being_preferred(&self, now: Duration) -> bool {
+        (MAY_BE_PREFERRED..PREFERRED).contains(&(now - self.since))
+    }
 }
 
 impl Encoders {

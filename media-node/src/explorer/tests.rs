@@ -277,6 +277,12 @@ fn viewers_do_not_return_to_an_earlier_encoder_when_a_short_publication_is_over(
     assert_passes(132_777_098_037_712);
 }
 
+/// An origin with a new address gets an encoder, and another one gets one of a higher priority at the same time.
+#[test]
+fn standby_may_take_its_place_just_when_viewers_are_compared() {
+    assert_passes(2_136_773_041_922);
+}
+
 /// DNS still has the addresses of origins that have lost their power, and none has replied to anything for long.
 #[test]
 fn origins_that_are_gone_delay_no_failover() {
@@ -320,6 +326,39 @@ fn origin_that_returns_ends_the_wait_for_one_that_hangs() {
     let lines = outcome.lines.join("\n");
     assert_eq!(outcome.violation, None, "{lines}");
     assert!(outcome.received > 200, "{lines}");
+}
+
+/// An origin returns with another address, which the other origin has not heard from DNS when an edge forwards the next encoder to it.
+#[test]
+fn encoder_takes_over_from_one_at_an_origin_with_a_new_address() {
+    let mut schedule = one_viewer();
+    let settings = &mut schedule.settings;
+    // The edge tries the other origin before the new address.
+    (settings.origins, settings.edges) = (2, 3);
+    (settings.has_dns, settings.time_to_live) = (true, Duration::from_secs(30));
+    let returned = first_choices(0, 2)[1];
+    let start = ScheduledAction::Start {
+        node: returned,
+        new_address: true,
+    };
+    let next = ScheduledAction::Publish {
+        encoder: 1,
+        stream: 0,
+        node: 2,
+        settings: EncoderSettings::default(),
+    };
+    schedule.events = vec![
+        event(600, ScheduledAction::Lose(returned)),
+        event(900, start),
+        event(2000, publish_on(returned)),
+        event(3000, watch_on(3)),
+        event(5000, next),
+    ];
+    let outcome = explore_storm(&schedule);
+    let lines = outcome.lines.join("\n");
+    assert_eq!(outcome.violation, None, "{lines}");
+    assert!(lines.contains("encoder 1 of live/0"), "{lines}");
+    assert!(outcome.received > 100, "{lines}");
 }
 
 /// Returns a schedule of two origins and two edges in which nothing fails: one edge has an encoder, the other one a viewer.

@@ -1,7 +1,7 @@
 //! What all relays of a media node share: its id and settings, its streams, its clients and the origins.
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -206,6 +206,16 @@ impl RelayContext {
     pub(super) fn search_origins(&self) {
         if let Some(origins) = &self.origins {
             origins.search();
+        }
+    }
+
+    /// Takes note of an origin that has sent a request from this address. If it is not known, the origins are resolved again: it may have
+    /// replaced another one, and what is published here later would not be announced to it until DNS is due.
+    pub(super) fn notice_origin(&self, address: IpAddr) {
+        if let Some(origins) = &self.origins
+            && !origins.current().iter().any(|it| it.ip() == address)
+        {
+            origins.refresh();
         }
     }
 

@@ -51,7 +51,7 @@ async fn respond(
     match (request.uri().path(), request.method()) {
         (PUBLICATION, &Method::GET) => Ok(publication(context, &parse()?).await),
         (PULL, &Method::GET) => pull(context, &parse()?, &peer, worker),
-        (SUPERSEDE, &Method::POST) => supersede(context, &parse()?),
+        (SUPERSEDE, &Method::POST) => supersede(context, &parse()?, &peer),
         (FORWARD, &Method::POST) => {
             let parameters = parse()?;
             receive_forwarded(context, &parameters, &peer, request.into_body()).await
@@ -152,8 +152,10 @@ fn has_tail(stream: &Stream, position: Option<(Epoch, u64)>) -> bool {
 fn supersede(
     context: &RelayContext,
     parameters: &Parameters,
+    peer: &PeerNode,
 ) -> Result<Response<Body>, RelayRequestError> {
     let by = parameters.epoch.ok_or(RelayRequestError::NoEpoch)?;
+    context.notice_origin(peer.address.ip());
     context.registry.supersede(&parameters.key, by);
     let stream = context.registry.find(&parameters.key);
     let status = stream.map(|stream| status(context, &stream));

@@ -199,6 +199,7 @@ impl Run<'_> {
         let is_steady = |it: &&Sending| now - it.since >= PREFERRED && now - it.last < BEHIND;
         let preferred = accepted.iter().filter(is_steady).map(|it| it.priority);
         let least = preferred.max().filter(|_| has_standby).unwrap_or_default();
+        let is_changing = has_standby && accepted.iter().any(|it| it.is_being_preferred(now));
         let viewers = self
             .viewers
             .iter()
@@ -212,7 +213,7 @@ impl Run<'_> {
                 sent.is_some_and(|it| {
                     it.priority >= least && last.number + BEHIND_MESSAGES >= it.next
                 }) && now - *at < BEHIND
-                    && *on_air.get_or_insert(last.encoder) == last.encoder
+                    && (is_changing || *on_air.get_or_insert(last.encoder) == last.encoder)
             });
             if fresh.is_none() {
                 let node = viewer.setup.node;
