@@ -349,6 +349,8 @@ impl ReaderState {
         let start = match start {
             // Another media node had the beginning, so the first messages here are old.
             Start::Oldest if self.format != Format::Relay && window.is_resumed() => Start::Newest,
+            // They have seen a later publication, and join one that was on air before: they lack nothing of it.
+            Start::Resume(epoch, _) if window.newest_epoch() < Some(epoch) => Start::Newest,
             start => start,
         };
         let joins = matches!(start, Start::Newest | Start::At(..)) && !self.has_started();

@@ -24,6 +24,6 @@ pub enum Start {
     /// newest keyframe.
     At(Epoch, u64),
     /// For relays whose viewers stayed: the same, but an evicted message is replaced by the oldest keyframe that they can
-    /// still read. They lose the least.
+    /// still read. They lose the least. A message of a later publication than those of the log is replaced by the newest keyframe.
     Resume(Epoch, u64),
 }

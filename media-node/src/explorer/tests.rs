@@ -277,6 +277,12 @@ fn viewers_do_not_return_to_an_earlier_encoder_when_a_short_publication_is_over(
     assert_passes(132_777_098_037_712);
 }
 
+/// An edge accepts an encoder because an origin has replied that it has none, and another edge moves its own encoder there meanwhile.
+#[test]
+fn viewers_of_a_rejected_encoder_join_the_one_on_air_at_its_newest_keyframe() {
+    assert_passes(273_822_421_423_937);
+}
+
 /// An origin with a new address gets an encoder, and another one gets one of a higher priority at the same time.
 #[test]
 fn standby_may_take_its_place_just_when_viewers_are_compared() {

@@ -225,6 +225,20 @@ fn relay_that_resumes_too_late_starts_behind_the_last_gap() {
     assert_eq!(resumed.placed()[0].1, 580);
 }
 
+/// Their media node had the later publication for a moment, and the earlier one goes on.
+#[test]
+fn relay_whose_viewers_saw_a_later_publication_starts_at_the_newest_keyframe() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "s", 7);
+    send(&mut publication, frames(0..100));
+    let first = |epoch| {
+        let mut relay = upstream(&registry, Start::Resume(epoch, 5));
+        relay.placed()[0].1
+    };
+    assert_eq!(first(Epoch(8)), 90);
+    assert_eq!(first(Epoch(6)), 0, "of an earlier one: they lack all of it");
+}
+
 /// A copy of a stream that was published long ago begins with the init data and continues with later messages.
 #[test]
 fn copy_without_beginning_does_not_count_as_whole() {
