@@ -357,7 +357,7 @@ async fn aggregate_of_empty_parts_ends_its_connection() {
 
 #[tokio::test]
 async fn short_messages_and_requests_without_end_take_turns_with_viewers() {
-    let node = Process::start("").await;
+    let node = Process::start(", maxPublishMessagesPerSecond: 0").await;
     beside_honest_clients(node, 32 * MIB, async |node| {
         let flood = async |number: usize| {
             let mut publisher = Publisher::start(node.rtmp, &format!("live/{number}")).await;

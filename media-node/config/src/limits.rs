@@ -48,6 +48,10 @@ pub struct Limits {
     /// limit. A JSON Web Token can set a lower one with `maxPublishKbps` in its claim `livecluster`.
     #[schemars(range(min = 0, max = 10_000_000))]
     pub max_publish_kbps: u32,
+    /// Maximum number of messages of a publisher in a second, on average of five seconds: frames of all tracks, and what it sends beside
+    /// them. One that sends more is disconnected. 0 is no limit.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_publish_messages_per_second: u32,
     /// Maximum size of a sequence header or metadata message, in kibibytes. An encoder that sends a larger one is disconnected.
     #[schemars(range(min = 4, max = 1024))]
     pub max_init_data_kibibytes: u32,
@@ -73,7 +77,8 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 8))]
     pub max_parameter_kibibytes: u32,
     /// Maximum number of names that a Pod asks the origins for at one time, because viewers wait for streams that do not exist. Viewers
-    /// of further names are refused with HTTP status 503 or an RTMP error. They take no place of a stream.
+    /// of further names are refused with HTTP status 503 or an RTMP error. They take no place of a stream. Client addresses share the
+    /// number: one alone has half of it.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_lookups: u32,
     /// Milliseconds after which a Pod asks the origins again for a stream that none of them has. Until then viewers of this name get
@@ -106,6 +111,7 @@ impl Default for Limits {
             max_media_mebibytes: None,
             max_message_mebibytes: 8,
             max_publish_kbps: 0,
+            max_publish_messages_per_second: 1_000,
             max_init_data_kibibytes: 64,
             max_init_data_messages: 16,
             max_command_kibibytes: 64,
@@ -149,6 +155,11 @@ impl Limits {
     /// Returns the maximum bitrate of a publisher, in kilobits per second. `None` is no limit.
     pub fn max_publish_kbps(&self) -> Option<u32> {
         Some(self.max_publish_kbps).filter(|kbps| *kbps > 0)
+    }
+
+    /// Returns the maximum number of messages of a publisher in a second. `None` is no limit.
+    pub fn max_publish_messages_per_second(&self) -> Option<u32> {
+        Some(self.max_publish_messages_per_second).filter(|messages| *messages > 0)
     }
 
     /// Returns the maximum size of a sequence header or metadata message, in bytes.

@@ -6,6 +6,7 @@ mod arrivals;
 mod bitrate;
 mod encoder;
 mod end;
+mod message_rate;
 mod on_air;
 mod standby;
 

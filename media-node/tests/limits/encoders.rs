@@ -96,3 +96,24 @@ async fn encoder_with_too_high_a_bitrate_is_disconnected_with_a_reason() {
     let viewer = FlvViewer::open(node.addresses.http, "/live/honest.flv").await;
     drop(viewer);
 }
+
+#[tokio::test]
+async fn encoder_with_too_many_messages_is_disconnected_with_a_reason() {
+    let node = TestNode::with(|config| config.limits.max_publish_messages_per_second = 100).await;
+    let mut honest = Publisher::with_group(node.addresses.rtmp, "live/honest").await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
+    publisher.send_headers().await;
+    // Empty messages, which no viewer gets, count as well.
+    let first = [6, 0, 0, 0, 0, 0, 0, 9, 1, 0, 0, 0];
+    publisher.0.send_bytes(&first).await;
+    publisher.0.send_bytes(&[0xC6; 1_000]).await;
+    let status = publisher.0.closed_with().await.expect("a status");
+    assert_eq!(status.code, "NetStream.Publish.Failed");
+    assert_eq!(status.description, "more than 100 messages in a second");
+    let exceeded = "live_limits_exceeded_total{limit=\"publish_messages\"}";
+    assert_eq!(node.metric(exceeded).await, 1);
+    let ended = "live_publishes_total{event=\"too_many_messages\"}";
+    assert_eq!(node.metric(ended).await, 1);
+    honest.send_group(10).await;
+    FlvViewer::open(node.addresses.http, "/live/honest.flv").await;
+}

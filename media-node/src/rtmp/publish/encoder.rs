@@ -16,6 +16,7 @@ use super::super::read_buffer;
 use super::arrivals::Arrivals;
 use super::bitrate::BitrateLimit;
 use super::end::PublishEnd;
+use super::message_rate::MessageRate;
 use crate::delivery::socket_memory::unread_limit;
 use crate::state::clients::{ClientGuard, StopReason};
 
@@ -36,6 +37,7 @@ pub(super) struct EncoderConnection<'a> {
     next_frame: Option<Message>,
     incomplete: IncompleteMessages,
     bitrate: BitrateLimit,
+    messages: MessageRate,
     /// The message that [`EncoderConnection::put_back`] returned.
     put_back: Option<Message>,
     /// The input is in the worker's buffer.
@@ -83,14 +85,16 @@ impl<'a> EncoderConnection<'a> {
         priority: u8,
         bitrate: BitrateLimit,
     ) -> Self {
-        let silence = context.config.stream.failover_after();
+        let (silence, now) = (context.config.stream.failover_after(), Instant::now());
+        let max_messages = context.limits.get().max_publish_messages_per_second();
         Self {
+            messages: MessageRate::new(max_messages, connection.protocol.messages(), now),
             connection,
             context,
             client,
             key,
             priority,
-            arrivals: Arrivals::new(silence, Instant::now()),
+            arrivals: Arrivals::new(silence, now),
             keyframe_flags: KeyframeFlags::default(),
             av1: Av1Configuration::default(),
             next_frame: None,
@@ -114,9 +118,12 @@ impl<'a> EncoderConnection<'a> {
             let RtmpConnection {
                 protocol, input, ..
             } = &mut *self.connection;
-            match protocol.receive(input) {
+            let (received, now) = (protocol.receive(input), Instant::now());
+            let counted = self.messages.receive(protocol.messages(), now);
+            counted.map_err(PublishEnd::TooManyMessages)?;
+            match received {
                 Ok(Some(ServerEvent::Media(mut message))) => {
-                    self.arrivals.record(Instant::now());
+                    self.arrivals.record(now);
                     self.flag_keyframe(&mut message);
                     if message.is_keyframe() {
                         self.drain_at_keyframe();

@@ -9,6 +9,7 @@ use media_wire::rtmp::server::PublishRefusal;
 
 use super::super::connection;
 use super::bitrate::BitrateExceeded;
+use super::message_rate::TooManyMessages;
 use crate::relay::PublishRejection;
 
 /// Reason that a publish ends.
@@ -38,6 +39,8 @@ pub(super) enum PublishEnd {
     OutOfMemory(OutOfMemory),
     /// The encoder's bitrate is too high.
     BitrateExceeded(BitrateExceeded),
+    /// The encoder sends too many messages.
+    TooManyMessages(TooManyMessages),
     /// The media node disconnects the encoder.
     Disconnected,
     /// The media node drains, and the encoder was requested to end.
@@ -59,6 +62,7 @@ impl PublishEnd {
             Self::InitDataTooLong { .. } => "init_data_too_long",
             Self::OutOfMemory(_) | Self::OriginsOutOfMemory => "out_of_memory",
             Self::BitrateExceeded(_) => "bitrate_exceeded",
+            Self::TooManyMessages(_) => "too_many_messages",
             Self::Disconnected | Self::Drained => "disconnected",
         }
     }
@@ -69,6 +73,7 @@ impl PublishEnd {
             Self::ProtocolError(error) => connection::exceeded_limit(error),
             Self::InitDataTooLong { .. } => Some("init_data"),
             Self::BitrateExceeded(_) => Some("publish_bitrate"),
+            Self::TooManyMessages(_) => Some("publish_messages"),
             Self::TooManyStreams => Some("origin_streams"),
             Self::NoStandby(StandbyError::TooManyStandbys(_)) => Some("standbys"),
             _ => None,
@@ -103,6 +108,7 @@ impl PublishEnd {
             Self::TooManyStreams => failed_by(&PublishRejection::TooManyStreams),
             Self::OutOfMemory(error) => failed_by(&error),
             Self::BitrateExceeded(error) => failed_by(&error),
+            Self::TooManyMessages(error) => failed_by(&error),
             Self::Disconnected => failed("this media node disconnects the stream, connect again"),
         }
     }

@@ -16,6 +16,7 @@ const PUBLISH_EVENTS: &[&str] = &[
     "superseded",
     "no_standby",
     "bitrate_exceeded",
+    "too_many_messages",
     "out_of_memory",
     "too_many_streams",
     "no_origin",

@@ -46,6 +46,7 @@ const EXCEEDED: &[&str] = &[
     "standbys",
     "media_memory",
     "publish_bitrate",
+    "publish_messages",
 ];
 
 /// Reasons for which a request to the internal or metrics port is refused: those of a token are those of `auth`.

@@ -58,6 +58,8 @@ pub struct ServerConnection {
     handshake: Option<ServerHandshake>,
     connection: ChunkConnection,
     state: ServerState,
+    /// The number of messages received, modulo 2^32. Each part of an aggregate is one.
+    messages: u32,
     /// An event that follows directly after another one.
     next: Option<ServerEvent>,
     tc_url: String,
@@ -172,6 +174,7 @@ impl ServerConnection {
             handshake: Some(ServerHandshake::new()),
             connection: ChunkConnection::new(settings.max_command_bytes),
             state: ServerState::New,
+            messages: 0,
             next: None,
             tc_url: String::new(),
             app: String::new(),
@@ -202,6 +205,7 @@ impl ServerConnection {
             let Some(incoming) = self.connection.receive(input)? else {
                 return Ok(None);
             };
+            self.messages = self.messages.wrapping_add(1);
             let event = match incoming {
                 IncomingMessage::Media(message) => self.media(message),
                 IncomingMessage::Command(command) => self.command(&command)?,
@@ -222,6 +226,11 @@ impl ServerConnection {
     /// Returns the bytes of memory that incomplete messages of the client occupy.
     pub fn reserved(&self) -> usize {
         self.connection.reserved()
+    }
+
+    /// Returns the number of messages that the client has sent, modulo 2^32. Each part of an aggregate message is one.
+    pub fn messages(&self) -> u32 {
+        self.messages
     }
 
     /// Returns whether [`receive`](Self::receive) waits for an answer of the driver.
