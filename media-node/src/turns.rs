@@ -1,7 +1,8 @@
 //! Turns: a limited number at one time, which client addresses share.
 //!
 //! An address gets a turn while it has fewer than are free. One alone gets half of all, two get a third each, and something is left for
-//! the next one. What an address asks for beyond that waits in order, and addresses are served in rotation.
+//! the next one. What an address asks for beyond that waits in order, and addresses are served in rotation. Their number can change
+//! meanwhile.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -23,7 +24,8 @@ pub(crate) struct Turn {
 }
 
 struct Table {
-    free: usize,
+    count: usize,
+    taken: usize,
     /// The addresses that have turns or wait for one.
     addresses: HashMap<IpAddr, Address>,
     /// The addresses that wait, the next one first.
@@ -48,10 +50,19 @@ impl Turns {
     /// Returns so many turns.
     pub(crate) fn new(count: usize) -> Self {
         Self(Arc::new(Mutex::new(Table {
-            free: count,
+            count,
+            taken: 0,
             addresses: HashMap::new(),
             rotation: VecDeque::new(),
         })))
+    }
+
+    /// Changes the number of turns. Those that are taken stay.
+    pub(crate) fn set_count(&self, count: usize) {
+        let before = std::mem::replace(&mut self.0.lock().count, count);
+        if count > before {
+            self.serve();
+        }
     }
 
     /// Waits for a turn of a client. The wait may be given up.
@@ -99,6 +110,10 @@ impl Drop for Turn {
 }
 
 impl Table {
+    fn free(&self) -> usize {
+        self.count.saturating_sub(self.taken)
+    }
+
     fn enqueue(&mut self, address: IpAddr, client: TurnSender) {
         let waiting = &mut self.addresses.entry(address).or_default().waiting;
         if waiting.is_empty() {
@@ -109,21 +124,22 @@ impl Table {
 
     /// Takes a turn for the next client that may have one.
     fn next_client(&mut self) -> Option<(IpAddr, TurnSender)> {
-        if self.free == 0 {
+        if self.free() == 0 {
             return None;
         }
         // An address without a turn gets one, so that at most those with turns are passed over.
+        let free = self.free();
         for _ in 0..self.rotation.len() {
             let address = self.rotation.pop_front()?;
             let entry = self.addresses.get_mut(&address)?;
             while entry.waiting.front().is_some_and(is_gone) {
                 entry.waiting.pop_front();
             }
-            let may_have = entry.turns < self.free;
+            let may_have = entry.turns < free;
             let client = may_have.then(|| entry.waiting.pop_front()).flatten();
             if client.is_some() {
                 entry.turns += 1;
-                self.free -= 1;
+                self.taken += 1;
             }
             if !entry.waiting.is_empty() {
                 self.rotation.push_back(address);
@@ -140,16 +156,16 @@ impl Table {
     /// Takes a turn for an address, unless it has as many as are free.
     fn take(&mut self, address: IpAddr) -> bool {
         let turns = self.addresses.get(&address).map_or(0, |it| it.turns);
-        if turns >= self.free {
+        if turns >= self.free() {
             return false;
         }
         self.addresses.entry(address).or_default().turns += 1;
-        self.free -= 1;
+        self.taken += 1;
         true
     }
 
     fn give_back(&mut self, address: IpAddr) {
-        self.free += 1;
+        self.taken -= 1;
         if let Some(entry) = self.addresses.get_mut(&address) {
             entry.turns -= 1;
             if entry.turns == 0 && entry.waiting.is_empty() {
@@ -243,6 +259,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn number_of_turns_changes_while_some_are_taken() {
+        let turns = Turns::new(8);
+        let (have, wait) = ask(&turns, ONE, 5).await;
+        turns.set_count(2);
+        assert!(turns.try_of(ip(OTHER)).is_none());
+        turns.set_count(10);
+        let served = wait.into_iter().filter_map(|c| c.now_or_never());
+        assert_eq!((have.len(), served.count()), (4, 1));
+        drop(have);
+        assert_eq!(turns.0.lock().taken, 0);
+    }
+
+    #[tokio::test]
     async fn client_of_two_addresses_takes_the_first_turn_of_either() {
         let turns = Turns::new(2);
         let (first, _wait) = ask(&turns, ONE, 2).await;
@@ -254,7 +283,7 @@ mod tests {
         assert_eq!(taken.address, ip(OTHER));
         drop(turn);
         drop((first, taken));
-        assert_eq!(turns.0.lock().free, 1);
+        assert_eq!(turns.0.lock().free(), 1);
     }
 
     #[tokio::test]
@@ -269,6 +298,6 @@ mod tests {
         assert!(ask(&turns, OTHER, 1).await.1.is_empty());
         let table = turns.0.lock();
         assert!(table.rotation.is_empty() && table.addresses.is_empty());
-        assert_eq!(table.free, 2);
+        assert_eq!(table.free(), 2);
     }
 }

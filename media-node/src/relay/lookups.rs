@@ -3,8 +3,9 @@
 //!
 //! Each name is looked up once for all of its viewers, and again after `limits.lookupIntervalMilliseconds`. A limited number of names is
 //! asked for at one time, over connections that are kept. A limited number of them has requests that the origins hold until the stream
-//! starts; the others find it within that interval. The addresses of viewers share both numbers: the names that one of them invents do
-//! not delay those of another one.
+//! starts; the others find it within that interval. The addresses of viewers share both numbers, and that of all names: those that one
+//! of them invents neither delay nor refuse those of another one. A name is kept for an interval after its last viewer has left, as
+//! others ask for it again, unless its place is needed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use media_wire::StreamKey;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::context::RelayContext;
 use super::survey::{Survey, SurveyEnd, survey};
@@ -39,17 +41,24 @@ const FOUND: Duration = Duration::from_secs(3);
 pub(super) struct Lookups {
     context: Arc<RelayContext>,
     names: Arc<Mutex<HashMap<StreamKey, Name>>>,
+    /// Places of names: `limits.maxLookups`.
+    places: Turns,
     surveys: Turns,
     held: Turns,
 }
 
 /// A name that is looked up.
 struct Name {
-    state: watch::Receiver<LookupState>,
+    /// Each of its viewers follows it.
+    state: watch::Sender<LookupState>,
     /// The networks of its viewers. Each of them has a turn for it.
     addresses: Vec<IpAddr>,
     /// Where the last survey has waited for its turn.
     turn: Option<TurnSender>,
+    /// The place of the viewer that has asked for it first.
+    _place: Turn,
+    /// Ends its search.
+    _removed: DropGuard,
 }
 
 /// The state of the search for a name.
@@ -79,9 +88,11 @@ pub(crate) struct TooManyNames;
 
 impl Lookups {
     pub(super) fn new(context: Arc<RelayContext>) -> Self {
+        let max_names = context.settings.limits.get().max_lookups();
         Self {
             context,
             names: Arc::default(),
+            places: Turns::new(max_names),
             surveys: Turns::new(MAX_SURVEYS),
             held: Turns::new(MAX_HELD),
         }
@@ -130,7 +141,8 @@ impl Lookups {
 
     /// Waits until all origins were asked and none has the stream. Returns immediately when it is not looked up.
     pub(super) async fn missing(&self, key: &StreamKey) {
-        let lookup = self.names.lock().get(key).map(|name| name.state.clone());
+        let follow = |name: &Name| name.state.subscribe();
+        let lookup = self.names.lock().get(key).map(follow);
         let Some(mut lookup) = lookup else { return };
         let is_answered = |state: &LookupState| *state != LookupState::Searching;
         let answer = lookup.wait_for(is_answered).await.map(|state| *state);
@@ -149,37 +161,46 @@ impl Lookups {
         if self.context.origins.is_none() {
             return Ok(watch::channel(LookupState::Missing).1);
         }
-        let max_names = self.context.settings.limits.get().max_lookups();
         let address = client_network(viewer);
         let mut names = self.names.lock();
         if let Some(name) = names.get_mut(key) {
             self.add_address(name, address);
-            return Ok(name.state.clone());
+            return Ok(name.state.subscribe());
         }
-        if names.len() >= max_names {
-            return Err(TooManyNames);
-        }
+        let place = self.place(&mut names, viewer).ok_or(TooManyNames)?;
         let (state, lookup) = watch::channel(LookupState::Searching);
+        let removed = CancellationToken::new();
         let name = Name {
-            state: lookup.clone(),
+            state: state.clone(),
             addresses: vec![address],
             turn: None,
+            _place: place,
+            _removed: removed.clone().drop_guard(),
         };
         names.insert(key.clone(), name);
         drop(names);
         let (lookups, key) = (self.clone(), key.clone());
         self.context.spawn(move |_| async move {
-            Lookup {
+            let lookup = Lookup {
                 lookups,
                 key,
                 state,
                 missing: None,
                 held: None,
-            }
-            .run()
-            .await;
+            };
+            removed.run_until_cancelled(lookup.run()).await;
         });
         Ok(lookup)
+    }
+
+    /// Returns a place for a name of this viewer, that of a name without viewers if there is no other.
+    fn place(&self, names: &mut HashMap<StreamKey, Name>, viewer: IpAddr) -> Option<Turn> {
+        self.places
+            .set_count(self.context.settings.limits.get().max_lookups());
+        self.places.try_of(viewer).or_else(|| {
+            names.retain(|_, name| name.state.receiver_count() > 0);
+            self.places.try_of(viewer)
+        })
     }
 
     /// Adds an address to those of a name. A survey that waits for a turn does so at this address as well: another one may have asked for
@@ -250,7 +271,7 @@ impl Lookup {
                 return;
             }
         }
-        self.lookups.names.lock().remove(&self.key);
+        self.forget(&mut self.lookups.names.lock());
         self.state.send_replace(LookupState::Found(self.missing));
     }
 
@@ -273,17 +294,24 @@ impl Lookup {
         self.held.is_some()
     }
 
-    /// Returns whether a viewer follows the name. The table always does.
     fn has_viewers(&self) -> bool {
-        self.state.receiver_count() > 1
+        self.state.receiver_count() > 0
     }
 
     fn forget_unless_wanted(&self) -> bool {
         let mut names = self.lookups.names.lock();
         let unwanted = !self.has_viewers();
         if unwanted {
-            names.remove(&self.key);
+            self.forget(&mut names);
         }
         unwanted
+    }
+
+    /// Removes the name, unless it has lost its place to another one before.
+    fn forget(&self, names: &mut HashMap<StreamKey, Name>) {
+        let is_own = |name: &Name| name.state.same_channel(&self.state);
+        if names.get(&self.key).is_some_and(is_own) {
+            names.remove(&self.key);
+        }
     }
 }

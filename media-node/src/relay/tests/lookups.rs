@@ -5,6 +5,8 @@ use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use media_config::Limits;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,6 +134,55 @@ async fn name_that_no_origin_holds_is_asked_for_again_after_the_configured_inter
     let not_held = asked.0.values().filter(|it| it.held == 0);
     let times: Vec<_> = not_held.map(|it| it.times).collect();
     assert_eq!(times, [1; INVENTED - HELD]);
+}
+
+/// A viewer that waits for a stream, until this is dropped.
+type Waiting = BoxFuture<'static, bool>;
+
+/// Lets a viewer with this address wait for a stream, unless it is refused.
+fn waiting(node: &RelayNode, name: &str, viewer: IpAddr) -> Option<Waiting> {
+    let (relay, key) = (node.relay.clone(), key(name));
+    let mut waiting = async move { relay.appearance(&key, viewer).await.is_ok() }.boxed();
+    match (&mut waiting).now_or_never() {
+        Some(false) => None,
+        _ => Some(waiting),
+    }
+}
+
+/// Lets so many names be looked up at one time.
+fn limit_lookups(cluster: &RelayCluster, max_lookups: u32) {
+    cluster.settings.limits.replace(Limits {
+        max_lookups,
+        ..Limits::default()
+    });
+}
+
+#[tokio::test]
+async fn names_of_one_address_keep_half_of_the_places_free() {
+    let cluster = RelayCluster::new();
+    limit_lookups(&cluster, 16);
+    let edge = cluster.edge("e").await;
+    let names = (0..INVENTED).map(invented);
+    let one: Vec<_> = names
+        .filter_map(|name| waiting(&edge, &name, ONE))
+        .collect();
+    assert_eq!(one.len(), 8);
+    assert!(waiting(&edge, "real", OTHER).is_some());
+    // A name that another one waits for needs no place.
+    assert!(waiting(&edge, &invented(0), ONE).is_some());
+}
+
+#[tokio::test]
+async fn names_whose_viewers_have_left_keep_no_other_one_out() {
+    let cluster = RelayCluster::new();
+    limit_lookups(&cluster, 16);
+    let (mut requests, edge) = (silent_origin(&cluster).await, cluster.edge("e").await);
+    for number in 0..INVENTED {
+        assert!(waiting(&edge, &invented(number), ONE).is_some());
+    }
+    let _real = waiting(&edge, "real", ONE).expect("a place");
+    // Those that have lost their place are not asked for any more.
+    until_asked_for(&mut requests, "real").await;
 }
 
 /// The names that an origin was asked for.
