@@ -138,8 +138,11 @@ fn is_internal(authority: &Authority) -> bool {
         || [".localhost", ".svc", ".svc.cluster.local"]
             .iter()
             .any(|suffix| name.ends_with(suffix));
-    // A host names no user.
-    is_inside && !authority.as_str().contains('@')
+    // A host names no user, and only a port stands behind it.
+    let rest = authority.as_str().strip_prefix(authority.host());
+    let is_port =
+        |rest: &str| rest.is_empty() || rest.starts_with(':') && authority.port_u16().is_some();
+    is_inside && rest.is_some_and(is_port)
 }
 
 #[cfg(test)]
@@ -178,6 +181,9 @@ mod tests {
             "127.0.0.1.evil.example",
             "a@evil.example",
             "a@127.0.0.1",
+            "127.0.0.1:9090.evil.example",
+            "[::1].evil.example",
+            "[::1].evil.example:9090",
         ] {
             let refused = judged(&[("host", host)]);
             assert_eq!(refused, Err(Refusal::ForeignHost), "{host}");
