@@ -143,7 +143,8 @@ impl Registry {
         Ok(Standby::new(self.open(key)?)?)
     }
 
-    /// Ends the publication of a stream if it is earlier than `by` or a slate, and not a pulled copy. Returns whether it did.
+    /// Ends the publication of a stream if it is earlier than `by` or a slate, and not a pulled copy. Returns whether it did. `by` is
+    /// on air from then on.
     pub fn supersede(&self, key: &StreamKey, by: Epoch) -> bool {
         let Some(stream) = self.find(key) else {
             return false;
@@ -155,6 +156,7 @@ impl Registry {
         });
         if earlier {
             stream.hand_over(&mut state, None);
+            stream.set_on_air(&mut state, by);
         }
         earlier
     }

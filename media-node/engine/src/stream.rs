@@ -305,8 +305,16 @@ impl Stream {
 
     /// Sets the epoch that an origin has on air, before a pull from it. Viewers that join get no message of an earlier one.
     pub fn expect_epoch(&self, epoch: Epoch) {
-        let mut state = self.write_state();
+        self.set_on_air(&mut self.write_state(), epoch);
+    }
+
+    pub(crate) fn set_on_air(&self, state: &mut WriteState, epoch: Epoch) {
         self.update_window(&mut state.playable, |window| window.set_on_air(epoch));
+    }
+
+    /// Returns the epoch on air: that of the newest publication here, or a later one that is known to be elsewhere.
+    pub fn on_air(&self) -> Epoch {
+        self.window().on_air()
     }
 
     /// Makes viewers that join wait until the log has the messages before `sequence`.

@@ -283,6 +283,12 @@ fn viewers_of_a_rejected_encoder_join_the_one_on_air_at_its_newest_keyframe() {
     assert_passes(273_822_421_423_937);
 }
 
+/// A standby was on air at the other origin for a moment, whose end came with its beginning, and this one has not heard of it.
+#[test]
+fn viewers_get_nothing_older_than_the_publication_that_was_superseded() {
+    assert_passes(23_454_614_191_134);
+}
+
 /// An origin with a new address gets an encoder, and another one gets one of a higher priority at the same time.
 #[test]
 fn standby_may_take_its_place_just_when_viewers_are_compared() {

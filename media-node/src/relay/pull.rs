@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use media_engine::{ReaderCounts, Stream, StreamState};
 use media_wire::StreamKey;
+use media_wire::relay::Epoch;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -90,6 +91,8 @@ struct PullTask {
     stalled: bool,
     /// When the last pull was lost, or an encoder's publication here was over. It may be on the way to an origin.
     moves_since: Option<Instant>,
+    /// The publication that took over from the one that was here.
+    successor: Option<Epoch>,
     /// When all origins last replied that they have no publication.
     absent: Option<Instant>,
 }
@@ -135,6 +138,7 @@ impl PullTask {
             watched: false,
             stalled: false,
             moves_since: None,
+            successor: None,
             absent,
         }
     }
@@ -168,6 +172,7 @@ impl PullTask {
                     let is_slate = self.has_slate();
                     self.need_changed().await;
                     self.moves_since = (!is_slate).then(Instant::now);
+                    self.successor = (!is_slate).then(|| self.stream.on_air());
                     continue;
                 }
                 PullNeed::Pull => {}
@@ -257,6 +262,12 @@ impl PullTask {
         need(&self.states.borrow_and_update(), readers)
     }
 
+    /// Returns whether a publication has taken over from the one that was here, which is older.
+    fn is_successor(&self, epoch: Epoch) -> bool {
+        let had = self.stream.position().map(|(epoch, _)| epoch);
+        self.successor == Some(epoch) && had < Some(epoch)
+    }
+
     /// Returns whether viewers get a slate of this media node, which any encoder replaces, also one that began before it.
     fn has_slate(&self) -> bool {
         let publication = self.states.borrow().publication;
@@ -302,12 +313,14 @@ impl PullTask {
                 .absent
                 .is_some_and(|absent| absent.elapsed() < from_start),
             stalled: self.stalled,
+            succeeds: self.is_successor(status.epoch()),
         };
         let mut session = PullSession::new(&context, &self.stream, status, history);
         let end = session.run().await;
         let messages = session.messages();
         self.pulled |= messages > 0;
         self.watched |= messages > 0;
+        self.successor.take_if(|_| messages > 0);
         let is_lost = matches!(end, PullEnd::Lost(_) | PullEnd::NoResponse(_));
         self.moves_since = is_lost.then(Instant::now);
         self.stalled = match &end {

@@ -55,6 +55,8 @@ pub(super) struct PullHistory {
     pub(super) awaited: bool,
     /// The connection before this one stalled although its origin replied.
     pub(super) stalled: bool,
+    /// The publication has taken over from the one that this media node had.
+    pub(super) succeeds: bool,
 }
 
 /// A pull from one origin.
@@ -161,12 +163,23 @@ impl<'a> PullSession<'a> {
     /// Returns the request: from the message that viewers who stayed need next, from the first message of a publication that
     /// viewers waited for, or from the newest keyframe. A log without viewers may have ended long ago: viewers that join would begin
     /// where it ended, and lag by that time for as long as they watch.
+    ///
+    /// After a publication that was here comes the one that took over from it. The origin may have had others in between, which were over
+    /// before they came here, and are older than what viewers have seen.
     fn request_uri(&self) -> String {
         let PullHistory {
-            watched, awaited, ..
+            watched,
+            awaited,
+            succeeds,
+            ..
         } = self.history;
         let first = (self.status.epoch(), 0);
-        let position = self.stream.position().filter(|_| watched);
+        let position = if succeeds {
+            Some(first)
+        } else {
+            self.stream.position()
+        };
+        let position = position.filter(|_| watched);
         let position = position.or_else(|| awaited.then_some(first));
         let parameters = Parameters {
             epoch: position.map(|(epoch, _)| epoch),
