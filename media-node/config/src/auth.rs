@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Who may publish and who may play.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct AuthSettings {
     /// Who may publish.
@@ -23,7 +23,7 @@ pub struct AuthSettings {
 ///
 /// Address lists are checked first. A credential is then judged by the method that it belongs to. A client without a credential is
 /// judged by the hook, and refused if there is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct AccessSettings {
     /// Addresses that are allowed and denied.
@@ -59,7 +59,7 @@ impl AccessSettings {
 }
 
 /// Addresses that are allowed and denied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CidrLists {
     /// Networks whose clients are allowed, such as `10.0.0.0/8`; every network when empty.
@@ -69,7 +69,7 @@ pub struct CidrLists {
 }
 
 /// Keys in files.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KeySettings {
     /// The folder of the files `APP.STREAM`, `APP`, and `*` (or `_all`) for every stream, each with one key a line.
@@ -77,7 +77,7 @@ pub struct KeySettings {
 }
 
 /// Signed URLs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SignedUrlSettings {
     /// The folder whose files contain the signing keys, one a line.
@@ -112,7 +112,7 @@ pub enum SignedUrlScheme {
 }
 
 /// JSON Web Tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct JwtSettings {
     /// The file with the public keys, a JSON Web Key Set.

@@ -3,7 +3,7 @@
 //! The operator writes it into a ConfigMap, and the media node reads it. `livecluster local` passes it in memory.
 //! [`LiveSettings`] are those that change while the media node runs, in a file of their own.
 //! [`StreamSettings`], [`Limits`], [`ProxySettings`] and [`LogSettings`] are also part of the `LiveCluster` resource, so that a
-//! setting has one name, one default and one range everywhere. The types with a schema ignore unknown fields, because a newer
+//! setting has one name, one default and one range everywhere. These types ignore unknown fields, because a newer
 //! definition of the resource may have more. Reading a file refuses them.
 
 mod auth;

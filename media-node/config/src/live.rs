@@ -1,12 +1,13 @@
 //! Settings that change while a media node runs: a file of their own beside the configuration, which is read again when it
 //! changes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Limits, LogSettings, MetricsSettings, NodeConfig};
 
 /// Settings that change while a media node runs. They are named as in [`NodeConfig`], with the same ranges.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct LiveSettings {
     /// Log on standard error.
@@ -18,7 +19,7 @@ pub struct LiveSettings {
 }
 
 /// The part of [`LogSettings`] that changes while a media node runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct LiveLogSettings {
     /// As [`LogSettings::level`].

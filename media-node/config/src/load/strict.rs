@@ -1,9 +1,10 @@
 //! Reads YAML and refuses unknown fields.
 //!
-//! The types with a schema ignore them, because they are part of the `LiveCluster` resource as well, which a newer
-//! CustomResourceDefinition may have extended. In a file an unknown field is a typing error.
+//! The types that are part of the `LiveCluster` resource as well ignore them, because a newer CustomResourceDefinition may have extended
+//! it. In a file an unknown field is a typing error. The schemas of the types have all fields, also those that are absent by default.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
@@ -13,44 +14,42 @@ use super::ConfigError;
 ///
 /// # Errors
 /// When the text is not YAML, or has an unknown field or a value of the wrong type.
-pub(super) fn read<T: DeserializeOwned + Serialize>(text: &str) -> Result<T, ConfigError> {
+pub(super) fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, ConfigError> {
     let read: T = serde_yaml::from_str(text)?;
-    let known = serde_yaml::to_value(&read)?;
-    match unknown_field("", &serde_yaml::from_str(text)?, &known) {
+    let schema = serde_yaml::to_value(schema::<T>())?;
+    match unknown_field("", &serde_yaml::from_str(text)?, &schema) {
         None => Ok(read),
         Some(message) => Err(ConfigError::Parse(message)),
     }
 }
 
-/// Returns a message about the first field of `value` that was not read. `known` has the fields that were read, except empty ones.
-fn unknown_field(path: &str, value: &Value, known: &Value) -> Option<String> {
-    match (value, known) {
-        (Value::Mapping(fields), Value::Mapping(known)) => {
+/// Returns the schema of a type, without references.
+fn schema<T: JsonSchema>() -> schemars::Schema {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+    });
+    settings.into_generator().into_root_schema_for::<T>()
+}
+
+/// Returns a message about the first field of `value` that its schema does not have.
+fn unknown_field(path: &str, value: &Value, schema: &Value) -> Option<String> {
+    match value {
+        Value::Mapping(fields) => {
+            let known = schema.get("properties")?.as_mapping()?;
             fields.iter().find_map(|(key, value)| {
                 let name = key.as_str().unwrap_or_default();
                 match known.get(key) {
-                    Some(read) => unknown_field(&join(path, name), value, read),
-                    None if is_empty(value) => None,
+                    Some(schema) => unknown_field(&join(path, name), value, schema),
                     None => Some(message(path, name, known)),
                 }
             })
         }
-        (Value::Sequence(items), Value::Sequence(known)) => {
-            let mut items = items.iter().zip(known).enumerate();
-            items.find_map(|(index, (item, known))| {
-                unknown_field(&format!("{path}[{index}]"), item, known)
-            })
+        Value::Sequence(items) => {
+            let schema = schema.get("items")?;
+            let mut items = items.iter().enumerate();
+            items.find_map(|(index, item)| unknown_field(&format!("{path}[{index}]"), item, schema))
         }
         _ => None,
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Sequence(items) => items.is_empty(),
-        Value::Mapping(fields) => fields.is_empty(),
-        _ => false,
     }
 }
 
@@ -78,11 +77,17 @@ mod tests {
         for (text, expected) in [
             (
                 "stream: {lingerSecond: 3}",
-                "stream: unknown field `lingerSecond`, expected one of `duplicatePublish`, ",
+                "stream: unknown field `lingerSecond`, expected one of `continuitySeconds`, `duplicatePublish`, ",
             ),
             (
                 "limits: {maxStream: 3}",
                 "limits: unknown field `maxStream`, expected",
+            ),
+            (
+                "limits: {maxMediaMebibyte: 3}",
+                "limits: unknown field `maxMediaMebibyte`, expected one of `batchTimeoutSeconds`, `handshakeTimeoutSeconds`, \
+                 `lookupIntervalMilliseconds`, `maxCommandKibibytes`, `maxConnections`, `maxConnectionsPerAddress`, \
+                 `maxIdleConnectionsPercent`, `maxInitDataKibibytes`, `maxInitDataMessages`, `maxLookups`, `maxMediaMebibytes`",
             ),
             (
                 "log: {levels: info}",
@@ -106,11 +111,11 @@ mod tests {
             ),
             (
                 "auth: {play: {hook: {url: 'http://h/', timeout: 1}}}",
-                "auth.play.hook: unknown field `timeout`, expected one of `url`, ",
+                "auth.play.hook: unknown field `timeout`, expected one of `failurePolicy`, `timeoutSeconds`, `url`",
             ),
             (
                 "auth: {play: {jwt: {jwksFile: /j, audiences: [a], subjects: [{subject: s, streams: [a], later: 1}]}}}",
-                "auth.play.jwt.subjects[0]: unknown field `later`, expected one of `subject`, `streams`",
+                "auth.play.jwt.subjects[0]: unknown field `later`, expected one of `streams`, `subject`",
             ),
         ] {
             let error = read::<NodeConfig>(text).unwrap_err().to_string();
