@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 /// The operator of LiveCluster: live streaming clusters on Kubernetes.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, max_term_width = 100)]
 struct OperatorArguments {
     #[command(subcommand)]
     command: OperatorCommand,

@@ -8,7 +8,7 @@ use livecluster::{check, local, manifest};
 
 /// Live streaming clusters without Kubernetes, and their manifests.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, max_term_width = 100)]
 struct LiveclusterArguments {
     #[command(subcommand)]
     command: Command,
