@@ -124,6 +124,16 @@ mod tests {
         }
     }
 
+    /// The search for unknown fields follows nothing else.
+    #[test]
+    fn schema_has_no_references_and_no_alternatives_of_structs() {
+        let schema = serde_yaml::to_string(&schema::<NodeConfig>()).unwrap();
+        assert!(schema.contains("maxMediaMebibytes"));
+        for keyword in ["$ref", "anyOf", "allOf"] {
+            assert!(!schema.contains(keyword), "{schema}");
+        }
+    }
+
     #[test]
     fn empty_field_sets_nothing() {
         for text in [
