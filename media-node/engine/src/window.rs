@@ -115,9 +115,16 @@ impl Window {
             self.newest_start = None;
             self.whole_since = number;
         }
-        self.resuming &= segment.end().sequence < self.resumed_until;
         self.tracks = tracks;
-        if segment.keyframe || tracks.is_some_and(|tracks| !tracks.video) {
+        let is_without_video = tracks.is_some_and(|tracks| !tracks.video);
+        // Without keyframes viewers start with the first message of a segment, which is as old as the first that the relay has sent.
+        let reached = if is_without_video {
+            segment.mark.sequence
+        } else {
+            segment.end().sequence
+        };
+        self.resuming &= reached < self.resumed_until;
+        if segment.keyframe || (is_without_video && reached >= self.resumed_until) {
             self.newest_start = Some(number);
         } else if self
             .newest_start

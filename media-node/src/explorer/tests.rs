@@ -289,6 +289,12 @@ fn viewers_get_nothing_older_than_the_publication_that_was_superseded() {
     assert_passes(23_454_614_191_134);
 }
 
+/// The origin has got all of the window in one pulse, and the segment has no keyframe within.
+#[test]
+fn viewer_of_an_audio_stream_that_moves_starts_at_its_newest_message() {
+    assert_passes(50_790_778_697_377);
+}
+
 /// An origin with a new address gets an encoder, and another one gets one of a higher priority at the same time.
 #[test]
 fn standby_may_take_its_place_just_when_viewers_are_compared() {

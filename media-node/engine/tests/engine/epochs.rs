@@ -274,6 +274,27 @@ fn joining_viewers_wait_for_end_of_what_another_media_node_has_had() {
     }
 }
 
+/// Without keyframes a segment may hold all that the other media node has had, and what is new behind it.
+#[test]
+fn viewers_who_join_an_audio_stream_do_not_begin_with_what_another_media_node_has_had() {
+    let registry = Registry::new(settings());
+    let mut forwarded = publish(&registry, "a", 7, PublicationSource::Forwarded);
+    forwarded.resume_until(100);
+    let frame = |n: u32| audio_frame(n * 100, n);
+    let had = [audio_header(0)].into_iter().chain((0..16).map(frame));
+    for (sequence, message) in (87..).zip(had) {
+        forwarded.append_at(sequence, message.timestamp, message.kind, message.payload);
+    }
+    forwarded.pulse(Instant::now());
+    let mut joining = viewer(&registry);
+    assert!(!forwarded.stream().state().playable);
+    assert!(joining.taken().is_empty());
+    let next = frame(16);
+    forwarded.append_at(104, next.timestamp, next.kind, next.payload);
+    forwarded.pulse(Instant::now());
+    assert_eq!(joining.taken()[1..], [frame(16)]);
+}
+
 #[test]
 fn earlier_epoch_is_accepted_after_later_one_has_ended() {
     let registry = Registry::new(settings());
