@@ -7,6 +7,7 @@ local passing = {
   GatewayAddressPending = true,
   LeftOver = true,
   LoadBalancerPending = true,
+  NodeUnreachable = true,
   OriginsUnavailable = true,
   RoutesPending = true,
 }

@@ -20,6 +20,7 @@ mod pod;
 mod service;
 mod service_account;
 pub mod spec_error;
+mod tolerations;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use livecluster_api::LiveCluster;

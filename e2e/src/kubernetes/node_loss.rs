@@ -1,22 +1,20 @@
-//! A node loses its power, with an origin and an edge on it. Streams that are published elsewhere go on, and its Pods are replaced
-//! when the time that the spec allows is over.
+//! A node loses its power, with an origin and an edge on it. Streams that are published elsewhere go on, the status names the node,
+//! and its Pods are replaced half a minute after Kubernetes has noticed.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
+use livecluster_api::LiveClusterStatus;
+use livecluster_api::conditions::DEGRADED;
 use serde_json::json;
 
-use crate::cluster::{Namespace, Reach, WatchedStream, is_ready, node_of};
+use crate::cluster::{Namespace, Reach, WatchedStream, condition_of, is_ready, node_of};
 use crate::media::Viewer;
 use crate::wait::eventually;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
-    let tolerations = json!([
-        {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5},
-        {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5},
-    ]);
-    let pods = json!({"replicas": 2, "tolerations": tolerations});
+    let pods = json!({"replicas": 2});
     let spec = json!({"origins": pods, "edges": pods});
     namespace.apply_ready("demo", spec).await?;
     let cluster = &namespace.cluster;
@@ -64,6 +62,14 @@ async fn lost(
     }
     let lost = format!("wait --for=condition=Ready=Unknown node/{node} --timeout=90s");
     namespace.kubectl(&lost).await?;
+    let named = |status: &LiveClusterStatus| {
+        condition_of(status, DEGRADED).is_some_and(|degraded| degraded.message.contains(node))
+    };
+    let expected = "Degraded names the lost node";
+    let limit = Duration::from_secs(20);
+    namespace
+        .until_status("demo", expected, limit, named)
+        .await?;
     let expected = "the lost Pods are replaced on another node";
     eventually(expected, Duration::from_secs(90), || async {
         for role in ["origin", "edge"] {

@@ -93,7 +93,8 @@ pub struct PodSettings {
     /// Node labels the Pods must match.
     #[schemars(schema_with = "labels")]
     pub node_selector: BTreeMap<String, String>,
-    /// Node taints the Pods tolerate.
+    /// Node taints the Pods tolerate. Unless one of them is about the taints `node.kubernetes.io/unreachable` and
+    /// `node.kubernetes.io/not-ready`, a Pod is replaced 30 seconds after its node has got them, instead of Kubernetes' 300.
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
     /// Scheduling constraints, as in a Pod's `spec.affinity`.

@@ -17,7 +17,7 @@ use media_config::Role;
 use serde_json::Value;
 
 use super::spec_error::SpecError;
-use super::{config_map, identity, live_settings, mounts, overlay};
+use super::{config_map, identity, live_settings, mounts, overlay, tolerations};
 
 /// Mount path of the configuration.
 const DIRECTORY: &str = "/etc/media-node";
@@ -55,6 +55,7 @@ pub(super) fn template(
         let raw = Value::Object(raw.clone());
         template.merge_from(overlay::typed(&field("podTemplate"), raw)?);
     }
+    tolerations::add_defaults(template.spec.get_or_insert_default());
     set_required_fields(&mut template, cluster, role);
     Ok(template)
 }

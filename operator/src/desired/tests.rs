@@ -120,6 +120,35 @@ fn a_spec_that_uses_everything() {
 }
 
 #[test]
+fn pod_on_a_lost_node_is_replaced_soon_unless_the_spec_decides_otherwise() {
+    let tolerations = |edges: Value| {
+        let desired = make(json!({"edges": edges}));
+        let edge = child(&desired, ChildKind::Deployment, "demo-edge");
+        let tolerations = edge["spec"]["template"]["spec"]["tolerations"].as_array();
+        let text = |toleration: &Value| {
+            let key = toleration["key"].as_str().unwrap_or("every key");
+            format!("{key} {}", toleration["tolerationSeconds"])
+        };
+        tolerations.unwrap().iter().map(text).collect::<Vec<_>>()
+    };
+    let (not_ready, unreachable) = (
+        "node.kubernetes.io/not-ready 30",
+        "node.kubernetes.io/unreachable 30",
+    );
+    assert_eq!(tolerations(json!({})), [not_ready, unreachable]);
+    let own = json!({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 300});
+    let expected = ["node.kubernetes.io/unreachable 300", not_ready];
+    assert_eq!(tolerations(json!({"tolerations": [own]})), expected);
+    let template = json!({"spec": {"tolerations": [own]}});
+    assert_eq!(tolerations(json!({"podTemplate": template})), expected);
+    let all = json!([{"operator": "Exists"}]);
+    assert_eq!(tolerations(json!({"tolerations": all})), ["every key null"]);
+    let start = json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule"}]);
+    let expected = ["node.kubernetes.io/not-ready null", not_ready, unreachable];
+    assert_eq!(tolerations(json!({"tolerations": start})), expected);
+}
+
+#[test]
 fn required_tls_leaves_only_the_ports_with_it() {
     let desired = make(json!({"tls": {"secretName": "certificate", "required": true}}));
     let names = |ports: &Value| -> Vec<String> {

@@ -12,7 +12,7 @@ use livecluster_api::names::{
 };
 use media_config::Role;
 
-use super::pods::{condition, is_ready, is_terminating};
+use super::pods::{condition, is_ready, is_terminating, node_name};
 use crate::k8s::refusals::refused_by;
 
 /// Time after which an edge that runs and is not ready has found no origin. Readiness takes a few seconds otherwise.
@@ -64,6 +64,15 @@ impl PodFailure {
             return None;
         }
         let name = pod.name_any();
+        if is_on_lost_node(pod) {
+            let node = node_name(pod);
+            return Some(Self {
+                reason: "NodeUnreachable",
+                message: format!(
+                    "Pod {name} is on node {node}, which does not respond; it is replaced when its tolerationSeconds are over"
+                ),
+            });
+        }
         if let Some(("False", message)) = condition(pod, "PodScheduled") {
             return Some(Self {
                 reason: "Unschedulable",
@@ -149,6 +158,18 @@ impl PodFailure {
             _ => None,
         }
     }
+}
+
+/// Returns whether the node of a Pod does not respond. Kubernetes then takes back that the Pod is ready, and leaves what the node said
+/// about its containers. A node itself says that of Pods with readiness gates only.
+fn is_on_lost_node(pod: &Pod) -> bool {
+    let gates = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.readiness_gates.as_ref());
+    let has_gates = gates.is_some_and(|gates| !gates.is_empty());
+    let is = |kind: &str, status: &str| condition(pod, kind).is_some_and(|(it, _)| it == status);
+    !has_gates && is("Ready", "False") && is("ContainersReady", "True")
 }
 
 /// Returns the Secrets and ConfigMaps that a Pod mounts and the operator does not make.

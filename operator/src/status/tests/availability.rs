@@ -72,6 +72,28 @@ fn pod_of_a_scale_up_that_cannot_be_scheduled_degrades_the_cluster() {
 }
 
 #[test]
+fn node_that_does_not_respond_is_named() {
+    let lost = json!({"conditions": [
+        {"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "True"}
+    ]});
+    let mut pod = pod("edge", "demo-edge-1", lost, false);
+    pod["spec"] = json!({"containers": [], "nodeName": "worker-2"});
+    let named = "True NodeUnreachable: 3 of 4 edges available; Pod demo-edge-1 is on node worker-2, which does not respond; it \
+                 is replaced when its tolerationSeconds are over";
+    let degraded = |pod: &Value| {
+        let [_, _, degraded] =
+            of_four_edges(json!({"edges": {"replicas": 4}}), 4, 3, vec![pod.clone()]);
+        degraded
+    };
+    assert_eq!(degraded(&pod), named);
+    pod["spec"]["readinessGates"] = json!([{"conditionType": "example.com/balanced"}]);
+    assert_eq!(
+        degraded(&pod),
+        "True EdgesUnavailable: 3 of 4 edges available"
+    );
+}
+
+#[test]
 fn load_balancer_without_an_address_degrades_the_cluster() {
     let spec = json!({"edges": {"service": {"type": "LoadBalancer"}}});
     let mut input = input(settled());
