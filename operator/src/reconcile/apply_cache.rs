@@ -168,7 +168,7 @@ fn key(cluster: &LiveCluster, child: &Child) -> ChildKey {
 }
 
 /// Returns a hash of a document. Its maps are sorted, so equal documents have equal texts.
-fn fingerprint(document: &Value) -> u64 {
+pub(super) fn fingerprint(document: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     document.to_string().hash(&mut hasher);
     hasher.finish()

@@ -12,13 +12,13 @@ use media_config::Role;
 use super::upgrade_queue::UpgradeQueue;
 use crate::desired::Desired;
 use crate::desired::child::ChildKind;
-use crate::observe::observed::Observed;
+use crate::observe::observed::{Observed, ObservedRole};
 use crate::status::input::RolloutHold;
 
 /// Returns why `role` keeps its current Pod template for now, if it does.
 ///
 /// A role without a Deployment or Pods is never on hold, nor is one whose template is unchanged, nor one whose Pods are not all
-/// available: the change may fix them.
+/// available: the change may fix them. While Pods are only added, it waits for its turn all the same.
 pub(super) fn hold(
     cluster: &LiveCluster,
     observed: &Observed,
@@ -33,14 +33,25 @@ pub(super) fn hold(
     let is_upgrade = queue.is_upgrade(cluster);
     let current = observed.role(cluster, role);
     let is_stopped = current.wanted == 0 && current.replicas == 0;
-    if is_stopped || !current.is_settled() || current.is_stuck {
+    let is_settled = current.is_settled();
+    if is_stopped || current.is_stuck || !(is_settled || only_grows(cluster, &current, role)) {
         return None;
     }
     let draining = draining(observed, role, current.wanted, now);
-    if draining.is_some() {
+    if is_settled && draining.is_some() {
         return draining;
     }
     (is_upgrade && !queue.may_roll(&ClusterName::of(cluster))).then_some(RolloutHold::Queued)
+}
+
+/// Returns whether a role lacks no other Pods than those that a scale-up adds.
+fn only_grows(cluster: &LiveCluster, current: &ObservedRole, role: Role) -> bool {
+    let settled = cluster.status.as_ref().map(|status| match role {
+        Role::Origin => status.origins.settled_replicas,
+        Role::Edge => status.edges.settled_replicas,
+    });
+    let has_all = settled.is_some_and(|settled| current.serving_available() >= settled.max(1));
+    has_all && !current.is_rolling() && current.failure.is_none()
 }
 
 /// Returns the hold while more Pods than are wanted terminate within their grace period. After it, a Pod is on a node that does not
@@ -239,6 +250,29 @@ mod tests {
         // Another leader does not know what has changed.
         let other = new_leader(Duration::from_secs(60));
         assert_eq!(held(&changed, &other, 100), Some(RolloutHold::Queued));
+    }
+
+    #[test]
+    fn role_that_only_grows_waits_for_its_turn_and_one_that_lacks_pods_does_not() {
+        let mut observed = settled(&cluster(json!({})));
+        let mut cluster = cluster(json!({"image": "x:2"}));
+        let queue = new_leader(Duration::from_secs(60));
+        let wanted = wanted(&cluster);
+        cluster.status = Some(LiveClusterStatus::default());
+        let status = cluster.status.as_mut().unwrap();
+        status.edges.settled_replicas = 2;
+        let held = |observed: &Observed| {
+            let now = Time(Timestamp::UNIX_EPOCH);
+            hold(&cluster, observed, &wanted, Role::Edge, &queue, &now)
+        };
+        observed.deployments[0].spec.as_mut().unwrap().replicas = Some(3);
+        assert_eq!(held(&observed), Some(RolloutHold::Queued));
+        let status = observed.deployments[0].status.as_mut().unwrap();
+        (status.replicas, status.updated_replicas) = (Some(3), Some(3));
+        assert_eq!(held(&observed), Some(RolloutHold::Queued));
+        let status = observed.deployments[0].status.as_mut().unwrap();
+        status.available_replicas = Some(1);
+        assert_eq!(held(&observed), None);
     }
 
     #[test]

@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use livecluster_api::{ClusterName, LiveCluster};
+use livecluster_api::{ClusterName, LiveCluster, LiveClusterSpec};
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::time::Instant;
+
+use super::apply_cache::fingerprint;
 
 /// Longest time that a cluster takes a place: one that cannot settle does not hold the others forever. It is the progress
 /// deadline of a Deployment.
@@ -29,8 +32,17 @@ pub(super) struct UpgradeQueue {
     begin: Instant,
     /// Until when each cluster takes a place.
     places: Mutex<HashMap<ClusterName, Instant>>,
-    /// The generation of each cluster whose spec has changed under this leader.
-    changed: Mutex<HashMap<ClusterName, Option<i64>>>,
+    /// The spec of each cluster whose Pods are to change.
+    specs: Mutex<HashMap<ClusterName, SeenSpec>>,
+}
+
+/// The spec of a cluster as this leader saw it last.
+#[derive(Clone, Copy, Debug)]
+struct SeenSpec {
+    /// Fingerprint of what may change Pods.
+    fingerprint: u64,
+    /// Whether it has changed under this leader.
+    is_changed: bool,
 }
 
 impl UpgradeQueue {
@@ -40,23 +52,29 @@ impl UpgradeQueue {
             pace,
             begin: Instant::now() + pace.pause,
             places: Mutex::default(),
-            changed: Mutex::default(),
+            specs: Mutex::default(),
         }
     }
 
     /// Returns whether it is the operator, and not the spec of the cluster, that has changed its Pods. A change of the spec stays one
-    /// while it waits, although the status is about it already.
+    /// while it waits, although the status is about it already. Another number of Pods is none: all clusters with an autoscaler would
+    /// roll at its next decision, however many there are.
     pub(super) fn is_upgrade(&self, cluster: &LiveCluster) -> bool {
         let status = cluster.status.as_ref();
         let observed = status.and_then(|status| status.observed_generation);
-        let generation = cluster.metadata.generation;
-        let mut changed = self.changed.lock();
+        let fingerprint = pods_fingerprint(&cluster.spec);
+        let mut specs = self.specs.lock();
         let name = ClusterName::of(cluster);
-        if observed != generation {
-            changed.insert(name, generation);
-            return false;
-        }
-        changed.get(&name) != Some(&generation)
+        let is_changed = match specs.get(&name) {
+            Some(seen) => seen.is_changed || seen.fingerprint != fingerprint,
+            None => observed != cluster.metadata.generation,
+        };
+        let seen = SeenSpec {
+            fingerprint,
+            is_changed,
+        };
+        specs.insert(name, seen);
+        !is_changed
     }
 
     /// Returns whether a cluster may roll now. It then takes a place until it is settled.
@@ -93,8 +111,15 @@ impl UpgradeQueue {
     /// Drops the state of a cluster.
     pub(super) fn forget(&self, cluster: &ClusterName) {
         self.places.lock().remove(cluster);
-        self.changed.lock().remove(cluster);
+        self.specs.lock().remove(cluster);
     }
+}
+
+/// Returns a fingerprint of a spec without the numbers of its Pods.
+fn pods_fingerprint(spec: &LiveClusterSpec) -> u64 {
+    let mut spec = spec.clone();
+    (spec.origins.replicas, spec.edges.replicas) = (0, 0);
+    fingerprint(&json!(spec))
 }
 
 #[cfg(test)]

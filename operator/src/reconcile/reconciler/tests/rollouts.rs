@@ -177,6 +177,28 @@ async fn upgrade_of_the_operator_rolls_one_cluster_after_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn autoscaler_lets_no_cluster_roll_before_its_turn() {
+    let mut fixture = ReconcilerFixture::settled(json!({})).await;
+    fixture.reconciler.defaults.image = "media-node:2".to_owned();
+    fixture.reconciler.defaults.roll_image = true;
+    fixture.reconcile().await;
+    fixture.edit_spec(|spec| spec["edges"] = json!({"replicas": 3}));
+    fixture.reconcile().await;
+    let edges = fixture.api.object(EDGE).unwrap();
+    assert_eq!(edges["spec"]["replicas"], 3, "the number does not wait");
+    // While the new Pod starts, and when it is available.
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(EDGE), "media-node:1");
+    fixture.settle();
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(EDGE), "media-node:1");
+    assert!(fixture.condition("Progressing").starts_with("True Queued"));
+    fixture.edit_spec(|spec| spec["stream"] = json!({"lingerSeconds": 3}));
+    fixture.reconcile().await;
+    assert_eq!(fixture.image(EDGE), "media-node:2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn new_leader_lets_no_cluster_roll_beside_one_that_rolls_already() {
     let mut fixture = ReconcilerFixture::settled(json!({})).await;
     fixture.reconciler.upgrades = UpgradeQueue::new(PACE);
