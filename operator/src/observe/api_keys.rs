@@ -26,7 +26,14 @@ const REMOVED: &str = "livecluster.dev/removed";
 /// The API server's keys, as they were last read.
 #[derive(Debug, Default)]
 pub struct ApiKeys {
-    last: Mutex<Option<(Instant, Vec<Value>)>>,
+    read: Mutex<ReadKeys>,
+}
+
+#[derive(Debug, Default)]
+struct ReadKeys {
+    last: Option<(Instant, Vec<Value>)>,
+    /// The keys at the last call of [`ApiKeys::have_changed`].
+    reported: Option<Vec<Value>>,
 }
 
 impl ApiKeys {
@@ -35,23 +42,32 @@ impl ApiKeys {
     /// # Errors
     /// See [`CallError`].
     pub async fn current(&self, client: &Client) -> Result<Vec<Value>, CallError> {
-        let mut last = self.last.lock().await;
-        if let Some((at, keys)) = &*last
+        self.read.lock().await.current(client).await
+    }
+
+    /// Reads the keys again when the last ones are old. Returns whether they have changed since the previous call: a reconciliation
+    /// may have read them meanwhile, for one LiveCluster only.
+    pub async fn have_changed(&self, client: &Client) -> bool {
+        let mut read = self.read.lock().await;
+        let Ok(now) = read.current(client).await else {
+            // Without an answer, Pods keep the keys that they have.
+            return false;
+        };
+        let before = read.reported.replace(now);
+        before.is_some() && before != read.reported
+    }
+}
+
+impl ReadKeys {
+    async fn current(&mut self, client: &Client) -> Result<Vec<Value>, CallError> {
+        if let Some((at, keys)) = &self.last
             && at.elapsed() < CACHE_TIME
         {
             return Ok(keys.clone());
         }
         let keys = fetch(client).await?;
-        *last = Some((Instant::now(), keys.clone()));
+        self.last = Some((Instant::now(), keys.clone()));
         Ok(keys)
-    }
-
-    /// Reads the keys again when the last ones are old. Returns whether they have changed.
-    pub async fn have_changed(&self, client: &Client) -> bool {
-        let before = self.last.lock().await.clone();
-        let now = self.current(client).await;
-        // Without an answer, Pods keep the keys that they have.
-        now.is_ok_and(|now| before.is_some_and(|(_, before)| before != now))
     }
 }
 
@@ -86,6 +102,7 @@ pub fn merge(published: Option<&str>, current: &[Value], now: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::k8s::fake_api::FakeApi;
 
     fn key(kid: &str) -> Value {
         json!({"kid": kid, "kty": "RSA", "n": "AQAB", "e": "AQAB"})
@@ -122,6 +139,18 @@ mod tests {
         let both = merge(Some(&merge(None, &[key("a")], 0)), &[key("b")], 10);
         let again = merge(Some(&both), &[key("a"), key("b")], 20);
         assert!(!again.contains(REMOVED));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn change_that_a_reconciliation_reads_first_is_reported_once() {
+        let (client, api) = FakeApi::start();
+        let keys = ApiKeys::default();
+        assert!(!keys.have_changed(&client).await);
+        api.put("jwks", json!({"keys": [key("b")]}));
+        tokio::time::advance(CACHE_TIME).await;
+        assert_eq!(keys.current(&client).await.unwrap(), [key("b")]);
+        assert!(keys.have_changed(&client).await);
+        assert!(!keys.have_changed(&client).await);
     }
 
     #[test]

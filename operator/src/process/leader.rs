@@ -31,8 +31,8 @@ const SCRAPE_HEARTBEAT_LIMIT: Duration = Duration::from_secs(120);
 /// Time between two checks of the API server's keys, of the kinds of the Gateway API and of the Leases of other operators. Most are
 /// answered from a cache.
 const API_INTERVAL: Duration = Duration::from_secs(5);
-/// Changed clusters that may wait for their reconciliation. Nothing is lost when the queue is full: the next
-/// reconciliation reads the streams anyway.
+/// Changed clusters that may wait for their reconciliation. Those whose streams have changed are left out when the queue is full: the
+/// next reconciliation reads the streams anyway.
 const QUEUE: usize = 1024;
 
 /// A controller's namespace, or `None` for all, with the queue of its clusters whose streams have changed.
@@ -169,10 +169,7 @@ async fn follow_api_server(context: &ControllerContext, queues: &[ControllerQueu
         timer.tick().await;
         let have_keys_changed = reconciler.api_keys.have_changed(client).await;
         if have_keys_changed | reconciler.gateway_api.have_changed(client).await {
-            let clusters = reconciler.scraper.clusters();
-            clusters
-                .into_iter()
-                .for_each(|cluster| enqueue(queues, cluster));
+            enqueue_all(queues, reconciler.scraper.clusters()).await;
         }
         for cluster in reconciler.abandoned_clusters().await {
             enqueue(queues, cluster);
@@ -180,15 +177,31 @@ async fn follow_api_server(context: &ControllerContext, queues: &[ControllerQueu
     }
 }
 
+/// Queues clusters, all of them also when there are more than a queue holds: no further change would remind of those left out.
+async fn enqueue_all(queues: &[ControllerQueue], clusters: Vec<ClusterName>) {
+    for cluster in clusters {
+        if let Some(sender) = queue(queues, &cluster) {
+            drop(sender.send(cluster).await);
+        }
+    }
+}
+
+/// Queues a cluster if there is room.
 fn enqueue(queues: &[ControllerQueue], cluster: ClusterName) {
-    let queue = queues.iter().find(|(namespace, _)| {
-        namespace
-            .as_ref()
-            .is_none_or(|namespace| *namespace == cluster.namespace)
-    });
-    if let Some((_, sender)) = queue {
+    if let Some(sender) = queue(queues, &cluster) {
         drop(sender.try_send(cluster));
     }
+}
+
+/// Returns the queue of a cluster's namespace.
+fn queue<'a>(
+    queues: &'a [ControllerQueue],
+    cluster: &ClusterName,
+) -> Option<&'a mpsc::Sender<ClusterName>> {
+    let mut queues = queues.iter();
+    let is_it = |namespace: &str| *namespace == *cluster.namespace;
+    let found = queues.find(|(namespace, _)| namespace.as_deref().is_none_or(is_it));
+    found.map(|(_, sender)| sender)
 }
 
 /// Reads the operator's token for media nodes of the release before.
@@ -303,6 +316,25 @@ mod tests {
     async fn media_node_sees_the_shared_token_only_when_it_refuses_its_own() {
         assert_eq!(requests_until_scraped("token.1").await, 1);
         assert_eq!(requests_until_scraped("shared").await, 2);
+    }
+
+    #[tokio::test]
+    async fn no_cluster_is_left_out_when_the_queue_is_full() {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let queues = [(Some("media".to_owned()), sender)];
+        let clusters = ["a", "b", "c"].map(|name| ClusterName::new("media", name));
+        let all = clusters.to_vec();
+        // The queue is closed when it has ended.
+        let send = async move { enqueue_all(&queues, all).await };
+        let receive = async {
+            let mut received = Vec::new();
+            while let Some(cluster) = receiver.recv().await {
+                received.push(cluster);
+            }
+            received
+        };
+        let ((), received) = tokio::join!(send, receive);
+        assert_eq!(received, clusters);
     }
 
     #[tokio::test(start_paused = true)]

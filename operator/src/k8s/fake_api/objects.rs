@@ -56,7 +56,7 @@ impl FakeObjects {
         let parts: Vec<_> = request.path.split('/').collect();
         let object = parts.iter().take(2).copied().collect::<Vec<_>>().join("/");
         match (request.method.as_str(), parts.as_slice()) {
-            ("GET", ["jwks"]) => json!({"keys": [{"kid": "a", "kty": "RSA"}]}),
+            ("GET", ["jwks"]) => self.keys(),
             ("GET", [version]) if version.starts_with("v1") => self.gateway_resources(version),
             ("GET" | "PATCH", [plural, ..]) if !self.serves(plural) => page_not_found(),
             ("GET", [plural]) => self.list(plural, &request.query),
@@ -70,6 +70,12 @@ impl FakeObjects {
             ("PATCH", _) => self.apply(&object, request),
             other => panic!("unexpected request {other:?}"),
         }
+    }
+
+    /// Returns the public keys of ServiceAccount tokens.
+    fn keys(&self) -> Value {
+        let keys = self.objects.get("jwks").cloned();
+        keys.unwrap_or_else(|| json!({"keys": [{"kid": "a", "kty": "RSA"}]}))
     }
 
     /// Returns whether the kind is not one of the Gateway API, or is served.
