@@ -46,6 +46,11 @@ impl ChildKind {
         matches!(self, Self::Service | Self::Deployment)
     }
 
+    /// Returns whether Pods do not start without the objects of this kind.
+    pub fn is_mounted(self) -> bool {
+        matches!(self, Self::ServiceAccount | Self::ConfigMap)
+    }
+
     /// Returns the kind as a resource of the API.
     pub fn resource(self) -> ApiResource {
         match self {

@@ -38,6 +38,20 @@ pub enum ApplyError {
     TimedOut,
 }
 
+impl ApplyError {
+    /// Returns whether the API server has answered about one object, such as that its webhook fails. One that is overloaded gets no
+    /// further request.
+    pub(super) fn is_about_one_object(&self) -> bool {
+        const OVERLOADED: [u16; 3] = [429, 503, 504];
+        match self {
+            Self::Call(call) => call
+                .status()
+                .is_some_and(|status| !OVERLOADED.contains(&status.code)),
+            Self::NamespaceTerminating | Self::TimedOut => false,
+        }
+    }
+}
+
 /// The result of an apply.
 #[derive(Debug)]
 pub enum Applied {

@@ -164,9 +164,12 @@ impl Reconciliation<'_> {
         errors.iter().any(|error| error.reason == Reason::LeftOver)
     }
 
-    /// Applies every child that is not on hold. A rejected child does not keep the others from being applied, unless the
-    /// garbage collector is still busy with a deleted cluster of the same name.
+    /// Applies every child that is not on hold. One that is refused or fails does not keep the others from being applied, unless the
+    /// garbage collector is still busy with a deleted cluster of the same name. Only Pods wait for what they mount: a rollout would
+    /// replace some that run by others that cannot start.
     async fn apply_children(&mut self, desired: &Desired) -> Result<(), ApplyError> {
+        let mut failed = None;
+        let mut lacks_mounts = false;
         for child in &desired.children {
             let live = self
                 .live
@@ -175,7 +178,7 @@ impl Reconciliation<'_> {
             let is_held = child
                 .held_with
                 .is_some_and(|role| live.is_some() && self.hold(desired, role).is_some());
-            if is_held {
+            if is_held || (lacks_mounts && child.kind == ChildKind::Deployment) {
                 continue;
             }
             if self.has_left_over() {
@@ -186,13 +189,16 @@ impl Reconciliation<'_> {
             if is_refused && !self.is_still_served(child.kind).await? {
                 continue;
             }
-            match applied? {
-                Applied::Unchanged => {}
-                Applied::Changed(object) => self.input.observed.update(child.kind, &object),
-                Applied::Rejected(error) => self.input.errors.push(error),
+            lacks_mounts |= is_refused && child.kind.is_mounted();
+            match applied {
+                Ok(Applied::Unchanged) => {}
+                Ok(Applied::Changed(object)) => self.input.observed.update(child.kind, &object),
+                Ok(Applied::Rejected(error)) => self.input.errors.push(error),
+                Err(error) if error.is_about_one_object() => drop(failed.get_or_insert(error)),
+                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Returns whether the API server serves a kind: it may have lost one of the Gateway API since it was asked. The status then has

@@ -123,6 +123,55 @@ async fn port_that_was_changed_by_hand_is_restored() {
 }
 
 #[tokio::test]
+async fn failing_webhook_of_one_object_keeps_no_cure_from_the_pods() {
+    for (code, is_applied) in [(500, true), (503, false)] {
+        let fixture = ReconcilerFixture::settled(json!({})).await;
+        let path = "services/demo-edge";
+        fixture
+            .api
+            .refuse(Method::PATCH, path, code, "InternalError", "it fails");
+        fixture.edit_spec(|spec| {
+            spec["edges"] = json!({"service": {"annotations": {"example.com/a": "b"}}});
+            spec["image"] = "media-node:2".into();
+        });
+        let error = fixture.try_reconcile().await.unwrap_err();
+        assert!(error.to_string().contains("Service demo-edge"), "{error}");
+        // An API server that is overloaded gets no further request.
+        assert_eq!(fixture.image(EDGE) == "media-node:2", is_applied, "{code}");
+        fixture.api.stop_refusing();
+        fixture.reconcile().await;
+        assert_eq!(fixture.image(EDGE), "media-node:2");
+        let service = fixture.api.object(path).unwrap();
+        assert_eq!(service["metadata"]["annotations"]["example.com/a"], "b");
+    }
+}
+
+#[tokio::test]
+async fn pods_do_not_roll_to_a_configuration_that_is_refused() {
+    let changed = json!({"stream": {"lingerSeconds": 3}});
+    let other = ReconcilerFixture::settled(changed.clone()).await;
+    let config = other.config_path(EDGE);
+    let fixture = ReconcilerFixture::settled(json!({})).await;
+    let before = fixture.config_path(EDGE);
+    let quota = "exceeded quota: small, requested: count/configmaps=1";
+    fixture
+        .api
+        .refuse(Method::PATCH, &config, 403, "Forbidden", quota);
+    fixture.edit_spec(|spec| *spec = changed);
+    fixture.reconcile().await;
+    assert_eq!(fixture.config_path(EDGE), before);
+    assert!(fixture.api.object(&before).is_some());
+    assert!(
+        fixture
+            .condition("Ready")
+            .starts_with("False QuotaExceeded: ConfigMap")
+    );
+    fixture.api.stop_refusing();
+    fixture.reconcile().await;
+    assert_eq!(fixture.config_path(EDGE), config);
+}
+
+#[tokio::test]
 async fn failure_that_persists_is_reported_until_it_ends() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
     let path = "services/demo-edge";
