@@ -233,7 +233,7 @@ impl Reconciliation<'_> {
         let joins = self.scraper.join_fleet(self.cluster, now);
         let mut scaling = self.scaling();
         scaling.scale_edges(wanted, clients.as_ref(), joins).await?;
-        Ok(scaling.scale_origins().await?)
+        Ok(scaling.scale_origins(clients.as_ref()).await?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Changes the number of Pods. Edges retire before they are removed, so that no client is cut off.
+//! Changes the number of Pods. Edges retire before they are removed, so that no client is cut off; of the origins the emptiest are removed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -33,11 +33,15 @@ pub(super) struct Scaling<'a> {
 }
 
 impl Scaling<'_> {
-    /// Sets the replicas of the origins.
+    /// Sets the replicas of the origins. Of more than are wanted, those with the fewest clients are removed, whose encoders have to
+    /// reconnect: `clients` are those of each Pod by UID, and no origin is removed before they are known.
     ///
     /// # Errors
     /// See [`CallError`].
-    pub(super) async fn scale_origins(&mut self) -> Result<(), CallError> {
+    pub(super) async fn scale_origins(
+        &mut self,
+        clients: Option<&HashMap<String, u64>>,
+    ) -> Result<(), CallError> {
         let cluster = self.applier.cluster;
         let Some(deployment) = self.observed.deployment(cluster, Role::Origin) else {
             return Ok(());
@@ -45,7 +49,36 @@ impl Scaling<'_> {
         let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
         let wanted = i32::from(cluster.spec.replicas(Role::Origin));
         let name = deployment.name_any();
+        if (1..replicas.unwrap_or(1)).contains(&wanted) {
+            let Some(clients) = clients else {
+                return Ok(());
+            };
+            self.prefer_empty_origins(clients).await?;
+        }
         self.set_replicas(&name, replicas, wanted).await
+    }
+
+    /// Lets the ReplicaSet remove the origins with the fewest clients first.
+    async fn prefer_empty_origins(
+        &mut self,
+        clients: &HashMap<String, u64>,
+    ) -> Result<(), CallError> {
+        let cost = |pod: &Pod| {
+            let clients = pod.uid().and_then(|uid| clients.get(&uid).copied());
+            // One that does not respond may have many.
+            let cost = clients.map_or(i32::MAX, |it| i32::try_from(it).unwrap_or(i32::MAX));
+            cost.to_string()
+        };
+        let pods = self.observed.pods(Role::Origin);
+        let costs: Vec<(String, String)> = pods
+            .filter(|pod| !is_terminating(pod))
+            .map(|pod| (pod.name_any(), cost(pod)))
+            .collect();
+        for (name, cost) in costs {
+            let annotations = json!({"annotations": {DELETION_COST: cost}});
+            self.patch(&name, annotations).await?;
+        }
+        Ok(())
     }
 
     /// Takes the next step to the wanted number of edges, and lets only those take new clients that have room. `clients` are

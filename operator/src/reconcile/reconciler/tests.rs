@@ -16,6 +16,7 @@ mod claims;
 mod edits;
 mod gateways;
 mod joins;
+mod origins;
 mod own_writes;
 mod ownership;
 mod rejections;
