@@ -26,6 +26,9 @@ use crate::status::transitions::{self, transitions};
 use crate::status::unreadable::{present_conditions, unreadable_conditions, unreadable_status};
 use crate::status::{AT_MAXIMUM, draining_event};
 
+/// Part of the API server's answer to an apply with a field that the definition does not have. It leaves such a field out of a merge.
+const NOT_DECLARED: &str = "field not declared in schema";
+
 impl Reconciler {
     /// Writes the status if it has changed, and records events for its transitions. Returns whether anything but the numbers
     /// of streams and viewers has changed.
@@ -187,18 +190,52 @@ impl Reconciler {
             "kind": LiveCluster::kind(&()),
             // The UID keeps the status from a new cluster of the same name.
             "metadata": {"name": name, "uid": cluster.uid},
-            "status": status
+            "status": &status
         }));
         let params = PatchParams::apply(FIELD_MANAGER)
             .force()
             .validation_strict();
-        let written = api
-            .patch_status(name, &params, &document)
-            .await
-            .map_err(CallError::on("apply", "LiveCluster/status", name))?;
+        let mut written = api.patch_status(name, &params, &document).await;
+        if let Err(kube::Error::Api(refusal)) = &written
+            && refusal.message.contains(NOT_DECLARED)
+        {
+            self.report_outdated_definition(cluster, &refusal.message)
+                .await;
+            let metadata = json!({"uid": cluster.uid});
+            let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            written = api.patch_status(name, &params, &patch).await;
+        }
+        let written = written.map_err(CallError::on("apply", "LiveCluster/status", name))?;
         let name = ClusterName::new(namespace, name);
         self.own_writes.insert(&name, cluster, &written.metadata);
         Ok(())
+    }
+
+    /// Reports that the CustomResourceDefinition is older than this operator: fields of the status are left out.
+    async fn report_outdated_definition(&self, cluster: &ObjectMeta, refusal: &str) {
+        let note = format!(
+            "the CustomResourceDefinition is older than this operator, whose chart has the newer one: {refusal}"
+        );
+        tracing::warn!(
+            namespace = cluster.namespace,
+            name = cluster.name,
+            note,
+            "parts of the status cannot be written"
+        );
+        let about = ObjectReference {
+            api_version: Some(LiveCluster::api_version(&()).into_owned()),
+            kind: Some(LiveCluster::kind(&()).into_owned()),
+            namespace: cluster.namespace.clone(),
+            name: cluster.name.clone(),
+            uid: cluster.uid.clone(),
+            ..ObjectReference::default()
+        };
+        let event = transitions::event(EventType::Warning, "OutdatedDefinition", &note);
+        self.events.record(&event, &about).await;
     }
 
     fn update_metrics(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {

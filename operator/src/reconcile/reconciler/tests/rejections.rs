@@ -346,6 +346,24 @@ async fn unknown_field_of_a_newer_definition_is_ignored() {
 }
 
 #[tokio::test]
+async fn definition_that_is_older_than_the_operator_has_a_status() {
+    let fixture = ReconcilerFixture::new(json!({}));
+    let status = format!("{CLUSTER}/status");
+    let message =
+        "failed to create typed patch object: .status.draining: field not declared in schema";
+    fixture
+        .api
+        .refuse_once(Method::PATCH, &status, 500, "InternalError", message);
+    fixture.reconcile().await;
+    assert!(fixture.condition("Progressing").starts_with("True"));
+    let requests = fixture.api.requests();
+    let event = requests.iter().find(|it| it.path == "events").unwrap();
+    assert_eq!(event.body["reason"], "OutdatedDefinition");
+    let written = requests.iter().rfind(|it| it.path == status).unwrap();
+    assert!(!written.query.contains("force"), "{written:?}");
+}
+
+#[tokio::test]
 async fn unreadable_cluster_is_reported_once_and_its_objects_stay() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
     let others = fixture.condition("EdgesAvailable");
