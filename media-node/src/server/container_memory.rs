@@ -13,10 +13,20 @@ pub(super) struct ContainerMemory {
     pub(super) usage: u64,
 }
 
+/// The memory that a container has in use is to stay so far below its limit: what encoders send between two readings, and what of it
+/// is in the kernel's buffers and in messages that are not complete.
+const HEADROOM: u64 = 24 << 20;
+
 impl ContainerMemory {
     /// Returns the usage from which on the container is nearly full.
     pub(super) fn nearly_full(&self) -> u64 {
-        self.limit - self.limit / 8
+        let headroom = HEADROOM.min(self.limit / 2);
+        self.limit - headroom.max(self.limit / 8)
+    }
+
+    /// Returns the usage below which it has room again.
+    pub(super) fn has_room(&self) -> u64 {
+        self.nearly_full().saturating_sub(self.limit / 8)
     }
 }
 
@@ -93,6 +103,21 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn small_container_keeps_more_of_its_memory_free() {
+        let bounds = |mebibytes: u64| {
+            let container = ContainerMemory {
+                limit: mebibytes << 20,
+                usage: 0,
+            };
+            [container.has_room() >> 20, container.nearly_full() >> 20]
+        };
+        assert_eq!(bounds(512), [384, 448]);
+        assert_eq!(bounds(192), [144, 168]);
+        assert_eq!(bounds(64), [32, 40]);
+        assert_eq!(bounds(16), [6, 8]);
+    }
 
     #[test]
     fn usage_is_without_the_pages_of_files() {

@@ -83,8 +83,8 @@ impl Concession {
     /// Returns the memory for media, `share` at most. `used` is what they use. Call it for each reading.
     fn update(&mut self, share: usize, used: usize, container: Option<ContainerMemory>) -> usize {
         self.peak = used.max(self.peak - self.peak / PEAK_LASTS);
-        if let Some(container @ ContainerMemory { limit, usage }) = container {
-            let (low, high) = (limit - limit / 4, container.nearly_full());
+        if let Some(container @ ContainerMemory { usage, .. }) = container {
+            let (low, high) = (container.has_room(), container.nearly_full());
             if usage > high {
                 // In proportion: while encoders raise their bitrates, the allocator needs half as much again for the same media.
                 let fitting = u128::from(high) * self.peak as u128 / u128::from(usage);
