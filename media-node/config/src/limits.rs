@@ -78,7 +78,7 @@ pub struct Limits {
     pub max_parameter_kibibytes: u32,
     /// Maximum number of names that a Pod asks the origins for at one time, because viewers wait for streams that do not exist. Viewers
     /// of further names are refused with HTTP status 503 or an RTMP error. They take no place of a stream. Client addresses share the
-    /// number: one alone has half of it.
+    /// number: one alone has half of it. A viewer waits for one name, so that as many as `maxConnections` are enough for all.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_lookups: u32,
     /// Milliseconds after which a Pod asks the origins again for a stream that none of them has. Until then viewers of this name get
@@ -119,7 +119,7 @@ impl Default for Limits {
             max_name_bytes: 512,
             max_parameters: 32,
             max_parameter_kibibytes: 4,
-            max_lookups: 4_096,
+            max_lookups: 10_000,
             lookup_interval_milliseconds: 1_000,
             handshake_timeout_seconds: 10,
             stall_timeout_seconds: 30,

@@ -227,3 +227,9 @@ fn address_without_ip_or_port_gets_an_example() {
         );
     }
 }
+
+#[test]
+fn viewer_on_each_connection_may_wait_for_a_name_of_its_own() {
+    let limits = crate::Limits::default();
+    assert!(limits.max_lookups >= limits.max_connections);
+}
