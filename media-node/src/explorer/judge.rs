@@ -179,9 +179,9 @@ impl ViewerJudge {
 const ROUNDED: i32 = 10;
 
 /// The timestamps of a stream begin again after this one, below the other one, see `media-engine`'s timeline: the next epoch's first one
-/// would be a frame later, at most a second.
+/// would be a frame later, at most a second. A viewer that lags may miss all that a schedule lasts of the new ones.
 const OLD: u32 = (1 << 30) - 1000;
-const YOUNG: u32 = 15_000;
+const YOUNG: u32 = 15_000 + 60_000;
 
 #[cfg(test)]
 mod tests {

@@ -295,6 +295,12 @@ fn viewer_of_an_audio_stream_that_moves_starts_at_its_newest_message() {
     assert_passes(50_790_778_697_377);
 }
 
+/// The log begins its timestamps again with the slate, and the viewer skips that and the beginning of the next encoder.
+#[test]
+fn viewer_may_lag_while_timestamps_begin_again() {
+    assert_passes(174_351_894_933_315);
+}
+
 /// An origin with a new address gets an encoder, and another one gets one of a higher priority at the same time.
 #[test]
 fn standby_may_take_its_place_just_when_viewers_are_compared() {
