@@ -49,7 +49,7 @@ pub struct Limits {
     #[schemars(range(min = 0, max = 10_000_000))]
     pub max_publish_kbps: u32,
     /// Maximum number of messages of a publisher in a second, on average of five seconds: frames of all tracks, and what it sends beside
-    /// them. One that sends more is disconnected. 0 is no limit.
+    /// them. One that sends more is disconnected, also one that sends a file faster than it plays. 0 is no limit.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub max_publish_messages_per_second: u32,
     /// Maximum size of a sequence header or metadata message, in kibibytes. An encoder that sends a larger one is disconnected.

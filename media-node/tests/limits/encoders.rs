@@ -109,7 +109,9 @@ async fn encoder_with_too_many_messages_is_disconnected_with_a_reason() {
     publisher.0.send_bytes(&[0xC6; 1_000]).await;
     let status = publisher.0.closed_with().await.expect("a status");
     assert_eq!(status.code, "NetStream.Publish.Failed");
-    assert_eq!(status.description, "more than 100 messages in a second");
+    let expected =
+        "more than 100 messages in a second: send as fast as the media play, with ffmpeg by -re";
+    assert_eq!(status.description, expected);
     let exceeded = "live_limits_exceeded_total{limit=\"publish_messages\"}";
     assert_eq!(node.metric(exceeded).await, 1);
     let ended = "live_publishes_total{event=\"too_many_messages\"}";

@@ -23,7 +23,9 @@ pub(super) struct MessageRate {
 
 /// The error of an encoder that sends too many messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than {per_second} messages in a second")]
+#[error(
+    "more than {per_second} messages in a second: send as fast as the media play, with ffmpeg by -re"
+)]
 pub(super) struct TooManyMessages {
     per_second: u32,
 }
