@@ -55,6 +55,17 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &MediaNodeArguments) -> anyhow::Result<()> {
+    // The workers have their own threads. This one accepts connections.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    // First of all: the first process of a container loses a signal that it has no handler for, and a Pod that is deleted while it starts
+    // would stay until the end of its grace period.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new()?
+    };
     let mut config = match &arguments.config {
         Some(path) => media_config::load(path).with_context(|| path.display().to_string())?,
         None => NodeConfig::default(),
@@ -78,19 +89,39 @@ fn run(arguments: &MediaNodeArguments) -> anyhow::Result<()> {
     // Without its source, which repeats the message.
     let log = media_node::start_log(&config.log);
     let log = log.map_err(|error| anyhow::anyhow!("log.level: {error}"))?;
-    // The workers have their own threads. This one accepts connections.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(serve(config, live_file.map(|file| (file, log))))
+    runtime.block_on(serve(config, live_file.map(|file| (file, log)), signals))
 }
 
-async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow::Result<()> {
+/// The signals of this process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// `None` in a terminal, which sends it when it is closed, and so ends the media node in it.
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let hang_up = (!stdin().is_terminal()).then(|| signal(SignalKind::hangup()));
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
+            hang_up: hang_up.transpose().context("cannot handle SIGHUP")?,
+        })
+    }
+}
+
+async fn serve(
+    config: NodeConfig,
+    live: Option<(LiveFile, LogLevel)>,
+    signals: Signals,
+) -> anyhow::Result<()> {
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-    let mut hang_up = hang_up().context("cannot handle SIGHUP")?;
+    let Signals {
+        mut terminate,
+        mut interrupt,
+        mut hang_up,
+    } = signals;
     let mut node = Node::bind(config).await?;
     node.return_memory();
     if let Some((file, log)) = live {
@@ -103,6 +134,7 @@ async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow
         }
         std::future::pending::<()>().await;
     };
+    // To other servers the signal means to read their configuration again, and their users send it.
     let ignored = async {
         if let Some(hang_up) = &mut hang_up {
             while hang_up.recv().await.is_some() {
@@ -119,14 +151,4 @@ async fn serve(config: NodeConfig, live: Option<(LiveFile, LogLevel)>) -> anyhow
         () = ignored => {}
     }
     Ok(())
-}
-
-/// Returns the SIGHUPs that are ignored. To other servers the signal means to read their configuration again, and their users send it. A
-/// terminal sends it when it is closed, which ends a media node in it.
-fn hang_up() -> std::io::Result<Option<Signal>> {
-    if stdin().is_terminal() {
-        Ok(None)
-    } else {
-        signal(SignalKind::hangup()).map(Some)
-    }
 }
