@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::api::ListParams;
 
-use super::{Cluster, Namespace, node_of};
+use super::{Cluster, Namespace, is_ready, node_of};
 use crate::process::{self, Finished};
 use crate::wait::eventually;
 
@@ -50,6 +51,16 @@ impl Namespace {
         let release = &self.cluster.release;
         let system = self.other(&release.namespace);
         system.scale_up(&release.deployment()).await
+    }
+
+    /// Returns the node of each operator Pod that is ready.
+    pub async fn operator_nodes(&self) -> Result<Vec<String>> {
+        let release = &self.cluster.release;
+        let labels = format!("app.kubernetes.io/instance={}", release.name);
+        let pods = self.other(&release.namespace).api::<Pod>();
+        let pods = pods.list(&ListParams::default().labels(&labels)).await?;
+        let ready = pods.items.iter().filter(|pod| is_ready(pod));
+        Ok(ready.filter_map(node_of).map(str::to_owned).collect())
     }
 
     /// Gives a Deployment no replicas, and waits until no Pod is left that the selector matches.

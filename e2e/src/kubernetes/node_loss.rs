@@ -18,7 +18,11 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let spec = json!({"origins": pods, "edges": pods});
     namespace.apply_ready("demo", spec).await?;
     let cluster = &namespace.cluster;
-    let node = &cluster.workers().last().context("no worker")?.name;
+    // An operator on another node names it in the status.
+    let operators = namespace.operator_nodes().await?;
+    let mut nodes = cluster.workers().rev().map(|worker| &worker.name);
+    let node = nodes.find(|node| operators.iter().any(|it| it != *node));
+    let node = node.context("no operator on another worker")?;
     let edges = namespace.pods("demo", "edge").await?;
     let safe = edges.iter().find(|pod| node_of(pod) != Some(node));
     let safe = safe.context("all edges on one node")?;
