@@ -100,6 +100,21 @@ impl ReconcilerFixture {
         });
     }
 
+    /// Starts a Pod of a Deployment, with an address of its own for each number. Its UID is its name.
+    fn start_pod(&self, path: &str, name: &str, number: usize) {
+        let deployment = self.api.object(path).unwrap();
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": "media", "uid": name, "labels": labels},
+            "status": {
+                "phase": "Running", "podIP": format!("192.0.2.{number}"),
+                "conditions": [{"type": "Ready", "status": "True"}]
+            }
+        });
+        self.api.put(&format!("pods/{name}"), pod);
+    }
+
     /// Returns a settled cluster, with an empty list of requests.
     async fn settled(spec: Value) -> Self {
         let fixture = Self::new(spec);

@@ -7,18 +7,8 @@ use crate::observe::stream_sample::StreamSample;
 #[tokio::test]
 async fn emptiest_origins_are_removed_and_none_before_they_were_scraped() {
     let fixture = ReconcilerFixture::settled(json!({"origins": {"replicas": 3}})).await;
-    let template = fixture.api.object(ORIGIN).unwrap()["spec"]["template"].clone();
     for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
-        let labels = &template["metadata"]["labels"];
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": "media", "uid": name, "labels": labels},
-            "status": {
-                "phase": "Running", "podIP": format!("192.0.2.{number}"),
-                "conditions": [{"type": "Ready", "status": "True"}]
-            }
-        });
-        fixture.api.put(&format!("pods/{name}"), pod);
+        fixture.start_pod(ORIGIN, name, number);
     }
     let replicas = || fixture.api.object(ORIGIN).unwrap()["spec"]["replicas"].clone();
     fixture.edit_spec(|spec| spec["origins"]["replicas"] = 1.into());

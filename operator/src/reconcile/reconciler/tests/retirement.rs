@@ -20,14 +20,14 @@ impl Edges {
         let spec = json!({"edges": {"replicas": viewers.len()}});
         let fixture = ReconcilerFixture::settled(spec).await;
         let viewers = viewers.iter().copied().collect();
-        let mut edges = Self {
+        let edges = Self {
             fixture,
             viewers,
             plays: 0,
         };
         let names: Vec<_> = edges.viewers.keys().copied().collect();
         for (number, name) in names.into_iter().enumerate() {
-            edges.create(name, number);
+            edges.fixture.start_pod(EDGE, name, number);
         }
         edges.fixture.reconcile().await;
         edges.scrape().await;
@@ -35,23 +35,9 @@ impl Edges {
         edges
     }
 
-    fn create(&mut self, name: &str, number: usize) {
-        let labels = self.fixture.api.object(EDGE).unwrap();
-        let labels = &labels["spec"]["template"]["metadata"]["labels"];
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": "media", "uid": name, "labels": labels},
-            "status": {
-                "phase": "Running", "podIP": format!("192.0.2.{number}"),
-                "conditions": [{"type": "Ready", "status": "True"}]
-            }
-        });
-        self.fixture.api.put(&format!("pods/{name}"), pod);
-    }
-
     pub(super) fn add(&mut self, name: &'static str, viewers: u64) {
         self.viewers.insert(name, viewers);
-        self.create(name, self.viewers.len());
+        self.fixture.start_pod(EDGE, name, self.viewers.len());
     }
 
     /// Lets the autoscaler decide.
