@@ -1,0 +1,113 @@
+//! Random schedules that failed once. Each stays, with what happens in it.
+
+use super::*;
+
+/// Asserts that a seed passes that failed once.
+fn assert_passes(seed: u64) {
+    let outcome = explore(&Schedule::of(seed), Planted::Nothing);
+    assert_eq!(outcome.violation, None, "{}", failure(seed, &outcome));
+}
+
+/// An origin shows its slate just when an encoder begins elsewhere, whose epoch is the earlier one.
+#[test]
+fn viewers_join_an_encoder_that_began_together_with_the_slate() {
+    assert_passes(932_623_118);
+}
+
+/// The slate of another origin ends at once, and its viewers wait for the encoder no longer than others.
+#[test]
+fn viewers_of_an_origin_with_a_slate_get_an_encoder_that_began_just_before_it() {
+    assert_passes(179_533_859_081_004);
+}
+
+/// The other origin was the carrier before, and its copy waits for an encoder since then.
+#[test]
+fn origin_with_an_outdated_copy_shows_no_slate_while_the_carrier_hangs() {
+    assert_passes(777_000_012);
+}
+
+/// An origin that pulls the stream itself has the newest group of pictures only, and the one that cannot be reached has all of it.
+#[test]
+fn viewers_skip_nothing_to_what_another_origin_pulls() {
+    assert_passes(210_700_257_964_336);
+    // Its log begins with the sequence headers, and goes on much later.
+    assert_passes(260_544_718_503_202);
+}
+
+/// The only messages of a standby are at the origin before and after a survey, and not during one.
+#[test]
+fn publication_that_is_over_before_it_is_found_reaches_viewers_who_stayed() {
+    assert_passes(21_476_924_327_600);
+}
+
+/// It gives up a log without readers just then, and its init data.
+#[test]
+fn publication_returns_to_an_origin_that_gives_up_its_log() {
+    assert_passes(84_823_156_304_536);
+}
+
+/// Two encoders of one edge change places, and the origin has a third one that stands by.
+#[test]
+fn standby_does_not_take_the_place_of_an_encoder_that_another_one_follows() {
+    assert_passes(121_461_213_383_898);
+}
+
+/// The edge knows from its status what the origin has, and before it forwards, the origin gives that up. The other origin is cut off.
+#[test]
+fn origin_that_gives_up_its_log_meanwhile_gets_the_publication_at_once() {
+    assert_passes(92_216_543_793_033);
+}
+
+/// The encoder with the highest priority leaves before its publication has come to the origin, which waits for that one.
+#[test]
+fn standby_takes_the_place_of_an_encoder_that_left_before_its_publication_arrived() {
+    assert_passes(44_329_656_924_905);
+}
+
+/// An encoder ends its stream when another one that stands by has just taken its place.
+#[test]
+fn messages_after_a_standby_has_taken_over_are_not_lost() {
+    assert_passes(63_947_817_394_610);
+}
+
+/// The origins are cut off from each other, and the one that remains knows nothing of the later encoder, whose edge moves to it.
+#[test]
+fn viewers_do_not_return_to_an_earlier_encoder_while_the_later_one_moves() {
+    assert_passes(2022);
+}
+
+/// Their own edge had it for a moment, and has not forwarded it yet.
+#[test]
+fn viewers_do_not_return_to_an_earlier_encoder_when_a_short_publication_is_over() {
+    assert_passes(132_777_098_037_712);
+}
+
+/// An edge accepts an encoder because an origin has replied that it has none, and another edge moves its own encoder there meanwhile.
+#[test]
+fn viewers_of_a_rejected_encoder_join_the_one_on_air_at_its_newest_keyframe() {
+    assert_passes(273_822_421_423_937);
+}
+
+/// A standby was on air at the other origin for a moment, whose end came with its beginning, of which this one knows nothing.
+#[test]
+fn viewers_get_nothing_older_than_the_publication_that_was_superseded() {
+    assert_passes(23_454_614_191_134);
+}
+
+/// The origin has got all of the window in one pulse, and the segment has no keyframe within.
+#[test]
+fn viewer_of_an_audio_stream_that_moves_starts_at_its_newest_message() {
+    assert_passes(50_790_778_697_377);
+}
+
+/// The log begins its timestamps again with the slate, and the viewer skips that and the beginning of the next encoder.
+#[test]
+fn viewer_may_lag_while_timestamps_begin_again() {
+    assert_passes(174_351_894_933_315);
+}
+
+/// An origin with a new address gets an encoder, and another one gets one of a higher priority at the same time.
+#[test]
+fn standby_may_take_its_place_just_when_viewers_are_compared() {
+    assert_passes(2_136_773_041_922);
+}
