@@ -64,9 +64,10 @@ impl Reconciler {
         if cluster.status.as_ref() == Some(new) {
             return Ok(false);
         }
-        self.write_status(&cluster.metadata, json!(new)).await?;
-        let old = cluster.status.clone().unwrap_or_default();
         let about = cluster.object_ref(&());
+        self.write_status(&cluster.metadata, &about, json!(new))
+            .await?;
+        let old = cluster.status.clone().unwrap_or_default();
         self.record_transitions(&about, &old.conditions, &new.conditions)
             .await;
         if let Some(event) = draining_event(&old.draining, &new.draining) {
@@ -152,10 +153,10 @@ impl Reconciler {
             return Ok(());
         }
         let status = unreadable_status(cluster, &new);
-        self.write_status(metadata, status).await?;
         let about = cluster
             .object
             .object_ref(&ApiResource::erase::<LiveCluster>(&()));
+        self.write_status(metadata, &about, status).await?;
         self.record_transitions(&about, &old, &new).await;
         Ok(())
     }
@@ -178,7 +179,12 @@ impl Reconciler {
         }
     }
 
-    async fn write_status(&self, cluster: &ObjectMeta, status: Value) -> Result<(), CallError> {
+    async fn write_status(
+        &self,
+        cluster: &ObjectMeta,
+        about: &ObjectReference,
+        status: Value,
+    ) -> Result<(), CallError> {
         let name = cluster.name.as_deref().unwrap_or_default();
         let namespace = cluster.namespace.as_deref().unwrap_or_default();
         // The answer is the whole resource, which may have values that this version cannot read.
@@ -199,7 +205,7 @@ impl Reconciler {
         if let Err(kube::Error::Api(refusal)) = &written
             && refusal.message.contains(NOT_DECLARED)
         {
-            self.report_outdated_definition(cluster, &refusal.message)
+            self.report_outdated_definition(about, &refusal.message)
                 .await;
             let metadata = json!({"uid": cluster.uid});
             let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
@@ -216,26 +222,18 @@ impl Reconciler {
     }
 
     /// Reports that the CustomResourceDefinition is older than this operator: fields of the status are left out.
-    async fn report_outdated_definition(&self, cluster: &ObjectMeta, refusal: &str) {
+    async fn report_outdated_definition(&self, about: &ObjectReference, refusal: &str) {
         let note = format!(
             "the CustomResourceDefinition is older than this operator, whose chart has the newer one: {refusal}"
         );
         tracing::warn!(
-            namespace = cluster.namespace,
-            name = cluster.name,
+            namespace = about.namespace,
+            name = about.name,
             note,
             "parts of the status cannot be written"
         );
-        let about = ObjectReference {
-            api_version: Some(LiveCluster::api_version(&()).into_owned()),
-            kind: Some(LiveCluster::kind(&()).into_owned()),
-            namespace: cluster.namespace.clone(),
-            name: cluster.name.clone(),
-            uid: cluster.uid.clone(),
-            ..ObjectReference::default()
-        };
         let event = transitions::event(EventType::Warning, "OutdatedDefinition", &note);
-        self.events.record(&event, &about).await;
+        self.events.record(&event, about).await;
     }
 
     fn update_metrics(&self, cluster: &LiveCluster, status: &LiveClusterStatus) {
