@@ -20,6 +20,8 @@ use super::response_limit::within;
 
 /// Bytes of a response from each origin: some thousand streams.
 const MAX_FETCHED: usize = 4 << 20;
+/// Silence of a publication that may have moved. An origin that it moves to, also back, gets at once all that it lacks.
+const MOVED: Duration = Duration::from_millis(400);
 /// Requests of a fetch that run in parallel.
 const MAX_PARALLEL: usize = 32;
 
@@ -72,7 +74,8 @@ impl Survey {
     /// Returns the origin with the newest publication. While a publication moves, two origins have it: the one that is
     /// not draining is preferred. A slate is returned only if there is nothing else.
     pub(super) fn newest(&self) -> Option<&OriginStatus> {
-        let live = self.replies.iter().filter(|reply| reply.live);
+        let on_air = |reply: &&OriginStatus| reply.live && !self.is_over_elsewhere(reply);
+        let live = self.replies.iter().filter(on_air);
         live.max_by_key(|reply| {
             let publication = &reply.publication;
             (
@@ -82,6 +85,20 @@ impl Survey {
                 publication.sequence,
             )
         })
+    }
+
+    /// Returns whether an origin only believes that it has a publication, which moved to another one and ended there. The origin was
+    /// cut off from the edge, and its connection to that stays open.
+    fn is_over_elsewhere(&self, reply: &OriginStatus) -> bool {
+        let silence = Duration::from_millis(reply.publication.silent_milliseconds);
+        silence >= MOVED && self.end_of(reply.epoch()) > Some(reply.publication.sequence)
+    }
+
+    /// Returns the number of the message after the last one of a publication, if it is over at one of the origins.
+    pub(super) fn end_of(&self, epoch: Epoch) -> Option<u64> {
+        let over = |reply: &&OriginStatus| !reply.live && reply.epoch() == epoch;
+        let over = self.replies.iter().filter(over);
+        over.map(|reply| reply.publication.sequence).max()
     }
 
     /// Returns the origin that has the most messages after this position, of publications that are over: one may have begun and ended
@@ -282,4 +299,56 @@ async fn fetch(
         return Err(ClientError::Response(format!("status {status}")));
     };
     Ok((node, collect(response, MAX_FETCHED).await?))
+}
+
+/// Returns the status of an origin that has a publication of an encoder, or had it.
+#[cfg(test)]
+pub(super) fn status_for_test(live: bool, epoch: u64, sequence: u64) -> OriginStatus {
+    let source = if live { "forwarded" } else { "" };
+    OriginStatus {
+        origin: ([127, 0, 0, 1], 9090).into(),
+        node: HeaderValue::from_static("node"),
+        live,
+        publication: PublicationStatus {
+            epoch,
+            sequence,
+            source: source.to_owned(),
+            ..PublicationStatus::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An origin that was cut off has the first 100 messages of a publication since then. Another one has this status.
+    fn cut_off_since(silent_milliseconds: u64, other: OriginStatus) -> Survey {
+        let mut cut_off = status_for_test(true, 5, 100);
+        cut_off.publication.silent_milliseconds = silent_milliseconds;
+        Survey {
+            replies: vec![cut_off, other],
+            silent: 0,
+        }
+    }
+
+    #[test]
+    fn publication_that_has_ended_at_another_origin_is_not_found_where_it_was_before() {
+        let survey = cut_off_since(400, status_for_test(false, 5, 101));
+        assert!(survey.is_absent());
+        let tail = survey.tail(Some((Epoch(5), 100)));
+        assert_eq!(tail.map(|it| it.publication.sequence), Some(101));
+    }
+
+    #[test]
+    fn publication_is_found_that_another_origin_has_no_more_of() {
+        let others = [(5, 100), (4, 900), (6, 1)];
+        for (epoch, sequence) in others {
+            let survey = cut_off_since(400, status_for_test(false, epoch, sequence));
+            assert!(survey.newest().is_some(), "{epoch} {sequence}");
+        }
+        // It has moved back just now, and gets what it lacks.
+        let survey = cut_off_since(399, status_for_test(false, 5, 101));
+        assert!(survey.newest().is_some());
+    }
 }

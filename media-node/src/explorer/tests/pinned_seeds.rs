@@ -111,3 +111,9 @@ fn viewer_may_lag_while_timestamps_begin_again() {
 fn standby_may_take_its_place_just_when_viewers_are_compared() {
     assert_passes(2_136_773_041_922);
 }
+
+/// It was cut off, and believes that it has a publication that moved to another origin, and ended there.
+#[test]
+fn viewer_does_not_join_at_an_origin_that_lost_a_publication_before_its_end() {
+    assert_passes(1_328_541_795_359);
+}

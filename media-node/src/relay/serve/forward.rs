@@ -147,7 +147,7 @@ async fn receive_body(
             }
             () = intake.seal_due() => intake.seal(),
             () = intake.superseded() => return Err(superseded(intake)),
-            survey = silence.surveyed() => give_way(epoch, intake, &survey)?,
+            survey = silence.surveyed() => give_way(epoch, received(epoch, intake), &survey)?,
             () = disconnected(client) => return Err(RelayRequestError::Disconnected),
             () = sleep_until(deadline) => return Err(RelayRequestError::Idle(limit)),
         }
@@ -176,16 +176,23 @@ fn append(epoch: Epoch, intake: &mut Intake) -> Result<Option<Epoch>, RelayReque
     }
 }
 
-/// Ends a silent publication if another origin has more of it, or a later one: the edge lost this origin and moved. This
-/// origin does not notice that itself, because the connection to the edge stays open.
-fn give_way(epoch: Epoch, intake: &Intake, survey: &Survey) -> Result<(), RelayRequestError> {
-    let Some(other) = survey.newest().filter(|newest| newest.has_encoder()) else {
-        return Ok(());
-    };
+/// Returns the number of messages that the log has of a publication.
+fn received(epoch: Epoch, intake: &Intake) -> u64 {
     let stream = intake.publication().map(Publication::stream);
-    let received = match stream.and_then(|stream| stream.position()) {
+    match stream.and_then(|stream| stream.position()) {
         Some((last, sequence)) if last == epoch => sequence,
         _ => 0,
+    }
+}
+
+/// Ends a silent publication if another origin has, or had, more of it, or has a later one: the edge lost this origin and moved. This
+/// origin does not notice that itself, because the connection to the edge stays open.
+fn give_way(epoch: Epoch, received: u64, survey: &Survey) -> Result<(), RelayRequestError> {
+    if survey.end_of(epoch) > Some(received) {
+        return Err(RelayRequestError::Moved);
+    }
+    let Some(other) = survey.newest().filter(|newest| newest.has_encoder()) else {
+        return Ok(());
     };
     if other.epoch() > epoch {
         return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
@@ -200,4 +207,50 @@ fn give_way(epoch: Epoch, intake: &Intake, survey: &Survey) -> Result<(), RelayR
 async fn disconnected(client: &ClientGuard) {
     // A media node that drains reports that in its status, and receives the stream until the edge has moved.
     while client.stopped().await == StopReason::Draining {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::survey::status_for_test;
+    use super::*;
+
+    /// Returns what becomes of a publication with the epoch 5 and 100 messages when another origin has this status.
+    fn given_way(live: bool, epoch: u64, sequence: u64) -> Result<(), RelayRequestError> {
+        let survey = Survey {
+            replies: vec![status_for_test(live, epoch, sequence)],
+            silent: 0,
+        };
+        give_way(Epoch(5), 100, &survey)
+    }
+
+    #[test]
+    fn silent_publication_gives_way_to_one_that_has_or_had_more_of_it() {
+        assert!(matches!(
+            given_way(true, 5, 101),
+            Err(RelayRequestError::Moved)
+        ));
+        assert!(matches!(
+            given_way(false, 5, 101),
+            Err(RelayRequestError::Moved)
+        ));
+        let superseded = RelayRequestError::Conflict(ConflictReason::Superseded);
+        assert_eq!(
+            given_way(true, 6, 1).unwrap_err().status(),
+            superseded.status()
+        );
+    }
+
+    #[test]
+    fn silent_publication_stays_when_no_other_origin_has_more_of_it() {
+        let others = [
+            (true, 5, 100),
+            (false, 5, 100),
+            (true, 4, 900),
+            (false, 4, 900),
+            (false, 6, 1),
+        ];
+        for (live, epoch, sequence) in others {
+            assert!(given_way(live, epoch, sequence).is_ok());
+        }
+    }
 }
