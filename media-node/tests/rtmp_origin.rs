@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use media_config::Role;
+use media_wire::MediaKind;
 
 use crate::support::{
-    FlvViewer, Publisher, RtmpViewer, TestNode, eventually, interframe, keyframe,
+    FlvViewer, Publisher, RtmpViewer, TestNode, audio_frame, audio_header, eventually, interframe,
+    keyframe, metadata_with, number, video_header,
 };
 
 async fn edge(servers: &[SocketAddr]) -> TestNode {
@@ -93,4 +95,42 @@ async fn viewers_stay_when_the_encoder_of_the_server_returns() {
     publisher.send_headers().await;
     publisher.send([keyframe(20, 0, 100)]).await;
     assert_eq!(viewer.numbered().await, Some((20, 400)), "timestamps go on");
+}
+
+/// The server plays the next encoder over the same connection, and does not say that the former one has ended.
+#[tokio::test]
+async fn who_joins_an_encoder_without_video_gets_none_of_the_encoder_before_it() {
+    let server = TestNode::start().await;
+    let edge = edge(&[server.addresses.rtmp]).await;
+    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
+    let announced = metadata_with(&["audiocodecid", "videocodecid"]);
+    publisher
+        .send([announced, video_header(), audio_header()])
+        .await;
+    publisher.send_group(0).await;
+    let mut early = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    while early.numbered().await != Some((9, 360)) {}
+    publisher.finish().await;
+    let mut publisher = Publisher::start(server.addresses.rtmp, "live/a").await;
+    publisher
+        .send([
+            metadata_with(&["audiocodecid"]),
+            audio_header(),
+            audio_frame(20, 0),
+        ])
+        .await;
+    while early.numbered().await.unwrap().0 != 20 {}
+    let mut late = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    publisher.send([audio_frame(21, 21)]).await;
+    loop {
+        let message = late.next().await.unwrap();
+        assert_ne!(message.kind, MediaKind::Video);
+        if number(&message) == Some(21) {
+            break;
+        }
+    }
+    assert!(
+        late.tracks
+            .is_some_and(|tracks| tracks.audio && !tracks.video)
+    );
 }

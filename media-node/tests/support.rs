@@ -28,7 +28,7 @@ pub(crate) use flv::FlvViewer;
 pub(crate) use hook_server::hook_server;
 pub(crate) use http::{RawConnection, Response, connect_from_elsewhere, request};
 pub(crate) use media::{
-    audio_frame, audio_header, interframe, keyframe, metadata, number, video_header,
+    audio_frame, audio_header, interframe, keyframe, metadata, metadata_with, number, video_header,
 };
 pub(crate) use node::TestNode;
 pub(crate) use process::Process;

@@ -92,6 +92,7 @@ pub use stream_state::{
 };
 pub use stream_table::TooManyStreams;
 pub use subscription::{Format, Start};
+pub use tracks::announced_tracks;
 pub use writer::Appended;
 
 pub use media_wire::relay::{Epoch, Mark};

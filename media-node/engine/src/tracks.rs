@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use media_wire::flv::Tracks;
-use media_wire::{MediaKind, amf0};
+use media_wire::{MediaKind, Message, amf0};
 
 use crate::message_class::is_metadata;
 use crate::timeline::distance;
@@ -33,6 +33,15 @@ pub(crate) struct Metadata {
     announced: Tracks,
     pub(crate) width: Option<u32>,
     pub(crate) height: Option<u32>,
+}
+
+/// Returns the tracks that a message announces, if it is metadata that announces any.
+pub fn announced_tracks(message: &Message) -> Option<Tracks> {
+    if message.kind != MediaKind::Data {
+        return None;
+    }
+    let announced = Metadata::read(&message.payload)?.announced;
+    (announced != Tracks::default()).then_some(announced)
 }
 
 impl TrackDecision {

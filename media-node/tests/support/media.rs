@@ -36,9 +36,15 @@ pub(crate) fn audio_header() -> Message {
     }
 }
 
-/// Returns `onMetaData`.
+/// Returns `onMetaData` that announces no track.
 pub(crate) fn metadata() -> Message {
-    let properties = vec![("encoder".to_owned(), Value::from("test"))];
+    metadata_with(&["encoder"])
+}
+
+/// Returns `onMetaData` with properties of these names, such as `audiocodecid`.
+pub(crate) fn metadata_with(names: &[&str]) -> Message {
+    let property = |name: &&str| ((*name).to_owned(), Value::from("test"));
+    let properties = names.iter().map(property).collect();
     let payload = amf0::encode_all(&[Value::from("onMetaData"), Value::EcmaArray(properties)]);
     Message {
         kind: MediaKind::Data,

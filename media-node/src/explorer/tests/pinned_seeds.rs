@@ -117,3 +117,9 @@ fn standby_may_take_its_place_just_when_viewers_are_compared() {
 fn viewer_does_not_join_at_an_origin_that_lost_a_publication_before_its_end() {
     assert_passes(1_328_541_795_359);
 }
+
+/// An RTMP server goes on with the audio of the next encoder over the same connection.
+#[test]
+fn viewer_of_an_audio_encoder_does_not_start_at_a_keyframe_of_the_encoder_before_it() {
+    assert_passes(48_504_387_352_867);
+}

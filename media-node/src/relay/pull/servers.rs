@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use media_engine::{Appended, DuplicatePolicy, Publication, PublicationSource, Stream};
+use media_engine::{
+    Appended, DuplicatePolicy, Publication, PublicationSource, Stream, announced_tracks,
+};
 use media_wire::Message;
+use media_wire::flv::Tracks;
 use media_wire::rtmp::ClientEvent;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
@@ -42,6 +45,7 @@ pub(super) async fn pull_from_servers(context: &RelayContext, stream: &Arc<Strea
             context,
             stream,
             publication: None,
+            announced: Tracks::default(),
             messages: 0,
         };
         let end = pull.run(server).await;
@@ -63,6 +67,8 @@ struct ServerPull<'a> {
     context: &'a RelayContext,
     stream: &'a Arc<Stream>,
     publication: Option<Publication>,
+    /// The tracks that the newest metadata announce.
+    announced: Tracks,
     messages: u64,
 }
 
@@ -125,8 +131,11 @@ impl ServerPull<'_> {
         }
     }
 
-    /// Appends a message. The first one starts the publication here.
+    /// Appends a message. The first one starts the publication here, and so does the first one of an encoder with fewer tracks.
     fn append(&mut self, message: Message) -> Result<(), ServerPullEnd> {
+        if self.is_other_encoder(&message) {
+            self.publication = None;
+        }
         if self.publication.is_none() {
             self.publication = Some(self.publish()?);
         }
@@ -140,6 +149,16 @@ impl ServerPull<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Returns whether a message begins the stream of another encoder, which lacks a track. The server does not say that the former one
+    /// has ended, and viewers who join would start at its last keyframe, and wait for its track.
+    fn is_other_encoder(&mut self, message: &Message) -> bool {
+        let Some(announced) = announced_tracks(message) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut self.announced, announced);
+        (before.audio && !announced.audio) || (before.video && !announced.video)
     }
 
     fn publish(&self) -> Result<Publication, ServerPullEnd> {
