@@ -277,6 +277,11 @@ impl SimulatedCluster {
         }
     }
 
+    pub(super) fn forget_connections(&self, one: Place, other: Place) {
+        let (one, other) = (self.address(one), self.address(other));
+        self.network.forget_connections(one, other);
+    }
+
     pub(super) fn delay(&self, one: Place, other: Place, delay: Duration) {
         let (one, other) = (self.address(one), self.address(other));
         self.network.delay(one, other, delay);

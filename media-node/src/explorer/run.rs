@@ -319,6 +319,7 @@ impl<'a> Run<'a> {
             ScheduledAction::Resume(node) => self.cluster.hang(node, false),
             ScheduledAction::Cut(one, other) => self.cluster.cut(one, other, true),
             ScheduledAction::Mend(one, other) => self.cluster.cut(one, other, false),
+            ScheduledAction::Forget(one, other) => self.cluster.forget_connections(one, other),
             ScheduledAction::Delay(one, other, delay) => self.cluster.delay(one, other, delay),
             ScheduledAction::Dns(state) => self.cluster.network.set_dns(state),
             ScheduledAction::EndEncoder(encoder, end) => {

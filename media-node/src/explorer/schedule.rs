@@ -39,6 +39,8 @@ pub(super) enum Hardship {
     Standbys,
     /// Nothing fails. The edges know the origin only as an RTMP server.
     RtmpServer,
+    /// The same, and the server fails, or the paths to it.
+    RtmpServerFails,
     /// One origin after another fails for a few seconds, and has no clients: viewers lose nothing.
     OneOrigin,
     /// The path between an edge and an origin fails, or the origin is silent: viewers lose no more than what a window does not hold.
@@ -54,7 +56,12 @@ pub(super) enum Hardship {
 impl Hardship {
     /// Returns whether viewers and encoders may notice what fails.
     pub(super) fn disturbs(self) -> bool {
-        matches!(self, Self::Split | Self::Failures)
+        matches!(self, Self::RtmpServerFails | Self::Split | Self::Failures)
+    }
+
+    /// Returns whether the edges know the origin only as an RTMP server.
+    pub(super) fn has_rtmp_server(self) -> bool {
+        matches!(self, Self::RtmpServer | Self::RtmpServerFails)
     }
 
     /// Returns whether media nodes may still drain when everything is mended, or keep publications whose encoders are gone.
@@ -151,6 +158,8 @@ pub(super) enum ScheduledAction {
     Resume(usize),
     Cut(Place, Place),
     Mend(Place, Place),
+    /// A firewall between two hosts forgets their connections. New ones work.
+    Forget(Place, Place),
     /// Packets take this much longer.
     Delay(Place, Place, Duration),
     Dns(DnsState),
@@ -239,10 +248,14 @@ impl Schedule {
     /// Returns the schedule of a seed.
     pub(super) fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
+        // Random numbers of their own, and none where a seed was pinned before there were any: those schedules are what they were.
+        let mut further = (seed % 7 == 4 || seed % 8 == 5)
+            .then(|| StdRng::seed_from_u64(seed.wrapping_mul(FURTHER)));
         let hardship = match random.random_range(0..20) {
             0 => Hardship::Calm,
             1..4 => Hardship::Takeovers,
             4..6 => Hardship::Standbys,
+            6 if further.is_some() => Hardship::RtmpServerFails,
             6 => Hardship::RtmpServer,
             7..9 => Hardship::OneOrigin,
             9..12 => Hardship::Path,
@@ -250,14 +263,22 @@ impl Schedule {
             14 => Hardship::Split,
             _ => Hardship::Failures,
         };
-        let settings = settings(&mut random, hardship);
+        let mut settings = settings(&mut random, hardship);
+        // The edges do not look up the server again.
+        settings.has_dns &= hardship != Hardship::RtmpServerFails;
+        let is_plain = matches!(hardship, Hardship::Calm | Hardship::Failures);
+        if let Some(further) = further.as_mut().filter(|_| is_plain)
+            && further.random_bool(0.3)
+        {
+            settings.continuity_seconds = 0;
+        }
         let storm = Duration::from_secs(match hardship {
             Hardship::Calm | Hardship::Takeovers | Hardship::RtmpServer | Hardship::Tail => 15,
-            Hardship::Path => 20,
+            Hardship::Path | Hardship::RtmpServerFails => 20,
             Hardship::Split => 12,
             Hardship::Standbys | Hardship::OneOrigin | Hardship::Failures => 25,
         });
-        let (events, outages) = plan::plan(random, &settings, hardship, storm);
+        let (events, outages) = plan::plan(random, further, &settings, hardship, storm);
         Self {
             seed,
             hardship,
@@ -285,12 +306,15 @@ impl Schedule {
     }
 }
 
+/// Makes other random numbers of a seed.
+const FURTHER: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// Returns the numbers of origins and of edges that a schedule chooses from.
 fn sizes(hardship: Hardship) -> (&'static [u32], &'static [u32]) {
     match hardship {
         Hardship::Calm | Hardship::Failures => (&[1, 2, 2, 3], &[0, 1, 2, 2, 3]),
         Hardship::Takeovers | Hardship::Standbys => (&[1, 2, 2, 3], &[1, 1, 2]),
-        Hardship::RtmpServer => (&[1], &[1, 2]),
+        Hardship::RtmpServer | Hardship::RtmpServerFails => (&[1], &[1, 2]),
         Hardship::OneOrigin => (&[2, 3], &[1, 2, 3]),
         Hardship::Path => (&[1, 2, 2, 3], &[2, 2, 3]),
         Hardship::Tail => (&[1, 2, 2, 3], &[2]),
@@ -317,7 +341,7 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
         },
         has_dns: one_of(&[0, 1]) == 1,
         time_to_live: milliseconds(one_of(&[1000, 5000, 30_000])),
-        has_rtmp_server: hardship == Hardship::RtmpServer,
+        has_rtmp_server: hardship.has_rtmp_server(),
         latency: milliseconds(one_of(&[1, 5, 40])),
         skew: milliseconds(if hardship.has_right_clocks() {
             0
@@ -326,14 +350,14 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
         }),
         duplicate_publish: match (hardship, one_of(&[0, 0, 1, 2])) {
             (Hardship::Standbys, _) => DuplicatePublish::Standby,
-            (Hardship::RtmpServer, _) => DuplicatePublish::Takeover,
+            (hardship, _) if hardship.has_rtmp_server() => DuplicatePublish::Takeover,
             (Hardship::Path | Hardship::Tail | Hardship::Split, 2) => DuplicatePublish::Takeover,
             (_, 1) | (Hardship::Takeovers, 2) => DuplicatePublish::Reject,
             (_, 2) => DuplicatePublish::Standby,
             _ => DuplicatePublish::Takeover,
         },
         has_slate: match hardship {
-            Hardship::RtmpServer => false,
+            Hardship::RtmpServer | Hardship::RtmpServerFails => false,
             Hardship::Takeovers | Hardship::Standbys => one_of(&[0, 1]) == 1,
             _ => one_of(&[0, 0, 0, 1]) == 1,
         },

@@ -2,6 +2,7 @@
 
 mod failures;
 mod focused;
+mod further;
 
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ struct Plan<'a> {
 /// Returns what happens to a cluster, sorted by time, and what that may cost.
 pub(super) fn plan(
     random: StdRng,
+    further: Option<StdRng>,
     settings: &Settings,
     hardship: Hardship,
     storm: Duration,
@@ -83,7 +85,10 @@ pub(super) fn plan(
         Hardship::Tail => plan.add_tails(),
         Hardship::Split => plan.add_split(),
         Hardship::Takeovers if plan.chance(0.3) => plan.add_silent_dns(),
-        Hardship::Takeovers | Hardship::Standbys | Hardship::RtmpServer => {}
+        Hardship::Takeovers
+        | Hardship::Standbys
+        | Hardship::RtmpServer
+        | Hardship::RtmpServerFails => {}
         Hardship::Failures => {
             for _ in 0..plan.number(1, 7) {
                 plan.add_failure();
@@ -92,6 +97,10 @@ pub(super) fn plan(
                 plan.add_split();
             }
         }
+    }
+    if let Some(further) = further {
+        plan.random = further;
+        plan.add_further_failures();
     }
     let (mut events, outages) = (plan.events, plan.outages);
     events.sort_by_key(|event| event.at);
@@ -155,9 +164,11 @@ impl Plan<'_> {
             Hardship::Standbys => self.add_standbys(),
             // Their encoders come with their failures.
             Hardship::Path | Hardship::Tail | Hardship::Split => {}
-            Hardship::Calm | Hardship::RtmpServer | Hardship::OneOrigin | Hardship::Failures => {
-                self.add_encoders()
-            }
+            Hardship::Calm
+            | Hardship::RtmpServer
+            | Hardship::RtmpServerFails
+            | Hardship::OneOrigin
+            | Hardship::Failures => self.add_encoders(),
         }
         self.add_viewers();
     }
@@ -199,7 +210,7 @@ impl Plan<'_> {
                     0..4 => Some(EncoderEnd::Finish),
                     4..6 => Some(EncoderEnd::Crash),
                     // A takeover is the server's affair.
-                    _ if self.hardship == Hardship::RtmpServer => Some(EncoderEnd::Finish),
+                    _ if self.settings.has_rtmp_server => Some(EncoderEnd::Finish),
                     6 if self.hardship == Hardship::Failures => Some(EncoderEnd::Freeze),
                     // The next one takes over.
                     _ => None,

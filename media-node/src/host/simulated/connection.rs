@@ -16,6 +16,8 @@ pub(super) struct SimulatedConnection {
     pub(super) capacity: usize,
     /// Since when the hosts cannot reach each other.
     pub(super) blocked_since: Option<Duration>,
+    /// A firewall between the hosts does not know it any more.
+    pub(super) is_forgotten: bool,
     /// After an outage, when the senders send again what was lost.
     pub(super) stalled_until: Duration,
     pub(super) random: StdRng,

@@ -37,6 +37,7 @@ impl Network {
             cuts: BTreeSet::new(),
             delays: BTreeMap::new(),
             names: BTreeMap::new(),
+            outdated_names: BTreeMap::new(),
             time_to_live,
             dns: DnsState::default(),
             next_id: 0,
@@ -152,13 +153,21 @@ impl Network {
         });
     }
 
+    /// Lets every packet of the connections that there are between two hosts get lost, as a firewall does that restarts. New ones work.
+    pub(crate) fn forget_connections(&self, one: Ipv4Addr, other: Ipv4Addr) {
+        self.change(|state| state.forget_connections(pair(one, other)));
+    }
+
     /// Adds to the latency between two hosts.
     pub(crate) fn delay(&self, one: Ipv4Addr, other: Ipv4Addr, delay: Duration) {
         self.change(|state| state.delays.insert(pair(one, other), delay));
     }
 
     pub(crate) fn set_dns(&self, dns: DnsState) {
-        self.change(|state| state.dns = dns);
+        self.change(|state| {
+            state.outdated_names = state.names.clone();
+            state.dns = dns;
+        });
     }
 
     /// Sets the addresses of a name.
@@ -167,12 +176,14 @@ impl Network {
     }
 
     pub(super) fn dns(&self, _asker: Ipv4Addr, name: &str) -> Option<(Vec<IpAddr>, Duration)> {
-        self.change(|state| match state.dns {
-            DnsState::Silent => None,
-            DnsState::Answers => {
-                let addresses = state.names.get(name).cloned().unwrap_or_default();
-                Some((addresses, state.time_to_live))
-            }
+        self.change(|state| {
+            let names = match state.dns {
+                DnsState::Silent => return None,
+                DnsState::Answers => &state.names,
+                DnsState::Outdated => &state.outdated_names,
+            };
+            let addresses = names.get(name).cloned().unwrap_or_default();
+            Some((addresses, state.time_to_live))
         })
     }
 
@@ -244,6 +255,7 @@ impl Network {
                 ends: [End::new((from, port).into(), timeouts), server],
                 capacity,
                 blocked_since: None,
+                is_forgotten: false,
                 stalled_until: Duration::ZERO,
                 // One of its own, so that the order in which hosts send changes nothing else.
                 random: StdRng::seed_from_u64(state.seed.wrapping_add(id)),

@@ -19,6 +19,8 @@ pub(crate) enum DnsState {
     Answers,
     /// Queries time out.
     Silent,
+    /// Names have the addresses that they had when this began.
+    Outdated,
 }
 
 pub(super) struct NetworkState {
@@ -40,6 +42,7 @@ pub(super) struct NetworkState {
     pub(super) cuts: BTreeSet<[Ipv4Addr; 2]>,
     pub(super) delays: BTreeMap<[Ipv4Addr; 2], Duration>,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
+    pub(super) outdated_names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) time_to_live: Duration,
     pub(super) dns: DnsState,
     pub(super) next_id: u64,
@@ -88,7 +91,8 @@ impl NetworkState {
     fn is_blocked(&self, connection: &SimulatedConnection) -> bool {
         let [one, other] = addresses(connection);
         let is_lost = |host| self.hosts.get(&host).is_none_or(|host| host.is_lost);
-        is_lost(one) || is_lost(other) || self.cuts.contains(&pair(one, other))
+        let is_cut = self.cuts.contains(&pair(one, other));
+        connection.is_forgotten || is_cut || is_lost(one) || is_lost(other)
     }
 
     /// Returns when a packet of this connection arrives that is sent now.
@@ -232,6 +236,16 @@ impl NetworkState {
         let connection = self.connections.get(&id);
         let due = connection.and_then(SimulatedConnection::next_due);
         self.arrivals.extend(due.map(|due| (due, id)));
+    }
+
+    /// Lets no packet arrive any more of the connections between two hosts.
+    pub(super) fn forget_connections(&mut self, hosts: [Ipv4Addr; 2]) {
+        self.is_changed = true;
+        for (id, connection) in &mut self.connections {
+            let [one, other] = addresses(connection);
+            connection.is_forgotten |=
+                pair(one, other) == hosts && !self.handshakes.contains_key(id);
+        }
     }
 
     /// Resets the connections of a host that has forgotten them.

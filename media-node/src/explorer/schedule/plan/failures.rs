@@ -186,7 +186,7 @@ impl Plan<'_> {
         self.at(after, ScheduledAction::Mend(one, other));
     }
 
-    fn add_restart(&mut self, end: ScheduledAction, node: usize, at: u64, after: u64) {
+    pub(super) fn add_restart(&mut self, end: ScheduledAction, node: usize, at: u64, after: u64) {
         let new_address = self.settings.has_dns && self.chance(0.5);
         self.at(at, end);
         self.at(after, ScheduledAction::Start { node, new_address });
