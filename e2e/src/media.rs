@@ -12,12 +12,14 @@ pub mod judge;
 mod recording;
 mod rtmp;
 mod socket;
+mod tls;
 mod viewer;
 mod websocket;
 
 pub use clip::{Clip, Ffmpegs};
 pub use clip_encoder::ClipEncoder;
 pub use encoder::Encoder;
+pub use frames::Codecs;
 pub use judge::ExpectedStart;
 pub use recording::{Packet, Recording};
 pub use viewer::{Seen, Viewer};

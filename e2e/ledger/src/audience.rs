@@ -1,30 +1,31 @@
 //! Viewers by each protocol on each edge. A viewer that is disconnected connects again immediately, to another edge: a load balancer does not
-//! choose one that is not ready.
+//! choose one that is not ready. Further viewers join all the time, and leave when they have seen the first frame.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::cluster::Reach;
 use e2e::media::{Seen, Viewer};
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{interval, sleep};
 
-/// A way to play.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A way to play, in the order of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ViewerProtocol {
     Flv,
     Rtmp,
     WebSocket,
+    Https,
 }
 
-/// In the order of the table.
-pub(crate) const PROTOCOLS: [ViewerProtocol; 3] = [
+const PROTOCOLS: [ViewerProtocol; 4] = [
     ViewerProtocol::Flv,
     ViewerProtocol::Rtmp,
     ViewerProtocol::WebSocket,
+    ViewerProtocol::Https,
 ];
 
 /// An edge with clients.
@@ -36,7 +37,11 @@ pub(crate) struct EdgeReach {
 }
 
 /// The viewers of a stream. They leave when this is dropped.
-pub(crate) struct Audience(Vec<Watcher>);
+pub(crate) struct Audience {
+    watchers: Vec<Watcher>,
+    joins: Arc<Mutex<Vec<Join>>>,
+    joining: JoinHandle<()>,
+}
 
 /// A viewer that connects again.
 pub(crate) struct Watcher {
@@ -45,43 +50,81 @@ pub(crate) struct Watcher {
     task: JoinHandle<()>,
 }
 
+/// A viewer that joined during the event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Join {
+    pub(crate) protocol: ViewerProtocol,
+    pub(crate) start: Instant,
+    /// When it had the first frame.
+    pub(crate) first_frame: Option<Instant>,
+}
+
+/// The URLs of a viewer: it begins with the first one.
+type Urls = Vec<String>;
+
 impl Audience {
-    /// Starts one viewer of each protocol on each edge. Returns when all of them see the stream.
+    /// Starts one viewer of each protocol on each edge. Returns when all of them see the stream. From then on, others join.
     pub(crate) async fn start(edges: &[EdgeReach], stream: &str) -> Result<Self> {
-        let pairs = edges
-            .iter()
-            .flat_map(|edge| PROTOCOLS.map(|protocol| (edge, protocol)));
-        let started = pairs.map(async |(edge, protocol)| {
-            let mut viewer = Viewer::watch(&protocol.url(&edge.edge, stream)).await?;
-            viewer.sees_more(10, Duration::from_secs(10)).await?;
-            let next = edge.next.iter().map(|next| protocol.url(next, stream));
-            anyhow::Ok(Watcher::follow(protocol, viewer, next.collect()))
+        let edges = edges.iter().map(|edge| {
+            let urls = |protocol| Some((protocol, edge.urls(protocol, stream)?));
+            PROTOCOLS.into_iter().filter_map(urls).collect()
         });
-        Ok(Self(try_join_all(started).await?))
+        let edges: Vec<Vec<(ViewerProtocol, Urls)>> = edges.collect();
+        let started = edges.iter().flatten().map(async |(protocol, urls)| {
+            let url = urls.first().context("a URL")?;
+            let mut viewer = Viewer::watch(url).await?;
+            let begins = |seen: &Seen| seen.recording.packets.len() >= 20;
+            viewer
+                .until("the stream", Duration::from_secs(10), begins)
+                .await?;
+            anyhow::Ok(Watcher::follow(*protocol, viewer, urls.clone()))
+        });
+        let watchers = try_join_all(started).await?;
+        let joins = Arc::new(Mutex::new(Vec::new()));
+        Ok(Self {
+            watchers,
+            joining: tokio::spawn(keep_joining(edges, Arc::clone(&joins))),
+            joins,
+        })
     }
 
     pub(crate) fn watchers(&self) -> &[Watcher] {
-        &self.0
+        &self.watchers
+    }
+
+    /// Returns those who have joined so far.
+    pub(crate) fn joins(&self) -> Vec<Join> {
+        self.joins.lock().clone()
     }
 }
 
-impl ViewerProtocol {
-    fn url(self, edge: &Reach, stream: &str) -> String {
-        match self {
-            Self::Flv => edge.http(stream),
-            Self::Rtmp => edge.rtmp(stream),
-            Self::WebSocket => edge.http(stream).replacen("http", "ws", 1),
-        }
+impl Drop for Audience {
+    fn drop(&mut self) {
+        self.joining.abort();
+    }
+}
+
+impl EdgeReach {
+    /// Returns where a viewer watches, at first and later, if the edge has this protocol.
+    fn urls(&self, protocol: ViewerProtocol, stream: &str) -> Option<Urls> {
+        let places = std::iter::once(&self.edge).chain(&self.next);
+        let urls = places.map(|place| match protocol {
+            ViewerProtocol::Flv => Some(place.http(stream)),
+            ViewerProtocol::Rtmp => Some(place.rtmp(stream)),
+            ViewerProtocol::WebSocket => Some(place.http(stream).replacen("http", "ws", 1)),
+            ViewerProtocol::Https => place.https(stream),
+        });
+        urls.collect()
     }
 }
 
 impl Watcher {
-    /// Watches on, by the `next` URLs one after another.
-    fn follow(protocol: ViewerProtocol, first: Viewer, next: Vec<String>) -> Self {
+    /// Watches on, by the URLs one after another.
+    fn follow(protocol: ViewerProtocol, first: Viewer, urls: Urls) -> Self {
         let viewers = Arc::new(Mutex::new(vec![first]));
         let followed = Arc::clone(&viewers);
         let task = tokio::spawn(async move {
-            let mut next = next.iter().cycle();
+            let mut next = urls.iter().cycle().skip(1);
             loop {
                 sleep(CONNECTION_POLL).await;
                 let is_watching = followed
@@ -113,5 +156,46 @@ impl Drop for Watcher {
     }
 }
 
+/// Lets viewers of each protocol join, at one edge after another.
+async fn keep_joining(edges: Vec<Vec<(ViewerProtocol, Urls)>>, joins: Arc<Mutex<Vec<Join>>>) {
+    let mut tick = interval(JOIN);
+    // They end with this task.
+    let mut viewers = JoinSet::new();
+    for places in edges.iter().cycle() {
+        tick.tick().await;
+        for (protocol, urls) in places {
+            viewers.spawn(join(*protocol, urls.clone(), Arc::clone(&joins)));
+        }
+    }
+}
+
+/// Watches by the URLs one after another, until the first frame.
+async fn join(protocol: ViewerProtocol, urls: Urls, joins: Arc<Mutex<Vec<Join>>>) {
+    let number = {
+        let mut joins = joins.lock();
+        joins.push(Join {
+            protocol,
+            start: Instant::now(),
+            first_frame: None,
+        });
+        joins.len() - 1
+    };
+    for url in urls.iter().cycle() {
+        let mut viewer = Viewer::start(url);
+        let begins = |seen: &Seen| !seen.recording.frames().is_empty();
+        if viewer.until("a frame", LOST, begins).await.is_ok() {
+            joins.lock()[number].first_frame = Some(Instant::now());
+            return;
+        }
+        sleep(CONNECTION_POLL).await;
+    }
+}
+
 /// How soon a viewer notices that it is disconnected.
 const CONNECTION_POLL: Duration = Duration::from_millis(50);
+
+/// How often viewers join.
+const JOIN: Duration = Duration::from_millis(500);
+
+/// Longer than any row.
+const LOST: Duration = Duration::from_secs(300);

@@ -1,11 +1,13 @@
 //! A cluster of media nodes: processes in networks of their own.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use e2e::certificate::CertificateFiles;
 use e2e::cluster::Reach;
 use e2e::process::{self, Process};
 use e2e::wait::eventually;
@@ -15,7 +17,7 @@ use tokio::net::TcpStream;
 
 use super::audience::EdgeReach;
 use super::dns::{NameServer, ServiceName};
-use super::network::NodeNetwork;
+use super::network::{NodeNetwork, OWN};
 
 /// The programs of a run, and where their logs go.
 #[derive(Clone, Debug)]
@@ -32,13 +34,33 @@ pub(crate) enum NodeRelease {
     Other,
 }
 
-/// Origins come first.
-pub(crate) const ORIGINS: usize = 2;
-pub(crate) const NODES: usize = 5;
+/// What a cluster is like at first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClusterSetup {
+    /// How many origins it has. Their numbers come before those of the edges.
+    pub(crate) origins: usize,
+    pub(crate) origin_release: NodeRelease,
+    pub(crate) edge_release: NodeRelease,
+    /// `stream.duplicatePublish` of all media nodes.
+    pub(crate) duplicate_publish: &'static str,
+}
 
-/// A running cluster of two origins and three edges.
+/// Two origins of this release, which let an encoder take over from another one.
+pub(crate) const TWO_ORIGINS: ClusterSetup = ClusterSetup {
+    origins: 2,
+    origin_release: NodeRelease::This,
+    edge_release: NodeRelease::This,
+    duplicate_publish: "takeover",
+};
+
+/// Each has viewers.
+pub(crate) const EDGES: usize = 3;
+
+/// A running cluster of origins and three edges.
 pub(crate) struct ProcessCluster {
+    setup: ClusterSetup,
     programs: Programs,
+    certificate: CertificateFiles,
     folder: PathBuf,
     token: String,
     dns: ServiceName,
@@ -53,12 +75,12 @@ struct MediaNode {
 }
 
 impl ProcessCluster {
-    /// Starts a cluster whose media nodes are of these releases. Its name is that of the folder of its logs.
+    /// Starts a cluster. Its name is that of the folder of its logs.
     pub(crate) async fn start(
         name: &str,
         programs: &Programs,
         dns: &NameServer,
-        release: impl Fn(usize) -> NodeRelease,
+        setup: ClusterSetup,
     ) -> Result<Self> {
         let folder = programs.out.join(name);
         if folder.exists() {
@@ -69,30 +91,35 @@ impl ProcessCluster {
             folder.join("secret"),
             "the secret of a cluster that no other one reaches\n",
         )?;
+        // Viewers do not check which address it is for.
+        let address = OWN.to_string();
+        let certificate = CertificateFiles::make(&folder, "certificate", &address);
         let mut cluster = Self {
+            setup,
+            certificate: certificate.await?,
             programs: programs.clone(),
             token: String::new(),
             dns: dns.add(name),
             nodes: Vec::new(),
             folder,
         };
-        for number in 0..NODES {
-            let name = match number.checked_sub(ORIGINS) {
-                None => format!("origin-{}", number + 1),
-                Some(edge) => format!("edge-{}", edge + 1),
+        for number in 0..setup.origins + EDGES {
+            let (name, release) = match number.checked_sub(setup.origins) {
+                None => (format!("origin-{}", number + 1), setup.origin_release),
+                Some(edge) => (format!("edge-{}", edge + 1), setup.edge_release),
             };
             cluster.nodes.push(MediaNode {
                 name,
                 network: new_network().await?,
-                release: release(number),
+                release,
                 process: None,
             });
         }
         cluster.publish_name();
-        for number in 0..NODES {
-            cluster.run(number, release(number))?;
+        for number in cluster.all() {
+            cluster.run(number, cluster.release(number))?;
         }
-        for number in 0..NODES {
+        for number in cluster.all() {
             cluster.ready(number).await?;
         }
         let mut command = tokio::process::Command::new(&programs.media_node);
@@ -116,19 +143,34 @@ impl ProcessCluster {
         Ok(())
     }
 
+    /// Returns the numbers of all media nodes.
+    pub(crate) fn all(&self) -> Range<usize> {
+        0..self.nodes.len()
+    }
+
+    /// Returns the numbers of the origins.
+    pub(crate) fn origins(&self) -> Range<usize> {
+        0..self.setup.origins
+    }
+
+    /// Returns the numbers of the edges.
+    pub(crate) fn edges(&self) -> Range<usize> {
+        self.setup.origins..self.nodes.len()
+    }
+
     /// Returns where to publish and play.
     pub(crate) fn reach(&self, node: usize) -> Reach {
         let address = self.address(node);
         Reach {
             rtmp: format!("{address}:1935"),
             http: format!("{address}:8080"),
-            https: None,
+            https: Some(format!("{address}:8443")),
         }
     }
 
-    /// Returns the edges. The clients of one that is lost go to the next one, as those of a load balancer.
-    pub(crate) fn edges(&self) -> Vec<EdgeReach> {
-        let edges: Vec<Reach> = (ORIGINS..NODES).map(|edge| self.reach(edge)).collect();
+    /// Returns where clients reach the edges. Those of one that is lost go to the next one, as those of a load balancer.
+    pub(crate) fn reach_edges(&self) -> Vec<EdgeReach> {
+        let edges: Vec<Reach> = self.edges().map(|edge| self.reach(edge)).collect();
         let each = edges.iter().enumerate().map(|(number, edge)| {
             let next = edges.iter().cycle().skip(number + 1).take(edges.len());
             EdgeReach {
@@ -157,27 +199,31 @@ impl ProcessCluster {
         &self.dns
     }
 
-    fn address(&self, node: usize) -> Ipv4Addr {
+    pub(crate) fn address(&self, node: usize) -> Ipv4Addr {
         self.nodes[node].network.address
     }
 
     /// Gives the addresses of the origins to the name server.
     pub(crate) fn publish_name(&self) {
-        let origins = self.nodes.iter().take(ORIGINS);
-        let addresses = origins.map(|node| node.network.address);
-        self.dns.set_origins(addresses.collect());
+        let origins = self.origins().map(|origin| self.address(origin));
+        self.dns.set_origins(origins.collect());
     }
 
     /// Writes the configuration of a media node.
     fn config(&self, number: usize) -> Result<PathBuf> {
         let name = &self.nodes[number].name;
-        let role = if number < ORIGINS { "origin" } else { "edge" };
-        let secret = std::path::absolute(self.folder.join("secret"))?;
+        let is_origin = self.origins().contains(&number);
+        let role = if is_origin { "origin" } else { "edge" };
+        let absolute = |file: &Path| anyhow::Ok(std::path::absolute(file)?.display().to_string());
         let text = format!(
             "name: {name}\nrole: {role}\nworkers: 1\norigins: {{service: {}}}\n\
-             identity: {{secretFile: {}}}\ndrain: {{acceptSeconds: 1, timeoutSeconds: 5}}\n",
+             identity: {{secretFile: {}}}\ntls: {{certificate: {}, key: {}}}\n\
+             stream: {{duplicatePublish: {}}}\ndrain: {{acceptSeconds: 1, timeoutSeconds: 5}}\n",
             self.dns.name,
-            secret.display()
+            absolute(&self.folder.join("secret"))?,
+            absolute(&self.certificate.certificate)?,
+            absolute(&self.certificate.key)?,
+            self.setup.duplicate_publish,
         );
         let file = self.folder.join(format!("{name}.yaml"));
         std::fs::write(&file, text).context("write a configuration")?;
@@ -224,6 +270,11 @@ impl ProcessCluster {
     /// Drains a media node and waits for its end.
     pub(crate) async fn drain(&mut self, number: usize) -> Result<()> {
         self.signal(number, Signal::TERM)?;
+        self.drained(number).await
+    }
+
+    /// Waits for the end of a media node that drains.
+    pub(crate) async fn drained(&mut self, number: usize) -> Result<()> {
         let process = self.nodes[number].process.as_mut().context("it runs")?;
         process.success(Duration::from_secs(20)).await
     }
@@ -239,11 +290,21 @@ impl ProcessCluster {
 
     /// Replaces a media node by one with another address.
     pub(crate) async fn replace(&mut self, number: usize) -> Result<()> {
+        self.renumber(number).await?;
+        self.publish_name();
+        self.restart(number, self.release(number)).await
+    }
+
+    /// Replaces a media node by one with an address that the name server does not have yet.
+    pub(crate) async fn replace_unnamed(&mut self, number: usize) -> Result<()> {
+        self.renumber(number).await?;
+        self.restart(number, self.release(number)).await
+    }
+
+    async fn renumber(&mut self, number: usize) -> Result<()> {
         let network = new_network().await?;
         let before = std::mem::replace(&mut self.nodes[number].network, network);
-        before.remove().await?;
-        self.publish_name();
-        self.restart(number, NodeRelease::This).await
+        before.remove().await
     }
 
     pub(crate) fn signal(&self, number: usize, signal: Signal) -> Result<()> {
@@ -257,7 +318,7 @@ impl ProcessCluster {
             "an origin carries the stream",
             Duration::from_secs(10),
             || async {
-                for number in 0..ORIGINS {
+                for number in self.origins() {
                     let streams = self.get(number, "/api/v1/streams").await?;
                     let streams: serde_json::Value = serde_json::from_str(&streams)?;
                     let carries = streams.as_array().into_iter().flatten().any(|it| {

@@ -22,7 +22,16 @@ pub(crate) struct NameServer(Arc<Mutex<HashMap<String, Answers>>>);
 #[derive(Debug, Default)]
 struct Answers {
     origins: Vec<Ipv4Addr>,
-    is_silent: bool,
+    fault: Option<DnsFault>,
+}
+
+/// What a name server does instead of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DnsFault {
+    /// Nothing: queries time out.
+    Silent,
+    /// It reports that it has failed.
+    ServerFailure,
 }
 
 /// The name of a cluster's origins. Dropping it removes it.
@@ -38,9 +47,9 @@ impl ServiceName {
         self.change(|answers| answers.origins = origins);
     }
 
-    /// Lets queries time out, or not.
-    pub(crate) fn set_silent(&self, is_silent: bool) {
-        self.change(|answers| answers.is_silent = is_silent);
+    /// Begins a fault, or ends it.
+    pub(crate) fn set_fault(&self, fault: Option<DnsFault>) {
+        self.change(|answers| answers.fault = fault);
     }
 
     fn change(&self, change: impl FnOnce(&mut Answers)) {
@@ -89,16 +98,21 @@ impl NameServer {
         let name = query.name().to_ascii();
         let names = self.0.lock();
         match names.get(name.trim_end_matches('.')) {
-            Some(answers) if answers.is_silent => return None,
-            Some(answers) if query.query_type() == RecordType::A => {
-                let records = answers.origins.iter().map(|origin| {
-                    let data = RData::A((*origin).into());
-                    Record::from_rdata(query.name().clone(), TIME_TO_LIVE, data)
-                });
-                message.add_answers(records);
-            }
-            Some(_) => {}
             None => message.metadata.response_code = ResponseCode::NXDomain,
+            Some(answers) => match answers.fault {
+                Some(DnsFault::Silent) => return None,
+                Some(DnsFault::ServerFailure) => {
+                    message.metadata.response_code = ResponseCode::ServFail;
+                }
+                None if query.query_type() == RecordType::A => {
+                    let records = answers.origins.iter().map(|origin| {
+                        let data = RData::A((*origin).into());
+                        Record::from_rdata(query.name().clone(), TIME_TO_LIVE, data)
+                    });
+                    message.add_answers(records);
+                }
+                None => {}
+            },
         }
         drop(names);
         message.to_vec().ok()

@@ -1,16 +1,16 @@
 //! What viewers lost, counted.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use e2e::media::{Packet, Recording, Seen};
 
-use super::audience::{Audience, PROTOCOLS};
+use super::audience::{Audience, ViewerProtocol};
 
-/// The figures of each protocol, in the order of [`PROTOCOLS`]: the worst of its viewers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Figures(pub(crate) [ProtocolFigures; PROTOCOLS.len()]);
+/// The figures of each protocol: the worst of its viewers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures(pub(crate) BTreeMap<ViewerProtocol, ProtocolFigures>);
 
 /// What happened to one viewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,10 +19,12 @@ pub(crate) struct ProtocolFigures {
     pub(crate) lost: usize,
     /// Messages that it has received again on one connection.
     pub(crate) repeated: usize,
-    /// The longest time without a video frame.
+    /// The longest time without a video frame, or without an audio frame where there is no video.
     pub(crate) gap: Duration,
     /// Connections that ended.
     pub(crate) disconnected: usize,
+    /// The longest time from its request to the first frame of a viewer that joined meanwhile.
+    pub(crate) joining: Duration,
 }
 
 impl Figures {
@@ -30,22 +32,30 @@ impl Figures {
     pub(crate) fn of(sent: &[Recording], audience: &Audience, end: Instant) -> Self {
         let mut all = Self::default();
         for watcher in audience.watchers() {
-            let one = ProtocolFigures::of(sent, &watcher.seen(), end);
-            let protocols = PROTOCOLS.iter().zip(&mut all.0);
-            for (_, figures) in protocols.filter(|(it, _)| **it == watcher.protocol) {
-                *figures = figures.worse(one);
-            }
+            let figures = ProtocolFigures::of(sent, &watcher.seen(), end);
+            all.add(watcher.protocol, figures);
+        }
+        for join in audience.joins() {
+            let first_frame = join.first_frame.unwrap_or(end).min(end);
+            let figures = ProtocolFigures {
+                joining: first_frame.saturating_duration_since(join.start),
+                ..ProtocolFigures::default()
+            };
+            all.add(join.protocol, figures);
         }
         all
     }
 
-    /// Returns the worse of each figure.
-    pub(crate) fn worse(self, other: Self) -> Self {
-        let mut worse = self;
-        for (figures, other) in worse.0.iter_mut().zip(other.0) {
-            *figures = figures.worse(other);
+    /// Keeps the worse of each figure.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        for (protocol, figures) in &other.0 {
+            self.add(*protocol, *figures);
         }
-        worse
+    }
+
+    fn add(&mut self, protocol: ViewerProtocol, other: ProtocolFigures) {
+        let figures = self.0.entry(protocol).or_default();
+        *figures = figures.worse(other);
     }
 }
 
@@ -56,6 +66,7 @@ impl ProtocolFigures {
             repeated: self.repeated.max(other.repeated),
             gap: self.gap.max(other.gap),
             disconnected: self.disconnected.max(other.disconnected),
+            joining: self.joining.max(other.joining),
         }
     }
 
@@ -74,6 +85,7 @@ impl ProtocolFigures {
                 .iter()
                 .filter(|it| it.accepted && it.end.is_some())
                 .count(),
+            joining: Duration::ZERO,
         }
     }
 }
@@ -105,8 +117,10 @@ pub(crate) fn describe_lost(sent: &[Recording], audience: &Audience, end: Instan
 }
 
 fn longest_gap(received: &[Vec<Packet>], end: Instant) -> Duration {
-    let frames = received.iter().flatten().filter(|it| it.is_video_frame());
-    let mut times: Vec<Instant> = frames.map(|it| it.at).filter(|at| *at < end).collect();
+    let frames = || received.iter().flatten();
+    let has_video = frames().any(Packet::is_video_frame);
+    let shown = frames().filter(|it| it.is_video_frame() == has_video);
+    let mut times: Vec<Instant> = shown.map(|it| it.at).filter(|at| *at < end).collect();
     times.push(end);
     times.sort_unstable();
     let gaps = times.iter().zip(times.iter().skip(1));
@@ -117,17 +131,18 @@ fn longest_gap(received: &[Vec<Packet>], end: Instant) -> Duration {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (protocol, figures) in PROTOCOLS.iter().zip(self.0) {
+        for (protocol, figures) in &self.0 {
             let ProtocolFigures {
                 lost,
                 repeated,
                 gap,
                 disconnected,
+                joining,
             } = figures;
-            let gap = gap.as_secs_f64();
+            let [gap, joining] = [gap, joining].map(Duration::as_secs_f64);
             write!(
                 f,
-                "{protocol:?} lost {lost}, repeated {repeated}, gap {gap:.2} s, disconnected {disconnected}; "
+                "{protocol:?} lost {lost}, repeated {repeated}, gap {gap:.2} s, disconnected {disconnected}, joining {joining:.2} s; "
             )?;
         }
         Ok(())
@@ -183,6 +198,7 @@ mod tests {
             repeated: 1,
             gap: Duration::from_millis(160),
             disconnected: 1,
+            joining: Duration::ZERO,
         };
         assert_eq!(ProtocolFigures::of(&sent, &broken, end), expected);
     }

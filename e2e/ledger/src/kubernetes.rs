@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use e2e::cluster::{Cluster, Namespace, TargetCluster, is_ready, node_of};
+use e2e::media::Codecs;
 use e2e::stage::{Stage, Tools};
 use e2e::wait::eventually;
 use futures::future::BoxFuture;
@@ -144,9 +145,12 @@ async fn run_in(namespace: &Namespace, row: &KubernetesRow) -> Result<Figures> {
         carrier,
         edges,
     };
-    let stream = LedgerStream::start(&reach).await?;
+    let stream = LedgerStream::start(&reach, STREAM, Codecs::default()).await?;
     (row.happens)(&scene).await?;
-    stream.figures(namespace.stage.folder()).await
+    let (figures, lost) = stream.figures().await?;
+    let file = namespace.stage.folder().join("lost.txt");
+    std::fs::write(file, lost).context("write lost.txt")?;
+    Ok(figures)
 }
 
 /// Returns the origin that the stream is forwarded to. Which edge it is published to makes no difference.

@@ -1,14 +1,17 @@
 //! The ledger of failures: what viewers lose when a part of a cluster fails, counted in messages. `e2e/ledger/run` is the command.
 //!
-//! A [`rows`] entry breaks something in a [`cluster`] of processes, each in a [`network`] of its own, whose origins have a name in
-//! [`dns`]. A [`kubernetes`] row breaks something in a Kubernetes cluster. Each row has a [`stream`], which an [`audience`] watches by
-//! each protocol on each edge. The [`figures`] of all of it are [`results`], and make a [`table`].
+//! A [`rows`] entry breaks something in a [`cluster`] of processes, each in a [`network`] of its own, with [`delay`]s or without, whose
+//! origins have a name in [`dns`]. A [`kubernetes`] row breaks something in a Kubernetes cluster. Each row has a [`stream`], which an [`audience`] watches by
+//! each protocol on each edge. The [`figures`] of all of it are [`results`], and make a [`table`]. The [`lateness`] of the ledger itself is
+//! printed beside them.
 
 mod audience;
 mod cluster;
+mod delay;
 mod dns;
 mod figures;
 mod kubernetes;
+mod lateness;
 mod network;
 mod results;
 mod rows;
@@ -17,6 +20,7 @@ mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -26,17 +30,21 @@ use cluster::Programs;
 use dns::NameServer;
 use figures::Figures;
 use kubernetes::{KUBERNETES_ROWS, KubernetesCluster};
-use results::Results;
-use rows::{LedgerRow, ROWS, run_row};
+use lateness::Lateness;
+use results::{Results, TableRow};
+use rows::{LedgerRow, run_row};
 use table::TablePart;
 
 /// Breaks a part of a cluster, and counts in messages what viewers lose.
 #[derive(Debug, Parser)]
 #[command(max_term_width = 100)]
 struct LedgerArguments {
-    /// The rows to run, by name. All, when none is named; those with two releases run only with --other-node.
+    /// The rows to run, by name. When none is named: those of the table in README.md. Those with two releases run only with --other-node.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     rows: Vec<String>,
+    /// All rows with processes.
+    #[arg(long, conflicts_with = "rows")]
+    all: bool,
     /// How often each row runs. The table shows the worst of all.
     #[arg(long, default_value_t = 3)]
     times: usize,
@@ -49,8 +57,8 @@ struct LedgerArguments {
     /// Threads that compute beside the clusters, as on a host that is too small.
     #[arg(long, default_value_t = 0, value_name = "THREADS")]
     busy: usize,
-    /// Put the table into README.md.
-    #[arg(long)]
+    /// Put the table into README.md: of the rows that it shows.
+    #[arg(long, conflicts_with = "rows")]
     write: bool,
     /// Print all rows.
     #[arg(long)]
@@ -87,28 +95,33 @@ async fn run(arguments: LedgerArguments) -> Result<()> {
     } else {
         (TablePart::Processes, run_processes(&arguments).await?)
     };
-    let table = table::render(&results.lines(), arguments.times);
-    println!("\n{table}");
+    println!(
+        "\n{}",
+        table::render(&results.lines(|_| true), arguments.times)
+    );
     results.complete()?;
     if arguments.write {
+        let table = table::render(&results.lines(|row| row.is_shown), arguments.times);
         table::write("README.md".as_ref(), part, &table)?;
     }
     Ok(())
 }
 
 fn list() {
-    println!("with processes:");
-    for row in ROWS {
-        println!("{:18} {}", row.name, row.event);
+    println!("with processes (those with * are in README.md):");
+    for row in rows::all() {
+        let mark = if row.is_shown { '*' } else { ' ' };
+        println!("{:20} {mark} {}", row.name, row.event);
     }
     println!("with --kubernetes:");
     for row in KUBERNETES_ROWS {
-        println!("{:18} {}", row.name, row.event);
+        println!("{:20} {}", row.name, row.event);
     }
 }
 
 async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
-    let mut rows = select(ROWS, |row| row.name, &arguments.rows)?;
+    let all = rows::all().filter(|row| row.is_shown || arguments.all || !arguments.rows.is_empty());
+    let mut rows = select(all, |row| row.name, &arguments.rows)?;
     if arguments.other_node.is_none() {
         rows.retain(|row| !row.needs_other());
     }
@@ -119,30 +132,46 @@ async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
     };
     network::create_bridge().await?;
     let dns = NameServer::start().await?;
+    let lateness = Lateness::start();
     keep_busy(arguments.busy);
-    let shown = rows.iter().map(|row| (row.name, row.event));
-    let mut results = Results::expect(shown.collect(), arguments.times);
+    let table = rows.iter().map(|row| TableRow {
+        name: row.name,
+        event: row.event,
+        is_shown: row.is_shown,
+    });
+    let mut results = Results::expect(table.collect(), arguments.times);
     // Each row once, then each row again: runs of one row are far from each other.
     let runs = (1..=arguments.times).flat_map(|time| rows.iter().map(move |row| (*row, time)));
     let finished = futures::stream::iter(runs).map(|(row, time)| {
-        let (programs, dns) = (&programs, &dns);
-        async move { (row.name, run_again(row, programs, dns, time).await) }
+        let (programs, dns, lateness) = (&programs, &dns, &lateness);
+        async move {
+            let start = Instant::now();
+            let figures = run_again(row, programs, dns, time).await;
+            (row.name, figures, lateness.since(start))
+        }
     });
     let mut finished = finished.buffer_unordered(arguments.at_once.max(1));
-    while let Some((name, figures)) = finished.next().await {
-        results.add(name, figures);
+    while let Some((name, figures, late)) = finished.next().await {
+        results.add(name, figures, late);
     }
     Ok(results)
 }
 
 async fn run_kubernetes(arguments: &LedgerArguments) -> Result<Results> {
-    let rows = select(KUBERNETES_ROWS, |row| row.name, &arguments.rows)?;
+    let rows = select(KUBERNETES_ROWS.iter(), |row| row.name, &arguments.rows)?;
     let cluster = KubernetesCluster::prepare(&arguments.out).await?;
-    let shown = rows.iter().map(|row| (row.name, row.event));
-    let mut results = Results::expect(shown.collect(), arguments.times);
+    let lateness = Lateness::start();
+    let table = rows.iter().map(|row| TableRow {
+        name: row.name,
+        event: row.event,
+        is_shown: true,
+    });
+    let mut results = Results::expect(table.collect(), arguments.times);
     for _ in 0..arguments.times {
         for row in &rows {
-            results.add(row.name, cluster.run_row(row).await);
+            let start = Instant::now();
+            let figures = cluster.run_row(row).await;
+            results.add(row.name, figures, lateness.since(start));
         }
     }
     Ok(results)
@@ -178,15 +207,16 @@ async fn run_again(
 
 /// Returns the rows of these names, or all of them.
 fn select<R>(
-    all: &'static [R],
+    all: impl Iterator<Item = &'static R>,
     name_of: fn(&R) -> &'static str,
     names: &[String],
 ) -> Result<Vec<&'static R>> {
+    let all: Vec<&'static R> = all.collect();
     if names.is_empty() {
-        return Ok(all.iter().collect());
+        return Ok(all);
     }
     let selected = names.iter().map(|name| {
-        let row = all.iter().find(|row| name_of(row) == name);
+        let row = all.iter().copied().find(|row| name_of(row) == name);
         row.with_context(|| format!("no row {name}; --list names them"))
     });
     selected.collect()

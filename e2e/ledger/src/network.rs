@@ -6,6 +6,8 @@ use anyhow::Result;
 use e2e::process;
 use tokio::process::Command;
 
+use super::delay::{DelayedPackets, PacketDelay, QUEUE};
+
 /// The ledger's own address, where encoders, viewers and the name server are.
 pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
@@ -77,6 +79,11 @@ impl NodeNetwork {
         self.filter(&format!("-A OUTPUT {to} -j DROP")).await
     }
 
+    /// Drops what arrives from one address.
+    pub(crate) async fn cut_from(&self, peer: Ipv4Addr) -> Result<()> {
+        self.filter(&format!("-A INPUT -s {peer} -j DROP")).await
+    }
+
     /// Drops a share of all packets that arrive.
     pub(crate) async fn lose(&self, share: f64) -> Result<()> {
         let rule =
@@ -110,7 +117,15 @@ impl NodeNetwork {
             .map(drop)
     }
 
-    /// Stops dropping packets.
+    /// Delays what arrives from other media nodes, until [`NodeNetwork::mend`]. The result is dropped afterwards.
+    pub(crate) async fn delay(&self, delay: PacketDelay) -> Result<DelayedPackets> {
+        let delayed = DelayedPackets::start(&self.name, delay)?;
+        self.filter(&format!("-A INPUT ! -s {OWN} -i eth0 -j {QUEUE}"))
+            .await?;
+        Ok(delayed)
+    }
+
+    /// Stops dropping and delaying packets.
     pub(crate) async fn mend(&self) -> Result<()> {
         self.filter("-F").await
     }

@@ -1,7 +1,7 @@
 //! The results of the runs: printed one by one, and the worst of each row for the table.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -9,8 +9,8 @@ use super::figures::Figures;
 
 /// The results of rows that each run several times.
 pub(crate) struct Results {
-    /// The rows in the order of the table: name and event.
-    rows: Vec<(&'static str, &'static str)>,
+    /// In the order of the table.
+    rows: Vec<TableRow>,
     total: usize,
     start: Instant,
     finished: usize,
@@ -18,8 +18,16 @@ pub(crate) struct Results {
     worst: HashMap<&'static str, Figures>,
 }
 
+/// A row of the table.
+pub(crate) struct TableRow {
+    pub(crate) name: &'static str,
+    pub(crate) event: &'static str,
+    /// Whether the table in README.md has it.
+    pub(crate) is_shown: bool,
+}
+
 impl Results {
-    pub(crate) fn expect(rows: Vec<(&'static str, &'static str)>, times: usize) -> Self {
+    pub(crate) fn expect(rows: Vec<TableRow>, times: usize) -> Self {
         Self {
             total: rows.len() * times,
             rows,
@@ -30,15 +38,16 @@ impl Results {
         }
     }
 
-    /// Adds the result of a row.
-    pub(crate) fn add(&mut self, row: &'static str, figures: Result<Figures>) {
+    /// Adds the result of a row. The ledger itself was `late` meanwhile.
+    pub(crate) fn add(&mut self, row: &'static str, figures: Result<Figures>, late: Duration) {
         self.finished += 1;
         let (elapsed, number, total) = (self.start.elapsed().as_secs(), self.finished, self.total);
         match figures {
             Ok(figures) => {
-                println!("{elapsed:4}s  {number}/{total} {row}: {figures}");
-                let worst = self.worst.entry(row).or_default();
-                *worst = worst.worse(figures);
+                println!(
+                    "{elapsed:4}s  {number}/{total} {row}: {figures}the ledger was late by {late:.2?}"
+                );
+                self.worst.entry(row).or_default().add_all(&figures);
             }
             Err(error) => {
                 println!("{elapsed:4}s  {number}/{total} {row}: FAILED: {error:#}");
@@ -47,10 +56,13 @@ impl Results {
         }
     }
 
-    /// Returns the lines of the table: what happens, and the worst figures.
-    pub(crate) fn lines(&self) -> Vec<(&'static str, Figures)> {
-        let rows = self.rows.iter();
-        rows.filter_map(|(name, event)| Some((*event, *self.worst.get(name)?)))
+    /// Returns lines of the table: what happens, and the worst figures.
+    pub(crate) fn lines(
+        &self,
+        is_included: impl Fn(&TableRow) -> bool,
+    ) -> Vec<(&'static str, &Figures)> {
+        let rows = self.rows.iter().filter(|row| is_included(row));
+        rows.filter_map(|row| Some((row.event, self.worst.get(row.name)?)))
             .collect()
     }
 

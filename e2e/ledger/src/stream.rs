@@ -1,10 +1,11 @@
-//! The stream of a row: its encoder, its audience, and the count of what the one sent and the other received.
+//! The stream of a row: its encoders, its audience, and the count of what the ones sent and the other received.
 
-use std::path::Path;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use e2e::media::{Encoder, Recording};
+use e2e::media::{Codecs, Encoder, Recording};
+use e2e::wait::eventually;
 use tokio::time::sleep;
 
 use super::audience::{Audience, EdgeReach};
@@ -14,7 +15,12 @@ pub(crate) const STREAM: &str = "live/ledger";
 
 /// A stream that is published at the first edge and watched at all of them.
 pub(crate) struct LedgerStream {
+    /// The one that is on air.
     encoder: Option<Encoder>,
+    /// Follows the encoder on air.
+    standby: Option<Encoder>,
+    /// Encoders that send nothing more, with open connections.
+    hung: Vec<Encoder>,
     /// What earlier encoders have sent.
     sent: Vec<Recording>,
     audience: Audience,
@@ -22,15 +28,17 @@ pub(crate) struct LedgerStream {
 
 impl LedgerStream {
     /// Publishes to the first edge, and returns when viewers at all of them see the stream.
-    pub(crate) async fn start(edges: &[EdgeReach]) -> Result<Self> {
+    pub(crate) async fn start(edges: &[EdgeReach], name: &str, codecs: Codecs) -> Result<Self> {
         let first = edges.first().context("no edge")?;
         let places = std::iter::once(&first.edge).chain(&first.next);
-        let urls: Vec<String> = places.map(|place| place.rtmp(STREAM)).collect();
-        let encoder = Encoder::publish_persistently(&urls).await?;
-        let audience = Audience::start(edges, STREAM).await?;
+        let urls: Vec<String> = places.map(|place| place.rtmp(name)).collect();
+        let encoder = Encoder::publish_persistently(&urls, codecs).await?;
+        let audience = Audience::start(edges, name).await?;
         sleep(Duration::from_secs(1)).await;
         Ok(Self {
             encoder: Some(encoder),
+            standby: None,
+            hung: Vec::new(),
             sent: Vec::new(),
             audience,
         })
@@ -52,30 +60,69 @@ impl LedgerStream {
         Ok(())
     }
 
-    /// Ends the publication, and begins another one after `pause`.
-    pub(crate) async fn publish_again(&mut self, url: &str, pause: Duration) -> Result<()> {
-        let encoder = self.encoder.take().context("no encoder")?;
-        self.sent.push(encoder.stop().await?);
-        sleep(pause).await;
-        self.encoder = Some(Encoder::publish(url).await?);
+    /// Begins another publication, as soon as one is accepted.
+    pub(crate) async fn publish(&mut self, url: &str) -> Result<()> {
+        let accepted = eventually("the stream is accepted", ACCEPTED, || Encoder::publish(url));
+        self.encoder = Some(accepted.await?);
         Ok(())
     }
 
-    /// Returns the figures of all viewers up to now. Writes what they lost to `lost.txt` in `folder`.
-    pub(crate) async fn figures(mut self, folder: &Path) -> Result<Figures> {
+    /// Connects an encoder that goes on air after the one that is. What it sends until then does not count.
+    pub(crate) async fn stand_by(&mut self, url: &str) -> Result<()> {
+        self.standby = Some(Encoder::publish(url).await?);
+        Ok(())
+    }
+
+    /// Ends the publication, as ffmpeg does.
+    pub(crate) async fn end_encoder(&mut self) -> Result<()> {
+        let encoder = self.encoder.take().context("no encoder")?;
+        self.sent.push(encoder.stop().await?);
+        Ok(())
+    }
+
+    /// Lets the encoder send nothing more, as when its network is lost: nothing ends the connection.
+    pub(crate) fn hang_encoder(&mut self) -> Result<()> {
+        let encoder = self.encoder.take().context("no encoder")?;
+        encoder.freeze();
+        self.sent.push(encoder.sent());
+        self.hung.push(encoder);
+        Ok(())
+    }
+
+    /// Returns the figures of all viewers up to now, and a line for each message that one of them lost.
+    pub(crate) async fn figures(mut self) -> Result<(Figures, String)> {
         sleep(AFTERWARDS).await;
         // What was sent just now is still on its way.
         let end = Instant::now();
         sleep(ON_THE_WAY).await;
-        self.sent.push(self.encoder()?.sent());
+        if let Some(encoder) = self.encoder.take() {
+            self.sent.push(encoder.sent());
+        }
+        if let Some(standby) = self.standby.take() {
+            self.sent.push(since_on_air(standby.sent(), &self.audience));
+        }
         let lost = figures::describe_lost(&self.sent, &self.audience, end);
-        std::fs::write(folder.join("lost.txt"), lost).context("write lost.txt")?;
-        Ok(Figures::of(&self.sent, &self.audience, end))
+        Ok((Figures::of(&self.sent, &self.audience, end), lost))
     }
+}
+
+/// Leaves out what came before the first frame that a viewer had.
+fn since_on_air(mut sent: Recording, audience: &Audience) -> Recording {
+    let seen = audience.watchers().iter().flat_map(|it| it.seen());
+    let received = seen.flat_map(|it| it.recording.frames());
+    let received: HashSet<u64> = received.map(|it| it.hash).collect();
+    let is_received = |hash| received.contains(hash);
+    let mut packets = sent.packets.iter();
+    let first = packets.position(|it| !it.sequence_header && is_received(&it.hash));
+    sent.packets.drain(..first.unwrap_or(sent.packets.len()));
+    sent
 }
 
 /// Time for everything to go on after the event.
 const AFTERWARDS: Duration = Duration::from_secs(4);
 
-/// Longer than a message takes to a viewer.
-const ON_THE_WAY: Duration = Duration::from_millis(500);
+/// Longer than a message takes to a viewer, also where the host is too small.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
+
+/// Longer than a media node waits for a publisher that sends nothing.
+const ACCEPTED: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! The table of the ledger, in Markdown.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -25,26 +26,31 @@ impl TablePart {
 const END: &str = "<!-- ledger: end -->\n";
 
 /// Returns the table of rows that ran so many times: what happens, and the figures.
-pub(crate) fn render(rows: &[(&str, Figures)], times: usize) -> String {
+pub(crate) fn render(rows: &[(&str, &Figures)], times: usize) -> String {
     let mut table = format!(
-        "| event, the worst of {times} | messages lost | repeated | longest gap | disconnected |\n\
-         |---|---|---|---|---|\n"
+        "| event, the worst of {times} | messages lost | repeated | longest gap | disconnected | joining |\n\
+         |---|---|---|---|---|---|\n"
     );
     for (event, figures) in rows {
         let cells = [
             cell(figures, |it| it.lost.to_string()),
             cell(figures, |it| it.repeated.to_string()),
-            cell(figures, |it| format!("{:.1} s", it.gap.as_secs_f64())),
+            cell(figures, |it| seconds(it.gap)),
             cell(figures, |it| it.disconnected.to_string()),
+            cell(figures, |it| seconds(it.joining)),
         ];
         table.push_str(&format!("| {event} | {} |\n", cells.join(" | ")));
     }
     table
 }
 
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
 /// Returns one value if all protocols have the same, else that of each.
 fn cell(figures: &Figures, show: impl Fn(&ProtocolFigures) -> String) -> String {
-    let mut values: Vec<String> = figures.0.iter().map(show).collect();
+    let mut values: Vec<String> = figures.0.values().map(show).collect();
     let first = values.first().cloned().unwrap_or_default();
     if values.iter().all(|value| *value == first) {
         values.truncate(1);
@@ -68,18 +74,25 @@ fn replace(text: &str, begin: &str, table: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::collections::BTreeMap;
 
+    use super::super::audience::ViewerProtocol;
     use super::*;
 
     #[test]
     fn table_replaces_the_one_before() {
-        let mut figures = Figures::default();
-        figures.0[1].lost = 3;
-        figures.0[1].gap = Duration::from_millis(120);
-        let table = render(&[("an origin is killed", figures)], 5);
+        let rtmp = ProtocolFigures {
+            lost: 3,
+            gap: Duration::from_millis(120),
+            ..ProtocolFigures::default()
+        };
+        let figures = Figures(BTreeMap::from([
+            (ViewerProtocol::Flv, ProtocolFigures::default()),
+            (ViewerProtocol::Rtmp, rtmp),
+        ]));
+        let table = render(&[("an origin is killed", &figures)], 5);
         assert!(
-            table.contains("| an origin is killed | 0 / 3 / 0 | 0 | 0.0 s / 0.1 s / 0.0 s | 0 |"),
+            table.contains("| an origin is killed | 0 / 3 | 0 | 0.0 s / 0.1 s | 0 | 0.0 s |"),
             "{table}"
         );
         let [first, second] = [TablePart::Processes, TablePart::Kubernetes].map(TablePart::begin);

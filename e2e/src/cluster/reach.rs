@@ -36,6 +36,12 @@ impl Reach {
     pub fn http(&self, stream: &str) -> String {
         format!("http://{}/{stream}.flv", self.http)
     }
+
+    /// The URL of a stream by HTTPS, if there is any.
+    pub fn https(&self, stream: &str) -> Option<String> {
+        let address = self.https.as_ref()?;
+        Some(format!("https://{address}/{stream}.flv"))
+    }
 }
 
 impl Namespace {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures::future::try_join_all;
 
 use super::{Namespace, Reach};
-use crate::media::{Encoder, Viewer};
+use crate::media::{Codecs, Encoder, Viewer};
 use crate::wait::{eventually, holds};
 
 /// The stream of scenarios that need only one.
@@ -64,7 +64,7 @@ impl Namespace {
     pub async fn published_persistently(&self, url: &str) -> Result<Encoder> {
         let expected = format!("{url} accepts a stream");
         let urls = [url.to_owned()];
-        let publish = || Encoder::publish_persistently(&urls);
+        let publish = || Encoder::publish_persistently(&urls, Codecs::default());
         eventually(&expected, ACCEPTED, publish).await
     }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::frames;
+use super::frames::{self, Codecs};
 use super::recording::Recording;
 use super::rtmp::Connection;
 
@@ -42,20 +42,21 @@ enum OnError {
 impl Encoder {
     /// Publishes until the connection breaks. Returns when the server has accepted the stream, or its RTMP status code.
     pub async fn publish(url: &str) -> Result<Self> {
-        Self::start(&[url.to_owned()], OnError::End).await
+        Self::start(&[url.to_owned()], Codecs::default(), OnError::End).await
     }
 
     /// Publishes to the first URL, and to the next one whenever the connection breaks.
-    pub async fn publish_persistently(urls: &[String]) -> Result<Self> {
-        Self::start(urls, OnError::Reconnect).await
+    pub async fn publish_persistently(urls: &[String], codecs: Codecs) -> Result<Self> {
+        Self::start(urls, codecs, OnError::Reconnect).await
     }
 
-    async fn start(urls: &[String], on_error: OnError) -> Result<Self> {
+    async fn start(urls: &[String], codecs: Codecs, on_error: OnError) -> Result<Self> {
         let connection = connect(urls.first().context("a URL")?).await?;
         let stop = CancellationToken::new();
         let state = Arc::new(Mutex::new(EncoderState::default()));
         let camera = Camera {
             urls: urls.to_vec(),
+            codecs,
             connections: 0,
             id: ENCODERS.fetch_add(1, Ordering::Relaxed),
             number: 0,
@@ -113,6 +114,7 @@ impl Drop for Encoder {
 
 struct Camera {
     urls: Vec<String>,
+    codecs: Codecs,
     connections: usize,
     id: u32,
     number: u64,
@@ -146,7 +148,7 @@ impl Camera {
 
     /// Sends frames until it is stopped or the connection breaks.
     async fn send(&mut self, mut connection: Connection, tick: &mut Interval) -> Result<()> {
-        for header in frames::headers() {
+        for header in self.codecs.headers() {
             self.state.lock().sent.push(&header);
             connection.send(&header).await?;
         }
@@ -164,7 +166,7 @@ impl Camera {
                 continue;
             }
             let timestamp = u32::try_from(start.elapsed().as_millis())?;
-            for message in frames::pair(self.id, self.number, timestamp) {
+            for message in self.codecs.frames(self.id, self.number, timestamp) {
                 // Before it is sent: a viewer may have it before `send` returns.
                 self.state.lock().sent.push(&message);
                 let sent = timeout(STUCK, connection.send(&message)).await;

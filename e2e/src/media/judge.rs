@@ -223,17 +223,24 @@ fn explain(expected: &[Packet], packet: &Packet, index: usize) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use media_wire::Message;
+    use media_wire::{MediaKind, Message};
 
-    use super::super::frames;
+    use super::super::frames::Codecs;
     use super::*;
 
     /// Headers and 40 pairs of a video and an audio frame, keyframes at 0 and 25.
     fn clip() -> Vec<Message> {
         let pairs = (0..40).zip((0..).step_by(40));
-        let pairs = pairs.flat_map(|(number, timestamp)| frames::pair(1, number, timestamp));
-        let [_, video, audio] = frames::headers();
-        [video, audio].into_iter().chain(pairs).collect()
+        let pairs = pairs.flat_map(|(number, timestamp)| pair(1, number, timestamp));
+        let headers = Codecs::H264Aac.headers().into_iter();
+        headers
+            .filter(|it| it.kind != MediaKind::Data)
+            .chain(pairs)
+            .collect()
+    }
+
+    fn pair(encoder: u32, number: u64, timestamp: u32) -> Vec<Message> {
+        Codecs::H264Aac.frames(encoder, number, timestamp)
     }
 
     fn recording(messages: &[Message]) -> Recording {
@@ -337,13 +344,13 @@ mod tests {
             "{error}"
         );
         assert_uninterrupted(&recording(&clip()), &short).unwrap();
-        let more = changed(|received| received.extend(frames::pair(1, 41, 1640)));
+        let more = changed(|received| received.extend(pair(1, 41, 1640)));
         assert_uninterrupted(&recording(&clip()), &more).unwrap_err();
     }
 
     #[test]
     fn packet_of_another_encoder_is_found() {
-        let foreign = changed(|received| received[40] = frames::pair(2, 19, 760)[0].clone());
+        let foreign = changed(|received| received[40] = pair(2, 19, 760)[0].clone());
         assert_uninterrupted(&recording(&clip()), &foreign).unwrap_err();
         assert_ordered(&recording(&clip()), &foreign).unwrap_err();
     }

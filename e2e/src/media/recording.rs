@@ -188,14 +188,14 @@ pub(super) const MAX_TAG: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
-    use super::super::frames;
+    use super::super::frames::Codecs;
     use super::*;
 
     #[test]
     fn longest_stall_lasts_from_frame_to_frame_or_to_the_end() {
         let mut recording = Recording::default();
         for number in 0..3 {
-            for message in frames::pair(1, number, 0) {
+            for message in Codecs::H264Aac.frames(1, number, 0) {
                 recording.push(&message);
             }
         }
@@ -212,7 +212,7 @@ mod tests {
     fn wrap_of_timestamps_goes_forward() {
         let at = |timestamp| {
             let mut recording = Recording::default();
-            recording.push(&frames::pair(1, 0, timestamp)[1]);
+            recording.push(&Codecs::Aac.frames(1, 0, timestamp)[0]);
             recording.packets.remove(0)
         };
         let monotonic = |packets: [Packet; 2]| {

@@ -1,4 +1,4 @@
-//! A viewer that keeps a recording of what it receives, by HTTP-FLV, WebSocket or RTMP, as its URL says.
+//! A viewer that keeps a recording of what it receives, by HTTP-FLV with or without TLS, WebSocket or RTMP, as its URL says.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,11 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
 use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use media_wire::flv::{FlvItem, TagReader};
 use media_wire::rtmp::ClientEvent;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -17,6 +19,7 @@ use super::judge;
 use super::recording::{MAX_TAG, Recording};
 use super::rtmp::Connection;
 use super::socket::connect;
+use super::tls;
 use super::websocket::WebSocketReader;
 
 /// A viewer that watches until it is dropped.
@@ -47,7 +50,7 @@ impl Seen {
 }
 
 impl Viewer {
-    /// Starts to watch: `http://127.0.0.1:8080/live/livestream.flv`, the same with `ws:`, or
+    /// Starts to watch: `http://127.0.0.1:8080/live/livestream.flv`, the same with `https:` or `ws:`, or
     /// `rtmp://127.0.0.1:1935/live/livestream`.
     pub fn start(url: &str) -> Self {
         let (record, seen) = watch::channel(Seen::default());
@@ -193,9 +196,11 @@ async fn watch_http(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let request = async {
         let socket = connect(authority).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(TokioIo::new(socket)).await?;
-        tokio::spawn(connection);
+        let mut sender = if url.scheme_str() == Some("https") {
+            http_client(tls::connect(socket).await?).await?
+        } else {
+            http_client(socket).await?
+        };
         let request = http::Request::get(path).header("host", authority);
         anyhow::Ok(sender.send_request(request.body(Empty::new())?).await?)
     };
@@ -213,6 +218,14 @@ async fn watch_http(url: &str, record: &watch::Sender<Seen>) -> Result<()> {
         }
     }
     flv.finish()
+}
+
+async fn http_client(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<SendRequest<Empty<Bytes>>> {
+    let (sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// Watches by WebSocket until the server ends the stream; any other end is an error.
