@@ -6,11 +6,12 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::{Method, StatusCode};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
@@ -42,38 +43,48 @@ async fn announce(context: &RelayContext, key: &StreamKey, epoch: Epoch) {
         ..Parameters::of(key)
     }
     .uri(SUPERSEDE);
-    let mut confirmed: HashSet<SocketAddr> = HashSet::new();
+    let mut announced: HashSet<SocketAddr> = HashSet::new();
+    let mut pending = FuturesUnordered::new();
     let mut changes = origins.changes();
-    let mut backoff = context.backoff();
     loop {
-        let set = changes.borrow_and_update().clone();
-        let pending: Vec<SocketAddr> = set
-            .iter()
-            .copied()
-            .filter(|origin| !confirmed.contains(origin))
-            .collect();
-        let requests = pending.iter().map(|origin| send(context, *origin, &uri));
-        for (origin, status) in pending.iter().zip(join_all(requests).await) {
-            let Some(status) = status else {
-                continue;
-            };
-            confirmed.insert(*origin);
-            let newer = Epoch(status.epoch);
-            if status.has_encoder() && newer > epoch {
-                info!(stream = %key, %origin, "another origin has a newer publication");
-                context.registry.supersede(key, newer);
-                return;
+        for origin in changes.borrow_and_update().iter().copied() {
+            if announced.insert(origin) {
+                pending.push(confirm(context, origin, &uri));
             }
         }
-        if set.iter().all(|origin| confirmed.contains(origin)) {
-            if changes.changed().await.is_err() {
+        tokio::select! {
+            Some((origin, status)) = pending.next() => match status {
+                None => drop(announced.remove(&origin)),
+                Some(status) if status.has_encoder() && Epoch(status.epoch) > epoch => {
+                    info!(stream = %key, %origin, "another origin has a newer publication");
+                    context.registry.supersede(key, Epoch(status.epoch));
+                    return;
+                }
+                Some(_) => {}
+            },
+            changed = changes.changed() => if changed.is_err() {
                 return;
-            }
-            backoff.reset();
-        } else {
-            sleep(backoff.next()).await;
+            },
         }
     }
+}
+
+/// Announces to one origin until it confirms, and returns what it has published after that; `None` if it is no origin any more.
+async fn confirm(
+    context: &RelayContext,
+    origin: SocketAddr,
+    uri: &str,
+) -> (SocketAddr, Option<PublicationStatus>) {
+    let mut backoff = context.backoff();
+    while context.current_origins().contains(&origin) {
+        let mut before = context.before_attempt();
+        if let Some(status) = send(context, origin, uri).await {
+            return (origin, Some(status));
+        }
+        let due = Instant::now() + backoff.next();
+        context.attempt_due(due, &mut before).await;
+    }
+    (origin, None)
 }
 
 /// Returns what the origin has published after the announcement, or `None` if it did not confirm.

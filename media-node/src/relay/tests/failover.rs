@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::cluster::{LIMIT, NEVER, RelayCluster, key};
-use super::encoder::GOP;
+use super::encoder::{EncoderEnd, GOP};
 use super::freezer::Freezer;
 
 /// No time limit expires here, so the failover is immediate: it follows from the lost connections.
@@ -82,6 +82,25 @@ async fn hung_origin_is_given_up() {
     assert!(edge.relay.metrics().failures.get() >= 1);
     assert!(edge.relay.metrics().round_trip.get_sample_count() > 1);
     assert!(other.relay.metrics().stalled.get() > 0.0);
+}
+
+/// The time for a confirmation does not end.
+#[tokio::test]
+async fn origin_that_appears_gets_announcements_while_another_one_hangs() {
+    let cluster = RelayCluster::with_short_surveys();
+    let (_hung, freezer) = cluster.freezable_origin("o1").await;
+    let origin = cluster.origin("o2").await;
+    freezer.freeze();
+    let other = RelayCluster::new().origin("o3").await;
+    let mut older = other.publish("a").await.unwrap();
+    let _newer = origin.publish("a").await.unwrap();
+    // It announces to itself as well.
+    let is_announcement = |(_, uri): &(SocketAddr, String)| uri.contains("supersede");
+    origin
+        .until(|origin| origin.take_requests().iter().any(is_announcement))
+        .await;
+    cluster.add(other.address);
+    assert_eq!(older.ended().await, EncoderEnd::Superseded);
 }
 
 #[tokio::test]
