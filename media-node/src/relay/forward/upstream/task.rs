@@ -1,0 +1,289 @@
+//! The task of a publication that is forwarded to one origin: a long request, beside which the origin is supervised.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryFutureExt;
+use futures::future::try_join;
+use http::{HeaderValue, Method, Response, StatusCode};
+use hyper::body::Incoming;
+use media_config::DuplicatePublish;
+use media_engine::{Format, Start};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+
+use super::super::heartbeat::{Heartbeat, StatusRequests, THIS_NODE};
+use super::super::progress::ForwardProgress;
+use super::super::source::ForwardSource;
+use super::{UpstreamEnd, UpstreamState};
+use crate::relay::body::{EndCondition, RelayBody};
+use crate::relay::client::{ClientError, NodeConnection, Segments, json};
+use crate::relay::protocol::{ConflictBody, ConflictReason, FORWARD, Parameters};
+use crate::relay::rejection::PublishRejection;
+use crate::relay::response_limit::within;
+use crate::relay::settings::ForwardTimeouts;
+use crate::relay::survey::{OriginStatus, status_over};
+use crate::state::clients::ClientRole;
+
+/// Why a request that forwards ended.
+enum RequestEnd {
+    Upstream(UpstreamEnd),
+    /// The origin replies to other requests, and gets nothing of this one.
+    Stalled,
+    /// The origin has just given up the log that the publication would continue: it begins again.
+    LogGivenUp,
+}
+
+impl From<UpstreamEnd> for RequestEnd {
+    fn from(end: UpstreamEnd) -> Self {
+        Self::Upstream(end)
+    }
+}
+
+/// The task that forwards a publication to one origin.
+pub(super) struct UpstreamTask {
+    pub(super) source: ForwardSource,
+    pub(super) origin: SocketAddr,
+    pub(super) timeouts: ForwardTimeouts,
+    /// The encoder disconnected, or another origin has the publication.
+    pub(super) finished: CancellationToken,
+    pub(super) state: watch::Sender<UpstreamState>,
+}
+
+impl UpstreamTask {
+    pub(super) async fn run(self) {
+        let (stream, origin) = (self.source.stream.key(), self.origin);
+        let end = self.forward().await;
+        match &end {
+            UpstreamEnd::Lost(reason) => {
+                self.source.context.metrics.failures.inc();
+                self.source.context.reachability.suspect(origin);
+                self.source.context.search_origins();
+                // Attempts are repeated until an origin accepts the stream, and the task logs the outage once.
+                match *self.state.borrow() {
+                    UpstreamState::Opening => {
+                        debug!(%stream, %origin, reason, "the origin does not accept the stream");
+                    }
+                    _ => info!(%stream, %origin, reason, "forwarding lost"),
+                }
+            }
+            end => info!(%stream, %origin, ?end, "forwarding ended"),
+        }
+        self.state.send_replace(UpstreamState::Ended(end));
+    }
+
+    /// Forwards to the origin. A connection that stalls is opened again once, and so is one whose origin has given up the log.
+    async fn forward(&self) -> UpstreamEnd {
+        let (mut segments, mut is_given_up) = (Segments::Large, false);
+        loop {
+            match self.forward_over(segments).await {
+                Ok(end) | Err(RequestEnd::Upstream(end)) => return end,
+                Err(RequestEnd::Stalled) if segments == Segments::Small => {
+                    return UpstreamEnd::Lost("the origin gets nothing of the stream".to_owned());
+                }
+                Err(RequestEnd::Stalled) => {
+                    let (context, key) = (&self.source.context, self.source.stream.key());
+                    segments = context.small_segments(key, self.origin);
+                }
+                Err(RequestEnd::LogGivenUp) if is_given_up => {
+                    return UpstreamEnd::Lost("the origin keeps nothing of the stream".to_owned());
+                }
+                Err(RequestEnd::LogGivenUp) => is_given_up = true,
+            }
+        }
+    }
+
+    async fn forward_over(&self, segments: Segments) -> Result<UpstreamEnd, RequestEnd> {
+        let context = &self.source.context;
+        let key = self.source.stream.key();
+        // Both at a time: a distant origin takes long to accept each connection.
+        let connect = context.connect_with(self.origin, segments);
+        let (started, mut connection) = try_join(self.started(), connect.map_err(lost)).await?;
+        let (status_connection, start, node) = started;
+        let policy = context.settings.stream.duplicate_publish;
+        let parameters = Parameters {
+            epoch: Some(self.source.epoch),
+            sequence: self.source.next_sequence(),
+            from: match start {
+                // An origin that has no message yet has given up none.
+                Start::Resume(_, next) if next > 0 => Some(next),
+                _ => None,
+            },
+            resume: self.source.is_resumed || segments == Segments::Small,
+            reject: policy == DuplicatePublish::Reject,
+            priority: self.source.priority,
+            address: Some(self.source.address),
+            ..Parameters::of(key)
+        };
+        let worker = self.source.worker;
+        let cursor = self.source.stream.subscribe(Format::Relay, start, worker);
+        let client = Arc::new(context.add_client(self.origin, ClientRole::Viewer, key, &node));
+        let end = EndCondition::Finished(self.finished.clone(), self.source.epoch);
+        let body = RelayBody::new(cursor, end, Arc::clone(&client)).boxed();
+        let uri = parameters.uri(FORWARD);
+        tokio::select! {
+            response = connection.send(Method::POST, &uri, body) => {
+                self.responded(response.map_err(lost)?).await
+            }
+            end = self.supervise(status_connection) => Err(end),
+            () = client.kicked() => Err(UpstreamEnd::Lost("kicked".to_owned()).into()),
+            () = self.unconfirmed_end() => {
+                Err(UpstreamEnd::Lost("the end was not confirmed".to_owned()).into())
+            }
+        }
+    }
+
+    /// Returns the result of [`UpstreamTask::start`], unless the origin hangs.
+    async fn started(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
+        let limit = || self.source.context.hung_limit(self.origin);
+        let started = within(limit, self.start()).await;
+        started.unwrap_or_else(|| Err(UpstreamEnd::Lost(format!("no response for {:?}", limit()))))
+    }
+
+    /// Connects, and returns where to start: after the messages that the origin has, or with all that the log has.
+    async fn start(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
+        let (context, key) = (&self.source.context, self.source.stream.key());
+        let mut connection = context.connect(self.origin).await.map_err(lost)?;
+        let status = status_over(context, &mut connection, self.origin, key, Duration::ZERO);
+        let status = status.await.map_err(lost)?;
+        let status = status.ok_or_else(|| UpstreamEnd::Lost(THIS_NODE.to_owned()))?;
+        if status.has_encoder() && status.epoch() > self.source.epoch {
+            return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
+        }
+        let start = if status.epoch() == self.source.epoch {
+            Start::Resume(self.source.epoch, status.publication.sequence)
+        } else {
+            self.source.first_message()
+        };
+        Ok((connection, start, status.node))
+    }
+
+    /// Returns when the origin does not respond, does not have the stream, or gets nothing of it.
+    async fn supervise(&self, connection: NodeConnection) -> RequestEnd {
+        if let Err(end) = self.confirmed(connection).await {
+            return end;
+        }
+        let mut progress = ForwardProgress::new();
+        let heartbeats = &self.source.heartbeats;
+        let mut news = heartbeats.follow(self.origin, self.source.stream.key());
+        while news.changed().await.is_ok() {
+            match news.borrow_and_update().clone() {
+                Heartbeat::Stopped(reason) => return UpstreamEnd::Lost(reason).into(),
+                // The stream ends at the origin: the response to the long request says when.
+                _ if self.finished.is_cancelled() => {}
+                Heartbeat::Unknown => {}
+                Heartbeat::Beats { draining, status } => {
+                    if let Some(status) = status {
+                        if let Some(end) = self.end_by(&status) {
+                            return end.into();
+                        }
+                        let (received, sent) =
+                            (status.publication.sequence, self.source.next_sequence());
+                        if progress.update(received, sent) >= self.timeouts.stalled {
+                            return RequestEnd::Stalled;
+                        }
+                    }
+                    self.confirm(draining);
+                }
+            }
+        }
+        pending().await
+    }
+
+    /// Polls the stream's status at the origin until it has the stream.
+    async fn confirmed(&self, connection: NodeConnection) -> Result<(), RequestEnd> {
+        let mut requests = StatusRequests::new(&self.source.context, self.origin, Some(connection));
+        let start = Instant::now();
+        let mut silence = Duration::ZERO;
+        loop {
+            sleep(self.timeouts.poll_unconfirmed).await;
+            if self.finished.is_cancelled() {
+                pending::<()>().await;
+            }
+            silence += self.timeouts.poll_unconfirmed;
+            let limit = || self.source.context.hung_limit(self.origin);
+            let rest = || limit().saturating_sub(silence);
+            let status = requests.status(self.source.stream.key());
+            let status = match within(rest, status).await {
+                None => {
+                    let reason = format!("no response for {:?}", limit());
+                    return Err(UpstreamEnd::Lost(reason).into());
+                }
+                Some(Err(error)) if silence >= limit() => return Err(lost(error).into()),
+                Some(Err(_)) => continue,
+                Some(Ok(status)) => status,
+            };
+            match self.end_by(&status) {
+                None => {
+                    self.confirm(status.publication.draining);
+                    return Ok(());
+                }
+                Some(rejected @ UpstreamEnd::Rejected(_)) => return Err(rejected.into()),
+                Some(_) if start.elapsed() > self.timeouts.confirm => {
+                    return Err(RequestEnd::Stalled);
+                }
+                Some(_) => silence = Duration::ZERO,
+            }
+        }
+    }
+
+    /// Returns the end that follows from a status, unless the origin has the publication.
+    fn end_by(&self, status: &OriginStatus) -> Option<UpstreamEnd> {
+        let (epoch, live) = (status.epoch(), status.has_encoder());
+        if live && epoch > self.source.epoch {
+            return Some(UpstreamEnd::Rejected(PublishRejection::Superseded));
+        }
+        let has_it = live && epoch == self.source.epoch;
+        (!has_it).then(|| UpstreamEnd::Lost("the origin lost the stream".to_owned()))
+    }
+
+    fn confirm(&self, draining: bool) {
+        let forwarding = UpstreamState::Forwarding { draining };
+        self.state.send_if_modified(|state| {
+            let modified = *state != forwarding;
+            *state = forwarding;
+            modified
+        });
+    }
+
+    async fn responded(&self, response: Response<Incoming>) -> Result<UpstreamEnd, RequestEnd> {
+        let status = response.status();
+        let unexpected = || RequestEnd::from(UpstreamEnd::Lost(format!("status {status}")));
+        match status {
+            StatusCode::OK => Ok(UpstreamEnd::Finished),
+            StatusCode::CONFLICT => {
+                let body = timeout(self.timeouts.hung, json::<ConflictBody>(response)).await;
+                let Ok(Ok(ConflictBody { reason })) = body else {
+                    return Err(unexpected());
+                };
+                let rejection = match reason {
+                    ConflictReason::AlreadyPublished => PublishRejection::AlreadyPublished,
+                    ConflictReason::Superseded => PublishRejection::Superseded,
+                };
+                Err(UpstreamEnd::Rejected(rejection).into())
+            }
+            StatusCode::PRECONDITION_FAILED => Err(RequestEnd::LogGivenUp),
+            StatusCode::INSUFFICIENT_STORAGE => {
+                Err(UpstreamEnd::Full(PublishRejection::OutOfMemory).into())
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Err(UpstreamEnd::Full(PublishRejection::TooManyStreams).into())
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Waits until the time to confirm the end is over.
+    async fn unconfirmed_end(&self) {
+        self.finished.cancelled().await;
+        sleep(self.timeouts.confirm).await;
+    }
+}
+
+fn lost(error: ClientError) -> UpstreamEnd {
+    UpstreamEnd::Lost(error.to_string())
+}
