@@ -37,6 +37,7 @@ mod forward;
 mod health_check;
 mod intake;
 mod lookups;
+mod noted_epochs;
 mod protocol;
 mod pull;
 mod reachability;
@@ -47,7 +48,6 @@ mod serve;
 mod settings;
 mod silence;
 mod slate;
-mod successors;
 mod survey;
 #[cfg(test)]
 mod tests;

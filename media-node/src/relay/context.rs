@@ -18,15 +18,19 @@ use super::awaited_streams::AwaitedStreams;
 use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection, Segments};
 use super::connection_pool::ConnectionPool;
+use super::noted_epochs::NotedEpochs;
 use super::reachability::Reachability;
 use super::settings::{RelaySettings, RelayTimeouts};
-use super::successors::Successors;
 use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
 use crate::host;
 use crate::state::clients::{ClientGuard, ClientKind, ClientRole, Clients, NewClient};
 use crate::state::metrics::RelayMetrics;
 use crate::state::publisher_addresses::PublisherAddresses;
+
+/// Time in which a publication comes that an edge has announced: that of a few requests between an edge and an origin that are far from
+/// each other.
+const SUCCESSOR_ARRIVES: Duration = Duration::from_millis(1500);
 
 /// Starts a task on one of the media node's workers.
 pub(crate) type Spawner = Arc<dyn Fn(WorkerTask) + Send + Sync>;
@@ -68,7 +72,11 @@ pub(super) struct RelayContext {
     clients: Arc<Clients>,
     spawner: Spawner,
     pub(super) awaited: AwaitedStreams,
-    pub(super) successors: Successors,
+    /// Publications that an origin waits for: the edge of one that is over has announced that another encoder's follows in its next request.
+    /// Until it comes, no encoder that stands by takes its place.
+    pub(super) successors: NotedEpochs,
+    /// Publications of this edge that an origin has rejected.
+    pub(super) rejected: NotedEpochs,
     draining: AtomicBool,
 }
 
@@ -86,7 +94,6 @@ impl RelayContext {
         Self {
             node: HeaderValue::from_str(&id).expect("an id is graphic ASCII"),
             publishers: PublisherAddresses::new(registry.clone(), settings.limits.clone()),
-            settings,
             registry,
             origins,
             metrics,
@@ -96,8 +103,10 @@ impl RelayContext {
             clients,
             spawner,
             awaited: AwaitedStreams::default(),
-            successors: Successors::default(),
+            successors: NotedEpochs::new(SUCCESSOR_ARRIVES),
+            rejected: NotedEpochs::new(settings.timeouts.pull.moves),
             draining: AtomicBool::new(false),
+            settings,
         }
     }
 

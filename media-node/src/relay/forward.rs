@@ -183,6 +183,7 @@ impl ForwardTask {
                 UpstreamEnd::Finished => return None,
                 UpstreamEnd::Rejected(rejection) => {
                     info!(%stream, %rejection, "forwarding rejected");
+                    self.source.context.rejected.note(stream, self.source.epoch);
                     return Some(rejection);
                 }
                 UpstreamEnd::Full(rejection) if first => return Some(rejection),

@@ -171,7 +171,8 @@ impl PullTask {
                     self.watched = true;
                     let is_slate = self.has_slate();
                     self.need_changed().await;
-                    self.moves_since = (!is_slate).then(Instant::now);
+                    let moves = !is_slate && !self.was_rejected();
+                    self.moves_since = moves.then(Instant::now);
                     self.successor = (!is_slate).then(|| self.stream.on_air());
                     continue;
                 }
@@ -266,6 +267,13 @@ impl PullTask {
     fn is_successor(&self, epoch: Epoch) -> bool {
         let had = self.stream.position().map(|(epoch, _)| epoch);
         self.successor == Some(epoch) && had < Some(epoch)
+    }
+
+    /// Returns whether the publication that viewers have seen here was rejected by an origin, which has an earlier one.
+    fn was_rejected(&self) -> bool {
+        let rejected = self.pulls.context.rejected.of(self.stream.key());
+        let seen = self.stream.position().map(|(epoch, _)| epoch);
+        rejected.is_some() && rejected == seen
     }
 
     /// Returns whether viewers get a slate of this media node, which any encoder replaces, also one that began before it.

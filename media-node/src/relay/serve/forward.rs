@@ -56,7 +56,7 @@ async fn receive(
         .transpose()
         .map_err(|error| RelayRequestError::TooManyStreams(error.to_string()))?;
     let mut publication = publish(context, parameters, epoch)?;
-    context.successors.arrived(&parameters.key, epoch);
+    context.successors.forget_up_to(&parameters.key, epoch);
     // The edge would send no init data.
     let position = publication.stream().position();
     if parameters
@@ -141,7 +141,7 @@ async fn receive_body(
                 client.received(data.len());
                 intake.feed(data);
                 if let Some(newer) = append(epoch, intake)? {
-                    context.successors.expect(key, newer);
+                    context.successors.note(key, newer);
                     return Err(RelayRequestError::Conflict(ConflictReason::Superseded));
                 }
             }

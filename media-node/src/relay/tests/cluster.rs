@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use media_config::{DuplicatePublish, Role};
 use media_engine::{DuplicatePolicy, EngineSettings, Format, PublicationSource, Registry, Start};
 use media_wire::StreamKey;
+use media_wire::relay::Epoch;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -219,13 +220,24 @@ impl RelayNode {
         name: &str,
         address: IpAddr,
     ) -> Result<RelayEncoder, PublishRejection> {
-        let key = key(name);
-        let contender = Contender::new(0);
+        let epoch = self.resolve_conflict(name).await?;
+        Ok(self.start_encoder(name, epoch, address))
+    }
+
+    /// Returns the epoch with which a publication may start.
+    pub(super) async fn resolve_conflict(&self, name: &str) -> Result<Epoch, PublishRejection> {
+        let (key, contender) = (key(name), Contender::new(0));
         let resolution = self.relay.resolve_conflict(&key, &contender);
         let resolution = timeout(LIMIT, resolution).await;
-        let Resolution::OnAir(epoch, _) = resolution.expect("a result in time")? else {
-            panic!("no policy of these tests lets an encoder stand by");
-        };
+        match resolution.expect("a result in time")? {
+            Resolution::OnAir(epoch, _) => Ok(epoch),
+            Resolution::Standby(_) => panic!("no policy of these tests lets an encoder stand by"),
+        }
+    }
+
+    /// Starts an encoder whose conflict is resolved.
+    pub(super) fn start_encoder(&self, name: &str, epoch: Epoch, address: IpAddr) -> RelayEncoder {
+        let key = key(name);
         let now = std::time::Instant::now();
         let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);
         let publication = self
@@ -235,7 +247,7 @@ impl RelayNode {
         let forwarding = self
             .relay
             .forward(publication.stream(), publication.epoch(), address);
-        Ok(RelayEncoder::start(publication, forwarding))
+        RelayEncoder::start(publication, forwarding)
     }
 
     pub(super) fn watch(&self, name: &str) -> RelayViewer {

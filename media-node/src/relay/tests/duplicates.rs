@@ -1,11 +1,15 @@
 //! Encoders that reconnect, move, or publish a stream that another one publishes.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
 use media_engine::{DuplicatePolicy, PublicationSource};
 use media_wire::relay::Epoch;
 use tokio::time::timeout;
 
 use super::cluster::{LIMIT, RelayCluster, key};
 use super::encoder::EncoderEnd;
+use super::freezer::Freezer;
 use crate::relay::{Contender, PublishRejection, Resolution};
 
 #[tokio::test]
@@ -106,6 +110,37 @@ async fn policy_reject_keeps_one_of_two_simultaneous_publishers() {
     assert!(matches!(end, EncoderEnd::Rejected(_)), "{end:?}");
     let mut viewer = edge.watch("a");
     viewer.watch_on(winner).await;
+}
+
+/// The rejected one began later. No time limit expires here, so its viewers move immediately.
+#[tokio::test]
+async fn viewers_of_an_encoder_that_is_rejected_late_get_the_one_on_air() {
+    let mut cluster = RelayCluster::rejecting();
+    cluster.settings.timeouts.survey.status = Duration::from_millis(300);
+    let origin = cluster.origin("o").await;
+    let path = Freezer::start(origin.address).await;
+    let mut beyond = RelayCluster::new();
+    beyond.settings = cluster.settings.clone();
+    beyond.add(path.address);
+    let (edge, other) = (cluster.edge("e1").await, beyond.edge("e2").await);
+    let mut viewer = other.watch("a");
+    let epoch = edge.resolve_conflict("a").await.unwrap();
+    let mut later = epoch;
+    while later <= epoch {
+        later = other.resolve_conflict("a").await.unwrap();
+    }
+    path.freeze();
+    let on_air = edge.start_encoder("a", epoch, Ipv4Addr::LOCALHOST.into());
+    origin.until(|node| node.is_forwarded_to("a")).await;
+    let mut rejected = other.start_encoder("a", later, Ipv4Addr::LOCALHOST.into());
+    viewer.watch_until(later.0, 0).await;
+    path.thaw();
+    let end = EncoderEnd::Rejected(PublishRejection::AlreadyPublished);
+    assert_eq!(rejected.ended().await, end);
+    viewer.watch_epoch(epoch.0).await;
+    viewer.frames.clear();
+    viewer.watch_on(&on_air).await;
+    viewer.assert_continuous();
 }
 
 #[tokio::test]

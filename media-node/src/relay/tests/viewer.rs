@@ -56,6 +56,17 @@ impl RelayViewer {
         }
     }
 
+    /// Watches until it gets a frame of this publication.
+    pub(super) async fn watch_epoch(&mut self, epoch: u64) {
+        let is_of = |frame: &ViewedFrame| frame.epoch == epoch;
+        let watched = timeout(LIMIT, async {
+            while !self.frames.last().is_some_and(is_of) {
+                self.read().await;
+            }
+        });
+        watched.await.expect("the publication in time");
+    }
+
     /// Watches some more frames of a running encoder.
     pub(super) async fn watch_on(&mut self, encoder: &RelayEncoder) {
         self.watch_until(encoder.epoch, encoder.sent() + 5).await;
