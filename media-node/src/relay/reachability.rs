@@ -81,6 +81,12 @@ impl Reachability {
         since.is_some_and(|since| since.elapsed() < suspicion)
     }
 
+    /// Returns whether the origin did not reply to the last request, however long ago that was.
+    pub(super) fn is_silent(&self, origin: SocketAddr) -> bool {
+        let state = self.origins.lock().get(&origin).copied();
+        state.is_some_and(|state| state.suspect.is_some())
+    }
+
     /// Records that the origin did not reply to a relay.
     pub(super) fn suspect(&self, origin: SocketAddr) {
         let now = Instant::now();

@@ -42,6 +42,8 @@ pub(crate) struct SurveyTimeouts {
     pub(crate) status: Duration,
     /// Time for the other origins to reply after one has the publication: theirs may be newer.
     pub(crate) grace: Duration,
+    /// Time for an origin that did not reply before, when all others have: a lost packet is sent again within it.
+    pub(crate) silent: Duration,
     /// Time for a response that is larger than a status.
     pub(crate) fetch: Duration,
     /// Time during which an origin that did not reply is tried after the others.
@@ -53,6 +55,7 @@ impl Default for SurveyTimeouts {
         Self {
             status: Duration::from_millis(500),
             grace: Duration::from_millis(60),
+            silent: Duration::from_millis(200),
             fetch: Duration::from_secs(1),
             suspicion: Duration::from_secs(10),
         }

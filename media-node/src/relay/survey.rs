@@ -66,7 +66,7 @@ pub(super) struct Survey {
 pub(super) enum SurveyEnd {
     /// One origin has a publication, and the grace time for the others is over.
     Found,
-    /// All origins replied or timed out.
+    /// All origins replied or timed out. Those that did not reply before have less time.
     All,
 }
 
@@ -148,7 +148,8 @@ pub(super) async fn survey_within(
         return survey;
     };
     let mut changes = origins.changes();
-    let mut surveyed = HashSet::new();
+    let start = Instant::now();
+    let (mut surveyed, mut pending) = (HashSet::new(), HashSet::new());
     let mut replies = FuturesUnordered::new();
     let mut deadline = None;
     if origins.current().is_empty() {
@@ -159,18 +160,25 @@ pub(super) async fn survey_within(
         // that does not reply.
         for origin in changes.borrow_and_update().iter().copied() {
             if surveyed.insert(origin) {
+                pending.insert(origin);
                 let status = status_of(context, origin, key, hold, limit);
                 replies.push(async move { (origin, status.await) });
             }
         }
+        let is_silent = |origin: &SocketAddr| context.reachability.is_silent(*origin);
+        if end == SurveyEnd::All && pending.len() < surveyed.len() && pending.iter().all(is_silent)
+        {
+            deadline = Some(start + context.timeouts().survey.silent);
+        }
         let reply = tokio::select! {
             reply = replies.next() => reply,
             Ok(()) = changes.changed() => continue,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => None,
+            () = sleep_until(deadline.unwrap_or(start)), if deadline.is_some() => None,
         };
         let Some((origin, reply)) = reply else {
             break;
         };
+        pending.remove(&origin);
         match reply {
             Ok(Some(status)) => {
                 if status.live && end == SurveyEnd::Found {
@@ -188,6 +196,12 @@ pub(super) async fn survey_within(
                 origins.search();
             }
         }
+    }
+    if end == SurveyEnd::All {
+        survey.silent += pending.len();
+        pending
+            .into_iter()
+            .for_each(|origin| context.reachability.suspect(origin));
     }
     // The publication may be at an origin that DNS did not return yet.
     if survey.newest().is_none() {

@@ -84,6 +84,22 @@ async fn hung_origin_is_given_up() {
     assert!(other.relay.metrics().stalled.get() > 0.0);
 }
 
+/// The time for a status does not end.
+#[tokio::test]
+async fn publication_starts_without_an_origin_that_did_not_reply_before() {
+    let cluster = RelayCluster::new();
+    let (_hung, freezer) = cluster.freezable_origin("o1").await;
+    let (origin, edge) = (cluster.origin("o2").await, cluster.edge("e").await);
+    freezer.freeze();
+    for node in [&origin, &edge] {
+        node.relay.context.reachability.suspect(freezer.address);
+    }
+    let first = origin.publish("a").await.unwrap();
+    edge.watch("a").watch_on(&first).await;
+    let forwarded = edge.publish("b").await.unwrap();
+    origin.watch("b").watch_on(&forwarded).await;
+}
+
 /// The time for a confirmation does not end.
 #[tokio::test]
 async fn origin_that_appears_gets_announcements_while_another_one_hangs() {
