@@ -13,7 +13,8 @@
 //!
 //! Guarantees
 //! * A stream is pulled once for all viewers of a media node ([`pull`]), and only from a media node that it is published or forwarded
-//!   to, never from another copy: there are no loops.
+//!   to, never from another copy: there are no loops. An edge that does not reach that media node pulls through another origin, which
+//!   passes on what it gets and asks no further one ([`serve`]).
 //! * Of several publications of a stream the newest one wins, on every media node ([`conflict`]). An encoder that stands by begins none
 //!   ([`contest`]).
 //! * A relay that changes its upstream continues with the message that it needs next. Duplicates are dropped.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::contest::{Contender, CurrentPublication, PublicationHolder, Resolution, SwitchReason};
 use super::context::{RelayContext, is_published};
+use super::protocol::Parameters;
 use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey_within};
 use crate::host;
@@ -178,12 +179,13 @@ async fn reach_origins(
         // A media node that has just started may not have resolved their name.
         origins.known(timeouts.resolve).await;
     }
+    let parameters = Parameters::of(key);
     let mut backoff = context.backoff();
     let mut limit = context.timeouts().survey.status;
     let mut waited = Duration::ZERO;
     loop {
         let (begin, mut before) = (Instant::now(), context.before_attempt());
-        let survey = survey_within(context, key, Duration::ZERO, SurveyEnd::All, limit).await;
+        let survey = survey_within(context, &parameters, SurveyEnd::All, limit).await;
         if !survey.replies.is_empty() || context.settings.role == Role::Origin {
             return Ok(survey);
         }

@@ -19,7 +19,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::context::RelayContext;
-use super::survey::{Survey, SurveyEnd, survey};
+use super::protocol::Parameters;
+use super::survey::{Survey, search};
 use crate::networks::client_network;
 use crate::turns::{Turn, TurnSender, Turns, one_turn};
 
@@ -281,7 +282,11 @@ impl Lookup {
             Some(_) => (None, context.timeouts().pull.hold),
             None => (self.lookups.turn_of(&self.key).await, Duration::ZERO),
         };
-        survey(context, &self.key, hold, SurveyEnd::Found).await
+        let parameters = Parameters {
+            wait: hold,
+            ..Parameters::of(&self.key)
+        };
+        search(context, &parameters).await
     }
 
     /// Returns whether the origins hold the next request. Only a name with viewers needs that.

@@ -40,6 +40,8 @@ pub(super) struct Parameters {
     /// Whether the viewers of the stream stayed: they continue at the oldest keyframe if the message was evicted. When a
     /// publication is forwarded, whether another origin has had it.
     pub(super) resume: bool,
+    /// Whether the publication may be at another origin, which the one that gets the request asks for it. An older origin ignores this.
+    pub(super) indirect: bool,
     /// The address of the encoder, whose streams an origin counts on all edges together. An older edge does not send it.
     pub(super) address: Option<IpAddr>,
 }
@@ -71,6 +73,7 @@ impl Parameters {
             reject: false,
             priority: 0,
             resume: false,
+            indirect: false,
             address: None,
         }
     }
@@ -79,7 +82,7 @@ impl Parameters {
     pub(super) fn parse(query: &str) -> Result<Self, ParametersError> {
         let (mut vhost, mut app, mut stream) = (None, None, None);
         let (mut epoch, mut sequence, mut from, mut wait, mut resume) = (None, None, None, 0, 0);
-        let (mut reject, mut priority, mut address) = (false, 0, None);
+        let (mut reject, mut priority, mut indirect, mut address) = (false, 0, 0, None);
         for (name, value) in parse(query.as_bytes()) {
             match name.as_ref() {
                 "vhost" => vhost = Some(value),
@@ -90,6 +93,7 @@ impl Parameters {
                 "from" => from = Some(number("from", &value)?),
                 "wait" => wait = number("wait", &value)?,
                 "resume" => resume = number("resume", &value)?,
+                "indirect" => indirect = number("indirect", &value)?,
                 "priority" => priority = number("priority", &value)?,
                 "policy" => reject = policy(&value)?,
                 "address" => address = Some(parse_address(&value)?),
@@ -108,6 +112,7 @@ impl Parameters {
             reject,
             priority: u8::try_from(priority).unwrap_or(u8::MAX),
             resume: resume > 0,
+            indirect: indirect > 0,
             address,
         })
     }
@@ -132,6 +137,7 @@ impl Parameters {
                     .filter(|wait| *wait > 0),
             ),
             ("resume", self.resume.then_some(1)),
+            ("indirect", self.indirect.then_some(1)),
             (
                 "priority",
                 (self.priority > 0).then_some(self.priority.into()),
@@ -195,6 +201,8 @@ pub(super) struct PublicationStatus {
     pub(super) silent_milliseconds: u64,
     /// The epoch of the publication that follows one that is over, if the origin waits for it; 0 otherwise.
     pub(super) successor: u64,
+    /// The publication is at another origin, which this one was to ask for it.
+    pub(super) indirect: bool,
 }
 
 impl PublicationStatus {
@@ -235,6 +243,7 @@ mod tests {
             reject: true,
             priority: 7,
             resume: true,
+            indirect: true,
             address: Some("2001:db8::1".parse().unwrap()),
             ..Parameters::of(&key)
         };

@@ -30,7 +30,8 @@ use tracing::{debug, info};
 use super::active_relay::ActiveRelay;
 use super::backoff::Backoff;
 use super::context::{RelayContext, is_published};
-use super::survey::{OriginStatus, SurveyEnd, survey};
+use super::protocol::Parameters;
+use super::survey::{OriginStatus, search};
 use demand::{Demand, SearchState};
 use servers::pull_from_servers;
 use session::{PullEnd, PullHistory, PullSession};
@@ -197,13 +198,16 @@ impl PullTask {
     /// Surveys the origins, which hold the survey for up to `hold`, and pulls the newest publication.
     async fn try_origins(&mut self, hold: &mut Duration, backoff: &mut Backoff) -> NextAttempt {
         let context = Arc::clone(&self.pulls.context);
-        let key = self.stream.key().clone();
+        let parameters = Parameters {
+            wait: *hold,
+            ..Parameters::of(self.stream.key())
+        };
         if self.pulled {
             // Viewers wait for the stream, which may return at an origin that is new.
             context.search_origins();
         }
         let survey = tokio::select! {
-            survey = survey(&context, &key, *hold, SurveyEnd::Found) => survey,
+            survey = search(&context, &parameters) => survey,
             () = self.no_pull_needed() => return NextAttempt::Now,
         };
         let held = std::mem::replace(hold, context.timeouts().pull.hold);
@@ -332,7 +336,10 @@ impl PullTask {
         let is_lost = matches!(end, PullEnd::Lost(_) | PullEnd::NoResponse(_));
         self.moves_since = is_lost.then(Instant::now);
         self.stalled = match &end {
-            PullEnd::Moved(next) => next.origin == origin,
+            PullEnd::Moved(next) => {
+                let was_indirect = status.publication.indirect;
+                next.origin == origin && next.publication.indirect == was_indirect
+            }
             PullEnd::NoResponse(_) => true,
             _ => false,
         };
@@ -347,7 +354,8 @@ impl PullTask {
             }
             PullEnd::Outdated => debug!(%stream, %origin, "the origin's publication is outdated"),
             PullEnd::Moved(next) => {
-                info!(%stream, %origin, messages, to = %next.origin, "pull moves");
+                let indirect = next.publication.indirect;
+                info!(%stream, %origin, messages, to = %next.origin, indirect, "pull moves");
             }
             end => info!(%stream, %origin, messages, ?end, "pull ended"),
         }

@@ -1,15 +1,18 @@
 //! The server of `/relay/v1/*`.
 
 mod forward;
+mod indirect;
 mod request;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use media_engine::{Format, PublicationSource, Start, Stream};
+use media_wire::StreamKey;
 use media_wire::relay::Epoch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::body::{EndCondition, RelayBody};
@@ -20,6 +23,7 @@ use super::protocol::{
 use crate::response::{Body, json, text};
 use crate::state::clients::ClientRole;
 use forward::receive_forwarded;
+use indirect::{publication_elsewhere, pull_indirectly};
 use request::{PeerNode, RelayRequestError};
 
 /// Responds to a request of another media node. `worker` is the one that runs the connection.
@@ -50,7 +54,16 @@ async fn respond(
     let parse = || Parameters::parse(request.uri().query().unwrap_or_default());
     match (request.uri().path(), request.method()) {
         (PUBLICATION, &Method::GET) => Ok(publication(context, &parse()?).await),
-        (PULL, &Method::GET) => pull(context, &parse()?, &peer, worker),
+        (PULL, &Method::GET) => {
+            let parameters = parse()?;
+            if parameters.indirect && !is_published_here(context, &parameters.key) {
+                let response = pull_indirectly(context, &parameters, &peer).await;
+                if response.is_ok() {
+                    return response;
+                }
+            }
+            pull(context, &parameters, &peer, worker)
+        }
         (SUPERSEDE, &Method::POST) => supersede(context, &parse()?, &peer),
         (FORWARD, &Method::POST) => {
             let parameters = parse()?;
@@ -61,8 +74,9 @@ async fn respond(
     }
 }
 
-/// Responds when there is a publication, or when the time to wait for one is over.
+/// Responds when there is a publication, or when the time to wait for one is over. An indirect request waits for the other origins.
 async fn publication(context: &RelayContext, parameters: &Parameters) -> Response<Body> {
+    let mut elsewhere = pin!(publication_elsewhere(context, parameters));
     let deadline = Instant::now() + parameters.wait;
     let mut wait = context.awaited.wait_for(&parameters.key);
     loop {
@@ -72,8 +86,15 @@ async fn publication(context: &RelayContext, parameters: &Parameters) -> Respons
         if !status.source.is_empty() {
             return json(StatusCode::OK, &status);
         }
-        if timeout_at(deadline, wait.started()).await.is_err() {
-            return json(StatusCode::NOT_FOUND, &status);
+        tokio::select! {
+            () = wait.started() => {}
+            elsewhere = &mut elsewhere, if parameters.indirect => {
+                let code = elsewhere.as_ref().map_or(StatusCode::NOT_FOUND, |_| StatusCode::OK);
+                return json(code, &elsewhere.unwrap_or(status));
+            }
+            () = sleep_until(deadline), if !parameters.indirect => {
+                return json(StatusCode::NOT_FOUND, &status);
+            }
         }
     }
 }
@@ -102,6 +123,7 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
             u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)
         }),
         successor: context.successors.of(stream.key()).map_or(0, |it| it.0),
+        indirect: false,
     }
 }
 
@@ -135,6 +157,11 @@ fn pull(
     let media = HeaderValue::from_static("video/x-flv");
     response.headers_mut().insert(header::CONTENT_TYPE, media);
     Ok(response)
+}
+
+fn is_published_here(context: &RelayContext, key: &StreamKey) -> bool {
+    let stream = context.registry.find(key);
+    stream.is_some_and(|stream| is_published(&stream.state()))
 }
 
 /// Returns whether the log has messages after this position. Their publication may be over: they are for viewers whose media node lost

@@ -42,6 +42,8 @@ pub(crate) struct SurveyTimeouts {
     pub(crate) status: Duration,
     /// Time for the other origins to reply after one has the publication: theirs may be newer.
     pub(crate) grace: Duration,
+    /// Time for an origin that has a publication to reply. After it an edge lets the other origins ask that one.
+    pub(crate) direct: Duration,
     /// Time for an origin that did not reply before, when all others have: a lost packet is sent again within it.
     pub(crate) silent: Duration,
     /// Time for a response that is larger than a status.
@@ -55,6 +57,7 @@ impl Default for SurveyTimeouts {
         Self {
             status: Duration::from_millis(500),
             grace: Duration::from_millis(60),
+            direct: Duration::from_millis(300),
             silent: Duration::from_millis(200),
             fetch: Duration::from_secs(1),
             suspicion: Duration::from_secs(10),
@@ -95,6 +98,8 @@ pub(crate) struct PullTimeouts {
     /// Silence after which an origin that does not reply to the survey is given up. It is looked at when a survey ends: soon where
     /// another origin has the stream, otherwise after `hold` and the time for a status.
     pub(crate) hung: Duration,
+    /// Time between two attempts to reach the origin of a publication that is pulled through another one.
+    pub(crate) indirect: Duration,
     /// Time in which a publication comes to another origin when its pull was lost. Until then none that is earlier takes its place.
     pub(crate) moves: Duration,
     /// Age up to which a publication that viewers waited for is pulled from its first message. Later, they would lag by
@@ -109,6 +114,7 @@ impl Default for PullTimeouts {
             response: Duration::from_secs(2),
             silence: Duration::from_millis(400),
             hung: Duration::from_millis(900),
+            indirect: Duration::from_secs(5),
             moves: Duration::from_secs(3),
             from_start: Duration::from_secs(5),
         }

@@ -7,10 +7,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use media_wire::StreamKey;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::context::RelayContext;
-use super::survey::{Survey, SurveyEnd, survey};
+use super::protocol::Parameters;
+use super::survey::{Survey, SurveyEnd, survey, survey_indirectly};
 
 /// The silence of one upstream. A live publisher sends all the time, so silence is suspicious.
 pub(super) struct Silence<'a> {
@@ -105,11 +106,29 @@ impl<'a> Silence<'a> {
                 context.reachability.doubt(&context.current_origins());
                 // An origin with the publication replies immediately, the others as soon as they have it.
                 self.recoveries = Some(context.reachability.recoveries());
-                let hold = context.timeouts().pull.hold;
-                let survey = survey(context, self.key, hold, SurveyEnd::Found);
-                self.running = Some(survey.boxed());
+                self.running = Some(survey_silent(context, self.key).boxed());
             }
         }
+    }
+}
+
+/// Surveys the origins. An edge may be cut off from the one that has the publication, which would reply at once: then it lets the others
+/// ask that one.
+async fn survey_silent(context: &RelayContext, key: &StreamKey) -> Survey {
+    let parameters = Parameters {
+        wait: context.timeouts().pull.hold,
+        ..Parameters::of(key)
+    };
+    let indirect = async {
+        sleep(context.timeouts().survey.direct).await;
+        match survey_indirectly(context, key).await {
+            Some(survey) if survey.newest().is_some() => survey,
+            _ => pending().await,
+        }
+    };
+    tokio::select! {
+        survey = survey(context, &parameters, SurveyEnd::Found) => survey,
+        survey = indirect => survey,
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::info;
 
 use super::conflict::epoch_after;
 use super::context::RelayContext;
+use super::protocol::Parameters;
 use super::survey::{Survey, SurveyEnd, survey};
 use crate::slate::SlateClip;
 
@@ -62,7 +63,7 @@ impl Slates {
     /// Feeds the clip into a stream until it ends or another publication has it.
     async fn feed(&self, stream: &Arc<Stream>, clip: &SlateClip) {
         let (context, key) = (&self.context, stream.key());
-        let survey = survey(context, key, Duration::ZERO, SurveyEnd::All).await;
+        let survey = survey(context, &Parameters::of(key), SurveyEnd::All).await;
         if survey.newest().is_some() {
             self.elsewhere.lock().insert(key.clone(), Instant::now());
             return;

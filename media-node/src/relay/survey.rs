@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
 use http::{HeaderValue, Method, StatusCode};
+use media_config::Role;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -83,6 +84,7 @@ impl Survey {
                 reply.epoch(),
                 !publication.draining,
                 publication.sequence,
+                !publication.indirect,
             )
         })
     }
@@ -124,22 +126,47 @@ impl Survey {
     }
 }
 
-/// Surveys all origins. Those without a publication hold the request for up to `hold`, until one starts.
+/// Surveys all origins. Those without a publication hold the request for as long as the parameters say, until one starts.
 pub(super) async fn survey(
     context: &RelayContext,
-    key: &StreamKey,
-    hold: Duration,
+    parameters: &Parameters,
     end: SurveyEnd,
 ) -> Survey {
-    let limit = hold + context.timeouts().survey.status;
-    survey_within(context, key, hold, end, limit).await
+    let limit = parameters.wait + context.timeouts().survey.status;
+    survey_within(context, parameters, end, limit).await
+}
+
+/// Surveys all origins until one has a publication, and lets them ask each other on an edge that does not reach all of them.
+pub(super) async fn search(context: &RelayContext, parameters: &Parameters) -> Survey {
+    let direct = survey(context, parameters, SurveyEnd::Found).await;
+    if direct.silent == 0 || direct.newest().is_some() {
+        return direct;
+    }
+    let indirect = survey_indirectly(context, &parameters.key).await;
+    indirect
+        .filter(|it| it.newest().is_some())
+        .unwrap_or(direct)
+}
+
+/// Surveys all origins, and lets those that reply survey the others: an edge may be cut off from the one that has the publication. Returns
+/// `None` on an origin, or when there is no other one to ask.
+pub(super) async fn survey_indirectly(context: &RelayContext, key: &StreamKey) -> Option<Survey> {
+    if context.settings.role == Role::Origin || context.current_origins().len() < 2 {
+        return None;
+    }
+    let parameters = Parameters {
+        indirect: true,
+        ..Parameters::of(key)
+    };
+    // The origins survey the others within the time for one status.
+    let limit = 2 * context.timeouts().survey.status;
+    Some(survey_within(context, &parameters, SurveyEnd::Found, limit).await)
 }
 
 /// Surveys all origins. Each has the time `limit`, besides that which its reply is on the way.
 pub(super) async fn survey_within(
     context: &RelayContext,
-    key: &StreamKey,
-    hold: Duration,
+    parameters: &Parameters,
     end: SurveyEnd,
     limit: Duration,
 ) -> Survey {
@@ -161,7 +188,7 @@ pub(super) async fn survey_within(
         for origin in changes.borrow_and_update().iter().copied() {
             if surveyed.insert(origin) {
                 pending.insert(origin);
-                let status = status_of(context, origin, key, hold, limit);
+                let status = status_of(context, origin, parameters, limit);
                 replies.push(async move { (origin, status.await) });
             }
         }
@@ -214,13 +241,12 @@ pub(super) async fn survey_within(
 async fn status_of(
     context: &RelayContext,
     origin: SocketAddr,
-    key: &StreamKey,
-    hold: Duration,
+    parameters: &Parameters,
     limit: Duration,
 ) -> Result<Option<OriginStatus>, ClientError> {
     let status = async || {
         if let Some(mut kept) = context.kept.take(origin) {
-            let status = status_over(context, &mut kept, origin, key, hold).await;
+            let status = status_over(context, &mut kept, origin, parameters).await;
             // The origin may have closed the connection at this moment.
             if let Ok(status) = status {
                 context.kept.keep(kept);
@@ -228,7 +254,7 @@ async fn status_of(
             }
         }
         let mut connection = context.open(origin).await?;
-        let status = status_over(context, &mut connection, origin, key, hold).await?;
+        let status = status_over(context, &mut connection, origin, parameters).await?;
         context.kept.keep(connection);
         Ok(status)
     };
@@ -243,17 +269,12 @@ pub(super) async fn status_over(
     context: &RelayContext,
     connection: &mut NodeConnection,
     origin: SocketAddr,
-    key: &StreamKey,
-    hold: Duration,
+    parameters: &Parameters,
 ) -> Result<Option<OriginStatus>, ClientError> {
-    let uri = Parameters {
-        wait: hold,
-        ..Parameters::of(key)
-    }
-    .uri(PUBLICATION);
+    let uri = parameters.uri(PUBLICATION);
     let sent = Instant::now();
     let response = connection.send(Method::GET, &uri, empty()).await?;
-    if hold.is_zero() {
+    if parameters.wait.is_zero() && !parameters.indirect {
         context.observe_round_trip(origin, sent.elapsed());
     }
     let node = response.headers().get(NODE).cloned();

@@ -6,6 +6,7 @@ mod duplicates;
 mod encoder;
 mod failover;
 mod freezer;
+mod indirect;
 mod large_packets;
 mod lookups;
 mod narrow_path;

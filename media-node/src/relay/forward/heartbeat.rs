@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::super::client::{ClientError, NodeConnection};
 use super::super::context::RelayContext;
+use super::super::protocol::Parameters;
 use super::super::response_limit::within;
 use super::super::survey::{OriginStatus, status_over};
 
@@ -201,7 +202,8 @@ impl StatusRequests {
             Some(open) => open,
             None => context.connect(self.origin).await?,
         };
-        let status = status_over(context, &mut open, self.origin, key, Duration::ZERO).await?;
+        let parameters = Parameters::of(key);
+        let status = status_over(context, &mut open, self.origin, &parameters).await?;
         self.connection = Some(open);
         status.ok_or_else(|| ClientError::Response(THIS_NODE.to_owned()))
     }

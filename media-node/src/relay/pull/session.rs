@@ -1,6 +1,7 @@
 //! One pull from one origin, from its request to its end.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use media_engine::{
 };
 use media_wire::relay::Epoch;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::info;
 
 use super::super::client::{NodeConnection, Segments, empty};
@@ -21,7 +22,7 @@ use super::super::intake::Intake;
 use super::super::protocol::{PULL, Parameters};
 use super::super::settings::PullTimeouts;
 use super::super::silence::Silence;
-use super::super::survey::{OriginStatus, Survey};
+use super::super::survey::{OriginStatus, Survey, SurveyEnd, survey};
 use crate::state::clients::{ClientGuard, ClientRole};
 
 /// Why a pull ended.
@@ -185,6 +186,7 @@ impl<'a> PullSession<'a> {
             epoch: position.map(|(epoch, _)| epoch),
             sequence: position.map(|(_, sequence)| sequence),
             resume: watched,
+            indirect: self.status.publication.indirect,
             ..Parameters::of(self.stream.key())
         };
         parameters.uri(PULL)
@@ -202,6 +204,7 @@ impl<'a> PullSession<'a> {
     }
 
     async fn receive(&mut self, mut body: Incoming) -> PullEnd {
+        let mut direct = pin!(reached_directly(self.context, self.stream, self.status));
         loop {
             tokio::select! {
                 frame = body.frame() => {
@@ -226,6 +229,7 @@ impl<'a> PullSession<'a> {
                     }
                     self.update_linger();
                 }
+                direct = &mut direct => return PullEnd::Moved(Box::new(direct)),
                 () = at(self.linger) => return PullEnd::NoViewers,
                 () = kicked(self.client.as_ref()) => return PullEnd::Lost("kicked".to_owned()),
                 survey = self.silence.surveyed() => {
@@ -317,11 +321,11 @@ impl<'a> PullSession<'a> {
             Some(own) if own.live => self
                 .is_stalled(own)
                 .then(|| PullEnd::Moved(Box::new(own.clone()))),
-            Some(_) => Some(PullEnd::Unpublished),
-            None if silence >= self.hung_limit() => {
+            Some(_) if !self.status.publication.indirect => Some(PullEnd::Unpublished),
+            _ if silence >= self.hung_limit() => {
                 Some(PullEnd::Lost(format!("silent for {silence:?}")))
             }
-            None => None,
+            _ => None,
         }
     }
 
@@ -340,6 +344,29 @@ impl<'a> PullSession<'a> {
     /// Returns the silence after which the origin is given up.
     fn hung_limit(&self) -> Duration {
         self.timeouts.hung + self.context.time_on_the_way(self.status.origin)
+    }
+}
+
+/// Waits until an origin replies that has the publication, if that is pulled through another one.
+async fn reached_directly(
+    context: &RelayContext,
+    stream: &Stream,
+    status: &OriginStatus,
+) -> OriginStatus {
+    if !status.publication.indirect {
+        return pending().await;
+    }
+    loop {
+        sleep(context.timeouts().pull.indirect).await;
+        let parameters = Parameters::of(stream.key());
+        let survey = survey(context, &parameters, SurveyEnd::Found).await;
+        let has_all = |newest: &&OriginStatus| {
+            let position = (newest.epoch(), newest.publication.sequence);
+            newest.has_encoder() && Some(position) >= stream.position()
+        };
+        if let Some(direct) = survey.newest().filter(has_all) {
+            return direct.clone();
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::{Method, StatusCode};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -23,6 +24,8 @@ use super::freezer::Freezer;
 use super::viewer::RelayViewer;
 use crate::auth::NodeIdentity;
 use crate::discovery::OriginSet;
+use crate::relay::client::empty;
+use crate::relay::protocol;
 use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
     SurveyTimeouts,
@@ -60,6 +63,7 @@ fn timeouts() -> RelayTimeouts {
             silence: NEVER,
             hung: NEVER,
             from_start: NEVER,
+            indirect: NEVER,
             moves: NEVER,
         },
         forward: ForwardTimeouts {
@@ -256,6 +260,17 @@ impl RelayNode {
         self.relay
             .demand(&stream, crate::relay::Appearance::default());
         RelayViewer::new(stream, cursor)
+    }
+
+    /// Sends a request to this media node, and returns the status of the response.
+    pub(super) async fn status_of(&self, method: Method, uri: &str) -> StatusCode {
+        let mut connection = self.relay.context.connect(self.address).await.unwrap();
+        let response = timeout(LIMIT, connection.send(method, uri, empty()))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(response.headers()[protocol::NODE], self.relay.context.node);
+        response.status()
     }
 
     /// Returns whether the stream has a forwarded publication here.

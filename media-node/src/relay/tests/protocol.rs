@@ -7,8 +7,6 @@ use media_wire::flv::{Tracks, file_header, tag_header};
 use tokio::time::timeout;
 
 use super::cluster::{LIMIT, RelayCluster, RelayNode, key};
-use crate::relay::client::empty;
-use crate::relay::protocol;
 
 /// Forwards these bytes, and returns the status of the response.
 async fn forward(node: &RelayNode, body: Vec<u8>) -> StatusCode {
@@ -60,16 +58,6 @@ async fn forwarded_body_that_is_no_relay_stream_is_refused_and_leaves_no_publica
     }
 }
 
-async fn send(node: &RelayNode, method: Method, uri: &str) -> StatusCode {
-    let mut connection = node.relay.context.connect(node.address).await.unwrap();
-    let response = timeout(LIMIT, connection.send(method, uri, empty()))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(response.headers()[protocol::NODE], node.relay.context.node);
-    response.status()
-}
-
 #[tokio::test]
 async fn invalid_request_gets_a_status() {
     let cluster = RelayCluster::new();
@@ -90,7 +78,7 @@ async fn invalid_request_gets_a_status() {
         (&origin, &get, "nothing".to_owned(), 404),
     ] {
         let uri = format!("/relay/v1/{request}");
-        let response = send(node, method.clone(), &uri).await;
+        let response = node.status_of(method.clone(), &uri).await;
         assert_eq!(response.as_u16(), status, "{uri}");
     }
 }

@@ -148,7 +148,8 @@ impl UpstreamTask {
     async fn start(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
         let (context, key) = (&self.source.context, self.source.stream.key());
         let mut connection = context.connect(self.origin).await.map_err(lost)?;
-        let status = status_over(context, &mut connection, self.origin, key, Duration::ZERO);
+        let parameters = Parameters::of(key);
+        let status = status_over(context, &mut connection, self.origin, &parameters);
         let status = status.await.map_err(lost)?;
         let status = status.ok_or_else(|| UpstreamEnd::Lost(THIS_NODE.to_owned()))?;
         if status.has_encoder() && status.epoch() > self.source.epoch {
