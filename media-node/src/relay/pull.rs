@@ -214,7 +214,8 @@ impl PullTask {
         if survey.is_absent() {
             self.absent = Some(Instant::now());
         }
-        if let Some(over) = survey.tail(self.stream.position()) {
+        let tail = survey.tail(self.stream.position());
+        if let Some(over) = tail.filter(|_| self.watched) {
             self.pull_once(over).await;
         }
         let Some(status) = survey.newest() else {

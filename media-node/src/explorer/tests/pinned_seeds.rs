@@ -118,6 +118,12 @@ fn viewer_does_not_join_at_an_origin_that_lost_a_publication_before_its_end() {
     assert_passes(1_328_541_795_359);
 }
 
+/// The publication seemed to be over at the origin that it moved to, and was about to arrive there.
+#[test]
+fn viewers_join_a_publication_that_moves_during_their_survey() {
+    assert_passes(24_784_352_826_907);
+}
+
 /// An RTMP server goes on with the audio of the next encoder over the same connection.
 #[test]
 fn viewer_of_an_audio_encoder_does_not_start_at_a_keyframe_of_the_encoder_before_it() {

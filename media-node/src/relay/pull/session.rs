@@ -246,11 +246,19 @@ impl<'a> PullSession<'a> {
         self.silence.end();
         loop {
             match self.intake.append() {
+                Ok(None) if self.has_tail() => return Err(PullEnd::Unpublished),
                 Ok(None) => return Ok(()),
                 Ok(Some(epoch)) => self.publish(epoch)?,
                 Err(error) => return Err(PullEnd::Lost(error.to_string())),
             }
         }
+    }
+
+    /// Returns whether all was received of a publication that was over. It may have moved to this origin meanwhile and go on, and is not
+    /// over then: another survey finds it.
+    fn has_tail(&self) -> bool {
+        let end = (self.status.epoch(), self.status.publication.sequence);
+        !self.status.live && self.stream.position() >= Some(end)
     }
 
     /// Publishes the copy here.
