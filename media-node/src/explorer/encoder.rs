@@ -112,11 +112,12 @@ async fn publish(setup: EncoderSetup, mut end: watch::Receiver<Option<EncoderEnd
         ));
         // Another one is on air, or has taken over.
         let is_superseded = why == ClientEnd::Status(BAD_NAME.to_owned());
-        if is_accepted {
+        let hangs = *end.borrow() == Some(EncoderEnd::Freeze);
+        if is_accepted && !(hangs && matches!(why, ClientEnd::Lost(_))) {
             judge_end(&setup, encoder, &why, is_superseded);
         }
         // One that hangs does not connect again.
-        if is_superseded || *end.borrow() == Some(EncoderEnd::Freeze) {
+        if is_superseded || hangs {
             return;
         }
         if !setup.settings.is_same_encoding {

@@ -55,15 +55,18 @@ pub(super) struct ViewerJudge {
     slate: Option<u32>,
     /// An encoder may be on air again, with later messages, as those that stand by for each other.
     allows_return: bool,
+    /// What was received may come again from a keyframe on, as from an RTMP server, of which none can ask for what follows.
+    allows_repeats: bool,
     /// Messages that did not arrive, of encoders that were on air before and after them.
     pub(super) lost: u32,
     pub(super) received: u32,
 }
 
 impl ViewerJudge {
-    pub(super) fn new(allows_return: bool) -> Self {
+    pub(super) fn new(allows_return: bool, allows_repeats: bool) -> Self {
         Self {
             allows_return,
+            allows_repeats,
             ..Self::default()
         }
     }
@@ -101,9 +104,14 @@ impl ViewerJudge {
             return self.check_frame(frame, timestamp);
         }
         self.needs_keyframe |= self.slate.take().is_some();
-        match self.seen.get(&frame.encoder) {
-            Some(last) if *last == frame.number => return Err(Violation::Repeated),
-            Some(last) if *last > frame.number => return Err(Violation::Reordered),
+        let is_start = frame.is_keyframe() || frame.tracks() == SentTracks::Audio;
+        match self.seen.get(&frame.encoder).copied() {
+            Some(last) if self.allows_repeats && is_start && last >= frame.number => {
+                self.seen.remove(&frame.encoder);
+                self.last = None;
+            }
+            Some(last) if last == frame.number => return Err(Violation::Repeated),
+            Some(last) if last > frame.number => return Err(Violation::Reordered),
             Some(_) | None => {}
         }
         let is_same = self.last.is_some_and(|last| last.encoder == frame.encoder);
@@ -125,7 +133,7 @@ impl ViewerJudge {
         }
         self.check_frame(frame, timestamp)?;
         self.check_time(frame, timestamp)?;
-        self.has_keyframe |= frame.is_keyframe() || frame.tracks() == SentTracks::Audio;
+        self.has_keyframe |= is_start;
         self.seen.insert(frame.encoder, frame.number);
         self.last = Some(frame);
         self.received += 1;

@@ -21,6 +21,10 @@ const RACE: Duration = Duration::from_millis(1500);
 /// Time after which the encoder with the highest priority is on air: it has been steady for ten seconds, and has a keyframe.
 pub(super) const PREFERRED: Duration = Duration::from_secs(13);
 
+/// Time without a message after which an encoder hangs, and what it takes until another one has its place.
+const SILENT: Duration = Duration::from_secs(1);
+const FAILED_OVER: Duration = Duration::from_secs(6);
+
 /// Time from which on it may go on air.
 const MAY_BE_PREFERRED: Duration = Duration::from_secs(10);
 
@@ -58,6 +62,11 @@ pub(super) struct Sending {
 }
 
 impl Sending {
+    /// Returns whether it sends nothing although it is connected.
+    fn is_silent(&self, now: Duration) -> bool {
+        now >= self.last + SILENT
+    }
+
     /// Returns whether it is going on air if it has the highest priority: for a moment some viewers see it, and others the former one.
     pub(super) fn is_being_preferred(&self, now: Duration) -> bool {
         (MAY_BE_PREFERRED..PREFERRED).contains(&(now - self.since))
@@ -65,8 +74,9 @@ impl Sending {
 }
 
 impl Encoders {
-    fn has_just_closed(&self, now: Duration) -> bool {
-        now < self.closed + SETTLED
+    fn has_just_left(&self, now: Duration) -> bool {
+        let has_hung = |it: &Sending| it.is_silent(now) && now < it.last + FAILED_OVER;
+        now < self.closed + SETTLED || self.accepted.values().any(has_hung)
     }
 }
 
@@ -141,15 +151,16 @@ impl OnAir {
             DuplicatePublish::Standby => {
                 other.priority > received.priority
                     && now >= other.since + PREFERRED
-                    && !encoders.has_just_closed(now)
+                    && !other.is_silent(now)
+                    && !encoders.has_just_left(now)
             }
         });
         found.copied()
     }
 
-    /// Returns whether the connection of one of them was closed a short time ago.
-    pub(super) fn has_just_closed(&self, now: Duration) -> bool {
-        self.encoders.lock().has_just_closed(now)
+    /// Returns whether one of them hangs since a short time ago, or its connection was closed.
+    pub(super) fn has_just_left(&self, now: Duration) -> bool {
+        self.encoders.lock().has_just_left(now)
     }
 
     /// Returns the encoder for which another one has to be rejected now, with the policy `reject`.
@@ -163,10 +174,11 @@ impl OnAir {
     /// that has left: the last of them stays.
     pub(super) fn is_deposed(&self, former: u32, by: u32, now: Duration) -> bool {
         let encoders = self.encoders.lock();
-        if encoders.has_just_closed(now) {
+        if encoders.has_just_left(now) {
             return false;
         }
         let former = encoders.accepted.get(&former);
+        let former = former.filter(|former| !former.is_silent(now));
         former
             .zip(encoders.accepted.get(&by))
             .is_some_and(|(former, by)| {

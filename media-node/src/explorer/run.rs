@@ -15,7 +15,8 @@ use super::media::SentTracks;
 use super::on_air::OnAir;
 use super::planted::{LONG_WINDOW_SECONDS, Planted, exchange_audio};
 use super::schedule::{
-    EncoderEnd, EncoderSettings, Place, Protocol, Schedule, ScheduledAction, ViewerSettings,
+    EncoderEnd, EncoderSettings, Hardship, Place, Protocol, Schedule, ScheduledAction,
+    ViewerSettings,
 };
 use super::socket::stream_name;
 use super::viewer::{SimulatedViewer, ViewerSetup};
@@ -387,6 +388,7 @@ impl<'a> Run<'a> {
             nodes: self.cluster.addresses.clone(),
             node,
             allows_return: self.schedule.settings.has_standby(),
+            allows_repeats: self.schedule.hardship == Hardship::RtmpServerFails,
             max_age: self.max_age(viewer, node),
             policy: self.policy_that_holds(),
             min_wait: self.min_wait(),

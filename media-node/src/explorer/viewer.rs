@@ -37,6 +37,8 @@ pub(super) struct ViewerSetup {
     pub(super) node: usize,
     /// Whether an encoder may be on air again after another one.
     pub(super) allows_return: bool,
+    /// Whether it may get messages again that an RTMP server sends again.
+    pub(super) allows_repeats: bool,
     /// How old a message may be when it comes.
     pub(super) max_age: Duration,
     /// The policy that decides at all times which encoder it sees, if one does.
@@ -103,7 +105,12 @@ impl Watching {
         } = &self.setup;
         let mut before = None;
         loop {
-            let mut judge = ViewerJudge::new(self.setup.allows_return);
+            let ViewerSetup {
+                allows_return,
+                allows_repeats,
+                ..
+            } = self.setup;
+            let mut judge = ViewerJudge::new(allows_return, allows_repeats);
             let Err(end) = self.watch(&mut judge).await;
             let ViewerJudge { received, lost, .. } = judge;
             // Attempts that fail in the same way are noted once.
@@ -176,7 +183,7 @@ impl Watching {
             return Err(ClientEnd::Protocol(reason));
         }
         // An encoder may have been on air meanwhile, and have left before the viewer got anything of it.
-        let is_excused = self.setup.allows_return && self.setup.on_air.has_just_closed(now);
+        let is_excused = self.setup.allows_return && self.setup.on_air.has_just_left(now);
         let missing = if is_excused { 0 } else { judge.lost - lost };
         let newly_lost = missing + self.lost_end(former, frame);
         if newly_lost > 0 {

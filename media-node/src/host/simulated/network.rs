@@ -179,6 +179,7 @@ impl Network {
         self.change(|state| {
             let names = match state.dns {
                 DnsState::Silent => return None,
+                DnsState::Empty => return Some((Vec::new(), state.time_to_live)),
                 DnsState::Answers => &state.names,
                 DnsState::Outdated => &state.outdated_names,
             };

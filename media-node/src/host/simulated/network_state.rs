@@ -19,6 +19,8 @@ pub(crate) enum DnsState {
     Answers,
     /// Queries time out.
     Silent,
+    /// Names have no address.
+    Empty,
     /// Names have the addresses that they had when this began.
     Outdated,
 }

@@ -1,6 +1,9 @@
-//! Further failures, in some of the schedules: firewalls that forget connections, names with old addresses, RTMP servers that fail.
+//! Further failures, in some of the schedules: firewalls that forget connections, names with old addresses or none, RTMP servers that
+//! fail, encoders that hang while others stand by.
 
-use super::super::{Hardship, Place, ScheduledAction};
+use std::time::Duration;
+
+use super::super::{EncoderEnd, Hardship, Place, ScheduledAction};
 use super::Plan;
 use super::failures::RETRIED;
 use crate::host::simulated::network::DnsState;
@@ -10,12 +13,15 @@ impl Plan<'_> {
         match self.hardship {
             Hardship::OneOrigin | Hardship::Tail => self.add_firewall(),
             Hardship::RtmpServerFails => self.add_failures_of_server(),
+            Hardship::Calm | Hardship::Takeovers => self.add_wrong_dns(DnsState::Empty),
+            Hardship::Standbys => self.add_hanging_encoder(),
             Hardship::Failures => {
                 if self.chance(0.6) {
                     self.add_firewalls();
                 }
+                let wrong = self.one_of(&[DnsState::Outdated, DnsState::Outdated, DnsState::Empty]);
                 if self.settings.has_dns && self.chance(0.6) {
-                    self.add_outdated_dns();
+                    self.add_wrong_dns(wrong);
                 }
             }
             _ => {}
@@ -45,12 +51,26 @@ impl Plan<'_> {
         }
     }
 
-    /// Lets the name servers answer with old addresses for some seconds.
-    fn add_outdated_dns(&mut self) {
-        let at = self.number(500, 18_000);
+    /// Lets the name servers answer wrongly for some seconds.
+    fn add_wrong_dns(&mut self, wrong: DnsState) {
+        let latest = self.end() - 5000;
+        let at = self.number(1000, latest);
         let after = at + self.number(1000, 9000);
-        self.at(at, ScheduledAction::Dns(DnsState::Outdated));
+        self.at(at, ScheduledAction::Dns(wrong));
         self.at(after, ScheduledAction::Dns(DnsState::Answers));
+    }
+
+    /// Lets an encoder hang, whose place another one takes that stands by.
+    fn add_hanging_encoder(&mut self) {
+        let last = u64::try_from(self.encoders).unwrap_or(u64::MAX);
+        let encoder = usize::try_from(self.number(0, last)).unwrap_or_default();
+        let latest = self.end() - 1000;
+        let at = self.number(8000, latest);
+        let hangs = ScheduledAction::EndEncoder(encoder, EncoderEnd::Freeze);
+        self.at(at, hangs);
+        for node in 0..self.nodes() {
+            self.outages.add(node, HANGS);
+        }
     }
 
     /// Lets the RTMP server fail, or the paths to it.
@@ -82,6 +102,9 @@ impl Plan<'_> {
         }
     }
 }
+
+/// How long viewers see nothing of an encoder that hangs, until another one has its place.
+const HANGS: Duration = Duration::from_secs(3);
 
 /// The media node that the edges know as an RTMP server.
 const SERVER: usize = 0;
