@@ -1,15 +1,17 @@
 //! The error of a call to the Kubernetes API, with the object that it was about.
 
+use std::sync::Arc;
+
 use kube::core::Status;
 
 /// A failed call to the API.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("failed to {verb} {object}: {}", message(error))]
 pub struct CallError {
     verb: &'static str,
     object: String,
     /// Part of the message with all of its causes, so not a source of its own.
-    error: Box<kube::Error>,
+    error: Arc<kube::Error>,
 }
 
 impl CallError {
@@ -19,7 +21,7 @@ impl CallError {
         move |error| Self {
             verb,
             object,
-            error: Box::new(error),
+            error: Arc::new(error),
         }
     }
 

@@ -30,8 +30,10 @@ struct FakeApiState {
     refusals: Vec<FakeRefusal>,
     /// Requests without a response, while the server does not respond.
     held: Option<Vec<(FakeRequest, SendResponse<Response<Body>>)>>,
-    /// Watches, which get no response.
-    watches: Vec<SendResponse<Response<Body>>>,
+    /// The path of requests that never get a response.
+    silent: Option<String>,
+    /// Watches and requests of [`Self::silent`], which get no response.
+    unanswered: Vec<SendResponse<Response<Body>>>,
 }
 
 /// A kind of request that is refused, with the response.
@@ -146,6 +148,11 @@ impl FakeApi {
         self.lock().refusals.clear();
     }
 
+    /// Leaves the requests of a path without a response from now on.
+    pub(crate) fn never_respond_to(&self, path: &str) {
+        self.lock().silent = Some(path.to_owned());
+    }
+
     /// Leaves requests without a response from now on.
     pub(crate) fn stop_responding(&self) {
         self.lock().held.get_or_insert_default();
@@ -176,9 +183,9 @@ impl FakeApi {
             held.push((request, responder));
             return;
         }
-        if request.is_watch() {
+        if request.is_watch() || state.silent.as_ref() == Some(&request.path) {
             state.requests.push(request);
-            state.watches.push(responder);
+            state.unanswered.push(responder);
             return;
         }
         let value = state

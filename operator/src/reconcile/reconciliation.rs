@@ -104,23 +104,23 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Returns the key set for the Pods. Without an answer of the API server, it is the one that they have; `None` when there is none
-    /// and the API server refuses.
+    /// Returns the key set for the Pods. Until the API server's keys have been read, it is the one that they have; `None` when there
+    /// is none and the API server refuses.
     async fn identity_keys(&mut self) -> Result<Option<String>, ApplyError> {
         let name = names::identity(self.cluster);
         let is_it = |live: &&LiveObject| {
             live.kind == ChildKind::ConfigMap && live.object.name_any() == name
         };
         let published = self.live.iter().find(is_it);
-        let published = published
-            .and_then(|live| live.object.data["data"][identity::KEYS].as_str())
-            .map(str::to_owned);
-        match self.api_keys.current(self.client).await {
-            Ok(current) => {
-                let now = now().as_second();
-                Ok(Some(api_keys::merge(published.as_deref(), &current, now)))
-            }
-            Err(_) if published.is_some() => Ok(published),
+        let published =
+            published.and_then(|live| live.object.data["data"][identity::KEYS].as_str());
+        let read = match (self.api_keys.newest(), published) {
+            (Some(newest), _) => Ok(newest),
+            (None, Some(published)) => return Ok(Some(published.to_owned())),
+            (None, None) => self.api_keys.read_once(self.client).await,
+        };
+        match read {
+            Ok(keys) => Ok(Some(api_keys::merge(published, &keys, now().as_second()))),
             Err(error) if error.status().is_some() => {
                 self.input.errors.push(ReconcileError {
                     reason: Reason::Forbidden,

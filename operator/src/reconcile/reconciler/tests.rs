@@ -11,6 +11,7 @@ use super::*;
 use crate::k8s::fake_api::FakeApi;
 use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_INTERVAL, jitter};
 
+mod api_keys;
 mod autoscaling;
 mod claims;
 mod edits;

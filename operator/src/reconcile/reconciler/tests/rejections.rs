@@ -54,27 +54,6 @@ async fn policy_or_quota_that_refuses_an_object_is_no_missing_permission() {
 }
 
 #[tokio::test]
-async fn cluster_waits_for_the_keys_of_the_api_server() {
-    let fixture = ReconcilerFixture::new(json!({}));
-    fixture
-        .api
-        .refuse(Method::GET, "jwks", 403, "Forbidden", "not allowed");
-    fixture.reconcile().await;
-    assert!(
-        fixture
-            .condition("Ready")
-            .starts_with("False Forbidden: failed to get API server keys")
-    );
-    assert_eq!(fixture.api.object(ORIGIN), None);
-    fixture.api.stop_refusing();
-    fixture.reconcile().await;
-    let keys = fixture.api.object("configmaps/demo-identity").unwrap();
-    let keys = keys["data"]["jwks.json"].as_str().unwrap();
-    assert!(keys.contains(r#""kid":"a""#), "{keys}");
-    assert!(fixture.api.object(ORIGIN).is_some());
-}
-
-#[tokio::test]
 async fn rejection_is_reported_with_the_message_of_the_api_server() {
     let fixture = ReconcilerFixture::settled(json!({})).await;
     fixture.api.refuse(
