@@ -12,6 +12,7 @@ mod failures;
 mod own_writes;
 pub mod owner_leases;
 mod ownership;
+mod partial_statuses;
 mod prune;
 pub mod reconciler;
 mod reconciliation;

@@ -148,6 +148,11 @@ impl FakeApi {
         self.lock().refusals.clear();
     }
 
+    /// Has from now on an older CustomResourceDefinition, without a field of the status; `None` declares all fields again.
+    pub(crate) fn undeclare_status_field(&self, field: Option<&str>) {
+        self.lock().objects.undeclare_status_field(field);
+    }
+
     /// Leaves the requests of a path without a response from now on.
     pub(crate) fn never_respond_to(&self, path: &str) {
         self.lock().silent = Some(path.to_owned());

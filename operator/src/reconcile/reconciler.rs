@@ -14,6 +14,7 @@ use super::autoscaling::Autoscalers;
 use super::claim::{Claim, ClusterClaims, OperatorIdentity};
 use super::failures::Failures;
 use super::own_writes::OwnWrites;
+use super::partial_statuses::PartialStatuses;
 use super::reconciliation::Reconciliation;
 use super::requeue::{FOREIGN_INTERVAL, REJECTED_INTERVAL, RequeueBackoff};
 use super::scaling;
@@ -59,6 +60,7 @@ pub struct Reconciler {
     check_secrets: bool,
     claims: ClusterClaims,
     own_writes: OwnWrites,
+    partial_statuses: PartialStatuses,
     cache: ApplyCache,
     upgrades: UpgradeQueue,
     backoff: RequeueBackoff,
@@ -89,6 +91,7 @@ impl Reconciler {
             check_secrets,
             claims: ClusterClaims::new(identity),
             own_writes: OwnWrites::default(),
+            partial_statuses: PartialStatuses::default(),
             cache: ApplyCache::default(),
             upgrades: UpgradeQueue::new(pace),
             backoff: RequeueBackoff::default(),
@@ -277,6 +280,7 @@ impl Reconciler {
         self.node_tokens.forget(name);
         self.gateway_api.forget(name);
         self.metrics.remove(name);
+        self.partial_statuses.forget(name);
         self.cache.forget(name);
         self.upgrades.forget(name);
         self.backoff.forget(name);

@@ -14,6 +14,8 @@ pub(super) struct FakeObjects {
     gateway_api: BTreeMap<String, Vec<String>>,
     /// Those of them whose definition is being deleted.
     deleted_kinds: Vec<String>,
+    /// A field of the status that the CustomResourceDefinition does not have.
+    undeclared: Option<String>,
     version: u64,
 }
 
@@ -49,6 +51,11 @@ impl FakeObjects {
     /// Begins to delete the definition of a kind of the Gateway API.
     pub(super) fn delete_gateway_kind(&mut self, plural: &str) {
         self.deleted_kinds.push(plural.to_owned());
+    }
+
+    /// Has a CustomResourceDefinition without a field of the status, or with all fields.
+    pub(super) fn undeclare_status_field(&mut self, field: Option<&str>) {
+        self.undeclared = field.map(str::to_owned);
     }
 
     /// Carries out a request and returns the body of the response.
@@ -203,10 +210,20 @@ impl FakeObjects {
         if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
             return failure(409, "Conflict", "the object has been modified");
         }
-        if request.body["kind"].is_null() {
-            merge(&mut object["status"], &request.body["status"]);
-        } else {
+        let is_apply = !request.body["kind"].is_null();
+        if is_apply {
             object["status"] = request.body["status"].clone();
+        } else {
+            merge(&mut object["status"], &request.body["status"]);
+        }
+        if let (Some(field), Some(status)) = (&self.undeclared, object["status"].as_object_mut())
+            && status.remove(field).is_some()
+            && is_apply
+        {
+            let message = format!(
+                "failed to create typed patch object: .status.{field}: field not declared in schema"
+            );
+            return failure(500, "InternalError", &message);
         }
         self.store(path, object)
     }

@@ -61,7 +61,9 @@ impl Reconciler {
         new: &LiveClusterStatus,
     ) -> Result<bool, CallError> {
         self.update_metrics(cluster, new);
-        if cluster.status.as_ref() == Some(new) {
+        let present = cluster.status.as_ref();
+        let name = ClusterName::of(cluster);
+        if present == Some(new) || self.partial_statuses.is_written(&name, new, present) {
             return Ok(false);
         }
         let about = cluster.object_ref(&());
@@ -202,13 +204,16 @@ impl Reconciler {
             .force()
             .validation_strict();
         let mut written = api.patch_status(name, &params, &document).await;
-        if let Err(kube::Error::Api(refusal)) = &written
-            && refusal.message.contains(NOT_DECLARED)
-        {
-            self.report_outdated_definition(about, &refusal.message)
-                .await;
+        let outdated = match &written {
+            Err(kube::Error::Api(refusal)) if refusal.message.contains(NOT_DECLARED) => {
+                Some(refusal.message.clone())
+            }
+            _ => None,
+        };
+        if let Some(refusal) = &outdated {
+            self.report_outdated_definition(about, refusal).await;
             let metadata = json!({"uid": cluster.uid});
-            let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
+            let patch = Patch::Merge(json!({"metadata": metadata, "status": &status}));
             let params = PatchParams {
                 field_manager: Some(FIELD_MANAGER.to_owned()),
                 ..PatchParams::default()
@@ -218,6 +223,12 @@ impl Reconciler {
         let written = written.map_err(CallError::on("apply", "LiveCluster/status", name))?;
         let name = ClusterName::new(namespace, name);
         self.own_writes.insert(&name, cluster, &written.metadata);
+        match outdated {
+            Some(_) => self
+                .partial_statuses
+                .insert(&name, status, written.data["status"].clone()),
+            None => self.partial_statuses.forget(&name),
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use crate::reconcile::requeue::{PROGRESSING_INTERVAL, SETTLED_INTERVAL, WAITING_
 mod api_keys;
 mod autoscaling;
 mod claims;
+mod definitions;
 mod edits;
 mod gateways;
 mod joins;
