@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Who may publish and who may play.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct AuthSettings {
     /// Who may publish.
     pub publish: AccessSettings,
@@ -24,7 +24,7 @@ pub struct AuthSettings {
 /// Address lists are checked first. A credential is then judged by the method that it belongs to. A client without a credential is
 /// judged by the hook, and refused if there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct AccessSettings {
     /// Addresses that are allowed and denied.
     #[serde(flatten)]
@@ -70,7 +70,7 @@ pub struct CidrLists {
 
 /// Keys in files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct KeySettings {
     /// The folder of the files `APP.STREAM`, `APP`, and `*` (or `_all`) for every stream, each with one key a line.
     pub directory: PathBuf,
@@ -78,7 +78,7 @@ pub struct KeySettings {
 
 /// Signed URLs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct SignedUrlSettings {
     /// The folder whose files contain the signing keys, one a line.
     pub directory: PathBuf,
@@ -113,7 +113,7 @@ pub enum SignedUrlScheme {
 
 /// JSON Web Tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct JwtSettings {
     /// The file with the public keys, a JSON Web Key Set.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,7 @@ pub const TOKEN_PER_CLUSTER: &str = "livecluster.dev/tokenPerCluster";
 /// How the media nodes of one cluster prove to each other who they are on the internal port. Without either field, the internal
 /// port listens on loopback only and asks for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct IdentitySettings {
     /// The file with a secret that all media nodes of the cluster share, of at least 32 bytes. During a rotation it has one secret
     /// a line: the first one signs, all of them are accepted.
@@ -32,7 +32,7 @@ impl IdentitySettings {
 
 /// Tokens of Kubernetes ServiceAccounts: the kubelet renews them, and the keys of the API server verify them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct ServiceAccountSettings {
     /// The file with this media node's own token.
     pub token_file: PathBuf,

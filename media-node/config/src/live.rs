@@ -8,7 +8,7 @@ use crate::{Limits, LogSettings, MetricsSettings, NodeConfig};
 
 /// Settings that change while a media node runs. They are named as in [`NodeConfig`], with the same ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct LiveSettings {
     /// Log on standard error.
     pub log: LiveLogSettings,
@@ -20,7 +20,7 @@ pub struct LiveSettings {
 
 /// The part of [`LogSettings`] that changes while a media node runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct LiveLogSettings {
     /// As [`LogSettings::level`].
     pub level: String,

@@ -1,7 +1,7 @@
 //! Fields of the configuration, their defaults and their ranges.
 //!
-//! The docs of the types without `deny_unknown_fields` are descriptions of the `LiveCluster` resource. There, a running media node is a
-//! Pod.
+//! The docs of [`StreamSettings`], [`Limits`](crate::Limits) and the other types that are part of the `LiveCluster` resource are its
+//! descriptions. There, a running media node is a Pod.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::{AuthSettings, IdentitySettings, Limits, MetricsSettings, ProxySettin
 
 /// Configuration of a media node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct NodeConfig {
     /// What the media node does with a stream that is published to it.
     pub role: Role,
@@ -67,7 +67,7 @@ pub enum Role {
 
 /// Addresses of the ports of a media node. A public port without an address (`null`) stays closed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct Listen {
     /// RTMP: publish and play.
     pub rtmp: Option<SocketAddr>,
@@ -100,7 +100,7 @@ impl Default for Listen {
 
 /// Certificate of the ports with TLS. Both files are read again when they change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct TlsSettings {
     /// PEM file with the certificate, followed by those of its issuers.
     pub certificate: PathBuf,
@@ -110,7 +110,7 @@ pub struct TlsSettings {
 
 /// Discovery of the origins: by the DNS name of a Service, or by a list of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct Discovery {
     /// DNS name of the origins' headless Service. The SRV records of its port `internal` are used if there are any, else all
     /// of its A and AAAA records.
@@ -301,7 +301,7 @@ impl DrainSettings {
 
 /// The HTTP port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[serde(default, rename_all = "camelCase")]
 pub struct HttpSettings {
     /// Which pages of other sites may play streams.
     pub cors: CorsSettings,

@@ -1,7 +1,8 @@
-//! Reads YAML and refuses unknown fields.
+//! Reads YAML and refuses unknown fields: in a file they are typing errors.
 //!
-//! The types that are part of the `LiveCluster` resource as well ignore them, because a newer CustomResourceDefinition may have extended
-//! it. In a file an unknown field is a typing error. The schemas of the types have all fields, also those that are absent by default.
+//! The types themselves ignore them. Many are part of the `LiveCluster` resource as well, whose CustomResourceDefinition may be newer and
+//! have further fields, and serde cannot refuse them in some types of a file only. The schemas of the types have all fields, also those
+//! that are absent by default.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -15,12 +16,12 @@ use super::ConfigError;
 /// # Errors
 /// When the text is not YAML, or has an unknown field or a value of the wrong type.
 pub(super) fn read<T: DeserializeOwned + JsonSchema>(text: &str) -> Result<T, ConfigError> {
-    let read: T = serde_yaml::from_str(text)?;
     let schema = serde_yaml::to_value(schema::<T>())?;
-    match unknown_field("", &serde_yaml::from_str(text)?, &schema) {
-        None => Ok(read),
-        Some(message) => Err(ConfigError::Parse(message)),
+    // First: a misspelled field would be reported as a missing one.
+    if let Some(message) = unknown_field("", &serde_yaml::from_str(text)?, &schema) {
+        return Err(ConfigError::Parse(message));
     }
+    Ok(serde_yaml::from_str(text)?)
 }
 
 /// Returns the schema of a type, without references.
@@ -57,7 +58,12 @@ fn message(path: &str, name: &str, known: &Mapping) -> String {
     let known = known.keys().filter_map(Value::as_str);
     let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
     let expected = known.join(", ");
-    format!("{path}: unknown field `{name}`, expected one of {expected}")
+    let place = if path.is_empty() {
+        String::new()
+    } else {
+        format!("{path}: ")
+    };
+    format!("{place}unknown field `{name}`, expected one of {expected}")
 }
 
 fn join(path: &str, field: &str) -> String {
@@ -75,6 +81,22 @@ mod tests {
     #[test]
     fn unknown_field_is_refused_at_every_depth() {
         for (text, expected) in [
+            (
+                "roles: edge",
+                "unknown field `roles`, expected one of `auth`, ",
+            ),
+            (
+                "tls: {certificat: a, key: b}",
+                "tls: unknown field `certificat`, expected one of `certificate`, `key`",
+            ),
+            (
+                "auth: {publish: {signedUrls: {directory: /urls, schema: tencent}}}",
+                "auth.publish.signedUrls: unknown field `schema`, expected one of `directory`, ",
+            ),
+            (
+                "identity: {serviceAccount: {tokenfile: /t}}",
+                "identity.serviceAccount: unknown field `tokenfile`, expected one of ",
+            ),
             (
                 "stream: {lingerSecond: 3}",
                 "stream: unknown field `lingerSecond`, expected one of `continuitySeconds`, `duplicatePublish`, ",
