@@ -313,8 +313,8 @@ pub struct HttpSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CorsSettings {
-    /// Origins of the pages, such as `https://www.example.com`, or `*` for every page. The player page of the media node
-    /// itself is always allowed.
+    /// Origins of the pages, such as `https://www.example.com`, or `*` for every page. The player page itself is
+    /// always allowed.
     #[schemars(
         length(max = 64),
         inner(
@@ -323,7 +323,7 @@ pub struct CorsSettings {
         )
     )]
     pub allow_origins: Vec<String>,
-    /// Whether public pages may play streams from a media node with a private address.
+    /// Whether public pages may play streams from private addresses.
     pub allow_private_network: bool,
 }
 
