@@ -102,10 +102,29 @@ fn number_or_percentage_is_refused_beyond_its_range() {
             format!("{{edges: {{rollingUpdate: {{maxSurge: {count}, maxUnavailable: 1}}}}}}");
         let error = refusal(&with_spec(&spec));
         assert!(
-            error.contains("is not allowed, must be a number: 0 to 1000, or a text, of the form"),
+            error.contains(
+                "is not allowed, must be a whole number: 0 to 1000, or a percentage such as 25%"
+            ),
             "{error}"
         );
     }
+}
+
+#[test]
+fn quantity_that_kubernetes_does_not_read_is_refused_with_examples() {
+    let resources = |memory: &str| {
+        with_spec(&format!(
+            "{{edges: {{resources: {{limits: {{memory: {memory}}}}}}}}}"
+        ))
+    };
+    for quantity in ["512Mi", "1", "\"0.5\"", "100m", "1e3"] {
+        parse(&resources(quantity)).unwrap();
+    }
+    assert_eq!(
+        refusal(&resources("512 MB")),
+        "not a valid LiveCluster: spec.edges.resources.limits.memory: \"512 MB\" is not allowed, must be a whole number, or \
+         a quantity such as 512Mi, 100m or \"0.5\""
+    );
 }
 
 #[test]
@@ -167,7 +186,9 @@ fn item_of_a_list_is_named_by_its_index() {
     );
     let error = refusal(&with_spec("{vhosts: [ok.example, 'not ok']}"));
     assert!(
-        error.contains("spec.vhosts[1]: \"not ok\" is not allowed, must be a text of 1 to 253"),
+        error.ends_with(
+            "spec.vhosts[1]: \"not ok\" is not allowed, must be a text of 1 to 253 characters: a host name such as live.example.com"
+        ),
         "{error}"
     );
 }
@@ -256,7 +277,7 @@ fn every_example_is_valid() {
 }
 
 #[test]
-fn a_log_level_is_a_level_or_a_filter() {
+fn log_level_is_a_level_or_a_filter() {
     for level in [
         "info",
         "off",
