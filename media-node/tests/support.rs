@@ -39,17 +39,17 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
 tokio::task_local! {
     /// Limit of the waits of a task where that is too short: many viewers, or large frames, of which only the content counts.
-    static PATIENCE: Duration;
+    static LONGER_DEADLINE: Duration;
 }
 
 /// Runs a task whose waits may take a minute.
-pub(crate) async fn patiently<T>(task: impl Future<Output = T>) -> T {
-    PATIENCE.scope(Duration::from_secs(60), task).await
+pub(crate) async fn with_longer_deadline<T>(task: impl Future<Output = T>) -> T {
+    LONGER_DEADLINE.scope(Duration::from_secs(60), task).await
 }
 
 /// Waits for an event, and fails when it does not occur.
 pub(crate) async fn within_deadline<T>(what: &str, event: impl Future<Output = T>) -> T {
-    let limit = PATIENCE.try_with(|limit| *limit).unwrap_or(DEADLINE);
+    let limit = LONGER_DEADLINE.try_with(|limit| *limit).unwrap_or(DEADLINE);
     match tokio::time::timeout(limit, event).await {
         Ok(value) => value,
         Err(_) => panic!("{what}: not within {limit:?}"),

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::socket::{ClientSocket, Route};
 use crate::host::simulated::network::Network;
 
-/// Longer than a media node takes to accept or refuse a client that it can hear.
+/// Longer than a media node takes to accept or refuse a client that it can reach.
 pub(super) const START: Duration = Duration::from_secs(12);
 
 /// Bytes of one read.

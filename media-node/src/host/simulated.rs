@@ -73,7 +73,7 @@ impl SimulatedHost {
 
     /// Returns the addresses of a name with their lifetime, or `None` when the DNS does not answer.
     pub(crate) async fn resolve(&self, name: &str) -> Option<(Vec<IpAddr>, Duration)> {
-        let answer = self.network.dns(self.address, name);
+        let answer = self.network.resolve(name);
         let wait = if answer.is_some() {
             DNS_ANSWER
         } else {

@@ -21,7 +21,7 @@ fn hook(server: SocketAddr, failure_policy: FailurePolicy) -> AccessSettings {
 }
 
 #[tokio::test]
-async fn hook_is_asked_before_the_start_and_told_of_every_end() {
+async fn hook_is_asked_before_the_start_and_notified_of_every_end() {
     let answer = |callback: &Value| {
         if callback["param"] == "?pass=1" {
             ("200 OK", "{\"code\":0}")
@@ -38,10 +38,8 @@ async fn hook_is_asked_before_the_start_and_told_of_every_end() {
     let refused = publish_error(&node, "live/a").await;
     assert_eq!(refused.1, "the stream's owner refused");
     let publisher = publish(&node, "live/a?pass=1").await;
-    assert_eq!(
-        play_status(&node, "/live/a.flv").await,
-        (403, "hook".into())
-    );
+    let played = play_status(&node, "/live/a.flv").await;
+    assert_eq!(played, (403, "hook".into()));
     let viewer = FlvViewer::open(node.addresses.http, "/live/a.flv?pass=1").await;
     drop(viewer);
     publisher.finish().await;
@@ -73,16 +71,10 @@ async fn hook_is_asked_before_the_start_and_told_of_every_end() {
     );
     assert!(of("on_unpublish", false).is_empty() && of("on_stop", false).is_empty());
     let published = &callbacks[1];
-    assert_eq!(
-        (&published["app"], &published["stream"]),
-        (&"live".into(), &"a".into())
-    );
-    assert!(
-        published["tcUrl"]
-            .as_str()
-            .unwrap()
-            .starts_with("rtmp://127.0.0.1:")
-    );
+    let name = (&published["app"], &published["stream"]);
+    assert_eq!(name, (&"live".into(), &"a".into()));
+    let address = published["tcUrl"].as_str().unwrap();
+    assert!(address.starts_with("rtmp://127.0.0.1:"), "{address}");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::support::{
 const UNAVAILABLE: &str = "the authorization hook does not respond, try again later";
 const REFUSED: &str = "the stream's owner refused";
 
-/// The stream by which the server decides how to misbehave, and what the encoder is told.
+/// The stream by which the server decides how to misbehave, and the reason that the encoder gets.
 const KINDS: [(&str, &str); 11] = [
     ("closes", UNAVAILABLE),
     ("resets", UNAVAILABLE),
@@ -47,8 +47,8 @@ async fn hook_server_that_misbehaves_refuses_within_its_time_and_costs_little() 
         let (denying, allowing) = (&denying, &allowing);
         async move {
             let stream = format!("live/{kind}");
-            let (_, told) = publish_error(denying, &stream).await;
-            assert_eq!(told, reason, "{kind}");
+            let (_, message) = publish_error(denying, &stream).await;
+            assert_eq!(message, reason, "{kind}");
             // The policy is for a server that does not respond, and not for one that refuses.
             let allowed = Publisher::try_start(allowing.addresses.rtmp, &stream).await;
             assert_eq!(allowed.is_ok(), reason == UNAVAILABLE, "{kind}");

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{
-    FlvViewer, Publisher, RtmpViewer, TestNode, edge, origins, patiently, within_deadline,
+    FlvViewer, Publisher, RtmpViewer, TestNode, edge, origins, with_longer_deadline,
+    within_deadline,
 };
 
 /// One origin and two edges, with windows that hold every clip, and encoders that may wait for their viewers.
@@ -162,7 +163,7 @@ impl Watching {
     /// Returns when a message with this payload has come.
     pub(crate) async fn received(&mut self, payload: &Bytes) {
         let arrived = self.newest.wait_for(|newest| newest == payload);
-        let arrived = patiently(within_deadline("the message", arrived)).await;
+        let arrived = with_longer_deadline(within_deadline("the message", arrived)).await;
         arrived.expect("the viewer watches");
     }
 }
@@ -181,7 +182,7 @@ pub(crate) fn watch_at(
 ) -> Watching {
     let stream = stream.to_owned();
     let (newest, newest_seen) = watch::channel(Bytes::new());
-    let task = tokio::spawn(patiently(async move {
+    let task = tokio::spawn(with_longer_deadline(async move {
         let mut received = Received::default();
         let mut push = |message: Message| {
             newest.send_replace(message.payload.clone());

@@ -175,7 +175,7 @@ impl Network {
         self.change(|state| state.names.insert(name.to_owned(), addresses));
     }
 
-    pub(super) fn dns(&self, _asker: Ipv4Addr, name: &str) -> Option<(Vec<IpAddr>, Duration)> {
+    pub(super) fn resolve(&self, name: &str) -> Option<(Vec<IpAddr>, Duration)> {
         self.change(|state| {
             let names = match state.dns {
                 DnsState::Silent => return None,

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_instance_has_a_line_with_urls_that_work_on_this_machine() {
+    fn every_instance_has_a_line_with_urls_that_work_on_this_computer() {
         let row = |name: &str, rtmp: &str, http: &str, metrics: &str| TableRow {
             name: name.to_owned(),
             rtmp: Some(rtmp.parse().unwrap()),
