@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const MANIFEST: &str =
@@ -118,9 +118,8 @@ impl Local {
         }
     }
 
-    /// Sends a signal and waits for the exit code.
-    fn signal(mut self, name: &str) -> (Option<i32>, Duration) {
-        let begin = Instant::now();
+    /// Sends a signal and waits for the exit code, for less time than the drain of a Pod takes.
+    fn signal(mut self, name: &str) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -134,7 +133,7 @@ impl Local {
         let mut child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
         thread::spawn(move || done.send(child.wait().unwrap().code()));
         match is_done.recv_timeout(DEADLINE) {
-            Ok(code) => (code, begin.elapsed()),
+            Ok(code) => code,
             Err(_) => {
                 let _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
                 panic!("it does not end");
@@ -220,15 +219,13 @@ fn demo_plays_and_ctrl_c_ends_it_with_code_0() {
         viewer.flv.starts_with(b"FLV\x01\x05"),
         "the header announces video and audio"
     );
-    let (code, took) = local.signal("INT");
-    assert_eq!(code, Some(0));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(local.signal("INT"), Some(0));
 }
 
 #[test]
 fn sigterm_ends_it_with_code_0() {
     let local = Local::start("{edges: {replicas: 0}}");
-    assert_eq!(local.signal("TERM").0, Some(0));
+    assert_eq!(local.signal("TERM"), Some(0));
 }
 
 #[test]
@@ -237,7 +234,7 @@ fn log_whose_reader_has_ended_changes_nothing() {
     drop(reader);
     let local = Local::start_logging_to(log.into(), "{edges: {replicas: 1}}");
     Viewer::connect(local.ports.edge_http).read_more(50_000);
-    assert_eq!(local.signal("INT").0, Some(0));
+    assert_eq!(local.signal("INT"), Some(0));
 }
 
 #[test]
@@ -326,7 +323,7 @@ fn viewer_of_an_edge_survives_stop_and_start_of_the_origin() {
         // More than the edge had before the origin was stopped.
         viewer.read_more(150_000);
     }
-    assert_eq!(local.signal("INT").0, Some(0));
+    assert_eq!(local.signal("INT"), Some(0));
 }
 
 #[test]
