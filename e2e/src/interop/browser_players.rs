@@ -10,7 +10,10 @@ use crate::process::Process;
 use crate::stage::Stage;
 
 /// Players that play until each has played its time.
-pub(super) struct BrowserPlayers(Process);
+pub(super) struct BrowserPlayers {
+    process: Process,
+    count: usize,
+}
 
 /// What a player has shown.
 #[derive(Debug, Deserialize)]
@@ -42,17 +45,19 @@ impl BrowserPlayers {
         command.args(players).current_dir(&stage.tools.browser);
         let mut process = Process::start("players", &mut command, stage.folder())?;
         process.prints("playing\n", Duration::from_secs(60)).await?;
-        Ok(Self(process))
+        let count = players.len();
+        Ok(Self { process, count })
     }
 
     /// Waits until all have played their time without an error. Returns what they showed.
     pub(super) async fn finish(mut self) -> Result<Vec<PlayerReport>> {
-        self.0.success(Duration::from_secs(90)).await?;
-        let output = self.0.output();
+        self.process.success(Duration::from_secs(90)).await?;
+        let output = self.process.output();
         let line = output.lines().last().unwrap_or_default();
         let seen: PlayersReport = serde_json::from_str(line).context("what the driver prints")?;
         let is_fine = |it: &PlayerReport| it.width == 320 && it.errors.is_empty();
-        ensure!(seen.players.iter().all(is_fine), "{seen:?}");
+        let all_fine = seen.players.len() == self.count && seen.players.iter().all(is_fine);
+        ensure!(all_fine, "{seen:?}");
         Ok(seen.players)
     }
 }

@@ -44,6 +44,8 @@ async fn attack(namespace: &Namespace, outside: &Namespace) -> Result<()> {
         played?;
     }
     stream.assert_uninterrupted()?;
+    // One has no token, and that of the other one is another ServiceAccount's.
+    assert_refused(&internal, &["no_credential", "claim"]).await?;
 
     namespace.say("requests without a token, with a foreign one, and as a browser");
     let foreign = foreign_token(namespace, outside).await?;
@@ -63,11 +65,7 @@ async fn attack(namespace: &Namespace, outside: &Namespace) -> Result<()> {
     assert_operator_tokens(namespace, &internal).await?;
     let probe = format!("http://{}/livez", internal.api);
     ensure!(status("GET", &probe, &[]).await? == "200", "no probe");
-    let metrics = process::run(&format!("curl -s http://{}/metrics", internal.metrics)).await?;
-    for reason in ["no_credential", "token", "claim", "browser"] {
-        let counted = format!("live_internal_requests_refused_total{{reason=\"{reason}\"}}");
-        ensure!(metrics.contains(&counted), "{counted} is not counted");
-    }
+    assert_refused(&internal, &["token", "browser"]).await?;
     stream.assert_uninterrupted()
 }
 
@@ -208,6 +206,18 @@ async fn assert_operator_tokens(namespace: &Namespace, internal: &InternalPort) 
         let header = format!("Authorization: Bearer {}", token.trim());
         let status = status("GET", &url, &[&header]).await?;
         ensure!(status == expected, "audience {audience}: {status}");
+    }
+    Ok(())
+}
+
+/// Fails unless the origin has refused requests for each of these reasons.
+async fn assert_refused(internal: &InternalPort, reasons: &[&str]) -> Result<()> {
+    let metrics = process::run(&format!("curl -s http://{}/metrics", internal.metrics)).await?;
+    for reason in reasons {
+        let counter = format!("live_internal_requests_refused_total{{reason=\"{reason}\"}} ");
+        let count = metrics.lines().find_map(|it| it.strip_prefix(&counter));
+        let count: f64 = count.with_context(|| format!("no {counter}"))?.parse()?;
+        ensure!(count > 0.0, "no request is refused with reason {reason}");
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         assert_refused(&namespace, "demo", spec, fields).await?;
     }
     let long = "a-name-that-is-much-too-long-for-a-live-cluster";
-    assert_refused(&namespace, long, "{}", &["name"]).await?;
+    let named = ["metadata.name", "at most 38 characters"];
+    assert_refused(&namespace, long, "{}", &named).await?;
     let stored = namespace.kubectl("get lc -o name").await?;
     ensure!(stored.is_empty(), "stored: {stored}");
     Ok(())

@@ -15,16 +15,17 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     for cascade in ["background", "foreground"] {
         namespace.say(format_args!("deleted with --cascade={cascade}"));
         namespace.apply_ready("demo", small.clone()).await?;
+        let made = namespace.kubectl(CHILDREN).await?;
+        let kinds = ["deployment", "pod/", "service/", "endpointslice"];
+        ensure!(kinds.iter().all(|it| made.contains(it)), "only {made}");
         let line = format!("delete lc/demo --cascade={cascade} --timeout=60s");
         namespace.kubectl(&line).await?;
         if cascade == "foreground" {
             let pods = namespace.kubectl(PODS).await?;
             ensure!(pods.is_empty(), "the LiveCluster is deleted before {pods}");
         }
-        let kinds = "deployments,replicasets,pods,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies,endpointslices";
-        let line = format!("get {kinds} -l app.kubernetes.io/instance=demo -o name");
         eventually("nothing is left", Duration::from_secs(60), || async {
-            let left = namespace.kubectl(&line).await?;
+            let left = namespace.kubectl(CHILDREN).await?;
             ensure!(left.is_empty(), "left: {}", left.replace('\n', " "));
             Ok(())
         })
@@ -69,5 +70,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     })
     .await
 }
+
+const CHILDREN: &str = "get deployments,replicasets,pods,services,configmaps,serviceaccounts,poddisruptionbudgets,networkpolicies,endpointslices \
+     -l app.kubernetes.io/instance=demo -o name";
 
 const PODS: &str = "get pods -l app.kubernetes.io/instance=demo -o name";

@@ -29,10 +29,13 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     // Client-side apply keeps the whole definition in an annotation.
     let dry_run = "apply --dry-run=server --validate=strict -f";
     run_line(&format!("kubectl {dry_run} crds/")).await?;
+    let mut examples = 0;
     for example in std::fs::read_dir("crds/examples")? {
         let file = example?.path();
         let line = format!("{dry_run} {}", file.display());
         namespace.kubectl(&line).await?;
+        examples += 1;
     }
+    ensure!(examples > 0, "there are no examples");
     Ok(())
 }

@@ -70,6 +70,7 @@ async fn freeze(namespace: &Namespace, system: &Namespace) -> Result<()> {
     system.signal(&pod, "CONT").await?;
     let works = namespace.assert_operator_works("demo", "after-resuming");
     works.await?;
+    // In which the old leader would write.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_writes_nothing(system, &old, &new?, since).await?;
     all_ready(system).await

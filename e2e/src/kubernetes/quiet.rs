@@ -6,10 +6,11 @@ use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cluster::{Namespace, STREAM};
+use crate::cluster::{AuditedRequest, Namespace, STREAM};
 use crate::process::beginning;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
+    let begin = Timestamp::now();
     namespace.apply_ready("demo", json!({})).await?;
     let edge = namespace.reach_role("demo", "edge").await?;
     let stream = namespace.watched_stream(STREAM, &edge, &edge).await?;
@@ -19,6 +20,9 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         streams.is_some_and(|it| (it.active, it.viewers) == (Some(1), Some(1)))
     });
     counted.await?;
+    let before = namespace.requests(begin).await?;
+    let writes = before.iter().any(AuditedRequest::writes);
+    ensure!(writes, "the audit log has no write of the operator");
 
     let start = Timestamp::now();
     namespace.say("three minutes without a change");

@@ -20,7 +20,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.apply("demo", broken).await?;
     let expected = "the edge has found no origin";
     let seen = namespace.until_status("demo", expected, LIMIT, |status| {
-        says(status, DEGRADED, "Unschedulable") && says(status, DEGRADED, "has found no origin")
+        mentions(status, DEGRADED, "Unschedulable")
+            && mentions(status, DEGRADED, "has found no origin")
     });
     seen.await?;
 
@@ -38,7 +39,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("edges that no node admits, and then a change of the origins");
     namespace.edit("demo", json!({"edges": nowhere})).await?;
     let stuck = namespace.until_status("demo", "the new edge is unschedulable", LIMIT, |status| {
-        says(status, DEGRADED, "Unschedulable") && says(status, PROGRESSING, "Unschedulable")
+        mentions(status, DEGRADED, "Unschedulable")
+            && mentions(status, PROGRESSING, "Unschedulable")
     });
     stuck.await?;
     let before = namespace.pods("demo", "origin").await?;
@@ -68,7 +70,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     new.assert_connected()
 }
 
-fn says(status: &LiveClusterStatus, kind: &str, part: &str) -> bool {
+fn mentions(status: &LiveClusterStatus, kind: &str, part: &str) -> bool {
     let found = condition_of(status, kind);
     found.is_some_and(|it| it.reason == part || it.message.contains(part))
 }

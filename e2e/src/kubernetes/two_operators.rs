@@ -103,9 +103,9 @@ async fn takes_over(namespace: &Namespace, second: &Release, third: &Release) ->
     ));
     namespace.assert_operator_works("demo", "third").await?;
 
-    let about = |requests: Vec<AuditedRequest>| {
+    let writes = |requests: Vec<AuditedRequest>| {
         let writes = requests.into_iter().filter(|request| {
-            // Lease and events are each one's own.
+            // Each operator has a Lease, events and tokens of its own.
             let resource = request.object_ref.resource.as_str();
             request.writes()
                 && request.status() < 300
@@ -113,8 +113,8 @@ async fn takes_over(namespace: &Namespace, second: &Release, third: &Release) ->
         });
         writes.map(|request| request.at()).collect::<Vec<_>>()
     };
-    let by_third = about(namespace.cluster.requests_of(third, since).await?);
-    let by_second = about(
+    let by_third = writes(namespace.cluster.requests_of(third, since).await?);
+    let by_second = writes(
         namespace
             .cluster
             .requests_of(second, Timestamp::MIN)

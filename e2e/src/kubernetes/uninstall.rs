@@ -64,13 +64,16 @@ async fn uninstall(namespace: &Namespace) -> Result<()> {
     let kept = namespace.kubectl("get lc -o name").await?;
     let expected = "livecluster.livecluster.dev/the-last";
     ensure!(kept.trim() == expected, "helm uninstall keeps {kept:?}");
-    nothing_left(namespace, &selector, "customresourcedefinition").await?;
+    nothing_left(namespace, &selector, Some("customresourcedefinition")).await?;
     stream.assert_uninterrupted()?;
     drop((stream, new));
+    let line = format!("get deployments -l {CHILDREN} -o name");
+    let children = namespace.kubectl(&line).await?;
+    ensure!(children.lines().count() == 2, "Deployments: {children:?}");
     namespace
         .kubectl("delete lc/the-last --timeout=60s")
         .await?;
-    nothing_left(namespace, CHILDREN, "nothing").await?;
+    nothing_left(namespace, CHILDREN, None).await?;
 
     if namespace.may_break("crds.keep=false, which deletes every LiveCluster") {
         namespace.say(
@@ -80,7 +83,10 @@ async fn uninstall(namespace: &Namespace) -> Result<()> {
         let small = json!({"edges": {"replicas": 1}});
         namespace.apply_ready("the-last", small).await?;
         let refused = release.helm(&helm_uninstall).await;
-        ensure!(refused.is_err(), "a LiveCluster exists, and is deleted");
+        ensure!(
+            refused.is_err(),
+            "uninstalled although a LiveCluster exists"
+        );
         namespace.ready("the-last").await?;
         namespace.say("the refused uninstallation is taken back, and upgrades are possible again");
         let history = format!("history {} --max 1 --output json", release.name);
@@ -95,18 +101,18 @@ async fn uninstall(namespace: &Namespace) -> Result<()> {
         let crd = "crd/liveclusters.livecluster.dev";
         let line = format!("kubectl wait --for=delete {crd} --timeout=60s");
         run_line(&line).await?;
-        nothing_left(namespace, CHILDREN, "nothing").await?;
+        nothing_left(namespace, CHILDREN, None).await?;
     }
     Ok(())
 }
 
 /// Waits until no object of any kind in any namespace has these labels, except for one kind.
-async fn nothing_left(namespace: &Namespace, selector: &str, except: &str) -> Result<()> {
+async fn nothing_left(namespace: &Namespace, selector: &str, except: Option<&str>) -> Result<()> {
     let kinds = run_line("kubectl api-resources --verbs=list -o name").await?;
     let kinds: Vec<&str> = kinds
         .lines()
         .filter(|kind| !kind.ends_with("metrics.k8s.io") && !kind.starts_with("events"))
-        .filter(|kind| !kind.starts_with(except))
+        .filter(|kind| except.is_none_or(|except| !kind.starts_with(except)))
         .collect();
     let kinds = kinds.join(",");
     let (expected, limit) = (format!("nothing with {selector}"), Duration::from_secs(90));
