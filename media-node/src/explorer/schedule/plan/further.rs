@@ -1,16 +1,18 @@
 //! Further failures, in some of the schedules: firewalls that forget connections, names with old addresses or none, RTMP servers that
-//! fail, encoders that hang while others stand by.
+//! fail, encoders that hang while others stand by, media nodes whose hosts are busy.
 
 use std::time::Duration;
 
 use super::super::{EncoderEnd, Hardship, Place, ScheduledAction};
 use super::Plan;
-use super::failures::RETRIED;
+use super::failures::{FAILOVER, RETRIED};
 use crate::host::simulated::network::DnsState;
 
 impl Plan<'_> {
     pub(super) fn add_further_failures(&mut self) {
-        match self.hardship {
+        let hardship = self.hardship;
+        match hardship {
+            Hardship::OneOrigin if self.chance(0.5) => self.add_busy_origin(),
             Hardship::OneOrigin | Hardship::Tail => self.add_firewall(),
             Hardship::RtmpServerFails => self.add_failures_of_server(),
             Hardship::Calm | Hardship::Takeovers => self.add_wrong_dns(DnsState::Empty),
@@ -18,6 +20,11 @@ impl Plan<'_> {
             Hardship::Failures => {
                 if self.chance(0.6) {
                     self.add_firewalls();
+                }
+                if self.chance(0.4) {
+                    let (at, node) = (self.number(1000, 20_000), self.node());
+                    let lasts = self.number(1000, 6000);
+                    self.add_busy_host(node, at, at + lasts);
                 }
                 let wrong = self.one_of(&[DnsState::Outdated, DnsState::Outdated, DnsState::Empty]);
                 if self.settings.has_dns && self.chance(0.6) {
@@ -48,6 +55,28 @@ impl Plan<'_> {
                 other => Place::Node(other),
             };
             self.at(at, forget(node, other));
+        }
+    }
+
+    /// Lets the host of an origin be busy before one of them fails.
+    fn add_busy_origin(&mut self) {
+        let (at, origin) = (self.number(1000, 2500), self.origin());
+        if !self.failing.contains(&origin) {
+            return;
+        }
+        self.add_busy_host(origin, at, 3500);
+        for node in 0..self.nodes() {
+            self.outages.add(node, FAILOVER + RETRIED);
+        }
+    }
+
+    /// Lets a media node run only now and then, as on a host with too few cores.
+    fn add_busy_host(&mut self, node: usize, mut at: u64, end: u64) {
+        while at < end {
+            let after = at + self.number(50, 900);
+            self.at(at, ScheduledAction::Hang(node));
+            self.at(after, ScheduledAction::Resume(node));
+            at = after + self.number(20, 500);
         }
     }
 
