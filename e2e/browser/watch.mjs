@@ -30,6 +30,8 @@ try {
     await button.waitFor();
     seen.listed = await page.locator("#streams button").evaluateAll((all) => all.map(({ dataset }) => dataset.path));
     await button.click();
+    await page.waitForFunction(() => document.getElementById("video").currentTime > 0.2);
+    await page.reload(); // what the address bar shows plays the same stream
   }
   // The video moves when its pixels, drawn twice, differ and its time goes on.
   const look = () => page.evaluate(() => {

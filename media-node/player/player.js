@@ -5,6 +5,7 @@
 import { codecName, codecSupport, mediaFailure, statusFailure, unsupportedReason } from "./messages.js";
 
 const LIST_INTERVAL = 2000; // ms
+const LIST_TIMEOUT = 4000; // ms until the server does not reply. A browser waits for minutes when its packets are lost
 const START_TIMEOUT = 8000; // ms until an attempt without media has failed; a missing stream gets its 404 earlier
 const STALL_TIMEOUT = 2500; // ms without new media until the page shows it
 const FREEZE_TIMEOUT = 4000; // ms that the video stands still while bytes arrive, until the player starts again
@@ -22,6 +23,7 @@ const credentials = [...parameters].filter(([name]) => name !== "stream" && name
 
 let listed = []; // the streams of streams.json
 let listLoaded = false; // whether the last request for them succeeded
+let listFailed = 0; // when the last one that failed began
 let chosen = null; // {path, label, codecs}
 let player = null;
 let attempt = null; // what is known of the running player, see `newAttempt`
@@ -56,7 +58,7 @@ function choose(stream) {
   failures = 0;
   refusals = 0;
   fallback = false;
-  parameters.set("stream", relative(stream.path).replace(/\.flv$/, ""));
+  parameters.set("stream", relative(decodeURIComponent(stream.path)).replace(/\.flv$/, ""));
   showChosen();
   start();
   showList();
@@ -133,7 +135,8 @@ function start() {
   });
   const { Events, ErrorTypes } = globalThis.mpegts;
   const current = player;
-  const ifCurrent = (act) => (...values) => { if (player === current) act(...values); };
+  // Later: mpegts.js fails where it is destroyed while it reports an event.
+  const ifCurrent = (act) => (...values) => setTimeout(() => { if (player === current) act(...values); });
   player.on(Events.ERROR, ifCurrent((type, detail, info) => {
     if (type === ErrorTypes.NETWORK_ERROR) lost(detail, info);
     else {
@@ -181,7 +184,8 @@ async function lost(detail, info) {
     stopPlayer();
     if (!status && listLoaded && !listing()?.live) status = 404;
     if (!status) {
-      const answer = await fetch(streamUrl(stopped.path, false), { method: "HEAD", cache: "no-store" }).catch(() => null);
+      const head = { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(START_TIMEOUT) };
+      const answer = await fetch(streamUrl(stopped.path, false), head).catch(() => null);
       if (chosen !== stopped || player) return;
       status = answer && !answer.ok ? answer.status : 0;
       // The stream may have started just now, so that only the second time is a reason to try the other transport.
@@ -258,7 +262,8 @@ function follow(end, now) {
   }
   if (standsStill(now)) return failed({ retry: true, message: "The video stands still. Restarting …" });
   if (now - attempt.media > STALL_TIMEOUT) {
-    show("The publisher sends nothing. The stream continues here when it resumes.");
+    show(listLoaded ? "The publisher sends nothing. The stream continues here when it resumes."
+      : "The server cannot be reached. The stream continues here when it can.");
   } else if (video.paused) {
     show("");
   } else if (currentTime > 0 || video.readyState > 2) {
@@ -272,11 +277,12 @@ function follow(end, now) {
   }
 }
 
-// Whether the player is stuck: the stream is live, and bytes arrive that it does not play, or none at all.
+// Whether the player is stuck: the stream is live, and bytes arrive that it does not play, or none at all. Or the server replies again,
+// after it did not, and nothing arrives on the connection from before.
 function standsStill(now) {
   if (!listing()?.live) return false;
   const wasted = now - Math.max(attempt.idle, Math.min(attempt.media, attempt.moved));
-  return now - attempt.bytes > SILENCE_TIMEOUT || wasted > FREEZE_TIMEOUT;
+  return now - attempt.bytes > SILENCE_TIMEOUT || wasted > FREEZE_TIMEOUT || attempt.bytes < listFailed;
 }
 
 function showList() {
@@ -312,8 +318,9 @@ const label = ({ vhost, app, name }) => shown([vhost, app, name].filter(Boolean)
 
 let lastList = "";
 async function list() {
+  const began = performance.now();
   try {
-    const answer = await fetch(listUrl(), { cache: "no-store" });
+    const answer = await fetch(listUrl(), { cache: "no-store", signal: AbortSignal.timeout(LIST_TIMEOUT) });
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const { instance, streams } = await answer.json();
     listed = streams.map((stream) => ({ ...stream, label: label(stream), codecs: stream.codecs ?? [] }))
@@ -323,7 +330,7 @@ async function list() {
     $("hint").textContent = listed.length ? ""
       : "No stream is live. A stream appears here as soon as an encoder publishes it.";
   } catch (error) {
-    [listed, listLoaded] = [[], false];
+    [listed, listLoaded, listFailed] = [[], false, began];
     $("hint").textContent = `The list of streams is not available (${error.message}). Retrying …`;
   }
   if (chosen && unplayable !== null && listedCodecs() !== unplayable) start();

@@ -1,5 +1,5 @@
-//! The player page in a real browser, on every instance: the live stream is listed, a click plays it, `?stream=` plays immediately,
-//! time goes on, the video moves, codecs and latency are shown, and no other host is asked for anything.
+//! The player page in a real browser, on every instance: the live stream is listed, a click plays it, also after the page is loaded again,
+//! `?stream=` plays immediately, time goes on, the video moves, codecs and latency are shown, and no other host is asked for anything.
 
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use crate::media::{Clip, ffmpeg};
 use crate::process::finish;
 use crate::stage::Stage;
 
+/// The path of a stream with a name that is not ASCII, `live/übung`.
+const PATH: &str = "/live/%C3%BCbung.flv";
+
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let instances = Instances::start(&stage, "continuitySeconds: 5").await?;
     let clip = Clip {
@@ -20,7 +23,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
         ..stage.clip("h264-aac").await?
     };
     let [.., edge] = &instances.all;
-    let (url, folder) = (edge.rtmp("live/livestream"), stage.folder());
+    let (url, folder) = (edge.rtmp("live/übung"), stage.folder());
     let _encoder = ffmpeg::publish("publish", &clip, &url, folder)?;
     let mut slowest = 0;
     for instance in &instances.all {
@@ -85,7 +88,7 @@ async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<PageReport
     let (name, url) = match way {
         Way::Click => ("click", page),
         Way::Address(transport) => {
-            let query = format!("?stream=live/livestream&transport={transport}");
+            let query = format!("?stream=live/%C3%BCbung&transport={transport}");
             (transport, page + &query)
         }
     };
@@ -96,7 +99,7 @@ async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<PageReport
         .args(["watch.mjs", "/usr/bin/chromium", &url])
         .arg(screenshot);
     if matches!(way, Way::Click) {
-        command.arg("/live/livestream.flv");
+        command.arg(PATH);
     }
     command.current_dir(&stage.tools.browser);
     let limit = Duration::from_secs(90);
@@ -110,7 +113,7 @@ async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<PageReport
 
 fn check(seen: &PageReport, instance: &Instance, way: Way) -> Result<()> {
     ensure!(seen.failure.is_none(), "failed");
-    let listed = seen.listed == ["/live/livestream.flv"];
+    let listed = seen.listed == [PATH];
     let click = matches!(way, Way::Click);
     ensure!(listed || !click, "the list is not that of the live streams");
     let first = seen.first.as_ref().context("a look")?;
