@@ -77,6 +77,9 @@ struct ListEntry {
     /// Encoders that stand by, on this media node and on the origins.
     standbys: usize,
     live: bool,
+    /// That of the newest publication.
+    #[serde(skip)]
+    epoch: Option<u64>,
 }
 
 impl ListContent {
@@ -193,15 +196,19 @@ fn merge(summaries: impl Iterator<Item = StreamSummary>) -> Vec<ListEntry> {
             viewers: 0,
             standbys: 0,
             live: false,
+            epoch: None,
         });
         entry.standbys += summary.standbys;
         if !summary.playable {
             continue;
         }
         entry.viewers += summary.viewers;
-        entry.live |= summary.publication.is_some();
-        if entry.codecs.len() < summary.codecs.len() {
+        let epoch = summary.publication.map(|publication| publication.epoch);
+        entry.live |= epoch.is_some();
+        // A media node that has not had viewers since may have an earlier publication's codecs.
+        if (entry.epoch, entry.codecs.len()) < (epoch, summary.codecs.len()) {
             entry.codecs = summary.codecs;
+            entry.epoch = epoch;
         }
     }
     entries.retain(|key, _| playable.contains(key));
@@ -251,6 +258,19 @@ mod tests {
             .map(|entry| (entry.name.as_str(), entry.live, entry.viewers))
             .collect();
         assert_eq!(short, [("a", false, 2), ("b", true, 4)]);
+    }
+
+    #[test]
+    fn codecs_are_those_of_the_newest_publication() {
+        let codecs = |codecs: &[&str], published| StreamSummary {
+            codecs: codecs.iter().map(ToString::to_string).collect(),
+            ..summary("a", published, 0)
+        };
+        let before = codecs(&["HEVC", "AAC"], false);
+        let now = codecs(&["H.264"], true);
+        for order in [[before.clone(), now.clone()], [now, before]] {
+            assert_eq!(merge(order.into_iter())[0].codecs, ["H.264"]);
+        }
     }
 
     #[test]
