@@ -109,16 +109,22 @@ async fn ranges_and_conditions_are_answered() {
     assert_eq!(part.header("content-range"), Some("bytes 2-4/10"));
     let beyond = get(&node, "/clip.mp4", "Range: bytes=20-\r\n").await;
     assert_eq!(beyond.status, 416);
-    let conditional = get(
-        &node,
-        "/clip.mp4",
-        "Range: bytes=2-4\r\nIf-Range: \"x\"\r\n",
-    )
-    .await;
-    assert_eq!(
-        (conditional.status, conditional.text()),
-        (200, "0123456789")
-    );
+    let etag = whole.header("etag").unwrap();
+    for (condition, status, content) in [
+        ("\"x\"", 200, "0123456789"),
+        (etag, 206, "234"),
+        (modified, 206, "234"),
+    ] {
+        let headers = format!("Range: bytes=2-4\r\nIf-Range: {condition}\r\n");
+        let response = get(&node, "/clip.mp4", &headers).await;
+        let answer = (response.status, response.text());
+        assert_eq!(answer, (status, content), "{condition}");
+    }
+    for range in ["items=2-4", "bytes=2-4,6-7", "bytes=a-b", "bytes=-"] {
+        let response = get(&node, "/clip.mp4", &format!("Range: {range}\r\n")).await;
+        let answer = (response.status, response.text());
+        assert_eq!(answer, (200, "0123456789"), "{range}");
+    }
     let since = format!("If-Modified-Since: {modified}\r\n");
     let unchanged = get(&node, "/clip.mp4", &since).await;
     assert_eq!(

@@ -6,10 +6,11 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use percent_encoding::percent_decode_str;
 use tower_http::services::ServeFile;
+use tower_http::services::fs::ServeFileSystemResponseBody;
 
 use super::connection::{AfterResponse, HttpConnection, ResponseMode};
 use super::request::HttpRequest;
@@ -110,18 +111,28 @@ impl HttpConnection {
     }
 }
 
-/// Opens a file. The response to conditional requests and to requests for a range is the library's.
+/// Opens a file. The response to conditional requests and to requests for a range is the library's, which does not know `If-Range`.
 async fn open(
     request: &HttpRequest,
     file: &Path,
     mode: ResponseMode,
-) -> io::Result<Response<tower_http::services::fs::ServeFileSystemResponseBody>> {
-    let mut wanted = Request::new(Empty::<bytes::Bytes>::new());
-    *wanted.headers_mut() = conditions(&request.file_headers);
-    if mode.without_body {
-        *wanted.method_mut() = Method::HEAD;
+) -> io::Result<Response<ServeFileSystemResponseBody>> {
+    let mut headers = request.file_headers.clone();
+    let version = headers.remove(header::IF_RANGE);
+    if !headers.get(header::RANGE).is_some_and(is_one_range) {
+        headers.remove(header::RANGE);
     }
-    let mut response = ServeFile::new(file).try_call(wanted).await?;
+    let mut response = open_if(&headers, file, mode).await?;
+    let is_other = |version: &HeaderValue| {
+        let validators = [header::ETAG, header::LAST_MODIFIED];
+        let mut validators = validators.iter().map(|name| response.headers().get(name));
+        validators.all(|it| it != Some(version))
+    };
+    let is_other_version = version.as_ref().is_some_and(is_other);
+    if is_other_version {
+        headers.remove(header::RANGE);
+        response = open_if(&headers, file, mode).await?;
+    }
     if response.status() != StatusCode::NOT_MODIFIED {
         let length = response.headers_mut().entry(header::CONTENT_LENGTH);
         length.or_insert(0.into());
@@ -129,13 +140,29 @@ async fn open(
     Ok(response)
 }
 
-/// Returns the headers that the library evaluates. It does not know `If-Range`, whose range may be one of another file.
-fn conditions(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    if headers.remove(header::IF_RANGE).is_some() {
-        headers.remove(header::RANGE);
+/// Opens a file under the conditions in these headers.
+async fn open_if(
+    headers: &HeaderMap,
+    file: &Path,
+    mode: ResponseMode,
+) -> io::Result<Response<ServeFileSystemResponseBody>> {
+    let mut wanted = Request::new(Empty::<bytes::Bytes>::new());
+    *wanted.headers_mut() = headers.clone();
+    if mode.without_body {
+        *wanted.method_mut() = Method::HEAD;
     }
-    headers
+    ServeFile::new(file).try_call(wanted).await
+}
+
+/// Whether a `Range` is one range of bytes. The library refuses all others, which are to be answered with the whole file (RFC 9110,
+/// section 14.2).
+fn is_one_range(range: &HeaderValue) -> bool {
+    let range = range.to_str().ok().and_then(|it| it.strip_prefix("bytes="));
+    let Some((first, last)) = range.and_then(|it| it.split_once('-')) else {
+        return false;
+    };
+    let is_number = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
+    is_number(first) && is_number(last) && !(first.is_empty() && last.is_empty())
 }
 
 #[cfg(test)]
