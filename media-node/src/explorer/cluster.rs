@@ -1,8 +1,10 @@
 //! A cluster of media nodes on simulated hosts, each with the production code from its ports down to its timers.
 
+use std::any::Any;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use media_config::{NodeConfig, Role};
@@ -304,6 +306,18 @@ impl SimulatedCluster {
         let connect = async move { route.connect().await };
         let start = async { IdleClient(tokio::spawn(connect)) };
         self.clients.block_on(start)
+    }
+
+    /// Starts a task on the host of a media node.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(process) = &self.nodes[0].process {
+            process.runtime.block_on(async { drop(tokio::spawn(task)) });
+        }
+    }
+
+    /// Keeps a media node in memory until the result is dropped.
+    pub(super) fn keep(&self) -> Option<Arc<dyn Any>> {
+        self.nodes[0].process.as_ref()?.probe.keep()
     }
 
     /// Lets the time pass until something happens, at most until `end`, and for no longer than `pause`. Media nodes to which nothing

@@ -5,6 +5,7 @@ use std::time::Duration;
 use media_wire::Message;
 
 use super::media::AUDIO;
+use crate::host::simulated::network::Tamper as NetworkTamper;
 
 /// A fault in what a viewer receives, as if a relay had caused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +68,22 @@ pub(super) enum Planted {
     Leak,
     /// A connection stays open when all clients have left.
     Connection,
+    /// A media node has another task than at its start when all clients have left.
+    Task,
+    /// Something holds a media node in memory that has ended.
+    Remains,
+    /// A task of a media node panics.
+    Panic,
     /// Two encoders count as on air.
     SecondOnAir,
     /// Encoders get the status that another one has taken over, although none has.
     Superseded,
     /// Encoders have to be rejected while another one is on air, and take over.
     NotRejected,
-    /// A media node sends two messages to another one in the wrong order.
+    /// Media nodes send messages to each other in the wrong order.
     Reordered,
+    /// Origins announce each publication to each other with the wrong epoch, one that is long over.
+    NotAnnounced,
     /// Media nodes keep windows of [`LONG_WINDOW_SECONDS`], whatever is configured.
     LongWindow,
 }
@@ -82,7 +91,7 @@ pub(super) enum Planted {
 pub(super) const LONG_WINDOW_SECONDS: u32 = 60;
 
 /// Exchanges two audio frames that media nodes send each other, if both are among these bytes. Returns whether they are.
-pub(super) fn exchange_audio(bytes: &mut [u8]) -> bool {
+fn exchange_audio(bytes: &mut [u8]) -> bool {
     let is_frame = |at: &usize| {
         let payload = bytes.get(at + TAG_HEADER..at + TAG_HEADER + AUDIO);
         // An FLV tag begins with its kind, and the length of its payload.
@@ -99,6 +108,22 @@ pub(super) fn exchange_audio(bytes: &mut [u8]) -> bool {
     true
 }
 
+/// Makes an announcement of a publication one of the epoch 0. Returns whether these bytes are an announcement.
+fn forget_epoch(bytes: &mut [u8]) -> bool {
+    let is_announcement = bytes.starts_with(b"POST /relay/v1/supersede?");
+    let epoch = bytes.windows(EPOCH.len()).position(|it| it == EPOCH);
+    let Some(epoch) = epoch.filter(|_| is_announcement) else {
+        return false;
+    };
+    let digits = bytes[epoch + EPOCH.len()..].iter_mut();
+    digits
+        .take_while(|it| it.is_ascii_digit())
+        .for_each(|it| *it = b'0');
+    true
+}
+
+const EPOCH: &[u8] = b"epoch=";
+
 /// Bytes of the header of an FLV tag.
 const TAG_HEADER: usize = 11;
 
@@ -106,6 +131,15 @@ impl Planted {
     pub(super) fn tamper(self) -> Option<Tamper> {
         match self {
             Self::Tampered(tamper) => Some(tamper),
+            _ => None,
+        }
+    }
+
+    /// Returns what changes bytes that are sent.
+    pub(super) fn tamper_of_network(self) -> Option<NetworkTamper> {
+        match self {
+            Self::Reordered => Some(exchange_audio),
+            Self::NotAnnounced => Some(forget_epoch),
             _ => None,
         }
     }

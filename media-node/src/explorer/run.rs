@@ -2,6 +2,7 @@
 
 mod checks;
 mod late_clients;
+mod leaks;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::cluster::SimulatedCluster;
 use super::encoder::{EncoderSetup, SimulatedEncoder};
 use super::media::SentTracks;
 use super::on_air::OnAir;
-use super::planted::{LONG_WINDOW_SECONDS, Planted, exchange_audio};
+use super::planted::{LONG_WINDOW_SECONDS, Planted};
 use super::schedule::{
     EncoderEnd, EncoderSettings, Hardship, Place, Protocol, Schedule, ScheduledAction,
     ViewerSettings,
@@ -120,8 +121,8 @@ impl<'a> Run<'a> {
             built.window_seconds = LONG_WINDOW_SECONDS;
         }
         let mut cluster = SimulatedCluster::new(built, schedule.seed);
-        if planted == Planted::Reordered {
-            cluster.network.set_tamper(exchange_audio);
+        if let Some(tamper) = planted.tamper_of_network() {
+            cluster.network.set_tamper(tamper);
         }
         let record = Record::new(cluster.network.clone());
         record.note(format_args!("{:?} {settings:?}", schedule.hardship));
@@ -251,15 +252,8 @@ impl<'a> Run<'a> {
         for encoder in self.encoders.values() {
             encoder.stop(EncoderEnd::Finish);
         }
-        let kept = match self.planted {
-            Planted::Leak => self.viewers.pop_first(),
-            _ => None,
-        };
+        let leaked = self.plant_leak();
         self.viewers.clear();
-        let connection = match self.planted {
-            Planted::Connection => Some(self.cluster.connect()),
-            _ => None,
-        };
         self.pause = IDLE_PAUSE;
         let settings = &self.schedule.settings;
         let waits = settings.continuity_seconds
@@ -270,12 +264,13 @@ impl<'a> Run<'a> {
         self.run_until(now + Duration::from_secs(waits.into()) + RELEASED)?;
         self.encoders.clear();
         self.check_released();
-        drop((kept, connection));
+        drop(leaked);
         self.check()
     }
 
     /// Stops the media nodes, of which nothing may be left.
     fn stop(&mut self) -> Result<(), Violated> {
+        let remains = self.plant_remains();
         for node in 0..self.cluster.count() {
             self.cluster.stop(node);
         }
@@ -287,6 +282,7 @@ impl<'a> Run<'a> {
                 "{running} media nodes do not stop, {leaked} that ended are still in memory"
             ));
         }
+        drop(remains);
         let connections = self.cluster.network.connections();
         if connections > 0 {
             self.record

@@ -330,7 +330,11 @@ fn each_planted_fault_is_found() {
         (Planted::SecondOnAir, "that are on air"),
         (Planted::Superseded, "superseded by none"),
         (Planted::NotRejected, "is accepted although"),
+        (Planted::Task, "tasks without a client"),
+        (Planted::Remains, "still in memory"),
+        (Planted::Panic, "a panic: "),
         (Planted::Reordered, "a message arrived after a later one"),
+        (Planted::NotAnnounced, "two encoders are accepted for long"),
         (Planted::LongWindow, "holds too much"),
     ];
     for (planted, expected) in planted {

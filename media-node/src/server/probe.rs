@@ -1,6 +1,7 @@
 //! What the failure explorer sees inside of a media node. It does not keep the media node in memory.
 
-use std::sync::Weak;
+use std::any::Any;
+use std::sync::{Arc, Weak};
 
 use prometheus::IntGauge;
 
@@ -35,6 +36,12 @@ impl Probe {
         for client in clients.into_iter().flatten() {
             client.stop(StopReason::Kicked);
         }
+    }
+
+    /// Keeps the media node in memory until the result is dropped.
+    pub(crate) fn keep(&self) -> Option<Arc<dyn Any>> {
+        let context = self.0.upgrade()?;
+        Some(context)
     }
 
     /// Returns what the media node holds, or `None` when nothing of it is left in memory.

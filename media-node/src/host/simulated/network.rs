@@ -13,8 +13,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::connection::{End, SimulatedConnection, TcpTimeouts, Wakers};
-pub(crate) use super::network_state::DnsState;
-use super::network_state::{Backlog, Host, NetworkState, Tamper, pair};
+use super::network_state::{Backlog, Host, NetworkState, pair};
+pub(crate) use super::network_state::{DnsState, Tamper};
 
 /// A network. Clones share it.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Network {
         self.change(|state| state.connections.len())
     }
 
-    /// Lets `tamper` change what is sent, until it has.
+    /// Lets `tamper` change what is sent.
     pub(crate) fn set_tamper(&self, tamper: Tamper) {
         self.change(|state| state.tamper = Some(tamper));
     }

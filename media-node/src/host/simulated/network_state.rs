@@ -51,7 +51,7 @@ pub(super) struct NetworkState {
     pub(super) wakers: Wakers,
     /// A hash of all that was sent.
     pub(super) history: u64,
-    /// What changes bytes that are sent, until it has.
+    /// What changes bytes that are sent.
     pub(super) tamper: Option<Tamper>,
 }
 
@@ -80,14 +80,10 @@ const LONGEST_STALL: Duration = Duration::from_secs(1);
 
 impl NetworkState {
     /// Returns what is sent instead of these bytes.
-    pub(super) fn tampered(&mut self, bytes: &[u8]) -> Option<Bytes> {
+    pub(super) fn tampered(&self, bytes: &[u8]) -> Option<Bytes> {
         let tamper = self.tamper?;
         let mut changed = bytes.to_vec();
-        if !tamper(&mut changed) {
-            return None;
-        }
-        self.tamper = None;
-        Some(changed.into())
+        tamper(&mut changed).then(|| changed.into())
     }
 
     fn is_blocked(&self, connection: &SimulatedConnection) -> bool {
