@@ -91,6 +91,12 @@ impl OnAir {
         self.encoders.lock().accepted.values().copied().collect()
     }
 
+    /// Returns whether no encoder is connected, besides those that hang.
+    pub(super) fn is_free(&self, now: Duration) -> bool {
+        let encoders = self.encoders.lock();
+        encoders.accepted.values().all(|it| it.is_silent(now))
+    }
+
     /// Returns how many messages an encoder has sent that has finished its stream while it was accepted, unless that was after another
     /// one had sent `next`, which is the first frame that was on air afterwards: it had taken its place.
     pub(super) fn finished(&self, encoder: u32, next: Identity) -> Option<u32> {

@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
                 self.cluster.start(node, false);
             }
             for stream in 0..self.on_air.len() {
-                if self.on_air[stream].accepted().is_empty() {
+                if self.on_air[stream].is_free(due) {
                     let seed = usize::try_from(self.schedule.seed % 7).unwrap_or(0);
                     self.publish_late(10 * stream + attempt, stream, stream + attempt + seed);
                 }

@@ -124,6 +124,12 @@ fn viewers_join_a_publication_that_moves_during_their_survey() {
     assert_passes(24_784_352_826_907);
 }
 
+/// The encoder on air hangs shortly before the end, and none stands by. The media node has it until its timeout.
+#[test]
+fn encoder_that_hangs_is_replaced_before_viewers_are_compared() {
+    assert_passes(148_008_116_472_733);
+}
+
 /// An RTMP server goes on with the audio of the next encoder over the same connection.
 #[test]
 fn viewer_of_an_audio_encoder_does_not_start_at_a_keyframe_of_the_encoder_before_it() {
