@@ -1,12 +1,12 @@
 // Texts of the page: codecs and failures, described for viewers. Pure functions without access to the page.
 
-// Codec names of the media node -> media type to query the browser's support with. mpegts.js cannot demux other codecs.
+// Codec names of the media node -> media types to query the browser's support with. mpegts.js cannot demux other codecs.
 const MEDIA_TYPES = {
   "H.264": 'video/mp4; codecs="avc1.4D401E"',
   "HEVC": 'video/mp4; codecs="hvc1.1.6.L93.B0"',
   "AV1": 'video/mp4; codecs="av01.0.04M.08"',
   "AAC": 'audio/mp4; codecs="mp4a.40.2"',
-  "MP3": "audio/mpeg",
+  "MP3": ["audio/mpeg", 'audio/mp4; codecs="mp3"'], // mpegts.js chooses the one that the browser supports: Firefox only the second
   "Opus": 'audio/mp4; codecs="opus"',
   "FLAC": 'audio/mp4; codecs="flac"',
 };
@@ -17,7 +17,7 @@ const source = () => globalThis.MediaSource ?? globalThis.ManagedMediaSource;
 const isAudio = (codec) => AUDIO_CODECS.some((name) => codec.toUpperCase().startsWith(name.toUpperCase()));
 
 function plays(codec) {
-  return Boolean(MEDIA_TYPES[codec] && source()?.isTypeSupported(MEDIA_TYPES[codec]));
+  return [MEDIA_TYPES[codec] ?? []].flat().some((type) => source()?.isTypeSupported(type));
 }
 
 // Support of a stream's codecs (names of the media node) by this browser: {video, audio, message}.
@@ -71,6 +71,8 @@ export function mediaFailure(detail, info) {
   const reason = String(info?.msg ?? info ?? "");
   // Packets beside the frames, such as AV1's color information.
   if (detail === "FormatError" && /invalid .*packet type/i.test(reason)) return null;
+  // A further track of Enhanced RTMP. The byte before its FourCC, which mpegts.js takes for a part of it, says that it is the packet's only one.
+  if (detail === "CodecUnsupported" && /: [\0-\x0f]/.test(reason)) return null;
   if (detail === "CodecUnsupported") {
     const codec = reason.split(":").pop().trim();
     return { codec: true, message: `This stream uses a codec (${codec}) that web pages cannot play live. ${otherPlayers}` };

@@ -100,6 +100,7 @@ function newAttempt(websocket, warning) {
     end: null, // the end of the buffered media, in s
     position: null, // of the video, in s
     moved: now, // when the position last changed, or the viewer paused
+    resumed: null, // the position at which the player was last made to play on, in s
   };
 }
 
@@ -271,9 +272,20 @@ function follow(end, now) {
     refusals = 0;
     show(now - attempt.started < WARNING_TIME ? attempt.warning : "");
   }
-  // A gap in the timeline, or a start before the first frame: skip it.
-  if (!video.paused && !video.seeking && video.readyState < 3 && end - currentTime > 1) {
+  if (!video.paused && !video.seeking && video.readyState < 3) resume(end);
+}
+
+// Lets a player that has run out of media play on.
+function resume(end) {
+  const { buffered, currentTime } = video;
+  const available = end - currentTime;
+  if (available > 1) {
+    // A gap in the timeline, or a start before the first frame: skip it.
     video.currentTime = end - 0.5;
+  } else if (available > 0.3 && currentTime >= buffered.start(buffered.length - 1) && currentTime !== attempt.resumed) {
+    // Chromium waits for twice as much audio as the last time, until it seeks. Here to where it is, so that nothing is lost.
+    attempt.resumed = currentTime;
+    video.currentTime = currentTime;
   }
 }
 
