@@ -83,6 +83,27 @@ async fn next_server_is_asked_when_the_first_one_is_dead_or_lacks_the_stream() {
     while viewer.numbered().await != Some((11, 440)) {}
 }
 
+/// SRS and nginx-rtmp accept a request for any stream, and wait for its encoder.
+#[tokio::test]
+async fn next_server_is_asked_when_the_first_one_waits_for_an_encoder() {
+    let waiting = TestNode::with(|config| config.stream.play_wait_seconds = 60).await;
+    let server = TestNode::start().await;
+    let servers = [waiting.addresses.rtmp, server.addresses.rtmp];
+    let servers = servers.map(|address| format!("rtmp://{address}"));
+    let edge = TestNode::with(|config| {
+        config.role = Role::Edge;
+        config.origins.rtmp = servers.to_vec();
+        config.stream.play_wait_seconds = 3;
+    })
+    .await;
+    let mut publisher = Publisher::with_group(server.addresses.rtmp, "live/a").await;
+    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    publisher
+        .send([keyframe(10, 400, 100), interframe(11, 440, 100)])
+        .await;
+    while viewer.numbered().await != Some((11, 440)) {}
+}
+
 #[tokio::test]
 async fn viewers_stay_when_the_encoder_of_the_server_returns() {
     let server = TestNode::with(|config| config.stream.continuity_seconds = 0).await;

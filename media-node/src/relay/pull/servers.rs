@@ -1,7 +1,11 @@
 //! Pulling from a foreign RTMP server, once for all viewers of a stream.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::HeaderValue;
 use media_engine::{
     Appended, DuplicatePolicy, Publication, PublicationSource, Stream, announced_tracks,
@@ -9,7 +13,7 @@ use media_engine::{
 use media_wire::Message;
 use media_wire::flv::Tracks;
 use media_wire::rtmp::ClientEvent;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
 use super::super::active_relay::ActiveRelay;
@@ -25,6 +29,8 @@ enum ServerPullEnd {
     NoViewers,
     #[error("an encoder publishes the stream here")]
     PublishedHere,
+    #[error("no server sends it")]
+    NotFound,
     #[error("the server ended the stream")]
     Unpublished,
     #[error("{0}")]
@@ -37,30 +43,34 @@ impl From<RtmpServerError> for ServerPullEnd {
     }
 }
 
+/// Time for which the servers that were asked may send nothing until the next one is asked, too. SRS and nginx-rtmp accept a request for
+/// any stream, and wait for an encoder.
+const NEXT_SERVER: Duration = Duration::from_millis(500);
+
 /// Pulls from the first server that sends the stream. Returns whether one did.
 pub(super) async fn pull_from_servers(context: &RelayContext, stream: &Arc<Stream>) -> bool {
-    for server in &context.settings.rtmp_servers {
-        let _active = ActiveRelay::new(&context.metrics.pulls);
-        let mut pull = ServerPull {
-            context,
-            stream,
-            publication: None,
-            announced: Tracks::default(),
-            messages: 0,
-        };
-        let end = pull.run(server).await;
-        let (key, messages, server) = (stream.key(), pull.messages, server.address());
-        if messages > 0 {
-            info!(stream = %key, server, messages, reason = %end, "pull ended");
-            return true;
+    let _active = ActiveRelay::new(&context.metrics.pulls);
+    let mut pull = ServerPull {
+        context,
+        stream,
+        publication: None,
+        announced: Tracks::default(),
+        messages: 0,
+    };
+    let (end, server) = match pull.find().await {
+        Ok(source) => {
+            let server = source.server.address();
+            (pull.receive(source).await, server)
         }
-        debug!(stream = %key, server, reason = %end, "the server does not send the stream");
-        if matches!(end, ServerPullEnd::NoViewers | ServerPullEnd::PublishedHere) {
-            return true;
-        }
-        context.metrics.failures.inc();
+        Err(end) => (end, "none"),
+    };
+    let (key, messages) = (stream.key(), pull.messages);
+    if messages > 0 {
+        info!(stream = %key, server, messages, reason = %end, "pull ended");
+        return true;
     }
-    false
+    debug!(stream = %key, server, reason = %end, "pull ended without a message");
+    matches!(end, ServerPullEnd::NoViewers | ServerPullEnd::PublishedHere)
 }
 
 struct ServerPull<'a> {
@@ -72,36 +82,90 @@ struct ServerPull<'a> {
     messages: u64,
 }
 
-impl ServerPull<'_> {
-    async fn run(&mut self, server: &RtmpServer) -> ServerPullEnd {
-        let limit = self.context.settings.limits.get().max_message_bytes();
-        let link = server.open(self.stream.key(), Direction::Play, limit).await;
-        match link {
-            Ok(link) => self.receive(link).await,
-            Err(error) => error.into(),
+/// A server that sends the stream.
+struct Source<'a> {
+    server: &'a RtmpServer,
+    link: RtmpLink,
+    first: Message,
+}
+
+impl<'a> ServerPull<'a> {
+    /// Asks one server after another, and returns the first one that sends the stream.
+    async fn find(&self) -> Result<Source<'a>, ServerPullEnd> {
+        let mut servers = self.context.settings.rtmp_servers.iter();
+        let mut asked = FuturesUnordered::new();
+        let mut no_viewers = pin!(no_viewers(self.context, self.stream));
+        let idle = sleep(self.context.settings.stream.publish_idle_timeout());
+        let mut idle = pin!(idle);
+        loop {
+            asked.extend(servers.next().map(|server| self.ask(server)));
+            let is_last = servers.len() == 0;
+            tokio::select! {
+                answer = asked.next() => match answer {
+                    Some(Ok(source)) => return Ok(source),
+                    Some(Err(_)) => {}
+                    None => return Err(ServerPullEnd::NotFound),
+                },
+                () = sleep(NEXT_SERVER), if !is_last => {}
+                () = &mut no_viewers => return Err(ServerPullEnd::NoViewers),
+                () = &mut idle => return Err(ServerPullEnd::NotFound),
+            }
         }
     }
 
-    async fn receive(&mut self, mut link: RtmpLink) -> ServerPullEnd {
+    /// Returns a server with its first message.
+    async fn ask(&self, server: &'a RtmpServer) -> Result<Source<'a>, RtmpServerError> {
+        let limit = self.context.settings.limits.get().max_message_bytes();
+        let first = async {
+            let mut link = server
+                .open(self.stream.key(), Direction::Play, limit)
+                .await?;
+            loop {
+                match link.event().await? {
+                    ClientEvent::Media(first) => {
+                        return Ok(Source {
+                            server,
+                            link,
+                            first,
+                        });
+                    }
+                    ClientEvent::Ended => return Err(RtmpServerError::Closed),
+                    ClientEvent::Status(status) if status.is_error() => {
+                        return Err(RtmpServerError::Refused(status.code));
+                    }
+                    ClientEvent::Status(_) | ClientEvent::Ready => {}
+                }
+            }
+        };
+        first.await.inspect_err(|error| {
+            let (stream, server) = (self.stream.key(), server.address());
+            debug!(%stream, server, %error, "the server does not send the stream");
+            self.context.metrics.failures.inc();
+        })
+    }
+
+    async fn receive(&mut self, source: Source<'_>) -> ServerPullEnd {
         let (context, key) = (self.context, self.stream.key());
+        let (mut link, mut received) = (source.link, Some(source.first));
         let agent = HeaderValue::from_static("rtmp");
         let client = context.add_client(link.peer(), ClientRole::Publisher, key, &agent);
-        let settings = &context.settings.stream;
-        let mut readers = self.stream.watch_readers();
-        let (mut linger, mut pulse) = (None, None);
-        let mut idle = Instant::now() + settings.publish_idle_timeout();
+        let idle_timeout = context.settings.stream.publish_idle_timeout();
+        let mut no_viewers = pin!(no_viewers(context, self.stream));
+        let mut pulse = None;
+        let mut idle = Instant::now() + idle_timeout;
         loop {
-            let due = [Some(idle), linger, pulse].into_iter().flatten().min();
+            if let Some(message) = received.take() {
+                idle = Instant::now() + idle_timeout;
+                client.received(message.payload.len());
+                if let Err(end) = self.append(message) {
+                    return end;
+                }
+                pulse = self.pulse();
+            }
+            let due = pulse.map_or(idle, |pulse: Instant| pulse.min(idle));
             tokio::select! {
                 event = link.event() => match event {
-                    Ok(ClientEvent::Media(message)) => {
-                        idle = Instant::now() + settings.publish_idle_timeout();
-                        client.received(message.payload.len());
-                        if let Err(end) = self.append(message) {
-                            return end;
-                        }
-                        pulse = self.pulse();
-                    }
+                    Ok(ClientEvent::Media(message)) => received = Some(message),
                     Ok(ClientEvent::Ended) => return ServerPullEnd::Unpublished,
                     Ok(ClientEvent::Status(status)) if status.is_error() => {
                         return ServerPullEnd::Lost(status.code);
@@ -109,23 +173,13 @@ impl ServerPull<'_> {
                     Ok(ClientEvent::Status(_) | ClientEvent::Ready) => {}
                     Err(error) => return error.into(),
                 },
-                () = sleep_until(due.unwrap_or(idle)) => {
-                    let now = Instant::now();
-                    if now >= idle {
+                () = sleep_until(due) => {
+                    if Instant::now() >= idle {
                         return ServerPullEnd::Lost("no message for too long".to_owned());
-                    }
-                    if linger.is_some_and(|linger| now >= linger) {
-                        return ServerPullEnd::NoViewers;
                     }
                     pulse = self.pulse();
                 }
-                _ = readers.changed() => {
-                    let viewers = readers.borrow_and_update().viewers;
-                    linger = match viewers {
-                        0 => linger.or_else(|| Some(Instant::now() + settings.linger())),
-                        _ => None,
-                    };
-                }
+                () = &mut no_viewers => return ServerPullEnd::NoViewers,
                 () = client.kicked() => return ServerPullEnd::Lost("kicked".to_owned()),
             }
         }
@@ -176,5 +230,18 @@ impl ServerPull<'_> {
     fn pulse(&mut self) -> Option<Instant> {
         let due = self.publication.as_mut()?.pulse(Instant::now().into_std());
         due.map(Instant::from_std)
+    }
+}
+
+/// Waits until the stream has had no viewers for the linger time.
+async fn no_viewers(context: &RelayContext, stream: &Stream) {
+    let linger = context.settings.stream.linger();
+    let mut readers = stream.watch_readers();
+    // The sender lives as long as the stream.
+    while readers.wait_for(|it| it.viewers == 0).await.is_ok() {
+        let returned = readers.wait_for(|it| it.viewers > 0);
+        if timeout(linger, returned).await.is_err() {
+            return;
+        }
     }
 }
