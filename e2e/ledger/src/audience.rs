@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use e2e::cluster::Reach;
-use e2e::media::{Seen, Viewer};
+use e2e::media::{Codecs, Packet, Seen, Viewer};
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
@@ -36,6 +36,15 @@ pub(crate) struct EdgeReach {
     pub(crate) next: Vec<Reach>,
 }
 
+/// How many viewers a stream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AudienceSize {
+    /// One by each protocol at each edge, and more who join.
+    Full,
+    /// One by HTTP-FLV at another edge than the first.
+    One,
+}
+
 /// The viewers of a stream. They leave when this is dropped.
 pub(crate) struct Audience {
     watchers: Vec<Watcher>,
@@ -51,23 +60,35 @@ pub(crate) struct Watcher {
 }
 
 /// A viewer that joined during the event.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Join {
     pub(crate) protocol: ViewerProtocol,
     pub(crate) start: Instant,
-    /// When it had the first frame.
-    pub(crate) first_frame: Option<Instant>,
+    /// What it had up to its first frame, of video where there is any.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// The URLs of a viewer: it begins with the first one.
 type Urls = Vec<String>;
 
 impl Audience {
-    /// Starts one viewer of each protocol on each edge. Returns when all of them see the stream. From then on, others join.
-    pub(crate) async fn start(edges: &[EdgeReach], stream: &str) -> Result<Self> {
+    /// Starts the viewers. Returns when all of them see the stream. From then on, others join.
+    pub(crate) async fn start(
+        edges: &[EdgeReach],
+        stream: &str,
+        codecs: Codecs,
+        size: AudienceSize,
+    ) -> Result<Self> {
+        let (edges, protocols) = match size {
+            AudienceSize::Full => (edges, &PROTOCOLS[..]),
+            AudienceSize::One => (
+                edges.get(1..2).context("a second edge")?,
+                &[ViewerProtocol::Flv][..],
+            ),
+        };
         let edges = edges.iter().map(|edge| {
-            let urls = |protocol| Some((protocol, edge.urls(protocol, stream)?));
-            PROTOCOLS.into_iter().filter_map(urls).collect()
+            let urls = |protocol: &ViewerProtocol| Some((*protocol, edge.urls(*protocol, stream)?));
+            protocols.iter().filter_map(urls).collect()
         });
         let edges: Vec<Vec<(ViewerProtocol, Urls)>> = edges.collect();
         let started = edges.iter().flatten().map(async |(protocol, urls)| {
@@ -81,9 +102,13 @@ impl Audience {
         });
         let watchers = try_join_all(started).await?;
         let joins = Arc::new(Mutex::new(Vec::new()));
+        let joining = match size {
+            AudienceSize::Full => tokio::spawn(keep_joining(edges, codecs, Arc::clone(&joins))),
+            AudienceSize::One => tokio::spawn(async {}),
+        };
         Ok(Self {
             watchers,
-            joining: tokio::spawn(keep_joining(edges, Arc::clone(&joins))),
+            joining,
             joins,
         })
     }
@@ -101,6 +126,14 @@ impl Audience {
 impl Drop for Audience {
     fn drop(&mut self) {
         self.joining.abort();
+    }
+}
+
+impl Join {
+    /// Returns when it had its first frame.
+    pub(crate) fn first_frame(&self) -> Option<Instant> {
+        let last = self.seen.as_ref()?.recording.packets.last()?;
+        Some(last.at)
     }
 }
 
@@ -157,34 +190,46 @@ impl Drop for Watcher {
 }
 
 /// Lets viewers of each protocol join, at one edge after another.
-async fn keep_joining(edges: Vec<Vec<(ViewerProtocol, Urls)>>, joins: Arc<Mutex<Vec<Join>>>) {
+async fn keep_joining(
+    edges: Vec<Vec<(ViewerProtocol, Urls)>>,
+    codecs: Codecs,
+    joins: Arc<Mutex<Vec<Join>>>,
+) {
     let mut tick = interval(JOIN);
     // They end with this task.
     let mut viewers = JoinSet::new();
     for places in edges.iter().cycle() {
         tick.tick().await;
         for (protocol, urls) in places {
-            viewers.spawn(join(*protocol, urls.clone(), Arc::clone(&joins)));
+            viewers.spawn(join(*protocol, urls.clone(), codecs, Arc::clone(&joins)));
         }
     }
 }
 
 /// Watches by the URLs one after another, until the first frame.
-async fn join(protocol: ViewerProtocol, urls: Urls, joins: Arc<Mutex<Vec<Join>>>) {
+async fn join(protocol: ViewerProtocol, urls: Urls, codecs: Codecs, joins: Arc<Mutex<Vec<Join>>>) {
+    let is_first = match codecs {
+        Codecs::Aac => |it: &Packet| !it.sequence_header,
+        Codecs::H264Aac | Codecs::HevcAac => Packet::is_video_frame,
+    };
     let number = {
         let mut joins = joins.lock();
         joins.push(Join {
             protocol,
             start: Instant::now(),
-            first_frame: None,
+            seen: None,
         });
         joins.len() - 1
     };
     for url in urls.iter().cycle() {
         let mut viewer = Viewer::start(url);
-        let begins = |seen: &Seen| !seen.recording.frames().is_empty();
+        let begins = |seen: &Seen| seen.recording.packets.iter().any(is_first);
         if viewer.until("a frame", LOST, begins).await.is_ok() {
-            joins.lock()[number].first_frame = Some(Instant::now());
+            let mut seen = viewer.seen();
+            let packets = &mut seen.recording.packets;
+            let first = packets.iter().position(is_first);
+            packets.truncate(first.map_or(0, |first| first + 1));
+            joins.lock()[number].seen = Some(seen);
             return;
         }
         sleep(CONNECTION_POLL).await;

@@ -1,6 +1,6 @@
 //! A cluster of media nodes: processes in networks of their own.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 
 use super::audience::EdgeReach;
 use super::dns::{NameServer, ServiceName};
-use super::network::{NodeNetwork, OWN};
+use super::network::{IpVersion, NodeNetwork};
 
 /// The programs of a run, and where their logs go.
 #[derive(Clone, Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct ClusterSetup {
     pub(crate) edge_release: NodeRelease,
     /// `stream.duplicatePublish` of all media nodes.
     pub(crate) duplicate_publish: &'static str,
+    pub(crate) ip: IpVersion,
 }
 
 /// Two origins of this release, which let an encoder take over from another one.
@@ -51,6 +52,7 @@ pub(crate) const TWO_ORIGINS: ClusterSetup = ClusterSetup {
     origin_release: NodeRelease::This,
     edge_release: NodeRelease::This,
     duplicate_publish: "takeover",
+    ip: IpVersion::V4,
 };
 
 /// Each has viewers.
@@ -91,12 +93,9 @@ impl ProcessCluster {
             folder.join("secret"),
             "the secret of a cluster that no other one reaches\n",
         )?;
-        // Viewers do not check which address it is for.
-        let address = OWN.to_string();
-        let certificate = CertificateFiles::make(&folder, "certificate", &address);
         let mut cluster = Self {
             setup,
-            certificate: certificate.await?,
+            certificate: make_certificate(&folder).await?,
             programs: programs.clone(),
             token: String::new(),
             dns: dns.add(name),
@@ -110,7 +109,7 @@ impl ProcessCluster {
             };
             cluster.nodes.push(MediaNode {
                 name,
-                network: new_network().await?,
+                network: new_network(setup.ip).await?,
                 release,
                 process: None,
             });
@@ -129,6 +128,11 @@ impl ProcessCluster {
         let token = process::finish(&mut command, "").await?.success()?;
         token.trim().clone_into(&mut cluster.token);
         Ok(cluster)
+    }
+
+    /// Replaces the certificate of all media nodes.
+    pub(crate) async fn replace_certificate(&self) -> Result<()> {
+        make_certificate(&self.folder).await.map(drop)
     }
 
     /// Ends all processes and removes their networks.
@@ -160,11 +164,11 @@ impl ProcessCluster {
 
     /// Returns where to publish and play.
     pub(crate) fn reach(&self, node: usize) -> Reach {
-        let address = self.address(node);
+        let port = |port| SocketAddr::new(self.address(node), port).to_string();
         Reach {
-            rtmp: format!("{address}:1935"),
-            http: format!("{address}:8080"),
-            https: Some(format!("{address}:8443")),
+            rtmp: port(1935),
+            http: port(8080),
+            https: Some(port(8443)),
         }
     }
 
@@ -199,7 +203,7 @@ impl ProcessCluster {
         &self.dns
     }
 
-    pub(crate) fn address(&self, node: usize) -> Ipv4Addr {
+    pub(crate) fn address(&self, node: usize) -> IpAddr {
         self.nodes[node].network.address
     }
 
@@ -302,7 +306,7 @@ impl ProcessCluster {
     }
 
     async fn renumber(&mut self, number: usize) -> Result<()> {
-        let network = new_network().await?;
+        let network = new_network(self.setup.ip).await?;
         let before = std::mem::replace(&mut self.nodes[number].network, network);
         before.remove().await
     }
@@ -319,7 +323,9 @@ impl ProcessCluster {
             Duration::from_secs(10),
             || async {
                 for number in self.origins() {
-                    let streams = self.get(number, "/api/v1/streams").await?;
+                    let Ok(streams) = self.get(number, "/api/v1/streams").await else {
+                        continue;
+                    };
                     let streams: serde_json::Value = serde_json::from_str(&streams)?;
                     let carries = streams.as_array().into_iter().flatten().any(|it| {
                         let name = it["name"].as_str();
@@ -338,11 +344,11 @@ impl ProcessCluster {
     }
 
     async fn get(&self, number: usize, path: &str) -> Result<String> {
-        let address = self.address(number);
-        let mut socket = TcpStream::connect((address, 9090)).await?;
+        let address = SocketAddr::new(self.address(number), 9090);
+        let mut socket = TcpStream::connect(address).await?;
         let token = &self.token;
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}:9090\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
         );
         socket.write_all(request.as_bytes()).await?;
         let mut response = String::new();
@@ -354,9 +360,14 @@ impl ProcessCluster {
     }
 }
 
-async fn new_network() -> Result<NodeNetwork> {
+/// Makes a certificate. Viewers do not check which address it is for.
+async fn make_certificate(folder: &Path) -> Result<CertificateFiles> {
+    CertificateFiles::make(folder, "certificate", &IpVersion::V4.own().to_string()).await
+}
+
+async fn new_network(ip: IpVersion) -> Result<NodeNetwork> {
     static NEXT: AtomicU16 = AtomicU16::new(1);
-    NodeNetwork::create(NEXT.fetch_add(1, Ordering::Relaxed)).await
+    NodeNetwork::create(NEXT.fetch_add(1, Ordering::Relaxed), ip).await
 }
 
 /// Each start of a process has a log of its own.

@@ -1,7 +1,7 @@
 //! The name server of the media nodes: it has the addresses of each cluster's origins under one name.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -10,7 +10,7 @@ use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 
-use super::network::OWN;
+use super::network::IpVersion;
 
 /// Seconds for which an answer is valid, as in a Kubernetes cluster.
 const TIME_TO_LIVE: u32 = 5;
@@ -21,7 +21,7 @@ pub(crate) struct NameServer(Arc<Mutex<HashMap<String, Answers>>>);
 
 #[derive(Debug, Default)]
 struct Answers {
-    origins: Vec<Ipv4Addr>,
+    origins: Vec<IpAddr>,
     fault: Option<DnsFault>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct ServiceName {
 
 impl ServiceName {
     /// Sets the addresses of the origins.
-    pub(crate) fn set_origins(&self, origins: Vec<Ipv4Addr>) {
+    pub(crate) fn set_origins(&self, origins: Vec<IpAddr>) {
         self.change(|answers| answers.origins = origins);
     }
 
@@ -66,10 +66,12 @@ impl Drop for ServiceName {
 impl NameServer {
     /// Starts to answer.
     pub(crate) async fn start() -> Result<Self> {
-        let socket = UdpSocket::bind((OWN, 53)).await;
-        let socket = socket.context("open the port of the name server")?;
         let server = Self(Arc::default());
-        tokio::spawn(server.clone().serve(socket));
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let socket = UdpSocket::bind((version.own(), 53)).await;
+            let socket = socket.context("open the port of the name server")?;
+            tokio::spawn(server.clone().serve(socket));
+        }
         Ok(server)
     }
 
@@ -104,14 +106,18 @@ impl NameServer {
                 Some(DnsFault::ServerFailure) => {
                     message.metadata.response_code = ResponseCode::ServFail;
                 }
-                None if query.query_type() == RecordType::A => {
-                    let records = answers.origins.iter().map(|origin| {
-                        let data = RData::A((*origin).into());
-                        Record::from_rdata(query.name().clone(), TIME_TO_LIVE, data)
+                None => {
+                    let data = answers.origins.iter().filter_map(|origin| {
+                        match (query.query_type(), *origin) {
+                            (RecordType::A, IpAddr::V4(it)) => Some(RData::A(it.into())),
+                            (RecordType::AAAA, IpAddr::V6(it)) => Some(RData::AAAA(it.into())),
+                            _ => None,
+                        }
                     });
-                    message.add_answers(records);
+                    let name = query.name();
+                    let record = |data| Record::from_rdata(name.clone(), TIME_TO_LIVE, data);
+                    message.add_answers(data.map(record));
                 }
-                None => {}
             },
         }
         drop(names);

@@ -8,6 +8,13 @@ use e2e::media::{Packet, Recording, Seen};
 
 use super::audience::{Audience, ViewerProtocol};
 
+/// What an encoder has sent.
+pub(crate) struct Sent {
+    pub(crate) recording: Recording,
+    /// When another encoder took its place. Viewers may get what it sent afterwards.
+    pub(crate) superseded: Option<Instant>,
+}
+
 /// The figures of each protocol: the worst of its viewers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures(pub(crate) BTreeMap<ViewerProtocol, ProtocolFigures>);
@@ -29,14 +36,14 @@ pub(crate) struct ProtocolFigures {
 
 impl Figures {
     /// Compares what was sent up to `end` with what the audience has seen.
-    pub(crate) fn of(sent: &[Recording], audience: &Audience, end: Instant) -> Self {
+    pub(crate) fn of(sent: &[Sent], audience: &Audience, end: Instant) -> Self {
         let mut all = Self::default();
         for watcher in audience.watchers() {
             let figures = ProtocolFigures::of(sent, &watcher.seen(), end);
             all.add(watcher.protocol, figures);
         }
         for join in audience.joins() {
-            let first_frame = join.first_frame.unwrap_or(end).min(end);
+            let first_frame = join.first_frame().unwrap_or(end).min(end);
             let figures = ProtocolFigures {
                 joining: first_frame.saturating_duration_since(join.start),
                 ..ProtocolFigures::default()
@@ -71,7 +78,7 @@ impl ProtocolFigures {
     }
 
     /// Compares what was sent with what one viewer has seen on its connections.
-    fn of(sent: &[Recording], seen: &[Seen], end: Instant) -> Self {
+    fn of(sent: &[Sent], seen: &[Seen], end: Instant) -> Self {
         let received: Vec<Vec<Packet>> = seen.iter().map(|it| it.recording.frames()).collect();
         let distinct = |packets: &Vec<Packet>| {
             let distinct: HashSet<u64> = packets.iter().map(|it| it.hash).collect();
@@ -80,7 +87,7 @@ impl ProtocolFigures {
         Self {
             lost: lost(sent, seen, end).len(),
             repeated: received.iter().map(|it| it.len() - distinct(it)).sum(),
-            gap: longest_gap(&received, end),
+            gap: longest_gap(&received, end).map_or(Duration::ZERO, |(gap, _)| gap),
             disconnected: seen
                 .iter()
                 .filter(|it| it.accepted && it.end.is_some())
@@ -91,32 +98,45 @@ impl ProtocolFigures {
 }
 
 /// Returns what one viewer has not received, from the first message that it has.
-fn lost(sent: &[Recording], seen: &[Seen], end: Instant) -> Vec<Packet> {
+fn lost(sent: &[Sent], seen: &[Seen], end: Instant) -> Vec<Packet> {
     let received = seen.iter().flat_map(|it| it.recording.frames());
     let arrived: HashSet<u64> = received.map(|it| it.hash).collect();
-    let due = sent.iter().flat_map(Recording::frames);
-    let due = due.filter(|it| it.at < end);
+    let due = sent.iter().flat_map(|it| {
+        let until = it.superseded.map_or(end, |at| at.min(end));
+        let frames = it.recording.frames().into_iter();
+        frames.filter(move |frame| frame.at < until)
+    });
     let since_first = due.skip_while(|it| !arrived.contains(&it.hash));
     since_first
         .filter(|it| !arrived.contains(&it.hash))
         .collect()
 }
 
-/// Returns a line for each message that a viewer lost, with the seconds from then to the end.
-pub(crate) fn describe_lost(sent: &[Recording], audience: &Audience, end: Instant) -> String {
+/// Returns lines with the longest gap of each viewer, and with each message that it lost, in seconds before the end.
+pub(crate) fn describe(sent: &[Sent], audience: &Audience, end: Instant) -> String {
+    let before = |at: Instant| format!("{:.3} s before the end", (end - at).as_secs_f64());
     let mut lines = String::new();
     for (number, watcher) in audience.watchers().iter().enumerate() {
-        for packet in lost(sent, &watcher.seen(), end) {
-            let (protocol, ago) = (watcher.protocol, (end - packet.at).as_secs_f64());
+        let (protocol, seen) = (watcher.protocol, watcher.seen());
+        let received: Vec<Vec<Packet>> = seen.iter().map(|it| it.recording.frames()).collect();
+        if let Some((gap, after)) = longest_gap(&received, end) {
+            let at = before(after - gap);
             lines.push_str(&format!(
-                "viewer {number} ({protocol:?}): {packet:?}, {ago:.3} s before the end\n"
+                "viewer {number} ({protocol:?}): nothing for {gap:.2?}, from {at}\n"
+            ));
+        }
+        for packet in lost(sent, &seen, end) {
+            let at = before(packet.at);
+            lines.push_str(&format!(
+                "viewer {number} ({protocol:?}): lost {packet:?}, {at}\n"
             ));
         }
     }
     lines
 }
 
-fn longest_gap(received: &[Vec<Packet>], end: Instant) -> Duration {
+/// Returns the longest gap and its end.
+fn longest_gap(received: &[Vec<Packet>], end: Instant) -> Option<(Duration, Instant)> {
     let frames = || received.iter().flatten();
     let has_video = frames().any(Packet::is_video_frame);
     let shown = frames().filter(|it| it.is_video_frame() == has_video);
@@ -124,9 +144,7 @@ fn longest_gap(received: &[Vec<Packet>], end: Instant) -> Duration {
     times.push(end);
     times.sort_unstable();
     let gaps = times.iter().zip(times.iter().skip(1));
-    gaps.map(|(before, after)| *after - *before)
-        .max()
-        .unwrap_or_default()
+    gaps.map(|(before, after)| (*after - *before, *after)).max()
 }
 
 impl fmt::Display for Figures {
@@ -175,10 +193,10 @@ mod tests {
     #[test]
     fn lost_repeated_gap_and_disconnects_are_counted() {
         let start = Instant::now();
-        let sent = [
-            recording(&[0, 1, 2, 3, 4, 5], start),
-            recording(&[6, 7, 8, 9], start),
-        ];
+        let sent = [&[0, 1, 2, 3, 4, 5][..], &[6, 7, 8, 9]].map(|numbers| Sent {
+            recording: recording(numbers, start),
+            superseded: None,
+        });
         let connection = |numbers: &[u8], is_cut: bool| Seen {
             accepted: true,
             recording: recording(numbers, start),

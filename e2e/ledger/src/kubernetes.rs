@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::audience::EdgeReach;
+use super::audience::{AudienceSize, EdgeReach};
 use super::figures::Figures;
 use super::stream::{LedgerStream, STREAM};
 use events::{
@@ -145,11 +145,14 @@ async fn run_in(namespace: &Namespace, row: &KubernetesRow) -> Result<Figures> {
         carrier,
         edges,
     };
-    let stream = LedgerStream::start(&reach, STREAM, Codecs::default()).await?;
+    let at_first = reach.first().context("no edge")?;
+    let encoder = [&at_first.edge, &service].map(|it| it.rtmp(STREAM));
+    let (codecs, size) = (Codecs::default(), AudienceSize::Full);
+    let stream = LedgerStream::start(&encoder, &reach, STREAM, codecs, size).await?;
     (row.happens)(&scene).await?;
-    let (figures, lost) = stream.figures().await?;
-    let file = namespace.stage.folder().join("lost.txt");
-    std::fs::write(file, lost).context("write lost.txt")?;
+    let (figures, viewers) = stream.figures().await?;
+    let file = namespace.stage.folder().join("viewers.txt");
+    std::fs::write(file, viewers).context("write viewers.txt")?;
     Ok(figures)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`rows`] entry breaks something in a [`cluster`] of processes, each in a [`network`] of its own, with [`delay`]s or without, whose
 //! origins have a name in [`dns`]. A [`kubernetes`] row breaks something in a Kubernetes cluster. Each row has a [`stream`], which an [`audience`] watches by
-//! each protocol on each edge. The [`figures`] of all of it are [`results`], and make a [`table`]. The [`lateness`] of the ledger itself is
+//! each protocol on each edge. The [`figures`] of all of it are [`results`], and make a [`table`], unless the [`order`] is broken. The [`lateness`] of the ledger itself is
 //! printed beside them.
 
 mod audience;
@@ -13,6 +13,7 @@ mod figures;
 mod kubernetes;
 mod lateness;
 mod network;
+mod order;
 mod results;
 mod rows;
 mod stream;
@@ -28,11 +29,10 @@ use futures::StreamExt;
 
 use cluster::Programs;
 use dns::NameServer;
-use figures::Figures;
 use kubernetes::{KUBERNETES_ROWS, KubernetesCluster};
 use lateness::Lateness;
 use results::{Results, TableRow};
-use rows::{LedgerRow, run_row};
+use rows::run_row;
 use table::TablePart;
 
 /// Breaks a part of a cluster, and counts in messages what viewers lose.
@@ -52,7 +52,7 @@ struct LedgerArguments {
     #[arg(long)]
     kubernetes: bool,
     /// How many clusters of processes run at the same time. All together use a part of one core.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 4)]
     at_once: usize,
     /// Threads that compute beside the clusters, as on a host that is too small.
     #[arg(long, default_value_t = 0, value_name = "THREADS")]
@@ -146,7 +146,7 @@ async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
         let (programs, dns, lateness) = (&programs, &dns, &lateness);
         async move {
             let start = Instant::now();
-            let figures = run_again(row, programs, dns, time).await;
+            let figures = run_row(row, programs, dns, &format!("{}-{time}", row.name)).await;
             (row.name, figures, lateness.since(start))
         }
     });
@@ -185,23 +185,6 @@ fn keep_busy(threads: usize) {
                 std::hint::spin_loop();
             }
         });
-    }
-}
-
-/// Runs a row. An error, such as a process that did not start in time, gets a second attempt.
-async fn run_again(
-    row: &LedgerRow,
-    programs: &Programs,
-    dns: &NameServer,
-    time: usize,
-) -> Result<Figures> {
-    let folder = format!("{}-{time}", row.name);
-    match run_row(row, programs, dns, &folder).await {
-        Err(error) => {
-            println!("       {}: again, after {error:#}", row.name);
-            run_row(row, programs, dns, &format!("{folder}-again")).await
-        }
-        figures => figures,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Networks: each media node has one of its own, with an address on a bridge that the ledger shares.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 use e2e::process;
@@ -8,15 +8,47 @@ use tokio::process::Command;
 
 use super::delay::{DelayedPackets, PacketDelay, QUEUE};
 
-/// The ledger's own address, where encoders, viewers and the name server are.
-pub(crate) const OWN: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The version of IP of a network. It has no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IpVersion {
+    V4,
+    V6,
+}
+
+impl IpVersion {
+    /// The ledger's own address, where encoders, viewers and the name server are.
+    pub(crate) const fn own(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)),
+            Self::V6 => IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1)),
+        }
+    }
+
+    /// Returns the address of the network of a number.
+    fn address(self, number: u16) -> IpAddr {
+        let [high, low] = number.to_be_bytes();
+        match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::new(10, 77, 1 + high, low)),
+            Self::V6 => IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 1, number)),
+        }
+    }
+
+    /// The length of the networks' prefix. No address is checked for duplicates first, which would take a second.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::V4 => "16",
+            Self::V6 => "64 nodad",
+        }
+    }
+}
 
 /// Creates the bridge. Without an address of its own it takes the lowest one of its ports, which come and go: the media nodes would
 /// lose the ledger until they look for it again.
 pub(crate) async fn create_bridge() -> Result<()> {
     for line in [
         "ip link add ledger address 02:00:00:00:00:01 type bridge",
-        &format!("ip addr add {OWN}/16 dev ledger"),
+        &add_own(IpVersion::V4),
+        &add_own(IpVersion::V6),
         "ip link set ledger up",
     ] {
         process::run(line).await?;
@@ -24,27 +56,33 @@ pub(crate) async fn create_bridge() -> Result<()> {
     Ok(())
 }
 
+fn add_own(version: IpVersion) -> String {
+    let (own, prefix) = (version.own(), version.prefix());
+    format!("ip addr add dev ledger {own}/{prefix}")
+}
+
 /// A network with one address. [`NodeNetwork::remove`] removes it.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeNetwork {
     name: String,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
+    version: IpVersion,
 }
 
 impl NodeNetwork {
     /// Creates the network of this number, which no other one has had.
-    pub(crate) async fn create(number: u16) -> Result<Self> {
-        let [high, low] = number.to_be_bytes();
+    pub(crate) async fn create(number: u16, version: IpVersion) -> Result<Self> {
         let network = Self {
             name: format!("n{number}"),
-            address: Ipv4Addr::new(10, 77, 1 + high, low),
+            address: version.address(number),
+            version,
         };
-        let Self { name, address } = &network;
+        let (prefix, Self { name, address, .. }) = (version.prefix(), &network);
         for line in [
             format!("ip netns add {name}"),
             format!("ip link add v{name} type veth peer name eth0 netns {name}"),
             format!("ip link set v{name} master ledger up"),
-            format!("ip -n {name} addr add {address}/16 dev eth0"),
+            format!("ip -n {name} addr add dev eth0 {address}/{prefix}"),
             format!("ip -n {name} link set eth0 up"),
             format!("ip -n {name} link set lo up"),
         ] {
@@ -62,15 +100,27 @@ impl NodeNetwork {
             .map(drop)
     }
 
+    /// Returns the address of clients and of the name server.
+    pub(crate) fn own(&self) -> IpAddr {
+        self.version.own()
+    }
+
     /// Returns a command that runs a program in this network.
     pub(crate) fn command(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program);
+        command.args(["netns", "exec", &self.name]);
+        if self.version == IpVersion::V6 {
+            // `ip` has given it mounts of its own.
+            let with_names =
+                "mount --bind e2e/ledger/resolv-ipv6.conf /etc/resolv.conf && exec \"$@\"";
+            command.args(["bash", "-c", with_names, "media-node"]);
+        }
+        command.arg(program);
         command
     }
 
     /// Drops every packet, or those from and to one address.
-    pub(crate) async fn cut(&self, peer: Option<Ipv4Addr>) -> Result<()> {
+    pub(crate) async fn cut(&self, peer: Option<IpAddr>) -> Result<()> {
         let (from, to) = match peer {
             Some(peer) => (format!("-s {peer}"), format!("-d {peer}")),
             None => ("-i eth0".to_owned(), "-o eth0".to_owned()),
@@ -80,7 +130,7 @@ impl NodeNetwork {
     }
 
     /// Drops what arrives from one address.
-    pub(crate) async fn cut_from(&self, peer: Ipv4Addr) -> Result<()> {
+    pub(crate) async fn cut_from(&self, peer: IpAddr) -> Result<()> {
         self.filter(&format!("-A INPUT -s {peer} -j DROP")).await
     }
 
@@ -91,8 +141,35 @@ impl NodeNetwork {
         self.filter(&rule).await
     }
 
+    /// Drops a share of the RTMP packets that arrive from clients.
+    pub(crate) async fn lose_rtmp(&self, share: f64) -> Result<()> {
+        let random = format!("statistic --mode random --probability {share}");
+        let own = self.own();
+        let rule = format!("-A INPUT -s {own} -p tcp --dport 1935 -m {random} -j DROP");
+        self.filter(&rule).await
+    }
+
+    /// Resets connections of other media nodes when something arrives on them, as a firewall that has forgotten them does.
+    pub(crate) async fn reset(&self) -> Result<()> {
+        let own = self.own();
+        let rule = format!("-A INPUT ! -s {own} -p tcp -j REJECT --reject-with tcp-reset");
+        self.filter(&rule).await
+    }
+
+    /// Changes how large the packets of this network may be. Larger ones are lost.
+    pub(crate) async fn limit_packets(&self, bytes: u16) -> Result<()> {
+        let name = &self.name;
+        for device in [
+            format!("-n {name} link set eth0"),
+            format!("link set v{name}"),
+        ] {
+            process::run(&format!("ip {device} mtu {bytes}")).await?;
+        }
+        Ok(())
+    }
+
     /// Drops what is sent to a peer in packets of more than 1300 bytes, as a path with a tunnel does where ICMP is filtered.
-    pub(crate) async fn lose_large(&self, peer: Ipv4Addr) -> Result<()> {
+    pub(crate) async fn lose_large(&self, peer: IpAddr) -> Result<()> {
         // The kernel would pass several segments on as one packet. Connections that exist still do.
         let name = &self.name;
         process::run(&format!("ip -n {name} link set eth0 gso_max_segs 1")).await?;
@@ -120,7 +197,8 @@ impl NodeNetwork {
     /// Delays what arrives from other media nodes, until [`NodeNetwork::mend`]. The result is dropped afterwards.
     pub(crate) async fn delay(&self, delay: PacketDelay) -> Result<DelayedPackets> {
         let delayed = DelayedPackets::start(&self.name, delay)?;
-        self.filter(&format!("-A INPUT ! -s {OWN} -i eth0 -j {QUEUE}"))
+        let own = self.own();
+        self.filter(&format!("-A INPUT ! -s {own} -i eth0 -j {QUEUE}"))
             .await?;
         Ok(delayed)
     }
@@ -131,7 +209,11 @@ impl NodeNetwork {
     }
 
     async fn filter(&self, rule: &str) -> Result<()> {
-        let line = format!("ip netns exec {} iptables -w {rule}", self.name);
+        let iptables = match self.version {
+            IpVersion::V4 => "iptables",
+            IpVersion::V6 => "ip6tables",
+        };
+        let line = format!("ip netns exec {} {iptables} -w {rule}", self.name);
         process::run(&line).await.map(drop)
     }
 }

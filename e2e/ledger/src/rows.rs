@@ -12,10 +12,11 @@ use anyhow::{Context, Result};
 use e2e::media::Codecs;
 use futures::future::{BoxFuture, try_join_all};
 
-use super::cluster::{ClusterSetup, ProcessCluster, Programs, TWO_ORIGINS};
+use super::audience::AudienceSize;
+use super::cluster::{ClusterSetup, Programs, TWO_ORIGINS};
 use super::dns::NameServer;
 use super::figures::Figures;
-use super::stream::{LedgerStream, STREAM};
+use super::stream::LedgerStream;
 use scene::Scene;
 
 /// A row.
@@ -31,21 +32,32 @@ pub(crate) struct LedgerRow {
     happens: fn(&mut Scene) -> BoxFuture<'_, Result<()>>,
 }
 
-/// What a row begins with: edge 1 has an encoder, and all edges have viewers of its stream.
+/// What a row begins with: edge 1 or an origin has an encoder, and all edges have viewers of its stream.
 #[derive(Clone, Copy, Debug)]
 struct RowSetup {
     cluster: ClusterSetup,
+    encoder: EncoderPlace,
     codecs: Codecs,
-    /// Each is published at another edge.
+    /// One after another, each is published at the next edge.
     streams: usize,
+    audience: AudienceSize,
     /// Whether it runs media nodes of two releases.
     needs_other: bool,
 }
 
+/// Where encoders publish at first. Those that are disconnected connect to the next media node of its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EncoderPlace {
+    Edges,
+    Origins,
+}
+
 const PLAIN: RowSetup = RowSetup {
     cluster: TWO_ORIGINS,
+    encoder: EncoderPlace::Edges,
     codecs: Codecs::H264Aac,
     streams: 1,
+    audience: AudienceSize::Full,
     needs_other: false,
 };
 
@@ -89,36 +101,31 @@ pub(crate) fn all() -> impl Iterator<Item = &'static LedgerRow> {
     groups.into_iter().flatten()
 }
 
-/// Runs a row once. Its logs go to `folder`, and to `lost.txt` there what viewers lost.
+/// Runs a row once. Its logs go to `folder`, and to `viewers.txt` there what viewers lost. A cluster that does not start, as on a host that is
+/// too small, gets a second attempt; what fails later is the result.
 pub(crate) async fn run_row(
     row: &LedgerRow,
     programs: &Programs,
     dns: &NameServer,
     folder: &str,
 ) -> Result<Figures> {
-    let setup = &row.setup;
-    let cluster = ProcessCluster::start(folder, programs, dns, setup.cluster).await?;
-    let streams = (0..setup.streams).map(|number| {
-        let name = match number {
-            0 => STREAM.to_owned(),
-            number => format!("{STREAM}-{number}"),
-        };
-        let mut edges = cluster.reach_edges();
-        edges.rotate_left(number);
-        async move { LedgerStream::start(&edges, &name, setup.codecs).await }
-    });
-    let streams = try_join_all(streams).await?;
-    let mut scene = Scene { cluster, streams };
+    let mut scene = match Scene::start(folder, programs, dns, &row.setup).await {
+        Err(error) => {
+            println!("       {}: again, after {error:#}", row.name);
+            Scene::start(&format!("{folder}-again"), programs, dns, &row.setup).await?
+        }
+        Ok(scene) => scene,
+    };
     (row.happens)(&mut scene).await?;
     let mut all = Figures::default();
-    let mut all_lost = String::new();
-    for counted in scene.streams.drain(..).map(LedgerStream::figures) {
-        let (figures, lost) = counted.await?;
+    let mut described = String::new();
+    let counted = scene.streams.drain(..).map(LedgerStream::figures);
+    for (figures, viewers) in try_join_all(counted).await? {
         all.add_all(&figures);
-        all_lost.push_str(&lost);
+        described.push_str(&viewers);
     }
-    let file = scene.cluster.folder().join("lost.txt");
-    std::fs::write(file, all_lost).context("write lost.txt")?;
+    let file = scene.cluster.folder().join("viewers.txt");
+    std::fs::write(file, described).context("write viewers.txt")?;
     scene.cluster.end().await?;
     Ok(all)
 }

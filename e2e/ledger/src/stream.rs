@@ -8,12 +8,13 @@ use e2e::media::{Codecs, Encoder, Recording};
 use e2e::wait::eventually;
 use tokio::time::sleep;
 
-use super::audience::{Audience, EdgeReach};
-use super::figures::{self, Figures};
+use super::audience::{Audience, AudienceSize, EdgeReach};
+use super::figures::{self, Figures, Sent};
+use super::order::SentOrder;
 
 pub(crate) const STREAM: &str = "live/ledger";
 
-/// A stream that is published at the first edge and watched at all of them.
+/// A stream that is published at one media node and watched at all edges.
 pub(crate) struct LedgerStream {
     /// The one that is on air.
     encoder: Option<Encoder>,
@@ -22,18 +23,21 @@ pub(crate) struct LedgerStream {
     /// Encoders that send nothing more, with open connections.
     hung: Vec<Encoder>,
     /// What earlier encoders have sent.
-    sent: Vec<Recording>,
+    sent: Vec<Sent>,
     audience: Audience,
 }
 
 impl LedgerStream {
-    /// Publishes to the first edge, and returns when viewers at all of them see the stream.
-    pub(crate) async fn start(edges: &[EdgeReach], name: &str, codecs: Codecs) -> Result<Self> {
-        let first = edges.first().context("no edge")?;
-        let places = std::iter::once(&first.edge).chain(&first.next);
-        let urls: Vec<String> = places.map(|place| place.rtmp(name)).collect();
-        let encoder = Encoder::publish_persistently(&urls, codecs).await?;
-        let audience = Audience::start(edges, name).await?;
+    /// Publishes to the first URL, to the next one when the connection breaks, and returns when viewers at all edges see the stream.
+    pub(crate) async fn start(
+        encoder: &[String],
+        edges: &[EdgeReach],
+        name: &str,
+        codecs: Codecs,
+        size: AudienceSize,
+    ) -> Result<Self> {
+        let encoder = Encoder::publish_persistently(encoder, codecs).await?;
+        let audience = Audience::start(edges, name, codecs, size).await?;
         sleep(Duration::from_secs(1)).await;
         Ok(Self {
             encoder: Some(encoder),
@@ -49,14 +53,15 @@ impl LedgerStream {
         self.encoder.as_ref().context("no encoder")
     }
 
-    /// Begins a publication, which supersedes the one before. Its encoder would take over again, as its connection breaks. No viewer is to
-    /// get what it sends until then.
+    /// Begins a publication, which supersedes the one before. Its encoder would take over again, as its connection breaks.
     pub(crate) async fn take_over(&mut self, url: &str) -> Result<()> {
         let begin = Instant::now();
         let first = self.encoder.replace(Encoder::publish(url).await?);
-        let mut sent = first.context("no encoder")?.stop().await?;
-        sent.packets.retain(|it| it.at < begin);
-        self.sent.push(sent);
+        let recording = first.context("no encoder")?.stop().await?;
+        self.sent.push(Sent {
+            recording,
+            superseded: Some(begin),
+        });
         Ok(())
     }
 
@@ -76,7 +81,7 @@ impl LedgerStream {
     /// Ends the publication, as ffmpeg does.
     pub(crate) async fn end_encoder(&mut self) -> Result<()> {
         let encoder = self.encoder.take().context("no encoder")?;
-        self.sent.push(encoder.stop().await?);
+        self.has_sent(encoder.stop().await?);
         Ok(())
     }
 
@@ -84,25 +89,33 @@ impl LedgerStream {
     pub(crate) fn hang_encoder(&mut self) -> Result<()> {
         let encoder = self.encoder.take().context("no encoder")?;
         encoder.freeze();
-        self.sent.push(encoder.sent());
+        self.has_sent(encoder.sent());
         self.hung.push(encoder);
         Ok(())
     }
 
-    /// Returns the figures of all viewers up to now, and a line for each message that one of them lost.
+    /// Returns the figures of all viewers up to now, and lines that describe them.
     pub(crate) async fn figures(mut self) -> Result<(Figures, String)> {
         sleep(AFTERWARDS).await;
         // What was sent just now is still on its way.
         let end = Instant::now();
         sleep(ON_THE_WAY).await;
         if let Some(encoder) = self.encoder.take() {
-            self.sent.push(encoder.sent());
+            self.has_sent(encoder.sent());
         }
         if let Some(standby) = self.standby.take() {
-            self.sent.push(since_on_air(standby.sent(), &self.audience));
+            self.has_sent(since_on_air(standby.sent(), &self.audience));
         }
-        let lost = figures::describe_lost(&self.sent, &self.audience, end);
-        Ok((Figures::of(&self.sent, &self.audience, end), lost))
+        let described = figures::describe(&self.sent, &self.audience, end);
+        SentOrder::of(&self.sent, end).check(&self.audience)?;
+        Ok((Figures::of(&self.sent, &self.audience, end), described))
+    }
+
+    fn has_sent(&mut self, recording: Recording) {
+        self.sent.push(Sent {
+            recording,
+            superseded: None,
+        });
     }
 }
 

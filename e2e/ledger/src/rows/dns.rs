@@ -1,6 +1,6 @@
 //! DNS that fails, and names whose addresses change.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -48,7 +48,7 @@ async fn kill_without_dns(scene: &mut Scene, fault: Option<DnsFault>) -> Result<
 
 async fn dns_changes(scene: &mut Scene) -> Result<()> {
     let [first, second] = [0, 1].map(|origin| scene.cluster.address(origin));
-    let absent = Ipv4Addr::new(10, 77, 255, 254);
+    let absent = IpAddr::from([10, 77, 255, 254]);
     let answers = [
         vec![second, first],
         vec![first],

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
+use tokio::time::sleep;
+
 use super::super::cluster::NodeRelease;
-use super::scene::Part::{Edge, Origin};
-use super::scene::{FIRST_EDGE, SECOND_EDGE, THIRD_EDGE};
+use super::scene::Part::{Carrier, Edge, Origin};
+use super::scene::{FIRST_EDGE, SECOND_EDGE, Scene, THIRD_EDGE};
 use super::{LedgerRow, MORE, PLAIN, SHOWN, rows};
 
 pub(super) const ROWS: &[LedgerRow] = rows! { scene:
@@ -26,6 +29,10 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => scene.kill_and_restart(&[THIRD_EDGE], SOON);
     "kill-encoders-edge" SHOWN "the encoder's edge is killed, and starts again after 2 s"
         => scene.kill_and_restart(&[FIRST_EDGE], SOON);
+    "edge-starts" MORE "an edge starts, as the carrying origin is killed"
+        => start_edge(scene);
+    "certificates" MORE "the certificates of all edges are replaced, three times, and the carrying origin is killed"
+        => replace_certificates(scene);
     "hang-edge" SHOWN "an edge with a third of the viewers hangs for 5 s"
         => scene.hang(THIRD_EDGE, Duration::from_secs(5));
     "hang-edge-0.5s" MORE "an edge with a third of the viewers hangs for 0.5 s"
@@ -45,3 +52,23 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
 const SOON: Duration = Duration::from_secs(2);
 
 const ALL: [super::scene::Part; 5] = [Origin(0), Origin(1), Edge(0), Edge(1), Edge(2)];
+
+async fn start_edge(scene: &mut Scene) -> Result<()> {
+    let edge = scene.kill(&[THIRD_EDGE]).await?;
+    sleep(Duration::from_secs(1)).await;
+    let origin = scene.kill(&[Carrier]).await?;
+    scene.restart(&edge).await?;
+    sleep(SOON).await;
+    scene.restart(&origin).await
+}
+
+async fn replace_certificates(scene: &mut Scene) -> Result<()> {
+    for _ in 0..2 {
+        scene.cluster.replace_certificate().await?;
+        sleep(SOON).await;
+    }
+    let killed = scene.kill(&[Carrier]).await?;
+    scene.cluster.replace_certificate().await?;
+    sleep(SOON).await;
+    scene.restart(&killed).await
+}

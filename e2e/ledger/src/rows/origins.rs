@@ -6,10 +6,12 @@ use anyhow::Result;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
+use super::super::audience::AudienceSize;
 use super::super::cluster::{ClusterSetup, NodeRelease, TWO_ORIGINS};
+use super::super::network::IpVersion;
 use super::scene::Part::{Carrier, Origin, OtherOrigin};
 use super::scene::{Scene, THIRD_EDGE};
-use super::{LedgerRow, MORE, PLAIN, RowSetup, SHOWN, rows};
+use super::{EncoderPlace, LedgerRow, MORE, PLAIN, RowSetup, SHOWN, rows};
 
 pub(super) const ROWS: &[LedgerRow] = rows! { scene:
     "kill-origin" SHOWN "the carrying origin is killed, and starts again after 2 s"
@@ -32,6 +34,10 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => scene.kill_and_restart(&[Carrier, THIRD_EDGE], SOON);
     "kill-both-streams" MORE "three streams, one at each edge: one origin is killed, then the other one"
         => kill_both_in_turn(scene), with THREE_STREAMS;
+    "replace-origin-ipv6" MORE "IPv6 only: the carrying origin is killed, and one with another address replaces it"
+        => replace_origin(scene), with IPV6;
+    "many-streams" MORE "50 streams, each with one viewer at another edge: an origin that carries half of them is killed, and starts again after 2 s"
+        => scene.kill_and_restart(&[Carrier], SOON), with MANY_STREAMS;
     "hang-origin" SHOWN "the carrying origin hangs for 5 s"
         => scene.hang(Carrier, Duration::from_secs(5));
     "hang-origin-0.5s" MORE "the carrying origin hangs for 0.5 s"
@@ -54,6 +60,22 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => scene.drain(&[Carrier]);
     "drain-both-origins" MORE "both origins drain at the same time, and start again"
         => scene.drain(&[Carrier, OtherOrigin]);
+    "drain-and-kill" MORE "the carrying origin drains, and is killed 1 s later"
+        => drain_and_kill(scene);
+    "drain-last-origin" MORE "the other origin is killed, the carrying one drains, and both start again"
+        => drain_last(scene);
+    "kill-encoders-origin" MORE "the origin that the encoder publishes to is killed, and starts again after 2 s"
+        => scene.kill_and_restart(&[Origin(0)], SOON), with AT_ORIGIN;
+    "hang-encoders-origin" MORE "the origin that the encoder publishes to hangs for 5 s"
+        => scene.hang(Origin(0), Duration::from_secs(5)), with AT_ORIGIN;
+    "drain-encoders-origin" MORE "the origin that the encoder publishes to drains, and starts again"
+        => scene.drain(&[Origin(0)]), with AT_ORIGIN;
+    "kill-only-origin" MORE "the only origin is killed, and starts again after 2 s"
+        => scene.kill_and_restart(&[Carrier], SOON), with ONE_ORIGIN;
+    "hang-only-origin" MORE "the only origin hangs for 5 s"
+        => scene.hang(Carrier, Duration::from_secs(5)), with ONE_ORIGIN;
+    "drain-only-origin" MORE "the only origin drains, and starts again"
+        => scene.drain(&[Carrier]), with ONE_ORIGIN;
     "roll-origins" MORE "rolling restart of the origins"
         => scene.roll(scene.cluster.origins(), NodeRelease::This);
 };
@@ -68,8 +90,35 @@ const THREE_ORIGINS: RowSetup = RowSetup {
     ..PLAIN
 };
 
+const ONE_ORIGIN: RowSetup = RowSetup {
+    cluster: ClusterSetup {
+        origins: 1,
+        ..TWO_ORIGINS
+    },
+    ..PLAIN
+};
+
+const AT_ORIGIN: RowSetup = RowSetup {
+    encoder: EncoderPlace::Origins,
+    ..PLAIN
+};
+
 const THREE_STREAMS: RowSetup = RowSetup {
     streams: 3,
+    ..PLAIN
+};
+
+const IPV6: RowSetup = RowSetup {
+    cluster: ClusterSetup {
+        ip: IpVersion::V6,
+        ..TWO_ORIGINS
+    },
+    ..PLAIN
+};
+
+const MANY_STREAMS: RowSetup = RowSetup {
+    streams: 50,
+    audience: AudienceSize::One,
     ..PLAIN
 };
 
@@ -135,4 +184,18 @@ async fn hang_and_kill(scene: &mut Scene) -> Result<()> {
     scene.kill_and_restart(&[Origin(other)], pause).await?;
     sleep(Duration::from_secs(4)).await;
     scene.cluster.signal(carrier, Signal::CONT)
+}
+
+async fn drain_and_kill(scene: &mut Scene) -> Result<()> {
+    let carrier = scene.node(Carrier).await?;
+    scene.cluster.signal(carrier, Signal::TERM)?;
+    sleep(Duration::from_secs(1)).await;
+    scene.kill_and_restart(&[Origin(carrier)], SOON).await
+}
+
+async fn drain_last(scene: &mut Scene) -> Result<()> {
+    let killed = scene.kill(&[OtherOrigin]).await?;
+    sleep(SOON).await;
+    scene.drain(&[Carrier]).await?;
+    scene.restart(&killed).await
 }

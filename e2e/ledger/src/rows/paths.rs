@@ -47,6 +47,12 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => lose_packets(scene, 0.2);
     "lossy-one-way" MORE "the carrying origin loses 5 % of the packets that it receives, for 10 s"
         => lose_at(scene, Carrier, 0.05);
+    "lossy-encoder" MORE "20 % of what the encoder sends is lost, for 10 s"
+        => lose_rtmp(scene);
+    "resets" MORE "firewalls reset all connections between media nodes each second, for 10 s"
+        => reset(scene);
+    "small-packets" MORE "the network of the carrying origin passes only packets of up to 1280 bytes, for 10 s"
+        => limit_packets(scene);
     "far" MORE "packets between media nodes take 75 ms each way, and the carrying origin is killed"
         => kill_far(scene, FAR);
     "very-far" MORE "packets between media nodes take 300 ms each way, and the carrying origin is killed"
@@ -101,6 +107,35 @@ async fn lose_at(scene: &mut Scene, part: Part, share: f64) -> Result<()> {
     network.lose(share).await?;
     sleep(Duration::from_secs(10)).await;
     network.mend().await
+}
+
+async fn lose_rtmp(scene: &mut Scene) -> Result<()> {
+    let network = scene.cluster.network(scene.node(FIRST_EDGE).await?);
+    network.lose_rtmp(0.2).await?;
+    sleep(Duration::from_secs(10)).await;
+    network.mend().await
+}
+
+async fn reset(scene: &mut Scene) -> Result<()> {
+    for _ in 0..10 {
+        for node in scene.cluster.all() {
+            scene.cluster.network(node).reset().await?;
+        }
+        // Longer than the pulse: something arrives on each connection.
+        sleep(Duration::from_millis(200)).await;
+        for node in scene.cluster.all() {
+            scene.cluster.network(node).mend().await?;
+        }
+        sleep(Duration::from_millis(800)).await;
+    }
+    Ok(())
+}
+
+async fn limit_packets(scene: &mut Scene) -> Result<()> {
+    let network = scene.cluster.network(scene.node(Carrier).await?);
+    network.limit_packets(1280).await?;
+    sleep(Duration::from_secs(10)).await;
+    network.limit_packets(1500).await
 }
 
 const FAR: PacketDelay = PacketDelay {

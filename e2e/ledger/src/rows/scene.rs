@@ -1,16 +1,17 @@
 //! What a row breaks, and how: the parts of a cluster by their role for the stream, and what happens to several of them alike.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::super::cluster::{NodeRelease, ProcessCluster};
-use super::super::network::OWN;
+use super::super::cluster::{NodeRelease, ProcessCluster, Programs};
+use super::super::dns::NameServer;
 use super::super::stream::{LedgerStream, STREAM};
+use super::{EncoderPlace, RowSetup};
 use Part::{Carrier, Clients, Edge, Origin, OtherOrigin};
 
 /// A cluster whose edges have viewers of each stream.
@@ -39,7 +40,44 @@ pub(super) const FIRST_EDGE: Part = Edge(0);
 pub(super) const SECOND_EDGE: Part = Edge(1);
 pub(super) const THIRD_EDGE: Part = Edge(2);
 
+/// Far below `maxNewConnectionsPerSecondPerAddress`: each takes a second.
+const STARTS_AT_ONCE: usize = 20;
+
 impl Scene {
+    /// Starts a cluster and its streams. Returns when all viewers watch.
+    pub(super) async fn start(
+        folder: &str,
+        programs: &Programs,
+        dns: &NameServer,
+        setup: &RowSetup,
+    ) -> Result<Self> {
+        let cluster = ProcessCluster::start(folder, programs, dns, setup.cluster).await?;
+        let streams = (0..setup.streams).map(|number| {
+            let name = match number {
+                0 => STREAM.to_owned(),
+                number => format!("{STREAM}-{number}"),
+            };
+            let mut edges = cluster.reach_edges();
+            let first = number % edges.len();
+            edges.rotate_left(first);
+            let nodes = match setup.encoder {
+                EncoderPlace::Edges => cluster.edges(),
+                EncoderPlace::Origins => cluster.origins(),
+            };
+            let mut encoder: Vec<String> = nodes.map(|it| cluster.reach(it).rtmp(&name)).collect();
+            let first = number % encoder.len();
+            encoder.rotate_left(first);
+            async move {
+                let (codecs, size) = (setup.codecs, setup.audience);
+                LedgerStream::start(&encoder, &edges, &name, codecs, size).await
+            }
+        });
+        // Media nodes limit how many connections a client begins in a second.
+        let streams = futures::stream::iter(streams).buffered(STARTS_AT_ONCE);
+        let streams = streams.try_collect().await?;
+        Ok(Self { cluster, streams })
+    }
+
     pub(super) fn stream(&mut self) -> Result<&mut LedgerStream> {
         self.streams.first_mut().context("no stream")
     }
@@ -63,13 +101,6 @@ impl Scene {
     /// Returns the URL at which the first stream is published to a media node.
     pub(super) async fn url(&self, part: Part) -> Result<String> {
         Ok(self.cluster.reach(self.node(part).await?).rtmp(STREAM))
-    }
-
-    async fn address(&self, part: Part) -> Result<Ipv4Addr> {
-        match part {
-            Clients => Ok(OWN),
-            part => Ok(self.cluster.address(self.node(part).await?)),
-        }
     }
 
     /// Kills media nodes at the same time. Returns their numbers.
@@ -138,7 +169,11 @@ impl Scene {
     pub(super) async fn part(&self, part: Part, peers: &[Part], time: Duration) -> Result<()> {
         let network = self.cluster.network(self.node(part).await?);
         for peer in peers {
-            network.cut(Some(self.address(*peer).await?)).await?;
+            let peer = match peer {
+                Clients => network.own(),
+                peer => self.cluster.address(self.node(*peer).await?),
+            };
+            network.cut(Some(peer)).await?;
         }
         sleep(time).await;
         network.mend().await
@@ -147,7 +182,8 @@ impl Scene {
     /// Loses for a time what one media node sends to another one, not what it receives from it.
     pub(super) async fn part_one_way(&self, from: Part, to: Part, time: Duration) -> Result<()> {
         let network = self.cluster.network(self.node(to).await?);
-        network.cut_from(self.address(from).await?).await?;
+        let from = self.cluster.address(self.node(from).await?);
+        network.cut_from(from).await?;
         sleep(time).await;
         network.mend().await
     }
