@@ -166,13 +166,15 @@ impl Camera {
                 continue;
             }
             let timestamp = u32::try_from(start.elapsed().as_millis())?;
-            for message in self.codecs.frames(self.id, self.number, timestamp) {
+            // No number is used again, also not over another connection when this one breaks within a frame.
+            let number = self.number;
+            self.number += 1;
+            for message in self.codecs.frames(self.id, number, timestamp) {
                 // Before it is sent: a viewer may have it before `send` returns.
                 self.state.lock().sent.push(&message);
                 let sent = timeout(STUCK, connection.send(&message)).await;
                 sent.context("the server reads nothing")??;
             }
-            self.number += 1;
         }
     }
 }
