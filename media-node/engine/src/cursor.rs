@@ -286,7 +286,7 @@ impl ReaderState {
         if let CursorPosition::At(number) = self.position
             && number < window.first()
         {
-            self.lag(window);
+            self.lag(number, window);
             self.set_progress(stream, Progress::Lagged);
             stream.reader_lagged();
         }
@@ -318,9 +318,13 @@ impl ReaderState {
         })
     }
 
-    /// Abandons a position that has left the window.
-    fn lag(&mut self, window: &Window) {
-        self.position = CursorPosition::Seeking(Start::Newest);
+    /// Abandons a position that has left the window. After an outage a viewer may only have been too late for what was before it.
+    fn lag(&mut self, number: u64, window: &Window) {
+        let after_gap = window.start_after_gap(number);
+        self.position = match after_gap.filter(|_| self.format != Format::Relay) {
+            Some(start) => CursorPosition::At(start),
+            None => CursorPosition::Seeking(Start::Newest),
+        };
         self.joined_at = window.end();
         if let SentInitData::InForceAtStart = self.sent_init {
             self.sent_init = SentInitData::Nothing;

@@ -345,6 +345,15 @@ impl Window {
         oldest.or(Some(start))
     }
 
+    /// Returns where a viewer continues whose next segment was evicted, if that was before the newest epoch's last gap and the log has
+    /// everything since then.
+    pub(crate) fn start_after_gap(&self, number: u64) -> Option<u64> {
+        let gap = self.whole_since;
+        let is_between = number < gap && gap >= self.first && gap > self.epoch_start;
+        self.newest_start.filter(|_| is_between)?;
+        self.resume_start()
+    }
+
     /// Returns whether a message is in the window: not one that is missing, behind which the log goes on.
     pub(crate) fn contains(&self, epoch: Epoch, sequence: u64) -> bool {
         let mut segments = self.segments.iter();

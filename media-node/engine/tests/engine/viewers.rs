@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use media_engine::{EngineSettings, Registry, Start};
+use bytes::Bytes;
+use media_engine::{EngineSettings, Publication, PublicationSource, Registry, Start};
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, Message};
 
@@ -170,6 +171,44 @@ fn lagging_viewer_jumps_to_keyframe_and_is_counted() {
     assert_eq!(viewer.lags, 1);
     assert_eq!(publication.stream().stats().lags, 2);
     assert_eq!(viewer.tracks.len(), 1, "one file header");
+}
+
+#[test]
+fn viewer_that_lags_in_an_outage_continues_after_it() {
+    let registry = short_window();
+    let mut first = publish(&registry, "a", 7, PublicationSource::Forwarded);
+    let append = |publication: &mut Publication, sequence, message: Message| {
+        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
+    };
+    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 0)])) {
+        append(&mut first, sequence, message);
+    }
+    let mut viewer = viewer(&registry);
+    viewer.taken();
+    append(&mut first, 4, interframe(40, 1));
+    drop(first);
+    // A relay continues after what it has lost.
+    let mut second = publish(&registry, "a", 7, PublicationSource::Pulled);
+    let frames = [
+        keyframe(13_000, 50),
+        interframe(13_040, 51),
+        keyframe(13_080, 52),
+    ];
+    for (sequence, frame) in (90..).zip(frames) {
+        append(&mut second, sequence, frame);
+    }
+    let payloads = |messages: Vec<Message>| -> Vec<Bytes> {
+        messages.into_iter().map(|it| it.payload).collect()
+    };
+    let expected = [keyframe(0, 50), interframe(0, 51), keyframe(0, 52)];
+    assert_eq!(payloads(viewer.taken()), expected.map(|it| it.payload));
+    assert_eq!(viewer.lags, 1);
+    // Without an outage it lags because it is slow.
+    for (sequence, gop) in (93..).zip(0..10) {
+        append(&mut second, sequence, keyframe(13_200 + gop * 100, gop));
+    }
+    assert_eq!(payloads(viewer.taken()), [keyframe(0, 9).payload]);
 }
 
 #[test]
