@@ -2,12 +2,15 @@
 //! ([`super::connection_pool`]); a pull takes one of them for good.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -17,14 +20,17 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use socket2::TcpKeepalive;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::protocol::NODE;
 use crate::auth::NodeIdentity;
 use crate::host::net::{self, TcpStream};
 
-/// Time to connect. A lost SYN is sent again after one second, so that one lost packet does not fail the connection.
+/// Time to connect.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Time to wait for one attempt to connect before a further one begins. TCP sends a lost SYN again only after one second, and is as slow
+/// with the first request over that connection.
+const FURTHER_ATTEMPTS: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 /// Time after which a peer that acknowledges nothing is lost, also while this media node only receives (keepalive).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// Bytes of a small TCP segment, which fits into the packets of every path: IPv6 requires 1280 bytes of all.
@@ -68,16 +74,18 @@ pub(super) enum ClientError {
 }
 
 impl NodeConnection {
-    /// Connects to `peer`. `node` is the id of this media node, and `identity` proves to the other one what it is.
+    /// Connects to `peer`, which is `way` distant. `node` is the id of this media node, and `identity` proves to the other one what it is.
     pub(super) async fn open(
         peer: SocketAddr,
+        way: Duration,
         segments: Segments,
         node: HeaderValue,
         identity: Arc<NodeIdentity>,
     ) -> Result<Self, ClientError> {
         let segment = (segments == Segments::Small).then_some(SMALL_SEGMENT);
-        let connect = timeout(CONNECT, net::connect(peer, segment)).await;
-        let stream = connect
+        let connect = first_connected(way, || net::connect(peer, segment));
+        let stream = timeout(CONNECT, connect)
+            .await
             .map_err(|_| ClientError::Timeout(CONNECT))?
             .map_err(ClientError::Connect)?;
         configure(&stream).map_err(ClientError::Connect)?;
@@ -133,6 +141,25 @@ impl NodeConnection {
     }
 }
 
+/// Returns the result of the first attempt that has one.
+async fn first_connected<T, F>(way: Duration, connect: impl Fn() -> F) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let mut attempts = FuturesUnordered::from_iter([connect()]);
+    for delay in FURTHER_ATTEMPTS {
+        tokio::select! {
+            biased;
+            Some(result) = attempts.next() => return result,
+            () = sleep(way + delay) => attempts.push(connect()),
+        }
+    }
+    match attempts.next().await {
+        Some(result) => result,
+        None => pending().await,
+    }
+}
+
 impl Drop for NodeConnection {
     fn drop(&mut self) {
         self.driver.abort();
@@ -173,4 +200,44 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Lets so many attempts wait for ever. Returns the number of all attempts, and the result of the first that has one.
+    async fn connect(lost: u32, result: Result<(), io::ErrorKind>) -> (u32, io::Result<()>) {
+        let begun = Cell::new(0);
+        let attempt = || {
+            begun.set(begun.get() + 1);
+            let is_lost = begun.get() <= lost;
+            async move {
+                if is_lost {
+                    pending::<()>().await;
+                }
+                result.map_err(io::Error::from)
+            }
+        };
+        let connected = first_connected(Duration::ZERO, attempt).await;
+        (begun.get(), connected)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lost_attempt_to_connect_does_not_delay_further_ones() {
+        for lost in 0..=2 {
+            let (begun, connected) = connect(lost, Ok(())).await;
+            connected.unwrap();
+            assert_eq!(begun, lost + 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_connection_is_not_tried_again() {
+        let (begun, connected) = connect(0, Err(io::ErrorKind::ConnectionRefused)).await;
+        connected.unwrap_err();
+        assert_eq!(begun, 1);
+    }
 }

@@ -151,8 +151,8 @@ impl RelayContext {
         segments: Segments,
     ) -> Result<NodeConnection, ClientError> {
         let (node, identity) = (self.node.clone(), Arc::clone(&self.identity));
-        let begin = Instant::now();
-        let connection = NodeConnection::open(peer, segments, node, identity).await?;
+        let (begin, way) = (Instant::now(), self.time_on_the_way(peer));
+        let connection = NodeConnection::open(peer, way, segments, node, identity).await?;
         self.observe_round_trip(peer, begin.elapsed());
         Ok(connection)
     }
