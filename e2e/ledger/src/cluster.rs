@@ -43,6 +43,8 @@ pub(crate) struct ClusterSetup {
     pub(crate) edge_release: NodeRelease,
     /// `stream.duplicatePublish` of all media nodes.
     pub(crate) duplicate_publish: &'static str,
+    /// `limits` of all media nodes.
+    pub(crate) limits: &'static str,
     pub(crate) ip: IpVersion,
 }
 
@@ -52,6 +54,7 @@ pub(crate) const TWO_ORIGINS: ClusterSetup = ClusterSetup {
     origin_release: NodeRelease::This,
     edge_release: NodeRelease::This,
     duplicate_publish: "takeover",
+    limits: "{}",
     ip: IpVersion::V4,
 };
 
@@ -222,12 +225,13 @@ impl ProcessCluster {
         let text = format!(
             "name: {name}\nrole: {role}\nworkers: 1\norigins: {{service: {}}}\n\
              identity: {{secretFile: {}}}\ntls: {{certificate: {}, key: {}}}\n\
-             stream: {{duplicatePublish: {}}}\ndrain: {{acceptSeconds: 1, timeoutSeconds: 5}}\n",
+             stream: {{duplicatePublish: {}}}\nlimits: {}\ndrain: {{acceptSeconds: 1, timeoutSeconds: 5}}\n",
             self.dns.name,
             absolute(&self.folder.join("secret"))?,
             absolute(&self.certificate.certificate)?,
             absolute(&self.certificate.key)?,
             self.setup.duplicate_publish,
+            self.setup.limits,
         );
         let file = self.folder.join(format!("{name}.yaml"));
         std::fs::write(&file, text).context("write a configuration")?;

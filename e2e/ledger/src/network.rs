@@ -149,10 +149,12 @@ impl NodeNetwork {
         self.filter(&rule).await
     }
 
-    /// Resets connections of other media nodes when something arrives on them, as a firewall that has forgotten them does.
-    pub(crate) async fn reset(&self) -> Result<()> {
+    /// Lets a share of the packets from other media nodes reset their connections, as a firewall that forgets them does.
+    pub(crate) async fn reset(&self, share: f64) -> Result<()> {
+        let random = format!("statistic --mode random --probability {share}");
         let own = self.own();
-        let rule = format!("-A INPUT ! -s {own} -p tcp -j REJECT --reject-with tcp-reset");
+        let rule =
+            format!("-A INPUT ! -s {own} -p tcp -m {random} -j REJECT --reject-with tcp-reset");
         self.filter(&rule).await
     }
 

@@ -38,6 +38,8 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => replace_origin(scene), with IPV6;
     "many-streams" MORE "50 streams, each with one viewer at another edge: an origin that carries half of them is killed, and starts again after 2 s"
         => scene.kill_and_restart(&[Carrier], SOON), with MANY_STREAMS;
+    "little-memory" MORE "the same, with 16 MiB for the media of each media node, less than the windows of all streams"
+        => scene.kill_and_restart(&[Carrier], SOON), with LITTLE_MEMORY;
     "hang-origin" SHOWN "the carrying origin hangs for 5 s"
         => scene.hang(Carrier, Duration::from_secs(5));
     "hang-origin-0.5s" MORE "the carrying origin hangs for 0.5 s"
@@ -120,6 +122,14 @@ const MANY_STREAMS: RowSetup = RowSetup {
     streams: 50,
     audience: AudienceSize::One,
     ..PLAIN
+};
+
+const LITTLE_MEMORY: RowSetup = RowSetup {
+    cluster: ClusterSetup {
+        limits: "{maxMediaMebibytes: 16}",
+        ..TWO_ORIGINS
+    },
+    ..MANY_STREAMS
 };
 
 async fn replace_origin(scene: &mut Scene) -> Result<()> {

@@ -49,7 +49,7 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => lose_at(scene, Carrier, 0.05);
     "lossy-encoder" MORE "20 % of what the encoder sends is lost, for 10 s"
         => lose_rtmp(scene);
-    "resets" MORE "firewalls reset all connections between media nodes each second, for 10 s"
+    "resets" MORE "firewalls reset connections between media nodes at 1 % of the packets, for 10 s"
         => reset(scene);
     "small-packets" MORE "the network of the carrying origin passes only packets of up to 1280 bytes, for 10 s"
         => limit_packets(scene);
@@ -117,16 +117,12 @@ async fn lose_rtmp(scene: &mut Scene) -> Result<()> {
 }
 
 async fn reset(scene: &mut Scene) -> Result<()> {
-    for _ in 0..10 {
-        for node in scene.cluster.all() {
-            scene.cluster.network(node).reset().await?;
-        }
-        // Longer than the pulse: something arrives on each connection.
-        sleep(Duration::from_millis(200)).await;
-        for node in scene.cluster.all() {
-            scene.cluster.network(node).mend().await?;
-        }
-        sleep(Duration::from_millis(800)).await;
+    for node in scene.cluster.all() {
+        scene.cluster.network(node).reset(0.01).await?;
+    }
+    sleep(Duration::from_secs(10)).await;
+    for node in scene.cluster.all() {
+        scene.cluster.network(node).mend().await?;
     }
     Ok(())
 }
