@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use media_config::DrainSettings;
 use media_engine::{PublicationInfo, PublicationSource};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::context::NodeContext;
+use super::timings::Timings;
 use crate::state::clients::{ClientKind, ClientRole, StopReason};
 use crate::state::phase::Phase;
 
@@ -41,16 +43,12 @@ async fn drain_until_deadline(context: &NodeContext, start: Instant, closing: &C
     closing.cancel();
     context.relay.start_draining();
     let timings = &context.timings;
-    let disconnecting = settings.timeout().mul_f64(timings.disconnect_share);
-    if timeout_at(deadline - disconnecting, idle(context))
-        .await
-        .is_ok()
-    {
+    let (first, last) = disconnect_times(settings, timings);
+    if timeout_at(start + first, idle(context)).await.is_ok() {
         return;
     }
-    let last = deadline - disconnecting.mul_f64(timings.last_keyframe_share);
     let paced = async {
-        disconnect_paced(context, last).await;
+        disconnect_paced(context, start + last).await;
         sleep_until(deadline).await;
     };
     tokio::select! {
@@ -61,6 +59,18 @@ async fn drain_until_deadline(context: &NodeContext, start: Instant, closing: &C
         client.stop(StopReason::Now);
     }
     drop(timeout_at(Instant::now() + timings.last_bytes, idle(context)).await);
+}
+
+/// Returns the times from the signal to the disconnection of the first client and of the last one.
+fn disconnect_times(settings: &DrainSettings, timings: &Timings) -> (Duration, Duration) {
+    let (accept, timeout) = (settings.accept(), settings.timeout());
+    let disconnecting = timeout.mul_f64(timings.disconnect_share);
+    let left = disconnecting.mul_f64(timings.last_keyframe_share);
+    // The encoder would be cut off just after the last viewers have left, who would lose what it sends until they watch elsewhere.
+    let groups = timings.last_groups.min(timeout.saturating_sub(accept) / 2);
+    let last = timeout.saturating_sub(left.max(groups));
+    let paced = disconnecting.saturating_sub(left);
+    (last.saturating_sub(paced).max(accept.min(timeout)), last)
 }
 
 /// Waits until no client is served: no connection of the public ports, and no relay.
@@ -104,5 +114,26 @@ async fn disconnect_paced(context: &NodeContext, last: Instant) {
         client.stop(StopReason::Draining);
         due += step;
         sleep_until(due).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_in_time_for_the_last_groups_of_pictures() {
+        let times = |accept_seconds, timeout_seconds| {
+            let settings = DrainSettings {
+                accept_seconds,
+                timeout_seconds,
+            };
+            let (first, last) = disconnect_times(&settings, &Timings::default());
+            (first.as_millis(), last.as_millis())
+        };
+        assert_eq!(times(5, 300), (210_000, 282_000));
+        assert_eq!(times(5, 30), (18_800, 26_000));
+        assert_eq!(times(1, 5), (1_800, 3_000));
+        assert_eq!(times(5, 0), (0, 0));
     }
 }

@@ -13,6 +13,8 @@ pub struct Timings {
     pub disconnect_share: f64,
     /// Share of that time, 0 to 1 and at its end, in which no further client is disconnected, so that the last ones reach a keyframe.
     pub last_keyframe_share: f64,
+    /// The shortest such time, if the media node has twice as much after it has closed its ports: an encoder leaves at its second keyframe.
+    pub last_groups: Duration,
     /// Time for clients that are disconnected at the deadline to receive their last bytes, and for an encoder that is requested to end
     /// to send its own.
     pub last_bytes: Duration,
@@ -35,6 +37,7 @@ impl Default for Timings {
         Self {
             disconnect_share: 0.3,
             last_keyframe_share: 0.2,
+            last_groups: Duration::from_secs(4),
             last_bytes: Duration::from_millis(500),
             internal_header_timeout: Duration::from_secs(10),
             // The kubelet takes most of the minute within which a changed Secret takes effect.
