@@ -210,7 +210,7 @@ async fn keep_joining(
 async fn join(protocol: ViewerProtocol, urls: Urls, codecs: Codecs, joins: Arc<Mutex<Vec<Join>>>) {
     let is_first = match codecs {
         Codecs::Aac => |it: &Packet| !it.sequence_header,
-        Codecs::H264Aac | Codecs::HevcAac => Packet::is_video_frame,
+        _ => Packet::is_video_frame,
     };
     let number = {
         let mut joins = joins.lock();

@@ -10,6 +10,8 @@ pub enum Codecs {
     /// H.264 and AAC.
     #[default]
     H264Aac,
+    /// The same with 8 Mbit/s.
+    LargeH264Aac,
     /// HEVC by Enhanced RTMP, and AAC.
     HevcAac,
     /// AAC without video, as radio.
@@ -47,7 +49,7 @@ impl Codecs {
         // ISO 14496-3, 1.6.2.1: AAC LC, 44.1 kHz, stereo.
         let aac: &[u8] = &[0xAF, 0, 0x12, 0x10];
         let video = match self {
-            Self::H264Aac => Some(avc),
+            Self::H264Aac | Self::LargeH264Aac => Some(avc),
             Self::HevcAac => Some(hevc),
             Self::Aac => None,
         };
@@ -61,8 +63,8 @@ impl Codecs {
     pub(super) fn frames(self, encoder: u32, number: u64, timestamp: u32) -> Vec<Message> {
         let keyframe = starts_gop(number);
         let header: Option<&[u8]> = match self {
-            Self::H264Aac if keyframe => Some(&[0x17, 1, 0, 0, 0]),
-            Self::H264Aac => Some(&[0x27, 1, 0, 0, 0]),
+            Self::H264Aac | Self::LargeH264Aac if keyframe => Some(&[0x17, 1, 0, 0, 0]),
+            Self::H264Aac | Self::LargeH264Aac => Some(&[0x27, 1, 0, 0, 0]),
             Self::HevcAac if keyframe => Some(b"\x93hvc1"),
             Self::HevcAac => Some(b"\xA3hvc1"),
             Self::Aac => None,
@@ -75,7 +77,12 @@ impl Codecs {
             body.resize(size, 0x5A);
             body.freeze()
         };
-        let size = if keyframe { 8000 } else { 1500 };
+        let size = match (self, keyframe) {
+            (Self::LargeH264Aac, true) => 200_000,
+            (Self::LargeH264Aac, false) => 35_000,
+            (_, true) => 8000,
+            (_, false) => 1500,
+        };
         let video = header.map(|header| message(MediaKind::Video, timestamp, body(header, size)));
         let audio = message(MediaKind::Audio, timestamp, body(&[0xAF, 1], 200));
         video.into_iter().chain([audio]).collect()

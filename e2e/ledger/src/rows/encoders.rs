@@ -6,7 +6,7 @@ use anyhow::Result;
 use e2e::media::Codecs;
 use tokio::time::sleep;
 
-use super::super::cluster::{ClusterSetup, TWO_ORIGINS};
+use super::super::cluster::{ClusterSetup, NodeRelease, TWO_ORIGINS};
 use super::scene::Part::{Carrier, Origin};
 use super::scene::{FIRST_EDGE, Part, SECOND_EDGE, Scene, THIRD_EDGE};
 use super::{LedgerRow, MORE, PLAIN, RowSetup, SHOWN, rows};
@@ -52,6 +52,14 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => scene.kill_and_restart(&[Carrier], SOON), with HEVC;
     "hevc-hang" MORE "HEVC: the carrying origin hangs for 5 s"
         => scene.hang(Carrier, Duration::from_secs(5)), with HEVC;
+    "large" MORE "8 Mbit/s: the carrying origin is killed, and starts again after 2 s"
+        => scene.kill_and_restart(&[Carrier], SOON), with LARGE;
+    "large-hang" MORE "8 Mbit/s: the carrying origin hangs for 5 s"
+        => scene.hang(Carrier, Duration::from_secs(5)), with LARGE;
+    "large-cut-edge" MORE "8 Mbit/s: an edge with a third of the viewers is cut off from both origins for 5 s"
+        => scene.part(THIRD_EDGE, &[Origin(0), Origin(1)], Duration::from_secs(5)), with LARGE;
+    "large-roll" MORE "8 Mbit/s: rolling restart of the origins"
+        => scene.roll(scene.cluster.origins(), NodeRelease::This), with LARGE;
 };
 
 const SOON: Duration = Duration::from_secs(2);
@@ -75,6 +83,11 @@ const AUDIO: RowSetup = RowSetup {
 };
 const HEVC: RowSetup = RowSetup {
     codecs: Codecs::HevcAac,
+    ..PLAIN
+};
+
+const LARGE: RowSetup = RowSetup {
+    codecs: Codecs::LargeH264Aac,
     ..PLAIN
 };
 
