@@ -160,6 +160,29 @@ async fn rtmp_name_with_suffix_is_the_same_stream() {
     assert_eq!(rtmp.numbered().await, Some((0, 0)));
 }
 
+/// gortmplib sends AV1 as coded frames without composition time, which mpegts.js does not play.
+#[tokio::test]
+async fn av1_arrives_as_coded_frames() {
+    let node = TestNode::start().await;
+    let mut publisher = Publisher::start(node.addresses.rtmp, "live/av1").await;
+    let video = |timestamp, payload: &'static [u8]| Message {
+        kind: MediaKind::Video,
+        timestamp,
+        payload: Bytes::from_static(payload),
+    };
+    let header = video(0, b"\x90av01\x81\x04\x0C\0\x0A\x02\x18\x19");
+    let keyframe = video(0, b"\x93av01\x12\0\x0A\x02\x18\x19\x32\x02\x10\0");
+    publisher.send([header, keyframe]).await;
+    let mut viewer = FlvViewer::open(node.addresses.http, "/live/av1.flv").await;
+    let frame = loop {
+        let message = viewer.next().await.unwrap();
+        if message.is_keyframe() {
+            break message;
+        }
+    };
+    assert!(frame.payload.starts_with(b"\x91av01\x12\0"));
+}
+
 #[tokio::test]
 async fn video_without_keyframe_flags_is_played_and_reported_once() {
     let node = TestNode::start().await;

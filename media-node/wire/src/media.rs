@@ -11,7 +11,7 @@ mod obu;
 
 use bytes::Bytes;
 
-pub use av1::Av1Configuration;
+pub use av1::{Av1Configuration, use_coded_frames};
 pub use codec::Codec;
 pub use header::{MediaHeader, MediaKind, PacketType};
 pub use keyframe::KeyframeFlags;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use media_engine::IncompleteMessages;
-use media_wire::media::{Av1Configuration, KeyframeFlags};
+use media_wire::media::{Av1Configuration, KeyframeFlags, use_coded_frames};
 use media_wire::rtmp::server::ServerEvent;
 use media_wire::{Message, StreamKey};
 use tokio::task::yield_now;
@@ -125,6 +125,7 @@ impl<'a> EncoderConnection<'a> {
                 Ok(Some(ServerEvent::Media(mut message))) => {
                     self.arrivals.record(now);
                     self.flag_keyframe(&mut message);
+                    use_coded_frames(&mut message);
                     if message.is_keyframe() {
                         self.drain_at_keyframe();
                     }

@@ -1,4 +1,4 @@
-//! Completes AV1 decoder configurations that lack the sequence header.
+//! Completes AV1 decoder configurations that lack the sequence header, and gives frames the packet type that all players know.
 //!
 //! A configuration may have no units (AV1 in ISOBMFF, 2.3). Decoders find the sequence header in each keyframe, but a player that
 //! announces the codec to the browser before the first frame needs it earlier: mpegts.js does not play such a stream.
@@ -54,6 +54,27 @@ impl Av1Configuration {
         Some(configuration)
     }
 }
+
+/// Makes coded frames of coded frames without composition time, which mpegts.js does not play. AV1 has no composition time, so that only the
+/// packet type differs.
+pub fn use_coded_frames(message: &mut Message) {
+    let is_other = matches!(&*message.payload, [first, b'a', b'v', b'0', b'1', ..] if first & !FRAME_TYPE == CODED_FRAMES_X);
+    if message.kind != MediaKind::Video || !is_other {
+        return;
+    }
+    let mut payload = BytesMut::from(std::mem::take(&mut message.payload));
+    if let Some(first) = payload.first_mut() {
+        *first = *first & FRAME_TYPE | CODED_FRAMES;
+    }
+    message.payload = payload.freeze();
+}
+
+/// The bits of the frame type in the first byte of Enhanced RTMP.
+const FRAME_TYPE: u8 = 0x70;
+
+/// The other bits of a packet with coded frames, and of one with coded frames without composition time.
+const CODED_FRAMES: u8 = 0x81;
+const CODED_FRAMES_X: u8 = 0x83;
 
 fn is_av1(message: &Message, packet_type: PacketType) -> bool {
     let header = message.header();
@@ -123,6 +144,28 @@ mod tests {
             None,
             "the complete one replaces it"
         );
+    }
+
+    #[test]
+    fn frames_without_composition_time_become_coded_frames() {
+        let used = |payload: &'static [u8]| {
+            let mut message = message(0, payload);
+            use_coded_frames(&mut message);
+            message.payload
+        };
+        assert_eq!(used(b"\x93av01\x12\0"), &b"\x91av01\x12\0"[..]);
+        assert_eq!(used(b"\xA3av01"), &b"\xA1av01"[..]);
+        let others: [&[u8]; 6] = [
+            KEYFRAME,
+            CONFIGURATION,
+            b"\x93hvc1\0\0\0\x02\x26\x01", // another codec
+            b"\x94av01\x02",               // metadata
+            b"\x96\x03av01\x01",           // one of several tracks
+            b"\x93av0",
+        ];
+        for payload in others {
+            assert_eq!(used(payload), payload);
+        }
     }
 
     proptest! {
