@@ -187,9 +187,10 @@ impl ViewerJudge {
 const ROUNDED: i32 = 10;
 
 /// The timestamps of a stream begin again after this one, below the other one, see `media-engine`'s timeline: the next epoch's first one
-/// would be a frame later, at most a second. A viewer that lags may miss all that a schedule lasts of the new ones.
-const OLD: u32 = (1 << 30) - 1000;
-const YOUNG: u32 = 15_000 + 60_000;
+/// would be a frame later, at most a second. A viewer that lags may miss all that a schedule lasts of those before and after.
+const OLD: u32 = (1 << 30) - 1000 - MISSED;
+const YOUNG: u32 = 15_000 + MISSED;
+const MISSED: u32 = 60_000;
 
 #[cfg(test)]
 mod tests {

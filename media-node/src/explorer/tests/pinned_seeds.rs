@@ -106,6 +106,12 @@ fn viewer_may_lag_while_timestamps_begin_again() {
     assert_passes(174_351_894_933_315);
 }
 
+/// Its media node hangs, and what it misses are the last timestamps before the log begins them again.
+#[test]
+fn viewer_may_lag_before_timestamps_begin_again() {
+    assert_passes(250_210_627_735_880);
+}
+
 /// An origin with a new address gets an encoder, and another one gets one of a higher priority at the same time.
 #[test]
 fn standby_may_take_its_place_just_when_viewers_are_compared() {
