@@ -136,6 +136,12 @@ fn encoder_that_hangs_is_replaced_before_viewers_are_compared() {
     assert_passes(148_008_116_472_733);
 }
 
+/// The stream of an edge ends during its request, and its viewers join the next one.
+#[test]
+fn pull_that_continues_a_log_is_not_for_the_stream_that_comes_after_it() {
+    assert_passes(91_999_540_607_781);
+}
+
 /// An RTMP server goes on with the audio of the next encoder over the same connection.
 #[test]
 fn viewer_of_an_audio_encoder_does_not_start_at_a_keyframe_of_the_encoder_before_it() {

@@ -39,6 +39,8 @@ pub(super) enum PullEnd {
     Moved(Box<OriginStatus>),
     /// The origin's publication is older than the one that was known here.
     Outdated,
+    /// The log that the request would continue was given up meanwhile, or its stream has ended: it has no init data, and gets none.
+    LogGivenUp,
     /// The origin, which replied just before, did not respond within this time: it is busy, or the path loses large packets.
     NoResponse(Duration),
     /// The origin disconnected, hung or sent what is no relay stream.
@@ -67,6 +69,8 @@ pub(super) struct PullSession<'a> {
     readers: watch::Receiver<ReaderCounts>,
     status: &'a OriginStatus,
     history: PullHistory,
+    /// The message that the request asks for.
+    requested: Option<(Epoch, u64)>,
     timeouts: PullTimeouts,
     client: Option<ClientGuard>,
     intake: Intake,
@@ -89,6 +93,7 @@ impl<'a> PullSession<'a> {
             readers: stream.watch_readers(),
             status,
             history,
+            requested: None,
             timeouts,
             client: None,
             intake: Intake::new(context),
@@ -167,7 +172,7 @@ impl<'a> PullSession<'a> {
     ///
     /// After a publication that was here comes the one that took over from it. The origin may have had others in between, which were over
     /// before they came here, and are older than what viewers have seen.
-    fn request_uri(&self) -> String {
+    fn request_uri(&mut self) -> String {
         let PullHistory {
             watched,
             awaited,
@@ -182,6 +187,7 @@ impl<'a> PullSession<'a> {
         };
         let position = position.filter(|_| watched);
         let position = position.or_else(|| awaited.then_some(first));
+        self.requested = position;
         let parameters = Parameters {
             epoch: position.map(|(epoch, _)| epoch),
             sequence: position.map(|(_, sequence)| sequence),
@@ -263,6 +269,9 @@ impl<'a> PullSession<'a> {
 
     /// Publishes the copy here.
     fn publish(&mut self, epoch: Epoch) -> Result<(), PullEnd> {
+        if self.stream.state().ended {
+            return Err(PullEnd::LogGivenUp);
+        }
         let key = self.stream.key();
         let is_slate = self.status.is_slate() && epoch == self.status.epoch();
         let source = if is_slate {
@@ -278,6 +287,7 @@ impl<'a> PullSession<'a> {
             Instant::now().into_std(),
         );
         match published {
+            Ok(publication) if self.has_lost_log(&publication) => Err(PullEnd::LogGivenUp),
             Ok(publication) => {
                 // An encoder that begins with the slate, or returns, has an earlier epoch, and takes its place.
                 if self.status.is_slate() {
@@ -296,6 +306,13 @@ impl<'a> PullSession<'a> {
                 Err(PullEnd::Lost(error.to_string()))
             }
         }
+    }
+
+    /// Returns whether a publication does not continue the log that the request was made for.
+    fn has_lost_log(&self, publication: &Publication) -> bool {
+        let (stream, epoch) = (publication.stream(), publication.epoch());
+        let continues = self.requested.filter(|(of, _)| *of == epoch);
+        !Arc::ptr_eq(stream, self.stream) || stream.position() < continues.filter(|it| it.1 > 0)
     }
 
     fn update_linger(&mut self) {
