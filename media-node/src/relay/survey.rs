@@ -195,7 +195,9 @@ pub(super) async fn survey_within(
         let is_silent = |origin: &SocketAddr| context.reachability.is_silent(*origin);
         if end == SurveyEnd::All && pending.len() < surveyed.len() && pending.iter().all(is_silent)
         {
-            deadline = Some(start + context.timeouts().survey.silent);
+            let ways = pending.iter().map(|it| context.time_on_the_way(*it));
+            let way = ways.max().unwrap_or_default();
+            deadline = Some(start + context.timeouts().survey.silent + way);
         }
         let reply = tokio::select! {
             reply = replies.next() => reply,

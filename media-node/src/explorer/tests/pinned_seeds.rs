@@ -136,6 +136,12 @@ fn encoder_that_hangs_is_replaced_before_viewers_are_compared() {
     assert_passes(148_008_116_472_733);
 }
 
+/// An origin that was silent is distant, and has an encoder: no slate is fed beside it.
+#[test]
+fn distant_origin_that_was_silent_is_waited_for() {
+    assert_passes(151_464_877_977_448);
+}
+
 /// The stream of an edge ends during its request, and its viewers join the next one.
 #[test]
 fn pull_that_continues_a_log_is_not_for_the_stream_that_comes_after_it() {
