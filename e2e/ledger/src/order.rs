@@ -90,7 +90,7 @@ impl SentOrder {
             }
             let earlier = before[usize::from(is_video)].replace(frame);
             ensure!(
-                earlier.is_none_or(|it| !goes_back(it.timestamp, frame.timestamp)),
+                earlier.is_none_or(|it| !frame.goes_back_from(&it)),
                 "time went back from {earlier:?} to {frame:?}"
             );
         }
@@ -108,11 +108,6 @@ fn assert_headers_first(packets: &[Packet]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Half of the range: a wrap at 2^32 is a step forward.
-fn goes_back(before: u32, after: u32) -> bool {
-    after.wrapping_sub(before) > u32::MAX / 2
 }
 
 #[cfg(test)]

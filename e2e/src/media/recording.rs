@@ -71,6 +71,11 @@ impl Packet {
     pub fn is_video_frame(&self) -> bool {
         self.kind == MediaKind::Video && !self.sequence_header
     }
+
+    /// Whether its time is before that of another packet. A wrap at 2^32 is a step forward.
+    pub fn goes_back_from(&self, before: &Self) -> bool {
+        self.timestamp.wrapping_sub(before.timestamp) > u32::MAX / 2
+    }
 }
 
 impl fmt::Debug for Packet {
@@ -167,9 +172,8 @@ impl Recording {
 pub(super) fn only_forward<'a>(packets: impl Iterator<Item = &'a Packet>) -> Result<()> {
     let mut before: Option<&Packet> = None;
     for after in packets {
-        // Half of the range: a wrap at 2^32 is a step forward.
         if let Some(before) = before
-            && after.timestamp.wrapping_sub(before.timestamp) > u32::MAX / 2
+            && after.goes_back_from(before)
         {
             bail!("time goes back: {after:?} is after {before:?}");
         }
