@@ -12,6 +12,7 @@
 //! publication; the task searches for as long as there are viewers.
 
 mod demand;
+mod direct;
 mod servers;
 mod session;
 

@@ -13,7 +13,7 @@ use media_engine::{
 };
 use media_wire::relay::Epoch;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::super::client::{NodeConnection, Segments, empty};
@@ -22,7 +22,8 @@ use super::super::intake::Intake;
 use super::super::protocol::{PULL, Parameters};
 use super::super::settings::PullTimeouts;
 use super::super::silence::Silence;
-use super::super::survey::{OriginStatus, Survey, SurveyEnd, survey};
+use super::super::survey::{OriginStatus, Survey};
+use super::direct::reached_directly;
 use crate::state::clients::{ClientGuard, ClientRole};
 
 /// Why a pull ended.
@@ -369,29 +370,6 @@ impl<'a> PullSession<'a> {
     /// Returns the silence after which the origin is given up.
     fn hung_limit(&self) -> Duration {
         self.timeouts.hung + self.context.time_on_the_way(self.status.origin)
-    }
-}
-
-/// Waits until an origin replies that has the publication, if that is pulled through another one.
-async fn reached_directly(
-    context: &RelayContext,
-    stream: &Stream,
-    status: &OriginStatus,
-) -> OriginStatus {
-    if !status.publication.indirect {
-        return pending().await;
-    }
-    loop {
-        sleep(context.timeouts().pull.indirect).await;
-        let parameters = Parameters::of(stream.key());
-        let survey = survey(context, &parameters, SurveyEnd::Found).await;
-        let has_all = |newest: &&OriginStatus| {
-            let position = (newest.epoch(), newest.publication.sequence);
-            newest.has_encoder() && Some(position) >= stream.position()
-        };
-        if let Some(direct) = survey.newest().filter(has_all) {
-            return direct.clone();
-        }
     }
 }
 
