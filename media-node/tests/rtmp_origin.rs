@@ -29,6 +29,16 @@ async fn viewers(node: &TestNode) -> usize {
     clients.filter(|client| client["role"] == "viewer").count()
 }
 
+/// Publishes to a server, and watches that at the edge.
+async fn assert_plays(edge: &TestNode, server: &TestNode) {
+    let mut publisher = Publisher::with_group(server.addresses.rtmp, "live/a").await;
+    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    publisher
+        .send([keyframe(10, 400, 100), interframe(11, 440, 100)])
+        .await;
+    while viewer.numbered().await != Some((11, 440)) {}
+}
+
 #[tokio::test]
 async fn stream_of_the_server_is_played_once_for_all_viewers_until_the_last_one_leaves() {
     let server = TestNode::start().await;
@@ -75,12 +85,7 @@ async fn next_server_is_asked_when_the_first_one_is_dead_or_lacks_the_stream() {
     let (empty, server) = (TestNode::start().await, TestNode::start().await);
     let servers = [dead, empty.addresses.rtmp, server.addresses.rtmp];
     let edge = edge(&servers).await;
-    let mut publisher = Publisher::with_group(server.addresses.rtmp, "live/a").await;
-    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
-    publisher
-        .send([keyframe(10, 400, 100), interframe(11, 440, 100)])
-        .await;
-    while viewer.numbered().await != Some((11, 440)) {}
+    assert_plays(&edge, &server).await;
 }
 
 /// SRS and nginx-rtmp accept a request for any stream, and wait for its encoder.
@@ -88,20 +93,8 @@ async fn next_server_is_asked_when_the_first_one_is_dead_or_lacks_the_stream() {
 async fn next_server_is_asked_when_the_first_one_waits_for_an_encoder() {
     let waiting = TestNode::with(|config| config.stream.play_wait_seconds = 60).await;
     let server = TestNode::start().await;
-    let servers = [waiting.addresses.rtmp, server.addresses.rtmp];
-    let servers = servers.map(|address| format!("rtmp://{address}"));
-    let edge = TestNode::with(|config| {
-        config.role = Role::Edge;
-        config.origins.rtmp = servers.to_vec();
-        config.stream.play_wait_seconds = 3;
-    })
-    .await;
-    let mut publisher = Publisher::with_group(server.addresses.rtmp, "live/a").await;
-    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
-    publisher
-        .send([keyframe(10, 400, 100), interframe(11, 440, 100)])
-        .await;
-    while viewer.numbered().await != Some((11, 440)) {}
+    let edge = edge(&[waiting.addresses.rtmp, server.addresses.rtmp]).await;
+    assert_plays(&edge, &server).await;
 }
 
 #[tokio::test]

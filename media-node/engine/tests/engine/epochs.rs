@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use media_engine::{
-    Appended, EngineSettings, Epoch, Publication, PublicationSource, Registry, Start,
-};
+use media_engine::{Appended, EngineSettings, Epoch, PublicationSource, Registry, Start};
 use media_wire::{MediaKind, Message};
 
 use crate::support::*;
@@ -180,13 +178,10 @@ fn viewers_join_only_newest_epoch() {
 fn joining_viewers_get_nothing_of_pulled_rest_of_former_publication() {
     let registry = Registry::new(settings());
     let mut first = publish(&registry, "a", 7, PublicationSource::Pulled);
-    let append = |publication: &mut Publication, sequence, message: Message| {
-        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
-        publication.pulse(Instant::now());
-    };
-    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 0)])) {
-        append(&mut first, sequence, message);
-    }
+    relay(
+        &mut first,
+        (0..).zip(headers().into_iter().chain([keyframe(0, 0)])),
+    );
     let mut stayed = viewer(&registry);
     assert_eq!(stayed.taken().len(), 4);
     let stream = Arc::clone(first.stream());
@@ -194,14 +189,15 @@ fn joining_viewers_get_nothing_of_pulled_rest_of_former_publication() {
     let mut joining = viewer(&registry);
     stream.expect_epoch(Epoch(8));
     let mut rest = publish(&registry, "a", 7, PublicationSource::Pulled);
-    append(&mut rest, 4, keyframe(40, 1));
+    relay(&mut rest, [(4, keyframe(40, 1))]);
     assert!(!stream.state().playable);
     assert!(joining.taken().is_empty());
     assert_eq!(stayed.taken(), [keyframe(40, 1)]);
     let mut second = publish(&registry, "a", 8, PublicationSource::Pulled);
-    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 2)])) {
-        append(&mut second, sequence, message);
-    }
+    relay(
+        &mut second,
+        (0..).zip(headers().into_iter().chain([keyframe(0, 2)])),
+    );
     assert!(stream.state().playable);
     assert_eq!(joining.taken()[3].payload, keyframe(0, 2).payload);
 }
@@ -210,13 +206,10 @@ fn joining_viewers_get_nothing_of_pulled_rest_of_former_publication() {
 fn joining_viewers_get_nothing_from_before_gap_of_resumed_relay() {
     let registry = Registry::new(settings());
     let mut first = publish(&registry, "a", 7, PublicationSource::Forwarded);
-    let append = |publication: &mut Publication, sequence, message: Message| {
-        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
-        publication.pulse(Instant::now());
-    };
-    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 0)])) {
-        append(&mut first, sequence, message);
-    }
+    relay(
+        &mut first,
+        (0..).zip(headers().into_iter().chain([keyframe(0, 0)])),
+    );
     let stream = Arc::clone(first.stream());
     let mut stayed = viewer(&registry);
     assert_eq!(stayed.taken().len(), 4);
@@ -225,9 +218,9 @@ fn joining_viewers_get_nothing_from_before_gap_of_resumed_relay() {
     let mut joining = viewer(&registry);
     assert!(!stream.state().playable);
     assert!(joining.taken().is_empty(), "a gap may follow");
-    append(&mut second, 90, audio_frame(13_000, 1));
+    relay(&mut second, [(90, audio_frame(13_000, 1))]);
     assert!(joining.taken().is_empty(), "no keyframe since the gap");
-    append(&mut second, 91, keyframe(13_000, 2));
+    relay(&mut second, [(91, keyframe(13_000, 2))]);
     let payload = |messages: Vec<Message>| messages.last().map(|last| last.payload.clone());
     let messages = joining.taken();
     assert_eq!(messages.len(), 4, "init data and the keyframe");
@@ -236,7 +229,7 @@ fn joining_viewers_get_nothing_from_before_gap_of_resumed_relay() {
 
     drop(second);
     let mut third = publish(&registry, "a", 7, PublicationSource::Pulled);
-    append(&mut third, 92, interframe(13_040, 3));
+    relay(&mut third, [(92, interframe(13_040, 3))]);
     let messages = viewer(&registry).taken();
     assert_eq!(
         messages.len(),

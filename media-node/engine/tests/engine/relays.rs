@@ -217,10 +217,7 @@ fn relay_that_resumes_too_late_starts_behind_the_last_gap() {
     let numbered = (500..)
         .zip(frames(0..75))
         .chain((580..).zip(frames(80..100)));
-    for (sequence, message) in numbered {
-        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
-        publication.pulse(Instant::now());
-    }
+    relay(&mut publication, numbered);
     let mut resumed = upstream(&registry, Start::Resume(Epoch(7), 510));
     assert_eq!(resumed.placed()[0].1, 580);
 }
@@ -246,10 +243,7 @@ fn copy_without_beginning_does_not_count_as_whole() {
     let mut viewer = FlvReader::of(&registry, "s", Start::Newest);
     let mut publication = pulled(&registry, 7);
     let numbered = (0..).zip(headers()).chain((500..).zip(frames(0..35)));
-    for (sequence, message) in numbered {
-        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
-        publication.pulse(Instant::now());
-    }
+    relay(&mut publication, numbered);
     assert_eq!(viewer.taken()[3], keyframe(1_200, 30));
     let mut relay = upstream(&registry, Start::At(Epoch(7), 0));
     let sequences: Vec<_> = relay.placed().iter().map(|placed| placed.1).collect();

@@ -1,6 +1,6 @@
 //! Logs that are about to reach 2^31 milliseconds: their timestamps begin again, once for each viewer, at a keyframe.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use media_engine::{EngineSettings, Epoch, Publication, PublicationSource, Registry, Start};
 use media_wire::Message;
@@ -20,13 +20,6 @@ fn old_stream() -> (Registry, Publication) {
     let start = headers().into_iter().chain([keyframe(0, 0)]);
     relay(&mut publication, (0..).zip(start));
     (registry, publication)
-}
-
-fn relay(publication: &mut Publication, messages: impl IntoIterator<Item = (u64, Message)>) {
-    for (sequence, message) in messages {
-        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
-        publication.pulse(Instant::now());
-    }
 }
 
 /// Ten seconds of a keyframe every 400 ms, from [`NEAR`] on.

@@ -138,6 +138,17 @@ pub(crate) fn send(publication: &mut Publication, messages: impl IntoIterator<It
     }
 }
 
+/// Appends messages with these numbers, as a relay does, and seals after each.
+pub(crate) fn relay(
+    publication: &mut Publication,
+    messages: impl IntoIterator<Item = (u64, Message)>,
+) {
+    for (sequence, message) in messages {
+        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
+        publication.pulse(Instant::now());
+    }
+}
+
 /// An FLV viewer and all that it has read.
 pub(crate) struct FlvReader {
     pub(crate) cursor: Cursor,

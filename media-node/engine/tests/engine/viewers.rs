@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use media_engine::{EngineSettings, Publication, PublicationSource, Registry, Start};
+use media_engine::{EngineSettings, PublicationSource, Registry, Start};
 use media_wire::flv::Tracks;
 use media_wire::{MediaKind, Message};
 
@@ -177,16 +177,13 @@ fn lagging_viewer_jumps_to_keyframe_and_is_counted() {
 fn viewer_that_lags_in_an_outage_continues_after_it() {
     let registry = short_window();
     let mut first = publish(&registry, "a", 7, PublicationSource::Forwarded);
-    let append = |publication: &mut Publication, sequence, message: Message| {
-        publication.append_at(sequence, message.timestamp, message.kind, message.payload);
-        publication.pulse(Instant::now());
-    };
-    for (sequence, message) in (0..).zip(headers().into_iter().chain([keyframe(0, 0)])) {
-        append(&mut first, sequence, message);
-    }
+    relay(
+        &mut first,
+        (0..).zip(headers().into_iter().chain([keyframe(0, 0)])),
+    );
     let mut viewer = viewer(&registry);
     viewer.taken();
-    append(&mut first, 4, interframe(40, 1));
+    relay(&mut first, [(4, interframe(40, 1))]);
     drop(first);
     // A relay continues after what it has lost.
     let mut second = publish(&registry, "a", 7, PublicationSource::Pulled);
@@ -195,9 +192,7 @@ fn viewer_that_lags_in_an_outage_continues_after_it() {
         interframe(13_040, 51),
         keyframe(13_080, 52),
     ];
-    for (sequence, frame) in (90..).zip(frames) {
-        append(&mut second, sequence, frame);
-    }
+    relay(&mut second, (90..).zip(frames));
     let payloads = |messages: Vec<Message>| -> Vec<Bytes> {
         messages.into_iter().map(|it| it.payload).collect()
     };
@@ -205,9 +200,8 @@ fn viewer_that_lags_in_an_outage_continues_after_it() {
     assert_eq!(payloads(viewer.taken()), expected.map(|it| it.payload));
     assert_eq!(viewer.lags, 1);
     // Without an outage it lags because it is slow.
-    for (sequence, gop) in (93..).zip(0..10) {
-        append(&mut second, sequence, keyframe(13_200 + gop * 100, gop));
-    }
+    let keyframes = (0..10).map(|gop| keyframe(13_200 + gop * 100, gop));
+    relay(&mut second, (93..).zip(keyframes));
     assert_eq!(payloads(viewer.taken()), [keyframe(0, 9).payload]);
 }
 
