@@ -268,6 +268,19 @@ impl ProcessCluster {
         .await
     }
 
+    pub(crate) fn runs(&mut self, number: usize) -> bool {
+        let process = self.nodes[number].process.as_mut();
+        process.is_some_and(Process::is_running)
+    }
+
+    /// Starts a process again if it has ended.
+    pub(crate) fn start_again(&mut self, number: usize) -> Result<()> {
+        if self.runs(number) {
+            return Ok(());
+        }
+        self.run(number, self.release(number))
+    }
+
     /// Ends a process and starts it again. Waits until it is ready.
     pub(crate) async fn restart(&mut self, number: usize, release: NodeRelease) -> Result<()> {
         self.nodes[number].process = None;

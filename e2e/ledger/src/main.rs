@@ -32,7 +32,7 @@ use dns::NameServer;
 use kubernetes::{KUBERNETES_ROWS, KubernetesCluster};
 use lateness::Lateness;
 use results::{Results, TableRow};
-use rows::run_row;
+use rows::{LedgerRow, run_row};
 use table::TablePart;
 
 /// Breaks a part of a cluster, and counts in messages what viewers lose.
@@ -45,6 +45,12 @@ struct LedgerArguments {
     /// All rows with processes.
     #[arg(long, conflicts_with = "rows")]
     all: bool,
+    /// So many rows in which two or three failures happen together, at random.
+    #[arg(long, value_name = "ROWS", conflicts_with_all = ["rows", "all", "write"])]
+    random: Option<u64>,
+    /// The number that the first of the random rows follows from, the next one from the next number.
+    #[arg(long, default_value_t = 1, requires = "random")]
+    seed: u64,
     /// How often each row runs. The table shows the worst of all.
     #[arg(long, default_value_t = 3)]
     times: usize,
@@ -120,8 +126,16 @@ fn list() {
 }
 
 async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
-    let all = rows::all().filter(|row| row.is_shown || arguments.all || !arguments.rows.is_empty());
-    let mut rows = select(all, |row| row.name, &arguments.rows)?;
+    let random = 0..arguments.random.unwrap_or(0);
+    let random: Vec<LedgerRow> = random
+        .map(|number| LedgerRow::random(arguments.seed.wrapping_add(number)))
+        .collect();
+    let mut rows = if random.is_empty() {
+        let is_run = |row: &&LedgerRow| row.is_shown || arguments.all || !arguments.rows.is_empty();
+        select(rows::all().filter(is_run), |row| &row.name, &arguments.rows)?
+    } else {
+        random.iter().collect()
+    };
     if arguments.other_node.is_none() {
         rows.retain(|row| !row.needs_other());
     }
@@ -135,8 +149,8 @@ async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
     let lateness = Lateness::start();
     keep_busy(arguments.busy);
     let table = rows.iter().map(|row| TableRow {
-        name: row.name,
-        event: row.event,
+        name: row.name.to_string(),
+        event: row.event.to_string(),
         is_shown: row.is_shown,
     });
     let mut results = Results::expect(table.collect(), arguments.times);
@@ -147,7 +161,7 @@ async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
         async move {
             let start = Instant::now();
             let figures = run_row(row, programs, dns, &format!("{}-{time}", row.name)).await;
-            (row.name, figures, lateness.since(start))
+            (&row.name, figures, lateness.since(start))
         }
     });
     let mut finished = finished.buffer_unordered(arguments.at_once.max(1));
@@ -162,8 +176,8 @@ async fn run_kubernetes(arguments: &LedgerArguments) -> Result<Results> {
     let cluster = KubernetesCluster::prepare(&arguments.out).await?;
     let lateness = Lateness::start();
     let table = rows.iter().map(|row| TableRow {
-        name: row.name,
-        event: row.event,
+        name: row.name.to_owned(),
+        event: row.event.to_owned(),
         is_shown: true,
     });
     let mut results = Results::expect(table.collect(), arguments.times);
@@ -177,10 +191,12 @@ async fn run_kubernetes(arguments: &LedgerArguments) -> Result<Results> {
     Ok(results)
 }
 
-/// Starts threads that take all CPU time that they get, until the process ends.
+/// Starts threads that take all CPU time that they get, until the process ends. Media nodes have their priority, and the ledger a higher one.
 fn keep_busy(threads: usize) {
     for _ in 0..threads {
         std::thread::spawn(|| {
+            // Of this thread only. It cannot fail, as it becomes lower.
+            let _niceness = rustix::process::nice(LOWER_PRIORITY);
             loop {
                 std::hint::spin_loop();
             }
@@ -188,10 +204,13 @@ fn keep_busy(threads: usize) {
     }
 }
 
+/// How much nicer than the ledger all else is that computes. Encoders, viewers and the network are not on the host that is too small.
+const LOWER_PRIORITY: i32 = 10;
+
 /// Returns the rows of these names, or all of them.
-fn select<R>(
+fn select<R: 'static>(
     all: impl Iterator<Item = &'static R>,
-    name_of: fn(&R) -> &'static str,
+    name_of: fn(&R) -> &str,
     names: &[String],
 ) -> Result<Vec<&'static R>> {
     let all: Vec<&'static R> = all.collect();

@@ -6,6 +6,7 @@ use anyhow::Result;
 use e2e::process;
 use tokio::process::Command;
 
+use super::LOWER_PRIORITY;
 use super::delay::{DelayedPackets, PacketDelay, QUEUE};
 
 /// The version of IP of a network. It has no other.
@@ -105,10 +106,11 @@ impl NodeNetwork {
         self.version.own()
     }
 
-    /// Returns a command that runs a program in this network.
+    /// Returns a command that runs a program in this network, with a lower priority than the ledger.
     pub(crate) fn command(&self, program: &std::path::Path) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]);
+        command.args(["nice", "-n", &LOWER_PRIORITY.to_string()]);
         if self.version == IpVersion::V6 {
             // `ip` has given it mounts of its own.
             let with_names =

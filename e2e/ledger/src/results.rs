@@ -15,13 +15,13 @@ pub(crate) struct Results {
     start: Instant,
     finished: usize,
     failed: usize,
-    worst: HashMap<&'static str, Figures>,
+    worst: HashMap<String, Figures>,
 }
 
 /// A row of the table.
 pub(crate) struct TableRow {
-    pub(crate) name: &'static str,
-    pub(crate) event: &'static str,
+    pub(crate) name: String,
+    pub(crate) event: String,
     /// Whether the table in README.md has it.
     pub(crate) is_shown: bool,
 }
@@ -38,16 +38,21 @@ impl Results {
         }
     }
 
-    /// Adds the result of a row. The ledger itself was `late` meanwhile.
-    pub(crate) fn add(&mut self, row: &'static str, figures: Result<Figures>, late: Duration) {
+    /// Adds the result of a row. The ledger itself was late by so much meanwhile.
+    pub(crate) fn add(&mut self, row: &str, figures: Result<Figures>, late: Duration) {
         self.finished += 1;
         let (elapsed, number, total) = (self.start.elapsed().as_secs(), self.finished, self.total);
         match figures {
             Ok(figures) => {
-                println!(
-                    "{elapsed:4}s  {number}/{total} {row}: {figures}the ledger was late by {late:.2?}"
-                );
-                self.worst.entry(row).or_default().add_all(&figures);
+                let late = match late {
+                    Duration::ZERO => "in time".to_owned(),
+                    late => format!("late by {late:.2?}"),
+                };
+                println!("{elapsed:4}s  {number}/{total} {row}: {figures}the ledger was {late}");
+                self.worst
+                    .entry(row.to_owned())
+                    .or_default()
+                    .add_all(&figures);
             }
             Err(error) => {
                 println!("{elapsed:4}s  {number}/{total} {row}: FAILED: {error:#}");
@@ -57,12 +62,9 @@ impl Results {
     }
 
     /// Returns lines of the table: what happens, and the worst figures.
-    pub(crate) fn lines(
-        &self,
-        is_included: impl Fn(&TableRow) -> bool,
-    ) -> Vec<(&'static str, &Figures)> {
+    pub(crate) fn lines(&self, is_included: impl Fn(&TableRow) -> bool) -> Vec<(&str, &Figures)> {
         let rows = self.rows.iter().filter(|row| is_included(row));
-        rows.filter_map(|row| Some((row.event, self.worst.get(row.name)?)))
+        rows.filter_map(|row| Some((row.event.as_str(), self.worst.get(&row.name)?)))
             .collect()
     }
 

@@ -5,8 +5,11 @@ mod edges;
 mod encoders;
 mod origins;
 mod paths;
+mod random;
 mod releases;
 mod scene;
+
+use std::borrow::Cow;
 
 use anyhow::{Context, Result};
 use e2e::media::Codecs;
@@ -17,19 +20,27 @@ use super::cluster::{ClusterSetup, Programs, TWO_ORIGINS};
 use super::dns::NameServer;
 use super::figures::Figures;
 use super::stream::LedgerStream;
+use random::RandomFailures;
 use scene::Scene;
 
 /// A row.
 #[derive(Debug)]
 pub(crate) struct LedgerRow {
     /// Its name on the command line.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// What happens, for the table.
-    pub(crate) event: &'static str,
+    pub(crate) event: Cow<'static, str>,
     /// Whether the table in README.md has it.
     pub(crate) is_shown: bool,
     setup: RowSetup,
-    happens: fn(&mut Scene) -> BoxFuture<'_, Result<()>>,
+    happens: RowEvent,
+}
+
+/// What happens.
+#[derive(Debug)]
+enum RowEvent {
+    Written(fn(&mut Scene) -> BoxFuture<'_, Result<()>>),
+    Random(RandomFailures),
 }
 
 /// What a row begins with: edge 1 or an origin has an encoder, and all edges have viewers of its stream.
@@ -64,13 +75,13 @@ const PLAIN: RowSetup = RowSetup {
 /// Rows: the name, whether README.md shows it, what happens for the table and in the scene, and what the row begins with.
 macro_rules! rows {
     ($scene:ident: $($name:literal $shown:ident $event:literal => $happens:expr $(, with $setup:expr)?;)*) => {
-        &[$(LedgerRow {
-            name: $name,
-            event: $event,
-            is_shown: $shown,
-            setup: rows!(@ $($setup)?),
-            happens: |$scene| Box::pin($happens),
-        },)*]
+        &[$(LedgerRow::written(
+            $name,
+            $event,
+            $shown,
+            rows!(@ $($setup)?),
+            |$scene| Box::pin($happens),
+        ),)*]
     };
     (@) => { PLAIN };
     (@ $setup:expr) => { $setup };
@@ -82,6 +93,34 @@ const SHOWN: bool = true;
 const MORE: bool = false;
 
 impl LedgerRow {
+    const fn written(
+        name: &'static str,
+        event: &'static str,
+        is_shown: bool,
+        setup: RowSetup,
+        happens: fn(&mut Scene) -> BoxFuture<'_, Result<()>>,
+    ) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            event: Cow::Borrowed(event),
+            is_shown,
+            setup,
+            happens: RowEvent::Written(happens),
+        }
+    }
+
+    /// Returns a row in which several failures happen together. They follow from a number.
+    pub(crate) fn random(seed: u64) -> Self {
+        let failures = RandomFailures::of_seed(seed);
+        Self {
+            name: Cow::Owned(format!("random-{seed}")),
+            event: Cow::Owned(failures.to_string()),
+            is_shown: MORE,
+            setup: PLAIN,
+            happens: RowEvent::Random(failures),
+        }
+    }
+
     /// Returns whether it runs media nodes of two releases.
     pub(crate) fn needs_other(&self) -> bool {
         self.setup.needs_other
@@ -116,7 +155,10 @@ pub(crate) async fn run_row(
         }
         Ok(scene) => scene,
     };
-    (row.happens)(&mut scene).await?;
+    match &row.happens {
+        RowEvent::Written(happens) => happens(&mut scene).await?,
+        RowEvent::Random(failures) => failures.happen(&mut scene).await?,
+    }
     let mut all = Figures::default();
     let mut described = String::new();
     let counted = scene.streams.drain(..).map(LedgerStream::figures);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use e2e::media::{Codecs, Encoder, Recording};
 use e2e::wait::eventually;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::audience::{Audience, AudienceSize, EdgeReach};
+use super::audience::{Audience, AudienceSize, EdgeReach, Watcher};
 use super::figures::{self, Figures, Sent};
 use super::order::SentOrder;
 
@@ -24,6 +24,7 @@ pub(crate) struct LedgerStream {
     hung: Vec<Encoder>,
     /// What earlier encoders have sent.
     sent: Vec<Sent>,
+    codecs: Codecs,
     audience: Audience,
 }
 
@@ -44,6 +45,7 @@ impl LedgerStream {
             standby: None,
             hung: Vec::new(),
             sent: Vec::new(),
+            codecs,
             audience,
         })
     }
@@ -53,10 +55,13 @@ impl LedgerStream {
         self.encoder.as_ref().context("no encoder")
     }
 
-    /// Begins a publication, which supersedes the one before. Its encoder would take over again, as its connection breaks.
-    pub(crate) async fn take_over(&mut self, url: &str) -> Result<()> {
+    /// Begins a publication at the first of these URLs that accepts it, which supersedes the one before. Its encoder would take over again, as
+    /// its connection breaks.
+    pub(crate) async fn take_over(&mut self, urls: &[String]) -> Result<()> {
+        self.encoder()?.give_up();
         let begin = Instant::now();
-        let first = self.encoder.replace(Encoder::publish(url).await?);
+        let next = self.accepted(urls).await?;
+        let first = self.encoder.replace(next);
         let recording = first.context("no encoder")?.stop().await?;
         self.sent.push(Sent {
             recording,
@@ -65,11 +70,23 @@ impl LedgerStream {
         Ok(())
     }
 
-    /// Begins another publication, as soon as one is accepted.
-    pub(crate) async fn publish(&mut self, url: &str) -> Result<()> {
-        let accepted = eventually("the stream is accepted", ACCEPTED, || Encoder::publish(url));
-        self.encoder = Some(accepted.await?);
+    /// Begins another publication, at the first of these URLs that accepts it.
+    pub(crate) async fn publish(&mut self, urls: &[String]) -> Result<()> {
+        self.encoder = Some(self.accepted(urls).await?);
         Ok(())
+    }
+
+    async fn accepted(&self, urls: &[String]) -> Result<Encoder> {
+        let mut next = urls.to_vec();
+        let attempt = || {
+            let urls = next.clone();
+            next.rotate_left(1);
+            async move {
+                let encoder = Encoder::publish_persistently(&urls, self.codecs);
+                timeout(ANSWERED, encoder).await.context("no answer")?
+            }
+        };
+        eventually("the stream is accepted", ACCEPTED, attempt).await
     }
 
     /// Connects an encoder that goes on air after the one that is. What it sends until then does not count.
@@ -97,9 +114,8 @@ impl LedgerStream {
     /// Returns the figures of all viewers up to now, and lines that describe them.
     pub(crate) async fn figures(mut self) -> Result<(Figures, String)> {
         sleep(AFTERWARDS).await;
-        // What was sent just now is still on its way.
         let end = Instant::now();
-        sleep(ON_THE_WAY).await;
+        self.until_received(end).await;
         if let Some(encoder) = self.encoder.take() {
             self.has_sent(encoder.sent());
         }
@@ -109,6 +125,27 @@ impl LedgerStream {
         let described = figures::describe(&self.sent, &self.audience, end);
         SentOrder::of(&self.sent, end).check(&self.audience)?;
         Ok((Figures::of(&self.sent, &self.audience, end), described))
+    }
+
+    /// Waits until each viewer has something that was sent later. As messages keep their order, it has lost what it does not have then: nothing
+    /// is on its way, however late the host is.
+    async fn until_received(&self, end: Instant) {
+        let deadline = Instant::now() + LATEST;
+        let has_later = |hashes: &HashSet<u64>, watcher: &Watcher| {
+            let seen = watcher.seen();
+            let frames = seen.iter().flat_map(|it| it.recording.packets.iter());
+            frames.rev().any(|it| hashes.contains(&it.hash))
+        };
+        while Instant::now() < deadline {
+            sleep(Duration::from_millis(200)).await;
+            let sent = self.encoder.iter().chain(&self.standby);
+            let frames = sent.flat_map(|it| it.sent().frames());
+            let later = frames.filter(|it| it.at >= end).map(|it| it.hash).collect();
+            let watchers = self.audience.watchers();
+            if watchers.iter().all(|watcher| has_later(&later, watcher)) {
+                return;
+            }
+        }
     }
 
     fn has_sent(&mut self, recording: Recording) {
@@ -134,8 +171,11 @@ fn since_on_air(mut sent: Recording, audience: &Audience) -> Recording {
 /// Time for everything to go on after the event.
 const AFTERWARDS: Duration = Duration::from_secs(4);
 
-/// Longer than a message takes to a viewer, also where the host is too small.
-const ON_THE_WAY: Duration = Duration::from_secs(2);
+/// A viewer that has received nothing for so long after the event does not watch any more.
+const LATEST: Duration = Duration::from_secs(30);
+
+/// Longer than a media node takes to decide whether it accepts a stream.
+const ANSWERED: Duration = Duration::from_secs(5);
 
 /// Longer than a media node waits for a publisher that sends nothing.
 const ACCEPTED: Duration = Duration::from_secs(30);

@@ -28,12 +28,14 @@ struct EncoderState {
     interruptions: Vec<String>,
     /// It sends nothing, as a camera that hangs.
     is_frozen: bool,
+    on_error: OnError,
 }
 
 /// What an encoder does when its connection breaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum OnError {
     /// It ends.
+    #[default]
     End,
     /// It connects again, as OBS does, to the next of its URLs, and goes on with the next keyframe.
     Reconnect,
@@ -53,7 +55,10 @@ impl Encoder {
     async fn start(urls: &[String], codecs: Codecs, on_error: OnError) -> Result<Self> {
         let connection = connect(urls.first().context("a URL")?).await?;
         let stop = CancellationToken::new();
-        let state = Arc::new(Mutex::new(EncoderState::default()));
+        let state = Arc::new(Mutex::new(EncoderState {
+            on_error,
+            ..EncoderState::default()
+        }));
         let camera = Camera {
             urls: urls.to_vec(),
             codecs,
@@ -66,7 +71,7 @@ impl Encoder {
         Ok(Self {
             stop,
             state,
-            task: tokio::spawn(camera.run(connection, on_error)),
+            task: tokio::spawn(camera.run(connection)),
         })
     }
 
@@ -98,6 +103,11 @@ impl Encoder {
         self.state.lock().is_frozen = false;
     }
 
+    /// Ends when its connection breaks, instead of connecting again.
+    pub fn give_up(&self) {
+        self.state.lock().on_error = OnError::End;
+    }
+
     /// Ends the stream as ffmpeg does. Returns everything that was sent.
     pub async fn stop(mut self) -> Result<Recording> {
         self.stop.cancel();
@@ -123,7 +133,7 @@ struct Camera {
 }
 
 impl Camera {
-    async fn run(mut self, first: Connection, on_error: OnError) {
+    async fn run(mut self, first: Connection) {
         let mut open = Some(first);
         let mut tick = interval(FRAME);
         let mut retry = interval(RETRY);
@@ -134,12 +144,16 @@ impl Camera {
             };
             let how = format!("{}, after frame {}: {error:#}", self.url(), self.number);
             self.state.lock().interruptions.push(how);
-            while on_error == OnError::Reconnect && open.is_none() && !self.stop.is_cancelled() {
+            while self.connects_again() && open.is_none() {
                 retry.tick().await;
                 self.connections += 1;
                 open = connect(self.url()).await.ok();
             }
         }
+    }
+
+    fn connects_again(&self) -> bool {
+        self.state.lock().on_error == OnError::Reconnect && !self.stop.is_cancelled()
     }
 
     fn url(&self) -> &str {

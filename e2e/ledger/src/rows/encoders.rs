@@ -93,7 +93,7 @@ const LARGE: RowSetup = RowSetup {
 
 async fn take_over(scene: &mut Scene, part: Part) -> Result<()> {
     let url = scene.url(part).await?;
-    scene.stream()?.take_over(&url).await
+    scene.stream()?.take_over(&[url]).await
 }
 
 async fn takeovers(scene: &mut Scene) -> Result<()> {
@@ -124,7 +124,7 @@ async fn kill_and_publish(scene: &mut Scene) -> Result<()> {
 
 async fn publish(scene: &mut Scene, part: Part) -> Result<()> {
     let url = scene.url(part).await?;
-    scene.stream()?.publish(&url).await
+    scene.stream()?.publish(&[url]).await
 }
 
 /// Ends the encoder and starts it again on each of these media nodes.
