@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use media_engine::Stream;
 use media_wire::StreamKey;
@@ -72,8 +73,8 @@ impl Forwarding {
 #[derive(Clone)]
 pub(super) struct Forwards {
     context: Arc<RelayContext>,
-    /// The latest one of each stream. The channel closes when it ends.
-    latest: Arc<Mutex<HashMap<StreamKey, watch::Receiver<()>>>>,
+    /// The latest one of each stream: whether an origin accepts it. The channel closes when it ends.
+    latest: Arc<Mutex<HashMap<StreamKey, watch::Receiver<bool>>>>,
     heartbeats: Heartbeats,
 }
 
@@ -116,16 +117,16 @@ impl Forwards {
                 ended: token,
             };
             async move {
-                if let Some(mut predecessor) = predecessor {
-                    // The origin would drop the last messages of a publication that is superseded.
-                    drop(timeout(limit, predecessor.changed()).await);
+                if let Some(predecessor) = predecessor {
+                    until_over(predecessor, limit).await;
                 }
                 if !source.context.settings.rtmp_servers.is_empty() {
+                    active.send_replace(true);
                     forward_to_servers(&source).await;
-                } else if let Some(rejection) = (ForwardTask { source }).run().await {
+                } else if let Some(rejection) = (ForwardTask { source, active }).run().await {
                     sender.send_replace(Some(rejection));
                 }
-                drop((active, window));
+                drop(window);
             }
         });
         Forwarding {
@@ -135,8 +136,8 @@ impl Forwards {
     }
 
     /// Marks the stream as forwarded until the sender is dropped. Returns the previous forward's receiver with it.
-    fn replace(&self, key: &StreamKey) -> (watch::Sender<()>, Option<watch::Receiver<()>>) {
-        let (sender, receiver) = watch::channel(());
+    fn replace(&self, key: &StreamKey) -> (watch::Sender<bool>, Option<watch::Receiver<bool>>) {
+        let (sender, receiver) = watch::channel(false);
         let mut latest = self.latest.lock();
         latest.retain(|_, active| active.has_changed().is_ok());
         let predecessor = latest.insert(key.clone(), receiver);
@@ -144,9 +145,19 @@ impl Forwards {
     }
 }
 
+/// Waits until the forward of the previous publication has ended, but no longer than the limit while an origin accepts it: that
+/// would drop the last messages of a publication that is superseded. While no origin accepts it, none would accept the next one.
+async fn until_over(mut predecessor: watch::Receiver<bool>, limit: Duration) {
+    if predecessor.wait_for(|accepted| *accepted).await.is_ok() {
+        drop(timeout(limit, predecessor.wait_for(|_| false)).await);
+    }
+}
+
 /// The task of one forwarded publication.
 struct ForwardTask {
     source: ForwardSource,
+    /// Whether an origin accepts it.
+    active: watch::Sender<bool>,
 }
 
 impl ForwardTask {
@@ -175,7 +186,10 @@ impl ForwardTask {
                         metrics.switches.inc();
                     }
                     info!(%stream, origin = %upstream.origin(), "forwarding");
-                    self.stay(upstream).await
+                    self.active.send_replace(true);
+                    let end = self.stay(upstream).await;
+                    self.active.send_replace(false);
+                    end
                 }
                 Err(end) => end,
             };

@@ -92,6 +92,29 @@ async fn tail_of_a_publication_is_delivered_by_another_origin_when_the_first_one
     viewer.assert_continuous();
 }
 
+#[tokio::test]
+async fn tail_of_a_publication_is_delivered_when_the_next_one_starts_before_there_is_an_origin() {
+    let mut cluster = RelayCluster::new();
+    cluster.settings.timeouts.forward.predecessor = Duration::from_millis(20);
+    let first = cluster.origin("o1").await;
+    let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
+    let encoder = edge.publish("a").await.unwrap();
+    let mut viewer = other.watch("a");
+    viewer.watch_on(&encoder).await;
+    // An edge with viewers accepts encoders without an origin.
+    let _own = edge.watch("a");
+    first.kill();
+    let (former, sent) = end_after_a_group(encoder).await;
+    let mut next = edge.publish("a").await.unwrap();
+    next.until(GOP).await;
+    let _second = cluster.origin("o2").await;
+    viewer.watch_on(&next).await;
+    viewer.assert_continuous();
+    let frames = viewer.frames.iter();
+    let last = frames.rev().find(|frame| frame.epoch == former);
+    assert_eq!(last.map(|frame| frame.number), Some(sent - 1));
+}
+
 /// Viewers who join later get nothing of it.
 #[tokio::test]
 async fn tail_is_only_for_viewers_who_stayed() {
