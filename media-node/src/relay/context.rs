@@ -201,7 +201,7 @@ impl RelayContext {
         let timeouts = self.timeouts();
         let suspicion = timeouts.survey.suspicion;
         let is_alternative = |other: &SocketAddr| {
-            *other != origin && !self.reachability.is_suspect(*other, suspicion)
+            *other != origin && self.reachability.is_alternative(*other, suspicion)
         };
         let limit = if self.current_origins().iter().any(is_alternative) {
             timeouts.forward.hung

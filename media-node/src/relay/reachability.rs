@@ -81,6 +81,17 @@ impl Reachability {
         since.is_some_and(|since| since.elapsed() < suspicion)
     }
 
+    /// Returns whether the origin could take the place of one that hangs: it is no suspect, or has replied to a check since it became one,
+    /// as after a short outage.
+    pub(super) fn is_alternative(&self, origin: SocketAddr, suspicion: Duration) -> bool {
+        let state = self.origins.lock().get(&origin).copied();
+        let suspect = state.and_then(|state| Some((state.suspect?, state.check)));
+        suspect.is_none_or(|(since, check)| {
+            let has_replied = matches!(check, Check::Ended { at, replied: true } if at >= since);
+            has_replied || since.elapsed() >= suspicion
+        })
+    }
+
     /// Returns whether the origin did not reply to the last request, however long ago that was.
     pub(super) fn is_silent(&self, origin: SocketAddr) -> bool {
         let state = self.origins.lock().get(&origin).copied();
@@ -254,5 +265,31 @@ impl Reachability {
         self.round_trips
             .lock()
             .retain(|origin, _| current.contains(origin));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn suspect_is_an_alternative_once_it_replies_to_a_check() {
+        let (reachability, origin) = (Reachability::default(), ([127, 0, 0, 1], 9090).into());
+        let suspicion = Duration::from_secs(10);
+        let is_alternative = || reachability.is_alternative(origin, suspicion);
+        assert!(is_alternative());
+        for (end, expected) in [(CheckEnd::GivenUp, false), (CheckEnd::Replied, true)] {
+            advance(FRESH).await;
+            reachability.suspect(origin);
+            assert!(!is_alternative());
+            assert_eq!(reachability.begin(), [origin]);
+            assert!(!is_alternative());
+            advance(FRESH).await;
+            reachability.end(origin, end);
+            assert_eq!(is_alternative(), expected);
+            assert!(reachability.is_suspect(origin, suspicion));
+        }
     }
 }

@@ -153,3 +153,10 @@ fn pull_that_continues_a_log_is_not_for_the_stream_that_comes_after_it() {
 fn viewer_of_an_audio_encoder_does_not_start_at_a_keyframe_of_the_encoder_before_it() {
     assert_passes(48_504_387_352_867);
 }
+
+/// The other origin was cut off from the encoder's edge for a moment, and replies since then: one that hangs is not waited for as if it were
+/// the only one.
+#[test]
+fn origin_that_replies_again_takes_over_from_one_that_hangs_soon_after() {
+    assert_passes(151_069_346_427_824);
+}
