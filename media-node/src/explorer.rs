@@ -1,6 +1,7 @@
 //! The failure explorer: whole clusters of media nodes in one thread, with a simulated network and clock, and random schedules of
-//! kills, power losses, drains, hangs, outages, delays, firewalls that forget connections, DNS failures, clocks that jump, clients that
-//! are disconnected, encoders of one track or two, whose encoding may change, and viewers by all protocols, plain and by TLS.
+//! kills, power losses, drains, hangs, outages, also of one direction, delays, firewalls that forget connections, DNS failures, clocks that
+//! jump, clients that are disconnected, encoders of one track or two, whose encoding may change, and viewers by all protocols, plain and
+//! by TLS, slow ones and those that rest.
 //!
 //! ```text
 //!   schedule   what happens and when, from a seed

@@ -279,6 +279,13 @@ impl SimulatedCluster {
         }
     }
 
+    pub(super) fn cut_one_way(&self, from: Place, to: Place) {
+        let (from, to) = (self.address(from), self.address(to));
+        if from != to {
+            self.network.cut_one_way(from, to);
+        }
+    }
+
     pub(super) fn forget_connections(&self, one: Place, other: Place) {
         let (one, other) = (self.address(one), self.address(other));
         self.network.forget_connections(one, other);

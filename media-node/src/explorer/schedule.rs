@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::media::SentTracks;
 use crate::host::simulated::network::DnsState;
+use plan::Randoms;
 
 /// What happens to one cluster.
 #[derive(Clone, Debug)]
@@ -157,6 +158,8 @@ pub(super) enum ScheduledAction {
     Hang(usize),
     Resume(usize),
     Cut(Place, Place),
+    /// Packets from one host to another one get lost, and none of those back.
+    CutOneWay(Place, Place),
     Mend(Place, Place),
     /// A firewall between two hosts forgets their connections. New ones work.
     Forget(Place, Place),
@@ -214,6 +217,8 @@ pub(super) struct ViewerSettings {
     pub(super) is_tls: bool,
     /// Time that it takes for each message.
     pub(super) pause: Duration,
+    /// Time in which it takes nothing once, after its first messages.
+    pub(super) rest: Duration,
     /// Bytes that its connection holds.
     pub(super) capacity: usize,
 }
@@ -225,6 +230,7 @@ impl ViewerSettings {
             protocol,
             is_tls: false,
             pause: Duration::ZERO,
+            rest: Duration::ZERO,
             capacity: 64 << 10,
         }
     }
@@ -251,6 +257,8 @@ impl Schedule {
         // Random numbers of their own, and none where a seed was pinned before there were any: those schedules are what they were.
         let mut further = (seed % 7 == 4 || seed % 8 == 5)
             .then(|| StdRng::seed_from_u64(seed.wrapping_mul(FURTHER)));
+        let variations = (seed % 20 == 11 || matches!(seed % 22, 13 | 19 | 21))
+            .then(|| StdRng::seed_from_u64(seed.wrapping_mul(VARIATIONS)));
         let hardship = match random.random_range(0..20) {
             0 => Hardship::Calm,
             1..4 => Hardship::Takeovers,
@@ -278,7 +286,12 @@ impl Schedule {
             Hardship::Split => 12,
             Hardship::Standbys | Hardship::OneOrigin | Hardship::Failures => 25,
         });
-        let (events, outages) = plan::plan(random, further, &settings, hardship, storm);
+        let randoms = Randoms {
+            random,
+            further,
+            variations,
+        };
+        let (events, outages) = plan::plan(randoms, &settings, hardship, storm);
         Self {
             seed,
             hardship,
@@ -306,8 +319,9 @@ impl Schedule {
     }
 }
 
-/// Makes other random numbers of a seed.
+/// Make other random numbers of a seed.
 const FURTHER: u64 = 0x9E37_79B9_7F4A_7C15;
+const VARIATIONS: u64 = 0xC2B2_AE3D_27D4_EB4F;
 
 /// Returns the numbers of origins and of edges that a schedule chooses from.
 fn sizes(hardship: Hardship) -> (&'static [u32], &'static [u32]) {

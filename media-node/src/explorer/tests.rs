@@ -277,6 +277,28 @@ fn encoder_takes_over_from_one_at_an_origin_with_a_new_address() {
     assert!(outcome.received > 100, "{lines}");
 }
 
+/// Requests do not arrive, or responses do not, for as long as TCP waits.
+#[test]
+fn packets_that_get_lost_in_one_direction_cost_no_message() {
+    let carrier = first_choices(0, 2)[0];
+    for (from, to) in [(carrier, 2), (2, carrier), (carrier, 3), (3, carrier)] {
+        let mut schedule = one_viewer();
+        let (from, to) = (Place::Node(from), Place::Node(to));
+        schedule.settings.continuity_seconds = 12;
+        schedule.events.extend([
+            event(6000, ScheduledAction::CutOneWay(from, to)),
+            event(12_000, ScheduledAction::Mend(from, to)),
+        ]);
+        schedule.storm = Duration::from_secs(15);
+        schedule.outages.longest = vec![Duration::from_secs(2); 4];
+        let outcome = explore_storm(&schedule);
+        let lines = outcome.lines.join("\n");
+        assert_eq!(outcome.violation, None, "{lines}");
+        assert!(!lines.contains("viewer 0 lost"), "{lines}");
+        assert!(outcome.received > 200, "{lines}");
+    }
+}
+
 /// Returns a schedule of two origins and two edges in which nothing fails: one edge has an encoder, the other one a viewer.
 fn one_viewer() -> Schedule {
     let mut calm = (1..).map(Schedule::of);

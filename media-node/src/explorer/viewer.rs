@@ -59,6 +59,7 @@ pub(super) struct ViewerProgress {
     pub(super) received: u32,
     /// Times that a connection ended without an end of the stream.
     pub(super) disconnects: u32,
+    has_rested: bool,
 }
 
 /// A running viewer. It leaves when this is dropped.
@@ -140,7 +141,7 @@ impl Watching {
     async fn watch(&self, judge: &mut ViewerJudge) -> Result<Infallible, ClientEnd> {
         let mut player = Player::open(&self.setup).await?;
         let mut tamper = self.setup.tamper;
-        let pause = self.setup.settings.pause;
+        let ViewerSettings { pause, rest, .. } = self.setup.settings;
         loop {
             let message = player.message().await?;
             if tamper.is_some_and(Tamper::is_delayed) {
@@ -155,6 +156,9 @@ impl Watching {
             }
             if !pause.is_zero() {
                 sleep(pause).await;
+            }
+            if self.begins_to_rest() {
+                sleep(rest).await;
             }
         }
     }
@@ -224,6 +228,13 @@ impl Watching {
         let sent = former.and_then(|last| on_air.finished(last.encoder, frame));
         let next = former.map_or(0, |last| last.number + 1);
         sent.map_or(0, |sent| sent.saturating_sub(next))
+    }
+
+    /// Returns whether it is time to take nothing for a while, once on all connections.
+    fn begins_to_rest(&self) -> bool {
+        let mut seen = self.seen.lock();
+        let rests = !self.setup.settings.rest.is_zero() && seen.received >= RESTS_AFTER;
+        rests && !std::mem::replace(&mut seen.has_rested, true)
     }
 
     fn change(&self, change: impl FnOnce(&mut ViewerProgress)) {
@@ -307,6 +318,9 @@ impl Player {
         }
     }
 }
+
+/// Messages before a viewer takes nothing for a while.
+const RESTS_AFTER: u32 = 20;
 
 /// Larger than any message of an encoder.
 const MAX_TAG: usize = 1 << 20;

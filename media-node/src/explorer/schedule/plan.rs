@@ -3,6 +3,7 @@
 mod failures;
 mod focused;
 mod further;
+mod variations;
 
 use std::time::Duration;
 
@@ -55,16 +56,22 @@ struct Plan<'a> {
     outages: Outages,
 }
 
+/// The random numbers of a plan. What was added later has its own, and not in all plans.
+pub(super) struct Randoms {
+    pub(super) random: StdRng,
+    pub(super) further: Option<StdRng>,
+    pub(super) variations: Option<StdRng>,
+}
+
 /// Returns what happens to a cluster, sorted by time, and what that may cost.
 pub(super) fn plan(
-    random: StdRng,
-    further: Option<StdRng>,
+    randoms: Randoms,
     settings: &Settings,
     hardship: Hardship,
     storm: Duration,
 ) -> (Vec<Event>, Outages) {
     let mut plan = Plan {
-        random,
+        random: randoms.random,
         settings,
         hardship,
         storm,
@@ -98,9 +105,13 @@ pub(super) fn plan(
             }
         }
     }
-    if let Some(further) = further {
+    if let Some(further) = randoms.further {
         plan.random = further;
         plan.add_further_failures();
+    }
+    if let Some(variations) = randoms.variations {
+        plan.random = variations;
+        plan.vary();
     }
     let (mut events, outages) = (plan.events, plan.outages);
     events.sort_by_key(|event| event.at);
@@ -317,6 +328,7 @@ impl Plan<'_> {
             } else {
                 Duration::ZERO
             },
+            rest: Duration::ZERO,
             // Those of slow viewers hold less than a keyframe, others less than a group of pictures.
             capacity: if is_slow {
                 self.one_of(&[512, 2 << 10])

@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use rand::RngExt;
 use rand::rngs::StdRng;
 
 /// A connection. The end 0 has connected to the end 1.
@@ -14,14 +15,26 @@ pub(super) struct SimulatedConnection {
     pub(super) ends: [End; 2],
     /// Bytes that may be on their way to an end, or wait there until they are read.
     pub(super) capacity: usize,
-    /// Since when the hosts cannot reach each other.
+    /// Since when the hosts cannot reach each other, or one of them not the other one.
     pub(super) blocked_since: Option<Duration>,
+    /// The end that packets still reach during such an outage.
+    pub(super) reached: Option<ReachedEnd>,
     /// A firewall between the hosts does not know it any more.
     pub(super) is_forgotten: bool,
     /// After an outage, when the senders send again what was lost.
     pub(super) stalled_until: Duration,
     pub(super) random: StdRng,
 }
+
+/// An end that packets reach, although those that it sends get lost.
+pub(super) struct ReachedEnd {
+    end: usize,
+    /// Bytes that its peer still sends without an acknowledgement.
+    credit: usize,
+}
+
+/// Bytes that TCP sends without an acknowledgement: its first congestion window.
+const UNACKNOWLEDGED: usize = 14 << 10;
 
 /// One end of a connection.
 pub(super) struct End {
@@ -36,6 +49,8 @@ pub(super) struct End {
     is_shut: bool,
     /// This end is not used any more.
     is_closed: bool,
+    /// It has received what the peer does not know of.
+    is_unacknowledged: bool,
     readers: Option<Waker>,
     writers: Option<Waker>,
 }
@@ -93,6 +108,7 @@ impl End {
             is_finished: false,
             is_shut: false,
             is_closed: false,
+            is_unacknowledged: false,
             readers: None,
             writers: None,
         }
@@ -157,6 +173,12 @@ impl End {
         arriving.sum::<usize>() + self.received.len()
     }
 
+    /// Takes what has arrived first by now.
+    fn take_due(&mut self, now: Duration) -> Option<TcpSegment> {
+        let next = self.arriving.pop_front_if(|(due, _)| *due <= now)?;
+        Some(next.1)
+    }
+
     fn send_to(&mut self, due: Duration, segment: TcpSegment) {
         let last = self.arriving.back().map_or(due, |(last, _)| *last);
         self.arriving.push_back((due.max(last), segment));
@@ -174,9 +196,40 @@ impl SimulatedConnection {
 
     /// Returns when something arrives next.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let fronts = self.ends.iter().filter_map(|end| end.arriving.front());
+        let ends = self.ends.iter().enumerate();
+        let reached = ends.filter(|(end, _)| !self.is_cut_off(*end));
+        let fronts = reached.filter_map(|(_, end)| end.arriving.front());
         let due = fronts.map(|(due, _)| *due).min()?;
         Some(due.max(self.stalled_until))
+    }
+
+    /// Returns whether packets to one end get lost while the other one is reached, or its peer waits for acknowledgements.
+    fn is_cut_off(&self, end: usize) -> bool {
+        let reached = self.reached.as_ref();
+        reached.is_some_and(|reached| reached.end != end || reached.credit == 0)
+    }
+
+    /// Begins an outage, in which packets only reach the end `reached`, if one.
+    pub(super) fn block(&mut self, now: Duration, reached: Option<usize>) {
+        self.blocked_since.get_or_insert(now);
+        if self.reached.as_ref().map(|it| it.end) != reached {
+            let credit = UNACKNOWLEDGED;
+            self.reached = reached.map(|end| ReachedEnd { end, credit });
+        }
+    }
+
+    /// Ends an outage. The senders send again after up to as long as it lasted.
+    pub(super) fn unblock(&mut self, now: Duration, longest_stall: Duration) {
+        let Some(since) = self.blocked_since.take() else {
+            return;
+        };
+        self.reached = None;
+        for end in &mut self.ends {
+            end.is_unacknowledged = false;
+        }
+        let stall = self.random.random_range(0.0..1.0);
+        let stall = (now - since).min(longest_stall).mul_f64(stall);
+        self.stalled_until = now + stall;
     }
 
     /// Takes bytes that an end has received: none at the end of the stream. Returns `None` when it has to wait.
@@ -271,18 +324,21 @@ impl SimulatedConnection {
     /// Lets arrive what is due.
     pub(super) fn deliver(&mut self, now: Duration, latency: Duration, wakers: &mut Wakers) {
         for end in 0..2 {
-            let (this, peer) = self.pair(end);
-            while this.arriving.front().is_some_and(|(due, _)| *due <= now) {
-                match this.arriving.pop_front() {
-                    Some((_, TcpSegment::Bytes(_))) if this.is_closed => {
+            while !self.is_cut_off(end)
+                && let Some(segment) = self.ends[end].take_due(now)
+            {
+                if let (Some(reached), TcpSegment::Bytes(bytes)) = (&mut self.reached, &segment) {
+                    reached.credit = reached.credit.saturating_sub(bytes.len());
+                    self.ends[end].is_unacknowledged = true;
+                }
+                let (this, peer) = self.pair(end);
+                match segment {
+                    TcpSegment::Bytes(_) if this.is_closed => {
                         peer.send_to(now + latency, TcpSegment::Reset);
                     }
-                    Some((_, TcpSegment::Bytes(bytes))) => this.received.extend_from_slice(&bytes),
-                    Some((_, TcpSegment::Finish)) => this.is_finished = true,
-                    Some((_, TcpSegment::Reset)) => {
-                        this.fail(io::ErrorKind::ConnectionReset, wakers);
-                    }
-                    None => {}
+                    TcpSegment::Bytes(bytes) => this.received.extend_from_slice(&bytes),
+                    TcpSegment::Finish => this.is_finished = true,
+                    TcpSegment::Reset => this.fail(io::ErrorKind::ConnectionReset, wakers),
                 }
                 this.wake_readers(wakers);
                 if this.is_closed {
@@ -296,7 +352,7 @@ impl SimulatedConnection {
     pub(super) fn expire(&mut self, outage: Duration, now: Duration, wakers: &mut Wakers) {
         for end in 0..2 {
             let (this, peer) = self.pair(end);
-            let limit = if peer.arriving.is_empty() {
+            let limit = if peer.arriving.is_empty() && !peer.is_unacknowledged {
                 this.timeouts.idle
             } else {
                 this.timeouts.unacknowledged

@@ -35,6 +35,7 @@ impl Network {
             is_changed: false,
             woken: BTreeSet::new(),
             cuts: BTreeSet::new(),
+            one_way_cuts: BTreeSet::new(),
             delays: BTreeMap::new(),
             names: BTreeMap::new(),
             outdated_names: BTreeMap::new(),
@@ -146,10 +147,20 @@ impl Network {
         self.change(|state| {
             state.is_changed = true;
             if is_cut {
-                state.cuts.insert(pair(one, other))
+                state.cuts.insert(pair(one, other));
             } else {
-                state.cuts.remove(&pair(one, other))
+                state.cuts.remove(&pair(one, other));
+                state.one_way_cuts.remove(&[one, other]);
+                state.one_way_cuts.remove(&[other, one]);
             }
+        });
+    }
+
+    /// Lets every packet from one host to another one get lost, and none of those back, until [`Network::cut`] ends that.
+    pub(crate) fn cut_one_way(&self, from: Ipv4Addr, to: Ipv4Addr) {
+        self.change(|state| {
+            state.is_changed = true;
+            state.one_way_cuts.insert([from, to]);
         });
     }
 
@@ -256,6 +267,7 @@ impl Network {
                 ends: [End::new((from, port).into(), timeouts), server],
                 capacity,
                 blocked_since: None,
+                reached: None,
                 is_forgotten: false,
                 stalled_until: Duration::ZERO,
                 // One of its own, so that the order in which hosts send changes nothing else.

@@ -42,6 +42,8 @@ pub(super) struct NetworkState {
     /// Hosts whose tasks were woken.
     pub(super) woken: BTreeSet<IpAddr>,
     pub(super) cuts: BTreeSet<[Ipv4Addr; 2]>,
+    /// Paths on which packets get lost, from one host to another one.
+    pub(super) one_way_cuts: BTreeSet<[Ipv4Addr; 2]>,
     pub(super) delays: BTreeMap<[Ipv4Addr; 2], Duration>,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) outdated_names: BTreeMap<String, Vec<IpAddr>>,
@@ -86,11 +88,15 @@ impl NetworkState {
         tamper(&mut changed).then(|| changed.into())
     }
 
-    fn is_blocked(&self, connection: &SimulatedConnection) -> bool {
+    /// Returns whether packets arrive at each end of a connection.
+    fn reached_ends(&self, connection: &SimulatedConnection) -> [bool; 2] {
         let [one, other] = addresses(connection);
         let is_lost = |host| self.hosts.get(&host).is_none_or(|host| host.is_lost);
         let is_cut = self.cuts.contains(&pair(one, other));
-        connection.is_forgotten || is_cut || is_lost(one) || is_lost(other)
+        if connection.is_forgotten || is_cut || is_lost(one) || is_lost(other) {
+            return [false; 2];
+        }
+        [[other, one], [one, other]].map(|path| !self.one_way_cuts.contains(&path))
     }
 
     /// Returns when a packet of this connection arrives that is sent now.
@@ -137,7 +143,7 @@ impl NetworkState {
             let Some(connection) = self.connections.get(&id) else {
                 continue;
             };
-            if self.is_blocked(connection) {
+            if self.reached_ends(connection).contains(&false) {
                 self.handshakes.insert(id, now + RETRY);
                 continue;
             }
@@ -175,19 +181,13 @@ impl NetworkState {
             if self.handshakes.contains_key(id) {
                 continue;
             }
-            match (self.is_blocked(connection), connection.blocked_since) {
-                (true, None) => {
-                    connection.blocked_since = Some(now);
-                    self.blocked.insert(*id);
-                }
-                (false, Some(since)) => {
-                    connection.blocked_since = None;
-                    self.blocked.remove(id);
-                    let stall = connection.random.random_range(0.0..1.0);
-                    let stall = (now - since).min(LONGEST_STALL).mul_f64(stall);
-                    connection.stalled_until = now + stall;
-                }
-                (true, Some(_)) | (false, None) => {}
+            let reached = self.reached_ends(connection);
+            if reached.contains(&false) {
+                connection.block(now, reached.iter().position(|reached| *reached));
+                self.blocked.insert(*id);
+            } else {
+                connection.unblock(now, LONGEST_STALL);
+                self.blocked.remove(id);
             }
             // The host that returns may have reset it.
             let due = connection.next_due();
@@ -204,6 +204,9 @@ impl NetworkState {
                 Some(connection) => {
                     let since = connection.blocked_since.unwrap_or(now);
                     connection.expire(now - since, now, &mut self.wakers);
+                    if connection.reached.is_some() {
+                        self.expect_arrival(id);
+                    }
                 }
                 None => drop(self.blocked.remove(&id)),
             }
@@ -213,12 +216,13 @@ impl NetworkState {
                 self.arrivals.insert((due, id));
                 return;
             }
-            if self.blocked.contains(&id) || self.handshakes.contains_key(&id) {
-                continue;
-            }
             let Some(connection) = self.connections.get(&id) else {
                 continue;
             };
+            let is_blocked = self.blocked.contains(&id) && connection.reached.is_none();
+            if is_blocked || self.handshakes.contains_key(&id) {
+                continue;
+            }
             let latency = self.latency(connection);
             if let Some(connection) = self.connections.get_mut(&id)
                 && connection.stalled_until <= now

@@ -227,3 +227,75 @@ impl AsyncWrite for SimulatedStream {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const HOSTS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 1, 1), Ipv4Addr::new(127, 0, 2, 1)];
+
+    /// Returns a network, and the two ends of a connection.
+    fn connected() -> (Network, SimulatedStream, SimulatedStream) {
+        let network = Network::new(1, Duration::from_millis(1), Duration::ZERO);
+        HOSTS.iter().for_each(|host| network.start_host(*host));
+        let listener = SimulatedListener::bind(network.clone(), HOSTS[1], 80).unwrap();
+        let connect = SimulatedStream::connect(network.clone(), HOSTS[0], listener.address);
+        let mut connect = Box::pin(connect);
+        assert!(connect.as_mut().now_or_never().is_none());
+        network.advance(Duration::from_millis(10));
+        let client = connect.now_or_never().unwrap().unwrap();
+        let (server, _) = listener.accept().now_or_never().unwrap();
+        (network, client, server)
+    }
+
+    fn write(stream: &mut SimulatedStream, length: usize) {
+        let bytes = vec![0; length];
+        stream.write_all(&bytes).now_or_never().unwrap().unwrap();
+    }
+
+    /// Returns the number of bytes that have arrived.
+    fn read(stream: &mut SimulatedStream) -> io::Result<usize> {
+        let mut bytes = Vec::new();
+        while let Some(read) = stream.read_buf(&mut bytes).now_or_never() {
+            read?;
+        }
+        Ok(bytes.len())
+    }
+
+    #[test]
+    fn one_way_path_delivers_until_acknowledgements_are_missing() {
+        let (network, mut client, mut server) = connected();
+        network.cut_one_way(HOSTS[0], HOSTS[1]);
+        write(&mut client, 100);
+        for _ in 0..20 {
+            write(&mut server, 1 << 10);
+        }
+        network.advance(Duration::from_secs(1));
+        assert_eq!(read(&mut server).unwrap(), 0);
+        assert_eq!(read(&mut client).unwrap(), 14 << 10);
+        network.cut(HOSTS[0], HOSTS[1], false);
+        network.advance(Duration::from_secs(3));
+        network.advance(Duration::from_secs(4));
+        assert_eq!(read(&mut server).unwrap(), 100);
+        assert_eq!(read(&mut client).unwrap(), 6 << 10);
+    }
+
+    #[test]
+    fn host_that_is_not_acknowledged_resets_the_one_that_it_reaches() {
+        let (network, mut client, mut server) = connected();
+        network.cut_one_way(HOSTS[1], HOSTS[0]);
+        write(&mut client, 100);
+        network.advance(Duration::from_secs(1));
+        assert_eq!(read(&mut server).unwrap(), 100);
+        network.advance(Duration::from_secs(6));
+        let error = read(&mut client).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = read(&mut server).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+}
