@@ -311,13 +311,13 @@ impl Registry {
 }
 
 /// Returns an epoch for an encoder that connects now: later than every epoch of the stream, even if the clocks of two
-/// media nodes differ.
+/// media nodes differ. It keeps its random bits: another media node may know the same latest epoch.
 fn later_than_all(state: &WriteState, epoch: Epoch) -> Epoch {
     let published = state.publication.as_ref().map(|active| active.epoch);
     let logged = state.writer.position().map(|(epoch, _)| epoch);
     match published.max(logged) {
-        Some(Epoch(latest)) => epoch.max(Epoch(latest.saturating_add(1))),
-        None => epoch,
+        Some(latest) if latest >= epoch => latest.next(epoch.0),
+        _ => epoch,
     }
 }
 

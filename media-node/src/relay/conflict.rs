@@ -14,11 +14,6 @@ use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey_within};
 use crate::host;
 
-/// The number of low bits of an epoch that are random. Two media nodes whose clocks are both behind a third one's would
-/// otherwise choose the same next epoch, and two publications with one epoch would be spliced into one. The order of
-/// events within 4 ms is lost, which is faster than any encoder reconnects.
-const RANDOM_BITS: u32 = 12;
-
 /// Returns whether an encoder may publish `key`, and with which epoch.
 ///
 /// The new epoch is higher than all that the origins know of the stream: with a clock that is ahead elsewhere, the new
@@ -207,15 +202,10 @@ async fn reach_origins(
     }
 }
 
-/// Returns an epoch above `latest` and not before `now`, with random low bits.
+/// Returns an epoch above `latest` and not before `now`.
 fn next_epoch(latest: Option<Epoch>, now: u64, random: u64) -> Epoch {
-    let least = latest.map_or(now, |latest| now.max(latest.0.saturating_add(1)));
-    let mask = (1 << RANDOM_BITS) - 1;
-    Epoch(
-        (least | mask)
-            .saturating_add(1)
-            .saturating_add(random & mask),
-    )
+    let now = Epoch(now);
+    latest.map_or(now, |latest| now.max(latest)).next(random)
 }
 
 /// Returns the time in microseconds since 1970.

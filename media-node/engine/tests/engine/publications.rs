@@ -27,6 +27,18 @@ fn superseded_publication_writes_nothing() {
     assert_eq!(second.append(keyframe(0, 0)), Appended::New);
 }
 
+/// The clocks of both are behind that of a third one, whose publication has just come to them.
+#[test]
+fn encoders_of_two_media_nodes_get_different_epochs_after_the_same_one() {
+    let epochs = [17, 18].map(|epoch| {
+        let registry = Registry::new(settings());
+        let _first = publish(&registry, "a", 1 << 40, PublicationSource::Forwarded);
+        encoder(&registry, "a", epoch).epoch()
+    });
+    assert!(epochs.iter().all(|epoch| *epoch > Epoch(1 << 40)));
+    assert_ne!(epochs[0], epochs[1]);
+}
+
 #[test]
 fn appended_messages_are_sent_before_another_publisher_takes_over() {
     let registry = Registry::new(settings());

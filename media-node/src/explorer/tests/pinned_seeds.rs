@@ -160,3 +160,9 @@ fn viewer_of_an_audio_encoder_does_not_start_at_a_keyframe_of_the_encoder_before
 fn origin_that_replies_again_takes_over_from_one_that_hangs_soon_after() {
     assert_passes(151_069_346_427_824);
 }
+
+/// Two encoders that stand by go on air at one time, after a third one, of a media node whose clock is ahead: not with the same epoch.
+#[test]
+fn standbys_that_go_on_air_at_one_time_are_not_spliced() {
+    assert_passes(37_224_768_854_687);
+}
