@@ -32,7 +32,7 @@ const PROTOCOLS: [ViewerProtocol; 4] = [
 #[derive(Clone, Debug)]
 pub(crate) struct EdgeReach {
     pub(crate) edge: Reach,
-    /// Where its clients connect when they are disconnected, one after another.
+    /// Where its clients connect when they are disconnected, one after another, and where others join.
     pub(crate) next: Vec<Reach>,
 }
 
@@ -152,12 +152,13 @@ impl EdgeReach {
 }
 
 impl Watcher {
-    /// Watches on, by the URLs one after another.
+    /// Watches on. When it is disconnected, by the next URL, and never by the first one again: the load balancer does not choose an edge that
+    /// is gone.
     fn follow(protocol: ViewerProtocol, first: Viewer, urls: Urls) -> Self {
         let viewers = Arc::new(Mutex::new(vec![first]));
         let followed = Arc::clone(&viewers);
         let task = tokio::spawn(async move {
-            let mut next = urls.iter().cycle().skip(1);
+            let mut next = urls.iter().skip(1).cycle();
             loop {
                 sleep(CONNECTION_POLL).await;
                 let is_watching = followed
@@ -201,7 +202,8 @@ async fn keep_joining(
     for places in edges.iter().cycle() {
         tick.tick().await;
         for (protocol, urls) in places {
-            viewers.spawn(join(*protocol, urls.clone(), codecs, Arc::clone(&joins)));
+            let urls = urls.iter().skip(1).cloned().collect();
+            viewers.spawn(join(*protocol, urls, codecs, Arc::clone(&joins)));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod events;
 
+use std::iter::repeat_n;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -146,7 +147,9 @@ async fn run_in(namespace: &Namespace, row: &KubernetesRow) -> Result<Figures> {
         edges,
     };
     let at_first = reach.first().context("no edge")?;
-    let encoder = [&at_first.edge, &service].map(|it| it.rtmp(STREAM));
+    // It never comes again to the Pod that it was at.
+    let encoder = std::iter::once(&at_first.edge).chain(repeat_n(&service, RECONNECTIONS));
+    let encoder: Vec<String> = encoder.map(|it| it.rtmp(STREAM)).collect();
     let (codecs, size) = (Codecs::default(), AudienceSize::Full);
     let stream = LedgerStream::start(&encoder, &reach, STREAM, codecs, size).await?;
     (row.happens)(&scene).await?;
@@ -193,6 +196,9 @@ impl KubernetesScene {
         .await
     }
 }
+
+/// More than an encoder needs in a row.
+const RECONNECTIONS: usize = 99;
 
 /// The LiveCluster of a row.
 const NAME: &str = "demo";
