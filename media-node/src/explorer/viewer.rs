@@ -45,6 +45,8 @@ pub(super) struct ViewerSetup {
     pub(super) policy: Option<DuplicatePublish>,
     /// How long it waits at least for an encoder, before its stream ends.
     pub(super) min_wait: Duration,
+    /// When it must not rest any more.
+    pub(super) rests_until: Duration,
     /// A fault that is planted into what it receives.
     pub(super) tamper: Option<Tamper>,
 }
@@ -158,7 +160,11 @@ impl Watching {
                 sleep(pause).await;
             }
             if self.begins_to_rest() {
-                sleep(rest).await;
+                let left = self
+                    .setup
+                    .rests_until
+                    .saturating_sub(self.setup.record.now());
+                sleep(rest.min(left)).await;
             }
         }
     }

@@ -95,6 +95,7 @@ impl Run<'_> {
             max_age: self.max_age(viewer, node),
             policy: self.policy_that_holds(),
             min_wait: self.min_wait(),
+            rests_until: self.schedule.storm,
             tamper: self.planted.tamper(),
         };
         let start = async { SimulatedViewer::start(setup) };

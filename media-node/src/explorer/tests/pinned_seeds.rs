@@ -166,3 +166,15 @@ fn origin_that_replies_again_takes_over_from_one_that_hangs_soon_after() {
 fn standbys_that_go_on_air_at_one_time_are_not_spliced() {
     assert_passes(37_224_768_854_687);
 }
+
+/// None stands by for it, and its media node has it until its timeout.
+#[test]
+fn viewer_who_joins_an_encoder_that_hangs_gets_its_last_keyframe() {
+    assert_passes(122_021_565_770_500);
+}
+
+/// Its media node has had no connection for it until shortly before the end.
+#[test]
+fn viewer_does_not_rest_while_viewers_are_compared() {
+    assert_passes(177_000_000_933);
+}

@@ -97,9 +97,32 @@ impl Plan<'_> {
         let at = self.number(8000, latest);
         let hangs = ScheduledAction::EndEncoder(encoder, EncoderEnd::Freeze);
         self.at(at, hangs);
+        let outage = if self.has_other_encoder(encoder, at) {
+            HANGS
+        } else {
+            // Until it is given up, who joins gets its last group of pictures.
+            HANGS + Duration::from_secs(self.settings.publish_idle_timeout_seconds.into())
+        };
         for node in 0..self.nodes() {
-            self.outages.add(node, HANGS);
+            self.outages.add(node, outage);
         }
+    }
+
+    /// Returns whether another encoder is there when one hangs, and stays until it has its place.
+    fn has_other_encoder(&self, hanging: usize, at: u64) -> bool {
+        let at = Duration::from_millis(at);
+        let has_ended = |encoder| {
+            self.events.iter().any(|event| match event.action {
+                ScheduledAction::EndEncoder(ended, _) => ended == encoder && event.at <= at + HANGS,
+                _ => false,
+            })
+        };
+        self.events.iter().any(|event| match event.action {
+            ScheduledAction::Publish { encoder, .. } => {
+                encoder != hanging && event.at < at && !has_ended(encoder)
+            }
+            _ => false,
+        })
     }
 
     /// Lets the RTMP server fail, or the paths to it.
