@@ -2,7 +2,7 @@
 //!
 //! Guarantees
 //! * Media never waits for DNS: readers look at a `watch`, and one task queries the name servers.
-//! * An answer is used for its TTL, but at least 1 s and at most 30 s.
+//! * An answer is used for its TTL, but at least 1 s and at most 30 s, or 3 s within half a minute after a change.
 //! * An error (a timeout, SERVFAIL) keeps the last known addresses. So do answers without records, but only for 5 minutes: a name
 //!   server that has lost its source answers like that while the origins serve, and later the address of a Pod that is gone may
 //!   belong to another one.
@@ -38,6 +38,8 @@ use resolver::{DnsResolver, ResolverError};
 const QUERY_INTERVAL: QueryInterval = QueryInterval {
     min: Duration::from_secs(1),
     max: Duration::from_secs(30),
+    max_unsettled: Duration::from_secs(3),
+    settles: Duration::from_secs(30),
     search: Duration::from_millis(200),
     search_lasts: Duration::from_secs(3),
     empty_lasts: Duration::from_secs(300),

@@ -17,6 +17,10 @@ pub(super) struct QueryInterval {
     pub(super) min: Duration,
     /// The longest time that an answer is used, whatever its TTL.
     pub(super) max: Duration,
+    /// The same while the addresses settle: where one Pod starts or ends, others do.
+    pub(super) max_unsettled: Duration,
+    /// The time after a change in which the addresses settle.
+    pub(super) settles: Duration,
     /// The time between two queries during a search.
     pub(super) search: Duration,
     /// The time that a search lasts. A relay that still lacks an origin requests another one before.
@@ -38,6 +42,8 @@ pub(super) struct OriginEntry {
     kind: EntryKind,
     addresses: Vec<SocketAddr>,
     failing: bool,
+    /// When the addresses changed.
+    changed: Option<Instant>,
     /// When the answers without addresses began.
     empty_since: Option<Instant>,
 }
@@ -90,6 +96,7 @@ impl OriginEntry {
             kind,
             addresses: Vec::new(),
             failing: false,
+            changed: None,
             empty_since: None,
         }
     }
@@ -136,13 +143,23 @@ impl OriginEntry {
     }
 
     /// Takes the addresses of an answer. Returns how long they are valid.
-    fn accept(&mut self, answer: DnsAnswer, interval: QueryInterval) -> Duration {
+    fn accept(&mut self, mut answer: DnsAnswer, interval: QueryInterval) -> Duration {
         let now = Instant::now();
         if !answer.addresses.is_empty() {
             self.empty_since = None;
-            self.addresses = answer.addresses;
+            answer.addresses.sort_unstable();
+            if self.addresses != answer.addresses {
+                self.addresses = answer.addresses;
+                self.changed = Some(now);
+            }
+            let settles = |changed| now.saturating_duration_since(changed) < interval.settles;
+            let max = if self.changed.is_some_and(settles) {
+                interval.max_unsettled
+            } else {
+                interval.max
+            };
             let lifetime = answer.valid_until.saturating_duration_since(now.into_std());
-            return lifetime.clamp(interval.min, interval.max);
+            return lifetime.min(max).max(interval.min);
         }
         let (name, kept) = (self.name(), self.addresses.len());
         if self.empty_since.is_none() && kept > 0 {

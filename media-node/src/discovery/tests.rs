@@ -79,11 +79,33 @@ async fn refresh_does_not_wait_for_the_ttl() {
     let dns = DnsServer::start().await;
     dns.set_addresses(FULL, 3600, &["10.0.0.1"]);
     let max = Duration::from_secs(3600);
-    let origins = dns.origins_every(QueryInterval { max, ..FAST }, SERVICE);
+    let settles = Duration::ZERO;
+    let interval = QueryInterval {
+        max,
+        settles,
+        ..FAST
+    };
+    let origins = dns.origins_every(interval, SERVICE);
     until(&origins, &["10.0.0.1:9090"]).await;
     dns.set_addresses(FULL, 3600, &["10.0.0.2"]);
     origins.refresh();
     until(&origins, &["10.0.0.2:9090"]).await;
+}
+
+#[tokio::test]
+async fn addresses_that_changed_are_resolved_again_long_before_the_ttl() {
+    let dns = DnsServer::start().await;
+    dns.set_addresses(FULL, 3600, &["10.0.0.1"]);
+    let (max, settles) = (Duration::from_secs(3600), Duration::from_secs(3600));
+    let interval = QueryInterval {
+        max,
+        settles,
+        ..FAST
+    };
+    let origins = dns.origins_every(interval, SERVICE);
+    until(&origins, &["10.0.0.1:9090"]).await;
+    dns.set_addresses(FULL, 3600, &["10.0.0.1", "10.0.0.2"]);
+    until(&origins, &["10.0.0.1:9090", "10.0.0.2:9090"]).await;
 }
 
 #[tokio::test]

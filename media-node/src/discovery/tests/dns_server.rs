@@ -22,6 +22,8 @@ use super::super::resolver::DnsResolver;
 pub(super) const FAST: QueryInterval = QueryInterval {
     min: Duration::from_millis(100),
     max: Duration::from_secs(3),
+    max_unsettled: Duration::from_millis(300),
+    settles: Duration::from_secs(3),
     search: Duration::from_millis(20),
     search_lasts: Duration::from_secs(3600),
     empty_lasts: Duration::ZERO,
