@@ -109,6 +109,11 @@ const FC_UNPUBLISH: f64 = 6.0;
 /// The acknowledgement window that the client announces.
 const WINDOW: u32 = 2_500_000;
 
+/// The codecs of Enhanced RTMP, as MediaMTX leaves out the tracks whose codec the player does not name. The last one stands for all others.
+const FOUR_CCS: [&str; 12] = [
+    "av01", "vp09", "vp08", "hvc1", "avc1", "Opus", "fLaC", "ac-3", "ec-3", "mp4a", ".mp3", "*",
+];
+
 /// The buffer length that the client announces in milliseconds. Players announce 3,000, and some servers pace by it.
 const BUFFER_MILLISECONDS: u32 = 3_000;
 
@@ -227,6 +232,7 @@ impl ClientConnection {
                 ("audioCodecs", 4071.0.into()),
                 ("videoCodecs", 252.0.into()),
                 ("videoFunction", 1.0.into()),
+                ("fourCcList", four_ccs()),
             ])),
         }
         self.connection
@@ -327,5 +333,42 @@ impl ClientConnection {
             return ClientEvent::Ended;
         }
         ClientEvent::Status(status)
+    }
+}
+
+fn four_ccs() -> Value {
+    Value::StrictArray(FOUR_CCS.iter().map(|&four_cc| four_cc.into()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amf0;
+    use crate::rtmp::chunk_reader::ChunkReader;
+
+    #[test]
+    fn player_names_the_codecs_of_enhanced_rtmp() {
+        let url = RtmpUrl::parse("rtmp://h/live/cam").unwrap();
+        let settings = ClientSettings {
+            digest: false,
+            ..ClientSettings::default()
+        };
+        let mut client = ClientConnection::play(url, settings);
+        let mut handshake = BytesMut::from(&[3; 1 + 2 * 1536][..]);
+        client.receive(&mut handshake).unwrap();
+        let mut sent = BytesMut::new();
+        while let Some(bytes) = client.output() {
+            sent.extend_from_slice(&bytes);
+        }
+        let mut connect = sent.split_off(1 + 2 * 1536);
+        let connect = ChunkReader::new(1 << 20).receive(&mut connect).unwrap();
+        let connect = amf0::decode_all(&connect.unwrap().payload).unwrap();
+        let four_ccs = connect[2].property("fourCcList");
+        let Some(Value::StrictArray(four_ccs)) = four_ccs else {
+            panic!("no list of codecs: {four_ccs:?}")
+        };
+        for four_cc in ["hvc1", "av01", "vp09", "Opus", "*"] {
+            assert!(four_ccs.contains(&four_cc.into()), "{four_cc}");
+        }
     }
 }
