@@ -1,9 +1,13 @@
 //! An edge whose origins are RTMP servers of another make. Here they are media nodes that know nothing of each other.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
+use bytes::{Bytes, BytesMut};
 use media_config::Role;
-use media_wire::MediaKind;
+use media_wire::rtmp::{ServerConnection, ServerEvent, ServerSettings, write_media_message};
+use media_wire::{MediaKind, Message};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::support::{
     FlvViewer, Publisher, RtmpViewer, TestNode, audio_frame, audio_header, eventually, interframe,
@@ -37,6 +41,68 @@ async fn assert_plays(edge: &TestNode, server: &TestNode) {
         .send([keyframe(10, 400, 100), interframe(11, 440, 100)])
         .await;
     while viewer.numbered().await != Some((11, 440)) {}
+}
+
+/// Starts a server that plays these messages as they are, once.
+async fn server_of(messages: Vec<Message>) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut protocol = ServerConnection::new(ServerSettings::default());
+        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        while socket.read_buf(&mut input).await.unwrap() > 0 {
+            let mut plays = false;
+            while let Some(event) = protocol.receive(&mut input).unwrap() {
+                match event {
+                    ServerEvent::Connected { .. } => protocol.accept_connect(),
+                    ServerEvent::Play { .. } => {
+                        protocol.accept_play();
+                        plays = true;
+                    }
+                    _ => {}
+                }
+            }
+            while let Some(bytes) = protocol.output() {
+                output.extend_from_slice(&bytes);
+            }
+            for message in messages.iter().filter(|_| plays) {
+                let Message {
+                    kind,
+                    timestamp,
+                    payload,
+                } = message;
+                write_media_message(&mut output, *kind, *timestamp, payload);
+            }
+            socket.write_all_buf(&mut output).await.unwrap();
+        }
+    });
+    address
+}
+
+/// MediaMTX never sets the keyframe flag of HEVC and AV1, and its AV1 has a packet type that mpegts.js does not know.
+#[tokio::test]
+async fn what_the_server_leaves_out_of_video_is_added() {
+    let video = |timestamp, payload: &'static [u8]| Message {
+        kind: MediaKind::Video,
+        timestamp,
+        payload: Bytes::from_static(payload),
+    };
+    let header = video(0, b"\x80av01\x81\x04\x0C\0");
+    let keyframe = video(40, b"\x83av01\x12\0\x0A\x02\x18\x19\x32\x02\x10\0");
+    let server = server_of(vec![metadata_with(&["videocodecid"]), header, keyframe]).await;
+    let edge = edge(&[server]).await;
+    let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
+    let mut played = Vec::new();
+    while played.len() < 2 {
+        let message = viewer.next().await.unwrap();
+        if message.kind == MediaKind::Video {
+            played.push(message.payload);
+        }
+    }
+    let complete = b"\x80av01\x81\x04\x0C\0\x0A\x02\x18\x19";
+    assert_eq!(played[0], complete[..], "with the sequence header");
+    assert!(played[1].starts_with(b"\x91av01\x12\0"), "{played:?}");
 }
 
 #[tokio::test]

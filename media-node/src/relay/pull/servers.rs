@@ -12,9 +12,10 @@ use media_engine::{
 };
 use media_wire::Message;
 use media_wire::flv::Tracks;
+use media_wire::media::{Av1Configuration, KeyframeFlags, use_coded_frames};
 use media_wire::rtmp::ClientEvent;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::super::active_relay::ActiveRelay;
 use super::super::conflict::local_epoch;
@@ -55,6 +56,8 @@ pub(super) async fn pull_from_servers(context: &RelayContext, stream: &Arc<Strea
         stream,
         publication: None,
         announced: Tracks::default(),
+        keyframe_flags: KeyframeFlags::default(),
+        av1: Av1Configuration::default(),
         messages: 0,
     };
     let (end, server) = match pull.find().await {
@@ -79,6 +82,8 @@ struct ServerPull<'a> {
     publication: Option<Publication>,
     /// The tracks that the newest metadata announce.
     announced: Tracks,
+    keyframe_flags: KeyframeFlags,
+    av1: Av1Configuration,
     messages: u64,
 }
 
@@ -157,7 +162,7 @@ impl<'a> ServerPull<'a> {
             if let Some(message) = received.take() {
                 idle = Instant::now() + idle_timeout;
                 client.received(message.payload.len());
-                if let Err(end) = self.append(message) {
+                if let Err(end) = self.complete_and_append(message) {
                     return end;
                 }
                 pulse = self.pulse();
@@ -183,6 +188,23 @@ impl<'a> ServerPull<'a> {
                 () = client.kicked() => return ServerPullEnd::Lost("kicked".to_owned()),
             }
         }
+    }
+
+    /// Appends a message, with what MediaMTX leaves out, as encoders do.
+    fn complete_and_append(&mut self, mut message: Message) -> Result<(), ServerPullEnd> {
+        if self.keyframe_flags.add_missing(&mut message) {
+            let (stream, codec) = (self.stream.key(), message.header().codec);
+            let codec = codec.map(tracing::field::debug);
+            warn!(%stream, codec, "the server does not flag keyframes, so they are found by their content");
+        }
+        use_coded_frames(&mut message);
+        if self.av1.hold(&message) {
+            return Ok(());
+        }
+        if let Some(configuration) = self.av1.release(&message) {
+            self.append(configuration)?;
+        }
+        self.append(message)
     }
 
     /// Appends a message. The first one starts the publication here, and so does the first one of an encoder with fewer tracks.
