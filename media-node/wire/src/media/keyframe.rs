@@ -1,4 +1,4 @@
-//! Finds the keyframes that an encoder does not flag. Some encoders send HEVC or AV1 with one frame type for all frames, so that
+//! Finds the keyframes that an encoder does not flag. Some encoders send HEVC, VP9 or AV1 with one frame type for all frames, so that
 //! no viewer could start.
 
 use bytes::BytesMut;
@@ -85,6 +85,7 @@ impl KeyframeFlags {
                 _ => None,
             }),
             Some(Codec::Av1) => is_av1_keyframe(body),
+            Some(Codec::Vp9) => body.first().is_some_and(|first| is_vp9_keyframe(*first)),
             _ => false,
         }
     }
@@ -138,6 +139,12 @@ fn is_av1_keyframe(body: &[u8]) -> bool {
     false
 }
 
+/// Reads the start of a VP9 frame: the marker 2, the profile, a zero bit if that is 3, `show_existing_frame` and `frame_type` 0.
+fn is_vp9_keyframe(first: u8) -> bool {
+    let after_profile = if first & 0x30 == 0x30 { 0x0E } else { 0x0C };
+    first >> 6 == 0b10 && first & after_profile == 0
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -165,7 +172,7 @@ mod tests {
         message(&payload).is_keyframe()
     }
 
-    const KEYFRAMES: [&[u8]; 7] = [
+    const KEYFRAMES: [&[u8]; 9] = [
         // H.264: an access unit delimiter and an IDR slice.
         b"\x27\x01\0\0\0\0\0\0\x02\x09\xF0\0\0\0\x02\x65\x88",
         b"\xA1avc1\0\0\0\0\0\0\x02\x65\x88",
@@ -176,6 +183,9 @@ mod tests {
         // AV1: a temporal delimiter, a sequence header and a key frame; one with an extension and without a size.
         b"\x81av01\x12\0\x0A\x01\0\x32\x02\x10\0",
         b"\x83av01\x0A\x01\0\x34\0\x10\0",
+        // VP9: the profiles 0 and 3.
+        b"\x81vp09\x82\x49\x83\x42",
+        b"\x81vp09\xB1\x24\xC1\xA1",
     ];
 
     #[test]
@@ -194,7 +204,7 @@ mod tests {
 
     #[test]
     fn other_frames_keep_their_type() {
-        let others: [&[u8]; 8] = [
+        let others: [&[u8]; 11] = [
             b"\x27\x01\0\0\0\0\0\0\x02\x41\x9A",       // a slice of H.264
             b"\x81hvc1\0\0\0\0\0\0\x02\x02\x01",       // TRAIL_R of HEVC
             b"\x81av01\x32\x02\x10\0",                 // a key frame without a sequence header
@@ -202,7 +212,10 @@ mod tests {
             b"\x81av01\x0A\x01\0\x32\x02\x90\0",       // an existing frame
             b"\x86\x01hvc1\0\0\0\0\0\0\0\x02\x26\x01", // one of several tracks
             b"\x57\x00",                               // a command
-            b"\xA1vp09\x82\x49\x83\x42",               // a codec without units
+            b"\x81vp09\x86\0",                         // an inter frame of VP9
+            b"\x81vp09\x88\0",                         // an existing frame of VP9
+            b"\x81vp09\xB4\0",                         // an existing frame of VP9's profile 3
+            b"\xA1vvc1\x82\x49\x83\x42",               // another codec
         ];
         for payload in others {
             assert_eq!(added(&mut KeyframeFlags::default(), payload), payload);
