@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use media_wire::{MediaKind, Message};
 
-use super::media::{Content, Identity, SLATE, SLATE_FRAMES, SentTracks, content};
+use super::media::{Content, Identity, SLATE, SLATE_FRAMES, content};
 
 /// What a viewer must never see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,16 +57,21 @@ pub(super) struct ViewerJudge {
     allows_return: bool,
     /// What was received may come again from a keyframe on, as from an RTMP server, of which none can ask for what follows.
     allows_repeats: bool,
+    /// An encoder may be on air again without the loss of a message: two origins that reach each other again have each another encoder on air,
+    /// the one that gives way stands by, and is preferred at its very next message. That is a publication of its own, whose time begins
+    /// a frame after the former one.
+    allows_restart: bool,
     /// Messages that did not arrive, of encoders that were on air before and after them.
     pub(super) lost: u32,
     pub(super) received: u32,
 }
 
 impl ViewerJudge {
-    pub(super) fn new(allows_return: bool, allows_repeats: bool) -> Self {
+    pub(super) fn new(allows_return: bool, allows_repeats: bool, allows_restart: bool) -> Self {
         Self {
             allows_return,
             allows_repeats,
+            allows_restart,
             ..Self::default()
         }
     }
@@ -104,7 +109,7 @@ impl ViewerJudge {
             return self.check_frame(frame, timestamp);
         }
         self.needs_keyframe |= self.slate.take().is_some();
-        let is_start = frame.is_keyframe() || frame.tracks() == SentTracks::Audio;
+        let is_start = frame.is_start();
         match self.seen.get(&frame.encoder).copied() {
             Some(last) if self.allows_repeats && is_start && last >= frame.number => {
                 self.seen.remove(&frame.encoder);
@@ -176,7 +181,10 @@ impl ViewerJudge {
         if self.frames > 2 {
             let expected = *self.shift.get_or_insert(shift);
             if expected.wrapping_sub(shift).cast_signed().abs() > ROUNDED {
-                return Err(Violation::TimeShifted);
+                if !(self.allows_restart && frame.is_start()) {
+                    return Err(Violation::TimeShifted);
+                }
+                (self.frames, self.shift) = (1, None);
             }
         }
         Ok(())
@@ -237,6 +245,24 @@ mod tests {
             _ => true,
         });
         assert_eq!(judged(&received).unwrap().lost, 0);
+    }
+
+    #[test]
+    fn time_of_an_encoder_begins_again_only_at_a_keyframe_and_where_that_is_allowed() {
+        let begun_again = |number: usize, allows_restart| {
+            let mut received = sent(1);
+            let later = received.iter_mut().skip(3 + number);
+            later.for_each(|message| message.timestamp += 15);
+            let mut judge = ViewerJudge::new(true, false, allows_restart);
+            received
+                .iter()
+                .try_for_each(|message| judge.receive(message))
+        };
+        assert_eq!(begun_again(40, true), Ok(()));
+        for (number, allows_restart) in [(42, true), (40, false)] {
+            let judged = begun_again(number, allows_restart);
+            assert_eq!(judged, Err(Violation::TimeShifted));
+        }
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Identity {
         self.kind() == MediaKind::Video && self.number.is_multiple_of(self.frames() * GOP)
     }
 
+    /// Returns whether a decoder can begin with it.
+    pub(super) fn is_start(self) -> bool {
+        self.is_keyframe() || self.tracks() == SentTracks::Audio
+    }
+
     /// Returns the payload of this message.
     fn payload(self) -> Bytes {
         // Video has one NAL unit: its length, and a slice of a keyframe or another one.

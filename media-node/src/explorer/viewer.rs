@@ -111,9 +111,11 @@ impl Watching {
             let ViewerSetup {
                 allows_return,
                 allows_repeats,
+                policy,
                 ..
             } = self.setup;
-            let mut judge = ViewerJudge::new(allows_return, allows_repeats);
+            let allows_restart = allows_return && policy.is_none();
+            let mut judge = ViewerJudge::new(allows_return, allows_repeats, allows_restart);
             let Err(end) = self.watch(&mut judge).await;
             let ViewerJudge { received, lost, .. } = judge;
             // Attempts that fail in the same way are noted once.

@@ -178,3 +178,9 @@ fn viewer_who_joins_an_encoder_that_hangs_gets_its_last_keyframe() {
 fn viewer_does_not_rest_while_viewers_are_compared() {
     assert_passes(177_000_000_933);
 }
+
+/// Two origins have each one on air, and reach each other again just before its keyframe.
+#[test]
+fn encoder_that_stands_by_for_less_than_a_frame_begins_its_time_again() {
+    assert_passes(138_792_261_853_779);
+}
