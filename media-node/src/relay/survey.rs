@@ -178,6 +178,8 @@ pub(super) async fn survey_within(
     let start = Instant::now();
     let (mut surveyed, mut pending) = (HashSet::new(), HashSet::new());
     let mut replies = FuturesUnordered::new();
+    let mut recoveries = context.reachability.recoveries();
+    let (mut failed, mut asked_again) = (Vec::new(), HashSet::new());
     let mut deadline = None;
     if origins.current().is_empty() {
         origins.search();
@@ -202,12 +204,21 @@ pub(super) async fn survey_within(
         let reply = tokio::select! {
             reply = replies.next() => reply,
             Ok(()) = changes.changed() => continue,
+            // Others may hold the request for long, or hang, and one that replies again may have the publication.
+            Ok(()) = recoveries.changed(), if end == SurveyEnd::Found && !failed.is_empty() => {
+                survey.silent -= failed.len();
+                surveyed.retain(|origin| !failed.contains(origin));
+                asked_again.extend(failed.drain(..));
+                continue;
+            }
             () = sleep_until(deadline.unwrap_or(start)), if deadline.is_some() => None,
         };
         let Some((origin, reply)) = reply else {
             break;
         };
         pending.remove(&origin);
+        // The next survey is not delayed by those.
+        let is_last = !asked_again.is_empty() && pending.is_subset(&asked_again);
         match reply {
             Ok(Some(status)) => {
                 if status.live && end == SurveyEnd::Found {
@@ -221,9 +232,14 @@ pub(super) async fn survey_within(
             Err(error) => {
                 debug!(%origin, %error, "origin did not reply");
                 survey.silent += 1;
+                failed.push(origin);
                 context.reachability.suspect(origin);
                 origins.search();
             }
+        }
+        if is_last && deadline.is_none() {
+            survey.silent += pending.len();
+            break;
         }
     }
     if end == SurveyEnd::All {

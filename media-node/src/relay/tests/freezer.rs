@@ -15,7 +15,12 @@ pub(super) struct Freezer {
 
 impl Freezer {
     pub(super) async fn start(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), to).await
+    }
+
+    /// Starts a proxy with an address.
+    pub(super) async fn start_at(address: SocketAddr, to: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let frozen = watch::Sender::new(false);
         let states = frozen.subscribe();

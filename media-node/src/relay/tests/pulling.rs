@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::cluster::{LIMIT, NEVER, RelayCluster, key};
 use super::encoder::GOP;
+use super::freezer::Freezer;
 use crate::relay::PublishRejection;
 
 #[tokio::test]
@@ -129,6 +130,30 @@ async fn origin_that_appears_during_a_survey_is_surveyed() {
     let mut viewer = edge.watch("a");
     let _request = timeout(LIMIT, hung.accept()).await.unwrap();
     cluster.add(origin.address);
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+}
+
+/// The survey waits for ever for the origin that hangs.
+#[tokio::test]
+async fn origin_that_replies_again_during_a_survey_is_surveyed_again() {
+    let (cluster, others) = (RelayCluster::new(), RelayCluster::new());
+    let hung = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    cluster.add(hung.local_addr().unwrap());
+    // No other test has this address, where nothing listens yet.
+    let address = Ipv4Addr::new(127, 0, 0, 77);
+    let free = TcpListener::bind((address, 0)).await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    cluster.add(address);
+    let origin = others.origin("o").await;
+    let encoder = origin.publish("a").await.unwrap();
+    let edge = cluster.edge("e").await;
+    let mut viewer = edge.watch("a");
+    let reachability = &edge.relay.context.reachability;
+    edge.until(|_| reachability.is_suspect(address, NEVER))
+        .await;
+    let _path = Freezer::start_at(address, origin.address).await;
     viewer.watch_on(&encoder).await;
     viewer.assert_continuous();
 }
