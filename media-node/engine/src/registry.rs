@@ -266,8 +266,8 @@ impl Registry {
         self.context.memory.set_limit(bytes);
     }
 
-    /// Ends streams that have had no publisher for the continuity window, and removes those that never had one and have no
-    /// readers. The log of a stream without publisher and readers is freed earlier. Call it about once a second.
+    /// Ends streams that have had no publisher for the continuity window, unless their publication is searched for, and removes those that
+    /// never had one and have no readers. The log of a stream without publisher and readers is freed earlier. Call it about once a second.
     pub fn sweep(&self, now: Instant) {
         let continuity = self.context.settings.continuity;
         let memory = &self.context.memory;
@@ -298,7 +298,7 @@ impl Registry {
                 evicted.extend(registered.stream.give_up_unread_log(&mut state));
             }
             drop(state);
-            if idle < continuity {
+            if idle < continuity || registered.stream.is_searched_for() {
                 return true;
             }
             registered.stream.end();

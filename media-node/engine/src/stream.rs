@@ -52,8 +52,16 @@ pub struct Stream {
     window_readers: Arc<WindowReaders>,
     lags: AtomicU64,
     standbys: AtomicUsize,
+    /// Those who search for the publication elsewhere.
+    searches: Arc<()>,
     state: watch::Sender<StreamState>,
     readers: watch::Sender<ReaderCounts>,
+}
+
+/// The search for a stream's publication, which another media node had and may still have.
+#[derive(Debug)]
+pub struct PublicationSearch {
+    _searches: Arc<()>,
 }
 
 impl Stream {
@@ -80,6 +88,7 @@ impl Stream {
             window_readers: Arc::default(),
             lags: AtomicU64::new(0),
             standbys: AtomicUsize::new(0),
+            searches: Arc::default(),
             state: watch::Sender::default(),
             readers: watch::Sender::default(),
             context,
@@ -121,6 +130,17 @@ impl Stream {
     /// Returns the limits of the init data of its publications and standbys.
     pub(crate) fn init_data_limits(&self) -> InitDataLimits {
         self.init_data_limits
+    }
+
+    /// Keeps the stream from its end while its publication is searched for, until the result is dropped.
+    pub fn search(&self) -> PublicationSearch {
+        PublicationSearch {
+            _searches: Arc::clone(&self.searches),
+        }
+    }
+
+    pub(crate) fn is_searched_for(&self) -> bool {
+        Arc::strong_count(&self.searches) > 1
     }
 
     /// Returns the number of encoders that stand by.

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use media_engine::{ReaderCounts, Stream, StreamState};
+use media_engine::{PublicationSearch, ReaderCounts, Stream, StreamState};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use parking_lot::Mutex;
@@ -85,6 +85,8 @@ struct PullTask {
     states: watch::Receiver<StreamState>,
     readers: watch::Receiver<ReaderCounts>,
     search: watch::Sender<SearchState>,
+    /// While the publication may only have moved, its viewers stay.
+    moves: Option<PublicationSearch>,
     /// Whether messages were pulled before.
     pulled: bool,
     /// Whether viewers have received the stream, and stayed.
@@ -136,6 +138,7 @@ impl PullTask {
             states,
             readers,
             search: watch::Sender::new(SearchState::Searching),
+            moves: None,
             pulled: false,
             watched: false,
             stalled: false,
@@ -171,6 +174,7 @@ impl PullTask {
                 PullNeed::None => return,
                 PullNeed::Wait => {
                     self.watched = true;
+                    self.moves = None;
                     let is_slate = self.has_slate();
                     self.need_changed().await;
                     let moves = !is_slate && !self.was_rejected();
@@ -221,6 +225,9 @@ impl PullTask {
         }
         let Some(status) = survey.newest() else {
             self.search.send_replace(SearchState::NotFound);
+            if !self.may_move() {
+                self.moves = None;
+            }
             return if held.is_zero() {
                 NextAttempt::Now
             } else {
@@ -243,10 +250,14 @@ impl PullTask {
     /// Returns whether a publication is earlier than the one that viewers have seen and that is on the way to an origin. An origin may
     /// have the earlier one that does not know of the later one yet.
     fn is_outdated(&self, status: &OriginStatus) -> bool {
-        let limit = self.pulls.context.timeouts().pull.moves;
-        let moves = self.moves_since.is_some_and(|it| it.elapsed() < limit);
         let seen = self.stream.position().map(|(epoch, _)| epoch);
-        moves && seen > Some(status.epoch())
+        self.may_move() && seen > Some(status.epoch())
+    }
+
+    /// Returns whether a publication that viewers have seen may be on the way to an origin.
+    fn may_move(&self) -> bool {
+        let limit = self.pulls.context.timeouts().pull.moves;
+        self.moves_since.is_some_and(|it| it.elapsed() < limit)
     }
 
     /// Pulls from the first RTMP server that sends the stream.
@@ -320,6 +331,7 @@ impl PullTask {
         let _active = ActiveRelay::new(&context.metrics.pulls);
         let (stream, origin) = (self.stream.key().clone(), status.origin);
         let from_start = context.timeouts().pull.from_start;
+        self.moves.get_or_insert_with(|| self.stream.search());
         let history = PullHistory {
             pulled: self.pulled,
             watched: self.watched,

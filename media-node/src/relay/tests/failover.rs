@@ -38,6 +38,33 @@ async fn viewers_do_not_notice_a_killed_origin() {
     }
 }
 
+/// An edge ends a stream as soon as it has no publication.
+#[tokio::test]
+async fn viewers_of_a_stream_without_continuity_stay_while_its_publication_moves() {
+    let mut cluster = RelayCluster::new();
+    cluster.settings.stream.continuity_seconds = 0;
+    let (one, edge) = (cluster.origin("o1").await, cluster.edge("e1").await);
+    let other = cluster.edge("e2").await;
+    let encoder = edge.publish("a").await.unwrap();
+    let mut viewer = other.watch("a");
+    viewer.watch_on(&encoder).await;
+    let state = || viewer.stream.state();
+    one.kill();
+    other.until(|_| state().publication.is_none()).await;
+    let sweep = || other.registry.sweep(std::time::Instant::now());
+    sweep();
+    assert!(!state().ended);
+    let two = cluster.origin("o2").await;
+    two.until(|node| node.is_forwarded_to("a")).await;
+    other.until(|_| state().publication.is_some()).await;
+    encoder.stop().await;
+    let ended = |_: &_| {
+        sweep();
+        state().ended
+    };
+    other.until(ended).await;
+}
+
 /// The edge forwards all that it has to an origin that replaces another one: who joins there would begin with the oldest of it.
 #[tokio::test]
 async fn viewer_who_waits_for_an_origin_to_be_replaced_starts_at_the_newest_keyframe() {
