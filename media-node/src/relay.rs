@@ -39,6 +39,7 @@ mod health_check;
 mod intake;
 mod lookups;
 mod noted_epochs;
+mod noted_needs;
 mod protocol;
 mod pull;
 mod reachability;

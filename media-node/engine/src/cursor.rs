@@ -103,7 +103,9 @@ impl Stream {
     pub fn subscribe(self: &Arc<Self>, format: Format, start: Start, worker: usize) -> Cursor {
         let worker = self.reader_joined(format, worker);
         let start = match (format, start) {
-            (Format::Flv | Format::Rtmp, Start::At(..) | Start::Resume(..)) => Start::Newest,
+            (Format::Flv | Format::Rtmp, Start::At(..) | Start::Resume(..) | Start::Before(..)) => {
+                Start::Newest
+            }
             _ => start,
         };
         let joined_at = self.window().end();
@@ -364,6 +366,9 @@ impl ReaderState {
         let number = match (start, self.format) {
             (Start::Oldest, _) => window.oldest_start()?,
             (Start::Resume(..), _) => window.resume_start()?,
+            (Start::Before(epoch, sequence), _) => window
+                .start_before(epoch, sequence)
+                .or_else(|| window.oldest_start())?,
             (_, Format::Relay) => window.newest_relay_start()?,
             (_, Format::Flv | Format::Rtmp) => window.start_since(self.joined_at)?,
         };

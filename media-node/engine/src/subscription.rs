@@ -26,4 +26,7 @@ pub enum Start {
     /// For relays whose viewers stayed: the same, but an evicted message is replaced by the oldest keyframe that they can
     /// still read. They lose the least. A message of a later publication than those of the log is replaced by the newest keyframe.
     Resume(Epoch, u64),
+    /// For relays whose receiver has nothing and needs a publication from this message on: the newest keyframe that is not after it, or
+    /// else the oldest one.
+    Before(Epoch, u64),
 }

@@ -345,6 +345,18 @@ impl Window {
         oldest.or(Some(start))
     }
 
+    /// Returns the newest segment where a viewer can start that does not begin after a message of the newest epoch. Nothing is missing
+    /// since then.
+    pub(crate) fn start_before(&self, epoch: Epoch, sequence: u64) -> Option<u64> {
+        let has_keyframes = self.is_keyframe(self.newest_start?);
+        let starts = |segment: &Arc<Segment>| {
+            let is_before = segment.mark.epoch == epoch && segment.mark.sequence <= sequence;
+            is_before && (segment.keyframe || !has_keyframes)
+        };
+        let mut numbers = (self.whole_since.max(self.first)..self.end()).rev();
+        numbers.find(|number| self.get(*number).is_some_and(starts))
+    }
+
     /// Returns where a viewer continues whose next segment was evicted, if that was before the newest epoch's last gap and the log has
     /// everything since then.
     pub(crate) fn start_after_gap(&self, number: u64) -> Option<u64> {

@@ -19,6 +19,7 @@ use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection, Segments};
 use super::connection_pool::ConnectionPool;
 use super::noted_epochs::NotedEpochs;
+use super::noted_needs::NotedNeeds;
 use super::reachability::Reachability;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::{Grant, NodeIdentity};
@@ -77,6 +78,8 @@ pub(super) struct RelayContext {
     pub(super) successors: NotedEpochs,
     /// Publications of this edge that an origin has rejected.
     pub(super) rejected: NotedEpochs,
+    /// What media nodes need that have lost the origin of a stream.
+    pub(super) needs: NotedNeeds,
     draining: AtomicBool,
 }
 
@@ -105,6 +108,7 @@ impl RelayContext {
             awaited: AwaitedStreams::default(),
             successors: NotedEpochs::new(SUCCESSOR_ARRIVES),
             rejected: NotedEpochs::new(settings.timeouts.pull.moves),
+            needs: NotedNeeds::new(settings.timeouts.pull.moves),
             draining: AtomicBool::new(false),
             settings,
         }

@@ -4,6 +4,7 @@
 //! next one where it stopped: the log has the messages that the new origin lacks, and the origin drops those that it has.
 //! When the origin drains, another one takes over first. The encoder does not notice.
 
+mod former_origins;
 mod heartbeat;
 mod progress;
 mod servers;
@@ -111,6 +112,7 @@ impl Forwards {
                 epoch,
                 priority,
                 address,
+                former: Arc::default(),
                 is_resumed: false,
                 worker,
                 start: Instant::now(),

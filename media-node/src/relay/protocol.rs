@@ -27,7 +27,8 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Parameters {
     pub(super) key: StreamKey,
     pub(super) epoch: Option<Epoch>,
-    /// The first message to send; the next one of the encoder when a publication is forwarded.
+    /// The first message to send; the next one of the encoder when a publication is forwarded; in a survey the one that viewers who
+    /// stayed need next.
     pub(super) sequence: Option<u64>,
     /// The message with which a forwarded publication begins, if the origin has all before it.
     pub(super) from: Option<u64>,
@@ -75,6 +76,15 @@ impl Parameters {
             resume: false,
             indirect: false,
             address: None,
+        }
+    }
+
+    /// Returns the parameters of a stream whose viewers stayed, and need this message next.
+    pub(super) fn needing(key: &StreamKey, position: Option<(Epoch, u64)>) -> Self {
+        Self {
+            epoch: position.map(|(epoch, _)| epoch),
+            sequence: position.map(|(_, sequence)| sequence),
+            ..Self::of(key)
         }
     }
 
@@ -203,6 +213,19 @@ pub(super) struct PublicationStatus {
     pub(super) successor: u64,
     /// The publication is at another origin, which this one was to ask for it.
     pub(super) indirect: bool,
+    /// The number of media nodes that pull the stream from this one. An older origin does not send it.
+    pub(super) relays: Option<usize>,
+    /// What other media nodes need of the publication with the epoch of the request.
+    pub(super) needed: Option<NeededMessages>,
+}
+
+/// The messages of a publication that media nodes need next, which have lost its origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NeededMessages {
+    /// The number of media nodes.
+    pub(super) nodes: usize,
+    /// The first message that one of them needs.
+    pub(super) from: u64,
 }
 
 impl PublicationStatus {

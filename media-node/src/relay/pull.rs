@@ -203,9 +203,10 @@ impl PullTask {
     /// Surveys the origins, which hold the survey for up to `hold`, and pulls the newest publication.
     async fn try_origins(&mut self, hold: &mut Duration, backoff: &mut Backoff) -> NextAttempt {
         let context = Arc::clone(&self.pulls.context);
+        let position = self.stream.position().filter(|_| self.watched);
         let parameters = Parameters {
             wait: *hold,
-            ..Parameters::of(self.stream.key())
+            ..Parameters::needing(self.stream.key(), position)
         };
         if self.pulled {
             // Viewers wait for the stream, which may return at an origin that is new.

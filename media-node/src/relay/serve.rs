@@ -53,9 +53,14 @@ async fn respond(
     let peer = PeerNode::of(&request);
     let parse = || Parameters::parse(request.uri().query().unwrap_or_default());
     match (request.uri().path(), request.method()) {
-        (PUBLICATION, &Method::GET) => Ok(publication(context, &parse()?).await),
+        (PUBLICATION, &Method::GET) => {
+            let parameters = parse()?;
+            note_need(context, &parameters, &peer);
+            Ok(publication(context, &parameters).await)
+        }
         (PULL, &Method::GET) => {
             let parameters = parse()?;
+            note_need(context, &parameters, &peer);
             if parameters.indirect && !is_published_here(context, &parameters.key) {
                 let response = pull_indirectly(context, &parameters, &peer).await;
                 if response.is_ok() {
@@ -74,6 +79,13 @@ async fn respond(
     }
 }
 
+/// Notes what a media node needs next for viewers who stayed.
+fn note_need(context: &RelayContext, parameters: &Parameters, peer: &PeerNode) {
+    if let Some(position) = parameters.epoch.zip(parameters.sequence) {
+        context.needs.note(&parameters.key, &peer.node, position);
+    }
+}
+
 /// Responds when there is a publication, or when the time to wait for one is over. An indirect request waits for the other origins.
 async fn publication(context: &RelayContext, parameters: &Parameters) -> Response<Body> {
     let mut elsewhere = pin!(publication_elsewhere(context, parameters));
@@ -82,7 +94,11 @@ async fn publication(context: &RelayContext, parameters: &Parameters) -> Respons
     loop {
         let stream = context.registry.find(&parameters.key);
         let status = stream.map(|stream| status(context, &stream));
-        let status = status.unwrap_or_default();
+        let needed = |epoch| context.needs.of(&parameters.key, epoch);
+        let status = PublicationStatus {
+            needed: parameters.epoch.map(needed),
+            ..status.unwrap_or_default()
+        };
         if !status.source.is_empty() {
             return json(StatusCode::OK, &status);
         }
@@ -124,6 +140,8 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
         }),
         successor: context.successors.of(stream.key()).map_or(0, |it| it.0),
         indirect: false,
+        relays: Some(stream.readers().relays),
+        needed: None,
     }
 }
 

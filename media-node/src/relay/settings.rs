@@ -131,7 +131,8 @@ pub(crate) struct ForwardTimeouts {
     /// Time without a status after which an origin is given up. A busy origin that is given up too early loses only
     /// this stream, and none of its messages.
     pub(crate) hung: Duration,
-    /// The same for the only origin until it has the stream: the edge would only connect to the same busy origin again.
+    /// The same for the only origin until it has the stream, as the edge would only connect to the same busy origin again, and for one
+    /// that gets what it lacks.
     pub(crate) hung_alone: Duration,
     /// Time after which an origin that replies and gets nothing is forwarded to over another connection.
     pub(crate) stalled: Duration,
@@ -139,6 +140,11 @@ pub(crate) struct ForwardTimeouts {
     pub(crate) confirm: Duration,
     /// Time for an attempt to succeed after another origin has appeared, before that one is tried.
     pub(crate) grace: Duration,
+    /// Time for the first media node that has lost an origin to say to the next one what it needs of a publication. Until then nobody
+    /// waits there for the publication.
+    pub(crate) first_need: Duration,
+    /// Time for the others to do so after it.
+    pub(crate) needs: Duration,
     /// Time after the end of a publication in which another origin may still get its last messages.
     pub(crate) tail: Duration,
     /// Time that the end of a publication may delay the start of the next one.
@@ -157,6 +163,8 @@ impl Default for ForwardTimeouts {
             stalled: Duration::from_millis(1500),
             confirm: Duration::from_secs(2),
             grace: Duration::from_millis(300),
+            first_need: Duration::from_millis(800),
+            needs: Duration::from_millis(150),
             tail: Duration::from_secs(5),
             predecessor: Duration::from_millis(500),
             successor: Duration::from_secs(1),

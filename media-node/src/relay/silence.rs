@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use media_engine::Stream;
 use media_wire::StreamKey;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -17,6 +18,8 @@ use super::survey::{Survey, SurveyEnd, survey, survey_indirectly};
 pub(super) struct Silence<'a> {
     context: &'a RelayContext,
     key: &'a StreamKey,
+    /// The stream, if it is pulled.
+    pulled: Option<&'a Stream>,
     /// Silence after which the origins are surveyed.
     limit: Duration,
     /// Time from the first survey to the next one.
@@ -41,6 +44,7 @@ impl<'a> Silence<'a> {
         Self {
             context,
             key,
+            pulled: None,
             limit,
             pause,
             surveys: 0,
@@ -49,6 +53,12 @@ impl<'a> Silence<'a> {
             running: None,
             recoveries: None,
         }
+    }
+
+    /// Makes the surveys say what the viewers of a pulled stream need next.
+    pub(super) fn of_pull(mut self, stream: &'a Stream) -> Self {
+        self.pulled = Some(stream);
+        self
     }
 
     /// Ends the silence: the upstream sent something.
@@ -106,7 +116,12 @@ impl<'a> Silence<'a> {
                 context.reachability.doubt(&context.current_origins());
                 // An origin with the publication replies immediately, the others as soon as they have it.
                 self.recoveries = Some(context.reachability.recoveries());
-                self.running = Some(survey_silent(context, self.key).boxed());
+                let position = self.pulled.and_then(Stream::position);
+                let parameters = Parameters {
+                    wait: context.timeouts().pull.hold,
+                    ..Parameters::needing(self.key, position)
+                };
+                self.running = Some(survey_silent(context, parameters).boxed());
             }
         }
     }
@@ -114,14 +129,10 @@ impl<'a> Silence<'a> {
 
 /// Surveys the origins. An edge may be cut off from the one that has the publication, which would reply at once: then it lets the others
 /// ask that one.
-async fn survey_silent(context: &RelayContext, key: &StreamKey) -> Survey {
-    let parameters = Parameters {
-        wait: context.timeouts().pull.hold,
-        ..Parameters::of(key)
-    };
+async fn survey_silent(context: &RelayContext, parameters: Parameters) -> Survey {
     let indirect = async {
         sleep(context.timeouts().survey.direct).await;
-        match survey_indirectly(context, key).await {
+        match survey_indirectly(context, &parameters.key).await {
             Some(survey) if survey.newest().is_some() => survey,
             _ => pending().await,
         }

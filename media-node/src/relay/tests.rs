@@ -13,4 +13,5 @@ mod narrow_path;
 mod outages;
 mod protocol;
 mod pulling;
+mod replaced_origins;
 mod viewer;

@@ -222,6 +222,42 @@ fn relay_that_resumes_too_late_starts_behind_the_last_gap() {
     assert_eq!(resumed.placed()[0].1, 580);
 }
 
+/// Frames 10, 20 and so on are keyframes, behind three headers.
+#[test]
+fn relay_that_needs_a_message_starts_at_the_keyframe_before_it_with_the_init_data() {
+    let registry = Registry::new(settings());
+    let mut publication = encoder(&registry, "s", 7);
+    let _window = publication.stream().keep_window();
+    send(&mut publication, headers());
+    send(&mut publication, frames(0..50));
+    let sequences = |epoch, sequence| -> Vec<_> {
+        let mut relay = upstream(&registry, Start::Before(Epoch(epoch), sequence));
+        relay.placed().iter().map(|it| it.1).collect()
+    };
+    let from = |first: u64| -> Vec<_> { (0..3).chain(first..53).collect() };
+    assert_eq!(sequences(7, 46), from(43));
+    assert_eq!(sequences(7, 43), from(43));
+    assert_eq!(sequences(7, 42), from(33));
+    assert_eq!(sequences(7, 60), from(43), "the next one");
+    assert_eq!(sequences(7, 2), from(3), "all that is needed");
+    assert_eq!(sequences(6, 46), from(3), "all of another publication");
+}
+
+#[test]
+fn relay_that_needs_a_message_before_a_gap_gets_all() {
+    let registry = Registry::new(settings());
+    let mut publication = publish(&registry, "s", 7, PublicationSource::Forwarded);
+    let _window = publication.stream().keep_window();
+    let numbered = (500..)
+        .zip(frames(0..75))
+        .chain((580..).zip(frames(80..100)));
+    relay(&mut publication, numbered);
+    for (needed, first) in [(595, 590), (585, 580), (575, 500)] {
+        let mut relay = upstream(&registry, Start::Before(Epoch(7), needed));
+        assert_eq!(relay.placed()[0].1, first);
+    }
+}
+
 /// Their media node had the later publication for a moment, and the earlier one goes on.
 #[test]
 fn relay_whose_viewers_saw_a_later_publication_starts_at_the_newest_keyframe() {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use media_engine::{Start, Stream};
 use media_wire::relay::Epoch;
@@ -9,6 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::context::RelayContext;
+use super::super::survey::OriginStatus;
+use super::former_origins::FormerOrigins;
 use super::heartbeat::Heartbeats;
 
 /// A publication on an edge. Clones share it.
@@ -21,6 +24,8 @@ pub(super) struct ForwardSource {
     pub(super) priority: u8,
     /// Address of the encoder.
     pub(super) address: IpAddr,
+    /// The origins that have had the publication.
+    pub(super) former: Arc<FormerOrigins>,
     /// Another origin has had the publication.
     pub(super) is_resumed: bool,
     /// The worker that runs the task.
@@ -41,13 +46,35 @@ impl ForwardSource {
         position.map(|(_, next)| next)
     }
 
-    /// Returns where an origin starts that has nothing of the publication: with all that the log has of it.
-    pub(super) fn first_message(&self) -> Start {
-        if self.start.elapsed() < self.context.settings.stream.window() {
+    /// Takes the status of an origin that has the publication.
+    pub(super) fn observe(&self, status: &OriginStatus) {
+        let log = self.context.settings.stream.window();
+        self.former.observe(status.origin, &status.publication, log);
+    }
+
+    /// Returns where an origin starts that has this status: after the messages that it has. One that has none replaces another one, and
+    /// begins with what somebody lacks, as the path may be too slow for all of the log in between. Returns `None` if it is to be
+    /// asked once more, for up to `patience`, because that is not known yet.
+    pub(super) fn start(&self, status: &OriginStatus, patience: Duration) -> Option<Start> {
+        if status.epoch() == self.epoch {
+            return Some(Start::Resume(self.epoch, status.publication.sequence));
+        }
+        let (age, window) = (self.start.elapsed(), self.context.settings.stream.window());
+        let all = if age < window {
             Start::At(self.epoch, 0)
         } else {
             // Earlier publications have left the log.
             Start::Oldest
+        };
+        // Those who waited for the publication get it from its first message.
+        let is_awaited = age < window.min(self.context.timeouts().pull.from_start);
+        let needed = status.publication.needed;
+        let Some(needed) = needed.filter(|_| !is_awaited && !self.former.is_empty()) else {
+            return Some(all);
+        };
+        match self.former.first_needed(needed) {
+            Some(first) => Some(Start::Before(self.epoch, first)),
+            None => patience.is_zero().then_some(all),
         }
     }
 }

@@ -98,7 +98,8 @@ impl<'a> PullSession<'a> {
             timeouts,
             client: None,
             intake: Intake::new(context),
-            silence: Silence::new(context, stream.key(), timeouts.silence, timeouts.silence),
+            silence: Silence::new(context, stream.key(), timeouts.silence, timeouts.silence)
+                .of_pull(stream),
             linger: None,
         }
     }
@@ -190,11 +191,9 @@ impl<'a> PullSession<'a> {
         let position = position.or_else(|| awaited.then_some(first));
         self.requested = position;
         let parameters = Parameters {
-            epoch: position.map(|(epoch, _)| epoch),
-            sequence: position.map(|(_, sequence)| sequence),
             resume: watched,
             indirect: self.status.publication.indirect,
-            ..Parameters::of(self.stream.key())
+            ..Parameters::needing(self.stream.key(), position)
         };
         parameters.uri(PULL)
     }

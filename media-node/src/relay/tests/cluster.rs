@@ -75,6 +75,8 @@ fn timeouts() -> RelayTimeouts {
             confirm: NEVER,
             predecessor: NEVER,
             grace: Duration::from_millis(20),
+            first_need: NEVER,
+            needs: NEVER,
             tail: NEVER,
             successor: Duration::from_millis(20),
         },

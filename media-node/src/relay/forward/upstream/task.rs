@@ -137,30 +137,46 @@ impl UpstreamTask {
         }
     }
 
-    /// Returns the result of [`UpstreamTask::start`], unless the origin hangs.
+    /// Connects, and returns where to start.
     async fn started(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
-        let limit = || self.source.context.hung_limit(self.origin);
-        let started = within(limit, self.start()).await;
-        started.unwrap_or_else(|| Err(UpstreamEnd::Lost(format!("no response for {:?}", limit()))))
+        let (context, key) = (&self.source.context, self.source.stream.key());
+        // A distant origin is not asked again: that takes longer than all of the log.
+        let mut due = Instant::now() + self.timeouts.first_need;
+        let mut connection = self.unless_hung(context.connect(self.origin)).await?;
+        let parameters = Parameters {
+            epoch: Some(self.source.epoch),
+            ..Parameters::of(key)
+        };
+        loop {
+            let status = status_over(context, &mut connection, self.origin, &parameters);
+            let status = self.unless_hung(status).await?;
+            let status = status.ok_or_else(|| UpstreamEnd::Lost(THIS_NODE.to_owned()))?;
+            if status.has_encoder() && status.epoch() > self.source.epoch {
+                return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
+            }
+            let needed = status.publication.needed.unwrap_or_default();
+            if needed.nodes > 0 {
+                // Others who have lost the former origin say what they need at about the same time.
+                due = due.min(Instant::now() + self.timeouts.needs);
+            }
+            let patience = due.saturating_duration_since(Instant::now());
+            if let Some(start) = self.source.start(&status, patience) {
+                return Ok((connection, start, status.node));
+            }
+            sleep(self.timeouts.poll_unconfirmed.min(patience)).await;
+        }
     }
 
-    /// Connects, and returns where to start: after the messages that the origin has, or with all that the log has.
-    async fn start(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
-        let (context, key) = (&self.source.context, self.source.stream.key());
-        let mut connection = context.connect(self.origin).await.map_err(lost)?;
-        let parameters = Parameters::of(key);
-        let status = status_over(context, &mut connection, self.origin, &parameters);
-        let status = status.await.map_err(lost)?;
-        let status = status.ok_or_else(|| UpstreamEnd::Lost(THIS_NODE.to_owned()))?;
-        if status.has_encoder() && status.epoch() > self.source.epoch {
-            return Err(UpstreamEnd::Rejected(PublishRejection::Superseded));
+    /// Returns the result of a request, unless the origin hangs.
+    async fn unless_hung<T>(
+        &self,
+        request: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, UpstreamEnd> {
+        let limit = || self.source.context.hung_limit(self.origin);
+        match within(limit, request).await {
+            Some(result) => result.map_err(lost),
+            None => Err(UpstreamEnd::Lost(format!("no response for {:?}", limit()))),
         }
-        let start = if status.epoch() == self.source.epoch {
-            Start::Resume(self.source.epoch, status.publication.sequence)
-        } else {
-            self.source.first_message()
-        };
-        Ok((connection, start, status.node))
     }
 
     /// Returns when the origin does not respond, does not have the stream, or gets nothing of it.
@@ -182,6 +198,7 @@ impl UpstreamTask {
                         if let Some(end) = self.end_by(&status) {
                             return end.into();
                         }
+                        self.source.observe(&status);
                         let (received, sent) =
                             (status.publication.sequence, self.source.next_sequence());
                         if progress.update(received, sent) >= self.timeouts.stalled {

@@ -1,0 +1,104 @@
+//! Origins that replace another one, and begin with what viewers lack: the path to them may be too slow for the whole window.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use media_engine::Epoch;
+
+use super::cluster::{RelayCluster, RelayNode, key};
+use super::encoder::{GOP, RelayEncoder};
+use super::freezer::Freezer;
+
+/// Two origins, and edges with a shorter window.
+struct Scene {
+    edges: RelayCluster,
+    origins: [RelayNode; 2],
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let mut edges = RelayCluster::new();
+        let origins = [edges.origin("o1").await, edges.origin("o2").await];
+        edges.settings.stream.window_seconds = 3;
+        Self { edges, origins }
+    }
+
+    /// Lets an encoder publish on this edge until its beginning has left the window.
+    async fn publish(edge: &RelayNode) -> RelayEncoder {
+        let mut encoder = edge.publish("a").await.unwrap();
+        encoder.until(14 * GOP).await;
+        encoder
+    }
+
+    /// Waits until the encoder's edge knows that so many media nodes pull the stream. Returns the origin that has it, and the other one.
+    async fn carriers(&self, pulls: usize) -> (&RelayNode, &RelayNode) {
+        let [one, two] = &self.origins;
+        let (carrier, other) = if one.is_forwarded_to("a") {
+            (one, two)
+        } else {
+            (two, one)
+        };
+        let stream = carrier.registry.find(&key("a")).unwrap();
+        carrier.until(|_| stream.readers().relays == pulls).await;
+        carrier.take_requests();
+        let heartbeats = Cell::new(0);
+        carrier
+            .until(|node| {
+                heartbeats.set(heartbeats.get() + node.take_requests().len());
+                // The edge has the response to the first one.
+                heartbeats.get() > 1
+            })
+            .await;
+        (carrier, other)
+    }
+}
+
+#[tokio::test]
+async fn origin_that_replaces_another_one_begins_with_what_viewers_lack() {
+    let scene = Scene::start().await;
+    let (edge, other) = (scene.edges.edge("e1").await, scene.edges.edge("e2").await);
+    let encoder = Scene::publish(&edge).await;
+    let mut viewer = other.watch("a");
+    viewer.watch_on(&encoder).await;
+    let (killed, survivor) = scene.carriers(1).await;
+    let sent = u64::from(encoder.sent());
+    killed.kill();
+    survivor.until(|node| node.is_forwarded_to("a")).await;
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+    let stream = survivor.registry.find(&key("a")).unwrap();
+    let has = |sequence| stream.has_message(Epoch(encoder.epoch), sequence);
+    let before = sent - u64::from(2 * GOP);
+    assert_eq!([sent, before].map(has), [true, false]);
+}
+
+/// It reaches the next origin only after that has the stream.
+#[tokio::test]
+async fn edge_that_was_cut_off_while_an_origin_was_replaced_gets_all_that_it_lacks() {
+    let mut scene = Scene::start().await;
+    scene.edges.settings.timeouts.forward.needs = Duration::ZERO;
+    let (edge, other) = (scene.edges.edge("e1").await, scene.edges.edge("e2").await);
+    let (beyond, mut paths) = (RelayCluster::impatient(), Vec::new());
+    for origin in &scene.origins {
+        let path = Freezer::start(origin.address).await;
+        beyond.add(path.address);
+        paths.push(path);
+    }
+    let far = beyond.edge("e3").await;
+    let mut encoder = Scene::publish(&edge).await;
+    let mut viewers = [other.watch("a"), far.watch("a")];
+    for viewer in &mut viewers {
+        viewer.watch_on(&encoder).await;
+    }
+    let (killed, survivor) = scene.carriers(2).await;
+    paths.iter().for_each(Freezer::freeze);
+    encoder.until(encoder.sent() + GOP).await;
+    killed.kill();
+    survivor.until(|node| node.is_forwarded_to("a")).await;
+    viewers[0].watch_on(&encoder).await;
+    paths.iter().for_each(Freezer::thaw);
+    for viewer in &mut viewers {
+        viewer.watch_on(&encoder).await;
+        viewer.assert_continuous();
+    }
+}
