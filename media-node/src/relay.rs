@@ -47,6 +47,7 @@ mod rejection;
 mod response_limit;
 mod rtmp_server;
 mod serve;
+mod served_pulls;
 mod settings;
 mod silence;
 mod slate;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::context::is_published;
+use super::served_pulls::ServedPull;
 use crate::state::clients::{ClientGuard, StopReason};
 
 /// A reader of a log, until its end condition. hyper polls it only while the peer accepts bytes; a slow peer lags like
@@ -21,6 +22,7 @@ pub(super) struct RelayBody {
     cursor: Cursor,
     end: EndCondition,
     client: Arc<ClientGuard>,
+    _served: Option<ServedPull>,
 }
 
 /// When the body ends. The messages that are in the log by then are still sent.
@@ -39,6 +41,15 @@ impl RelayBody {
             cursor,
             end,
             client,
+            _served: None,
+        }
+    }
+
+    /// Makes the body the response to a pull.
+    pub(super) fn serving(self, pull: ServedPull) -> Self {
+        Self {
+            _served: Some(pull),
+            ..self
         }
     }
 

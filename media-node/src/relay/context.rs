@@ -21,6 +21,7 @@ use super::connection_pool::ConnectionPool;
 use super::noted_epochs::NotedEpochs;
 use super::noted_needs::NotedNeeds;
 use super::reachability::Reachability;
+use super::served_pulls::ServedPulls;
 use super::settings::{RelaySettings, RelayTimeouts};
 use crate::auth::{Grant, NodeIdentity};
 use crate::discovery::OriginSet;
@@ -80,6 +81,7 @@ pub(super) struct RelayContext {
     pub(super) rejected: NotedEpochs,
     /// What media nodes need that have lost the origin of a stream.
     pub(super) needs: NotedNeeds,
+    pub(super) served: ServedPulls,
     draining: AtomicBool,
 }
 
@@ -109,6 +111,7 @@ impl RelayContext {
             successors: NotedEpochs::new(SUCCESSOR_ARRIVES),
             rejected: NotedEpochs::new(settings.timeouts.pull.moves),
             needs: NotedNeeds::new(settings.timeouts.pull.moves),
+            served: ServedPulls::default(),
             draining: AtomicBool::new(false),
             settings,
         }

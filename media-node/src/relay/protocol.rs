@@ -217,6 +217,8 @@ pub(super) struct PublicationStatus {
     pub(super) relays: Option<usize>,
     /// What other media nodes need of the publication with the epoch of the request.
     pub(super) needed: Option<NeededMessages>,
+    /// Whether the media node that asks pulls the stream from this one. An older origin does not send it.
+    pub(super) served: Option<bool>,
 }
 
 /// The messages of a publication that media nodes need next, which have lost its origin.

@@ -56,7 +56,7 @@ async fn respond(
         (PUBLICATION, &Method::GET) => {
             let parameters = parse()?;
             note_need(context, &parameters, &peer);
-            Ok(publication(context, &parameters).await)
+            Ok(publication(context, &parameters, &peer).await)
         }
         (PULL, &Method::GET) => {
             let parameters = parse()?;
@@ -87,7 +87,11 @@ fn note_need(context: &RelayContext, parameters: &Parameters, peer: &PeerNode) {
 }
 
 /// Responds when there is a publication, or when the time to wait for one is over. An indirect request waits for the other origins.
-async fn publication(context: &RelayContext, parameters: &Parameters) -> Response<Body> {
+async fn publication(
+    context: &RelayContext,
+    parameters: &Parameters,
+    peer: &PeerNode,
+) -> Response<Body> {
     let mut elsewhere = pin!(publication_elsewhere(context, parameters));
     let deadline = Instant::now() + parameters.wait;
     let mut wait = context.awaited.wait_for(&parameters.key);
@@ -97,6 +101,7 @@ async fn publication(context: &RelayContext, parameters: &Parameters) -> Respons
         let needed = |epoch| context.needs.of(&parameters.key, epoch);
         let status = PublicationStatus {
             needed: parameters.epoch.map(needed),
+            served: Some(context.served.has(&parameters.key, &peer.node)),
             ..status.unwrap_or_default()
         };
         if !status.source.is_empty() {
@@ -142,6 +147,7 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
         indirect: false,
         relays: Some(stream.readers().relays),
         needed: None,
+        served: None,
     }
 }
 
@@ -170,7 +176,8 @@ fn pull(
         &peer.node,
     );
     let end = EndCondition::Unpublished(stream.watch());
-    let body = RelayBody::new(cursor, end, Arc::new(client));
+    let served = context.served.begin(&parameters.key, &peer.node);
+    let body = RelayBody::new(cursor, end, Arc::new(client)).serving(served);
     let mut response = Response::new(body.boxed());
     let media = HeaderValue::from_static("video/x-flv");
     response.headers_mut().insert(header::CONTENT_TYPE, media);

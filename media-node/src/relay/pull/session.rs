@@ -343,6 +343,10 @@ impl<'a> PullSession<'a> {
             }
         }
         match own {
+            // It ended there, by a reset that did not arrive here.
+            Some(own) if own.live && self.is_unserved(own) => Some(PullEnd::Lost(
+                "the origin has lost the connection".to_owned(),
+            )),
             Some(own) if own.live => self
                 .is_stalled(own)
                 .then(|| PullEnd::Moved(Box::new(own.clone()))),
@@ -352,6 +356,11 @@ impl<'a> PullSession<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Returns whether the origin does not serve this pull.
+    fn is_unserved(&self, own: &OriginStatus) -> bool {
+        own.publication.served == Some(false) && !self.status.publication.indirect
     }
 
     /// Returns whether the connection has stalled: it brings nothing, although the origin has more and replies over another one. After an

@@ -356,6 +356,22 @@ async fn viewers_continue_over_a_new_connection_after_an_outage() {
     assert!(other.relay.metrics().switches.get() >= 1);
 }
 
+/// A firewall that has reset the connection let only the origin know. No time limit of the pull ends.
+#[tokio::test]
+async fn viewers_continue_after_a_connection_that_only_the_origin_knows_to_be_lost() {
+    let mut far = RelayCluster::with_short_surveys();
+    far.settings.timeouts.pull.silence = Duration::from_millis(100);
+    let (origin, path) = far.freezable_origin("o").await;
+    let other = far.edge("e").await;
+    let encoder = origin.publish("a").await.unwrap();
+    let mut viewer = other.watch("a");
+    viewer.watch_on(&encoder).await;
+    path.forget();
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+    assert_eq!(other.relay.metrics().reopened.get(), 0);
+}
+
 /// The stream is at the other origin before it leaves the draining one, so no media node loses its upstream.
 #[tokio::test]
 async fn edge_moves_from_a_draining_origin_without_a_gap() {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 pub(super) struct Freezer {
     pub(super) address: SocketAddr,
     frozen: watch::Sender<bool>,
+    forgotten: watch::Sender<()>,
 }
 
 impl Freezer {
@@ -24,16 +25,27 @@ impl Freezer {
         let address = listener.local_addr().unwrap();
         let frozen = watch::Sender::new(false);
         let states = frozen.subscribe();
+        let forgotten = watch::Sender::new(());
+        let forgets = forgotten.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(proxy(client, to, states.clone()));
+                tokio::spawn(proxy(client, to, states.clone(), forgets.clone()));
             }
         });
-        Self { address, frozen }
+        Self {
+            address,
+            frozen,
+            forgotten,
+        }
     }
 
     pub(super) fn freeze(&self) {
         self.frozen.send_replace(true);
+    }
+
+    /// Closes the connections to the media node. Its clients do not notice that.
+    pub(super) fn forget(&self) {
+        self.forgotten.send_replace(());
     }
 
     pub(super) fn thaw(&self) {
@@ -41,7 +53,13 @@ impl Freezer {
     }
 }
 
-async fn proxy(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receiver<bool>) {
+async fn proxy(
+    mut client: TcpStream,
+    to: SocketAddr,
+    mut frozen: watch::Receiver<bool>,
+    mut forgotten: watch::Receiver<()>,
+) {
+    forgotten.mark_unchanged();
     if frozen.wait_for(|frozen| !*frozen).await.is_err() {
         return;
     }
@@ -51,6 +69,7 @@ async fn proxy(mut client: TcpStream, to: SocketAddr, mut frozen: watch::Receive
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
         _ = frozen.wait_for(|frozen| *frozen) => {}
+        _ = forgotten.changed() => drop(server),
     }
     pending().await
 }
