@@ -14,4 +14,5 @@ mod outages;
 mod protocol;
 mod pulling;
 mod replaced_origins;
+mod slow_link;
 mod viewer;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use media_engine::Epoch;
 
-use super::cluster::{RelayCluster, RelayNode, key};
+use super::cluster::{NEVER, RelayCluster, RelayNode, key};
 use super::encoder::{GOP, RelayEncoder};
 use super::freezer::Freezer;
+use super::slow_link::slow_link;
 
 /// Two origins, and edges with a shorter window.
 struct Scene {
@@ -70,6 +71,34 @@ async fn origin_that_replaces_another_one_begins_with_what_viewers_lack() {
     let has = |sequence| stream.has_message(Epoch(encoder.epoch), sequence);
     let before = sent - u64::from(2 * GOP);
     assert_eq!([sent, before].map(has), [true, false]);
+}
+
+/// Its replies wait behind what it gets.
+#[tokio::test]
+async fn origin_that_gets_what_it_lacks_over_a_slow_link_is_not_given_up() {
+    let mut cluster = RelayCluster::impatient();
+    cluster.settings.timeouts.forward.hung_alone = NEVER;
+    let beyond = RelayCluster::new();
+    let origins = [beyond.origin("o1").await, beyond.origin("o2").await];
+    for origin in &origins {
+        cluster.add(slow_link(origin.address).await);
+    }
+    let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
+    let encoder = Scene::publish(&edge).await;
+    let mut viewer = other.watch("a");
+    viewer.watch_on(&encoder).await;
+    let [one, two] = &origins;
+    let (killed, survivor) = if one.is_forwarded_to("a") {
+        (one, two)
+    } else {
+        (two, one)
+    };
+    killed.kill();
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+    let requests = survivor.take_requests().into_iter();
+    let forwards = requests.filter(|(_, uri)| uri.contains("forward?"));
+    assert_eq!(forwards.count(), 1);
 }
 
 /// It reaches the next origin only after that has the stream.

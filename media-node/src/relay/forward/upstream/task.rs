@@ -181,7 +181,7 @@ impl UpstreamTask {
 
     /// Returns when the origin does not respond, does not have the stream, or gets nothing of it.
     async fn supervise(&self, connection: NodeConnection) -> RequestEnd {
-        if let Err(end) = self.confirmed(connection).await {
+        if let Err(end) = self.caught_up(connection).await {
             return end;
         }
         let mut progress = ForwardProgress::new();
@@ -212,40 +212,79 @@ impl UpstreamTask {
         pending().await
     }
 
-    /// Polls the stream's status at the origin until it has the stream.
-    async fn confirmed(&self, connection: NodeConnection) -> Result<(), RequestEnd> {
+    /// Polls the stream's status at the origin until it has the stream, and what the log has of it now.
+    async fn caught_up(&self, connection: NodeConnection) -> Result<(), RequestEnd> {
+        let end = self.source.next_sequence().unwrap_or_default();
         let mut requests = StatusRequests::new(&self.source.context, self.origin, Some(connection));
         let start = Instant::now();
+        let mut progress: Option<ForwardProgress> = None;
         let mut silence = Duration::ZERO;
         loop {
-            sleep(self.timeouts.poll_unconfirmed).await;
+            let pause = if progress.is_some() {
+                self.timeouts.poll
+            } else {
+                self.timeouts.poll_unconfirmed
+            };
+            sleep(pause).await;
             if self.finished.is_cancelled() {
                 pending::<()>().await;
             }
-            silence += self.timeouts.poll_unconfirmed;
-            let limit = || self.source.context.hung_limit(self.origin);
-            let rest = || limit().saturating_sub(silence);
-            let status = requests.status(self.source.stream.key());
-            let status = match within(rest, status).await {
-                None => {
-                    let reason = format!("no response for {:?}", limit());
-                    return Err(UpstreamEnd::Lost(reason).into());
-                }
-                Some(Err(error)) if silence >= limit() => return Err(lost(error).into()),
-                Some(Err(_)) => continue,
-                Some(Ok(status)) => status,
+            silence += pause;
+            let is_confirmed = progress.is_some();
+            let status = self.status_within(&mut requests, silence, is_confirmed);
+            let Some(status) = status.await? else {
+                continue;
             };
+            silence = Duration::ZERO;
             match self.end_by(&status) {
                 None => {
                     self.confirm(status.publication.draining);
-                    return Ok(());
+                    let received = status.publication.sequence;
+                    if received >= end {
+                        return Ok(());
+                    }
+                    let progress = progress.get_or_insert_with(ForwardProgress::new);
+                    let sent = self.source.next_sequence();
+                    if progress.update(received, sent) >= self.timeouts.stalled {
+                        return Err(RequestEnd::Stalled);
+                    }
                 }
-                Some(rejected @ UpstreamEnd::Rejected(_)) => return Err(rejected.into()),
-                Some(_) if start.elapsed() > self.timeouts.confirm => {
-                    return Err(RequestEnd::Stalled);
+                Some(UpstreamEnd::Lost(_)) if progress.is_none() => {
+                    if start.elapsed() > self.timeouts.confirm {
+                        return Err(RequestEnd::Stalled);
+                    }
                 }
-                Some(_) => silence = Duration::ZERO,
+                Some(end) => return Err(end.into()),
             }
+        }
+    }
+
+    /// Returns the stream's status at an origin that was silent for some time, or `None` if another request may succeed.
+    async fn status_within(
+        &self,
+        requests: &mut StatusRequests,
+        silence: Duration,
+        is_confirmed: bool,
+    ) -> Result<Option<OriginStatus>, UpstreamEnd> {
+        let context = &self.source.context;
+        let limit = || {
+            if is_confirmed {
+                // The replies wait behind what it gets, and another origin would lack as much.
+                self.timeouts.hung_alone + context.time_on_the_way(self.origin)
+            } else {
+                context.hung_limit(self.origin)
+            }
+        };
+        let rest = || limit().saturating_sub(silence);
+        let status = requests.status(self.source.stream.key());
+        match within(rest, status).await {
+            None => {
+                let reason = format!("no response for {:?}", limit());
+                Err(UpstreamEnd::Lost(reason))
+            }
+            Some(Err(error)) if silence >= limit() => Err(lost(error)),
+            Some(Err(_)) => Ok(None),
+            Some(Ok(status)) => Ok(Some(status)),
         }
     }
 
