@@ -184,3 +184,9 @@ fn viewer_does_not_rest_while_viewers_are_compared() {
 fn encoder_that_stands_by_for_less_than_a_frame_begins_its_time_again() {
     assert_passes(138_792_261_853_779);
 }
+
+/// After an outage, a request that the edge has given up arrives at the origin behind the one that it forwards by.
+#[test]
+fn encoder_is_not_rejected_for_an_earlier_request_of_its_own_edge() {
+    assert_passes(123_335_181_943_184);
+}

@@ -146,7 +146,7 @@ async fn receive_body(
                 }
             }
             () = intake.seal_due() => intake.seal(),
-            () = intake.superseded() => return Err(superseded(intake)),
+            () = intake.superseded() => return Err(superseded(epoch, intake)),
             survey = silence.surveyed() => give_way(epoch, received(epoch, intake), &survey)?,
             () = disconnected(client) => return Err(RelayRequestError::Disconnected),
             () = sleep_until(deadline) => return Err(RelayRequestError::Idle(limit)),
@@ -154,12 +154,17 @@ async fn receive_body(
     }
 }
 
-/// Returns why the publication of a request is superseded.
-fn superseded(intake: &Intake) -> RelayRequestError {
-    match intake.publication().and_then(Publication::refused) {
-        Some(error) => RelayRequestError::OutOfMemory(error),
-        None => RelayRequestError::Conflict(ConflictReason::Superseded),
+/// Returns why the publication of a request, which has this epoch, is superseded.
+fn superseded(epoch: Epoch, intake: &Intake) -> RelayRequestError {
+    let publication = intake.publication();
+    if let Some(error) = publication.and_then(Publication::refused) {
+        return RelayRequestError::OutOfMemory(error);
     }
+    // An earlier request of the edge, which it has given up, may arrive after this one: its encoder is still on air.
+    if publication.is_some_and(|it| it.stream().on_air() == epoch) {
+        return RelayRequestError::ForwardedAgain;
+    }
+    RelayRequestError::Conflict(ConflictReason::Superseded)
 }
 
 /// Appends the received messages to the publication of `epoch`. Returns the epoch of the edge's newer encoder, if there is one, whose

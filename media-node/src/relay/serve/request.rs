@@ -53,6 +53,8 @@ pub(super) enum RelayRequestError {
     Disconnected,
     #[error("the publication moved to another origin")]
     Moved,
+    #[error("another request forwards the publication")]
+    ForwardedAgain,
     #[error("the log that the publication would continue has just been given up")]
     LogGivenUp,
     #[error("publication conflict: {0:?}")]
@@ -66,7 +68,9 @@ impl RelayRequestError {
             Self::NoPath | Self::NotPublished => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAnOrigin => StatusCode::FORBIDDEN,
-            Self::Disconnected | Self::Moved => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Disconnected | Self::Moved | Self::ForwardedAgain => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::LogGivenUp => StatusCode::PRECONDITION_FAILED,
             Self::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::OutOfMemory(_) => StatusCode::INSUFFICIENT_STORAGE,
