@@ -188,7 +188,7 @@ async fn write(
     let status = json!({"operator": operator, (TAKEOVER): takeover});
     let patch = Patch::Merge(json!({
         // The API server answers 409 if another operator was faster.
-        "metadata": {"resourceVersion": object.resource_version(), "uid": object.uid()},
+        "metadata": {"resourceVersion": object.resource_version()},
         "status": status
     }));
     let params = PatchParams {
@@ -204,6 +204,7 @@ async fn write(
         &object.metadata,
         &written.metadata,
     );
+    object.metadata.resource_version = written.metadata.resource_version;
     if !object.data["status"].is_object() {
         object.data["status"] = json!({});
     }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::{ApiResource, DynamicObject, Status};
 use kube::runtime::controller::Action;
 use kube::runtime::events::EventType;
 use kube::{Api, Resource};
@@ -28,6 +28,9 @@ use crate::status::{AT_MAXIMUM, draining_event};
 
 /// Part of the API server's answer to an apply with a field that the definition does not have. It leaves such a field out of a merge.
 const NOT_DECLARED: &str = "field not declared in schema";
+
+/// How often a status is written where other clients change the cluster meanwhile, before the reconciliation fails.
+const STATUS_ATTEMPTS: usize = 3;
 
 impl Reconciler {
     /// Writes the status if it has changed, and records events for its transitions. Returns whether anything but the numbers
@@ -127,7 +130,7 @@ impl Reconciler {
                 ..StatusInput::default()
             };
             match self.update_status(&cluster, &input).await {
-                Err(error) if error.status().is_some_and(|status| status.is_not_found()) => {}
+                Err(error) if error.status().is_some_and(is_gone) => {}
                 updated => drop(updated?),
             }
         }
@@ -181,6 +184,7 @@ impl Reconciler {
         }
     }
 
+    /// Writes a status, unless there is a new cluster of that name: for the status of a custom resource the API server ignores a UID.
     async fn write_status(
         &self,
         cluster: &ObjectMeta,
@@ -193,32 +197,23 @@ impl Reconciler {
         let resource = ApiResource::erase::<LiveCluster>(&());
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let document = Patch::Apply(json!({
-            "apiVersion": LiveCluster::api_version(&()),
-            "kind": LiveCluster::kind(&()),
-            // The UID keeps the status from a new cluster of the same name.
-            "metadata": {"name": name, "uid": cluster.uid},
-            "status": &status
-        }));
-        let params = PatchParams::apply(FIELD_MANAGER)
-            .force()
-            .validation_strict();
-        let mut written = api.patch_status(name, &params, &document).await;
-        let outdated = match &written {
-            Err(kube::Error::Api(refusal)) if refusal.message.contains(NOT_DECLARED) => {
-                Some(refusal.message.clone())
+        let mut version = cluster.resource_version.clone();
+        let mut write = patch_status(&api, name, version.as_deref(), &status).await;
+        for _ in 1..STATUS_ATTEMPTS {
+            if !is_conflict(&write.written) {
+                break;
             }
-            _ => None,
-        };
+            let present = api.get_metadata(name).await;
+            let present = present.map_err(CallError::on("get", "LiveCluster", name))?;
+            if present.metadata.uid != cluster.uid {
+                break;
+            }
+            version = present.metadata.resource_version;
+            write = patch_status(&api, name, version.as_deref(), &status).await;
+        }
+        let StatusWrite { written, outdated } = write;
         if let Some(refusal) = &outdated {
             self.report_outdated_definition(about, refusal).await;
-            let metadata = json!({"uid": cluster.uid});
-            let patch = Patch::Merge(json!({"metadata": metadata, "status": &status}));
-            let params = PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
-            written = api.patch_status(name, &params, &patch).await;
         }
         let written = written.map_err(CallError::on("apply", "LiveCluster/status", name))?;
         let name = ClusterName::new(namespace, name);
@@ -265,4 +260,61 @@ impl Reconciler {
                 .set_streams(&name, streams.active, streams.viewers);
         }
     }
+}
+
+/// What became of a status.
+struct StatusWrite {
+    written: kube::Result<DynamicObject>,
+    /// The API server's answer where the CustomResourceDefinition lacks a field: the others are written.
+    outdated: Option<String>,
+}
+
+/// Applies a status to this version of a cluster.
+async fn patch_status(
+    api: &Api<DynamicObject>,
+    name: &str,
+    version: Option<&str>,
+    status: &Value,
+) -> StatusWrite {
+    let document = Patch::Apply(json!({
+        "apiVersion": LiveCluster::api_version(&()),
+        "kind": LiveCluster::kind(&()),
+        "metadata": {"name": name, "resourceVersion": version},
+        "status": status
+    }));
+    let params = PatchParams::apply(FIELD_MANAGER)
+        .force()
+        .validation_strict();
+    let written = api.patch_status(name, &params, &document).await;
+    let outdated = match &written {
+        Err(kube::Error::Api(refusal)) if refusal.message.contains(NOT_DECLARED) => {
+            refusal.message.clone()
+        }
+        _ => {
+            return StatusWrite {
+                written,
+                outdated: None,
+            };
+        }
+    };
+    let metadata = json!({"resourceVersion": version});
+    let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    StatusWrite {
+        written: api.patch_status(name, &params, &patch).await,
+        outdated: Some(outdated),
+    }
+}
+
+/// Returns whether the cluster has changed since it was read.
+fn is_conflict(written: &kube::Result<DynamicObject>) -> bool {
+    matches!(written, Err(kube::Error::Api(refusal)) if refusal.is_conflict())
+}
+
+/// Returns whether a cluster that was being deleted is gone, or has a successor of the same name.
+fn is_gone(refusal: &Status) -> bool {
+    refusal.is_not_found() || refusal.is_conflict()
 }

@@ -24,6 +24,7 @@ mod ownership;
 mod rejections;
 mod retirement;
 mod rollouts;
+mod status_writes;
 
 const CLUSTER: &str = "liveclusters/demo";
 const EDGE: &str = "deployments/demo-edge";
@@ -225,9 +226,12 @@ async fn every_apply_is_strict_and_forced_with_one_field_manager_and_without_rep
             request.body["spec"].get("replicas").is_none(),
             "{request:?}"
         );
-        for field in ["managedFields", "resourceVersion"] {
-            assert!(request.body["metadata"].get(field).is_none(), "{request:?}");
-        }
+        let metadata = &request.body["metadata"];
+        assert!(metadata.get("managedFields").is_none(), "{request:?}");
+        // A status is that of one version.
+        let is_status = request.path.ends_with("/status");
+        let has_version = metadata.get("resourceVersion").is_some();
+        assert_eq!(has_version, is_status, "{request:?}");
     }
     let scale = requests
         .iter()
