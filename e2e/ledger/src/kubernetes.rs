@@ -5,7 +5,6 @@
 
 mod events;
 
-use std::iter::repeat_n;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,11 +146,9 @@ async fn run_in(namespace: &Namespace, row: &KubernetesRow) -> Result<Figures> {
         edges,
     };
     let at_first = reach.first().context("no edge")?;
-    // It never comes again to the Pod that it was at.
-    let encoder = std::iter::once(&at_first.edge).chain(repeat_n(&service, RECONNECTIONS));
-    let encoder: Vec<String> = encoder.map(|it| it.rtmp(STREAM)).collect();
+    let (encoder, next) = (at_first.edge.rtmp(STREAM), service.rtmp(STREAM));
     let (codecs, size) = (Codecs::default(), AudienceSize::Full);
-    let stream = LedgerStream::start(&encoder, &reach, STREAM, codecs, size).await?;
+    let stream = LedgerStream::start(&encoder, vec![next], &reach, STREAM, codecs, size).await?;
     (row.happens)(&scene).await?;
     let (figures, viewers) = stream.figures().await?;
     let file = namespace.stage.folder().join("viewers.txt");
@@ -196,9 +193,6 @@ impl KubernetesScene {
         .await
     }
 }
-
-/// More than an encoder needs in a row.
-const RECONNECTIONS: usize = 99;
 
 /// The LiveCluster of a row.
 const NAME: &str = "demo";

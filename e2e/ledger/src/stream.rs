@@ -29,15 +29,17 @@ pub(crate) struct LedgerStream {
 }
 
 impl LedgerStream {
-    /// Publishes to the first URL, to the next one when the connection breaks, and returns when viewers at all edges see the stream.
+    /// Publishes to the first URL, to the next one of the others when the connection breaks, and returns when viewers at all edges see the
+    /// stream.
     pub(crate) async fn start(
-        encoder: &[String],
+        first: &str,
+        next: Vec<String>,
         edges: &[EdgeReach],
         name: &str,
         codecs: Codecs,
         size: AudienceSize,
     ) -> Result<Self> {
-        let encoder = Encoder::publish_persistently(encoder, codecs).await?;
+        let encoder = Encoder::publish_persistently(first, next, codecs).await?;
         let audience = Audience::start(edges, name, codecs, size).await?;
         sleep(Duration::from_secs(1)).await;
         Ok(Self {
@@ -79,10 +81,11 @@ impl LedgerStream {
     async fn accepted(&self, urls: &[String]) -> Result<Encoder> {
         let mut next = urls.to_vec();
         let attempt = || {
-            let urls = next.clone();
             next.rotate_left(1);
+            let next = next.clone();
             async move {
-                let encoder = Encoder::publish_persistently(&urls, self.codecs);
+                let first = next.last().context("no URL")?.clone();
+                let encoder = Encoder::publish_persistently(&first, next, self.codecs);
                 timeout(ANSWERED, encoder).await.context("no answer")?
             }
         };

@@ -63,8 +63,7 @@ impl Namespace {
     /// Publishes as [`Namespace::published`], with an encoder that connects again when it is cut off.
     pub async fn published_persistently(&self, url: &str) -> Result<Encoder> {
         let expected = format!("{url} accepts a stream");
-        let urls = [url.to_owned()];
-        let publish = || Encoder::publish_persistently(&urls, Codecs::default());
+        let publish = || Encoder::publish_persistently(url, Vec::new(), Codecs::default());
         eventually(&expected, ACCEPTED, publish).await
     }
 

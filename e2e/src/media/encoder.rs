@@ -1,8 +1,10 @@
 //! An encoder that publishes endless frames, at the pace of a camera.
 
+use std::iter::Cycle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use std::vec::IntoIter;
 
 use anyhow::{Context, Result, ensure};
 use parking_lot::Mutex;
@@ -44,25 +46,34 @@ enum OnError {
 impl Encoder {
     /// Publishes until the connection breaks. Returns when the server has accepted the stream, or its RTMP status code.
     pub async fn publish(url: &str) -> Result<Self> {
-        Self::start(&[url.to_owned()], Codecs::default(), OnError::End).await
+        Self::start(url, Vec::new(), Codecs::default(), OnError::End).await
     }
 
-    /// Publishes to the first URL, and to the next one whenever the connection breaks.
-    pub async fn publish_persistently(urls: &[String], codecs: Codecs) -> Result<Self> {
-        Self::start(urls, codecs, OnError::Reconnect).await
+    /// Publishes to the first URL, and whenever the connection breaks to the next one of the others, or to the same one if there is none.
+    pub async fn publish_persistently(
+        first: &str,
+        next: Vec<String>,
+        codecs: Codecs,
+    ) -> Result<Self> {
+        Self::start(first, next, codecs, OnError::Reconnect).await
     }
 
-    async fn start(urls: &[String], codecs: Codecs, on_error: OnError) -> Result<Self> {
-        let connection = connect(urls.first().context("a URL")?).await?;
+    async fn start(
+        first: &str,
+        next: Vec<String>,
+        codecs: Codecs,
+        on_error: OnError,
+    ) -> Result<Self> {
+        let connection = connect(first).await?;
         let stop = CancellationToken::new();
         let state = Arc::new(Mutex::new(EncoderState {
             on_error,
             ..EncoderState::default()
         }));
         let camera = Camera {
-            urls: urls.to_vec(),
+            url: first.to_owned(),
+            next: next.into_iter().cycle(),
             codecs,
-            connections: 0,
             id: ENCODERS.fetch_add(1, Ordering::Relaxed),
             number: 0,
             stop: stop.clone(),
@@ -123,9 +134,9 @@ impl Drop for Encoder {
 }
 
 struct Camera {
-    urls: Vec<String>,
+    url: String,
+    next: Cycle<IntoIter<String>>,
     codecs: Codecs,
-    connections: usize,
     id: u32,
     number: u64,
     stop: CancellationToken,
@@ -142,22 +153,20 @@ impl Camera {
             let Err(error) = self.send(connection, &mut tick).await else {
                 return;
             };
-            let how = format!("{}, after frame {}: {error:#}", self.url(), self.number);
+            let how = format!("{}, after frame {}: {error:#}", self.url, self.number);
             self.state.lock().interruptions.push(how);
             while self.connects_again() && open.is_none() {
                 retry.tick().await;
-                self.connections += 1;
-                open = connect(self.url()).await.ok();
+                if let Some(url) = self.next.next() {
+                    self.url = url;
+                }
+                open = connect(&self.url).await.ok();
             }
         }
     }
 
     fn connects_again(&self) -> bool {
         self.state.lock().on_error == OnError::Reconnect && !self.stop.is_cancelled()
-    }
-
-    fn url(&self) -> &str {
-        &self.urls[self.connections % self.urls.len()]
     }
 
     /// Sends frames until it is stopped or the connection breaks.

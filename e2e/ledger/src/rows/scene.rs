@@ -64,12 +64,13 @@ impl Scene {
                 EncoderPlace::Edges => cluster.edges(),
                 EncoderPlace::Origins => cluster.origins(),
             };
-            let mut encoder: Vec<String> = nodes.map(|it| cluster.reach(it).rtmp(&name)).collect();
-            let first = number % encoder.len();
-            encoder.rotate_left(first);
+            let mut next: Vec<String> = nodes.map(|it| cluster.reach(it).rtmp(&name)).collect();
+            let first = number % next.len();
+            let encoder = next[first].clone();
+            next.rotate_left(first + 1);
             async move {
                 let (codecs, size) = (setup.codecs, setup.audience);
-                LedgerStream::start(&encoder, &edges, &name, codecs, size).await
+                LedgerStream::start(&encoder, next, &edges, &name, codecs, size).await
             }
         });
         // Media nodes limit how many connections a client begins in a second.
