@@ -22,6 +22,20 @@ async fn until(origins: &OriginSet, expected: &[&str]) {
     );
 }
 
+/// Returns the origins of a name that has one address for an hour. They settle for this time after a change.
+async fn one_origin_for_an_hour(settles: Duration) -> (DnsServer, OriginSet) {
+    let dns = DnsServer::start().await;
+    dns.set_addresses(FULL, 3600, &["10.0.0.1"]);
+    let interval = QueryInterval {
+        max: Duration::from_secs(3600),
+        settles,
+        ..FAST
+    };
+    let origins = dns.origins_every(interval, SERVICE);
+    until(&origins, &["10.0.0.1:9090"]).await;
+    (dns, origins)
+}
+
 const SERVICE: &str = "lc-origin-headless.ns.svc";
 const FULL: &str = "lc-origin-headless.ns.svc.cluster.local";
 
@@ -76,17 +90,7 @@ async fn expired_answer_is_queried_again() {
 
 #[tokio::test]
 async fn refresh_does_not_wait_for_the_ttl() {
-    let dns = DnsServer::start().await;
-    dns.set_addresses(FULL, 3600, &["10.0.0.1"]);
-    let max = Duration::from_secs(3600);
-    let settles = Duration::ZERO;
-    let interval = QueryInterval {
-        max,
-        settles,
-        ..FAST
-    };
-    let origins = dns.origins_every(interval, SERVICE);
-    until(&origins, &["10.0.0.1:9090"]).await;
+    let (dns, origins) = one_origin_for_an_hour(Duration::ZERO).await;
     dns.set_addresses(FULL, 3600, &["10.0.0.2"]);
     origins.refresh();
     until(&origins, &["10.0.0.2:9090"]).await;
@@ -94,16 +98,7 @@ async fn refresh_does_not_wait_for_the_ttl() {
 
 #[tokio::test]
 async fn addresses_that_changed_are_resolved_again_long_before_the_ttl() {
-    let dns = DnsServer::start().await;
-    dns.set_addresses(FULL, 3600, &["10.0.0.1"]);
-    let (max, settles) = (Duration::from_secs(3600), Duration::from_secs(3600));
-    let interval = QueryInterval {
-        max,
-        settles,
-        ..FAST
-    };
-    let origins = dns.origins_every(interval, SERVICE);
-    until(&origins, &["10.0.0.1:9090"]).await;
+    let (dns, origins) = one_origin_for_an_hour(Duration::from_secs(3600)).await;
     dns.set_addresses(FULL, 3600, &["10.0.0.1", "10.0.0.2"]);
     until(&origins, &["10.0.0.1:9090", "10.0.0.2:9090"]).await;
 }

@@ -85,11 +85,10 @@ impl Reachability {
     /// as after a short outage.
     pub(super) fn is_alternative(&self, origin: SocketAddr, suspicion: Duration) -> bool {
         let state = self.origins.lock().get(&origin).copied();
-        let suspect = state.and_then(|state| Some((state.suspect?, state.check)));
-        suspect.is_none_or(|(since, check)| {
-            let has_replied = matches!(check, Check::Ended { at, replied: true } if at >= since);
-            has_replied || since.elapsed() >= suspicion
-        })
+        let has_replied = state.is_some_and(|OriginState { suspect, check, .. }| {
+            matches!(check, Check::Ended { at, replied: true } if Some(at) >= suspect)
+        });
+        has_replied || !self.is_suspect(origin, suspicion)
     }
 
     /// Returns whether the origin did not reply to the last request, however long ago that was.

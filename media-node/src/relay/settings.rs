@@ -140,7 +140,7 @@ pub(crate) struct ForwardTimeouts {
     pub(crate) confirm: Duration,
     /// Time for an attempt to succeed after another origin has appeared, before that one is tried.
     pub(crate) grace: Duration,
-    /// Time for the first media node that has lost an origin to say to the next one what it needs of a publication. Until then nobody
+    /// Time for the first media node that has lost an origin to say to the next one what it needs of a publication. Until then none
     /// waits there for the publication.
     pub(crate) first_need: Duration,
     /// Time for the others to do so after it.

@@ -206,7 +206,6 @@ pub(super) async fn survey_within(
             Ok(()) = changes.changed() => continue,
             // Others may hold the request for long, or hang, and one that replies again may have the publication.
             Ok(()) = recoveries.changed(), if end == SurveyEnd::Found && !failed.is_empty() => {
-                survey.silent -= failed.len();
                 surveyed.retain(|origin| !failed.contains(origin));
                 asked_again.extend(failed.drain(..));
                 continue;
@@ -217,8 +216,6 @@ pub(super) async fn survey_within(
             break;
         };
         pending.remove(&origin);
-        // The next survey is not delayed by those.
-        let is_last = !asked_again.is_empty() && pending.is_subset(&asked_again);
         match reply {
             Ok(Some(status)) => {
                 if status.live && end == SurveyEnd::Found {
@@ -231,19 +228,22 @@ pub(super) async fn survey_within(
             Ok(None) => {}
             Err(error) => {
                 debug!(%origin, %error, "origin did not reply");
-                survey.silent += 1;
                 failed.push(origin);
                 context.reachability.suspect(origin);
                 origins.search();
             }
         }
+        // The next survey is not delayed by those.
+        let is_last = !asked_again.is_empty() && pending.is_subset(&asked_again);
         if is_last && deadline.is_none() {
-            survey.silent += pending.len();
             break;
         }
     }
-    if end == SurveyEnd::All {
+    survey.silent = failed.len();
+    if end == SurveyEnd::All || deadline.is_none() {
         survey.silent += pending.len();
+    }
+    if end == SurveyEnd::All {
         pending
             .into_iter()
             .for_each(|origin| context.reachability.suspect(origin));

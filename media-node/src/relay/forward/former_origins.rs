@@ -51,7 +51,7 @@ impl FormerOrigins {
         self.0.lock().is_empty()
     }
 
-    /// Returns the first message that anyone lacks, once all media nodes that have pulled the publication say what they need.
+    /// Returns the first message that viewers lack, once all media nodes that have pulled the publication say what they need.
     pub(super) fn first_needed(&self, needed: NeededMessages) -> Option<u64> {
         let origins = self.0.lock();
         let relays = origins.values().map(|former| former.relays).max()?;

@@ -53,7 +53,7 @@ impl ForwardSource {
     }
 
     /// Returns where an origin starts that has this status: after the messages that it has. One that has none replaces another one, and
-    /// begins with what somebody lacks, as the path may be too slow for all of the log in between. Returns `None` if it is to be
+    /// begins with what viewers lack, as the path may be too slow for all of the log in between. Returns `None` if it is to be
     /// asked once more, for up to `patience`, because that is not known yet.
     pub(super) fn start(&self, status: &OriginStatus, patience: Duration) -> Option<Start> {
         if status.epoch() == self.epoch {

@@ -199,9 +199,7 @@ impl UpstreamTask {
                             return end.into();
                         }
                         self.source.observe(&status);
-                        let (received, sent) =
-                            (status.publication.sequence, self.source.next_sequence());
-                        if progress.update(received, sent) >= self.timeouts.stalled {
+                        if self.is_stalled(&status, &mut progress) {
                             return RequestEnd::Stalled;
                         }
                     }
@@ -239,13 +237,11 @@ impl UpstreamTask {
             match self.end_by(&status) {
                 None => {
                     self.confirm(status.publication.draining);
-                    let received = status.publication.sequence;
-                    if received >= end {
+                    if status.publication.sequence >= end {
                         return Ok(());
                     }
                     let progress = progress.get_or_insert_with(ForwardProgress::new);
-                    let sent = self.source.next_sequence();
-                    if progress.update(received, sent) >= self.timeouts.stalled {
+                    if self.is_stalled(&status, progress) {
                         return Err(RequestEnd::Stalled);
                     }
                 }
@@ -257,6 +253,12 @@ impl UpstreamTask {
                 Some(end) => return Err(end.into()),
             }
         }
+    }
+
+    /// Returns whether an origin with this status gets nothing of what there is.
+    fn is_stalled(&self, status: &OriginStatus, progress: &mut ForwardProgress) -> bool {
+        let (received, sent) = (status.publication.sequence, self.source.next_sequence());
+        progress.update(received, sent) >= self.timeouts.stalled
     }
 
     /// Returns the stream's status at an origin that was silent for some time, or `None` if another request may succeed.
