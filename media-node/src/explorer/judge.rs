@@ -53,6 +53,8 @@ pub(super) struct ViewerJudge {
     needs_keyframe: bool,
     /// The number of the last frame, if it was one of the slate.
     slate: Option<u32>,
+    /// The encoder on air goes on after a slate, and no keyframe of it has come since.
+    continues_after_slate: bool,
     /// An encoder may be on air again, with later messages, as those that stand by for each other.
     allows_return: bool,
     /// What was received may come again from a keyframe on, as from an RTMP server, of which none can ask for what follows.
@@ -80,9 +82,19 @@ impl ViewerJudge {
         self.last
     }
 
-    /// Returns whether the encoder on air is received from a keyframe on. A viewer gets no video before its first one.
-    pub(super) fn has_keyframe(&self) -> bool {
-        self.has_keyframe
+    /// Returns how many of the messages after the last one and before `end` the encoder on air has to get to viewers: no video before
+    /// its first keyframe, nor before the first one after a slate, with which a decoder has begun anew.
+    pub(super) fn missing(&self, end: u32) -> u32 {
+        let Some(last) = self.last.filter(|_| self.has_keyframe) else {
+            return 0;
+        };
+        let mut is_decodable = !self.continues_after_slate;
+        let missing = (last.number + 1..end).map(|number| Identity { number, ..last });
+        let decodable = missing.filter(|it| {
+            is_decodable |= it.is_keyframe();
+            is_decodable || it.kind() != MediaKind::Video
+        });
+        u32::try_from(decodable.count()).unwrap_or(u32::MAX)
     }
 
     /// Judges the next message.
@@ -108,7 +120,9 @@ impl ViewerJudge {
             (self.frames, self.shift) = (0, None);
             return self.check_frame(frame, timestamp);
         }
-        self.needs_keyframe |= self.slate.take().is_some();
+        let is_after_slate = self.slate.take().is_some();
+        self.needs_keyframe |= is_after_slate;
+        self.continues_after_slate |= is_after_slate;
         let is_start = frame.is_start();
         match self.seen.get(&frame.encoder).copied() {
             Some(last) if self.allows_repeats && is_start && last >= frame.number => {
@@ -131,7 +145,7 @@ impl ViewerJudge {
         } else if let Some(missing) = next.and_then(|next| frame.number.checked_sub(next))
             && missing > 0
         {
-            self.lost += if self.has_keyframe { missing } else { 0 };
+            self.lost += self.missing(frame.number);
             self.needs_keyframe = true;
             // Another one may have been on air meanwhile.
             (self.frames, self.shift) = (0, None);
@@ -139,6 +153,9 @@ impl ViewerJudge {
         self.check_frame(frame, timestamp)?;
         self.check_time(frame, timestamp)?;
         self.has_keyframe |= is_start;
+        let first = if is_same { next } else { None }.unwrap_or(frame.number);
+        let mut passed = (first..=frame.number).map(|number| Identity { number, ..frame });
+        self.continues_after_slate &= !passed.any(Identity::is_keyframe);
         self.seen.insert(frame.encoder, frame.number);
         self.last = Some(frame);
         self.received += 1;
@@ -245,6 +262,41 @@ mod tests {
             _ => true,
         });
         assert_eq!(judged(&received).unwrap().lost, 0);
+    }
+
+    /// Returns what is lost of an encoder if a slate comes in its second group of pictures, and afterwards what `arrives`.
+    fn lost_around_a_slate(arrives: impl Fn(Identity) -> bool) -> u32 {
+        let mut received = sent(1);
+        let mut after = received.split_off(3 + 26);
+        after.retain(|message| {
+            let content = content(message);
+            matches!(content, Some(Content::Frame(frame)) if arrives(frame))
+        });
+        after
+            .iter_mut()
+            .for_each(|message| message.timestamp += 1000);
+        let slate = (0..SLATE_FRAMES).map(|number| Identity {
+            encoder: SLATE,
+            encoding: SLATE,
+            number,
+            sent: 0,
+        });
+        let slate = slate.map(|frame| frame.message(11_000));
+        received.extend(headers(SLATE, 0).into_iter().chain(slate));
+        received.extend(headers(1, 0));
+        judged(&[received, after].concat()).unwrap().lost
+    }
+
+    #[test]
+    fn video_between_a_slate_and_the_next_keyframe_is_not_lost() {
+        let is_audio = |frame: Identity| frame.kind() == MediaKind::Audio;
+        let lost = lost_around_a_slate(|frame| frame.number >= 40 || is_audio(frame));
+        assert_eq!(lost, 0);
+        // Audio is.
+        assert_eq!(lost_around_a_slate(|frame| frame.number >= 40), 7);
+        // And so is the keyframe, with the video after it.
+        let lost = lost_around_a_slate(|frame| frame.number >= 60 || is_audio(frame));
+        assert_eq!(lost, 10);
     }
 
     #[test]

@@ -9,7 +9,6 @@ use media_config::DuplicatePublish;
 use parking_lot::Mutex;
 
 use super::attempts::Attempts;
-use super::media::Identity;
 
 /// Time in which all media nodes know of an encoder that is accepted, and the former one is disconnected: that of surveys, of a group
 /// of pictures, and of what is on its way.
@@ -97,11 +96,9 @@ impl OnAir {
         encoders.accepted.values().all(|it| it.is_silent(now))
     }
 
-    /// Returns how many messages an encoder has sent that has finished its stream while it was accepted, unless that was after another
-    /// one had sent `next`, which is the first frame that was on air afterwards: it had taken its place.
-    pub(super) fn finished(&self, encoder: u32, next: Identity) -> Option<u32> {
-        let (count, at) = self.encoders.lock().finished.get(&encoder).copied()?;
-        (at <= Duration::from_millis(next.sent.into())).then_some(count)
+    /// Returns how many messages an encoder has sent that has finished its stream while it was accepted, and when it did.
+    pub(super) fn finished(&self, encoder: u32) -> Option<(u32, Duration)> {
+        self.encoders.lock().finished.get(&encoder).copied()
     }
 
     /// Returns when one of them sent the last message. One that has just begun elsewhere does not count: a media node may end the stream

@@ -174,7 +174,8 @@ impl Watching {
     fn receive(&self, judge: &mut ViewerJudge, message: &Message) -> Result<(), ClientEnd> {
         let ViewerSetup { id, record, .. } = &self.setup;
         let (last, lost) = (judge.last(), judge.lost);
-        let former = last.filter(|_| judge.has_keyframe());
+        let end_of_former = last.and_then(|last| self.setup.on_air.finished(last.encoder));
+        let lost_end = end_of_former.map_or(0, |(end, _)| judge.missing(end));
         if let Err(violation) = judge.receive(message) {
             let content = super::media::content(message);
             let (kind, at, length) = (message.kind, message.timestamp, message.payload.len());
@@ -197,7 +198,10 @@ impl Watching {
         // An encoder may have been on air meanwhile, and have left before the viewer got anything of it.
         let is_excused = self.setup.allows_return && self.setup.on_air.has_just_left(now);
         let missing = if is_excused { 0 } else { judge.lost - lost };
-        let newly_lost = missing + self.lost_end(former, frame);
+        // Unless its end came when the next one had taken its place.
+        let is_end_due = last.is_some_and(|last| last.encoder != frame.encoder)
+            && end_of_former.is_some_and(|(_, at)| at <= Duration::from_millis(frame.sent.into()));
+        let newly_lost = missing + if is_end_due { lost_end } else { 0 };
         if newly_lost > 0 {
             record.note(format_args!(
                 "viewer {id} lost {newly_lost} messages before {frame:?}"
@@ -227,15 +231,6 @@ impl Watching {
         let is_deposed = policy == DuplicatePublish::Standby
             && on_air.is_deposed(former.encoder, frame.encoder, now);
         is_deposed.then(|| format!("{frame:?} is on air after {former:?}, which is as good"))
-    }
-
-    /// Returns how many messages of the former encoder did not come, although it had finished its stream.
-    fn lost_end(&self, last: Option<Identity>, frame: Identity) -> u32 {
-        let former = last.filter(|last| last.encoder != frame.encoder);
-        let on_air = &self.setup.on_air;
-        let sent = former.and_then(|last| on_air.finished(last.encoder, frame));
-        let next = former.map_or(0, |last| last.number + 1);
-        sent.map_or(0, |sent| sent.saturating_sub(next))
     }
 
     /// Returns whether it is time to take nothing for a while, once on all connections.

@@ -190,3 +190,9 @@ fn encoder_that_stands_by_for_less_than_a_frame_begins_its_time_again() {
 fn encoder_is_not_rejected_for_an_earlier_request_of_its_own_edge() {
     assert_passes(123_335_181_943_184);
 }
+
+/// It has a slate because the path of the encoder's edge fails, which returns in a group of pictures.
+#[test]
+fn video_that_returns_after_a_slate_begins_at_its_next_keyframe() {
+    assert_passes(95_736_253_364_351);
+}
