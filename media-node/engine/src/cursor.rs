@@ -320,13 +320,11 @@ impl ReaderState {
         })
     }
 
-    /// Abandons a position that has left the window. After an outage a viewer may only have been too late for what was before it.
+    /// Abandons a position that has left the window. A reader that is slow continues at the newest keyframe, as it would lag again.
     fn lag(&mut self, number: u64, window: &Window) {
-        let after_gap = window.start_after_gap(number);
-        self.position = match after_gap.filter(|_| self.format != Format::Relay) {
-            Some(start) => CursorPosition::At(start),
-            None => CursorPosition::Seeking(Start::Newest),
-        };
+        let after_burst = window.start_after_burst(number);
+        let newest = CursorPosition::Seeking(Start::Newest);
+        self.position = after_burst.map_or(newest, CursorPosition::At);
         self.joined_at = window.end();
         if let SentInitData::InForceAtStart = self.sent_init {
             self.sent_init = SentInitData::Nothing;

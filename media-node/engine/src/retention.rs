@@ -44,39 +44,50 @@ impl WindowReaders {
 pub(crate) struct Retention {
     /// When the log last had relays.
     relayed: Option<Instant>,
-    /// Former reviews, oldest first: the time of each, and the number of the segment that viewers took next.
-    reviews: VecDeque<(Instant, u64)>,
+    /// Former reviews, oldest first.
+    reviews: VecDeque<Review>,
+}
+
+/// How far a log and its viewers were at some time, in numbers of segments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Review {
+    pub(crate) at: Instant,
+    /// The segment that viewers took next.
+    pub(crate) reached: u64,
+    /// The segment that was appended next.
+    pub(crate) appended: u64,
 }
 
 impl Retention {
     /// Returns whether it is time for another review.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         let newest = self.reviews.back();
-        newest.is_none_or(|(at, _)| lasted(*at, KEPT_AT_LEAST / REVIEWS, now))
+        newest.is_none_or(|newest| lasted(newest.at, KEPT_AT_LEAST / REVIEWS, now))
     }
 
-    /// Returns the number of the first segment that is needed, if not all of the window is. `reached` is the number of the segment
-    /// that viewers take next, and `continuity` the time in which a relay may return.
-    pub(crate) fn first_needed(
+    /// Adds a review. Returns the one of [`KEPT_AT_LEAST`] before, if there was one.
+    pub(crate) fn add(&mut self, review: Review) -> Option<Review> {
+        let is_old = |it: &Review| lasted(it.at, KEPT_AT_LEAST, review.at);
+        self.reviews.push_back(review);
+        while self.reviews.get(1).is_some_and(is_old) {
+            self.reviews.pop_front();
+        }
+        self.reviews.front().copied().filter(is_old)
+    }
+
+    /// Returns whether readers need the whole window. `continuity` is the time in which a relay may return.
+    pub(crate) fn needs_window(
         &mut self,
         readers: &WindowReaders,
-        reached: u64,
         continuity: Duration,
         now: Instant,
-    ) -> Option<u64> {
+    ) -> bool {
         let count = |readers: &AtomicUsize| readers.load(Ordering::Relaxed);
         if count(&readers.relays) > 0 {
             self.relayed = Some(now);
         }
-        self.reviews.push_back((now, reached));
-        let is_old = |(at, _): &(Instant, u64)| lasted(*at, KEPT_AT_LEAST, now);
-        while self.reviews.get(1).is_some_and(is_old) {
-            self.reviews.pop_front();
-        }
-        let (_, former) = self.reviews.front().copied().filter(is_old)?;
         let relay_may_return = self.relayed.is_some_and(|at| !lasted(at, continuity, now));
-        let is_needed = relay_may_return || count(&readers.viewers_behind) > 0;
-        (!is_needed).then_some(former)
+        relay_may_return || count(&readers.viewers_behind) > 0
     }
 }
 

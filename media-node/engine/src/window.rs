@@ -43,6 +43,8 @@ pub(crate) struct Window {
     span_ms: i64,
     /// No reader needs the segments before this number, except the newest group of pictures.
     needed_from: u64,
+    /// The number after the last segment as it was about a second ago.
+    old_end: u64,
     ended: bool,
 }
 
@@ -83,6 +85,7 @@ impl Window {
             max_bytes,
             span_ms: i64::try_from(span.as_millis()).unwrap_or(i64::MAX),
             needed_from: 0,
+            old_end: 0,
             ended: false,
         }
     }
@@ -180,6 +183,11 @@ impl Window {
             self.memory.count_early_evictions(early);
         }
         evicted
+    }
+
+    /// Notes the number after the last segment as it was about a second ago.
+    pub(crate) fn set_old_end(&mut self, number: u64) {
+        self.old_end = number;
     }
 
     /// Makes the next appended segment evict those before a number, on the thread that has allocated them: an allocator keeps what
@@ -357,12 +365,10 @@ impl Window {
         numbers.find(|number| self.get(*number).is_some_and(starts))
     }
 
-    /// Returns where a viewer continues whose next segment was evicted, if that was before the newest epoch's last gap and the log has
-    /// everything since then.
-    pub(crate) fn start_after_gap(&self, number: u64) -> Option<u64> {
-        let gap = self.whole_since;
-        let is_between = number < gap && gap >= self.first && gap > self.epoch_start;
-        self.newest_start.filter(|_| is_between)?;
+    /// Returns where a reader continues whose next segment was evicted, if it had everything about a second ago: the log has got more
+    /// than its window at once, as after an outage.
+    pub(crate) fn start_after_burst(&self, number: u64) -> Option<u64> {
+        self.newest_start.filter(|_| number >= self.old_end)?;
         self.resume_start()
     }
 

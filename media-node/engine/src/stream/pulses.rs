@@ -7,6 +7,7 @@ use super::Stream;
 use crate::active_publication::ActivePublication;
 use crate::notifier::Notifier;
 use crate::pulse::due;
+use crate::retention::Review;
 use crate::tracks::DECIDED_AFTER;
 use crate::worker_pulses::WorkerPulse;
 use crate::write_state::{Notification, WriteState};
@@ -50,18 +51,24 @@ impl Stream {
         if !state.retention.is_due(now) {
             return;
         }
-        let (settings, readers) = (&self.context.settings, &self.window_readers);
-        let reached = self.reached_by_viewers().unwrap_or(state.segments);
-        let needed = state
-            .retention
-            .first_needed(readers, reached, settings.continuity, now);
+        let settings = &self.context.settings;
+        let before = state.retention.add(Review {
+            at: now,
+            reached: self.reached_by_viewers().unwrap_or(state.segments),
+            appended: state.segments,
+        });
+        let (readers, continuity) = (&self.window_readers, settings.continuity);
+        let needs_window = state.retention.needs_window(readers, continuity, now);
+        let Some(before) = before else {
+            return;
+        };
         // Readers that wait for the publication on another media node get it from its beginning.
         let is_recent =
             |it: &ActivePublication| now.saturating_duration_since(it.started) < settings.window;
-        if let Some(first) = needed
-            && !state.publication.as_ref().is_some_and(is_recent)
-        {
-            self.window().need_from(first);
+        let mut window = self.window();
+        window.set_old_end(before.appended);
+        if !needs_window && !state.publication.as_ref().is_some_and(is_recent) {
+            window.need_from(before.reached);
         }
     }
 

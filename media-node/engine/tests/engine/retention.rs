@@ -151,6 +151,35 @@ fn burst_after_a_pause_stays_for_viewers_whose_turn_comes_later() {
 }
 
 #[test]
+fn readers_that_had_everything_lose_only_what_is_more_than_the_window() {
+    let mut live = Live::new();
+    let mut viewer = live.viewer();
+    let mut relay = Upstream::of(&live.registry, "a", Start::Newest);
+    live.run_with(&mut viewer, 3);
+    relay.placed();
+    live.burst(25);
+    viewer.read();
+    // From the oldest keyframe of the newest nine tenths of the window.
+    let (messages, number) = (3 + (3 + 9) * 25, 3 + 28 * 25);
+    assert_eq!((viewer.messages.len(), viewer.lags), (messages, 1));
+    let placed = relay.placed();
+    let numbers: Vec<u64> = placed.iter().map(|it| it.1).collect();
+    let frames: Vec<u64> = (number - 9 * 25..number).collect();
+    assert!(numbers.ends_with(&frames), "{numbers:?}");
+}
+
+#[test]
+fn slow_viewer_continues_at_the_newest_keyframe() {
+    let mut live = Live::new();
+    let mut viewer = live.viewer();
+    live.run_with(&mut viewer, 3);
+    viewer.cursor.fall_behind();
+    live.run(25);
+    viewer.read();
+    assert_eq!((viewer.messages.len(), viewer.lags), (3 + 4 * 25, 1));
+}
+
+#[test]
 fn viewers_of_a_worker_that_does_not_run_find_the_whole_window() {
     let mut live = Live::new();
     let mut viewer = live.viewer();
