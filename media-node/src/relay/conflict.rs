@@ -77,7 +77,10 @@ fn on_air(context: &RelayContext, key: &StreamKey, survey: &Survey) -> Option<Cu
         silent_since: before(Duration::from_millis(
             status.publication.silent_milliseconds,
         )),
-        holder: PublicationHolder::Origin(status.node.clone()),
+        holder: PublicationHolder::Origin {
+            node: status.node.clone(),
+            sequence: status.publication.sequence,
+        },
     });
     // It is not known yet how good its encoder is.
     let successor = successor(context, key, survey).map(|(epoch, holder)| CurrentPublication {
@@ -101,9 +104,16 @@ fn successor(
     key: &StreamKey,
     survey: &Survey,
 ) -> Option<(Epoch, PublicationHolder)> {
-    let elsewhere = survey.replies.iter().filter_map(|reply| {
-        let epoch = Epoch(reply.publication.successor);
-        (epoch.0 > 0).then(|| (epoch, PublicationHolder::Origin(reply.node.clone())))
+    let awaited = survey
+        .replies
+        .iter()
+        .filter(|it| it.publication.successor > 0);
+    let elsewhere = awaited.map(|reply| {
+        let holder = PublicationHolder::Origin {
+            node: reply.node.clone(),
+            sequence: 0,
+        };
+        (Epoch(reply.publication.successor), holder)
     });
     let here = context.successors.of(key);
     let here = here.map(|epoch| (epoch, PublicationHolder::Here));
@@ -125,7 +135,8 @@ fn on_air_here(context: &RelayContext, key: &StreamKey) -> Option<CurrentPublica
     })
 }
 
-/// Returns whether the media node that had a publication reports that it is over, when a survey has found none.
+/// Returns whether a publication is over, when a survey has found none: the media node that had it reports that, or an origin that it moved
+/// to meanwhile.
 fn is_over(
     context: &RelayContext,
     key: &StreamKey,
@@ -134,9 +145,10 @@ fn is_over(
 ) -> bool {
     match &previous.holder {
         PublicationHolder::Here => on_air_here(context, key).is_none(),
-        PublicationHolder::Origin(node) => {
+        PublicationHolder::Origin { node, sequence } => {
             let mut replies = survey.replies.iter();
             replies.any(|reply| reply.node == *node && !reply.has_encoder())
+                || survey.end_of(previous.epoch) > Some(*sequence)
         }
         PublicationHolder::Unknown => false,
     }

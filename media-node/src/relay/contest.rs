@@ -35,8 +35,12 @@ pub(crate) struct CurrentPublication {
 pub(super) enum PublicationHolder {
     /// This one.
     Here,
-    /// The origin with this id.
-    Origin(HeaderValue),
+    Origin {
+        /// Its id.
+        node: HeaderValue,
+        /// The number of the message that it needed next.
+        sequence: u64,
+    },
     Unknown,
 }
 
@@ -96,8 +100,8 @@ impl Contender {
     }
 
     /// Returns why this encoder may be on air, or the publication for which it stands by. `on_air` is the newest publication that
-    /// was found. Where none was found, `is_over` returns whether the media node that had the previous one reports its end: an origin
-    /// that does not reply may still have it, or its edge may be about to move.
+    /// was found. Where none was found, `is_over` returns whether a media node reports the end of the previous one: an origin that does
+    /// not reply may still have it, or its edge may be about to move.
     pub(super) fn compare(
         &self,
         on_air: Option<CurrentPublication>,

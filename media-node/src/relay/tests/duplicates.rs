@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use media_config::DuplicatePublish;
 use media_engine::{DuplicatePolicy, PublicationSource};
 use media_wire::relay::Epoch;
 use tokio::time::timeout;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 use super::cluster::{LIMIT, RelayCluster, key};
 use super::encoder::EncoderEnd;
 use super::freezer::Freezer;
-use crate::relay::{Contender, PublishRejection, Resolution};
+use crate::relay::{Contender, PublishRejection, Resolution, SwitchReason};
 
 #[tokio::test]
 async fn viewers_follow_a_publisher_to_another_edge() {
@@ -164,6 +165,41 @@ async fn last_messages_of_an_encoder_that_reconnects_immediately_are_not_lost() 
             .find(|frame| frame.epoch == encoder.epoch);
         assert_eq!(first.map(|frame| frame.number), Some(0));
     }
+}
+
+#[tokio::test]
+async fn standby_follows_an_encoder_that_ends_as_its_origin_is_lost() {
+    let mut cluster = RelayCluster::new();
+    let policy = &mut cluster.settings.stream;
+    policy.duplicate_publish = DuplicatePublish::Standby;
+    policy.failover_after_milliseconds = u32::MAX;
+    let (one, two) = (cluster.origin("o1").await, cluster.origin("o2").await);
+    let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
+    let mut encoder = edge.publish("a").await.unwrap();
+    let resolve = async |contender: &Contender| {
+        let resolution = other.relay.resolve_conflict(&key("a"), contender).await;
+        resolution.unwrap()
+    };
+    let mut contender = Contender::new(0);
+    // Until an origin has the publication.
+    while contender.previous.is_none() {
+        if let Resolution::Standby(on_air) = resolve(&contender).await {
+            contender.previous = Some(on_air);
+        }
+    }
+    encoder.until(encoder.sent() + 1).await;
+    let carrier = if one.is_forwarded_to("a") { one } else { two };
+    carrier.kill();
+    encoder.stop().await;
+    let follows = async {
+        loop {
+            match resolve(&contender).await {
+                Resolution::OnAir(_, reason) => return reason,
+                Resolution::Standby(on_air) => contender.previous = Some(on_air),
+            }
+        }
+    };
+    assert_eq!(timeout(LIMIT, follows).await, Ok(SwitchReason::Free));
 }
 
 #[tokio::test]
