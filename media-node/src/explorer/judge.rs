@@ -1,6 +1,9 @@
 //! The judge of what one viewer receives on one connection.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use media_wire::{MediaKind, Message};
 
@@ -33,6 +36,22 @@ pub(super) enum Violation {
     TimeShifted,
 }
 
+/// What a viewer may see that it must not see otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowed {
+    /// An encoder may be on air again, with later messages, as those that stand by for each other.
+    pub(super) returns: bool,
+    /// An encoder may be on air again that a media node has given up meanwhile: two encoders may be on air at origins that do not know of each
+    /// other, and the later one's origin hangs, or cannot be reached, for longer than a publication takes to move.
+    pub(super) returns_after_outages: bool,
+    /// What was received may come again from a keyframe on, as from an RTMP server, of which none can ask for what follows.
+    pub(super) repeats: bool,
+    /// An encoder may be on air again without the loss of a message: two origins that reach each other again have each another encoder on air,
+    /// the one that gives way stands by, and is preferred at its very next message. That is a publication of its own, whose time begins
+    /// a frame after the former one.
+    pub(super) restarts: bool,
+}
+
 /// What one viewer has received on one connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ViewerJudge {
@@ -55,25 +74,18 @@ pub(super) struct ViewerJudge {
     slate: Option<u32>,
     /// The encoder on air goes on after a slate, and no keyframe of it has come since.
     continues_after_slate: bool,
-    /// An encoder may be on air again, with later messages, as those that stand by for each other.
-    allows_return: bool,
-    /// What was received may come again from a keyframe on, as from an RTMP server, of which none can ask for what follows.
-    allows_repeats: bool,
-    /// An encoder may be on air again without the loss of a message: two origins that reach each other again have each another encoder on air,
-    /// the one that gives way stands by, and is preferred at its very next message. That is a publication of its own, whose time begins
-    /// a frame after the former one.
-    allows_restart: bool,
+    /// Encoders that came no more for so long that a media node could take them to be gone.
+    given_up: BTreeSet<u32>,
+    allowed: Allowed,
     /// Messages that did not arrive, of encoders that were on air before and after them.
     pub(super) lost: u32,
     pub(super) received: u32,
 }
 
 impl ViewerJudge {
-    pub(super) fn new(allows_return: bool, allows_repeats: bool, allows_restart: bool) -> Self {
+    pub(super) fn new(allowed: Allowed) -> Self {
         Self {
-            allows_return,
-            allows_repeats,
-            allows_restart,
+            allowed,
             ..Self::default()
         }
     }
@@ -125,7 +137,7 @@ impl ViewerJudge {
         self.continues_after_slate |= is_after_slate;
         let is_start = frame.is_start();
         match self.seen.get(&frame.encoder).copied() {
-            Some(last) if self.allows_repeats && is_start && last >= frame.number => {
+            Some(last) if self.allowed.repeats && is_start && last >= frame.number => {
                 self.seen.remove(&frame.encoder);
                 self.last = None;
             }
@@ -133,8 +145,12 @@ impl ViewerJudge {
             Some(last) if last > frame.number => return Err(Violation::Reordered),
             Some(_) | None => {}
         }
+        let former = self.last.filter(|last| last.encoder != frame.encoder);
+        if let Some(former) = former.filter(|former| frame.sent >= former.sent + GIVEN_UP) {
+            self.given_up.extend([former.encoder, frame.encoder]);
+        }
         let is_same = self.last.is_some_and(|last| last.encoder == frame.encoder);
-        if !is_same && self.seen.contains_key(&frame.encoder) && !self.allows_return {
+        if !is_same && self.seen.contains_key(&frame.encoder) && !self.may_return(frame.encoder) {
             return Err(Violation::TwoOnAir);
         }
         let next = self.last.map(|last| last.number + 1);
@@ -160,6 +176,11 @@ impl ViewerJudge {
         self.last = Some(frame);
         self.received += 1;
         Ok(())
+    }
+
+    fn may_return(&self, encoder: u32) -> bool {
+        let is_given_up = self.given_up.contains(&encoder);
+        self.allowed.returns || (self.allowed.returns_after_outages && is_given_up)
     }
 
     /// Checks whether a decoder can show a frame.
@@ -198,7 +219,7 @@ impl ViewerJudge {
         if self.frames > 2 {
             let expected = *self.shift.get_or_insert(shift);
             if expected.wrapping_sub(shift).cast_signed().abs() > ROUNDED {
-                if !(self.allows_restart && frame.is_start()) {
+                if !(self.allowed.restarts && frame.is_start()) {
                     return Err(Violation::TimeShifted);
                 }
                 (self.frames, self.shift) = (1, None);
@@ -208,6 +229,10 @@ impl ViewerJudge {
     }
 }
 
+/// Milliseconds from the last message of a publication that its media node has lost until that takes an earlier one: the time in which it
+/// may move, besides a group of pictures, as viewers begin at a keyframe.
+const GIVEN_UP: u32 = 2000;
+
 /// The time of the network, which messages carry, goes on in ticks of 5 ms.
 const ROUNDED: i32 = 10;
 
@@ -216,151 +241,3 @@ const ROUNDED: i32 = 10;
 const OLD: u32 = (1 << 30) - 1000 - MISSED;
 const YOUNG: u32 = 15_000 + MISSED;
 const MISSED: u32 = 60_000;
-
-#[cfg(test)]
-mod tests {
-    use super::super::media::headers;
-    use super::*;
-
-    /// Headers and 120 frames of an encoder. Each twentieth one is a keyframe.
-    fn sent(encoder: u32) -> Vec<Message> {
-        let frame = |number| Identity {
-            encoder,
-            encoding: encoder,
-            number,
-            sent: number * 20,
-        };
-        let frames = (0..120).map(|number| frame(number).message(encoder * 10_000 + number * 20));
-        headers(encoder, 0).into_iter().chain(frames).collect()
-    }
-
-    fn judged(messages: &[Message]) -> Result<ViewerJudge, Violation> {
-        let mut judge = ViewerJudge::default();
-        for message in messages {
-            judge.receive(message)?;
-        }
-        Ok(judge)
-    }
-
-    #[test]
-    fn what_was_sent_passes_and_so_does_a_skip_to_a_keyframe() {
-        assert_eq!(judged(&sent(1)).unwrap().lost, 0);
-        let mut skipped = sent(1);
-        skipped.drain(10..43);
-        assert_eq!(judged(&skipped).unwrap().lost, 33);
-        let both = [sent(1), sent(2)].concat();
-        assert_eq!(judged(&both).unwrap().received, 240);
-    }
-
-    #[test]
-    fn video_before_the_first_keyframe_of_an_encoder_is_not_lost() {
-        let mut received = sent(1);
-        received.retain(|message| match content(message) {
-            Some(Content::Frame(frame)) if frame.number < 40 => {
-                frame.number > 4 && frame.kind() == MediaKind::Audio
-            }
-            _ => true,
-        });
-        assert_eq!(judged(&received).unwrap().lost, 0);
-    }
-
-    /// Returns what is lost of an encoder if a slate comes in its second group of pictures, and afterwards what `arrives`.
-    fn lost_around_a_slate(arrives: impl Fn(Identity) -> bool) -> u32 {
-        let mut received = sent(1);
-        let mut after = received.split_off(3 + 26);
-        after.retain(|message| {
-            let content = content(message);
-            matches!(content, Some(Content::Frame(frame)) if arrives(frame))
-        });
-        after
-            .iter_mut()
-            .for_each(|message| message.timestamp += 1000);
-        let slate = (0..SLATE_FRAMES).map(|number| Identity {
-            encoder: SLATE,
-            encoding: SLATE,
-            number,
-            sent: 0,
-        });
-        let slate = slate.map(|frame| frame.message(11_000));
-        received.extend(headers(SLATE, 0).into_iter().chain(slate));
-        received.extend(headers(1, 0));
-        judged(&[received, after].concat()).unwrap().lost
-    }
-
-    #[test]
-    fn video_between_a_slate_and_the_next_keyframe_is_not_lost() {
-        let is_audio = |frame: Identity| frame.kind() == MediaKind::Audio;
-        let lost = lost_around_a_slate(|frame| frame.number >= 40 || is_audio(frame));
-        assert_eq!(lost, 0);
-        // Audio is.
-        assert_eq!(lost_around_a_slate(|frame| frame.number >= 40), 7);
-        // And so is the keyframe, with the video after it.
-        let lost = lost_around_a_slate(|frame| frame.number >= 60 || is_audio(frame));
-        assert_eq!(lost, 10);
-    }
-
-    #[test]
-    fn time_of_an_encoder_begins_again_only_at_a_keyframe_and_where_that_is_allowed() {
-        let begun_again = |number: usize, allows_restart| {
-            let mut received = sent(1);
-            let later = received.iter_mut().skip(3 + number);
-            later.for_each(|message| message.timestamp += 15);
-            let mut judge = ViewerJudge::new(true, false, allows_restart);
-            received
-                .iter()
-                .try_for_each(|message| judge.receive(message))
-        };
-        assert_eq!(begun_again(40, true), Ok(()));
-        for (number, allows_restart) in [(42, true), (40, false)] {
-            let judged = begun_again(number, allows_restart);
-            assert_eq!(judged, Err(Violation::TimeShifted));
-        }
-    }
-
-    #[test]
-    fn each_violation_is_found() {
-        type Change = fn(&mut Vec<Message>);
-        let changes: [(Violation, Change); 12] = [
-            (Violation::Repeated, |received| {
-                received.insert(40, received[39].clone())
-            }),
-            (Violation::Reordered, |received| received.swap(40, 42)),
-            (Violation::Torn, |received| {
-                drop(received[40].payload.split_off(30));
-            }),
-            (Violation::NoKeyframe, |received| {
-                drop(received.drain(30..40))
-            }),
-            (Violation::NoKeyframe, |received| drop(received.drain(3..5))),
-            (Violation::TimeGoesBack, |received| {
-                received[40].timestamp -= 100
-            }),
-            (Violation::TimeTooLate, |received| {
-                received[40].timestamp = 1 << 31
-            }),
-            (Violation::WrongHeader, |received| {
-                received[1] = headers(9, 0)[1].clone()
-            }),
-            (Violation::NoHeader, |received| drop(received.remove(1))),
-            (Violation::HeaderRepeated, |received| {
-                received.insert(40, received[1].clone())
-            }),
-            (Violation::TimeShifted, |received| {
-                received
-                    .iter_mut()
-                    .skip(40)
-                    .for_each(|it| it.timestamp += 15);
-            }),
-            (Violation::TwoOnAir, |received| {
-                let back = received.split_off(43);
-                received.extend(sent(2).split_off(0));
-                received.extend(back);
-            }),
-        ];
-        for (expected, change) in changes {
-            let mut received = sent(1);
-            change(&mut received);
-            assert_eq!(judged(&received).unwrap_err(), expected);
-        }
-    }
-}

@@ -151,8 +151,10 @@ impl OnAir {
                 other.since > received.since + RACE && now >= other.since + SETTLED
             }
             DuplicatePublish::Reject => other.since + RACE < received.since,
+            // One that is preferred to the former one at the same time may take the place of the best one, for a group of pictures.
             DuplicatePublish::Standby => {
                 other.priority > received.priority
+                    && !received.is_being_preferred(now)
                     && now >= other.since + PREFERRED
                     && !other.is_silent(now)
                     && !encoders.has_just_left(now)

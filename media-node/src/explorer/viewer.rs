@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
 use super::http::{BodyFormat, HttpClient};
-use super::judge::ViewerJudge;
+use super::judge::{Allowed, ViewerJudge};
 use super::media::Identity;
 use super::on_air::OnAir;
 use super::planted::{DELAYED, Tamper};
@@ -35,10 +35,8 @@ pub(super) struct ViewerSetup {
     pub(super) nodes: NodeAddresses,
     /// The media node that it watches on.
     pub(super) node: usize,
-    /// Whether an encoder may be on air again after another one.
-    pub(super) allows_return: bool,
-    /// Whether it may get messages again that an RTMP server sends again.
-    pub(super) allows_repeats: bool,
+    /// What it may see.
+    pub(super) allowed: Allowed,
     /// How old a message may be when it comes.
     pub(super) max_age: Duration,
     /// The policy that decides at all times which encoder it sees, if one does.
@@ -108,14 +106,7 @@ impl Watching {
         } = &self.setup;
         let mut before = None;
         loop {
-            let ViewerSetup {
-                allows_return,
-                allows_repeats,
-                policy,
-                ..
-            } = self.setup;
-            let allows_restart = allows_return && policy.is_none();
-            let mut judge = ViewerJudge::new(allows_return, allows_repeats, allows_restart);
+            let mut judge = ViewerJudge::new(self.setup.allowed);
             let Err(end) = self.watch(&mut judge).await;
             let ViewerJudge { received, lost, .. } = judge;
             // Attempts that fail in the same way are noted once.
@@ -196,7 +187,7 @@ impl Watching {
             return Err(ClientEnd::Protocol(reason));
         }
         // An encoder may have been on air meanwhile, and have left before the viewer got anything of it.
-        let is_excused = self.setup.allows_return && self.setup.on_air.has_just_left(now);
+        let is_excused = self.setup.allowed.returns && self.setup.on_air.has_just_left(now);
         let missing = if is_excused { 0 } else { judge.lost - lost };
         // Unless its end came when the next one had taken its place.
         let is_end_due = last.is_some_and(|last| last.encoder != frame.encoder)

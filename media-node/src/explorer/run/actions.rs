@@ -3,6 +3,7 @@
 use media_config::DuplicatePublish;
 
 use super::super::encoder::{EncoderSetup, SimulatedEncoder};
+use super::super::judge::Allowed;
 use super::super::media::SentTracks;
 use super::super::planted::Planted;
 use super::super::schedule::{EncoderSettings, Hardship, ScheduledAction, ViewerSettings};
@@ -90,8 +91,7 @@ impl Run<'_> {
             settings,
             nodes: self.cluster.addresses.clone(),
             node,
-            allows_return: self.schedule.settings.has_standby(),
-            allows_repeats: self.schedule.hardship == Hardship::RtmpServerFails,
+            allowed: self.allowed(),
             max_age: self.max_age(viewer, node),
             policy: self.policy_that_holds(),
             min_wait: self.min_wait(),
@@ -101,5 +101,17 @@ impl Run<'_> {
         let start = async { SimulatedViewer::start(setup) };
         let started = self.cluster.clients.block_on(start);
         self.viewers.insert(viewer, started);
+    }
+
+    /// Returns what viewers may see in this schedule.
+    fn allowed(&self) -> Allowed {
+        let hardship = self.schedule.hardship;
+        let has_standby = self.schedule.settings.has_standby();
+        Allowed {
+            returns: has_standby,
+            returns_after_outages: hardship.disturbs(),
+            repeats: hardship == Hardship::RtmpServerFails,
+            restarts: has_standby && self.policy_that_holds().is_none(),
+        }
     }
 }

@@ -211,7 +211,8 @@ impl Run<'_> {
             let fresh = last.filter(|(last, at)| {
                 let sent = accepted.iter().find(|it| it.encoder == last.encoder);
                 sent.is_some_and(|it| {
-                    it.priority >= least && last.number + BEHIND_MESSAGES >= it.next
+                    let is_preferred = it.priority >= least || it.is_being_preferred(now);
+                    is_preferred && last.number + BEHIND_MESSAGES >= it.next
                 }) && now - *at < BEHIND
                     && (is_changing || *on_air.get_or_insert(last.encoder) == last.encoder)
             });

@@ -196,3 +196,15 @@ fn encoder_is_not_rejected_for_an_earlier_request_of_its_own_edge() {
 fn video_that_returns_after_a_slate_begins_at_its_next_keyframe() {
     assert_passes(95_736_253_364_351);
 }
+
+/// Two origins that were cut off from each other have each another encoder on air, and the one that viewers have seen hangs for 6 seconds.
+#[test]
+fn viewers_see_another_encoder_that_is_on_air_while_the_origin_of_theirs_hangs() {
+    assert_passes(81_130_828_847_175);
+}
+
+/// The one with the highest priority and another one take the place of a third one at one time, and the other one is later.
+#[test]
+fn standbys_that_are_preferred_at_one_time_change_places_once_more() {
+    assert_passes(212_886_392_641_264);
+}
