@@ -1,6 +1,8 @@
 //! Surveys: all origins are asked in parallel which of them have a publication of a stream. The newest one wins.
 
-use std::collections::{HashMap, HashSet};
+mod progress;
+
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use media_config::Role;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::debug;
 
+use self::progress::SurveyProgress;
 use super::client::{ClientError, NodeConnection, collect, empty, json};
 use super::context::RelayContext;
 use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus, SLATE};
@@ -170,84 +172,36 @@ pub(super) async fn survey_within(
     end: SurveyEnd,
     limit: Duration,
 ) -> Survey {
-    let mut survey = Survey::default();
     let Some(origins) = &context.origins else {
-        return survey;
+        return Survey::default();
     };
     let mut changes = origins.changes();
-    let start = Instant::now();
-    let (mut surveyed, mut pending) = (HashSet::new(), HashSet::new());
-    let mut replies = FuturesUnordered::new();
     let mut recoveries = context.reachability.recoveries();
-    let (mut failed, mut asked_again) = (Vec::new(), HashSet::new());
-    let mut deadline = None;
     if origins.current().is_empty() {
         origins.search();
     }
-    loop {
+    let mut progress = SurveyProgress::new(context, origins, end);
+    let mut replies = FuturesUnordered::new();
+    while !progress.is_complete() {
         // Those that appear during the survey are surveyed as well: the publication may be at the Pod that replaces one
         // that does not reply.
-        for origin in changes.borrow_and_update().iter().copied() {
-            if surveyed.insert(origin) {
-                pending.insert(origin);
-                let status = status_of(context, origin, parameters, limit);
-                replies.push(async move { (origin, status.await) });
-            }
+        for origin in progress.take_unasked(&changes.borrow_and_update()) {
+            let status = status_of(context, origin, parameters, limit);
+            replies.push(async move { (origin, status.await) });
         }
-        let is_silent = |origin: &SocketAddr| context.reachability.is_silent(*origin);
-        if end == SurveyEnd::All && pending.len() < surveyed.len() && pending.iter().all(is_silent)
-        {
-            let ways = pending.iter().map(|it| context.time_on_the_way(*it));
-            let way = ways.max().unwrap_or_default();
-            deadline = Some(start + context.timeouts().survey.silent + way);
-        }
-        let reply = tokio::select! {
-            reply = replies.next() => reply,
-            Ok(()) = changes.changed() => continue,
+        let deadline = progress.deadline();
+        tokio::select! {
+            reply = replies.next() => match reply {
+                Some((origin, reply)) => progress.note(origin, reply),
+                None => break,
+            },
+            Ok(()) = changes.changed() => {}
             // Others may hold the request for long, or hang, and one that replies again may have the publication.
-            Ok(()) = recoveries.changed(), if end == SurveyEnd::Found && !failed.is_empty() => {
-                surveyed.retain(|origin| !failed.contains(origin));
-                asked_again.extend(failed.drain(..));
-                continue;
-            }
-            () = sleep_until(deadline.unwrap_or(start)), if deadline.is_some() => None,
-        };
-        let Some((origin, reply)) = reply else {
-            break;
-        };
-        pending.remove(&origin);
-        match reply {
-            Ok(Some(status)) => {
-                if status.live && end == SurveyEnd::Found {
-                    let grace = context.timeouts().survey.grace;
-                    deadline.get_or_insert(Instant::now() + grace);
-                }
-                survey.replies.push(status);
-                context.reachability.trust(origin);
-            }
-            Ok(None) => {}
-            Err(error) => {
-                debug!(%origin, %error, "origin did not reply");
-                failed.push(origin);
-                context.reachability.suspect(origin);
-                origins.search();
-            }
-        }
-        // The next survey is not delayed by those.
-        let is_last = !asked_again.is_empty() && pending.is_subset(&asked_again);
-        if is_last && deadline.is_none() {
-            break;
+            Ok(()) = recoveries.changed(), if progress.can_ask_again() => progress.ask_again(),
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => break,
         }
     }
-    survey.silent = failed.len();
-    if end == SurveyEnd::All || deadline.is_none() {
-        survey.silent += pending.len();
-    }
-    if end == SurveyEnd::All {
-        pending
-            .into_iter()
-            .for_each(|origin| context.reachability.suspect(origin));
-    }
+    let survey = progress.end();
     // The publication may be at an origin that DNS did not return yet.
     if survey.newest().is_none() {
         origins.refresh();

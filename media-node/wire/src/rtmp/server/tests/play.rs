@@ -1,5 +1,7 @@
 //! The messages of each kind of player.
 
+use std::time::Duration;
+
 use super::scripted_client::{ScriptedClient, stream_event};
 use super::*;
 
