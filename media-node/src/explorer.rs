@@ -24,7 +24,8 @@
 //!
 //! What else holds depends on what a schedule lets fail ([`schedule::Hardship`]). Half of the schedules lead straight to what is rare by
 //! chance: encoders that take over from each other on media nodes whose clocks differ, the path between an edge and the origin of a
-//! stream that fails for about as long as a limit or a window lasts, an origin that is silent, or fails when a publication ends. Where
+//! stream that fails for about as long as a limit or a window lasts, an origin that is silent, or fails when a publication ends, rolling
+//! updates of all origins or of all media nodes. Where
 //! nothing fails but DNS, or what a cluster has to bear: no encoder and no viewer is disconnected, no message is lost that a window
 //! holds, and each comes within few seconds. Where nothing fails, viewers see the right encoder at all times, and the others know.
 //!

@@ -1,5 +1,7 @@
 //! A cluster of media nodes on simulated hosts, each with the production code from its ports down to its timers.
 
+mod replacement;
+
 use std::any::Any;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -22,6 +24,7 @@ use super::socket::{
 use crate::host::simulated::SimulatedHost;
 use crate::host::simulated::network::Network;
 use crate::server::{Held, Node, Probe, Timings};
+use replacement::ReplacedNode;
 
 /// The name of the origins.
 const SERVICE: &str = "origins.media.svc";
@@ -44,6 +47,7 @@ pub(super) struct SimulatedCluster {
     nodes: Vec<SimulatedNode>,
     /// The folder of the slate.
     folder: TempDir,
+    replaced: Vec<ReplacedNode>,
     /// Looks at the media nodes that have ended.
     ended: Vec<Probe>,
     /// Addresses that were given so far.
@@ -85,6 +89,7 @@ impl SimulatedCluster {
             seed,
             nodes: Vec::new(),
             folder: tempfile::tempdir().expect("a folder for temporary files"),
+            replaced: Vec::new(),
             ended: Vec::new(),
             given: 0,
             starts: 0,
@@ -132,18 +137,25 @@ impl SimulatedCluster {
         self.network.set_name(SERVICE, addresses);
     }
 
+    /// Gives a media node that does not run another address.
+    pub(super) fn move_node(&mut self, number: usize) {
+        if self.nodes[number].process.is_none() {
+            self.network.remove_host(self.nodes[number].address);
+            self.change_address(number);
+        }
+    }
+
+    fn change_address(&mut self, number: usize) {
+        let address = self.next_address();
+        self.nodes[number].address = address;
+        self.addresses.set(number, address);
+        self.publish_name();
+    }
+
     /// Starts a media node, unless it runs.
-    pub(super) fn start(&mut self, number: usize, new_address: bool) {
+    pub(super) fn start(&mut self, number: usize) {
         if self.nodes[number].process.is_some() {
             return;
-        }
-        if new_address {
-            let before = self.nodes[number].address;
-            let address = self.next_address();
-            self.network.remove_host(before);
-            self.nodes[number].address = address;
-            self.addresses.set(number, address);
-            self.publish_name();
         }
         let address = self.nodes[number].address;
         self.network.start_host(address);
@@ -357,6 +369,7 @@ impl SimulatedCluster {
                 self.kill(number);
             }
         }
+        self.run_replaced(now, is_due);
         if is_due(CLIENTS) {
             self.clients.run_until(now);
         }

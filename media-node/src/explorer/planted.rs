@@ -72,6 +72,8 @@ pub(super) enum Planted {
     Task,
     /// Something holds a media node in memory that has ended.
     Remains,
+    /// Media nodes that others have replaced do not drain.
+    NotDrained,
     /// A task of a media node panics.
     Panic,
     /// Two encoders count as on air.

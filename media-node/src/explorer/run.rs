@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
         let record = Record::new(cluster.network.clone());
         record.note(format_args!("{:?} {settings:?}", schedule.hardship));
         for node in 0..cluster.count() {
-            cluster.start(node, false);
+            cluster.start(node);
         }
         Self {
             schedule,
@@ -181,7 +181,7 @@ impl<'a> Run<'a> {
             self.run_until(due)?;
             // Those that were draining as well.
             for node in 0..self.cluster.count() {
-                self.cluster.start(node, false);
+                self.cluster.start(node);
             }
             for stream in 0..self.on_air.len() {
                 if self.on_air[stream].is_free(due) {
@@ -217,7 +217,7 @@ impl<'a> Run<'a> {
         self.cluster.network.set_dns(DnsState::Answers);
         for node in 0..self.cluster.count() {
             self.cluster.hang(node, false);
-            self.cluster.start(node, false);
+            self.cluster.start(node);
         }
     }
 
@@ -271,7 +271,10 @@ impl<'a> Run<'a> {
         }
         let now = self.record.now();
         self.run_until(now + STOPPED)?;
-        let (running, leaked) = (self.cluster.held().len(), self.cluster.leaked());
+        let (running, leaked) = (
+            self.cluster.held().len() + self.cluster.draining(),
+            self.cluster.leaked(),
+        );
         if running + leaked > 0 {
             self.record.violation(format_args!(
                 "{running} media nodes do not stop, {leaked} that ended are still in memory"

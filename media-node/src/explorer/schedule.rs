@@ -44,6 +44,10 @@ pub(super) enum Hardship {
     RtmpServerFails,
     /// One origin after another fails for a few seconds, and has no clients: viewers lose nothing.
     OneOrigin,
+    /// All origins are replaced or restarted one after another, and have no clients: viewers lose nothing.
+    RolloutOfOrigins,
+    /// All media nodes are, with their clients.
+    Rollout,
     /// The path between an edge and an origin fails, or the origin is silent: viewers lose no more than what a window does not hold.
     Path,
     /// The origin that has a publication fails when that ends: viewers get all of it.
@@ -57,7 +61,10 @@ pub(super) enum Hardship {
 impl Hardship {
     /// Returns whether viewers and encoders may notice what fails.
     pub(super) fn disturbs(self) -> bool {
-        matches!(self, Self::RtmpServerFails | Self::Split | Self::Failures)
+        matches!(
+            self,
+            Self::Rollout | Self::RtmpServerFails | Self::Split | Self::Failures
+        )
     }
 
     /// Returns whether the edges know the origin only as an RTMP server.
@@ -67,7 +74,7 @@ impl Hardship {
 
     /// Returns whether media nodes may still drain when everything is mended, or keep publications whose encoders are gone.
     pub(super) fn drains(self) -> bool {
-        self.disturbs() || self == Self::OneOrigin
+        self.disturbs() || matches!(self, Self::OneOrigin | Self::RolloutOfOrigins)
     }
 
     /// Returns whether every media node knows of every encoder in time: nothing fails that surveys need.
@@ -150,6 +157,8 @@ pub(super) enum ScheduledAction {
     /// The host of a media node loses its power.
     Lose(usize),
     Drain(usize),
+    /// Another media node takes the place of one, which drains from then on.
+    Replace(usize),
     Start {
         node: usize,
         new_address: bool,
@@ -259,16 +268,19 @@ impl Schedule {
             .then(|| StdRng::seed_from_u64(seed.wrapping_mul(FURTHER)));
         let variations = (seed % 20 == 11 || matches!(seed % 22, 13 | 19 | 21))
             .then(|| StdRng::seed_from_u64(seed.wrapping_mul(VARIATIONS)));
-        let hardship = match random.random_range(0..20) {
-            0 => Hardship::Calm,
-            1..4 => Hardship::Takeovers,
-            4..6 => Hardship::Standbys,
-            6 if further.is_some() => Hardship::RtmpServerFails,
-            6 => Hardship::RtmpServer,
-            7..9 => Hardship::OneOrigin,
-            9..12 => Hardship::Path,
-            12..14 => Hardship::Tail,
-            14 => Hardship::Split,
+        let is_rollout = matches!(seed % 19, 12 | 13);
+        let hardship = match (is_rollout, random.random_range(0..20)) {
+            (true, ..10) => Hardship::RolloutOfOrigins,
+            (true, _) => Hardship::Rollout,
+            (false, 0) => Hardship::Calm,
+            (false, 1..4) => Hardship::Takeovers,
+            (false, 4..6) => Hardship::Standbys,
+            (false, 6) if further.is_some() => Hardship::RtmpServerFails,
+            (false, 6) => Hardship::RtmpServer,
+            (false, 7..9) => Hardship::OneOrigin,
+            (false, 9..12) => Hardship::Path,
+            (false, 12..14) => Hardship::Tail,
+            (false, 14) => Hardship::Split,
             _ => Hardship::Failures,
         };
         let mut settings = settings(&mut random, hardship);
@@ -285,6 +297,7 @@ impl Schedule {
             Hardship::Path | Hardship::RtmpServerFails => 20,
             Hardship::Split => 12,
             Hardship::Standbys | Hardship::OneOrigin | Hardship::Failures => 25,
+            Hardship::RolloutOfOrigins | Hardship::Rollout => 35,
         });
         let randoms = Randoms {
             random,
@@ -329,7 +342,8 @@ fn sizes(hardship: Hardship) -> (&'static [u32], &'static [u32]) {
         Hardship::Calm | Hardship::Failures => (&[1, 2, 2, 3], &[0, 1, 2, 2, 3]),
         Hardship::Takeovers | Hardship::Standbys => (&[1, 2, 2, 3], &[1, 1, 2]),
         Hardship::RtmpServer | Hardship::RtmpServerFails => (&[1], &[1, 2]),
-        Hardship::OneOrigin => (&[2, 3], &[1, 2, 3]),
+        Hardship::OneOrigin | Hardship::RolloutOfOrigins => (&[2, 3], &[1, 2, 3]),
+        Hardship::Rollout => (&[1, 2, 2], &[1, 2]),
         Hardship::Path => (&[1, 2, 2, 3], &[2, 2, 3]),
         Hardship::Tail => (&[1, 2, 2, 3], &[2]),
         Hardship::Split => (&[2, 2, 3], &[0, 1]),
@@ -342,7 +356,11 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
     let (origins, edges) = sizes(hardship);
     let is_focused = !matches!(
         hardship,
-        Hardship::Calm | Hardship::OneOrigin | Hardship::Failures
+        Hardship::Calm
+            | Hardship::OneOrigin
+            | Hardship::RolloutOfOrigins
+            | Hardship::Rollout
+            | Hardship::Failures
     );
     let has_failures_to_bear = !hardship.disturbs() && !hardship.is_calm();
     Settings {
@@ -384,7 +402,7 @@ fn settings(random: &mut StdRng, hardship: Hardship) -> Settings {
         },
         linger_seconds: one_of(&[0, 2, 8]),
         window_seconds: match hardship {
-            Hardship::OneOrigin | Hardship::Tail => 10,
+            Hardship::OneOrigin | Hardship::RolloutOfOrigins | Hardship::Tail => 10,
             Hardship::Path => one_of(&[4, 10]),
             _ => one_of(&[2, 10]),
         },

@@ -23,6 +23,9 @@ const SEEDS: std::ops::Range<u64> = 1..3;
 /// The seeds of which one at least finds a planted fault.
 const PLANTED_SEEDS: std::ops::Range<u64> = 1..9;
 
+/// Seeds with rolling updates.
+const ROLLOUT_SEEDS: std::ops::Range<u64> = 12..14;
+
 /// Seeds with two streams, and clients that are disconnected.
 #[cfg(tokio_unstable)]
 const REPLAYED_SEEDS: [u64; 2] = [1, 2];
@@ -355,12 +358,13 @@ fn each_planted_fault_is_found() {
         (Planted::Task, "tasks without a client"),
         (Planted::Remains, "still in memory"),
         (Planted::Panic, "a panic: "),
+        (Planted::NotDrained, "does not see the encoder"),
         (Planted::Reordered, "a message arrived after a later one"),
         (Planted::NotAnnounced, "two encoders are accepted for long"),
         (Planted::LongWindow, "holds too much"),
     ];
     for (planted, expected) in planted {
-        let mut seeds = PLANTED_SEEDS;
+        let mut seeds = PLANTED_SEEDS.chain(ROLLOUT_SEEDS);
         let found = seeds.find_map(|seed| explore(&Schedule::of(seed), planted).violation);
         let violation = found.expect("the fault is found");
         assert!(violation.contains(expected), "{planted:?}: {violation}");

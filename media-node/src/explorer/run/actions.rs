@@ -18,7 +18,16 @@ impl Run<'_> {
             ScheduledAction::Kill(node) => self.cluster.kill(node),
             ScheduledAction::Lose(node) => self.cluster.lose(node),
             ScheduledAction::Drain(node) => self.cluster.drain(node),
-            ScheduledAction::Start { node, new_address } => self.cluster.start(node, new_address),
+            ScheduledAction::Start { node, new_address } => {
+                if new_address {
+                    self.cluster.move_node(node);
+                }
+                self.cluster.start(node);
+            }
+            ScheduledAction::Replace(node) => {
+                let drains = self.planted != Planted::NotDrained;
+                self.cluster.replace(node, drains);
+            }
             ScheduledAction::Hang(node) => self.cluster.hang(node, true),
             ScheduledAction::Resume(node) => self.cluster.hang(node, false),
             ScheduledAction::Cut(one, other) => self.cluster.cut(one, other, true),

@@ -3,6 +3,7 @@
 mod failures;
 mod focused;
 mod further;
+mod rollouts;
 mod variations;
 
 use std::time::Duration;
@@ -88,6 +89,8 @@ pub(super) fn plan(
     match hardship {
         Hardship::Calm => plan.add_silent_dns(),
         Hardship::OneOrigin => plan.add_failures_of_origins(),
+        Hardship::RolloutOfOrigins => plan.add_rollout(settings.origins),
+        Hardship::Rollout => plan.add_rollout(plan.nodes()),
         Hardship::Path => plan.add_path_failures(),
         Hardship::Tail => plan.add_tails(),
         Hardship::Split => plan.add_split(),
@@ -157,6 +160,7 @@ impl Plan<'_> {
                 };
                 vec![first, self.origin()]
             }
+            Hardship::RolloutOfOrigins => (0..self.settings.origins).collect(),
             // Where only paths fail, no origin does.
             Hardship::Path | Hardship::Tail => {
                 if self.chance(0.5) {
@@ -179,6 +183,8 @@ impl Plan<'_> {
             | Hardship::RtmpServer
             | Hardship::RtmpServerFails
             | Hardship::OneOrigin
+            | Hardship::RolloutOfOrigins
+            | Hardship::Rollout
             | Hardship::Failures => self.add_encoders(),
         }
         self.add_viewers();
@@ -187,7 +193,7 @@ impl Plan<'_> {
     /// Returns the media node of an encoder.
     fn node_of_encoder(&mut self) -> usize {
         match self.hardship {
-            Hardship::OneOrigin => self.edge(),
+            Hardship::OneOrigin | Hardship::RolloutOfOrigins => self.edge(),
             _ => self.node(),
         }
     }
