@@ -200,6 +200,11 @@ impl Relay {
         self.context.settings.role == Role::Origin || origins.is_none_or(OriginSet::ever_known)
     }
 
+    /// Returns whether this media node forwards publications, also those that have ended and whose last messages are on their way.
+    pub(crate) fn is_forwarding(&self) -> bool {
+        self.forwards.any()
+    }
+
     /// Asks the edges that forward to this media node to move to another origin.
     pub(crate) fn start_draining(&self) {
         self.context.start_draining();

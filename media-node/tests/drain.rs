@@ -139,6 +139,32 @@ async fn what_an_encoder_sends_before_it_knows_of_the_drain_is_not_lost() {
 }
 
 #[tokio::test]
+async fn origin_knows_the_end_of_a_publication_when_its_edge_has_drained() {
+    let origins = origins::<1>(|_| {}).await;
+    let drain = |config: &mut NodeConfig| {
+        config.drain.accept_seconds = 0;
+        config.drain.timeout_seconds = 300;
+    };
+    // The drain once ended before the origin knew it, in one of several.
+    for name in (0..20).map(|number| number.to_string()) {
+        let mut edge = edge_with(&origins, Timings::default(), drain).await;
+        let stream = format!("live/{name}");
+        let publisher = Publisher::with_group(edge.addresses.rtmp, &stream).await;
+        let path = format!("/{stream}.flv");
+        let mut viewer = FlvViewer::open(origins[0].addresses.http, &path).await;
+        assert_eq!(viewer.numbered().await, Some((0, 0)));
+        edge.drain.cancel();
+        publisher.finish().await;
+        edge.ended().await;
+        let streams = origins[0].api("/api/v1/streams").await;
+        let streams = streams.as_array().expect("streams");
+        let ended = streams.iter().find(|it| it["name"] == name);
+        let ended = ended.expect("a stream that viewers still watch");
+        assert!(ended["publication"].is_null(), "{ended}");
+    }
+}
+
+#[tokio::test]
 async fn stop_ends_the_drain() {
     let mut node = TestNode::with(|config| config.drain.timeout_seconds = 300).await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;

@@ -137,6 +137,12 @@ impl Forwards {
         }
     }
 
+    /// Returns whether a publication is forwarded. One that has ended still is, until an origin has all of it and knows its end.
+    pub(super) fn any(&self) -> bool {
+        let latest = self.latest.lock();
+        latest.values().any(|active| active.has_changed().is_ok())
+    }
+
     /// Marks the stream as forwarded until the sender is dropped. Returns the previous forward's receiver with it.
     fn replace(&self, key: &StreamKey) -> (watch::Sender<bool>, Option<watch::Receiver<bool>>) {
         let (sender, receiver) = watch::channel(false);

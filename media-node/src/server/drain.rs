@@ -73,12 +73,13 @@ fn disconnect_times(settings: &DrainSettings, timings: &Timings) -> (Duration, D
     (last.saturating_sub(paced).max(accept.min(timeout)), last)
 }
 
-/// Waits until no client is served: no connection of the public ports, and no relay.
+/// Waits until no client is served: no connection of the public ports, and no relay. An origin that is not told that a publication is over
+/// would wait for its encoder, and keep others from its place.
 async fn idle(context: &NodeContext) {
     loop {
         let mut open = context.connections.open();
         let is_closed = open.wait_for(|count| *count == 0).await.is_err();
-        if is_closed || !serves_relays(context) {
+        if is_closed || !(serves_relays(context) || context.relay.is_forwarding()) {
             return;
         }
         sleep(POLL).await;
