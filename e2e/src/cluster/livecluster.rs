@@ -13,6 +13,7 @@ use livecluster_api::{DrainingPod, LiveCluster, LiveClusterStatus};
 use serde_json::{Value, json};
 
 use super::Namespace;
+use super::namespace::{ETCD_IS_LATE, despite_late_etcd};
 use crate::wait::eventually;
 
 impl Namespace {
@@ -23,8 +24,7 @@ impl Namespace {
             "metadata": {"name": name}, "spec": spec,
         });
         let parameters = PatchParams::apply("e2e").validation_strict();
-        self.api()
-            .patch(name, &parameters, &Patch::Apply(manifest))
+        self.patch(name, &parameters, &Patch::Apply(manifest))
             .await
             .with_context(|| format!("apply LiveCluster {name}"))
     }
@@ -38,10 +38,24 @@ impl Namespace {
     /// Changes a part of a LiveCluster's spec.
     pub async fn edit(&self, name: &str, spec: Value) -> Result<LiveCluster> {
         let patch = Patch::Merge(json!({"spec": spec}));
-        self.api()
-            .patch(name, &PatchParams::default(), &patch)
+        self.patch(name, &PatchParams::default(), &patch)
             .await
             .with_context(|| format!("change LiveCluster {name}"))
+    }
+
+    async fn patch(
+        &self,
+        name: &str,
+        parameters: &PatchParams,
+        patch: &Patch<Value>,
+    ) -> Result<LiveCluster> {
+        let api = self.api();
+        let attempt = || async { Ok(api.patch(name, parameters, patch).await?) };
+        let is_late = |it: &Result<LiveCluster>| {
+            let error = it.as_ref().err();
+            error.is_some_and(|error| format!("{error:#}").contains(ETCD_IS_LATE))
+        };
+        despite_late_etcd(attempt, is_late).await
     }
 
     /// Waits until a LiveCluster is ready for its newest generation, for at most two minutes.

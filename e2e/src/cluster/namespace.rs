@@ -1,18 +1,21 @@
 //! One scenario's own namespace: kubectl, objects and Pods.
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::Cluster;
+use crate::certificate::CertificateFiles;
 use crate::process::{self, Finished, finish};
 use crate::stage::Stage;
 use crate::wait::eventually;
@@ -94,7 +97,10 @@ impl Namespace {
     /// Runs kubectl in this namespace, with a line that is split at spaces and this standard input.
     pub async fn try_kubectl(&self, line: &str, input: &str) -> Result<Finished> {
         let line = format!("kubectl -n {} {line}", self.name);
-        finish(&mut process::command(&line), input).await
+        let attempt = || async { finish(&mut process::command(&line), input).await };
+        let is_late =
+            |it: &Result<Finished>| it.as_ref().is_ok_and(|it| it.stderr.contains(ETCD_IS_LATE));
+        despite_late_etcd(attempt, is_late).await
     }
 
     /// Runs kubectl in this namespace, with a line that is split at spaces. Returns its standard output.
@@ -106,6 +112,17 @@ impl Namespace {
     pub async fn kubectl_apply(&self, manifest: &str) -> Result<()> {
         let applied = self.try_kubectl("apply --validate=strict -f -", manifest);
         applied.await?.success().map(drop)
+    }
+
+    /// Applies the Secret of a certificate.
+    pub async fn apply_certificate(&self, name: &str, files: &CertificateFiles) -> Result<()> {
+        let pem = |path: &Path| std::fs::read_to_string(path).context("read a PEM file");
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": name},
+            "stringData": {"tls.crt": pem(&files.certificate)?, "tls.key": pem(&files.key)?},
+        });
+        self.kubectl_apply(&secret.to_string()).await
     }
 
     /// Patches an object such as `service/demo-edge` with `kubectl patch`.
@@ -149,6 +166,28 @@ impl Namespace {
     }
 }
 
+/// Tries again what the API server failed because etcd was late, as where its disk is busy. Other errors are those of the attempt.
+pub(super) async fn despite_late_etcd<T, F: Future<Output = Result<T>>>(
+    attempt: impl Fn() -> F,
+    is_late: impl Fn(&Result<T>) -> bool,
+) -> Result<T> {
+    for _ in 0..ETCD_RETRIES {
+        let result = attempt().await;
+        if !is_late(&result) {
+            return result;
+        }
+        sleep(ETCD_PAUSE).await;
+    }
+    attempt().await
+}
+
+/// What the API server says when etcd does not answer within its 7 s. The request may have been carried out.
+pub(super) const ETCD_IS_LATE: &str = "etcdserver: request timed out";
+
+/// Together half a minute.
+const ETCD_RETRIES: usize = 3;
+const ETCD_PAUSE: Duration = Duration::from_secs(2);
+
 /// Whether a Pod is ready.
 pub fn is_ready(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
@@ -174,3 +213,34 @@ pub(super) async fn create_restricted(name: &str, purpose: &str) -> Result<()> {
 
 /// The label with the purpose of a namespace.
 pub(super) const PURPOSE: &str = "livecluster.dev/e2e";
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use anyhow::bail;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_etcd_is_late_for_is_tried_again() {
+        let is_late = |it: &Result<u32>| it.as_ref().is_err_and(|it| it.to_string() == "late");
+        let attempts = Cell::new(0);
+        let late_at_first = || async {
+            attempts.update(|it| it + 1);
+            ensure!(attempts.get() > 2, "late");
+            Ok(attempts.get())
+        };
+        let answer = despite_late_etcd(late_at_first, is_late).await;
+        assert_eq!(answer.unwrap(), 3);
+
+        attempts.set(0);
+        let invalid = || async {
+            attempts.update(|it| it + 1);
+            bail!("invalid")
+        };
+        let answer = despite_late_etcd(invalid, is_late).await;
+        assert_eq!(answer.unwrap_err().to_string(), "invalid");
+        assert_eq!(attempts.get(), 1);
+    }
+}

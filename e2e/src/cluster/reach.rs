@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::Namespace;
@@ -22,6 +22,8 @@ pub struct Reach {
     pub rtmp: String,
     /// `ADDRESS:PORT` of HTTP-FLV.
     pub http: String,
+    /// `ADDRESS:PORT` of RTMP by TLS, if the Service has it.
+    pub rtmps: Option<String>,
     /// `ADDRESS:PORT` of HTTP-FLV by TLS, if the Service has it.
     pub https: Option<String>,
 }
@@ -37,6 +39,12 @@ impl Reach {
         format!("http://{}/{stream}.flv", self.http)
     }
 
+    /// The URL of a stream by RTMPS, if there is any.
+    pub fn rtmps(&self, stream: &str) -> Option<String> {
+        let address = self.rtmps.as_ref()?;
+        Some(format!("rtmps://{address}/{stream}"))
+    }
+
     /// The URL of a stream by HTTPS, if there is any.
     pub fn https(&self, stream: &str) -> Option<String> {
         let address = self.https.as_ref()?;
@@ -48,7 +56,9 @@ impl Namespace {
     /// Makes a role of a LiveCluster reachable from this host, all of its Pods behind one address.
     pub async fn reach_role(&self, cluster: &str, role: &str) -> Result<Reach> {
         let name = format!("reach-{cluster}-{role}");
-        self.expose(&name, labels(cluster, role)).await
+        let pods = self.pods(cluster, role).await?;
+        let ports = service_ports(pods.first());
+        self.expose(&name, labels(cluster, role), ports).await
     }
 
     /// Makes one Pod reachable from this host.
@@ -58,7 +68,8 @@ impl Namespace {
         let parameters = PatchParams::default();
         self.api::<Pod>().patch(&name, &parameters, &label).await?;
         let selector = BTreeMap::from([(REACHED.to_owned(), name.clone())]);
-        self.expose(&format!("pod-{name}"), selector).await
+        let ports = service_ports(Some(pod));
+        self.expose(&format!("pod-{name}"), selector, ports).await
     }
 
     /// Makes each Pod of a LiveCluster's role reachable from this host, in the order of [`Namespace::pods`].
@@ -90,13 +101,18 @@ impl Namespace {
         .await
     }
 
-    async fn expose(&self, name: &str, selector: BTreeMap<String, String>) -> Result<Reach> {
+    async fn expose(
+        &self,
+        name: &str,
+        selector: BTreeMap<String, String>,
+        ports: Vec<Value>,
+    ) -> Result<Reach> {
         let service: Service = serde_json::from_value(json!({
             "metadata": {"name": name},
             "spec": {
                 "type": "NodePort",
                 "selector": selector,
-                "ports": [{"name": "rtmp", "port": 1935}, {"name": "http", "port": 8080}],
+                "ports": ports,
             },
         }))?;
         let services: Api<Service> = self.api();
@@ -127,9 +143,27 @@ impl Namespace {
         Ok(Reach {
             rtmp: address("rtmp")?,
             http: address("http")?,
+            rtmps: address("rtmps").ok(),
             https: address("https").ok(),
         })
     }
+}
+
+/// The ports of a Service for clients: those with TLS, if the Pod has them.
+fn service_ports(pod: Option<&Pod>) -> Vec<Value> {
+    let containers = pod.and_then(|pod| pod.spec.as_ref()).into_iter();
+    let mut open = containers
+        .flat_map(|spec| &spec.containers)
+        .flat_map(|it| it.ports.iter().flatten());
+    let has_tls = open.any(|port| port.name.as_deref() == Some("https"));
+    let mut ports = vec![("rtmp", 1935), ("http", 8080)];
+    if has_tls {
+        ports.extend([("rtmps", 1936), ("https", 8443)]);
+    }
+    let ports = ports.into_iter();
+    ports
+        .map(|(name, port)| json!({"name": name, "port": port}))
+        .collect()
 }
 
 /// The labels of a role's Pods.

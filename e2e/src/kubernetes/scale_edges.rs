@@ -36,7 +36,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("one edge by kubectl scale; the viewers of the other two stay");
     namespace.kubectl("scale lc/demo --replicas=1").await?;
-    let limit = Duration::from_secs(30);
+    let limit = Duration::from_secs(120);
     let two = namespace.until_status("demo", "two edges retire", limit, |status| {
         status.edges.retiring_replicas == 2
     });

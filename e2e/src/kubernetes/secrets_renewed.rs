@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::certificate::CertificateFiles;
 use crate::cluster::Namespace;
@@ -93,21 +93,14 @@ async fn write_secrets(
     certificate: &CertificateFiles,
     keys: &str,
 ) -> Result<()> {
-    let pem = |path: &PathBuf| std::fs::read_to_string(path).context("read a PEM file");
-    let secret = |name: &str, kind: &str, data: Value| {
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "type": kind,
-            "metadata": {"name": name}, "stringData": data,
-        })
-        .to_string()
-    };
-    let pair = json!({
-        "tls.crt": pem(&certificate.certificate)?, "tls.key": pem(&certificate.key)?,
+    namespace
+        .apply_certificate("certificate", certificate)
+        .await?;
+    let keys = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+        "metadata": {"name": "keys"}, "stringData": {"live": keys},
     });
-    let certificate = secret("certificate", "kubernetes.io/tls", pair);
-    namespace.kubectl_apply(&certificate).await?;
-    let keys = secret("keys", "Opaque", json!({"live": keys}));
-    namespace.kubectl_apply(&keys).await
+    namespace.kubectl_apply(&keys.to_string()).await
 }
 
 /// Loads a page from a server that must have this certificate.

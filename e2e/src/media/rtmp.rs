@@ -1,23 +1,30 @@
-//! An RTMP connection by `media_wire`'s client, to publish and to play.
+//! An RTMP connection by `media_wire`'s client, with TLS or without, to publish and to play.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, BytesMut};
+use futures::FutureExt;
 use media_wire::Message;
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::socket::connect;
+use super::tls;
 
 /// A connection on which publishing or playing has started.
 #[derive(Debug)]
 pub(super) struct Connection {
     connection: ClientConnection,
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     input: BytesMut,
 }
+
+/// Plain or by TLS.
+trait Socket: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Unpin> Socket for S {}
 
 impl Connection {
     /// Connects and publishes.
@@ -35,12 +42,19 @@ impl Connection {
         url: &str,
         role: fn(RtmpUrl, ClientSettings) -> ClientConnection,
     ) -> Result<Self> {
-        let url = RtmpUrl::parse(url).context("parse the URL")?;
+        let plain = url.replacen("rtmps://", "rtmp://", 1);
+        let is_encrypted = plain != url;
+        let url = RtmpUrl::parse(&plain).context("parse the URL")?;
         let (host, port) = (url.host.clone(), url.port);
         let connection = role(url, ClientSettings::default());
         let start = async {
             let socket = connect((host.as_str(), port)).await?;
             socket.set_nodelay(true)?;
+            let socket: Box<dyn Socket> = if is_encrypted {
+                Box::new(tls::connect(socket).await?)
+            } else {
+                Box::new(socket)
+            };
             let input = BytesMut::new();
             let mut this = Self {
                 connection,
@@ -86,11 +100,11 @@ impl Connection {
     pub(super) async fn send(&mut self, message: &Message) -> Result<()> {
         self.connection.send(message);
         self.flush().await?;
-        match self.socket.try_read_buf(&mut self.input) {
-            Ok(0) => bail!("the server closed the connection"),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error).context("read"),
+        let read = self.socket.read_buf(&mut self.input).now_or_never();
+        match read.transpose().context("read")? {
+            None => return Ok(()),
+            Some(0) => bail!("the server closed the connection"),
+            Some(_) => {}
         }
         while let Some(event) = self.connection.receive(&mut self.input)? {
             if let ClientEvent::Status(status) = event
@@ -116,7 +130,7 @@ impl Connection {
                 self.socket.write_buf(&mut output).await.context("write")?;
             }
         }
-        Ok(())
+        self.socket.flush().await.context("write")
     }
 }
 

@@ -1,4 +1,4 @@
-//! A viewer that keeps a recording of what it receives, by HTTP-FLV with or without TLS, WebSocket or RTMP, as its URL says.
+//! A viewer that keeps a recording of what it receives, by HTTP-FLV or RTMP with or without TLS, or by WebSocket, as its URL says.
 
 use std::time::{Duration, Instant};
 
@@ -51,12 +51,12 @@ impl Seen {
 
 impl Viewer {
     /// Starts to watch: `http://127.0.0.1:8080/live/livestream.flv`, the same with `https:` or `ws:`, or
-    /// `rtmp://127.0.0.1:1935/live/livestream`.
+    /// `rtmp://127.0.0.1:1935/live/livestream`, the same with `rtmps:`.
     pub fn start(url: &str) -> Self {
         let (record, seen) = watch::channel(Seen::default());
         let watched = url.to_owned();
         let task = tokio::spawn(async move {
-            let end = if watched.starts_with("rtmp://") {
+            let end = if watched.starts_with("rtmp") {
                 watch_rtmp(&watched, &record).await
             } else if watched.starts_with("ws://") {
                 watch_websocket(&watched, &record).await
