@@ -19,6 +19,7 @@ pub(crate) enum ViewerProtocol {
     Rtmp,
     WebSocket,
     Https,
+    Rtmps,
 }
 
 const PROTOCOLS: [ViewerProtocol; 4] = [
@@ -28,6 +29,8 @@ const PROTOCOLS: [ViewerProtocol; 4] = [
     ViewerProtocol::Https,
 ];
 
+const ENCRYPTED: [ViewerProtocol; 2] = [ViewerProtocol::Https, ViewerProtocol::Rtmps];
+
 /// An edge with clients.
 #[derive(Clone, Debug)]
 pub(crate) struct EdgeReach {
@@ -36,11 +39,13 @@ pub(crate) struct EdgeReach {
     pub(crate) next: Vec<Reach>,
 }
 
-/// How many viewers a stream has.
+/// Which viewers a stream has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AudienceSize {
+pub(crate) enum AudienceKind {
     /// One by each protocol at each edge, and more who join.
     Full,
+    /// The same, only by protocols with TLS.
+    Encrypted,
     /// One by HTTP-FLV at another edge than the first.
     One,
 }
@@ -77,11 +82,12 @@ impl Audience {
         edges: &[EdgeReach],
         stream: &str,
         codecs: Codecs,
-        size: AudienceSize,
+        kind: AudienceKind,
     ) -> Result<Self> {
-        let (edges, protocols) = match size {
-            AudienceSize::Full => (edges, &PROTOCOLS[..]),
-            AudienceSize::One => (
+        let (edges, protocols) = match kind {
+            AudienceKind::Full => (edges, &PROTOCOLS[..]),
+            AudienceKind::Encrypted => (edges, &ENCRYPTED[..]),
+            AudienceKind::One => (
                 edges.get(1..2).context("a second edge")?,
                 &[ViewerProtocol::Flv][..],
             ),
@@ -102,9 +108,11 @@ impl Audience {
         });
         let watchers = try_join_all(started).await?;
         let joins = Arc::new(Mutex::new(Vec::new()));
-        let joining = match size {
-            AudienceSize::Full => tokio::spawn(keep_joining(edges, codecs, Arc::clone(&joins))),
-            AudienceSize::One => tokio::spawn(async {}),
+        let joining = match kind {
+            AudienceKind::Full | AudienceKind::Encrypted => {
+                tokio::spawn(keep_joining(edges, codecs, Arc::clone(&joins)))
+            }
+            AudienceKind::One => tokio::spawn(async {}),
         };
         Ok(Self {
             watchers,
@@ -146,6 +154,7 @@ impl EdgeReach {
             ViewerProtocol::Rtmp => Some(place.rtmp(stream)),
             ViewerProtocol::WebSocket => Some(place.http(stream).replacen("http", "ws", 1)),
             ViewerProtocol::Https => place.https(stream),
+            ViewerProtocol::Rtmps => place.rtmps(stream),
         });
         urls.collect()
     }

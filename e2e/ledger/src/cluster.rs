@@ -171,6 +171,7 @@ impl ProcessCluster {
         Reach {
             rtmp: port(1935),
             http: port(8080),
+            rtmps: Some(port(1936)),
             https: Some(port(8443)),
         }
     }

@@ -20,12 +20,14 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::audience::{AudienceSize, EdgeReach};
+use super::audience::{AudienceKind, EdgeReach};
 use super::figures::Figures;
+use super::rows::{MORE, SHOWN};
 use super::stream::{LedgerStream, STREAM};
 use events::{
-    drain_node, freeze_node, kill_origin, lose_edge, lose_encoders_edge, lose_origin, no_dns,
-    no_operator, rolling_update,
+    delete_edges, drain_node, freeze_node, kill_origin, lose_edge, lose_edges, lose_encoders_edge,
+    lose_origin, no_api_server, no_dns, no_operator, renew_certificate, rolling_update,
+    scale_edges, update_encrypted, update_without_operator, write_certificate,
 };
 
 /// A row.
@@ -35,6 +37,9 @@ pub(crate) struct KubernetesRow {
     pub(crate) name: &'static str,
     /// What happens, for the table.
     pub(crate) event: &'static str,
+    /// Whether the table in README.md has it.
+    pub(crate) is_shown: bool,
+    audience: AudienceKind,
     happens: fn(&KubernetesScene) -> BoxFuture<'_, Result<()>>,
 }
 
@@ -48,10 +53,12 @@ struct KubernetesScene {
 }
 
 macro_rules! rows {
-    ($($happens:ident $name:literal, $event:literal;)*) => {
+    ($($happens:ident $name:literal $shown:ident $audience:ident, $event:literal;)*) => {
         &[$(KubernetesRow {
             name: $name,
             event: $event,
+            is_shown: $shown,
+            audience: AudienceKind::$audience,
             happens: |scene| Box::pin($happens(scene)),
         },)*]
     };
@@ -59,24 +66,38 @@ macro_rules! rows {
 
 /// All rows, in the order of the table.
 pub(crate) const KUBERNETES_ROWS: &[KubernetesRow] = rows! {
-    kill_origin "kill-origin",
+    kill_origin "kill-origin" SHOWN Full,
         "the process of the carrying origin is killed, and its container starts again";
-    lose_origin "lose-origin",
+    lose_origin "lose-origin" SHOWN Full,
         "the Pod of the carrying origin is lost, and one with another address replaces it";
-    lose_edge "lose-edge",
+    lose_edge "lose-edge" SHOWN Full,
         "the Pod of an edge with a third of the viewers is lost, and another one replaces it";
-    lose_encoders_edge "lose-encoders-edge",
+    lose_encoders_edge "lose-encoders-edge" SHOWN Full,
         "the Pod of the encoder's edge is lost, and another one replaces it";
-    rolling_update "rolling-update",
+    rolling_update "rolling-update" SHOWN Full,
         "rolling update of the LiveCluster, with 10 s for each Pod to drain";
-    drain_node "drain-node",
+    drain_node "drain-node" SHOWN Full,
         "`kubectl drain` of the node with the carrying origin and an edge";
-    freeze_node "freeze-node",
+    freeze_node "freeze-node" SHOWN Full,
         "the node with the carrying origin and an edge hangs for 8 s, and its viewers with it";
-    no_dns "no-dns",
+    no_dns "no-dns" SHOWN Full,
         "no CoreDNS, and the Pod of the carrying origin is lost meanwhile";
-    no_operator "no-operator",
+    no_operator "no-operator" SHOWN Full,
         "no operator, and the Pod of the carrying origin is lost meanwhile";
+    delete_edges "delete-edges" MORE Full,
+        "`kubectl delete pods` of all edges at once";
+    lose_edges "lose-edges" MORE Full,
+        "the Pods of all edges are lost, and others replace them";
+    scale_edges "scale-edges" MORE Full,
+        "`kubectl scale` of the edges to four, then to one, with 5 s for each Pod to retire and 10 s to drain";
+    update_without_operator "update-without-operator" MORE Full,
+        "no operator for 10 s of a rolling update";
+    no_api_server "no-api-server" MORE Full,
+        "no API server for 30 s, and the processes of the carrying origin and of an edge are killed meanwhile";
+    renew_certificate "renew-certificate" MORE Encrypted,
+        "HTTPS and RTMPS: the Secret of the certificate changes, and the process of the carrying origin is killed";
+    update_encrypted "update-encrypted" MORE Encrypted,
+        "HTTPS and RTMPS: rolling update of the LiveCluster, with 10 s for each Pod to drain";
 };
 
 /// What `e2e/run` says in its environment.
@@ -121,7 +142,13 @@ impl KubernetesCluster {
 
 async fn run_in(namespace: &Namespace, row: &KubernetesRow) -> Result<Figures> {
     let pods = |replicas: u32| json!({"replicas": replicas, "drainTimeoutSeconds": 10});
-    let spec = json!({"origins": pods(2), "edges": pods(3)});
+    let mut spec = json!({"origins": pods(2), "edges": pods(3)});
+    // So that a row that removes edges ends.
+    spec["edges"]["retireTimeoutSeconds"] = json!(5);
+    if row.audience == AudienceKind::Encrypted {
+        write_certificate(namespace).await?;
+        spec["tls"] = json!({"secretName": CERTIFICATE});
+    }
     namespace.apply_ready(NAME, spec).await?;
     let mut edges = namespace.pods(NAME, "edge").await?;
     let carrier = find_carrier(namespace, &edges).await?;
@@ -147,8 +174,9 @@ async fn run_in(namespace: &Namespace, row: &KubernetesRow) -> Result<Figures> {
     };
     let at_first = reach.first().context("no edge")?;
     let (encoder, next) = (at_first.edge.rtmp(STREAM), service.rtmp(STREAM));
-    let (codecs, size) = (Codecs::default(), AudienceSize::Full);
-    let stream = LedgerStream::start(&encoder, vec![next], &reach, STREAM, codecs, size).await?;
+    let (codecs, audience) = (Codecs::default(), row.audience);
+    let stream =
+        LedgerStream::start(&encoder, vec![next], &reach, STREAM, codecs, audience).await?;
     (row.happens)(&scene).await?;
     let (figures, viewers) = stream.figures().await?;
     let file = namespace.stage.folder().join("viewers.txt");
@@ -196,6 +224,9 @@ impl KubernetesScene {
 
 /// The LiveCluster of a row.
 const NAME: &str = "demo";
+
+/// The Secret with the certificate of its edges.
+const CERTIFICATE: &str = "certificate";
 
 /// Longer than Kubernetes takes to replace a Pod.
 const LIMIT: Duration = Duration::from_secs(90);

@@ -29,7 +29,7 @@ use futures::StreamExt;
 
 use cluster::Programs;
 use dns::NameServer;
-use kubernetes::{KUBERNETES_ROWS, KubernetesCluster};
+use kubernetes::{KUBERNETES_ROWS, KubernetesCluster, KubernetesRow};
 use lateness::Lateness;
 use results::{Results, TableRow};
 use rows::{LedgerRow, run_row};
@@ -42,7 +42,7 @@ struct LedgerArguments {
     /// The rows to run, by name. When none is named: those of the table in README.md. Those with two releases run only with --other-node.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     rows: Vec<String>,
-    /// All rows with processes.
+    /// All rows with processes, or on a Kubernetes cluster.
     #[arg(long, conflicts_with = "rows")]
     all: bool,
     /// So many rows in which two or three failures happen together, at random.
@@ -80,6 +80,13 @@ struct LedgerArguments {
     out: PathBuf,
 }
 
+impl LedgerArguments {
+    /// Returns whether a row may run: those that README.md does not show only when they are named, or with all.
+    fn runs(&self, is_shown: bool) -> bool {
+        is_shown || self.all || !self.rows.is_empty()
+    }
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     match run(LedgerArguments::parse()).await {
@@ -114,14 +121,15 @@ async fn run(arguments: LedgerArguments) -> Result<()> {
 }
 
 fn list() {
-    println!("with processes (those with * are in README.md):");
+    println!("with processes; those with * are in README.md:");
     for row in rows::all() {
         let mark = if row.is_shown { '*' } else { ' ' };
         println!("{:20} {mark} {}", row.name, row.event);
     }
     println!("with --kubernetes:");
     for row in KUBERNETES_ROWS {
-        println!("{:20} {}", row.name, row.event);
+        let mark = if row.is_shown { '*' } else { ' ' };
+        println!("{:20} {mark} {}", row.name, row.event);
     }
 }
 
@@ -131,7 +139,7 @@ async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
         .map(|number| LedgerRow::random(arguments.seed.wrapping_add(number)))
         .collect();
     let mut rows = if random.is_empty() {
-        let is_run = |row: &&LedgerRow| row.is_shown || arguments.all || !arguments.rows.is_empty();
+        let is_run = |row: &&LedgerRow| arguments.runs(row.is_shown);
         select(rows::all().filter(is_run), |row| &row.name, &arguments.rows)?
     } else {
         random.iter().collect()
@@ -172,13 +180,15 @@ async fn run_processes(arguments: &LedgerArguments) -> Result<Results> {
 }
 
 async fn run_kubernetes(arguments: &LedgerArguments) -> Result<Results> {
-    let rows = select(KUBERNETES_ROWS.iter(), |row| row.name, &arguments.rows)?;
+    let is_run = |row: &&KubernetesRow| arguments.runs(row.is_shown);
+    let rows = KUBERNETES_ROWS.iter().filter(is_run);
+    let rows = select(rows, |row| row.name, &arguments.rows)?;
     let cluster = KubernetesCluster::prepare(&arguments.out).await?;
     let lateness = Lateness::start();
     let table = rows.iter().map(|row| TableRow {
         name: row.name.to_owned(),
         event: row.event.to_owned(),
-        is_shown: true,
+        is_shown: row.is_shown,
     });
     let mut results = Results::expect(table.collect(), arguments.times);
     for _ in 0..arguments.times {

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use e2e::media::Codecs;
 use futures::future::{BoxFuture, try_join_all};
 
-use super::audience::AudienceSize;
+use super::audience::AudienceKind;
 use super::cluster::{ClusterSetup, Programs, TWO_ORIGINS};
 use super::dns::NameServer;
 use super::figures::Figures;
@@ -51,7 +51,7 @@ struct RowSetup {
     codecs: Codecs,
     /// One after another, each is published at the next edge.
     streams: usize,
-    audience: AudienceSize,
+    audience: AudienceKind,
     /// Whether it runs media nodes of two releases.
     needs_other: bool,
 }
@@ -68,7 +68,7 @@ const PLAIN: RowSetup = RowSetup {
     encoder: EncoderPlace::Edges,
     codecs: Codecs::H264Aac,
     streams: 1,
-    audience: AudienceSize::Full,
+    audience: AudienceKind::Full,
     needs_other: false,
 };
 
@@ -89,8 +89,8 @@ macro_rules! rows {
 use rows;
 
 /// In README.md, or only in what the command prints.
-const SHOWN: bool = true;
-const MORE: bool = false;
+pub(crate) const SHOWN: bool = true;
+pub(crate) const MORE: bool = false;
 
 impl LedgerRow {
     const fn written(

@@ -8,7 +8,7 @@ use e2e::media::{Codecs, Encoder, Recording};
 use e2e::wait::eventually;
 use tokio::time::{sleep, timeout};
 
-use super::audience::{Audience, AudienceSize, EdgeReach, Watcher};
+use super::audience::{Audience, AudienceKind, EdgeReach, Watcher};
 use super::figures::{self, Figures, Sent};
 use super::order::SentOrder;
 
@@ -37,10 +37,10 @@ impl LedgerStream {
         edges: &[EdgeReach],
         name: &str,
         codecs: Codecs,
-        size: AudienceSize,
+        audience: AudienceKind,
     ) -> Result<Self> {
         let encoder = Encoder::publish_persistently(first, next, codecs).await?;
-        let audience = Audience::start(edges, name, codecs, size).await?;
+        let audience = Audience::start(edges, name, codecs, audience).await?;
         sleep(Duration::from_secs(1)).await;
         Ok(Self {
             encoder: Some(encoder),

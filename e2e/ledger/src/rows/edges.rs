@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
+use super::super::audience::AudienceKind;
 use super::super::cluster::NodeRelease;
 use super::scene::Part::{Carrier, Edge, Origin};
 use super::scene::{FIRST_EDGE, SECOND_EDGE, Scene, THIRD_EDGE};
-use super::{LedgerRow, MORE, PLAIN, SHOWN, rows};
+use super::{LedgerRow, MORE, PLAIN, RowSetup, SHOWN, rows};
 
 pub(super) const ROWS: &[LedgerRow] = rows! { scene:
     "rolling-restart" SHOWN "rolling restart: each origin, then each edge drains and starts again"
@@ -47,6 +48,21 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => scene.hang(FIRST_EDGE, Duration::from_secs(11));
     "hang-encoders-25s" MORE "the encoder's edge hangs for 25 s, longer than encoders wait"
         => scene.hang(FIRST_EDGE, Duration::from_secs(25));
+    "tls-kill" MORE "HTTPS and RTMPS: the carrying origin and an edge with a third of the viewers are killed, and start again after 2 s"
+        => scene.kill_and_restart(&[Carrier, THIRD_EDGE], SOON), with TLS;
+    "tls-kill-encoders" MORE "HTTPS and RTMPS: the encoder's edge is killed, and starts again after 2 s"
+        => scene.kill_and_restart(&[FIRST_EDGE], SOON), with TLS;
+    "tls-hang" MORE "HTTPS and RTMPS: the encoder's edge hangs for 3 s"
+        => scene.hang(FIRST_EDGE, Duration::from_secs(3)), with TLS;
+    "tls-roll" MORE "HTTPS and RTMPS: rolling restart of the edges"
+        => scene.roll(scene.cluster.edges(), NodeRelease::This), with TLS;
+    "tls-certificates" MORE "HTTPS and RTMPS: the certificates of all edges are replaced, three times, and the carrying origin is killed"
+        => replace_certificates(scene), with TLS;
+};
+
+const TLS: RowSetup = RowSetup {
+    audience: AudienceKind::Encrypted,
+    ..PLAIN
 };
 
 const SOON: Duration = Duration::from_secs(2);

@@ -25,7 +25,23 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
     "encoder-loop-origin" MORE "the encoder ends and starts again after 1 s on an origin, three times"
         => encode_on(scene, &[Origin(0); 3]);
     "encoder-moves" SHOWN "the encoder ends and starts again after 1 s, each time on another edge or origin"
-        => encode_on(scene, &[SECOND_EDGE, Origin(0), THIRD_EDGE, Origin(1)]);
+        => encode_on(scene, &MOVES);
+    "loop-reject" MORE "the encoder ends and starts again after 1 s, three times; `duplicatePublish: reject`"
+        => encode_on(scene, &[FIRST_EDGE; 3]), with REJECT;
+    "loop-standby" MORE "the encoder ends and starts again after 1 s, three times; `duplicatePublish: standby`"
+        => encode_on(scene, &[FIRST_EDGE; 3]), with STANDBY;
+    "moves-reject" MORE "the encoder ends and starts again after 1 s, each time on another edge or origin; `duplicatePublish: reject`"
+        => encode_on(scene, &MOVES), with REJECT;
+    "moves-standby" MORE "the encoder ends and starts again after 1 s, each time on another edge or origin; `duplicatePublish: standby`"
+        => encode_on(scene, &MOVES), with STANDBY;
+    "kill-reject" MORE "the encoder's edge is killed, and starts again after 2 s; `duplicatePublish: reject`"
+        => scene.kill_and_restart(&[FIRST_EDGE], SOON), with REJECT;
+    "kill-standby" MORE "the encoder's edge is killed, and starts again after 2 s; `duplicatePublish: standby`"
+        => scene.kill_and_restart(&[FIRST_EDGE], SOON), with STANDBY;
+    "roll-reject" MORE "rolling restart: each origin, then each edge drains and starts again; `duplicatePublish: reject`"
+        => scene.roll(scene.cluster.all(), NodeRelease::This), with REJECT;
+    "roll-standby" MORE "rolling restart: each origin, then each edge drains and starts again; `duplicatePublish: standby`"
+        => scene.roll(scene.cluster.all(), NodeRelease::This), with STANDBY;
     "encoder-freeze-1s" MORE "the encoder sends nothing for 1 s"
         => freeze(scene, Duration::from_secs(1));
     "encoder-freeze" SHOWN "the encoder sends nothing for 3 s"
@@ -42,6 +58,8 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => standby_follows_end(scene), with STANDBY;
     "standby-hangs" MORE "the encoder hangs, and a standby on another edge follows after `failoverAfterMilliseconds`, 2 s"
         => standby_follows_hang(scene), with STANDBY;
+    "standby-drain" MORE "the encoder's edge drains, and a standby on another edge follows"
+        => standby_follows_drain(scene), with STANDBY;
     "standby-kill" MORE "the encoder's edge is killed, and a standby on another edge follows"
         => standby_follows_kill(scene), with STANDBY;
     "audio-only" MORE "audio only: the carrying origin is killed, and starts again after 2 s"
@@ -63,6 +81,8 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
 };
 
 const SOON: Duration = Duration::from_secs(2);
+
+const MOVES: [Part; 4] = [SECOND_EDGE, Origin(0), THIRD_EDGE, Origin(1)];
 
 const REJECT: RowSetup = with_policy("reject");
 const STANDBY: RowSetup = with_policy("standby");
@@ -176,6 +196,12 @@ async fn standby_follows_end(scene: &mut Scene) -> Result<()> {
 async fn standby_follows_hang(scene: &mut Scene) -> Result<()> {
     stand_by(scene).await?;
     scene.stream()?.hang_encoder()
+}
+
+async fn standby_follows_drain(scene: &mut Scene) -> Result<()> {
+    stand_by(scene).await?;
+    scene.stream()?.encoder()?.give_up();
+    scene.drain(&[FIRST_EDGE]).await
 }
 
 async fn standby_follows_kill(scene: &mut Scene) -> Result<()> {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::super::audience::AudienceSize;
+use super::super::audience::AudienceKind;
 use super::super::cluster::{ClusterSetup, NodeRelease, TWO_ORIGINS};
 use super::super::network::IpVersion;
 use super::scene::Part::{Carrier, Origin, OtherOrigin};
@@ -120,7 +120,7 @@ const IPV6: RowSetup = RowSetup {
 
 const MANY_STREAMS: RowSetup = RowSetup {
     streams: 50,
-    audience: AudienceSize::One,
+    audience: AudienceKind::One,
     ..PLAIN
 };
 

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use e2e::cluster::Reach;
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
+use super::super::audience::AudienceKind;
 use super::super::cluster::{NodeRelease, ProcessCluster, Programs};
 use super::super::dns::NameServer;
 use super::super::stream::{LedgerStream, STREAM};
@@ -40,6 +42,14 @@ pub(super) const FIRST_EDGE: Part = Edge(0);
 pub(super) const SECOND_EDGE: Part = Edge(1);
 pub(super) const THIRD_EDGE: Part = Edge(2);
 
+/// Returns where encoders publish: by TLS when viewers watch by it.
+fn encoder_url(reach: &Reach, stream: &str, audience: AudienceKind) -> String {
+    let encrypted = || reach.rtmps(stream);
+    let is_encrypted = audience == AudienceKind::Encrypted;
+    let encrypted = is_encrypted.then(encrypted).flatten();
+    encrypted.unwrap_or_else(|| reach.rtmp(stream))
+}
+
 /// Far below `maxNewConnectionsPerSecondPerAddress`: each takes a second.
 const STARTS_AT_ONCE: usize = 20;
 
@@ -64,13 +74,14 @@ impl Scene {
                 EncoderPlace::Edges => cluster.edges(),
                 EncoderPlace::Origins => cluster.origins(),
             };
-            let mut next: Vec<String> = nodes.map(|it| cluster.reach(it).rtmp(&name)).collect();
+            let urls = nodes.map(|it| encoder_url(&cluster.reach(it), &name, setup.audience));
+            let mut next: Vec<String> = urls.collect();
             let first = number % next.len();
             let encoder = next[first].clone();
             next.rotate_left(first + 1);
             async move {
-                let (codecs, size) = (setup.codecs, setup.audience);
-                LedgerStream::start(&encoder, next, &edges, &name, codecs, size).await
+                let (codecs, audience) = (setup.codecs, setup.audience);
+                LedgerStream::start(&encoder, next, &edges, &name, codecs, audience).await
             }
         });
         // Media nodes limit how many connections a client begins in a second.
