@@ -80,7 +80,8 @@ async fn server_of(messages: Vec<Message>) -> SocketAddr {
     address
 }
 
-/// MediaMTX never sets the keyframe flag of HEVC and AV1, and its AV1 has a packet type that mpegts.js does not know.
+/// MediaMTX never sets the keyframe flag of HEVC and AV1, and its AV1 has a packet type that mpegts.js does not know. It plays the next
+/// encoder over the same connection.
 #[tokio::test]
 async fn what_the_server_leaves_out_of_video_is_added() {
     let video = |timestamp, payload: &'static [u8]| Message {
@@ -89,20 +90,25 @@ async fn what_the_server_leaves_out_of_video_is_added() {
         payload: Bytes::from_static(payload),
     };
     let header = video(0, b"\x80av01\x81\x04\x0C\0");
-    let keyframe = video(40, b"\x83av01\x12\0\x0A\x02\x18\x19\x32\x02\x10\0");
-    let server = server_of(vec![metadata_with(&["videocodecid"]), header, keyframe]).await;
+    let unflagged = video(40, b"\x83av01\x12\0\x0A\x02\x18\x19\x32\x02\x10\0");
+    let before = [
+        metadata_with(&["videocodecid"]),
+        video_header(),
+        keyframe(0, 0, 100),
+    ];
+    let server = server_of([&before[..], &[header, unflagged]].concat()).await;
     let edge = edge(&[server]).await;
     let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
     let mut played = Vec::new();
-    while played.len() < 2 {
+    while played.len() < 4 {
         let message = viewer.next().await.unwrap();
         if message.kind == MediaKind::Video {
             played.push(message.payload);
         }
     }
     let complete = b"\x80av01\x81\x04\x0C\0\x0A\x02\x18\x19";
-    assert_eq!(played[0], complete[..], "with the sequence header");
-    assert!(played[1].starts_with(b"\x91av01\x12\0"), "{played:?}");
+    assert_eq!(played[2], complete[..], "with the sequence header");
+    assert!(played[3].starts_with(b"\x91av01\x12\0"), "{played:?}");
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ const MAX_UNITS: usize = 16;
 /// The keyframe flags of one encoder's video.
 #[derive(Debug)]
 pub struct KeyframeFlags {
-    /// The encoder has flagged a keyframe. From then on its flags are used.
+    /// The encoder has flagged a keyframe. From then on its flags are used, until a sequence header, which may be that of another encoder:
+    /// RTMP servers send the next one over the same connection.
     encoder_flags: bool,
     /// A keyframe was flagged here.
     added: bool,
@@ -36,14 +37,19 @@ impl KeyframeFlags {
     /// Flags the frame if its content is a keyframe, unless the encoder has flagged one. Returns whether it is the first one
     /// that was flagged here.
     pub fn add_missing(&mut self, message: &mut Message) -> bool {
-        if self.encoder_flags || message.kind != MediaKind::Video {
+        if message.kind != MediaKind::Video {
             return false;
         }
         let header = message.header();
         match header.packet_type {
             PacketType::Keyframe => self.encoder_flags = true,
-            PacketType::SequenceHeader => self.read_length_size(header, &message.payload),
-            PacketType::Frame if self.is_keyframe(header, &message.payload) => {
+            PacketType::SequenceHeader => {
+                self.encoder_flags = false;
+                self.read_length_size(header, &message.payload);
+            }
+            PacketType::Frame
+                if !self.encoder_flags && self.is_keyframe(header, &message.payload) =>
+            {
                 let mut payload = BytesMut::from(std::mem::take(&mut message.payload));
                 if let Some(first) = payload.first_mut() {
                     *first = *first & !FRAME_TYPE_MASK | FRAME_TYPE_KEY << 4;
@@ -230,6 +236,17 @@ mod tests {
         assert!(!flags.add_missing(&mut message(KEYFRAMES[3])));
         assert!(!flags.add_missing(&mut message(b"\x93hvc1\0\0\0\x02\x26\x01")));
         assert_eq!(added(&mut flags, KEYFRAMES[3]), KEYFRAMES[3]);
+    }
+
+    #[test]
+    fn next_encoder_may_flag_none() {
+        let mut flags = KeyframeFlags::default();
+        let flagged = b"\x93hvc1\0\0\0\x02\x26\x01";
+        flags.add_missing(&mut message(flagged));
+        assert_eq!(added(&mut flags, KEYFRAMES[3]), KEYFRAMES[3]);
+        flags.add_missing(&mut message(b"\x80hvc1"));
+        let found = added(&mut flags, KEYFRAMES[3]);
+        assert!(message(&found).is_keyframe());
     }
 
     #[test]
