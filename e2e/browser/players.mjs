@@ -1,15 +1,12 @@
-// Plays streams in Debian's Chromium, each in a tab of its own, and prints what the players showed as one line of JSON.
-//   usage: node players.mjs CHROMIUM SECONDS PLAYER=URL…      PLAYER is page (the player page), mpegts.js, flv.js or xgplayer
-// It prints "playing" when all of them play. From then on each has to play so many more seconds of its stream. When the server ends the
-// connection they connect again, as the README asks pages to do.
-import { mkdtempSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { chromium } from "playwright-core";
+// Plays streams in a browser, each in a window of its own, and prints twice a second what the players have shown, as a line of JSON.
+//   usage: node players.mjs BROWSER PLAYER=URL…      BROWSER is chromium or firefox; PLAYER is page (the player page), mpegts.js, flv.js or xgplayer
+// It ends when it is interrupted. When the server ends the connection the players connect again, as the README asks pages to do.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { launch, open } from "./browsers.mjs";
 
-const [executablePath, seconds, ...players] = process.argv.slice(2);
-const modules = join(dirname(createRequire(import.meta.url).resolve("playwright-core/package.json")), "..");
+const [name, ...players] = process.argv.slice(2);
+const modules = join(import.meta.dirname, "node_modules");
 const vendored = join(import.meta.dirname, "../../media-node/player/vendor");
 const SCRIPTS = {
   page: [],
@@ -17,15 +14,6 @@ const SCRIPTS = {
   "flv.js": [join(modules, "flv.js/dist/flv.min.js")],
   xgplayer: ["xgplayer/dist/index.min.js", "xgplayer-flv/dist/index.min.js"].map((script) => join(modules, script)),
 };
-const profile = mkdtempSync(join(tmpdir(), "livecluster-players-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  chromiumSandbox: false,
-  args: ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--autoplay-policy=no-user-gesture-required", "--ignore-certificate-errors",
-    "--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows"],
-});
 
 // Runs in the page.
 function play([name, url]) {
@@ -65,51 +53,59 @@ function play([name, url]) {
 
 // Runs in the page: looks ten times a second whether the video moves. A player that connects again begins at zero.
 function look() {
-  const seen = { connections: 0, played: 0, standstill: 0, width: 0, errors: [] };
+  const seen = { connections: 0, played: 0, standstill: 0, width: 0, sound: false, codecs: "", message: "", resumed: 0, skipped: 0, errors: [] };
   globalThis.seen = seen;
+  const { get, set } = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "currentTime");
+  const seek = function seek(to) {
+    const step = to - get.call(this);
+    if (step === 0) seen.resumed += 1;
+    else if (this.readyState > 0) seen.skipped += Math.max(0, step);
+    set.call(this, to);
+  };
+  Object.defineProperty(HTMLMediaElement.prototype, "currentTime", { get, set: seek });
+  const text = (id) => document.getElementById(id)?.textContent ?? "";
   let [time, since] = [null, 0];
   setInterval(() => {
     const video = document.querySelector("video");
     const now = performance.now();
     if (time !== null) seen.standstill = Math.max(seen.standstill, Math.round(now - since));
+    [seen.codecs, seen.message] = [text("codecs"), text("message")];
     if (!video || video.readyState < 2 || video.currentTime === time) return;
     const step = video.currentTime - time;
     if (time !== null && step > 0 && step < 1) seen.played += step;
     seen.width = video.videoWidth;
+    seen.sound = video.mozHasAudio ?? video.webkitAudioDecodedByteCount > 0;
     [time, since] = [video.currentTime, now];
   }, 100);
 }
 
-async function open(player) {
+const browser = await launch(name);
+
+async function start(player) {
   const [name, url] = player.split(/=(.*)/s);
-  const page = await context.newPage();
-  page.setDefaultTimeout(25_000 + seconds * 1000);
+  const page = await open(browser, { width: 800, height: 600 });
   const uncaught = [];
-  page.on("pageerror", (error) => uncaught.push(`uncaught: ${error.message}`));
+  page.on("pageerror", ({ message }) => {
+    // Firefox reports a WebSocket that is lost as if it were an error of the page.
+    if (!message.includes("ws://") && !message.includes("wss://")) uncaught.push(`uncaught: ${message}`);
+  });
   // A page of the first player's instance: for the others it is another site's. From no site at all, Chromium reaches no local address.
   await page.goto(name === "page" ? url : new URL("/streams.json", players[0].split("=")[1].replace(/^ws/, "http")).href);
-  for (const path of SCRIPTS[name]) await page.addScriptTag({ path });
+  for (const path of SCRIPTS[name]) await page.evaluate(`${readFileSync(path, "utf8")}\n;0`);
   await page.evaluate(look);
   if (name !== "page") await page.evaluate(play, [name, url]);
   return { player, page, uncaught };
 }
 
-const played = (tab, time) => tab.page.waitForFunction((time) => globalThis.seen.played >= time, time, { polling: 100 });
-const tabs = await Promise.all(players.map(open));
-let failure = null;
-try {
-  await Promise.all(tabs.map((tab) => played(tab, 0.5)));
-  console.log("playing");
-  const from = await Promise.all(tabs.map(({ page }) => page.evaluate(() => globalThis.seen.played)));
-  await Promise.all(tabs.map((tab, number) => played(tab, from[number] + Number(seconds))));
-} catch (error) {
-  failure = String(error);
+const tabs = await Promise.all(players.map(start));
+let interrupted = false;
+process.once("SIGINT", () => { interrupted = true; });
+while (!interrupted) {
+  const seen = await Promise.all(tabs.map(async ({ player, page, uncaught }) => {
+    const { errors, ...rest } = await page.evaluate(() => globalThis.seen);
+    return { player, ...rest, errors: [...errors, ...uncaught] };
+  }));
+  console.log(JSON.stringify(seen));
+  await new Promise((resolve) => setTimeout(resolve, 500));
 }
-const seen = await Promise.all(tabs.map(async ({ player, page, uncaught }) => {
-  const { errors, ...rest } = await page.evaluate(() => globalThis.seen);
-  return { player, ...rest, errors: [...errors, ...uncaught] };
-}));
-await context.close();
-rmSync(profile, { recursive: true, force: true });
-console.log(JSON.stringify({ failure, players: seen }));
-process.exit(failure ? 1 : 0);
+await browser.close();

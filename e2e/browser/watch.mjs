@@ -1,36 +1,25 @@
-// Opens the player page in Debian's Chromium, plays a stream, and prints what the page showed, as JSON.
-//   usage: node watch.mjs CHROMIUM URL SCREENSHOT [CLICK]      CLICK is the path of the stream to click: /live/livestream.flv
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { chromium } from "playwright-core";
+// Opens the player page in a browser, plays a stream, and prints what the page showed, as JSON.
+//   usage: node watch.mjs BROWSER URL SCREENSHOT [CLICK]
+// BROWSER is chromium or firefox; CLICK is the path of the stream to click: /live/livestream.flv
+import { launch, open, until } from "./browsers.mjs";
 
-const [executablePath, url, screenshot, click] = process.argv.slice(2);
-const profile = mkdtempSync(join(tmpdir(), "livecluster-browser-"));
+const [name, url, screenshot, click] = process.argv.slice(2);
 const seen = { console: [], requests: [] };
-
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath,
-  headless: true,
-  chromiumSandbox: false,
-  viewport: { width: 1200, height: 800 },
-  args: ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch(name);
+const page = await open(browser, { width: 1200, height: 800 });
 let failure = null;
 try {
-  const page = context.pages()[0] ?? await context.newPage();
-  page.setDefaultTimeout(20_000);
   page.on("console", (message) => seen.console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => seen.console.push(`uncaught: ${error.message}`));
   page.on("request", (request) => seen.requests.push(request.url()));
   await page.goto(url);
+  const plays = (from) => document.getElementById("video").currentTime > from;
   if (click) {
-    const button = page.locator(`button[data-path="${click}"]`);
-    await button.waitFor();
-    seen.listed = await page.locator("#streams button").evaluateAll((all) => all.map(({ dataset }) => dataset.path));
-    await button.click();
-    await page.waitForFunction(() => document.getElementById("video").currentTime > 0.2);
+    const selector = `button[data-path="${click}"]`;
+    await until(page, (selector) => document.querySelector(selector) !== null, selector);
+    seen.listed = await page.$$eval("#streams button", (all) => all.map(({ dataset }) => dataset.path));
+    await page.click(selector);
+    await until(page, plays, 0.2);
     await page.reload(); // what the address bar shows plays the same stream
   }
   // The video moves when its pixels, drawn twice, differ and its time goes on.
@@ -54,23 +43,21 @@ try {
       codecs: text("codecs"), latency: text("latency"), message: text("message"), title: text("title") };
   });
   const began = Date.now();
-  await page.waitForFunction(() => document.getElementById("video").currentTime > 0.2);
+  await until(page, plays, 0.2);
   seen.startedAfter = Date.now() - began;
   seen.first = await look();
-  await page.waitForFunction((from) => document.getElementById("video").currentTime > from + 3, seen.first.time);
+  await until(page, plays, seen.first.time + 3);
   seen.second = await look();
 } catch (error) {
   failure = error;
   seen.failure = String(error);
 }
 try {
-  const page = context.pages()[0];
-  seen.text = await page.locator("body").innerText();
+  seen.text = await page.$eval("body", (body) => body.innerText);
   await page.screenshot({ path: screenshot });
 } catch (error) {
   seen.failure ??= String(error);
 }
-await context.close();
-rmSync(profile, { recursive: true, force: true });
+await browser.close();
 console.log(JSON.stringify(seen));
 process.exit(failure ? 1 : 0);

@@ -1,6 +1,7 @@
 //! Instances of media nodes that `livecluster local` runs, on free ports.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 
 use crate::certificate::CertificateFiles;
-use crate::process::Process;
+use crate::process::{Process, finish};
 use crate::stage::Stage;
 
 /// A running `livecluster local` with one origin and two edges.
 #[derive(Debug)]
 pub struct Instances {
     process: Process,
+    program: PathBuf,
     /// `origin-1`, `edge-1`, `edge-2`.
     pub all: [Instance; 3],
 }
@@ -106,7 +108,8 @@ impl Instances {
         std::fs::write(&manifest, text).context("write the manifest")?;
         let all = free_ports()?;
         let [origin, edge, _] = &all;
-        let mut command = Command::new(stage.tools.binaries.join("livecluster"));
+        let program = stage.tools.binaries.join("livecluster");
+        let mut command = Command::new(&program);
         command.arg("local").arg(&manifest);
         command.args(["--listen", "127.0.0.1"]);
         for (option, port) in [
@@ -127,12 +130,33 @@ impl Instances {
         }
         let mut process = Process::start("instances", &mut command, stage.folder())?;
         process.prints("Ready.", Duration::from_secs(20)).await?;
-        Ok(Self { process, all })
+        Ok(Self {
+            process,
+            program,
+            all,
+        })
     }
 
     /// The origin.
     pub fn origin(&self) -> &Instance {
         &self.all[0]
+    }
+
+    /// Stops an instance without a drain, as a crash does.
+    pub async fn kill(&self, instance: &Instance) -> Result<()> {
+        self.control(&["stop", instance.name, "--now"]).await
+    }
+
+    /// Starts an instance again.
+    pub async fn start_again(&self, instance: &Instance) -> Result<()> {
+        self.control(&["start", instance.name]).await
+    }
+
+    async fn control(&self, command: &[&str]) -> Result<()> {
+        let mut program = Command::new(&self.program);
+        program.arg("local").args(command);
+        program.args(["--rtmp-port", &self.origin().rtmp.to_string()]);
+        finish(&mut program, "").await?.success().map(drop)
     }
 
     /// Stops them as Ctrl-C does, and fails unless they ran until now and end well.

@@ -1,4 +1,4 @@
-//! Real encoders, players and a browser against the instances of `livecluster local`: `e2e/run interop`.
+//! Real encoders, players and browsers against the instances of `livecluster local`: `e2e/run interop`.
 //!
 //! One scenario, one file, named by what it proves. Each starts instances of its own, so none depends on another. What needs only our
 //! own client is a test of the media node.
@@ -11,6 +11,7 @@ mod every_packet;
 mod gortmplib;
 mod instance_viewers;
 mod page;
+mod page_changes;
 mod refused_encoder;
 mod rtmpdump;
 mod timestamp_limit;
@@ -42,5 +43,7 @@ pub const INTEROP: &[Scenario] = scenarios! { Programs:
     timestamp_limit "timestamp-limit" Alone None,
         "web players play on, and others stay connected, when a stream of 12 days gets another encoder and its timestamps begin again";
     page "page" Alone None,
-        "the player page plays in a browser on every instance";
+        "the player page plays in Chromium and Firefox on every instance";
+    page_changes "page-changes" Alone None,
+        "the player page plays on in Chromium and Firefox when the encoder starts again or changes its codecs, and after an outage";
 };

@@ -42,7 +42,7 @@ pub struct Options {
 /// The two groups of scenarios.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
-    /// Real encoders, players and a browser against `livecluster local`.
+    /// Real encoders, players and browsers against `livecluster local`.
     Interop,
     /// The Kubernetes cluster that KUBECONFIG names.
     Cluster,

@@ -1,4 +1,4 @@
-//! The player page in a real browser, on every instance: the live stream is listed, a click plays it, also after the page is loaded again,
+//! The player page in real browsers, on every instance: the live stream is listed, a click plays it, also after the page is loaded again,
 //! `?stream=` plays immediately, time goes on, the video moves, codecs and latency are shown, and no other host is asked for anything.
 
 use std::time::Duration;
@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::browser_players::Browser;
 use crate::instances::{Instance, Instances};
 use crate::media::{Clip, ffmpeg};
 use crate::process::finish;
@@ -26,9 +27,11 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let (url, folder) = (edge.rtmp("live/übung"), stage.folder());
     let _encoder = ffmpeg::publish("publish", &clip, &url, folder)?;
     let mut slowest = 0;
-    for instance in &instances.all {
+    let browsers = [Browser::Chromium, Browser::Chromium, Browser::Firefox];
+    for (instance, browser) in instances.all.iter().zip(browsers) {
         let ways = [Way::Click, Way::Address("http"), Way::Address("ws")];
-        let started = try_join_all(ways.map(|way| watch(&stage, instance, way))).await?;
+        let started = ways.map(|way| watch(&stage, instance, browser, way));
+        let started = try_join_all(started).await?;
         slowest = started.into_iter().fold(slowest, u64::max);
     }
     instances.stop().await?;
@@ -39,9 +42,10 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
 }
 
 /// Watches in a browser of its own. Returns the milliseconds until the video starts.
-async fn watch(stage: &Stage, instance: &Instance, way: Way) -> Result<u64> {
-    let about = || format!("{} {way:?}", instance.name);
-    let seen = open(stage, instance, way).await.with_context(about)?;
+async fn watch(stage: &Stage, instance: &Instance, browser: Browser, way: Way) -> Result<u64> {
+    let about = || format!("{} {browser:?} {way:?}", instance.name);
+    let seen = open(stage, instance, browser, way);
+    let seen = seen.await.with_context(about)?;
     let checked = check(&seen, instance, way);
     checked.with_context(|| format!("{}: {seen:?}", about()))?;
     Ok(seen.started_after)
@@ -83,7 +87,12 @@ struct Look {
     message: Option<String>,
 }
 
-async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<PageReport> {
+async fn open(
+    stage: &Stage,
+    instance: &Instance,
+    browser: Browser,
+    way: Way,
+) -> Result<PageReport> {
     let page = instance.page();
     let (name, url) = match way {
         Way::Click => ("click", page),
@@ -96,7 +105,7 @@ async fn open(stage: &Stage, instance: &Instance, way: Way) -> Result<PageReport
     let screenshot = stage.folder().canonicalize()?.join(screenshot);
     let mut command = Command::new("node");
     command
-        .args(["watch.mjs", "/usr/bin/chromium", &url])
+        .args(["watch.mjs", browser.name(), &url])
         .arg(screenshot);
     if matches!(way, Way::Click) {
         command.arg(PATH);
@@ -133,6 +142,7 @@ fn check(seen: &PageReport, instance: &Instance, way: Way) -> Result<()> {
     ensure!(second.message.as_deref() == Some(""), "there is a message");
     let own = [
         "blob:".to_owned(),
+        "data:".to_owned(),
         instance.page(),
         instance.page().replace("http:", "ws:"),
     ];

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::browser_players::BrowserPlayers;
+use super::browser_players::{Browser, BrowserPlayers};
 use crate::instances::Instances;
 use crate::media::{ClipEncoder, Packet, Seen, Viewer};
 use crate::stage::Stage;
@@ -17,7 +17,7 @@ const OLD: u32 = 1 << 30;
 const FIRST: u32 = OLD - 8000;
 
 /// Seconds that each web player has to play, more than the stream lasts until its encoder starts again.
-const SECONDS: u32 = 14;
+const SECONDS: f64 = 14.0;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let settings = "playWaitSeconds: 20, continuitySeconds: 20";
@@ -40,17 +40,19 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
         format!("flv.js={}", second.http(stream)),
         format!("xgplayer={}", origin.http(stream)),
     ];
-    let players = BrowserPlayers::start(&stage, SECONDS, &players).await?;
-    for viewer in &mut viewers {
-        let is_old = |packet: &Packet| packet.timestamp > OLD;
-        let until = |seen: &Seen| seen.recording.packets.iter().any(is_old);
-        viewer
-            .until("12 days", Duration::from_secs(20), until)
-            .await?;
-    }
-    drop(encoder);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let _encoder = ClipEncoder::publish(&clip.file, &url, 0).await?;
+    let mut players = BrowserPlayers::start(&stage, Browser::Chromium, &players).await?;
+    let restart = async {
+        for viewer in &mut viewers {
+            let is_old = |packet: &Packet| packet.timestamp > OLD;
+            let until = |seen: &Seen| seen.recording.packets.iter().any(is_old);
+            let limit = Duration::from_secs(20);
+            viewer.until("12 days", limit, until).await?;
+        }
+        drop(encoder);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ClipEncoder::publish(&clip.file, &url, 0).await
+    };
+    let ((), _encoder) = futures::try_join!(players.play(SECONDS), restart)?;
     let seen = players.finish().await?;
     for viewer in viewers {
         viewer.assert_connected()?;

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use super::browser_players::BrowserPlayers;
+use super::browser_players::{Browser, BrowserPlayers};
 use crate::certificate::CertificateFiles;
 use crate::instances::Instances;
 use crate::media::{Clip, ffmpeg};
 use crate::stage::Stage;
 
 /// Seconds that each player has to play: more than it has buffered, and than the encoder is gone.
-const SECONDS: u32 = 6;
+const SECONDS: f64 = 6.0;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let folder = stage.folder();
@@ -41,10 +41,13 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
         format!("xgplayer={}", second.https("live/web")),
         format!("page={}?stream=live/two-tracks", second.page()),
     ];
-    let players = BrowserPlayers::start(&stage, SECONDS, &players).await?;
-    drop(encoder);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let _encoder = ffmpeg::publish("publish-again", &clip, &url, folder)?;
+    let mut players = BrowserPlayers::start(&stage, Browser::Chromium, &players).await?;
+    let restart = async {
+        drop(encoder);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        ffmpeg::publish("publish-again", &clip, &url, folder)
+    };
+    let ((), _encoder) = futures::try_join!(players.play(SECONDS), restart)?;
     let seen = players.finish().await?;
     // Those of the player page are not counted.
     let stayed = seen.iter().all(|player| player.connections <= 1);
