@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::BytesMut;
 use media_wire::flv::{FlvError, FlvItem, TagReader};
-use media_wire::media::KeyframeFlags;
+use media_wire::media::{KeyframeFlags, PacketType};
 use media_wire::{MediaKind, Message};
 
 use crate::small_file;
@@ -90,7 +90,7 @@ impl SlateClip {
     }
 
     fn of(mut messages: Vec<Message>) -> Result<Self, SlateError> {
-        let is_frame = |message: &&Message| !message.is_sequence_header();
+        let is_frame = |message: &&Message| !is_configuration(message);
         let is_video = |message: &&Message| message.kind == MediaKind::Video;
         let frames = || messages.iter().filter(is_frame);
         if frames()
@@ -103,7 +103,7 @@ impl SlateClip {
         let first = first.ok_or(SlateError::TooShort(0))?;
         let (mut last, mut interval) = (0, FRAME_MS);
         for (number, message) in messages.iter_mut().enumerate() {
-            if message.is_sequence_header() {
+            if is_configuration(message) {
                 message.timestamp = last;
                 continue;
             }
@@ -135,6 +135,15 @@ impl SlateClip {
             })
         })
     }
+}
+
+/// Returns whether a message only says how to decode or show frames. ffmpeg 9 writes video metadata before the first keyframe.
+fn is_configuration(message: &Message) -> bool {
+    use PacketType::{MultichannelConfig, SequenceHeader, VideoMetadata};
+    matches!(
+        message.header().packet_type,
+        SequenceHeader | VideoMetadata | MultichannelConfig
+    )
 }
 
 #[cfg(test)]
@@ -179,6 +188,20 @@ mod tests {
             times.take(7).collect::<Vec<_>>(),
             [0, 0, 600, 1_200, 1_200, 1_800, 2_400]
         );
+    }
+
+    #[test]
+    fn clip_may_have_video_metadata_before_its_first_keyframe() {
+        let file = flv(&[
+            (MediaKind::Video, 0, b"\x90av01\x81\x04\x0C\0"),
+            (MediaKind::Video, 23, b"\xD4av01\x02\0\x09colorInfo"),
+            (MediaKind::Video, 23, b"\x91av01\x12\0"),
+            (MediaKind::Video, 1_023, b"\xA1av01\x12\0"),
+        ]);
+        let clip = SlateClip::parse(&file).unwrap();
+        let times = clip.repeated().map(|message| message.timestamp);
+        let expected = [0, 0, 0, 1_000, 2_000, 2_000, 2_000];
+        assert_eq!(times.take(7).collect::<Vec<_>>(), expected);
     }
 
     #[test]
