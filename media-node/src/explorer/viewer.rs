@@ -122,7 +122,7 @@ impl Watching {
             if let ClientEnd::Lost(_) = end {
                 self.change(|seen| seen.disconnects += 1);
             }
-            let waited = record.now().saturating_sub(self.setup.on_air.last());
+            let waited = record.now().saturating_sub(self.last_on_air(&judge));
             if end == ClientEnd::Ended && received > 0 && waited < self.setup.min_wait {
                 record.violation(format_args!(
                     "viewer {id} of {stream}: the stream ends after {waited:?} without an encoder"
@@ -131,6 +131,16 @@ impl Watching {
             before = Some(end);
             sleep(RETRY).await;
         }
+    }
+
+    /// Returns when something was on air last. Of encoders that stand by for each other that is what the viewer has seen: others may have
+    /// sent more, and never been on air.
+    fn last_on_air(&self, judge: &ViewerJudge) -> Duration {
+        let last = self.setup.on_air.last();
+        let seen = judge.last().filter(|_| self.setup.allowed.returns);
+        seen.map_or(last, |seen| {
+            last.min(Duration::from_millis(seen.sent.into()))
+        })
     }
 
     async fn watch(&self, judge: &mut ViewerJudge) -> Result<Infallible, ClientEnd> {

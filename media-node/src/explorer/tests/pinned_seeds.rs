@@ -203,6 +203,12 @@ fn viewers_see_another_encoder_that_is_on_air_while_the_origin_of_theirs_hangs()
     assert_passes(81_130_828_847_175);
 }
 
+/// It ends its stream before its turn, shortly after the encoder on air.
+#[test]
+fn stream_does_not_wait_longer_for_an_encoder_that_only_stood_by() {
+    assert_passes(159_011_984_553_183);
+}
+
 /// The one with the highest priority and another one take the place of a third one at one time, and the other one is later.
 #[test]
 fn standbys_that_are_preferred_at_one_time_change_places_once_more() {
