@@ -1,7 +1,7 @@
 //! The failure explorer: whole clusters of media nodes in one thread, with a simulated network and clock, and random schedules of
 //! kills, power losses, drains, hangs, outages, also of one direction, delays, firewalls that forget connections, DNS failures, clocks that
-//! jump, clients that are disconnected, encoders of one track or two, whose encoding may change, and viewers by all protocols, plain and
-//! by TLS, slow ones and those that rest.
+//! jump, memory that is short, clients that are disconnected, encoders of one track or two, whose encoding may change, and viewers by all
+//! protocols, plain and by TLS, slow ones and those that rest.
 //!
 //! ```text
 //!   schedule   what happens and when, from a seed
@@ -25,9 +25,9 @@
 //! What else holds depends on what a schedule lets fail ([`schedule::Hardship`]). Half of the schedules lead straight to what is rare by
 //! chance: encoders that take over from each other on media nodes whose clocks differ, the path between an edge and the origin of a
 //! stream that fails for about as long as a limit or a window lasts, an origin that is silent, or fails when a publication ends, rolling
-//! updates of all origins or of all media nodes. Where
-//! nothing fails but DNS, or what a cluster has to bear: no encoder and no viewer is disconnected, no message is lost that a window
-//! holds, and each comes within few seconds. Where nothing fails, viewers see the right encoder at all times, and the others know.
+//! updates of all origins or of all media nodes. Where nothing fails but DNS, or what a cluster has to bear: no encoder and no viewer is
+//! disconnected, no message is lost that a window holds, and each comes within few seconds. Where nothing fails, viewers see the right
+//! encoder at all times, and the others know.
 //!
 //! `cargo test` runs a few schedules. To run others for so many seconds, so many of them from a certain seed on, or one that
 //! failed:

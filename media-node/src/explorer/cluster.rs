@@ -1,5 +1,6 @@
 //! A cluster of media nodes on simulated hosts, each with the production code from its ports down to its timers.
 
+mod memory;
 mod replacement;
 
 use std::any::Any;
@@ -24,6 +25,7 @@ use super::socket::{
 use crate::host::simulated::SimulatedHost;
 use crate::host::simulated::network::Network;
 use crate::server::{Held, Node, Probe, Timings};
+use memory::ShortMemory;
 use replacement::ReplacedNode;
 
 /// The name of the origins.
@@ -74,6 +76,9 @@ struct NodeProcess {
     probe: Probe,
     task: JoinHandle<()>,
     is_hung: bool,
+    /// When it has hung last.
+    hung_until: Duration,
+    short_memory: Option<ShortMemory>,
 }
 
 impl SimulatedCluster {
@@ -186,6 +191,8 @@ impl SimulatedCluster {
             probe,
             task,
             is_hung: false,
+            hung_until: Duration::ZERO,
+            short_memory: None,
         });
     }
 
@@ -280,6 +287,7 @@ impl SimulatedCluster {
             && std::mem::replace(&mut process.is_hung, is_hung)
             && !is_hung
         {
+            process.hung_until = self.network.now();
             process.runtime.skip_until(self.network.now());
         }
     }

@@ -74,6 +74,8 @@ pub(super) enum Planted {
     Remains,
     /// Media nodes that others have replaced do not drain.
     NotDrained,
+    /// Media nodes do not learn that they have too little memory for their windows.
+    IgnoredMemory,
     /// A task of a media node panics.
     Panic,
     /// Two encoders count as on air.

@@ -216,6 +216,7 @@ impl<'a> Run<'a> {
         }
         self.cluster.network.set_dns(DnsState::Answers);
         for node in 0..self.cluster.count() {
+            self.cluster.limit_memory(node, None, true);
             self.cluster.hang(node, false);
             self.cluster.start(node);
         }

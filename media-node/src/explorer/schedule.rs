@@ -177,6 +177,8 @@ pub(super) enum ScheduledAction {
     Dns(DnsState),
     /// The clock of a media node's host jumps, forward or back, to so much ahead of the right time.
     SetClock(usize, Duration),
+    /// A media node has this many bytes of memory for media, or more than it needs.
+    LimitMemory(usize, Option<usize>),
     /// A media node disconnects all of its clients, as it does those whose key is revoked.
     Revoke(usize),
     Publish {
@@ -268,6 +270,8 @@ impl Schedule {
             .then(|| StdRng::seed_from_u64(seed.wrapping_mul(FURTHER)));
         let variations = (seed % 20 == 11 || matches!(seed % 22, 13 | 19 | 21))
             .then(|| StdRng::seed_from_u64(seed.wrapping_mul(VARIATIONS)));
+        let memory =
+            matches!(seed % 23, 18..21).then(|| StdRng::seed_from_u64(seed.wrapping_mul(MEMORY)));
         let is_rollout = matches!(seed % 19, 12 | 13);
         let hardship = match (is_rollout, random.random_range(0..20)) {
             (true, ..10) => Hardship::RolloutOfOrigins,
@@ -303,6 +307,7 @@ impl Schedule {
             random,
             further,
             variations,
+            memory,
         };
         let (events, outages) = plan::plan(randoms, &settings, hardship, storm);
         Self {
@@ -334,6 +339,7 @@ impl Schedule {
 
 /// Make other random numbers of a seed.
 const FURTHER: u64 = 0x9E37_79B9_7F4A_7C15;
+const MEMORY: u64 = 0x1656_67B1_9E37_79F9;
 const VARIATIONS: u64 = 0xC2B2_AE3D_27D4_EB4F;
 
 /// Returns the numbers of origins and of edges that a schedule chooses from.

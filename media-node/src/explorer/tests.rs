@@ -341,6 +341,16 @@ fn event(milliseconds: u64, action: ScheduledAction) -> Event {
     }
 }
 
+/// Returns some seeds in which a media node has too little memory for its windows.
+fn seeds_with_short_memory() -> impl Iterator<Item = u64> {
+    let has_short_memory = |seed: &u64| {
+        let events = Schedule::of(*seed).events;
+        let mut actions = events.iter().map(|event| &event.action);
+        actions.any(|action| matches!(action, ScheduledAction::LimitMemory(_, Some(_))))
+    };
+    (1..).filter(has_short_memory).take(8)
+}
+
 #[test]
 fn each_planted_fault_is_found() {
     let tampered = |kind| Planted::Tampered(Tamper { kind, after: 60 });
@@ -362,9 +372,12 @@ fn each_planted_fault_is_found() {
         (Planted::Reordered, "a message arrived after a later one"),
         (Planted::NotAnnounced, "two encoders are accepted for long"),
         (Planted::LongWindow, "holds too much"),
+        (Planted::IgnoredMemory, "holds too much"),
     ];
     for (planted, expected) in planted {
-        let mut seeds = PLANTED_SEEDS.chain(ROLLOUT_SEEDS);
+        let mut seeds = PLANTED_SEEDS
+            .chain(ROLLOUT_SEEDS)
+            .chain(seeds_with_short_memory());
         let found = seeds.find_map(|seed| explore(&Schedule::of(seed), planted).violation);
         let violation = found.expect("the fault is found");
         assert!(violation.contains(expected), "{planted:?}: {violation}");

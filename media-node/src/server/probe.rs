@@ -38,6 +38,13 @@ impl Probe {
         }
     }
 
+    /// Changes the memory for media, as the media node does when its container's is in use.
+    pub(crate) fn limit_memory(&self, bytes: usize) {
+        if let Some(context) = self.0.upgrade() {
+            context.registry.limit_memory(bytes);
+        }
+    }
+
     /// Keeps the media node in memory until the result is dropped.
     pub(crate) fn keep(&self) -> Option<Arc<dyn Any>> {
         let context = self.0.upgrade()?;

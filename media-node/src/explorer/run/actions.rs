@@ -44,6 +44,10 @@ impl Run<'_> {
             ScheduledAction::Leave(viewer) => drop(self.viewers.remove(&viewer)),
             ScheduledAction::SetClock(node, skew) => self.cluster.set_clock(node, skew),
             ScheduledAction::Revoke(node) => self.cluster.revoke(node),
+            ScheduledAction::LimitMemory(node, bytes) => {
+                let applies = self.planted != Planted::IgnoredMemory;
+                self.cluster.limit_memory(node, bytes, applies);
+            }
             ScheduledAction::Publish {
                 encoder,
                 stream,

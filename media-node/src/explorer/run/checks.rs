@@ -120,13 +120,15 @@ impl Run<'_> {
         let limit = settings.streams * seconds * BYTES_PER_SECOND;
         let clients = 2 * (self.encoders.len() + self.viewers.len() + 4 * self.cluster.count());
         for (node, held) in self.cluster.held() {
-            if held.window_bytes > limit
+            let short = self.cluster.memory_limit(node);
+            let windows = short.map_or(limit, |short| limit.min(short));
+            if held.window_bytes > windows
                 || held.media_bytes > limit + clients * BYTES_PER_SECOND
                 || held.streams > settings.streams
                 || held.clients > clients
             {
                 self.record.violation(format_args!(
-                    "node {node} holds too much: {held:?}, of {limit} bytes and {clients} clients"
+                    "node {node} holds too much: {held:?}, of {windows} bytes and {clients} clients"
                 ));
             }
         }

@@ -62,6 +62,7 @@ pub(super) struct Randoms {
     pub(super) random: StdRng,
     pub(super) further: Option<StdRng>,
     pub(super) variations: Option<StdRng>,
+    pub(super) memory: Option<StdRng>,
 }
 
 /// Returns what happens to a cluster, sorted by time, and what that may cost.
@@ -115,6 +116,10 @@ pub(super) fn plan(
     if let Some(variations) = randoms.variations {
         plan.random = variations;
         plan.vary();
+    }
+    if let Some(memory) = randoms.memory {
+        plan.random = memory;
+        plan.add_short_memory();
     }
     let (mut events, outages) = (plan.events, plan.outages);
     events.sort_by_key(|event| event.at);

@@ -1,9 +1,9 @@
-//! Variations of some of the schedules: packets that get lost in one direction only, viewers that join just when something happens, and
-//! viewers that stop reading for a while.
+//! Variations of some of the schedules: packets that get lost in one direction only, viewers that join just when something happens,
+//! viewers that stop reading for a while, and media nodes that have too little memory for their windows for a while.
 
 use std::time::Duration;
 
-use super::super::ScheduledAction;
+use super::super::{Hardship, ScheduledAction};
 use super::{CALM_START, Plan};
 
 impl Plan<'_> {
@@ -50,6 +50,18 @@ impl Plan<'_> {
             let at = self.one_of(&times) + self.number(0, 1500);
             self.add_viewer(at);
         }
+    }
+
+    /// Lets a media node have too little memory for windows for a while, but enough for groups of pictures. It accepts no stream meanwhile.
+    pub(super) fn add_short_memory(&mut self) {
+        if self.hardship != Hardship::Failures {
+            return;
+        }
+        let (at, node) = (self.number(3000, 15_000), self.node());
+        let after = at + self.number(2000, 9000);
+        let bytes = self.one_of(&[64 << 10, 128 << 10]);
+        self.at(at, ScheduledAction::LimitMemory(node, Some(bytes)));
+        self.at(after, ScheduledAction::LimitMemory(node, None));
     }
 
     /// Lets some viewers stop reading once, for up to about as long as a window, as a browser does with a player in the background.
