@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use media_config::Role;
 use media_node::{NodeConfig, Timings};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::support::{
-    FlvViewer, Publisher, RtmpViewer, TestNode, edge_with, eventually, interframe, keyframe,
-    origins, request,
+    Clip, FlvViewer, Process, Protocol, Publisher, RtmpViewer, Start, TestNode, assert_complete,
+    edge_with, ended, eventually, finish, interframe, keyframe, origins, request, watch_at,
 };
 
 #[tokio::test]
@@ -139,28 +141,34 @@ async fn what_an_encoder_sends_before_it_knows_of_the_drain_is_not_lost() {
 }
 
 #[tokio::test]
-async fn origin_knows_the_end_of_a_publication_when_its_edge_has_drained() {
-    let origins = origins::<1>(|_| {}).await;
-    let drain = |config: &mut NodeConfig| {
+async fn edge_drains_until_its_origin_knows_the_end_of_a_publication() {
+    let origin = Process::start("").await;
+    let mut edge = TestNode::with(|config| {
+        config.name = "edge".to_owned();
+        config.role = Role::Edge;
+        config.origins.addresses = vec![origin.internal.to_string()];
         config.drain.accept_seconds = 0;
         config.drain.timeout_seconds = 300;
-    };
-    // The drain once ended before the origin knew it, in one of several.
-    for name in (0..20).map(|number| number.to_string()) {
-        let mut edge = edge_with(&origins, Timings::default(), drain).await;
-        let stream = format!("live/{name}");
-        let publisher = Publisher::with_group(edge.addresses.rtmp, &stream).await;
-        let path = format!("/{stream}.flv");
-        let mut viewer = FlvViewer::open(origins[0].addresses.http, &path).await;
-        assert_eq!(viewer.numbered().await, Some((0, 0)));
-        edge.drain.cancel();
-        publisher.finish().await;
-        edge.ended().await;
-        let streams = origins[0].api("/api/v1/streams").await;
-        let streams = streams.as_array().expect("streams");
-        let ended = streams.iter().find(|it| it["name"] == name);
-        let ended = ended.expect("a stream that viewers still watch");
-        assert!(ended["publication"].is_null(), "{ended}");
+    })
+    .await;
+    let sent = Clip::PLAIN.messages(50);
+    let (before, last) = sent.split_at(30);
+    let mut publisher = Publisher::start(edge.addresses.rtmp, "live/a").await;
+    let mut viewer = watch_at(origin.rtmp, origin.http, "live/a", Protocol::Flv);
+    publisher.send(before.iter().cloned()).await;
+    viewer.received(&before[29].payload).await;
+    origin.hang(true);
+    publisher.send(last.iter().cloned()).await;
+    finish(publisher).await;
+    edge.drain.cancel();
+    // An edge that does not wait has ended by then.
+    sleep(Duration::from_millis(500)).await;
+    origin.hang(false);
+    edge.ended().await;
+    // An origin that does not know the end waits for the encoder.
+    assert!(origin.log().contains("forwarded publish ended"));
+    for received in ended(vec![viewer]).await {
+        assert_complete(&sent, &received, Start::Beginning);
     }
 }
 
