@@ -16,6 +16,8 @@ const source = () => globalThis.MediaSource ?? globalThis.ManagedMediaSource;
 
 const isAudio = (codec) => AUDIO_CODECS.some((name) => codec.toUpperCase().startsWith(name.toUpperCase()));
 
+export const hasVideo = (codecs) => (codecs ?? []).some((codec) => !isAudio(codec));
+
 function plays(codec) {
   return [MEDIA_TYPES[codec] ?? []].flat().some((type) => source()?.isTypeSupported(type));
 }

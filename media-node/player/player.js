@@ -2,7 +2,7 @@
 // URL: ?stream=live/livestream starts a stream; &transport=http|ws. Other parameters are credentials: they are passed to the
 // server, and leave the address bar immediately, where others could see them and browsers would store them.
 
-import { codecName, codecSupport, mediaFailure, statusFailure, unsupportedReason } from "./messages.js";
+import { codecName, codecSupport, hasVideo, mediaFailure, statusFailure, unsupportedReason } from "./messages.js";
 
 const LIST_INTERVAL = 2000; // ms
 const LIST_TIMEOUT = 4000; // ms until the server does not reply. A browser waits for minutes when its packets are lost
@@ -100,6 +100,7 @@ function newAttempt(websocket, warning) {
     end: null, // the end of the buffered media, in s
     position: null, // of the video, in s
     moved: now, // when the position last changed, or the viewer paused
+    complete: now, // when no video was missing
     resumed: null, // the position at which the player was last made to play on, in s
   };
 }
@@ -261,6 +262,7 @@ function follow(end, now) {
     attempt.position = currentTime;
     attempt.moved = now;
   }
+  if (video.videoWidth || !hasVideo(listing()?.codecs)) attempt.complete = now;
   if (standsStill(now)) return failed({ retry: true, message: "The video stands still. Restarting …" });
   if (now - attempt.media > STALL_TIMEOUT) {
     show(listLoaded ? "The publisher sends nothing. The stream continues here when it resumes."
@@ -290,9 +292,10 @@ function resume(end) {
 }
 
 // Whether the player is stuck: the stream is live, and bytes arrive that it does not play, or none at all. Or the server replies again,
-// after it did not, and nothing arrives on the connection from before.
+// after it did not, and nothing arrives on the connection from before. Or the stream had no video before, and Firefox leaves out what comes.
 function standsStill(now) {
   if (!listing()?.live) return false;
+  if (now - attempt.complete > FREEZE_TIMEOUT) return true;
   const wasted = now - Math.max(attempt.idle, Math.min(attempt.media, attempt.moved));
   return now - attempt.bytes > SILENCE_TIMEOUT || wasted > FREEZE_TIMEOUT || attempt.bytes < listFailed;
 }

@@ -45,8 +45,8 @@ pub(super) struct PlayerReport {
     played: f64,
     /// The longest time for which the video did not move, in milliseconds.
     pub(super) standstill: u32,
-    /// Width of the video.
-    width: u32,
+    /// Width of the video, or 0 without one.
+    pub(super) width: u32,
     /// It decodes audio.
     pub(super) sound: bool,
     /// Codecs and message that the player page shows.
