@@ -287,7 +287,14 @@ impl ForwardTask {
             *tried = Some(origin);
             let first = first.take().filter(|first| first.origin() == origin);
             let upstream = first.unwrap_or_else(|| self.open(origin, is_resumed));
-            match upstream.opened().await {
+            let opened = tokio::select! {
+                opened = upstream.opened() => opened,
+                () = context.reachability.another_recovers(origin) => {
+                    context.reachability.suspect(origin);
+                    return Err(UpstreamEnd::Lost("another origin replies again".to_owned()));
+                }
+            };
+            match opened {
                 UpstreamState::Ended(other) if other.is_final() => return Err(other),
                 UpstreamState::Ended(other) => end = other,
                 UpstreamState::Opening | UpstreamState::Forwarding { .. } => return Ok(upstream),

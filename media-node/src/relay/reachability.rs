@@ -102,7 +102,12 @@ impl Reachability {
         let now = Instant::now();
         let mut origins = self.origins.lock();
         let state = origins.entry(origin);
-        state.or_insert_with(|| OriginState::new(now)).suspect = Some(now);
+        let state = state.or_insert_with(|| OriginState::new(now));
+        state.suspect = Some(now);
+        // However fresh its result is, the origin has failed since.
+        if matches!(state.check, Check::Ended { .. }) {
+            state.check = Check::Due;
+        }
         drop(origins);
         self.doubt(&[origin]);
     }
@@ -169,6 +174,18 @@ impl Reachability {
     /// Returns a receiver that is notified whenever an origin replies again.
     pub(super) fn recoveries(&self) -> watch::Receiver<u64> {
         self.recoveries.subscribe()
+    }
+
+    /// Waits until another origin replies again, while this one replies to no check.
+    pub(super) async fn another_recovers(&self, origin: SocketAddr) {
+        let mut recoveries = self.recoveries();
+        loop {
+            // The sender lives as long as `self`.
+            drop(recoveries.changed().await);
+            if self.replies(origin) != Some(true) {
+                return;
+            }
+        }
     }
 
     /// Sends a request, and sends it again when its origin replies again: the first one may be lost, or sent again late. Returns the
@@ -269,8 +286,6 @@ impl Reachability {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -280,12 +295,10 @@ mod tests {
         let is_alternative = || reachability.is_alternative(origin, suspicion);
         assert!(is_alternative());
         for (end, expected) in [(CheckEnd::GivenUp, false), (CheckEnd::Replied, true)] {
-            advance(FRESH).await;
             reachability.suspect(origin);
             assert!(!is_alternative());
             assert_eq!(reachability.begin(), [origin]);
             assert!(!is_alternative());
-            advance(FRESH).await;
             reachability.end(origin, end);
             assert_eq!(is_alternative(), expected);
             assert!(reachability.is_suspect(origin, suspicion));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::cluster::RelayCluster;
 use super::encoder::{GOP, RelayEncoder};
+use super::freezer::Freezer;
 
 /// A window of one second. The encoders send 100 frames a second.
 fn with_short_window() -> RelayCluster {
@@ -135,4 +136,25 @@ async fn tail_is_only_for_viewers_who_stayed() {
         viewer.assert_continuous();
     }
     assert!(late.frames.iter().all(|frame| frame.epoch == next.epoch));
+}
+
+/// No time limit ends the attempt at the one that hangs.
+#[tokio::test]
+async fn origin_that_replies_again_gets_the_stream_although_another_one_hangs() {
+    let cluster = RelayCluster::with_short_surveys();
+    let (_hung, freezer) = cluster.freezable_origin("o1").await;
+    freezer.freeze();
+    let (origin, edge) = (cluster.origin("o2").await, cluster.edge("e").await);
+    let mut local = edge.watch("a");
+    let encoder = edge.publish("a").await.unwrap();
+    local.watch_on(&encoder).await;
+    origin.until(|node| node.is_forwarded_to("a")).await;
+    origin.kill();
+    let reachability = &edge.relay.context.reachability;
+    edge.until(|_| reachability.replies(origin.address) == Some(false))
+        .await;
+    let replacement = RelayCluster::new().origin("o3").await;
+    let _restarted = Freezer::start_at(origin.address, replacement.address).await;
+    replacement.until(|node| node.is_forwarded_to("a")).await;
+    replacement.watch("a").watch_on(&encoder).await;
 }
