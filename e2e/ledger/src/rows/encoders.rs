@@ -56,6 +56,8 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => lose_encoder_and_stand_by(scene), with STANDBY;
     "standby-ends" MORE "the encoder ends, and a standby on another edge follows"
         => standby_follows_end(scene), with STANDBY;
+    "standby-ends-kill" MORE "the encoder ends, its carrying origin is killed at that moment, and a standby on another edge follows"
+        => standby_follows_end_and_kill(scene), with STANDBY;
     "standby-hangs" MORE "the encoder hangs, and a standby on another edge follows after `failoverAfterMilliseconds`, 2 s"
         => standby_follows_hang(scene), with STANDBY;
     "standby-drain" MORE "the encoder's edge drains, and a standby on another edge follows"
@@ -191,6 +193,13 @@ async fn stand_by(scene: &mut Scene) -> Result<()> {
 async fn standby_follows_end(scene: &mut Scene) -> Result<()> {
     stand_by(scene).await?;
     scene.stream()?.end_encoder().await
+}
+
+async fn standby_follows_end_and_kill(scene: &mut Scene) -> Result<()> {
+    stand_by(scene).await?;
+    let carrier = scene.node(Carrier).await?;
+    scene.stream()?.end_encoder().await?;
+    scene.kill_and_restart(&[Origin(carrier)], SOON).await
 }
 
 async fn standby_follows_hang(scene: &mut Scene) -> Result<()> {
