@@ -182,19 +182,19 @@ pub(super) async fn survey_within(
     }
     let mut progress = SurveyProgress::new(context, origins, end);
     let mut replies = FuturesUnordered::new();
-    while !progress.is_complete() {
+    loop {
         // Those that appear during the survey are surveyed as well: the publication may be at the Pod that replaces one
         // that does not reply.
         for origin in progress.take_unasked(&changes.borrow_and_update()) {
             let status = status_of(context, origin, parameters, limit);
             replies.push(async move { (origin, status.await) });
         }
+        if progress.is_complete() {
+            break;
+        }
         let deadline = progress.deadline();
         tokio::select! {
-            reply = replies.next() => match reply {
-                Some((origin, reply)) => progress.note(origin, reply),
-                None => break,
-            },
+            Some((origin, reply)) = replies.next() => progress.note(origin, reply),
             Ok(()) = changes.changed() => {}
             // Others may hold the request for long, or hang, and one that replies again may have the publication.
             Ok(()) = recoveries.changed(), if progress.can_ask_again() => progress.ask_again(),

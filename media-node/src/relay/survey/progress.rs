@@ -44,8 +44,9 @@ impl<'a> SurveyProgress<'a> {
         }
     }
 
-    /// Returns those of the origins that are to be asked. They count as asked.
+    /// Returns those of the origins that are to be asked. They count as asked. One that is no origin any more is not waited for.
     pub(super) fn take_unasked(&mut self, origins: &[SocketAddr]) -> Vec<SocketAddr> {
+        self.pending.retain(|it| origins.contains(it));
         let unasked = origins.iter().copied();
         let unasked: Vec<_> = unasked.filter(|it| self.asked.insert(*it)).collect();
         self.pending.extend(&unasked);
@@ -104,10 +105,10 @@ impl<'a> SurveyProgress<'a> {
         self.asked_again.extend(self.failed.drain(..));
     }
 
-    /// Returns whether it waits only for origins that were asked again. The next survey is not delayed by those.
+    /// Returns whether it waits for no origin, or only for some that were asked again. The next survey is not delayed by those.
     pub(super) fn is_complete(&self) -> bool {
-        let waits = !self.pending.is_subset(&self.asked_again);
-        !self.asked_again.is_empty() && !waits && self.deadline.is_none()
+        let asked_again = self.pending.is_subset(&self.asked_again) && self.deadline.is_none();
+        self.pending.is_empty() || asked_again
     }
 
     /// Ends the survey.

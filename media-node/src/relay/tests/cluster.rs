@@ -157,6 +157,12 @@ impl RelayCluster {
         self.origins
             .send_modify(|set| *set = set.iter().copied().chain([origin]).collect());
     }
+
+    /// Removes an origin from the set. It still runs.
+    pub(super) fn remove(&self, origin: SocketAddr) {
+        let others = |set: &[SocketAddr]| set.iter().copied().filter(|it| *it != origin).collect();
+        self.origins.send_modify(|set| *set = others(set));
+    }
 }
 
 pub(super) struct RelayNode {

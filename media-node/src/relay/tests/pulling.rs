@@ -134,6 +134,26 @@ async fn origin_that_appears_during_a_survey_is_surveyed() {
     viewer.assert_continuous();
 }
 
+/// The survey would wait for ever for the one that is gone.
+#[tokio::test]
+async fn survey_does_not_wait_for_an_origin_that_is_gone() {
+    let (cluster, others) = (RelayCluster::new(), RelayCluster::new());
+    let hung = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let gone = hung.local_addr().unwrap();
+    cluster.add(gone);
+    let (origin, edge) = (others.origin("o").await, cluster.edge("e").await);
+    let mut viewer = edge.watch("a");
+    let _request = timeout(LIMIT, hung.accept()).await.unwrap();
+    cluster.add(origin.address);
+    origin.until(|node| !node.take_requests().is_empty()).await;
+    cluster.remove(gone);
+    let not_found = edge.relay.not_found(viewer.stream.key());
+    timeout(LIMIT, not_found).await.expect("a survey ends");
+    let encoder = origin.publish("a").await.unwrap();
+    viewer.watch_on(&encoder).await;
+    viewer.assert_continuous();
+}
+
 /// The survey waits for ever for the origin that hangs.
 #[tokio::test]
 async fn origin_that_replies_again_during_a_survey_is_surveyed_again() {
