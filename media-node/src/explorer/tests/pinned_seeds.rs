@@ -214,3 +214,9 @@ fn stream_does_not_wait_longer_for_an_encoder_that_only_stood_by() {
 fn standbys_that_are_preferred_at_one_time_change_places_once_more() {
     assert_passes(212_886_392_641_264);
 }
+
+/// An edge connects again to its RTMP server after the encoder has ended, while another encoder has started there.
+#[test]
+fn encoder_at_an_rtmp_server_is_not_superseded_by_one_that_has_ended() {
+    assert_passes(720_192);
+}

@@ -62,7 +62,11 @@ impl ServerForward<'_> {
     async fn run(&mut self, server: &RtmpServer, start: Start) -> Result<(), RtmpServerError> {
         let (context, stream) = (&self.source.context, &self.source.stream);
         let limit = context.settings.limits.get().max_command_bytes();
-        let mut link = server.open(stream.key(), Direction::Publish, limit).await?;
+        let mut link = tokio::select! {
+            link = server.open(stream.key(), Direction::Publish, limit) => link?,
+            // Its last messages would take the place of an encoder that has started at the server since.
+            () = self.source.ended.cancelled() => return Ok(()),
+        };
         info!(stream = %stream.key(), server = server.address(), "forwarding");
         let agent = HeaderValue::from_static("rtmp");
         let client = context.add_client(link.peer(), ClientRole::Viewer, stream.key(), &agent);
