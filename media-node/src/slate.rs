@@ -1,11 +1,12 @@
-//! The slate: a clip that viewers watch while a stream waits for an encoder.
+//! The slate: a clip that viewers watch while a stream waits for an encoder. It is that of a file, or made of the stream's last keyframe.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use media_wire::flv::{FlvError, FlvItem, TagReader};
-use media_wire::media::{KeyframeFlags, PacketType};
+use media_wire::media::{KeyframeFlags, PacketType, Silence};
 use media_wire::{MediaKind, Message};
 
 use crate::small_file;
@@ -27,6 +28,24 @@ const INTERLEAVE_MS: i32 = 1_000;
 
 /// The duration of the last frame, in milliseconds, when no other frame shows the interval.
 const FRAME_MS: u32 = 40;
+
+/// How often a clip of one picture shows it.
+const PICTURES: u32 = 4;
+
+/// The shortest time from one picture to the next, in milliseconds. Players hold back a frame until they know how long it is shown.
+const MIN_PICTURE_MS: u32 = 250;
+
+/// The most bytes of pictures in a second.
+const MAX_PICTURE_BYTES: usize = 512 << 10;
+
+/// What viewers watch meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) enum Slate {
+    /// This clip, in all streams.
+    Clip(Arc<SlateClip>),
+    /// The last keyframe of each stream.
+    LastKeyframe,
+}
 
 /// A clip that can be repeated without a gap.
 #[derive(Debug)]
@@ -125,6 +144,34 @@ impl SlateClip {
         Ok(Self { messages, duration })
     }
 
+    /// Returns a clip that shows a keyframe, with silence in the codec of the first audio track of these sequence headers.
+    pub(crate) fn of_keyframe(headers: &[Message], keyframe: &Message) -> Self {
+        let bytes = keyframe.payload.len() * 1000 / MAX_PICTURE_BYTES;
+        let interval = MIN_PICTURE_MS.max(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let at = |timestamp, message: &Message| Message {
+            timestamp,
+            ..message.clone()
+        };
+        let mut messages: Vec<_> = headers.iter().map(|header| at(0, header)).collect();
+        let pictures = (0..PICTURES).map(|number| at(number * interval, keyframe));
+        messages.extend(pictures);
+        let mut duration = PICTURES * interval;
+        if let Some(silence) = headers.iter().find_map(Silence::after) {
+            let mut packet = 0;
+            while silence.begin(packet) < duration {
+                messages.push(Message {
+                    kind: MediaKind::Audio,
+                    timestamp: silence.begin(packet),
+                    payload: silence.packet().clone(),
+                });
+                packet += 1;
+            }
+            duration = silence.begin(packet);
+        }
+        messages.sort_by_key(|message| message.timestamp);
+        Self { messages, duration }
+    }
+
     /// Returns the messages of the clip, again and again. Their timestamps go on.
     pub(crate) fn repeated(&self) -> impl Iterator<Item = Message> {
         let starts = (0_u32..).map(|round| round.wrapping_mul(self.duration));
@@ -202,6 +249,53 @@ mod tests {
         let times = clip.repeated().map(|message| message.timestamp);
         let expected = [0, 0, 0, 1_000, 2_000, 2_000, 2_000];
         assert_eq!(times.take(7).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn clip_of_a_keyframe_repeats_it_with_silence() {
+        let message = |kind, payload: &'static [u8]| Message {
+            kind,
+            timestamp: 7,
+            payload: payload.into(),
+        };
+        let video = message(MediaKind::Video, b"\x17\0\0\0\0\x01");
+        let audio = message(MediaKind::Audio, b"\xAF\0\x12\x10");
+        let keyframe = message(MediaKind::Video, b"\x17\x01\0\0\0\x01");
+        let times = |clip: &SlateClip, kind| -> Vec<u32> {
+            let mut messages = clip.repeated().take_while(|it| it.timestamp < 1500);
+            let mut before = 0;
+            messages
+                .by_ref()
+                .filter(|it| {
+                    assert!(it.timestamp >= before);
+                    before = it.timestamp;
+                    it.kind == kind && !it.is_sequence_header()
+                })
+                .map(|it| it.timestamp)
+                .collect()
+        };
+        let silent = SlateClip::of_keyframe(std::slice::from_ref(&video), &keyframe);
+        assert_eq!(
+            times(&silent, MediaKind::Video),
+            [0, 250, 500, 750, 1000, 1250]
+        );
+        let clip = SlateClip::of_keyframe(&[audio, video], &keyframe);
+        // The last packet of silence ends at 1021 ms.
+        assert_eq!(
+            times(&clip, MediaKind::Video),
+            [0, 250, 500, 750, 1021, 1271]
+        );
+        let silence = times(&clip, MediaKind::Audio);
+        assert_eq!(silence.len(), 65);
+        assert_eq!(silence[42..46], [975, 998, 1021, 1044]);
+        // Large pictures come less often.
+        let large = Message {
+            payload: vec![0x17; 1 << 20].into(),
+            ..keyframe
+        };
+        let clip = SlateClip::of_keyframe(&[], &large);
+        assert_eq!(times(&clip, MediaKind::Video), [0]);
+        assert_eq!(clip.duration, 8000);
     }
 
     #[test]

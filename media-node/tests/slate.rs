@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use media_node::{Node, NodeConfig};
-use media_wire::Message;
 use media_wire::flv::{Tracks, file_header, write_tag};
+use media_wire::{MediaKind, Message};
 use tempfile::TempDir;
 
 use crate::support::{
@@ -141,6 +141,41 @@ async fn slate_of_other_codec_parameters_comes_with_its_headers_and_ends_with_th
         found.status == 404
     })
     .await;
+}
+
+#[tokio::test]
+async fn last_keyframe_is_repeated_with_silence_until_the_encoder_returns() {
+    let repeat = |config: &mut NodeConfig| config.stream.repeat_last_keyframe = true;
+    let origins = origins::<2>(repeat).await;
+    let edges = [edge(&origins, repeat).await, edge(&origins, repeat).await];
+    let first = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
+    let mut viewer = FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await;
+    let mut last = 0;
+    for expected in 0..10 {
+        let (number, timestamp) = viewer.numbered().await.unwrap();
+        assert_eq!(number, expected);
+        last = timestamp;
+    }
+    first.finish().await;
+    let (mut pictures, mut silences) = (0, 0);
+    while pictures < 6 {
+        let message = within_deadline("the slate", viewer.next()).await.unwrap();
+        assert!(message.timestamp >= last, "{message:?} after {last}");
+        last = message.timestamp;
+        if message.kind == MediaKind::Video {
+            assert_eq!((number(&message), message.is_keyframe()), (Some(0), true));
+            pictures += 1;
+        } else {
+            assert_eq!(message.payload[..], *b"\xAF\x01\x21\0\0\0\0\x1C");
+            silences += 1;
+        }
+    }
+    // 250 ms are more than ten packets of audio.
+    assert!(silences > 50, "{silences}");
+    let mut second = Publisher::start(edges[0].addresses.rtmp, "live/a").await;
+    second.send_headers().await;
+    second.send_group(100).await;
+    while viewer.numbered().await.unwrap().0 != 109 {}
 }
 
 #[tokio::test]

@@ -158,6 +158,9 @@ pub struct StreamSettings {
     /// Seconds that viewers stay connected after the stream's publisher has disconnected, in case it reconnects.
     #[schemars(range(min = 0, max = 3600))]
     pub continuity_seconds: u32,
+    /// Whether viewers see the last keyframe of a stream, repeated and with silence, while the stream waits for a publisher and there
+    /// is no `slate`. Otherwise they receive nothing meanwhile, and most players stand still. Silence is known for AAC and Opus.
+    pub repeat_last_keyframe: bool,
     /// Seconds that a stream continues to be pulled from another Pod after its last viewer has disconnected.
     #[schemars(range(min = 0, max = 3600))]
     pub linger_seconds: u32,
@@ -191,6 +194,7 @@ impl Default for StreamSettings {
             publish_idle_timeout_seconds: 15,
             play_wait_seconds: 3,
             continuity_seconds: 30,
+            repeat_last_keyframe: false,
             linger_seconds: 10,
             window_seconds: 10,
             window_max_mebibytes: 32,

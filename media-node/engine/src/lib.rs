@@ -86,7 +86,7 @@ pub use registry::{DuplicatePolicy, PublishError, Registry, StandbyError};
 pub use retention::KeptWindow;
 pub use settings::{EngineSettings, InitDataLimits};
 pub use standby::{Standby, StandbyMessage, TooManyStandbys};
-pub use stream::{PublicationSearch, Stream};
+pub use stream::{NewestKeyframe, PublicationSearch, Stream};
 pub use stream_state::{
     PublicationInfo, PublicationSource, ReaderCounts, StreamState, StreamStats,
 };

@@ -1,5 +1,6 @@
 //! A live stream: its log, its publication if it has one, and the number of its readers.
 
+mod newest_keyframe;
 mod pulses;
 mod readers;
 
@@ -11,6 +12,7 @@ use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::sync::watch;
 
+pub use self::newest_keyframe::NewestKeyframe;
 use crate::active_publication::ActivePublication;
 use crate::lock::lock;
 use crate::media_memory::MediaMemory;

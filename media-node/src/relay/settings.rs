@@ -1,12 +1,11 @@
 //! The settings of the relays: the configured ones, and how long each wait lasts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use media_config::{Role, StreamSettings};
 
 use super::rtmp_server::RtmpServer;
-use crate::slate::SlateClip;
+use crate::slate::Slate;
 use crate::state::limits::CurrentLimits;
 
 /// The settings of a media node's relays.
@@ -19,8 +18,8 @@ pub(crate) struct RelaySettings {
     pub(crate) limits: CurrentLimits,
     /// Foreign servers that an edge has instead of origins.
     pub(crate) rtmp_servers: Vec<RtmpServer>,
-    /// The clip of an origin.
-    pub(crate) slate: Option<Arc<SlateClip>>,
+    /// What an origin shows in streams that wait for an encoder.
+    pub(crate) slate: Option<Slate>,
     pub(crate) timeouts: RelayTimeouts,
 }
 

@@ -18,7 +18,7 @@ use super::conflict::epoch_after;
 use super::context::RelayContext;
 use super::protocol::Parameters;
 use super::survey::{Survey, SurveyEnd, survey};
-use crate::slate::SlateClip;
+use crate::slate::{Slate, SlateClip};
 
 /// Time after which an encoder that was at another origin is taken to be gone with it. Its edge forwards to another origin long before.
 const LOST: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ impl Slates {
 
     /// Begins a slate in each stream that waits for an encoder.
     pub(super) fn begin(&self) {
-        let Some(clip) = &self.context.settings.slate else {
+        let Some(slate) = &self.context.settings.slate else {
             return;
         };
         self.elsewhere.lock().retain(|_, at| at.elapsed() < LOST);
@@ -52,16 +52,16 @@ impl Slates {
             if !self.active.lock().insert(stream.key().clone()) {
                 continue;
             }
-            let (slates, clip) = (self.clone(), Arc::clone(clip));
+            let (slates, slate) = (self.clone(), slate.clone());
             self.context.spawn(move |_| async move {
-                slates.feed(&stream, &clip).await;
+                slates.feed(&stream, &slate).await;
                 slates.active.lock().remove(stream.key());
             });
         }
     }
 
-    /// Feeds the clip into a stream until it ends or another publication has it.
-    async fn feed(&self, stream: &Arc<Stream>, clip: &SlateClip) {
+    /// Feeds the slate into a stream until that ends or another publication has it.
+    async fn feed(&self, stream: &Arc<Stream>, slate: &Slate) {
         let (context, key) = (&self.context, stream.key());
         let survey = survey(context, &Parameters::of(key), SurveyEnd::All).await;
         if survey.newest().is_some() {
@@ -73,6 +73,18 @@ impl Slates {
         if may_be_elsewhere || !has_newest_copy(&survey, stream.position()) {
             return;
         }
+        // It is kept as long as the clip that is made of it.
+        let newest;
+        let clip = match slate {
+            Slate::Clip(clip) => Arc::clone(clip),
+            Slate::LastKeyframe => {
+                let Some(it) = stream.newest_keyframe() else {
+                    return;
+                };
+                newest = it;
+                Arc::new(SlateClip::of_keyframe(&newest.headers, &newest.keyframe))
+            }
+        };
         let epoch = epoch_after(context, key, &survey);
         let (source, policy) = (PublicationSource::Slate, DuplicatePolicy::Reject);
         let now = Instant::now().into_std();
@@ -82,7 +94,7 @@ impl Slates {
         };
         context.awaited.notify(key);
         info!(stream = %key, epoch = epoch.0, "slate started");
-        play(publication, clip).await;
+        play(publication, &clip).await;
         info!(stream = %key, "slate ended");
     }
 }

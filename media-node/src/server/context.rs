@@ -17,7 +17,7 @@ use crate::auth::{Auth, NodeIdentity};
 use crate::discovery::OriginSet;
 use crate::proxies::Proxies;
 use crate::relay::{Relay, RelayParts, RelaySettings, RtmpServer, Spawner};
-use crate::slate::SlateClip;
+use crate::slate::{Slate, SlateClip};
 use crate::state::clients::Clients;
 use crate::state::idle_connections::IdleConnections;
 use crate::state::limits::CurrentLimits;
@@ -181,22 +181,28 @@ fn relay_settings(
     limits: &CurrentLimits,
 ) -> Result<RelaySettings, BindError> {
     let servers = config.origins.rtmp.iter();
-    let slate = config.slate.as_ref();
-    let slate = slate.filter(|_| config.role == Role::Origin);
-    let slate = slate.map(|path| {
-        let invalid =
-            |error| BindError::invalid(format_args!("slate: {}: {error}", path.display()));
-        SlateClip::load(path).map_err(invalid)
-    });
     Ok(RelaySettings {
         name: name.to_owned(),
         role: config.role,
         stream: config.stream.clone(),
         limits: limits.clone(),
         rtmp_servers: servers.map(|address| RtmpServer::new(address)).collect(),
-        slate: slate.transpose()?.map(Arc::new),
+        slate: slate(config)?,
         ..RelaySettings::default()
     })
+}
+
+fn slate(config: &NodeConfig) -> Result<Option<Slate>, BindError> {
+    if config.role != Role::Origin {
+        return Ok(None);
+    }
+    let Some(path) = &config.slate else {
+        let repeats = config.stream.repeat_last_keyframe;
+        return Ok(repeats.then_some(Slate::LastKeyframe));
+    };
+    let invalid = |error| BindError::invalid(format_args!("slate: {}: {error}", path.display()));
+    let clip = SlateClip::load(path).map_err(invalid)?;
+    Ok(Some(Slate::Clip(Arc::new(clip))))
 }
 
 fn spawn_on(workers: WorkerHandles) -> Spawner {

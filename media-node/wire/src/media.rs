@@ -8,6 +8,7 @@ mod codec;
 mod header;
 mod keyframe;
 mod obu;
+mod silence;
 
 use bytes::Bytes;
 
@@ -15,6 +16,7 @@ pub use av1::{Av1Configuration, use_coded_frames};
 pub use codec::Codec;
 pub use header::{MediaHeader, MediaKind, PacketType};
 pub use keyframe::KeyframeFlags;
+pub use silence::Silence;
 
 /// One message of a stream: the body of an RTMP message or FLV tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -63,7 +63,7 @@ fn unknown_field_is_named_with_the_fields_that_exist() {
         refusal(&with_spec("{stream: {lingerSecond: 3}}")),
         "not a valid LiveCluster: spec.stream.lingerSecond: unknown field, the fields here are continuitySeconds, \
          duplicatePublish, failoverAfterMilliseconds, lingerSeconds, playWaitSeconds, publishIdleTimeoutSeconds, \
-         pulseCpuPercent, pulseMaxMilliseconds, pulseMinMilliseconds, windowMaxMebibytes, windowSeconds"
+         pulseCpuPercent, pulseMaxMilliseconds, pulseMinMilliseconds, repeatLastKeyframe, windowMaxMebibytes, windowSeconds"
     );
     let error = refusal(&format!("{HEAD}metadata: {{nam: demo}}\nspec: {{}}"));
     assert!(error.contains("metadata.nam: unknown field"), "{error}");
