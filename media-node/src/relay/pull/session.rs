@@ -210,6 +210,8 @@ impl<'a> PullSession<'a> {
     }
 
     async fn receive(&mut self, mut body: Incoming) -> PullEnd {
+        // The last viewer may have left before, as a pull moves while it lingers.
+        self.update_linger();
         let mut direct = pin!(reached_directly(self.context, self.stream, self.status));
         loop {
             tokio::select! {

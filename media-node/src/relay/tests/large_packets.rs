@@ -36,6 +36,23 @@ async fn pull_goes_on_in_small_segments() {
 }
 
 #[tokio::test]
+async fn pull_that_is_repeated_while_it_lingers_ends() {
+    let (mut cluster, origin, path) = narrow_cluster().await;
+    cluster.settings.stream.linger_seconds = 2;
+    let edge = cluster.edge("e").await;
+    let mut encoder = origin.publish("a").await.unwrap();
+    let mut viewer = edge.watch("a");
+    viewer.watch_on(&encoder).await;
+    drop(viewer);
+    path.narrow();
+    encoder.until(encoder.sent() + GOP).await;
+    edge.until(|node| node.relay.metrics().reopened.get() > 0)
+        .await;
+    edge.until(|node| node.relay.metrics().pulls.get() == 0)
+        .await;
+}
+
+#[tokio::test]
 async fn forwarding_goes_on_in_small_segments() {
     let (cluster, origin, path) = narrow_cluster().await;
     let edge = cluster.edge("e").await;
