@@ -29,14 +29,15 @@ const INTERLEAVE_MS: i32 = 1_000;
 /// The duration of the last frame, in milliseconds, when no other frame shows the interval.
 const FRAME_MS: u32 = 40;
 
-/// How often a clip of one picture shows it.
-const PICTURES: u32 = 4;
+/// How often a clip of one keyframe has it.
+const KEYFRAMES: u32 = 4;
 
-/// The shortest time from one picture to the next, in milliseconds. Players hold back a frame until they know how long it is shown.
-const MIN_PICTURE_MS: u32 = 250;
+/// The shortest time from one keyframe of such a clip to the next, in milliseconds. Players hold back a frame until they know how long it is
+/// shown.
+const MIN_KEYFRAME_MS: u32 = 250;
 
-/// The most bytes of pictures in a second.
-const MAX_PICTURE_BYTES: usize = 512 << 10;
+/// The most bytes of its keyframes in a second.
+const MAX_KEYFRAME_BYTES: usize = 512 << 10;
 
 /// What viewers watch meanwhile.
 #[derive(Clone, Debug)]
@@ -146,16 +147,15 @@ impl SlateClip {
 
     /// Returns a clip that shows a keyframe, with silence in the codec of the first audio track of these sequence headers.
     pub(crate) fn of_keyframe(headers: &[Message], keyframe: &Message) -> Self {
-        let bytes = keyframe.payload.len() * 1000 / MAX_PICTURE_BYTES;
-        let interval = MIN_PICTURE_MS.max(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let bytes = keyframe.payload.len() * 1000 / MAX_KEYFRAME_BYTES;
+        let interval = MIN_KEYFRAME_MS.max(u32::try_from(bytes).unwrap_or(u32::MAX));
         let at = |timestamp, message: &Message| Message {
             timestamp,
             ..message.clone()
         };
         let mut messages: Vec<_> = headers.iter().map(|header| at(0, header)).collect();
-        let pictures = (0..PICTURES).map(|number| at(number * interval, keyframe));
-        messages.extend(pictures);
-        let mut duration = PICTURES * interval;
+        messages.extend((0..KEYFRAMES).map(|number| at(number * interval, keyframe)));
+        let mut duration = KEYFRAMES * interval;
         if let Some(silence) = headers.iter().find_map(Silence::after) {
             let mut packet = 0;
             while silence.begin(packet) < duration {
@@ -262,15 +262,13 @@ mod tests {
         let audio = message(MediaKind::Audio, b"\xAF\0\x12\x10");
         let keyframe = message(MediaKind::Video, b"\x17\x01\0\0\0\x01");
         let times = |clip: &SlateClip, kind| -> Vec<u32> {
-            let mut messages = clip.repeated().take_while(|it| it.timestamp < 1500);
-            let mut before = 0;
+            let messages = clip.repeated().take_while(|it| it.timestamp < 1500);
+            let messages: Vec<_> = messages.collect();
+            assert!(messages.is_sorted_by_key(|it| it.timestamp));
+            let is_frame = |it: &&Message| it.kind == kind && !it.is_sequence_header();
             messages
-                .by_ref()
-                .filter(|it| {
-                    assert!(it.timestamp >= before);
-                    before = it.timestamp;
-                    it.kind == kind && !it.is_sequence_header()
-                })
+                .iter()
+                .filter(is_frame)
                 .map(|it| it.timestamp)
                 .collect()
         };
@@ -288,7 +286,7 @@ mod tests {
         let silence = times(&clip, MediaKind::Audio);
         assert_eq!(silence.len(), 65);
         assert_eq!(silence[42..46], [975, 998, 1021, 1044]);
-        // Large pictures come less often.
+        // A large one comes less often.
         let large = Message {
             payload: vec![0x17; 1 << 20].into(),
             ..keyframe

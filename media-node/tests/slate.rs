@@ -51,6 +51,17 @@ fn frame_payloads(messages: &[Message]) -> Vec<Bytes> {
     frames.map(|frame| frame.payload.clone()).collect()
 }
 
+/// Watches the frames of an encoder's first group. Returns the last timestamp.
+async fn watch_group(viewer: &mut FlvViewer) -> u32 {
+    let mut last = 0;
+    for expected in 0..10 {
+        let (number, timestamp) = viewer.numbered().await.unwrap();
+        assert_eq!(number, expected);
+        last = timestamp;
+    }
+    last
+}
+
 /// Watches until the viewer has received two rounds of the clip, without a gap or a frame twice, and time that goes forward. Returns
 /// the sequence headers that came with it, and the last timestamp.
 async fn assert_slate(viewer: &mut FlvViewer, clip: &[Message], mut last: u32) -> (usize, u32) {
@@ -82,12 +93,7 @@ async fn slate_is_repeated_until_the_encoder_returns() {
     let node = TestNode::with(with_slate(&folder)).await;
     let first = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
-    let mut last = 0;
-    for expected in 0..10 {
-        let (number, timestamp) = viewer.numbered().await.unwrap();
-        assert_eq!(number, expected);
-        last = timestamp;
-    }
+    let last = watch_group(&mut viewer).await;
     first.finish().await;
     let (headers, mut last) = assert_slate(&mut viewer, &clip, last).await;
     assert_eq!(headers, 0, "the headers are those of the encoder");
@@ -150,21 +156,16 @@ async fn last_keyframe_is_repeated_with_silence_until_the_encoder_returns() {
     let edges = [edge(&origins, repeat).await, edge(&origins, repeat).await];
     let first = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await;
-    let mut last = 0;
-    for expected in 0..10 {
-        let (number, timestamp) = viewer.numbered().await.unwrap();
-        assert_eq!(number, expected);
-        last = timestamp;
-    }
+    let mut last = watch_group(&mut viewer).await;
     first.finish().await;
-    let (mut pictures, mut silences) = (0, 0);
-    while pictures < 6 {
+    let (mut keyframes, mut silences) = (0, 0);
+    while keyframes < 6 {
         let message = within_deadline("the slate", viewer.next()).await.unwrap();
         assert!(message.timestamp >= last, "{message:?} after {last}");
         last = message.timestamp;
         if message.kind == MediaKind::Video {
             assert_eq!((number(&message), message.is_keyframe()), (Some(0), true));
-            pictures += 1;
+            keyframes += 1;
         } else {
             assert_eq!(message.payload[..], *b"\xAF\x01\x21\0\0\0\0\x1C");
             silences += 1;

@@ -139,18 +139,22 @@ impl Forwards {
 
     /// Returns whether a publication is forwarded. One that has ended still is, until an origin has all of it and knows its end.
     pub(super) fn any(&self) -> bool {
-        let latest = self.latest.lock();
-        latest.values().any(|active| active.has_changed().is_ok())
+        self.latest.lock().values().any(is_forwarded)
     }
 
     /// Marks the stream as forwarded until the sender is dropped. Returns the previous forward's receiver with it.
     fn replace(&self, key: &StreamKey) -> (watch::Sender<bool>, Option<watch::Receiver<bool>>) {
         let (sender, receiver) = watch::channel(false);
         let mut latest = self.latest.lock();
-        latest.retain(|_, active| active.has_changed().is_ok());
+        latest.retain(|_, active| is_forwarded(active));
         let predecessor = latest.insert(key.clone(), receiver);
         (sender, predecessor)
     }
+}
+
+/// Returns whether a forward has not ended: its sender exists.
+fn is_forwarded(active: &watch::Receiver<bool>) -> bool {
+    active.has_changed().is_ok()
 }
 
 /// Waits until the forward of the previous publication has ended, but no longer than the limit while an origin accepts it: that

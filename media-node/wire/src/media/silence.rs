@@ -104,6 +104,7 @@ enum AacElement {
     SingleChannel = 0,
     ChannelPair = 1,
     LowFrequency = 3,
+    End = 7,
 }
 
 /// Returns a frame without any spectral value (ISO/IEC 14496-3, 4.4.2.1), for a channel configuration (table 1.19).
@@ -142,14 +143,11 @@ fn aac_frame(channel_configuration: u32) -> Option<Vec<u8>> {
             put(3, 0);
         }
     }
-    put(3, AAC_END);
+    put(3, AacElement::End as u32);
     let byte = |bits: &[u32]| bits.iter().fold(0, |byte, bit| byte << 1 | *bit) << (8 - bits.len());
     let bytes = bits.chunks(8).map(|bits| byte(bits).to_be_bytes()[3]);
     Some(bytes.collect())
 }
-
-/// The identifier of a frame's end.
-const AAC_END: u32 = 7;
 
 /// Returns silence for an identification header (RFC 7845, 5.1): a frame of 20 ms that only says that it is silent.
 fn opus(header: &[u8], configuration: &[u8]) -> Option<Silence> {
