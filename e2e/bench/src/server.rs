@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -342,11 +343,21 @@ impl Drop for Server {
     }
 }
 
+/// Returns ports that are free, below those that the system gives to connections and beside those of `e2e`. No two calls return the same.
 fn free_ports<const N: usize>() -> Result<[SocketAddr; N]> {
-    let mut listeners = Vec::new();
-    for _ in 0..N {
-        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut ports = Vec::new();
+    for _ in 0..2_000 {
+        // Another run on this host starts at another one.
+        let above = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 2_000;
+        let port = SocketAddr::from((Ipv4Addr::LOCALHOST, 30_000 + u16::try_from(above)?));
+        if TcpListener::bind(port).is_ok() {
+            ports.push(port);
+        }
+        if ports.len() == N {
+            break;
+        }
     }
-    let addresses: Result<Vec<_>, _> = listeners.iter().map(TcpListener::local_addr).collect();
-    addresses?.try_into().ok().context("the ports")
+    let found = ports.try_into().ok();
+    found.context("no free ports between 30000 and 32000")
 }

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -31,25 +32,32 @@ struct Ports {
 }
 
 impl Ports {
-    /// Returns ports that are free now; the internal one with the next one, which the edge has, and both metrics ports.
+    /// Returns ports that are free. No two calls return the same.
     fn free() -> Self {
-        let open = |port| TcpListener::bind(("127.0.0.1", port)).unwrap();
-        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
-        let held: Vec<TcpListener> = (0..4).map(|_| open(0)).collect();
-        let internal = (0..100)
-            .map(|_| port(&open(0)))
-            .find(|first| {
-                let free = |above| TcpListener::bind(("127.0.0.1", first + above)).is_ok();
-                *first < 65_000 && [1, 100, 101].into_iter().all(free)
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let is_free = |ports: &Self| {
+            // The origin has the internal port and the one of metrics, 100 above it, the edge the next ones.
+            let (first, metrics) = (ports.internal, ports.internal + 100);
+            [ports.rtmp, ports.http, ports.edge_rtmp, ports.edge_http]
+                .into_iter()
+                .chain([first, first + 1, metrics, metrics + 1])
+                .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        };
+        (0..100)
+            .map(|_| {
+                // Below the ports that the system gives to connections. Another run on this host starts at another one.
+                let block = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 50;
+                let base = 10_000 + 200 * u16::try_from(block).unwrap();
+                Self {
+                    rtmp: base,
+                    http: base + 1,
+                    edge_rtmp: base + 2,
+                    edge_http: base + 3,
+                    internal: base + 10,
+                }
             })
-            .unwrap();
-        Self {
-            rtmp: port(&held[0]),
-            http: port(&held[1]),
-            edge_rtmp: port(&held[2]),
-            edge_http: port(&held[3]),
-            internal,
-        }
+            .find(is_free)
+            .expect("free ports between 10000 and 20000")
     }
 
     fn options(self) -> Vec<String> {
@@ -196,7 +204,13 @@ impl Viewer {
 
     fn read(&mut self) {
         let mut piece = [0; 4096];
-        let read = self.socket.read(&mut piece).unwrap();
+        // A read that has a timeout may be interrupted although the program handles no signal.
+        let read = loop {
+            match self.socket.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.unwrap(),
+            }
+        };
         assert!(read > 0, "the stream ends after {} bytes", self.flv.len());
         self.flv.extend_from_slice(&piece[..read]);
     }
