@@ -14,8 +14,8 @@ use media_wire::{MediaKind, Message};
 use crate::support::raw_rtmp::{self, HANDSHAKE};
 use crate::support::{
     Clip, FlvViewer, Process, Protocol, Publisher, RawConnection, RtmpViewer, Start,
-    assert_complete, connect_from_elsewhere, ended, eventually, finish, keyframe, publish, request,
-    watch_at,
+    assert_complete, begin, connect_from_elsewhere, ended, eventually, finish, keyframe, publish,
+    request, watch_at,
 };
 
 const MIB: u64 = 1 << 20;
@@ -51,14 +51,10 @@ async fn beside_honest_encoder<T>(
 ) {
     let clip = Clip::PLAIN.messages(25 * LONGEST_ATTACK);
     let mut publisher = Publisher::start(published.rtmp, "live/honest").await;
-    // Both sequence headers and a keyframe: the viewers have begun before the attack does.
-    let (first, rest) = clip.split_at(3);
-    publisher.send(first.to_vec()).await;
     let places = [(published, Protocol::Flv), (judged, Protocol::Rtmp)];
     let mut viewers = places.map(|(node, it)| watch_at(node.rtmp, node.http, "live/honest", it));
-    for viewer in &mut viewers {
-        viewer.received(&first[2].payload).await;
-    }
+    // The viewers have begun before the attack does.
+    let rest = begin(&mut publisher, &clip, &mut viewers).await;
     let before = judged.memory();
     let is_over = Cell::new(false);
     let attack = async {
@@ -75,7 +71,7 @@ async fn beside_honest_encoder<T>(
         drop(held);
         is_over.set(true);
     };
-    let mut sent = first.len();
+    let mut sent = clip.len() - rest.len();
     let encoder = async {
         for part in rest.chunks(50) {
             if is_over.get() && sent > LEAST_SENT {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -253,30 +253,30 @@ async fn viewer_of_a_signed_url_stays_after_its_expiry() {
     })
     .await;
     let mut publisher = publish(&node, "live/a").await;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.unwrap().as_secs()
+    };
     let query = |key: &str, expires: u64| {
         let text = format!("play\n__defaultVhost__/live/a\n{expires}");
         format!("expires={expires}&signature={}", signature(key, &text))
     };
-    let expired = format!("/live/a.flv?{}", query("k1", now - 5));
+    let expired = format!("/live/a.flv?{}", query("k1", now() - 5));
     assert_eq!(play_status(&node, &expired).await, (401, "expired".into()));
-    let forged = format!("/live/a.flv?{}", query("k3", now + 60));
+    let forged = format!("/live/a.flv?{}", query("k3", now() + 60));
     assert_eq!(play_status(&node, &forged).await, (401, "signature".into()));
-    let short = query("k2", now + 1);
-    let mut viewer = FlvViewer::open(node.addresses.http, &format!("/live/a.flv?{short}")).await;
+    let expiry = now() + 5;
+    let short = format!("/live/a.flv?{}", query("k2", expiry));
+    let mut viewer = FlvViewer::open(node.addresses.http, &short).await;
     // The page of one stream, and its list.
-    let page = format!("?stream=live/a&{}", query("k1", now + 60));
+    let page = format!("?stream=live/a&{}", query("k1", now() + 60));
     assert_eq!(play_status(&node, &format!("/{page}")).await.0, 200);
     assert_eq!(
         play_status(&node, &format!("/streams.json{page}")).await.0,
         200
     );
-    tokio::time::sleep(Duration::from_millis(2100)).await;
-    let gone = format!("/live/a.flv?{short}");
-    assert_eq!(play_status(&node, &gone).await, (401, "expired".into()));
+    eventually("the expiry", async || now() > expiry).await;
+    assert_eq!(play_status(&node, &short).await, (401, "expired".into()));
     publisher.send_group(10).await;
     publisher.send_group(20).await;
     while viewer.numbered().await.unwrap().0 < 20 {}
@@ -342,6 +342,7 @@ async fn denied_network_neither_publishes_nor_plays() {
 #[tokio::test]
 async fn pages_of_sites_that_are_not_listed_get_no_access() {
     let node = start(|config| {
+        config.stream.play_wait_seconds = 0;
         config.http.cors.allow_origins = vec!["https://good.example".to_owned()];
         config.http.cors.allow_private_network = true;
     })

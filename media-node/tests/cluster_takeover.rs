@@ -75,10 +75,10 @@ async fn second_encoder_is_refused_on_every_media_node_by_policy_reject() {
 
 #[tokio::test]
 async fn edge_without_a_reachable_origin_refuses_an_encoder() {
-    let [origin] = origins::<1>(|_| {}).await;
-    let lost = [origin];
-    let edge = edge(&lost, |_| {}).await;
-    drop(lost);
+    let [mut origin] = origins::<1>(|_| {}).await;
+    let edge = edge(std::slice::from_ref(&origin), |_| {}).await;
+    origin.stop.cancel();
+    origin.ended().await;
     let refused = Publisher::try_start(edge.addresses.rtmp, "live/a").await;
     let refused = refused.err().unwrap();
     assert!(refused.description.contains("origin"), "{refused:?}");

@@ -16,7 +16,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn garbage_on_every_port_closes_its_connection_only() {
-    let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 1).await;
+    let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 3).await;
     let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
 

@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::support::raw_rtmp::{self, chunks};
 use crate::support::{
-    Clip, Process, Protocol, Publisher, Start, assert_complete, ended, finish, publish, watch_at,
+    Clip, Process, Protocol, Publisher, Start, assert_complete, begin, ended, finish, publish,
+    watch_at,
 };
 
 /// Connections of each kind.
@@ -31,14 +32,15 @@ async fn hostile_bytes_disturb_no_viewer_and_cost_no_memory() {
     let sent = Clip::PLAIN.messages(25 * 12);
     let mut publisher = Publisher::start(node.rtmp, "live/a").await;
     let viewers = [Protocol::Flv, Protocol::Rtmp];
-    let viewers = viewers.map(|it| watch_at(node.rtmp, node.http, "live/a", it));
+    let mut viewers = viewers.map(|it| watch_at(node.rtmp, node.http, "live/a", it));
+    let rest = begin(&mut publisher, &sent, &mut viewers).await;
     let before = node.memory();
     let attack =
         futures::stream::iter(attacks(&node)).for_each_concurrent(3, async |(address, attack)| {
             let all = (0..OF_EACH).map(|_| throw(address, &attack));
             futures::future::join_all(all).await;
         });
-    tokio::join!(publish(&mut publisher, &sent, 1), attack);
+    tokio::join!(publish(&mut publisher, rest, 1), attack);
     finish(publisher).await;
     for received in ended(viewers.into()).await {
         assert_complete(&sent, &received, Start::Beginning);

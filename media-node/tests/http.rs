@@ -52,7 +52,6 @@ async fn stream_response_has_the_headers_that_players_need() {
 async fn stream_ends_with_the_last_chunk_in_http_1_1_only() {
     let node = TestNode::with(|config| {
         config.stream.continuity_seconds = 0;
-        config.stream.play_wait_seconds = 10;
     })
     .await;
     let publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;

@@ -8,7 +8,8 @@ use crate::support::{
 
 #[tokio::test]
 async fn encoder_stays_when_its_media_node_hangs_for_longer_than_it_may_be_idle() {
-    let stream = "stream: {publishIdleTimeoutSeconds: 1, continuitySeconds: 1, playWaitSeconds: 5}";
+    let stream =
+        "stream: {publishIdleTimeoutSeconds: 3, continuitySeconds: 1, playWaitSeconds: 60}";
     let mut node = Process::start_with("", stream).await;
     let sent = Clip::PLAIN.messages(50);
     let (before, meanwhile) = sent.split_at(30);
@@ -18,7 +19,7 @@ async fn encoder_stays_when_its_media_node_hangs_for_longer_than_it_may_be_idle(
     viewer.received(&before[29].payload).await;
     node.hang(true);
     publisher.send(meanwhile.iter().cloned()).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
     node.hang(false);
     finish(publisher).await;
     for received in ended(vec![viewer]).await {

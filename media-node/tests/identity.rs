@@ -44,9 +44,10 @@ async fn node(secret: &Path, change: impl FnOnce(&mut NodeConfig)) -> TestNode {
     .await
 }
 
-async fn edge(secret: &Path, origin: &TestNode) -> TestNode {
+async fn edge(secret: &Path, origin: &TestNode, play_wait_seconds: u32) -> TestNode {
     let origin = origin.addresses.internal.to_string();
     node(secret, |config| {
+        config.stream.play_wait_seconds = play_wait_seconds;
         config.role = media_config::Role::Edge;
         config.origins.addresses = vec![origin];
     })
@@ -74,8 +75,8 @@ fn operator(secret: &Path) -> String {
 async fn media_nodes_with_the_secret_relay_and_others_do_not() {
     let (secret, other) = (Secret::new(SECRET), Secret::new(&SECRET.replace('a', "b")));
     let origin = node(&secret.path, |_| {}).await;
-    let member = edge(&secret.path, &origin).await;
-    let stranger = edge(&other.path, &origin).await;
+    let member = edge(&secret.path, &origin, 60).await;
+    let stranger = edge(&other.path, &origin, 1).await;
     let _pulled = Publisher::with_group(origin.addresses.rtmp, "live/pulled").await;
     let _forwarded = Publisher::with_group(member.addresses.rtmp, "live/forwarded").await;
     let mut pulling = FlvViewer::open(member.addresses.http, "/live/pulled.flv").await;
@@ -190,7 +191,7 @@ async fn metrics_port_has_no_other_route() {
 async fn rotation_of_the_secret_loses_no_message() {
     let secrets = [Secret::new(SECRET), Secret::new(SECRET)];
     let origin = node(&secrets[0].path, |_| {}).await;
-    let edge = edge(&secrets[1].path, &origin).await;
+    let edge = edge(&secrets[1].path, &origin, 60).await;
     let mut publisher = Publisher::with_group(origin.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edge.addresses.http, "/live/a.flv").await;
     let new = "another secret of the tests with 32 bytes";

@@ -92,7 +92,8 @@ async fn plant(node: &Process) {
 async fn texts_of_clients_forge_no_line_and_no_field() {
     for format in ["text", "json"] {
         let lines = format!(
-            "log: {{level: debug, format: {format}}}\nmetrics: {{streams: 9}}\n\
+            "stream: {{playWaitSeconds: 5, publishIdleTimeoutSeconds: 600}}\n\
+             log: {{level: debug, format: {format}}}\nmetrics: {{streams: 9}}\n\
              proxies: {{proxyProtocolCidrs: [127.0.0.2], forwardedCidrs: [127.0.0.1]}}\n"
         );
         let mut node = Process::start_with("", &lines).await;

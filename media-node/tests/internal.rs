@@ -10,7 +10,9 @@ async fn api_lists_clients_and_streams() {
     let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a?token=secret").await;
     let mut flv = FlvViewer::open(node.addresses.http, "/live/a.flv?token=secret").await;
     let mut rtmp = RtmpViewer::start(node.addresses.rtmp, "live/a?token=secret").await;
-    assert!(flv.numbered().await.is_some() && rtmp.numbered().await.is_some());
+    // More than a thousand bytes of each client.
+    while flv.numbered().await != Some((9, 360)) {}
+    while rtmp.numbered().await != Some((9, 360)) {}
 
     let clients = node.api("/api/v1/clients").await;
     assert!(!clients.to_string().contains("secret"), "{clients}");

@@ -73,12 +73,14 @@ async fn address_with_too_many_new_connections_is_refused_with_a_reason() {
         config.limits.max_new_connections_per_second_per_address = 1;
     })
     .await;
-    let [first, second] = [0; 2].map(|_| request(node.addresses.http, "GET", "/"));
-    let (first, second) = tokio::join!(first, second);
-    assert_eq!(first.status.min(second.status), 200);
-    assert_eq!(first.status.max(second.status), 503);
-    let metric = "live_connections_refused_total{reason=\"address_rate\"} 1";
-    assert!(node.metrics().await.contains(metric));
+    // They would need more than nine seconds to come in time.
+    let requests = [0; 10].map(|_| request(node.addresses.http, "GET", "/"));
+    let responses = futures::future::join_all(requests).await;
+    let of = |status| responses.iter().filter(|it| it.status == status).count();
+    let refused = of(503);
+    assert!(refused > 0 && of(200) + refused == responses.len());
+    let metric = "live_connections_refused_total{reason=\"address_rate\"}";
+    assert_eq!(node.metric(metric).await, refused as u64);
 }
 
 #[tokio::test]
@@ -88,8 +90,8 @@ async fn further_streams_of_a_connection_count_as_new_connections() {
     })
     .await;
     let mut publisher = Publisher::start(node.addresses.rtmp, "live/a").await;
-    for stream in ["b", "c", "d"] {
-        publisher.unpublish_and_request(stream).await;
+    for number in 0..9 {
+        publisher.unpublish_and_request(&number.to_string()).await;
     }
     let status = publisher.0.closed_with().await.expect("a reason");
     let reason = "too many new connections from your address, try again in a second";
@@ -238,7 +240,7 @@ async fn viewer_that_sends_a_large_message_is_disconnected_with_a_reason() {
 
 #[tokio::test]
 async fn viewer_that_leaves_a_message_incomplete_is_disconnected_with_a_reason() {
-    let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 1).await;
+    let node = TestNode::with(|config| config.limits.handshake_timeout_seconds = 3).await;
     let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut playing = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
     let mut paused = RtmpViewer::start(node.addresses.rtmp, "live/a").await;
@@ -274,11 +276,11 @@ async fn stalled_viewer_is_disconnected() {
 #[tokio::test]
 async fn silent_and_incomplete_requests_are_closed() {
     let timings = Timings {
-        internal_header_timeout: Duration::from_secs(1),
+        internal_header_timeout: Duration::from_secs(3),
         ..Timings::default()
     };
     let node = TestNode::with_timings(timings, |config| {
-        config.limits.handshake_timeout_seconds = 1;
+        config.limits.handshake_timeout_seconds = 3;
     })
     .await;
     let mut silent_rtmp = RawConnection::connect(node.addresses.rtmp).await;

@@ -5,7 +5,7 @@ use std::fs;
 use media_node::NodeConfig;
 use tempfile::TempDir;
 
-use crate::support::{Publisher, RawConnection, Response, TestNode, request};
+use crate::support::{Publisher, RawConnection, Response, TestNode, eventually, request};
 
 const CROSSDOMAIN: &str =
     "<cross-domain-policy><allow-access-from domain=\"*\"/></cross-domain-policy>";
@@ -19,7 +19,11 @@ async fn node(files: &[(&str, &str)]) -> (TestNode, TempDir) {
         fs::write(file, content).unwrap();
     }
     let path = directory.path().to_owned();
-    let node = TestNode::with(|config: &mut NodeConfig| config.http.directory = Some(path)).await;
+    let node = TestNode::with(|config: &mut NodeConfig| {
+        config.http.directory = Some(path);
+        config.stream.play_wait_seconds = 0;
+    })
+    .await;
     (node, directory)
 }
 
@@ -68,6 +72,11 @@ async fn pages_never_shadow_streams_the_list_or_the_player() {
     let (node, _directory) = node(&files).await;
     assert_eq!(get(&node, "/live/a.flv", "").await.status, 404);
     let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
+    eventually("the stream", async || {
+        let head = request(node.addresses.http, "HEAD", "/live/a.flv").await;
+        head.status == 200
+    })
+    .await;
     let mut connection = RawConnection::connect(node.addresses.http).await;
     connection
         .send("GET /live/a.flv HTTP/1.1\r\nHost: test\r\n\r\n")

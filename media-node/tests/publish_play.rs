@@ -99,7 +99,7 @@ async fn header_of_an_audio_stream_has_no_video_flag() {
 
 #[tokio::test]
 async fn viewer_waits_for_a_stream_that_starts_later() {
-    let node = TestNode::with(|config| config.stream.play_wait_seconds = 10).await;
+    let node = TestNode::start().await;
     let viewer = tokio::spawn(RtmpViewer::start(node.addresses.rtmp, "live/a"));
     let _publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = viewer.await.unwrap();
@@ -137,6 +137,9 @@ async fn paused_viewer_resumes_at_the_newest_keyframe() {
     for group in 1..4 {
         publisher.send_group(group * 10).await;
     }
+    // The media node has all of them.
+    let mut witness = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
+    while witness.numbered().await.unwrap().0 < 39 {}
     viewer.pause(false).await;
     let (number, _) = viewer.numbered().await.unwrap();
     assert!(number % 10 == 0 && number > 0, "{number}");

@@ -114,11 +114,11 @@ async fn statuses(port: SocketAddr, request: &str) -> Vec<u16> {
 
 async fn node() -> TestNode {
     let timings = Timings {
-        internal_header_timeout: Duration::from_secs(1),
+        internal_header_timeout: Duration::from_secs(5),
         ..Timings::default()
     };
     TestNode::with_timings(timings, |config| {
-        config.limits.handshake_timeout_seconds = 2;
+        config.limits.handshake_timeout_seconds = 20;
         config.tls = tls::tls(CERTIFICATES.as_ref(), "first");
     })
     .await

@@ -1,18 +1,26 @@
 //! A media node that is stopped and started again in the same process.
 
+use std::net::SocketAddr;
+
 use media_node::{NodeConfig, Timings};
 
-use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode};
+use crate::support::{FlvViewer, Publisher, RtmpViewer, TestNode, own_address};
 
 #[tokio::test]
 async fn stopped_media_node_starts_again_on_its_ports_without_its_streams() {
-    let mut node = TestNode::start().await;
-    let addresses = node.addresses;
+    let any = SocketAddr::from((own_address(), 0));
     let mut config = NodeConfig {
         workers: 2,
         name: "test".to_owned(),
         ..NodeConfig::default()
     };
+    config.stream.play_wait_seconds = 60;
+    config.listen.rtmp = Some(any);
+    config.listen.http = Some(any);
+    config.listen.internal = any;
+    config.listen.metrics = Some(any);
+    let mut node = TestNode::run(config.clone(), Timings::default()).await;
+    let addresses = node.addresses;
     config.listen.rtmp = Some(addresses.rtmp);
     config.listen.http = Some(addresses.http);
     config.listen.internal = addresses.internal;

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use media_node::{Node, NodeConfig};
 use media_wire::flv::{Tracks, file_header, write_tag};
 use media_wire::{MediaKind, Message};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{
     FlvViewer, Publisher, RtmpViewer, TestNode, audio_header, edge, eventually, interframe,
-    keyframe, number, origins, request, video_header, within_deadline,
+    keyframe, number, origins, video_header, within_deadline,
 };
 
 /// The number of the clip's first frame. Those of encoders are smaller.
@@ -38,11 +39,12 @@ fn write(messages: &[Message]) -> TempDir {
     folder
 }
 
-fn with_slate(folder: &TempDir) -> impl Fn(&mut NodeConfig) {
+/// Lets streams wait so many seconds for an encoder, with the clip of this folder.
+fn with_slate(folder: &TempDir, continuity_seconds: u32) -> impl Fn(&mut NodeConfig) {
     let path = folder.path().join("slate.flv");
     move |config| {
         config.slate = Some(path.clone());
-        config.stream.continuity_seconds = 6;
+        config.stream.continuity_seconds = continuity_seconds;
     }
 }
 
@@ -90,7 +92,7 @@ async fn assert_slate(viewer: &mut FlvViewer, clip: &[Message], mut last: u32) -
 async fn slate_is_repeated_until_the_encoder_returns() {
     let clip = clip();
     let folder = write(&clip);
-    let node = TestNode::with(with_slate(&folder)).await;
+    let node = TestNode::with(with_slate(&folder, 60)).await;
     let first = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
     let last = watch_group(&mut viewer).await;
@@ -124,11 +126,10 @@ async fn slate_of_other_codec_parameters_comes_with_its_headers_and_ends_with_th
     let mut clip = clip();
     clip[0].payload = Bytes::from_static(b"\x17\0\0\0\0\x01\x42\0\x1e\xff\xe1\0\0\x01\0\0");
     let folder = write(&clip);
-    let origins = origins::<2>(with_slate(&folder)).await;
-    let edges = [
-        edge(&origins, with_slate(&folder)).await,
-        edge(&origins, with_slate(&folder)).await,
-    ];
+    // Two rounds take less than half of it.
+    let slate = with_slate(&folder, 8);
+    let origins = origins::<2>(&slate).await;
+    let edges = [edge(&origins, &slate).await, edge(&origins, &slate).await];
     let encoder = Publisher::with_group(edges[0].addresses.rtmp, "live/a").await;
     let mut viewer = FlvViewer::open(edges[1].addresses.http, "/live/a.flv").await;
     let mut rtmp = RtmpViewer::start(edges[0].addresses.rtmp, "live/a").await;
@@ -143,8 +144,7 @@ async fn slate_of_other_codec_parameters_comes_with_its_headers_and_ends_with_th
     while viewer.next().await.is_some() {}
     while rtmp.next().await.is_some() {}
     eventually("the end on every media node", async || {
-        let found = request(edges[1].addresses.http, "GET", "/live/a.flv").await;
-        found.status == 404
+        edges[1].api("/api/v1/streams").await == json!([])
     })
     .await;
 }
@@ -184,7 +184,7 @@ async fn encoder_is_accepted_by_policy_reject_while_the_slate_is_shown() {
     let clip = clip();
     let folder = write(&clip);
     let node = TestNode::with(|config| {
-        with_slate(&folder)(config);
+        with_slate(&folder, 60)(config);
         config.stream.duplicate_publish = media_config::DuplicatePublish::Reject;
     })
     .await;
@@ -207,7 +207,7 @@ async fn file_that_is_no_slate_keeps_an_origin_from_starting() {
     config.listen.http = Some(free);
     config.listen.internal = free;
     config.listen.metrics = Some(free);
-    with_slate(&folder)(&mut config);
+    with_slate(&folder, 60)(&mut config);
     let error = Node::bind(config).await.err().unwrap().to_string();
     assert!(error.starts_with("slate: "), "{error}");
     assert!(

@@ -13,8 +13,15 @@ use encoders::{Feed, Spliced, source};
 
 fn standby(config: &mut NodeConfig) {
     config.stream.duplicate_publish = DuplicatePublish::Standby;
-    config.stream.play_wait_seconds = 7;
+    // An encoder that waits for its turn on a busy host is not silent.
+    config.stream.failover_after_milliseconds = 60_000;
     config.stream.window_seconds = 60;
+}
+
+/// With the default, for what happens after it.
+fn standby_soon(config: &mut NodeConfig) {
+    standby(config);
+    config.stream.failover_after_milliseconds = 2_000;
 }
 
 fn timings() -> Timings {
@@ -57,7 +64,8 @@ async fn higher_priority_takes_over_when_it_is_steady_and_the_other_encoder_stay
     viewer.until(source(0)).await;
     let second = Feed::start(&node, "live/a?priority=5", 1).await;
     viewer.until(source(1)).await;
-    assert_eq!(standbys(&node).await, 1);
+    // The first one stands by as soon as its own worker has its turn.
+    eventually("one standby", async || standbys(&node).await == 1).await;
     let _third = Feed::start(&node, "live/a?priority=4", 2).await;
     drop(second);
     viewer.until(source(2)).await;
@@ -72,7 +80,7 @@ async fn higher_priority_takes_over_when_it_is_steady_and_the_other_encoder_stay
 
 #[tokio::test]
 async fn silent_encoder_is_replaced_and_stands_by_when_it_returns() {
-    let node = node().await;
+    let node = TestNode::with_timings(timings(), standby_soon).await;
     let first = Publisher::with_group(node.addresses.rtmp, "live/a").await;
     let mut viewer = Spliced::watch(&node, "live/a").await;
     viewer.until(source(0)).await;

@@ -19,11 +19,11 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use audience::{
-    Clip, Protocol, Received, Start, assert_complete, cluster, ended, finish, frames, publish,
-    publish_in_step, received_by_all, wait_everywhere, watch, watch_at, watch_everywhere,
+    Clip, Protocol, Received, Start, assert_complete, begin, cluster, ended, finish, frames,
+    publish, publish_in_step, received_by_all, watch, watch_at, watch_everywhere,
 };
 pub(crate) use balancer::{balancer, v1, v2};
-pub(crate) use cluster::{edge, edge_with, origins, origins_with};
+pub(crate) use cluster::{edge, edge_with, origins, origins_with, own_address};
 pub(crate) use flv::FlvViewer;
 pub(crate) use hook_server::hook_server;
 pub(crate) use http::{RawConnection, Response, connect_from_elsewhere, request};
@@ -34,8 +34,8 @@ pub(crate) use node::TestNode;
 pub(crate) use process::Process;
 pub(crate) use rtmp::{Publisher, RtmpViewer};
 
-/// Limit of every wait. Nothing here takes this long on a loaded host.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
+/// Limit of every wait. Nothing here takes this long, also on a host that runs other builds and tests.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 tokio::task_local! {
     /// Limit of the waits of a task where that is too short: many viewers, or large frames, of which only the content counts.

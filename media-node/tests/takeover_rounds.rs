@@ -1,14 +1,12 @@
 //! Encoders take over from each other on and between all nodes, and their viewers receive each one's frames as one stream; or they are
 //! refused, and the first one goes on.
 
-use std::time::Duration;
-
 use media_config::DuplicatePublish;
 use media_wire::Message;
 
 use crate::support::{
-    Clip, Publisher, Received, Start, assert_complete, cluster, ended, finish, publish,
-    wait_everywhere, within_deadline,
+    Clip, Publisher, Received, Start, assert_complete, begin, cluster, ended, finish, publish,
+    watch_everywhere, within_deadline,
 };
 
 const BAD_NAME: &str = "NetStream.Publish.BadName";
@@ -16,7 +14,7 @@ const BAD_NAME: &str = "NetStream.Publish.BadName";
 #[tokio::test]
 async fn viewers_receive_every_round_of_encoders_that_take_over() {
     let nodes = cluster(|_| {}).await;
-    let mut viewers = wait_everywhere(&nodes, "live/one").await;
+    let mut viewers = watch_everywhere(&nodes, "live/one");
     let mut rounds = Vec::new();
     let mut before: Option<Publisher> = None;
     for (id, home) in (100..).zip([0, 0, 1, 1, 2, 0]) {
@@ -27,7 +25,8 @@ async fn viewers_receive_every_round_of_encoders_that_take_over() {
             assert_eq!(status.expect("a status").code, BAD_NAME);
         }
         let clip = Clip { id, ..Clip::PLAIN }.messages(25 * 2);
-        publish(&mut publisher, &clip, 2).await;
+        let rest = begin(&mut publisher, &clip, &mut viewers).await;
+        publish(&mut publisher, rest, 2).await;
         for viewer in &mut viewers {
             viewer
                 .received(&clip.last().expect("a frame").payload)
@@ -74,17 +73,18 @@ async fn second_encoder_is_refused_on_every_node_and_the_first_goes_on() {
     .await;
     let streams = nodes.iter().zip(0..).map(async |(home, number)| {
         let stream = format!("live/{number}");
-        let viewers = wait_everywhere(&nodes, &stream).await;
+        let mut viewers = watch_everywhere(&nodes, &stream);
         let mut publisher = Publisher::start(home.addresses.rtmp, &stream).await;
         let sent = Clip::PLAIN.messages(25 * 6);
+        // Now every node has the stream.
+        let rest = begin(&mut publisher, &sent, &mut viewers).await;
         let others = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
             for second in &nodes {
                 let refused = Publisher::try_start(second.addresses.rtmp, &stream).await;
                 assert_eq!(refused.err().expect("a refusal").code, BAD_NAME);
             }
         };
-        tokio::join!(publish(&mut publisher, &sent, 2), others);
+        tokio::join!(publish(&mut publisher, rest, 2), others);
         finish(publisher).await;
         for received in ended(viewers).await {
             assert_complete(&sent, &received, Start::Beginning);

@@ -2,7 +2,8 @@
 //! 49 days), and streams that do not begin at 0.
 
 use crate::support::{
-    Clip, Publisher, Start, assert_complete, cluster, ended, finish, publish, wait_everywhere,
+    Clip, Publisher, Start, assert_complete, begin, cluster, ended, finish, publish,
+    watch_everywhere,
 };
 
 #[tokio::test]
@@ -22,9 +23,10 @@ async fn timestamps_cross_24_31_and_32_bits_on_every_node() {
             ..Clip::PLAIN
         };
         let sent = sent.messages(25 * 8);
-        let viewers = wait_everywhere(&nodes, &stream).await;
+        let mut viewers = watch_everywhere(&nodes, &stream);
         let mut publisher = Publisher::start(nodes[1].addresses.rtmp, &stream).await;
-        publish(&mut publisher, &sent, 5).await;
+        let rest = begin(&mut publisher, &sent, &mut viewers).await;
+        publish(&mut publisher, rest, 5).await;
         finish(publisher).await;
         for received in ended(viewers).await {
             assert_complete(&sent, &received, Start::Beginning);

@@ -12,8 +12,8 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use crate::support::tls::{CERTIFICATES, TlsClient, VERSIONS, certificate, tls};
 use crate::support::{
     Clip, FlvViewer, Protocol, Publisher, RawConnection, RtmpViewer, Start, TestNode,
-    assert_complete, assert_stalled_viewer_is_disconnected, ended, eventually, finish, publish,
-    replace_file, request, watch_at, within_deadline,
+    assert_complete, assert_stalled_viewer_is_disconnected, begin, ended, eventually, finish,
+    publish, replace_file, request, watch_at, within_deadline,
 };
 
 /// Keyframes that neither a socket nor the buffer of TLS accepts in one write.
@@ -43,19 +43,12 @@ async fn streams_are_complete_by_both_versions_of_tls() {
         let http = client.tunnel(node.addresses.https).await;
         let mut publisher = Publisher::start(rtmp, "live/tls").await;
         let clip = LARGE.messages(50);
-        let (before, after) = clip.split_at(4);
-        publish(&mut publisher, before, 10).await;
-        let watching = [Protocol::Flv, Protocol::Rtmp]
-            .map(|protocol| watch_at(rtmp, http, "live/tls", protocol))
-            .into_iter()
-            .collect();
-        eventually("two viewers", async || {
-            node.api("/api/v1/clients").await.as_array().unwrap().len() == 3
-        })
-        .await;
-        publish(&mut publisher, after, 10).await;
+        let mut viewers = [Protocol::Flv, Protocol::Rtmp]
+            .map(|protocol| watch_at(rtmp, http, "live/tls", protocol));
+        let rest = begin(&mut publisher, &clip, &mut viewers).await;
+        publish(&mut publisher, rest, 10).await;
         finish(publisher).await;
-        for received in ended(watching).await {
+        for received in ended(viewers.into()).await {
             assert_complete(&clip, &received, Start::Beginning);
         }
     }
@@ -215,7 +208,7 @@ fn copy_certificate(name: &str, folder: &Path) {
 
 #[tokio::test]
 async fn failed_handshakes_are_counted_by_reason() {
-    let node = node(|config| config.limits.handshake_timeout_seconds = 1).await;
+    let node = node(|config| config.limits.handshake_timeout_seconds = 3).await;
     // A client without TLS, a client that does not trust the certificate, one that leaves, and a silent one.
     let mut plain = RawConnection::connect(node.addresses.rtmps).await;
     plain.send([3; 1537]).await;
@@ -239,7 +232,7 @@ async fn failed_handshakes_are_counted_by_reason() {
 
 #[tokio::test]
 async fn handshake_and_first_request_have_one_time_limit() {
-    let node = node(|config| config.limits.handshake_timeout_seconds = 1).await;
+    let node = node(|config| config.limits.handshake_timeout_seconds = 3).await;
     let client = TlsClient::new(&["first"], &TLS13);
     for address in [node.addresses.rtmps, node.addresses.https] {
         let mut silent = client.connect(address).await.unwrap();

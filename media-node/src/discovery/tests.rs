@@ -198,7 +198,8 @@ async fn error_keeps_the_last_known_origins() {
 
 #[tokio::test]
 async fn silent_server_does_not_block_readers() {
-    let dns = DnsServer::start().await;
+    let mut dns = DnsServer::start().await;
+    dns.timeout = Duration::from_millis(200);
     for name in [FULL.to_owned(), format!("_internal._tcp.{FULL}")] {
         dns.set(&name, DnsReply::Silent);
     }

@@ -33,7 +33,7 @@ fn records(message: &[u8], size: usize) -> Vec<u8> {
 async fn large_and_slow_handshakes_disturb_no_viewer() {
     let tls =
         format!("tls: {{certificate: {CERTIFICATES}/first.crt, key: {CERTIFICATES}/first.key}}");
-    let node = Process::start_with(", handshakeTimeoutSeconds: 2", &tls).await;
+    let node = Process::start_with(", handshakeTimeoutSeconds: 5", &tls).await;
     beside_honest_clients(node, 96 * MIB, async |node| {
         let padded = client_hello(&extension(21, &[0; 60_000]));
         let names = b"\x08http/1.1".repeat(1_800);

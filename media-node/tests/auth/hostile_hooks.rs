@@ -36,15 +36,18 @@ const KINDS: [(&str, &str); 11] = [
     ("lies", REFUSED),
 ];
 
+/// Those that only the timeout ends.
+const ENDLESS: [&str; 3] = ["silent", "endless-headers", "endless-body"];
+
 #[tokio::test]
 async fn hook_server_that_misbehaves_refuses_within_its_time_and_costs_little() {
     let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let taken = Arc::new(AtomicUsize::new(0));
     let server = misbehaving_server(elsewhere.local_addr().unwrap(), Arc::clone(&taken)).await;
-    let [deny, allow] = [FailurePolicy::Deny, FailurePolicy::Allow];
-    let [denying, allowing] = [node(server, deny).await, node(server, allow).await];
+    let (patient, impatient) = (nodes(server, 30).await, nodes(server, 1).await);
     let refused = KINDS.map(|(kind, reason)| {
-        let (denying, allowing) = (&denying, &allowing);
+        let is_endless = ENDLESS.contains(&kind);
+        let [denying, allowing] = if is_endless { &impatient } else { &patient };
         async move {
             let stream = format!("live/{kind}");
             let (_, message) = publish_error(denying, &stream).await;
@@ -56,7 +59,7 @@ async fn hook_server_that_misbehaves_refuses_within_its_time_and_costs_little() 
     });
     let others = async {
         for _ in 0..20 {
-            let page = request(denying.addresses.http, "GET", "/streams.json").await;
+            let page = request(impatient[0].addresses.http, "GET", "/streams.json").await;
             assert_eq!(page.status, 200);
         }
     };
@@ -76,8 +79,7 @@ async fn clients_that_a_hook_does_not_answer_about_keep_only_their_own_address_w
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let node = TestNode::with(|config| {
-        config.auth.play = hook(address, 10, FailurePolicy::Deny);
-        config.limits.max_new_connections_per_second_per_address = 0;
+        config.auth.play = hook(address, 30, FailurePolicy::Deny);
     })
     .await;
     let _publisher = publish(&node, "live/allows").await;
@@ -107,8 +109,17 @@ async fn clients_that_a_hook_does_not_answer_about_keep_only_their_own_address_w
     );
 }
 
-async fn node(server: SocketAddr, failure_policy: FailurePolicy) -> TestNode {
-    TestNode::with(|config| config.auth.publish = hook(server, 1, failure_policy)).await
+/// Starts media nodes that refuse and allow encoders when the hook does not respond within this time.
+async fn nodes(server: SocketAddr, timeout_seconds: u32) -> [TestNode; 2] {
+    let node = |policy| {
+        TestNode::with(move |config| {
+            config.auth.publish = hook(server, timeout_seconds, policy);
+        })
+    };
+    [
+        node(FailurePolicy::Deny).await,
+        node(FailurePolicy::Allow).await,
+    ]
 }
 
 fn hook(server: SocketAddr, timeout_seconds: u32, failure_policy: FailurePolicy) -> AccessSettings {

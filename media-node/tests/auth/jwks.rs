@@ -154,7 +154,7 @@ async fn changed_key_set_takes_effect_and_disconnects_the_clients_of_the_removed
 #[tokio::test]
 async fn server_that_hangs_or_sends_junk_leaves_the_last_good_keys() {
     let server = KeyServer::start(Answer::Body(jwks(FIRST))).await;
-    let node = node(&server, "first", Duration::from_millis(300)).await;
+    let node = node(&server, "first", Duration::from_secs(1)).await;
     wait_until_publishable(&node, &stream("a", FIRST)).await;
     for answer in [
         Answer::Nothing,

@@ -60,6 +60,7 @@ async fn limits_of_http_addresses_are_counted_by_their_names() {
 #[tokio::test]
 async fn limits_of_addresses_are_those_of_the_configuration() {
     let node = TestNode::with(|config| {
+        config.stream.play_wait_seconds = 0;
         config.limits.max_name_bytes = 16;
         config.limits.max_parameters = 40;
         config.limits.max_parameter_kibibytes = 1;

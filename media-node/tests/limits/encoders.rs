@@ -12,8 +12,10 @@ async fn silent_encoder_is_disconnected() {
         config.stream.continuity_seconds = 0;
     })
     .await;
+    // It waits for the stream, which soon ends.
+    let viewer = tokio::spawn(FlvViewer::open(node.addresses.http, "/live/a.flv"));
     let mut publisher = Publisher::with_group(node.addresses.rtmp, "live/a").await;
-    let mut viewer = FlvViewer::open(node.addresses.http, "/live/a.flv").await;
+    let mut viewer = viewer.await.unwrap();
     let status = publisher.0.closed_with().await.unwrap();
     assert!(
         status.description.contains("too long"),

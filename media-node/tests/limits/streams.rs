@@ -64,8 +64,6 @@ async fn names_without_a_publisher_keep_no_viewer_out() {
     let [origin] = origins::<1>(|_| {}).await;
     let edge = edge(std::slice::from_ref(&origin), |config| {
         config.limits.max_streams = 2;
-        config.limits.max_new_connections_per_second_per_address = 0;
-        config.stream.play_wait_seconds = 7;
     })
     .await;
     let mut invented = Vec::new();
@@ -90,7 +88,6 @@ async fn further_name_without_a_publisher_is_refused_with_a_reason() {
     let origins = origins::<1>(|_| {}).await;
     let edge = edge(&origins, |config| {
         config.limits.max_lookups = 1;
-        config.stream.play_wait_seconds = 60;
     })
     .await;
     let mut viewers = Vec::new();

@@ -1,8 +1,8 @@
 //! Backup encoders at different media nodes of a cluster.
 
 use super::encoders::{Feed, Spliced, source};
-use super::{standby, standbys, timings};
-use crate::support::{TestNode, edge_with, origins_with};
+use super::{standby, standby_soon, standbys, timings};
+use crate::support::{TestNode, edge_with, eventually, origins_with};
 
 /// Asserts that an encoder at `backup` stands by for the one at `main`, and replaces it when that disconnects.
 async fn assert_backup(stream: &str, main: &TestNode, backup: &TestNode) {
@@ -39,13 +39,16 @@ async fn encoder_stands_by_at_any_media_node() {
 
 #[tokio::test]
 async fn higher_priority_at_another_origin_is_on_air_until_its_origin_is_lost() {
-    let [one, two] = origins_with::<2>(timings(), standby).await;
+    let [one, two] = origins_with::<2>(timings(), standby_soon).await;
     let _first = Feed::start(&one, "live/a?priority=1", 0).await;
     let mut viewer = Spliced::watch(&one, "live/a").await;
     viewer.until(source(0)).await;
     let second = Feed::start(&two, "live/a?priority=2", 1).await;
     viewer.until(source(1)).await;
-    assert_eq!((standbys(&one).await, standbys(&two).await), (1, 0));
+    eventually("one standby", async || {
+        (standbys(&one).await, standbys(&two).await) == (1, 0)
+    })
+    .await;
     drop((two, second));
     viewer.until(source(0)).await;
 }

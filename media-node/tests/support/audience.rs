@@ -19,7 +19,6 @@ use super::{
 /// One origin and two edges, with windows that hold every clip, and encoders that may wait for their viewers.
 pub(crate) async fn cluster(change: impl Fn(&mut NodeConfig)) -> [TestNode; 3] {
     let change = |config: &mut NodeConfig| {
-        config.stream.play_wait_seconds = 60;
         config.stream.publish_idle_timeout_seconds = 600;
         config.stream.continuity_seconds = 3;
         config.stream.window_seconds = 60;
@@ -112,6 +111,20 @@ pub(crate) async fn publish_in_step(
         publisher.send(step.iter().cloned()).await;
         received_by_all(viewers, step).await;
     }
+}
+
+/// Sends the beginning of a clip, and returns the rest when all viewers have received it: whenever they came, they have begun with the
+/// first keyframe.
+pub(crate) async fn begin<'a>(
+    publisher: &mut Publisher,
+    clip: &'a [Message],
+    viewers: &mut [Watching],
+) -> &'a [Message] {
+    // Both sequence headers, a keyframe and audio.
+    let (beginning, rest) = clip.split_at(4);
+    publisher.send(beginning.iter().cloned()).await;
+    received_by_all(viewers, beginning).await;
+    rest
 }
 
 /// Waits until all viewers have received these messages, after which nothing was sent.
@@ -222,14 +235,6 @@ pub(crate) enum Protocol {
 pub(crate) fn watch_everywhere(nodes: &[TestNode], stream: &str) -> Vec<Watching> {
     let watch = |node| [Protocol::Flv, Protocol::Rtmp].map(|it| watch(node, stream, it));
     nodes.iter().flat_map(watch).collect()
-}
-
-/// As [`watch_everywhere`], and returns when every node has asked the origins for the stream: the viewers receive all of it,
-/// wherever it is published.
-pub(crate) async fn wait_everywhere(nodes: &[TestNode], stream: &str) -> Vec<Watching> {
-    let watching = watch_everywhere(nodes, stream);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    watching
 }
 
 /// Where a viewer may start.

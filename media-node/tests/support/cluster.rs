@@ -59,11 +59,15 @@ pub(crate) async fn edge_with(
     .await
 }
 
-/// Returns a free port on a loopback address that nothing else uses, so that it is still free when the media node opens it.
+/// Returns a free port on an address of its own, so that it is still free when the media node opens it.
 fn reserve() -> SocketAddr {
+    let listener = TcpListener::bind((own_address(), 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// Returns a loopback address that nothing else uses: the ports of a media node that ends there stay free.
+pub(crate) fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let own = Ipv4Addr::new(127, high, low, NEXT.fetch_add(1, Ordering::Relaxed));
-    let listener = TcpListener::bind((own, 0)).unwrap();
-    listener.local_addr().unwrap()
+    Ipv4Addr::new(127, high, low, NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -98,7 +98,11 @@ impl TestNode {
         config.listen.https = Some(free);
         config.listen.internal = free;
         config.listen.metrics = Some(free);
-        config.stream.play_wait_seconds = 1;
+        // Clients have one address here, and tests ask again and again.
+        config.limits.max_new_connections_per_second_per_address = 0;
+        // Clients of a busy host may be slow.
+        config.stream.play_wait_seconds = 60;
+        config.stream.publish_idle_timeout_seconds = 60;
         config.stream.linger_seconds = 1;
         config.drain.accept_seconds = 0;
         config.drain.timeout_seconds = 5;

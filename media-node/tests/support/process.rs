@@ -42,7 +42,7 @@ impl Process {
         let stream = if lines.contains("stream:") {
             ""
         } else {
-            "stream: {playWaitSeconds: 5, continuitySeconds: 1}"
+            "stream: {playWaitSeconds: 60, continuitySeconds: 1}"
         };
         let config = folder.path().join("config.yaml");
         let mut file = std::fs::File::create(&config).expect("a file");

@@ -65,13 +65,12 @@ impl RtmpClient {
         drop(self.socket.write_all(bytes).await);
     }
 
-    /// Sends a command of one chunk, which bypasses the state of the client.
+    /// Sends a command of one chunk, which bypasses the state of the client. Ignores whether the media node still accepts it.
     async fn send_short_command(&mut self, values: &[Value], message_stream: u8) {
         let body = amf0::encode_all(values);
         let length = u8::try_from(body.len()).expect("a short command");
         let header = [3, 0, 0, 0, 0, 0, length, 20, message_stream, 0, 0, 0];
-        let sent = self.socket.write_all(&[&header[..], &body].concat()).await;
-        sent.expect("an open connection");
+        self.send_bytes(&[&header[..], &body].concat()).await;
     }
 
     /// Sends pending bytes. Ignores whether the media node still accepts them.

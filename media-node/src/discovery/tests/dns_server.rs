@@ -48,6 +48,8 @@ pub(super) struct DnsServer {
     /// Record type and name of each query.
     queries: watch::Receiver<Vec<String>>,
     port: u16,
+    /// Time for one query. A busy host answers in it.
+    pub(super) timeout: Duration,
     /// Lookups that failed.
     pub(super) failures: IntCounter,
 }
@@ -63,6 +65,7 @@ impl DnsServer {
             replies,
             queries,
             port,
+            timeout: LIMIT,
             failures: IntCounter::new("failures", "test").unwrap(),
         }
     }
@@ -88,7 +91,7 @@ impl DnsServer {
         let mut options = ResolverOpts::default();
         options.ndots = 5;
         options.attempts = 1;
-        options.timeout = Duration::from_millis(200);
+        options.timeout = self.timeout;
         DnsResolver::new(config, options).unwrap()
     }
 
