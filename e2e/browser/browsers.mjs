@@ -33,9 +33,9 @@ export async function open(browser, viewport) {
 
 // Waits until a function returns true in the page. Puppeteer's own way evaluates text there, which the player page does not allow.
 export async function until(page, condition, ...values) {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   while (!await page.evaluate(condition, ...values)) {
-    if (Date.now() > deadline) throw new Error(`not within 20 s: ${condition}`);
+    if (Date.now() > deadline) throw new Error(`not within 60 s: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

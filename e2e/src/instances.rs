@@ -129,7 +129,7 @@ impl Instances {
             command.arg("--tls").arg(certificate).arg(key);
         }
         let mut process = Process::start("instances", &mut command, stage.folder())?;
-        process.prints("Ready.", Duration::from_secs(20)).await?;
+        process.prints("Ready.", Duration::from_secs(60)).await?;
         Ok(Self {
             process,
             program,

@@ -17,8 +17,8 @@ const RESTARTS: usize = 5;
 /// The option for the four seconds of each round.
 const ROUND: &str = "-t 4";
 
-/// How long viewers wait for the encoder, which pauses for one second.
-const CONTINUITY: Duration = Duration::from_secs(6);
+/// How long viewers wait for the encoder, which pauses for one second, and takes its time to start on a busy host.
+const CONTINUITY: Duration = Duration::from_secs(12);
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let seconds = CONTINUITY.as_secs();

@@ -111,7 +111,7 @@ async fn open(
         command.arg(PATH);
     }
     command.current_dir(&stage.tools.browser);
-    let limit = Duration::from_secs(90);
+    let limit = Duration::from_secs(240);
     let ended = tokio::time::timeout(limit, finish(&mut command, "")).await;
     let ended = ended
         .context("the browser is not done")?

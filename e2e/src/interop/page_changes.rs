@@ -17,7 +17,7 @@ use crate::stage::Stage;
 const SECONDS: f64 = 3.0;
 
 /// How often the encoder starts again at most until Chromium has run out of audio at a time when the page looks.
-const RESTARTS: u32 = 6;
+const RESTARTS: u32 = 20;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let settings = "playWaitSeconds: 20, continuitySeconds: 20";

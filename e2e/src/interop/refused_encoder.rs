@@ -11,7 +11,7 @@ use crate::stage::Stage;
 
 pub(super) async fn run(stage: Stage) -> Result<()> {
     let clip = stage.clip("h264-aac").await?;
-    let settings = "duplicatePublish: reject, playWaitSeconds: 10, continuitySeconds: 2";
+    let settings = "duplicatePublish: reject, playWaitSeconds: 50, continuitySeconds: 2";
     let instances = Instances::start(&stage, settings).await?;
     let homes = instances.all.iter();
     let refused = homes.map(|home| refuses(&stage, &clip, home));
@@ -27,9 +27,9 @@ async fn refuses(stage: &Stage, clip: &Clip, home: &Instance) -> Result<()> {
         ffmpeg::publish(&name, clip, &home.rtmp(&stream), folder)
     };
     let mut first = publish("first")?;
-    viewer.sees_more(1, Duration::from_secs(10)).await?;
+    viewer.sees_more(1, Duration::from_secs(30)).await?;
     let mut second = publish("second")?;
-    let ended = second.exit(Duration::from_secs(5)).await;
+    let ended = second.exit(Duration::from_secs(30)).await;
     let ended = ended.context("the second ffmpeg")?;
     ensure!(!ended.success(), "the second ffmpeg was not refused");
     let published = first.success(Duration::from_secs(30)).await;

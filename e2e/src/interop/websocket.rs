@@ -38,7 +38,7 @@ pub(super) async fn run(stage: Stage) -> Result<()> {
     let watching = instances.all.iter();
     let watching = watching.map(|instance| watch(&stage, instance, "socket"));
     let watched = futures::future::try_join_all(watching).await?;
-    encoder.success(std::time::Duration::from_secs(5)).await?;
+    encoder.success(std::time::Duration::from_secs(30)).await?;
     let mut packets = 0;
     for (watched, file) in &watched {
         packets += check(&sent, watched, file)
@@ -70,7 +70,7 @@ async fn watch(stage: &Stage, instance: &Instance, stream: &str) -> Result<(Watc
         .replace("http:", "ws:");
     let mut command = Command::new(&stage.tools.python);
     command.args(["e2e/interop/websocket.py", &url]);
-    command.arg(&file).arg("25");
+    command.arg(&file).arg("60");
     let output = process::finish(&mut command, "").await?.success()?;
     let watched = serde_json::from_str(&output);
     let watched = watched.with_context(|| format!("the client printed {output:?}"))?;
