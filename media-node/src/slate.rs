@@ -145,8 +145,13 @@ impl SlateClip {
         Ok(Self { messages, duration })
     }
 
-    /// Returns a clip that shows a keyframe, with silence in the codec of the first audio track of these sequence headers.
-    pub(crate) fn of_keyframe(headers: &[Message], keyframe: &Message) -> Self {
+    /// Returns a clip that shows a keyframe, with silence in the codec of `audio`, or else of the first audio track of these sequence
+    /// headers.
+    pub(crate) fn of_keyframe(
+        headers: &[Message],
+        audio: Option<&Message>,
+        keyframe: &Message,
+    ) -> Self {
         let bytes = keyframe.payload.len() * 1000 / MAX_KEYFRAME_BYTES;
         let interval = MIN_KEYFRAME_MS.max(u32::try_from(bytes).unwrap_or(u32::MAX));
         let at = |timestamp, message: &Message| Message {
@@ -156,7 +161,7 @@ impl SlateClip {
         let mut messages: Vec<_> = headers.iter().map(|header| at(0, header)).collect();
         messages.extend((0..KEYFRAMES).map(|number| at(number * interval, keyframe)));
         let mut duration = KEYFRAMES * interval;
-        if let Some(silence) = headers.iter().find_map(Silence::after) {
+        if let Some(silence) = audio.into_iter().chain(headers).find_map(Silence::after) {
             let mut packet = 0;
             while silence.begin(packet) < duration {
                 messages.push(Message {
@@ -272,12 +277,12 @@ mod tests {
                 .map(|it| it.timestamp)
                 .collect()
         };
-        let silent = SlateClip::of_keyframe(std::slice::from_ref(&video), &keyframe);
+        let silent = SlateClip::of_keyframe(std::slice::from_ref(&video), None, &keyframe);
         assert_eq!(
             times(&silent, MediaKind::Video),
             [0, 250, 500, 750, 1000, 1250]
         );
-        let clip = SlateClip::of_keyframe(&[audio, video], &keyframe);
+        let clip = SlateClip::of_keyframe(&[audio, video], None, &keyframe);
         // The last packet of silence ends at 1021 ms.
         assert_eq!(
             times(&clip, MediaKind::Video),
@@ -286,12 +291,16 @@ mod tests {
         let silence = times(&clip, MediaKind::Audio);
         assert_eq!(silence.len(), 65);
         assert_eq!(silence[42..46], [975, 998, 1021, 1044]);
+        // A codec without sequence headers: A-law, in packets of 20 ms.
+        let g711 = message(MediaKind::Audio, b"\x72\x01\x02");
+        let clip = SlateClip::of_keyframe(&[], Some(&g711), &keyframe);
+        assert_eq!(times(&clip, MediaKind::Audio)[..3], [0, 20, 40]);
         // A large one comes less often.
         let large = Message {
             payload: vec![0x17; 1 << 20].into(),
             ..keyframe
         };
-        let clip = SlateClip::of_keyframe(&[], &large);
+        let clip = SlateClip::of_keyframe(&[], None, &large);
         assert_eq!(times(&clip, MediaKind::Video), [0]);
         assert_eq!(clip.duration, 8000);
     }

@@ -159,7 +159,8 @@ pub struct StreamSettings {
     #[schemars(range(min = 0, max = 3600))]
     pub continuity_seconds: u32,
     /// Whether viewers see the last keyframe of a stream, repeated and with silence, while the stream waits for a publisher and there
-    /// is no `slate`. Otherwise they receive nothing meanwhile, and most players stand still. Silence is known for AAC and Opus.
+    /// is no `slate`. Otherwise they receive nothing meanwhile, and most players stand still. Silence is known in AAC, Opus, MP3,
+    /// FLAC, linear PCM and G.711.
     pub repeat_last_keyframe: bool,
     /// Seconds that a stream continues to be pulled from another Pod after its last viewer has disconnected.
     #[schemars(range(min = 0, max = 3600))]

@@ -215,6 +215,11 @@ impl Window {
         self.segments.get(at)
     }
 
+    /// Returns the segments from the newest one on.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.segments.iter().rev()
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }

@@ -82,7 +82,8 @@ impl Slates {
                     return;
                 };
                 newest = it;
-                Arc::new(SlateClip::of_keyframe(&newest.headers, &newest.keyframe))
+                let (headers, audio) = (&newest.headers, newest.audio.as_ref());
+                Arc::new(SlateClip::of_keyframe(headers, audio, &newest.keyframe))
             }
         };
         let epoch = epoch_after(context, key, &survey);

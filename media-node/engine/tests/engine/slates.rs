@@ -120,6 +120,24 @@ fn older_publication_that_returns_after_a_slate_goes_on_where_it_was() {
 }
 
 #[test]
+fn newest_keyframe_comes_with_recent_audio_of_its_publication() {
+    let registry = registry();
+    let mut first = encoder(&registry, "a", 10);
+    send(&mut first, [keyframe(0, 0), audio_frame(0, 1)]);
+    let stream = registry.find(&key("a")).unwrap();
+    let newest = stream.newest_keyframe().unwrap();
+    assert_eq!(newest.audio.unwrap().payload, audio_frame(0, 1).payload);
+    let mut second = encoder(&registry, "a", 20);
+    send(&mut second, [keyframe(0, 2)]);
+    let newest = stream.newest_keyframe().unwrap();
+    assert_eq!(newest.keyframe.payload, keyframe(0, 2).payload);
+    assert_eq!(newest.audio, None, "that of the former publication");
+    send(&mut second, [audio_frame(10, 3), keyframe(40, 4)]);
+    let newest = stream.newest_keyframe().unwrap();
+    assert_eq!(newest.audio.unwrap().payload, audio_frame(10, 3).payload);
+}
+
+#[test]
 fn publication_elsewhere_ends_a_slate_whatever_its_epoch() {
     let registry = waiting(Instant::now());
     let slate = slate(&registry, 20).unwrap();

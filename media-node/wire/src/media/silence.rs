@@ -1,9 +1,15 @@
-//! Silence in the codec of an audio track: AAC (ISO/IEC 14496-3) and Opus (RFC 6716).
+//! Silence in the codec of an audio track, written from the codecs' standards.
 
-use bytes::{BufMut, Bytes, BytesMut};
+mod aac;
+mod flac;
+mod mp3;
+mod opus;
+mod pcm;
 
-use super::codec::{AAC, Codec};
-use super::{MediaKind, Message, PacketType};
+use bytes::Bytes;
+
+use super::codec::Codec;
+use super::{MediaKind, Message};
 use crate::fields::take;
 
 /// Packets of silence, each with the header of its payload.
@@ -16,33 +22,64 @@ pub struct Silence {
     rate: u32,
 }
 
+/// A frame of silence, without the header of a payload.
+struct Frame {
+    bytes: Vec<u8>,
+    /// Samples for each channel.
+    samples: u32,
+    /// Samples in a second.
+    rate: u32,
+}
+
+/// The first byte of a sequence header of Enhanced RTMP.
+const SEQUENCE_START: u8 = 0x90;
+
+/// The first byte of frames of Enhanced RTMP.
+const CODED_FRAMES: u8 = 0x91;
+
 impl Silence {
-    /// Returns silence for the track of a sequence header. Returns `None` for any codec but AAC of one to eight channels and Opus of one or
-    /// two, and for multitrack.
-    pub fn after(header: &Message) -> Option<Self> {
-        let is_header = header.header().packet_type == PacketType::SequenceHeader;
-        if header.kind != MediaKind::Audio || !is_header {
+    /// Returns silence for the track of a sequence header, or that of a frame in a codec without sequence headers.
+    ///
+    /// Known are AAC and Opus of one to eight channels, MP3, linear PCM, G.711 and FLAC. Returns `None` for any other codec, and for
+    /// multitrack.
+    pub fn after(message: &Message) -> Option<Self> {
+        if message.kind != MediaKind::Audio {
             return None;
         }
-        let mut configuration = &header.payload[..];
-        match take(&mut configuration)? {
-            // The sound's format and the packet type, which is that of raw data in a packet.
-            [first] if first >> 4 == AAC => {
-                let [_] = take(&mut configuration)?;
-                aac(&[first, 1], configuration)
-            }
-            // Enhanced RTMP: coded frames instead of the start of a sequence.
-            [0x90] => {
-                let four_cc = take::<4>(&mut configuration)?;
-                let header = [&[0x91], &four_cc[..]].concat();
-                match Codec::of_four_cc(four_cc) {
-                    Codec::Aac => aac(&header, configuration),
-                    Codec::Opus => opus(&header, configuration),
+        let mut body = &message.payload[..];
+        let [first] = take(&mut body)?;
+        let (header, frame) = match (first, Codec::of_sound_format(first >> 4)) {
+            (SEQUENCE_START | CODED_FRAMES, _) => {
+                let four_cc = take::<4>(&mut body)?;
+                let frame = match (first, Codec::of_four_cc(four_cc)) {
+                    (SEQUENCE_START, Codec::Aac) => aac::frame(body),
+                    (SEQUENCE_START, Codec::Opus) => opus::frame(body),
+                    (SEQUENCE_START, Codec::Flac) => flac::frame(body),
+                    (CODED_FRAMES, Codec::Mp3) => mp3::frame(body),
                     _ => None,
-                }
+                };
+                ([&[CODED_FRAMES], &four_cc[..]].concat(), frame?)
             }
-            _ => None,
-        }
+            (_, Some(Codec::Aac)) => match take(&mut body)? {
+                // A sequence header. Frames have the packet type 1.
+                [0] => (vec![first, 1], aac::frame(body)?),
+                _ => return None,
+            },
+            (_, Some(Codec::Mp3)) => (vec![first], mp3::frame(body)?),
+            (_, Some(codec)) => (vec![first], pcm::frame(first, codec)?),
+            (_, None) => return None,
+        };
+        let Frame {
+            bytes,
+            samples,
+            rate,
+        } = frame;
+        // A packet lasts from a millisecond to a second, or the sequence header is wrong.
+        (samples..=samples * 1000).contains(&rate).then(|| Self {
+            packet: [header, bytes].concat().into(),
+            samples,
+            rate,
+        })
     }
 
     /// Returns a packet.
@@ -55,113 +92,6 @@ impl Silence {
         let samples = u64::from(number) * u64::from(self.samples);
         u32::try_from(samples * 1000 / u64::from(self.rate)).unwrap_or(u32::MAX)
     }
-}
-
-fn with_header(header: &[u8], frame: &[u8]) -> Bytes {
-    let mut packet = BytesMut::with_capacity(header.len() + frame.len());
-    packet.put_slice(header);
-    packet.put_slice(frame);
-    packet.freeze()
-}
-
-/// Samples of a frame of AAC.
-const AAC_SAMPLES: u32 = 1024;
-
-/// The sampling frequencies of AAC by their index (ISO/IEC 14496-3, table 1.18).
-const AAC_RATES: [u32; 13] = [
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
-    7_350,
-];
-
-/// The object types with a core of AAC LC: itself, and with spectral band replication and parametric stereo.
-const AAC_LC_CORES: [u32; 3] = [2, 5, 29];
-
-/// Returns silence for an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1).
-fn aac(header: &[u8], configuration: &[u8]) -> Option<Silence> {
-    let mut bits = configuration
-        .iter()
-        .flat_map(|byte| (0..8).rev().map(move |bit| u32::from(byte >> bit & 1)));
-    let mut read = |count| {
-        let bits = bits.by_ref().take(count);
-        bits.fold(0, |value, bit| value << 1 | bit)
-    };
-    let object_type = read(5);
-    let rate = match read(4) {
-        15 => read(24),
-        index => *AAC_RATES.get(usize::try_from(index).ok()?)?,
-    };
-    let frame = aac_frame(read(4))?;
-    (AAC_LC_CORES.contains(&object_type) && rate > 0).then(|| Silence {
-        packet: with_header(header, &frame),
-        samples: AAC_SAMPLES,
-        rate,
-    })
-}
-
-/// An element of a frame of AAC, with its identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AacElement {
-    SingleChannel = 0,
-    ChannelPair = 1,
-    LowFrequency = 3,
-    End = 7,
-}
-
-/// Returns a frame without any spectral value (ISO/IEC 14496-3, 4.4.2.1), for a channel configuration (table 1.19).
-fn aac_frame(channel_configuration: u32) -> Option<Vec<u8>> {
-    use AacElement::{ChannelPair as Pair, LowFrequency as Low, SingleChannel as Single};
-    let elements: &[AacElement] = match channel_configuration {
-        1 => &[Single],
-        2 => &[Pair],
-        3 => &[Single, Pair],
-        4 => &[Single, Pair, Single],
-        5 => &[Single, Pair, Pair],
-        6 => &[Single, Pair, Pair, Low],
-        7 => &[Single, Pair, Pair, Pair, Low],
-        _ => return None,
-    };
-    let mut bits = Vec::new();
-    let mut put = |count: u32, value: u32| {
-        bits.extend((0..count).rev().map(|bit| value >> bit & 1));
-    };
-    for (number, element) in elements.iter().enumerate() {
-        let before = elements.iter().take(number);
-        let tag = before.filter(|it| *it == element).count();
-        put(3, *element as u32);
-        put(4, u32::try_from(tag).ok()?);
-        if *element == Pair {
-            // A common window: long, with no band of scale factors and no prediction; no middle and side.
-            put(1, 1);
-            put(11, 0);
-            put(2, 0);
-            // The gain of each channel; no pulses, no temporal noise shaping, no gain control.
-            put(11, 0);
-            put(11, 0);
-        } else {
-            put(8, 0);
-            put(11, 0);
-            put(3, 0);
-        }
-    }
-    put(3, AacElement::End as u32);
-    let byte = |bits: &[u32]| bits.iter().fold(0, |byte, bit| byte << 1 | *bit) << (8 - bits.len());
-    let bytes = bits.chunks(8).map(|bits| byte(bits).to_be_bytes()[3]);
-    Some(bytes.collect())
-}
-
-/// Returns silence for an identification header (RFC 7845, 5.1): a frame of 20 ms that only says that it is silent.
-fn opus(header: &[u8], configuration: &[u8]) -> Option<Silence> {
-    let channels = *configuration.get(9)?;
-    let is_stereo = match (channels, *configuration.get(18)?) {
-        (1, 0) => 0,
-        (2, 0) => 1,
-        _ => return None,
-    };
-    Some(Silence {
-        packet: with_header(header, &[31 << 3 | is_stereo << 2, 0xFF, 0xFE]),
-        samples: 960,
-        rate: 48_000,
-    })
 }
 
 #[cfg(test)]
@@ -200,15 +130,95 @@ mod tests {
     }
 
     #[test]
+    fn opus_of_several_streams_is_silent_in_each() {
+        // 5.1: four streams, two of them stereo.
+        let header =
+            b"\x90OpusOpusHead\x01\x06\0\0\x80\xBB\0\0\0\0\x01\x04\x02\0\x04\x01\x02\x03\x05";
+        let packet = after(header).unwrap().packet;
+        assert_eq!(
+            packet[..],
+            *b"\x91Opus\xFC\x02\xFF\xFE\xFC\x02\xFF\xFE\xF8\x02\xFF\xFE\xF8\xFF\xFE"
+        );
+    }
+
+    #[test]
+    fn mp3_has_the_version_rate_and_mode_of_the_encoders_frame() {
+        // MPEG-1, 128 kbit/s, 44100 Hz, padded, joint stereo.
+        let stereo = after(b"\x2F\xFF\xFB\x92\x64\0\0").unwrap();
+        assert_eq!(stereo.packet[..5], *b"\x2F\xFF\xFB\x10\x40");
+        assert!(stereo.packet[5..].iter().all(|byte| *byte == 0));
+        assert_eq!((stereo.packet.len(), stereo.begin(1)), (1 + 104, 26));
+        // MPEG-2 with a CRC, 24000 Hz, mono.
+        let mono = after(b"\x2A\xFF\xF2\x54\xC4\0\0").unwrap();
+        assert_eq!(mono.packet[..5], *b"\x2A\xFF\xF3\x14\xC0");
+        assert_eq!((mono.packet.len(), mono.begin(1)), (1 + 24, 24));
+        // MPEG-2.5: FLV's format of 8000 Hz.
+        let slow = after(b"\xE2\xFF\xE3\x48\xC4\0\0").unwrap();
+        assert_eq!(slow.packet[..5], *b"\xE2\xFF\xE3\x18\xC0");
+        assert_eq!((slow.packet.len(), slow.begin(1)), (1 + 72, 72));
+        // Enhanced RTMP, 48000 Hz.
+        let enhanced = after(b"\x91.mp3\xFF\xFB\x94\x64\0\0").unwrap();
+        assert_eq!(enhanced.packet[..9], *b"\x91.mp3\xFF\xFB\x14\x40");
+        assert_eq!((enhanced.packet.len(), enhanced.begin(1)), (5 + 96, 24));
+    }
+
+    #[test]
+    fn pcm_and_g711_have_samples_of_silence_for_20_milliseconds() {
+        let packet = |first| {
+            let silence = after(first).unwrap();
+            assert!((19..=20).contains(&silence.begin(1)));
+            let sample = silence.packet[1];
+            assert!(silence.packet[1..].iter().all(|byte| *byte == sample));
+            (sample, silence.packet.len() - 1)
+        };
+        assert_eq!(
+            packet(b"\x3F\x01\x02"),
+            (0, 882 * 2 * 2),
+            "44100 Hz, stereo"
+        );
+        assert_eq!(packet(b"\x04\x01\x02"), (0x80, 220), "11025 Hz, 8 bits");
+        assert_eq!(packet(b"\x02\x01\x02"), (0, 110 * 2), "5512.5 Hz");
+        assert_eq!(packet(b"\x72\x01\x02"), (0xD5, 160), "A-law");
+        assert_eq!(packet(b"\x83\x01\x02"), (0xFF, 320), "µ-law, stereo");
+    }
+
+    #[test]
+    fn flac_has_the_block_size_and_the_format_of_its_header() {
+        // Blocks of 4608 samples, 48000 Hz, stereo, 16 bits.
+        let header = b"\x90fLaCfLaC\x80\0\0\x22\x12\0\x12\0\0\0\0\0\0\0\x0B\xB8\x02\xF0";
+        let stereo = after(header).unwrap();
+        assert_eq!(
+            stereo.packet[..],
+            *b"\x91fLaC\xFF\xF8\x70\x10\0\x11\xFF\x7C\0\0\0\0\0\0\x01\x68"
+        );
+        assert_eq!((stereo.begin(1), stereo.begin(10)), (96, 960));
+        // STREAMINFO alone: blocks of 16 to 1024 samples, 44100 Hz, mono, 24 bits.
+        let header = b"\x90fLaC\0\x10\x04\0\0\0\0\0\0\0\x0A\xC4\x41\x70";
+        let mono = after(header).unwrap();
+        assert_eq!(mono.packet[5..12], *b"\xFF\xF9\x70\0\0\x03\xFF");
+        assert_eq!((mono.packet.len(), mono.begin(1)), (5 + 8 + 4 + 2, 23));
+    }
+
+    #[test]
     fn other_tracks_have_none() {
-        let others: [&[u8]; 7] = [
+        let others: [&[u8]; 15] = [
+            // Layer II, a reserved version, and the middle of a frame of MP3; ADPCM and Speex.
+            b"\x2F\xFF\xFD\x92\x64",
+            b"\x2F\xFF\xEB\x92\x64",
+            b"\x2F\x12\x34\x56\x78",
             b"\x2F\xFF\xFB",
+            b"\x1F\x01\x02",
+            b"\xB6\x01\x02",
+            b"",
             b"\xAF\x01\x21",
             b"\xAF\0",
             b"\xAF\0\x12\0",
             b"\xAF\0\x0A\x10",
             b"\x90fLaCfLaC",
             b"\x90OpusOpusHead\x01\x06\0\0\x80\xBB\0\0\0\0\x01",
+            // AC-3, and FLAC of 1 MHz in blocks of 16 samples.
+            b"\x91ac-3\x0B\x77",
+            b"\x90fLaC\0\x10\0\x10\0\0\0\0\0\0\xF4\x24\x01\x70",
         ];
         for payload in others {
             assert_eq!(after(payload), None, "{payload:x?}");
