@@ -77,7 +77,8 @@ async fn encode(
     count: watch::Sender<u32>,
 ) -> EncoderEnd {
     let mut ticks = interval(Duration::from_millis(10));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    // When the host is busy, the encoder stood still as well as those who receive its frames.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let epoch = publication.epoch().0;
     let header = Bytes::from_static(&[0x17, 0, 0, 0, 0, 1, 100, 0, 31]);
     publication.append(metadata());
