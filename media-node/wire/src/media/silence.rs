@@ -96,6 +96,11 @@ impl Silence {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::super::MediaHeader;
     use super::*;
 
     fn after(payload: &'static [u8]) -> Option<Silence> {
@@ -197,6 +202,34 @@ mod tests {
         let mono = after(header).unwrap();
         assert_eq!(mono.packet[5..12], *b"\xFF\xF9\x70\0\0\x03\xFF");
         assert_eq!((mono.packet.len(), mono.begin(1)), (5 + 8 + 4 + 2, 23));
+    }
+
+    /// The first bytes of payloads in each codec.
+    const HEADERS: &[&[u8]] = &[
+        b"\xAF\0",
+        b"\x90mp4a",
+        b"\x90Opus",
+        b"\x90fLaC",
+        b"\x91.mp3\xFF",
+        b"\x2F\xFF",
+        b"",
+    ];
+
+    proptest! {
+        #[test]
+        fn packet_of_any_track_is_short_and_of_its_codec(
+            header in select(HEADERS),
+            rest in vec(any::<u8>(), 0..40),
+        ) {
+            let payload = [header, &rest].concat().into();
+            let message = Message { kind: MediaKind::Audio, timestamp: 0, payload };
+            if let Some(silence) = Silence::after(&message) {
+                prop_assert!((1..=1000).contains(&silence.begin(1)));
+                prop_assert!(silence.packet.len() <= 8 << 10);
+                let codec = |payload| MediaHeader::parse(MediaKind::Audio, payload).codec;
+                prop_assert_eq!(codec(&silence.packet), codec(&message.payload));
+            }
+        }
     }
 
     #[test]
