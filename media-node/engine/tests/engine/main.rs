@@ -18,4 +18,5 @@ mod splices;
 mod standbys;
 mod support;
 mod timelines;
+mod tracks;
 mod viewers;
