@@ -13,12 +13,23 @@ try {
   page.on("pageerror", (error) => seen.console.push(`uncaught: ${error.message}`));
   page.on("request", (request) => seen.requests.push(request.url()));
   await page.goto(url);
+  const listText = () => page.$eval("#streams", ({ textContent }) => textContent);
+  const press = async (selector) => {
+    const { x, y, width, height } = await page.$eval(selector, (button) => button.getBoundingClientRect().toJSON());
+    await page.mouse.move(x + width / 2, y + height / 2);
+    await page.mouse.down();
+  };
   const plays = (from) => document.getElementById("video").currentTime > from;
   if (click) {
     const selector = `button[data-path="${click}"]`;
     await until(page, (selector) => document.querySelector(selector) !== null, selector);
     seen.listed = await page.$$eval("#streams button", (all) => all.map(({ dataset }) => dataset.path));
-    await page.click(selector);
+    await press(selector);
+    // Another viewer comes, so that the list changes before the button is released.
+    const before = await listText();
+    await page.evaluate((path) => { globalThis.other = fetch(path); }, click);
+    await until(page, (before) => document.getElementById("streams").textContent !== before, before);
+    await page.mouse.up();
     await until(page, plays, 0.2);
     await page.reload(); // what the address bar shows plays the same stream
   }

@@ -300,30 +300,41 @@ function standsStill(now) {
   return now - attempt.bytes > SILENCE_TIMEOUT || wasted > FREEZE_TIMEOUT || attempt.bytes < listFailed;
 }
 
+// A click is lost when its button leaves the page before it is released: those of streams that stay are neither replaced nor moved.
 function showList() {
   const list = $("streams");
-  const focused = document.activeElement?.dataset?.path;
-  list.replaceChildren(...listed.map((stream) => {
-    const item = document.createElement("li");
-    const button = document.createElement("button");
-    const name = document.createElement("strong");
-    const details = document.createElement("small");
-    button.type = "button";
-    button.dataset.path = stream.path;
-    if (chosen?.path === stream.path) button.setAttribute("aria-current", "true");
-    name.textContent = stream.label;
-    if (stream.live) name.className = "on";
-    details.textContent = [
-      stream.live ? "" : "waiting for its publisher",
-      stream.codecs.join(", "),
-      `${stream.viewers} ${stream.viewers === 1 ? "viewer" : "viewers"} here`,
-    ].filter(Boolean).join(" · ");
-    button.append(name, details);
-    button.addEventListener("click", () => { unmuted = true; choose(stream); });
-    item.append(button);
-    return item;
-  }));
-  if (focused) [...list.querySelectorAll("button")].find(({ dataset }) => dataset.path === focused)?.focus();
+  const items = new Map([...list.children].map((item) => [item.firstChild.dataset.path, item]));
+  const wanted = listed.map((stream) => describe(items.get(stream.path) ?? listItem(stream.path), stream));
+  for (const item of items.values()) if (!wanted.includes(item)) item.remove();
+  wanted.forEach((item, index) => {
+    if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
+  });
+}
+
+function listItem(path) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.path = path;
+  button.append(document.createElement("strong"), document.createElement("small"));
+  button.addEventListener("click", () => { unmuted = true; choose(listed.find((stream) => stream.path === path)); });
+  item.append(button);
+  return item;
+}
+
+function describe(item, stream) {
+  const button = item.firstChild;
+  const [name, details] = button.children;
+  if (chosen?.path === stream.path) button.setAttribute("aria-current", "true");
+  else button.removeAttribute("aria-current");
+  name.textContent = stream.label;
+  name.className = stream.live ? "on" : "";
+  details.textContent = [
+    stream.live ? "" : "waiting for its publisher",
+    stream.codecs.join(", "),
+    `${stream.viewers} ${stream.viewers === 1 ? "viewer" : "viewers"} here`,
+  ].filter(Boolean).join(" · ");
+  return item;
 }
 
 // Encoders choose names. Marks of direction would show one in another order, so that it looks like another one.
