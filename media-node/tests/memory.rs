@@ -73,7 +73,9 @@ async fn stream_without_viewers_costs_little_beside_its_media() {
     /// What a media node needs once is there after so many streams.
     const FIRST: u64 = 50;
     const MORE: u64 = 200;
-    let mut node = Process::start(", maxConnectionsPerAddress: 0").await;
+    // Longer than a busy host takes to send everything.
+    let stream = "stream: {windowSeconds: 60, publishIdleTimeoutSeconds: 600}";
+    let mut node = Process::start_with(", maxConnectionsPerAddress: 0", stream).await;
     let mut publishers = Vec::new();
     let mut measured = Vec::new();
     for streams in [FIRST, FIRST + MORE] {
