@@ -1,16 +1,16 @@
 //! A cluster of media nodes on simulated hosts, each with the production code from its ports down to its timers.
 
+mod config;
 mod memory;
+mod paths;
+mod remains;
 mod replacement;
 
-use std::any::Any;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use media_config::{NodeConfig, Role};
+use media_config::Role;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::client::NodeAddresses;
 use super::host_runtime::HostRuntime;
 use super::media::write_slate;
-use super::schedule::{Place, Settings};
-use super::socket::{
-    CLIENTS, ClientSocket, HTTP, HTTPS, INTERNAL, RTMP, RTMPS, Route, certificate, node_address,
-};
+use super::schedule::Settings;
+use super::socket::{CLIENTS, node_address};
 use crate::host::simulated::SimulatedHost;
 use crate::host::simulated::network::Network;
 use crate::server::{Held, Node, Probe, Timings};
@@ -30,8 +28,6 @@ use replacement::ReplacedNode;
 
 /// The name of the origins.
 const SERVICE: &str = "origins.media.svc";
-
-const METRICS: u16 = 9092;
 
 /// Longer than any schedule.
 const NEVER: Duration = Duration::from_secs(1 << 20);
@@ -62,11 +58,6 @@ struct SimulatedNode {
     address: Ipv4Addr,
     process: Option<NodeProcess>,
 }
-
-/// A client whose connection is open until this is dropped.
-pub(super) struct IdleClient(
-    #[expect(dead_code, reason = "holds the connection")] JoinHandle<io::Result<ClientSocket>>,
-);
 
 /// A running media node.
 struct NodeProcess {
@@ -196,51 +187,6 @@ impl SimulatedCluster {
         });
     }
 
-    fn config(&self, number: usize) -> NodeConfig {
-        let node = &self.nodes[number];
-        let settings = &self.settings;
-        let mut config = NodeConfig {
-            role: node.role,
-            name: format!("node-{number}"),
-            workers: 2,
-            ..NodeConfig::default()
-        };
-        let at = |port| SocketAddr::from((node.address, port));
-        config.listen.rtmp = Some(at(RTMP));
-        config.listen.http = Some(at(HTTP));
-        config.listen.rtmps = Some(at(RTMPS));
-        config.listen.https = Some(at(HTTPS));
-        config.tls = Some(certificate());
-        config.listen.internal = at(INTERNAL);
-        config.listen.metrics = Some(at(METRICS));
-        if settings.has_rtmp_server && node.role == Role::Edge {
-            let servers = self
-                .origins()
-                .map(|origin| format!("rtmp://{origin}:{RTMP}"));
-            config.origins.rtmp = servers.collect();
-        } else if settings.has_dns {
-            config.origins.service = Some(SERVICE.to_owned());
-        } else {
-            let origins = self.origins().map(|origin| format!("{origin}:{INTERNAL}"));
-            config.origins.addresses = origins.collect();
-        }
-        config.slate = settings.has_slate.then(|| self.slate());
-        let stream = &mut config.stream;
-        stream.duplicate_publish = settings.duplicate_publish;
-        stream.publish_idle_timeout_seconds = settings.publish_idle_timeout_seconds;
-        stream.play_wait_seconds = settings.play_wait_seconds;
-        stream.continuity_seconds = settings.continuity_seconds;
-        stream.linger_seconds = settings.linger_seconds;
-        stream.window_seconds = settings.window_seconds;
-        stream.window_max_mebibytes = 1;
-        // A pulse that follows the load would follow that of this computer.
-        stream.pulse_min_milliseconds = settings.pulse_milliseconds;
-        stream.pulse_max_milliseconds = settings.pulse_milliseconds;
-        config.drain.accept_seconds = 1;
-        config.drain.timeout_seconds = 6;
-        config
-    }
-
     /// Ends the process of a media node without a drain.
     pub(super) fn kill(&mut self, number: usize) {
         if let Some(process) = self.nodes[number].process.take() {
@@ -290,61 +236,6 @@ impl SimulatedCluster {
             process.hung_until = self.network.now();
             process.runtime.skip_until(self.network.now());
         }
-    }
-
-    pub(super) fn cut(&self, one: Place, other: Place, is_cut: bool) {
-        let (one, other) = (self.address(one), self.address(other));
-        if one != other {
-            self.network.cut(one, other, is_cut);
-        }
-    }
-
-    pub(super) fn cut_one_way(&self, from: Place, to: Place) {
-        let (from, to) = (self.address(from), self.address(to));
-        if from != to {
-            self.network.cut_one_way(from, to);
-        }
-    }
-
-    pub(super) fn forget_connections(&self, one: Place, other: Place) {
-        let (one, other) = (self.address(one), self.address(other));
-        self.network.forget_connections(one, other);
-    }
-
-    pub(super) fn delay(&self, one: Place, other: Place, delay: Duration) {
-        let (one, other) = (self.address(one), self.address(other));
-        self.network.delay(one, other, delay);
-    }
-
-    fn address(&self, place: Place) -> Ipv4Addr {
-        match place {
-            Place::Node(node) => self.nodes[node].address,
-            Place::Clients => CLIENTS,
-        }
-    }
-
-    /// Connects a client that never sends anything.
-    pub(super) fn connect(&self) -> IdleClient {
-        let route = Route {
-            network: self.network.clone(),
-            to: self.addresses.port(0, RTMP),
-            capacity: 1,
-        };
-        let connect = async move { route.connect().await };
-        let start = async { IdleClient(tokio::spawn(connect)) };
-        self.clients.block_on(start)
-    }
-
-    /// Starts a task on the host of a media node.
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(process) = &self.nodes[0].process {
-            process.runtime.block_on(async { drop(tokio::spawn(task)) });
-        }
-    }
-
-    /// Keeps a media node in memory until the result is dropped.
-    pub(super) fn keep(&self) -> Option<Arc<dyn Any>> {
-        self.nodes[0].process.as_ref()?.probe.keep()
     }
 
     /// Lets the time pass until something happens, at most until `end`, and for no longer than `pause`. Media nodes to which nothing
