@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use media_engine::Epoch;
+
 /// How long a media node may take a publication for one that goes on whose connection the encoder has lost.
 const NOTICED: Duration = Duration::from_secs(15);
 
@@ -26,6 +28,7 @@ struct Attempt {
     begin: Duration,
     /// When it was accepted. A media node may accept an attempt whose encoder does not learn of it.
     accepted: Option<Duration>,
+    epoch: Option<Epoch>,
     end: Option<Duration>,
     is_superseded: bool,
 }
@@ -35,15 +38,18 @@ impl Attempts {
         let attempt = Attempt {
             begin: now,
             accepted: None,
+            epoch: None,
             end: None,
             is_superseded: false,
         };
         self.0.insert(encoder, attempt);
     }
 
-    pub(super) fn accepted(&mut self, encoder: u32, now: Duration) {
+    /// Notes that a media node has accepted an encoder, whose publication has this epoch if it is on air.
+    pub(super) fn accepted(&mut self, encoder: u32, epoch: Option<Epoch>, now: Duration) {
         if let Some(attempt) = self.0.get_mut(&encoder) {
             attempt.accepted = Some(now);
+            attempt.epoch = epoch;
         }
     }
 
@@ -55,6 +61,14 @@ impl Attempts {
         if let Some(attempt) = self.0.get_mut(&encoder) {
             attempt.end.get_or_insert(now);
         }
+    }
+
+    /// Returns whether an encoder that is still connected has a later epoch than another one.
+    pub(super) fn stays_before(&self, encoder: u32, other: u32) -> bool {
+        let on_air = self.0.get(&encoder).filter(|it| it.end.is_none());
+        let epoch = on_air.and_then(|it| it.epoch);
+        let other = self.0.get(&other).and_then(|it| it.epoch);
+        epoch.zip(other).is_some_and(|(epoch, other)| epoch > other)
     }
 
     /// Marks an encoder as superseded. Returns whether there is another one, not superseded itself, that may have done so.
@@ -102,7 +116,7 @@ mod tests {
         let mut attempts = Attempts::default();
         for (encoder, at) in [(1, first), (2, second)] {
             attempts.begin(encoder, at);
-            attempts.accepted(encoder, at);
+            attempts.accepted(encoder, None, at);
         }
         attempts
     }
@@ -129,6 +143,21 @@ mod tests {
         assert!(both_accepted(SECOND, 2 * SECOND).is_superseded(1, at_once));
         assert!(!both_accepted(SECOND, 3 * SECOND).is_superseded(1, at_once));
         assert!(!both_accepted(SECOND, 3 * SECOND).is_superseded(2, at_once));
+    }
+
+    #[test]
+    fn encoder_with_the_latest_epoch_stays_until_its_connection_ends() {
+        let mut attempts = Attempts::default();
+        for (encoder, epoch) in [(1, Some(7)), (2, Some(5)), (3, None)] {
+            attempts.begin(encoder, SECOND);
+            attempts.accepted(encoder, epoch.map(Epoch), SECOND);
+        }
+        assert!(attempts.stays_before(1, 2));
+        for (encoder, other) in [(2, 1), (1, 1), (1, 3), (3, 2)] {
+            assert!(!attempts.stays_before(encoder, other));
+        }
+        attempts.ended(1, 2 * SECOND);
+        assert!(!attempts.stays_before(1, 2));
     }
 
     #[test]

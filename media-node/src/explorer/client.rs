@@ -1,18 +1,21 @@
 //! What encoders and viewers share: the addresses of the media nodes, RTMP, and the record of what happened.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use media_engine::Epoch;
 use media_wire::rtmp::{ClientConnection, ClientEvent, ClientSettings, RtmpUrl};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::socket::{ClientSocket, Route};
+use super::socket::{ClientSocket, Route, stream_key};
 use crate::host::simulated::network::Network;
+use crate::server::Probe;
 
 /// Longer than a media node takes to accept or refuse a client that it can reach.
 pub(super) const START: Duration = Duration::from_secs(12);
@@ -38,6 +41,28 @@ impl NodeAddresses {
     pub(super) fn port(&self, node: usize, port: u16) -> SocketAddr {
         let addresses = self.0.lock();
         (addresses[node % addresses.len()], port).into()
+    }
+}
+
+/// The media nodes that run, as those know which publications they have. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Publications {
+    nodes: Arc<Mutex<BTreeMap<IpAddr, Probe>>>,
+    /// Epochs go back, if that is planted.
+    pub(super) go_back: bool,
+}
+
+impl Publications {
+    /// Sets the media node that has an address.
+    pub(super) fn set(&self, address: Ipv4Addr, node: Probe) {
+        self.nodes.lock().insert(address.into(), node);
+    }
+
+    /// Returns the epoch of a stream's encoder that a media node has just accepted.
+    pub(super) fn epoch(&self, node: IpAddr, stream: &str) -> Option<Epoch> {
+        let node = self.nodes.lock().get(&node).cloned();
+        let Epoch(epoch) = node?.epoch(&stream_key(stream))?;
+        Some(Epoch(if self.go_back { !epoch } else { epoch }))
     }
 }
 

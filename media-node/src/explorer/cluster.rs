@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::client::NodeAddresses;
+use super::client::{NodeAddresses, Publications};
 use super::host_runtime::HostRuntime;
 use super::media::write_slate;
 use super::schedule::Settings;
@@ -39,6 +39,7 @@ const TICK: Duration = Duration::from_millis(5);
 pub(super) struct SimulatedCluster {
     pub(super) network: Network,
     pub(super) addresses: NodeAddresses,
+    pub(super) publications: Publications,
     pub(super) clients: HostRuntime,
     settings: Settings,
     seed: u64,
@@ -82,6 +83,7 @@ impl SimulatedCluster {
             clients: HostRuntime::new(clients, seed),
             network,
             addresses: NodeAddresses::default(),
+            publications: Publications::default(),
             seed,
             nodes: Vec::new(),
             folder: tempfile::tempdir().expect("a folder for temporary files"),
@@ -175,6 +177,7 @@ impl SimulatedCluster {
             let run = |node: Node| node.run(drain.clone(), stop.clone());
             (node.probe(), tokio::spawn(run(node)))
         });
+        self.publications.set(address, probe.clone());
         self.nodes[number].process = Some(NodeProcess {
             runtime,
             drain,

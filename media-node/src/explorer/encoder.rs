@@ -1,6 +1,6 @@
 //! An encoder: it publishes one stream, connects again when its connection is lost, and gives up when another one takes over.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use media_wire::Message;
@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::attempts::Precedence;
-use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
+use super::client::{ClientEnd, NodeAddresses, Publications, Record, RtmpClient};
 use super::media::{GOP, Identity, RATE, headers};
 use super::on_air::{OnAir, Sending};
 use super::schedule::{EncoderEnd, EncoderSettings};
-use super::socket::{RTMP, Route};
+use super::socket::{RTMP, Route, wide};
 use crate::host::simulated::network::Network;
 
 /// Where and how an encoder publishes.
@@ -30,6 +30,7 @@ pub(super) struct EncoderSetup {
     /// It changes its encoding every few groups of pictures.
     pub(super) changes_encoding: bool,
     pub(super) nodes: NodeAddresses,
+    pub(super) publications: Publications,
     /// The media node that it tries first, then the next ones.
     pub(super) node: usize,
     /// Whether nothing that fails may end its connection.
@@ -78,9 +79,10 @@ struct Accepted<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    fn new(setup: &'a EncoderSetup, encoder: u32) -> Self {
+    fn new(setup: &'a EncoderSetup, encoder: u32, node: IpAddr) -> Self {
         let now = setup.record.now();
-        setup.on_air.attempts(|it| it.accepted(encoder, now));
+        let epoch = setup.publications.epoch(node, &setup.stream);
+        setup.on_air.attempts(|it| it.accepted(encoder, epoch, now));
         Self { setup, encoder }
     }
 }
@@ -149,7 +151,7 @@ async fn publish_to(
     let route = Route {
         network: setup.network.clone(),
         to,
-        capacity: CAPACITY,
+        room: wide(CAPACITY),
     };
     let name = format!("{stream}?priority={}", settings.priority);
     on_air.attempts(|it| it.begin(encoder, record.now()));
@@ -166,7 +168,7 @@ async fn publish_to(
                     "encoder {encoder} of {stream} is accepted although {other:?} is on air"
                 ));
             }
-            let _accepted = Accepted::new(setup, encoder);
+            let _accepted = Accepted::new(setup, encoder, to.ip());
             Some((send(client, setup, encoder, encoding, end).await, true))
         }
         Err(error) => {

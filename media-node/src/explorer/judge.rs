@@ -1,13 +1,15 @@
 //! The judge of what one viewer receives on one connection.
 
+mod slate;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use media_wire::{MediaKind, Message};
 
-use super::media::{Content, Identity, SLATE, SLATE_FRAMES, content};
+use super::media::{Content, Identity, SLATE, content};
+use slate::SlateFrame;
 
 /// What a viewer must never see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +32,10 @@ pub(super) enum Violation {
     NoHeader,
     #[error("an encoder is back on air after another one")]
     TwoOnAir,
+    #[error("a keyframe is repeated that is not the last one")]
+    OlderStill,
+    #[error("silence without a keyframe that is repeated")]
+    Silence,
     #[error("a sequence header was repeated, and has not changed")]
     HeaderRepeated,
     #[error("the time since the encoder's first message is not that of the encoder")]
@@ -39,17 +45,17 @@ pub(super) enum Violation {
 /// What a viewer may see that it must not see otherwise.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowed {
-    /// An encoder may be on air again, with later messages, as those that stand by for each other.
+    /// An encoder may be on air again, with later messages, as those that stand by for each other. So may one of two at origins that do not
+    /// know of each other: the viewer judges which one.
     pub(super) returns: bool,
-    /// An encoder may be on air again that a media node has given up meanwhile: two encoders may be on air at origins that do not know of each
-    /// other, and the later one's origin hangs, or cannot be reached, for longer than a publication takes to move.
-    pub(super) returns_after_outages: bool,
     /// What was received may come again from a keyframe on, as from an RTMP server, of which none can ask for what follows.
     pub(super) repeats: bool,
     /// An encoder may be on air again without the loss of a message: two origins that reach each other again have each another encoder on air,
     /// the one that gives way stands by, and is preferred at its very next message. That is a publication of its own, whose time begins
     /// a frame after the former one.
     pub(super) restarts: bool,
+    /// Viewers may get the last keyframe again and again, with silence, while their stream waits for an encoder.
+    pub(super) stills: bool,
 }
 
 /// What one viewer has received on one connection.
@@ -70,12 +76,12 @@ pub(super) struct ViewerJudge {
     /// Times that the timestamps began again.
     renewals: u32,
     needs_keyframe: bool,
-    /// The number of the last frame, if it was one of the slate.
-    slate: Option<u32>,
+    /// The last frame, if it was one of a slate.
+    slate: Option<SlateFrame>,
+    /// A keyframe, with its timestamp, of which the next message says whether it is one that is repeated.
+    held: Option<(Identity, u32)>,
     /// The encoder on air goes on after a slate, and no keyframe of it has come since.
     continues_after_slate: bool,
-    /// Encoders that came no more for so long that a media node could take them to be gone.
-    given_up: BTreeSet<u32>,
     allowed: Allowed,
     /// Messages that did not arrive, of encoders that were on air before and after them.
     pub(super) lost: u32,
@@ -111,7 +117,15 @@ impl ViewerJudge {
 
     /// Judges the next message.
     pub(super) fn receive(&mut self, message: &Message) -> Result<(), Violation> {
-        match content(message).ok_or(Violation::Torn)? {
+        let content = content(message).ok_or(Violation::Torn)?;
+        if let Some((keyframe, timestamp)) = self.held.take() {
+            if self.is_still(keyframe, content) {
+                self.receive_still(keyframe, timestamp)?;
+            } else {
+                self.receive_frame(keyframe, timestamp)?;
+            }
+        }
+        match content {
             Content::Metadata => Ok(()),
             Content::Header(kind, encoding) => {
                 if self.headers.insert(kind, encoding) == Some(encoding) {
@@ -120,24 +134,27 @@ impl ViewerJudge {
                     Ok(())
                 }
             }
+            Content::Silence => self.receive_silence(message.timestamp),
+            Content::Frame(frame) if frame.encoder == SLATE => {
+                self.receive_clip(frame, message.timestamp)
+            }
+            Content::Frame(frame) if self.allowed.stills && frame.is_keyframe() => {
+                self.held = Some((frame, message.timestamp));
+                Ok(())
+            }
             Content::Frame(frame) => self.receive_frame(frame, message.timestamp),
         }
     }
 
     fn receive_frame(&mut self, frame: Identity, timestamp: u32) -> Result<(), Violation> {
-        if frame.encoder == SLATE {
-            let expected = self.slate.map(|last| (last + 1) % SLATE_FRAMES);
-            self.needs_keyframe |= expected != Some(frame.number);
-            self.slate = Some(frame.number);
-            (self.frames, self.shift) = (0, None);
-            return self.check_frame(frame, timestamp);
-        }
         let is_after_slate = self.slate.take().is_some();
         self.needs_keyframe |= is_after_slate;
         self.continues_after_slate |= is_after_slate;
         let is_start = frame.is_start();
+        let is_last = |last: Identity| last.encoder == frame.encoder;
+        let may_repeat = self.allowed.repeats && is_start && self.last.is_some_and(is_last);
         match self.seen.get(&frame.encoder).copied() {
-            Some(last) if self.allowed.repeats && is_start && last >= frame.number => {
+            Some(last) if may_repeat && last >= frame.number => {
                 self.seen.remove(&frame.encoder);
                 self.last = None;
             }
@@ -145,12 +162,8 @@ impl ViewerJudge {
             Some(last) if last > frame.number => return Err(Violation::Reordered),
             Some(_) | None => {}
         }
-        let former = self.last.filter(|last| last.encoder != frame.encoder);
-        if let Some(former) = former.filter(|former| frame.sent >= former.sent + GIVEN_UP) {
-            self.given_up.extend([former.encoder, frame.encoder]);
-        }
-        let is_same = self.last.is_some_and(|last| last.encoder == frame.encoder);
-        if !is_same && self.seen.contains_key(&frame.encoder) && !self.may_return(frame.encoder) {
+        let is_same = self.last.is_some_and(is_last);
+        if !is_same && self.seen.contains_key(&frame.encoder) && !self.allowed.returns {
             return Err(Violation::TwoOnAir);
         }
         let next = self.last.map(|last| last.number + 1);
@@ -178,11 +191,6 @@ impl ViewerJudge {
         Ok(())
     }
 
-    fn may_return(&self, encoder: u32) -> bool {
-        let is_given_up = self.given_up.contains(&encoder);
-        self.allowed.returns || (self.allowed.returns_after_outages && is_given_up)
-    }
-
     /// Checks whether a decoder can show a frame.
     fn check_frame(&mut self, frame: Identity, timestamp: u32) -> Result<(), Violation> {
         if frame.kind() == MediaKind::Video {
@@ -196,6 +204,10 @@ impl ViewerJudge {
             Some(encoding) if *encoding != frame.encoding => return Err(Violation::WrongHeader),
             Some(_) => {}
         }
+        self.check_timestamp(timestamp)
+    }
+
+    fn check_timestamp(&mut self, timestamp: u32) -> Result<(), Violation> {
         if timestamp >= 1 << 31 {
             return Err(Violation::TimeTooLate);
         }
@@ -228,10 +240,6 @@ impl ViewerJudge {
         Ok(())
     }
 }
-
-/// Milliseconds from the last message of a publication that its media node has lost until that takes an earlier one: the time in which it
-/// may move, besides a group of pictures, as viewers begin at a keyframe.
-const GIVEN_UP: u32 = 2000;
 
 /// The time of the network, which messages carry, goes on in ticks of 5 ms.
 const ROUNDED: i32 = 10;

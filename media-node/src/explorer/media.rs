@@ -3,11 +3,13 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use media_wire::amf0::{Value, encode_all};
 use media_wire::flv::{Tracks, file_header, write_tag};
+use media_wire::media::Silence;
 use media_wire::{MediaKind, Message};
 
 /// Video frames per second. Each has an audio frame after it.
@@ -27,6 +29,9 @@ pub(super) const SLATE_FRAMES: u32 = 2 * (RATE + 5);
 
 /// Bytes of an audio frame.
 pub(super) const AUDIO: usize = 60;
+
+/// Bytes of a stream in a second on their way, with all that protocols add.
+pub(super) const STREAM: u32 = 5500;
 
 /// Bytes of media in a second at most, each message in a segment of its own.
 pub(super) const BYTES_PER_SECOND: usize = 24 << 10;
@@ -84,6 +89,8 @@ pub(super) enum Content {
     Metadata,
     /// A sequence header.
     Header(MediaKind, u32),
+    /// Silence, with a keyframe that is repeated.
+    Silence,
     Frame(Identity),
 }
 
@@ -111,7 +118,12 @@ impl Identity {
     }
 
     pub(super) fn is_keyframe(self) -> bool {
-        self.kind() == MediaKind::Video && self.number.is_multiple_of(self.frames() * GOP)
+        self.kind() == MediaKind::Video && self.number == self.group()
+    }
+
+    /// Returns the number of the keyframe of its group of pictures.
+    pub(super) fn group(self) -> u32 {
+        self.number - self.number % (self.frames() * GOP)
     }
 
     /// Returns whether a decoder can begin with it.
@@ -204,6 +216,9 @@ pub(super) fn content(message: &Message) -> Option<Content> {
         let mut rest = payload.get(start_of_header.len()..)?;
         return (rest.len() == 4).then(|| Content::Header(message.kind, rest.get_u32()));
     }
+    if message.kind == MediaKind::Audio && payload == silence() {
+        return Some(Content::Silence);
+    }
     let mut rest = payload.get(start..start + 16)?;
     let identity = Identity {
         encoder: rest.get_u32(),
@@ -213,6 +228,14 @@ pub(super) fn content(message: &Message) -> Option<Content> {
     };
     (identity.kind() == message.kind && identity.payload() == *payload)
         .then_some(Content::Frame(identity))
+}
+
+/// Returns what media nodes send instead of audio while they repeat a keyframe.
+pub(super) fn silence() -> &'static Bytes {
+    static SILENCE: OnceLock<Silence> = OnceLock::new();
+    let header = || message(MediaKind::Audio, 0, header(AAC, 0));
+    let silence = SILENCE.get_or_init(|| Silence::after(&header()).expect("AAC of two channels"));
+    silence.packet()
 }
 
 const AVC: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1e\xff\xe1\0\0\x01\0\0";

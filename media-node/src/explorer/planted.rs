@@ -82,12 +82,16 @@ pub(super) enum Planted {
     SecondOnAir,
     /// Encoders get the status that another one has taken over, although none has.
     Superseded,
+    /// What is on air is judged as if the epochs of media nodes went back.
+    Outdated,
     /// Encoders have to be rejected while another one is on air, and take over.
     NotRejected,
     /// Media nodes send messages to each other in the wrong order.
     Reordered,
     /// Origins announce each publication to each other with the wrong epoch, one that is long over.
     NotAnnounced,
+    /// Media nodes repeat the last keyframe of streams that wait for an encoder, which viewers do not expect.
+    Stills,
     /// Media nodes keep windows of [`LONG_WINDOW_SECONDS`], whatever is configured.
     LongWindow,
 }

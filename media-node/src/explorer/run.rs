@@ -13,7 +13,7 @@ use super::cluster::SimulatedCluster;
 use super::encoder::SimulatedEncoder;
 use super::on_air::OnAir;
 use super::planted::{LONG_WINDOW_SECONDS, Planted};
-use super::schedule::{EncoderEnd, Place, Protocol, Schedule};
+use super::schedule::{EncoderEnd, Place, Protocol, Schedule, SlateKind};
 use super::socket::stream_name;
 use super::viewer::SimulatedViewer;
 use crate::host::simulated::network::DnsState;
@@ -112,13 +112,16 @@ impl<'a> Run<'a> {
     fn new(schedule: &'a Schedule, planted: Planted) -> Self {
         let settings = &schedule.settings;
         let mut built = settings.clone();
-        if planted == Planted::LongWindow {
-            built.window_seconds = LONG_WINDOW_SECONDS;
+        match planted {
+            Planted::LongWindow => built.window_seconds = LONG_WINDOW_SECONDS,
+            Planted::Stills => built.slate = SlateKind::LastKeyframe,
+            _ => {}
         }
         let mut cluster = SimulatedCluster::new(built, schedule.seed);
         if let Some(tamper) = planted.tamper_of_network() {
             cluster.network.set_tamper(tamper);
         }
+        cluster.publications.go_back = planted == Planted::Outdated;
         let record = Record::new(cluster.network.clone());
         record.note(format_args!("{:?} {settings:?}", schedule.hardship));
         for node in 0..cluster.count() {
@@ -212,6 +215,7 @@ impl<'a> Run<'a> {
             for other in &places {
                 self.cluster.cut(*one, *other, false);
                 self.cluster.delay(*one, *other, Duration::ZERO);
+                self.cluster.narrow(*one, *other, None);
             }
         }
         self.cluster.network.set_dns(DnsState::Answers);

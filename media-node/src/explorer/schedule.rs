@@ -16,7 +16,7 @@ pub(super) use action::{
 };
 pub(super) use hardship::Hardship;
 use plan::Randoms;
-pub(super) use settings::Settings;
+pub(super) use settings::{Settings, SlateKind};
 
 /// What happens to one cluster.
 #[derive(Clone, Debug)]
@@ -70,9 +70,13 @@ impl Schedule {
         let memory =
             matches!(seed % 23, 18..21).then(|| StdRng::seed_from_u64(seed.wrapping_mul(MEMORY)));
         let is_rollout = matches!(seed % 19, 12 | 13);
+        let is_narrow = matches!(seed % 31, 8 | 10);
+        let narrow =
+            matches!(seed % 31, 11 | 12).then(|| StdRng::seed_from_u64(seed.wrapping_mul(NARROW)));
         let hardship = match (is_rollout, random.random_range(0..20)) {
             (true, ..10) => Hardship::RolloutOfOrigins,
             (true, _) => Hardship::Rollout,
+            (false, _) if is_narrow => Hardship::Narrow,
             (false, 0) => Hardship::Calm,
             (false, 1..4) => Hardship::Takeovers,
             (false, 4..6) => Hardship::Standbys,
@@ -85,6 +89,9 @@ impl Schedule {
             _ => Hardship::Failures,
         };
         let mut settings = settings::of(&mut random, hardship);
+        if matches!(seed % 17, 5 | 8) && !hardship.has_rtmp_server() {
+            settings.slate = SlateKind::LastKeyframe;
+        }
         // The edges do not look up the server again.
         settings.has_dns &= hardship != Hardship::RtmpServerFails;
         let is_plain = matches!(hardship, Hardship::Calm | Hardship::Failures);
@@ -97,7 +104,7 @@ impl Schedule {
             Hardship::Calm | Hardship::Takeovers | Hardship::RtmpServer | Hardship::Tail => 15,
             Hardship::Path | Hardship::RtmpServerFails => 20,
             Hardship::Split => 12,
-            Hardship::Standbys | Hardship::OneOrigin | Hardship::Failures => 25,
+            Hardship::Standbys | Hardship::OneOrigin | Hardship::Narrow | Hardship::Failures => 25,
             Hardship::RolloutOfOrigins | Hardship::Rollout => 35,
         });
         let randoms = Randoms {
@@ -105,6 +112,7 @@ impl Schedule {
             further,
             variations,
             memory,
+            narrow: narrow.filter(|_| hardship.disturbs()),
         };
         let (events, outages) = plan::plan(randoms, &settings, hardship, storm);
         Self {
@@ -136,5 +144,6 @@ impl Schedule {
 
 /// Make other random numbers of a seed.
 const FURTHER: u64 = 0x9E37_79B9_7F4A_7C15;
+const NARROW: u64 = 0x27D4_EB2F_1656_67C5;
 const MEMORY: u64 = 0x1656_67B1_9E37_79F9;
 const VARIATIONS: u64 = 0xC2B2_AE3D_27D4_EB4F;

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::discovery::OriginSet;
-use crate::host::simulated::network::Network;
+use crate::host::simulated::network::{ConnectionRoom, Network};
 use crate::host::simulated::stream::SimulatedStream;
 
 /// The address of all clients.
@@ -44,6 +44,12 @@ pub(super) fn stream_name(number: usize) -> String {
     format!("{APP}/{number}")
 }
 
+/// Returns the key of a stream of this name, as media nodes know it.
+pub(super) fn stream_key(stream: &str) -> StreamKey {
+    let (app, name) = stream.split_once('/').expect("the name of a stream");
+    StreamKey::new(None, app, name).expect("a valid name")
+}
+
 /// Returns the origins in the order in which edges try them for a stream, before any has another address.
 pub(super) fn first_choices(stream: usize, origins: usize) -> Vec<usize> {
     let addresses: Vec<SocketAddr> = (1..)
@@ -51,7 +57,7 @@ pub(super) fn first_choices(stream: usize, origins: usize) -> Vec<usize> {
         .map(|number| (node_address(number), INTERNAL).into())
         .collect();
     let (_, set) = watch::channel(Arc::from(addresses.as_slice()));
-    let key = StreamKey::new(None, APP, &stream.to_string()).expect("a valid name");
+    let key = stream_key(&stream_name(stream));
     let ranked = OriginSet::of(set).ranked(&key);
     let number = |address| addresses.iter().position(|it| *it == address);
     ranked.into_iter().filter_map(number).collect()
@@ -69,15 +75,22 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> SocketStream for T {}
 pub(super) struct Route {
     pub(super) network: Network,
     pub(super) to: SocketAddr,
-    /// Bytes that the connection holds in each direction.
-    pub(super) capacity: usize,
+    pub(super) room: ConnectionRoom,
+}
+
+/// Returns the room of a connection that holds so many bytes in each direction.
+pub(super) fn wide(capacity: usize) -> ConnectionRoom {
+    ConnectionRoom {
+        capacity,
+        bytes_per_second: None,
+    }
 }
 
 impl Route {
     /// Connects. The port says whether by TLS.
     pub(super) async fn connect(&self) -> io::Result<ClientSocket> {
         let (network, to) = (self.network.clone(), self.to);
-        let tcp = SimulatedStream::connect_client(network, CLIENTS, to, self.capacity).await?;
+        let tcp = SimulatedStream::connect_client(network, CLIENTS, to, self.room).await?;
         if !matches!(to.port(), RTMPS | HTTPS) {
             return Ok(Box::new(tcp));
         }

@@ -364,6 +364,7 @@ fn each_planted_fault_is_found() {
         (Planted::Connection, "connections are open"),
         (Planted::SecondOnAir, "that are on air"),
         (Planted::Superseded, "superseded by none"),
+        (Planted::Outdated, "which is later"),
         (Planted::NotRejected, "is accepted although"),
         (Planted::Task, "tasks without a client"),
         (Planted::Remains, "still in memory"),
@@ -373,6 +374,7 @@ fn each_planted_fault_is_found() {
         (Planted::NotAnnounced, "two encoders are accepted for long"),
         (Planted::LongWindow, "holds too much"),
         (Planted::IgnoredMemory, "holds too much"),
+        (Planted::Stills, "arrived after a later one"),
     ];
     for (planted, expected) in planted {
         let mut seeds = PLANTED_SEEDS

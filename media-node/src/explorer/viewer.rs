@@ -39,6 +39,8 @@ pub(super) struct ViewerSetup {
     pub(super) allowed: Allowed,
     /// How old a message may be when it comes.
     pub(super) max_age: Duration,
+    /// Whether the encoder with the latest epoch is on air, and another one only where that one cannot be reached.
+    pub(super) is_latest_on_air: bool,
     /// The policy that decides at all times which encoder it sees, if one does.
     pub(super) policy: Option<DuplicatePublish>,
     /// How long it waits at least for an encoder, before its stream ends.
@@ -224,14 +226,33 @@ impl Watching {
         now: Duration,
     ) -> Option<String> {
         let ViewerSetup { policy, on_air, .. } = &self.setup;
+        let former = last.filter(|last| last.encoder != frame.encoder);
+        if let Some(former) = former.filter(|former| self.is_outdated(*former, frame)) {
+            return Some(format!(
+                "{frame:?} is on air after {former:?}, which is later"
+            ));
+        }
         let policy = (*policy)?;
         if let Some(other) = on_air.instead_of(frame.encoder, policy, now) {
             return Some(format!("{frame:?} is on air instead of {other:?}"));
         }
-        let former = last.filter(|last| last.encoder != frame.encoder)?;
+        let former = former?;
         let is_deposed = policy == DuplicatePublish::Standby
             && on_air.is_deposed(former.encoder, frame.encoder, now);
         is_deposed.then(|| format!("{frame:?} is on air after {former:?}, which is as good"))
+    }
+
+    /// Returns whether an encoder is on air after a later one that is connected, and was not away for so long that the media node may have
+    /// given it up. What of it came to the other one's place meanwhile is not lost: two of them are on air at origins that do not
+    /// know of each other, and viewers get the one that they can reach.
+    fn is_outdated(&self, former: Identity, frame: Identity) -> bool {
+        let has_latest = self.setup.is_latest_on_air && frame.sent < former.sent + GIVEN_UP;
+        let by = frame.encoder;
+        has_latest
+            && self
+                .setup
+                .on_air
+                .attempts(|it| it.stays_before(former.encoder, by))
     }
 
     /// Returns whether it is time to take nothing for a while, once on all connections.
@@ -275,7 +296,7 @@ impl Player {
         let route = Route {
             network: setup.network.clone(),
             to: setup.nodes.port(setup.node, port),
-            capacity: setup.settings.capacity,
+            room: setup.settings.room,
         };
         let Some(format) = format else {
             let client = RtmpClient::open(&route, &setup.stream, ClientConnection::play).await?;
@@ -322,6 +343,10 @@ impl Player {
         }
     }
 }
+
+/// Milliseconds from the last message of a publication that its media node has lost until that takes an earlier one: the time in which it
+/// may move, besides a group of pictures, as viewers begin at a keyframe.
+const GIVEN_UP: u32 = 2000;
 
 /// Messages before a viewer takes nothing for a while.
 const RESTS_AFTER: u32 = 20;

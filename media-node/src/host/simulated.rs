@@ -4,6 +4,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod either;
+mod narrow_path;
 pub(crate) mod network;
 mod network_state;
 pub(crate) mod stream;

@@ -3,12 +3,15 @@
 use std::any::Any;
 use std::sync::{Arc, Weak};
 
+use media_engine::{Epoch, PublicationSource};
+use media_wire::StreamKey;
 use prometheus::IntGauge;
 
 use super::context::NodeContext;
 use crate::state::clients::StopReason;
 
 /// A probe of a media node.
+#[derive(Clone)]
 pub(crate) struct Probe(pub(super) Weak<NodeContext>);
 
 /// What a media node holds.
@@ -49,6 +52,13 @@ impl Probe {
     pub(crate) fn keep(&self) -> Option<Arc<dyn Any>> {
         let context = self.0.upgrade()?;
         Some(context)
+    }
+
+    /// Returns the epoch of the publication of an encoder that is connected to the media node.
+    pub(crate) fn epoch(&self, stream: &StreamKey) -> Option<Epoch> {
+        let context = self.0.upgrade()?;
+        let publication = context.registry.find(stream)?.state().publication?;
+        (publication.source == PublicationSource::Encoder).then_some(publication.epoch)
     }
 
     /// Returns what the media node holds, or `None` when nothing of it is left in memory.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use media_config::{NodeConfig, Role};
 
 use super::{SERVICE, SimulatedCluster};
+use crate::explorer::schedule::SlateKind;
 use crate::explorer::socket::{HTTP, HTTPS, INTERNAL, RTMP, RTMPS, certificate};
 
 const METRICS: u16 = 9092;
@@ -38,8 +39,9 @@ impl SimulatedCluster {
             let origins = self.origins().map(|origin| format!("{origin}:{INTERNAL}"));
             config.origins.addresses = origins.collect();
         }
-        config.slate = settings.has_slate.then(|| self.slate());
+        config.slate = (settings.slate == SlateKind::Clip).then(|| self.slate());
         let stream = &mut config.stream;
+        stream.repeat_last_keyframe = settings.slate == SlateKind::LastKeyframe;
         stream.duplicate_publish = settings.duplicate_publish;
         stream.publish_idle_timeout_seconds = settings.publish_idle_timeout_seconds;
         stream.play_wait_seconds = settings.play_wait_seconds;

@@ -32,6 +32,14 @@ impl SimulatedCluster {
         self.network.delay(one, other, delay);
     }
 
+    /// Lets so many bytes pass in a second in each direction, or as many as hosts send.
+    pub(in super::super) fn narrow(&self, one: Place, other: Place, rate: Option<u32>) {
+        let (one, other) = (self.address(one), self.address(other));
+        for (from, to) in [(one, other), (other, one)] {
+            self.network.narrow(from, to, rate);
+        }
+    }
+
     fn address(&self, place: Place) -> Ipv4Addr {
         match place {
             Place::Node(node) => self.nodes[node].address,

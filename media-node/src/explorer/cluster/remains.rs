@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::SimulatedCluster;
-use crate::explorer::socket::{ClientSocket, RTMP, Route};
+use crate::explorer::socket::{ClientSocket, RTMP, Route, wide};
 
 /// A client whose connection is open until this is dropped.
 pub(in super::super) struct IdleClient(
@@ -20,7 +20,7 @@ impl SimulatedCluster {
         let route = Route {
             network: self.network.clone(),
             to: self.addresses.port(0, RTMP),
-            capacity: 1,
+            room: wide(1),
         };
         let connect = async move { route.connect().await };
         let start = async { IdleClient(tokio::spawn(connect)) };

@@ -1,4 +1,4 @@
-use super::super::media::headers;
+use super::super::media::{SLATE_FRAMES, headers};
 use super::*;
 
 /// Headers and 120 frames of an encoder. Each twentieth one is a keyframe.
@@ -66,6 +66,66 @@ fn lost_around_a_slate(arrives: impl Fn(Identity) -> bool) -> u32 {
     judged(&[received, after].concat()).unwrap().lost
 }
 
+fn silence(timestamp: u32) -> Message {
+    Message {
+        kind: MediaKind::Audio,
+        timestamp,
+        payload: super::super::media::silence().clone(),
+    }
+}
+
+/// Judges what was sent before and after a slate of a keyframe.
+fn judged_around_stills(keyframe: u32, stills: bool, interval: u32) -> Result<u32, Violation> {
+    let mut received = sent(1);
+    let mut after = received.split_off(3 + 30);
+    let keyframe = Identity {
+        encoder: 1,
+        encoding: 1,
+        number: keyframe,
+        sent: keyframe * 20,
+    };
+    for number in 0..3 {
+        let at = 11_000 + number * interval;
+        received.push(keyframe.message(at));
+        received.push(silence(at));
+        received.push(silence(at + 23));
+    }
+    after.retain(|message| match content(message) {
+        Some(Content::Frame(frame)) => frame.number >= 40 || frame.kind() == MediaKind::Audio,
+        _ => true,
+    });
+    after
+        .iter_mut()
+        .for_each(|message| message.timestamp += 3000);
+    let mut judge = ViewerJudge::new(Allowed {
+        stills,
+        ..Allowed::default()
+    });
+    let messages = [received, after].concat();
+    messages
+        .iter()
+        .try_for_each(|message| judge.receive(message))?;
+    Ok(judge.lost)
+}
+
+#[test]
+fn last_keyframe_may_be_repeated_with_silence_and_the_encoder_goes_on() {
+    assert_eq!(judged_around_stills(20, true, 250), Ok(0));
+    // One that the viewer has not received before is the last one as well.
+    assert_eq!(judged_around_stills(60, true, 250), Ok(0));
+    let refused = [
+        (judged_around_stills(0, true, 250), Violation::OlderStill),
+        (judged_around_stills(20, true, 240), Violation::Repeated),
+        (judged_around_stills(20, false, 250), Violation::Reordered),
+    ];
+    for (judged, expected) in refused {
+        assert_eq!(judged, Err(expected));
+    }
+    let mut interrupted = sent(1);
+    interrupted.insert(40, silence(10_700));
+    assert_eq!(judged(&interrupted).unwrap_err(), Violation::Silence);
+}
+
 #[test]
 fn video_between_a_slate_and_the_next_keyframe_is_not_lost() {
     let is_audio = |frame: Identity| frame.kind() == MediaKind::Audio;
@@ -101,33 +161,32 @@ fn time_of_an_encoder_begins_again_only_at_a_keyframe_and_where_that_is_allowed(
 }
 
 #[test]
-fn encoder_is_on_air_again_only_after_an_outage_and_where_that_is_allowed() {
-    let returned = |outage: u32, returns_after_outages| {
-        let frames = |encoder, first: u32, sent: u32, timestamp: u32| {
+fn encoder_is_on_air_again_only_with_later_messages_and_where_that_is_allowed() {
+    let returned = |number: u32, returns| {
+        let frames = |encoder, first: u32, timestamp: u32| {
             let frame = move |number| Identity {
                 encoder,
                 encoding: 1,
                 number: first + number,
-                sent: sent + number * 20,
+                sent: timestamp + number * 20,
             };
             (0..20).map(move |number| frame(number).message(timestamp + number * 20))
         };
         let mut judge = ViewerJudge::new(Allowed {
-            returns_after_outages,
+            returns,
             ..Allowed::default()
         });
         let mut received = headers(1, 0);
-        received.extend(frames(1, 0, 0, 0));
-        received.extend(frames(2, 0, 400 + outage, 400));
-        received.extend(frames(1, 20, 400, 800));
+        received.extend(frames(1, 0, 0));
+        received.extend(frames(2, 0, 400));
+        received.extend(frames(1, number, 800));
         received
             .iter()
             .try_for_each(|message| judge.receive(message))
     };
-    assert_eq!(returned(2000, true), Ok(()));
-    for (outage, is_allowed) in [(1900, true), (2000, false)] {
-        assert_eq!(returned(outage, is_allowed), Err(Violation::TwoOnAir));
-    }
+    assert_eq!(returned(20, true), Ok(()));
+    assert_eq!(returned(20, false), Err(Violation::TwoOnAir));
+    assert_eq!(returned(0, true), Err(Violation::Reordered));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use super::super::encoder::{EncoderSetup, SimulatedEncoder};
 use super::super::judge::Allowed;
 use super::super::media::SentTracks;
 use super::super::planted::Planted;
-use super::super::schedule::{EncoderSettings, Hardship, ScheduledAction, ViewerSettings};
+use super::super::schedule::{
+    EncoderSettings, Hardship, ScheduledAction, SlateKind, ViewerSettings,
+};
 use super::super::socket::stream_name;
 use super::super::viewer::{SimulatedViewer, ViewerSetup};
 use super::Run;
@@ -35,6 +37,7 @@ impl Run<'_> {
             ScheduledAction::Mend(one, other) => self.cluster.cut(one, other, false),
             ScheduledAction::Forget(one, other) => self.cluster.forget_connections(one, other),
             ScheduledAction::Delay(one, other, delay) => self.cluster.delay(one, other, delay),
+            ScheduledAction::Narrow(one, other, rate) => self.cluster.narrow(one, other, rate),
             ScheduledAction::Dns(state) => self.cluster.network.set_dns(state),
             ScheduledAction::EndEncoder(encoder, end) => {
                 if let Some(encoder) = self.encoders.get(&encoder) {
@@ -83,6 +86,7 @@ impl Run<'_> {
             settings,
             changes_encoding: self.schedule.changes_encoding,
             nodes: self.cluster.addresses.clone(),
+            publications: self.cluster.publications.clone(),
             node,
             is_protected: !self.schedule.hardship.disturbs(),
             precedence: self.precedence(),
@@ -106,6 +110,7 @@ impl Run<'_> {
             node,
             allowed: self.allowed(),
             max_age: self.max_age(viewer, node),
+            is_latest_on_air: self.has_epochs(),
             policy: self.policy_that_holds(),
             min_wait: self.min_wait(),
             rests_until: self.schedule.storm,
@@ -116,15 +121,22 @@ impl Run<'_> {
         self.viewers.insert(viewer, started);
     }
 
+    /// Returns whether epochs decide which encoder is on air: an RTMP server knows none, and an encoder that stands by has several.
+    fn has_epochs(&self) -> bool {
+        let settings = &self.schedule.settings;
+        !settings.has_rtmp_server && !settings.has_standby()
+    }
+
     /// Returns what viewers may see in this schedule.
     fn allowed(&self) -> Allowed {
         let hardship = self.schedule.hardship;
         let has_standby = self.schedule.settings.has_standby();
         Allowed {
-            returns: has_standby,
-            returns_after_outages: hardship.disturbs(),
+            // Encoders of RTMP servers follow each other.
+            returns: has_standby || (hardship.disturbs() && !hardship.has_rtmp_server()),
             repeats: hardship == Hardship::RtmpServerFails,
             restarts: has_standby && self.policy_that_holds().is_none(),
+            stills: self.schedule.settings.slate == SlateKind::LastKeyframe,
         }
     }
 }

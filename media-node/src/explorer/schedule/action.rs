@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::host::simulated::network::DnsState;
+use crate::explorer::socket::wide;
+use crate::host::simulated::network::{ConnectionRoom, DnsState};
 
 #[derive(Clone, Debug)]
 pub(in super::super) struct Event {
@@ -42,6 +43,8 @@ pub(in super::super) enum ScheduledAction {
     Forget(Place, Place),
     /// Packets take this much longer.
     Delay(Place, Place, Duration),
+    /// So many bytes pass in a second between two hosts, in each direction, or as many as they send.
+    Narrow(Place, Place, Option<u32>),
     Dns(DnsState),
     /// The clock of a media node's host jumps, forward or back, to so much ahead of the right time.
     SetClock(usize, Duration),
@@ -98,8 +101,7 @@ pub(in super::super) struct ViewerSettings {
     pub(in super::super) pause: Duration,
     /// Time in which it takes nothing once, after its first messages.
     pub(in super::super) rest: Duration,
-    /// Bytes that its connection holds.
-    pub(in super::super) capacity: usize,
+    pub(in super::super) room: ConnectionRoom,
 }
 
 impl ViewerSettings {
@@ -110,7 +112,7 @@ impl ViewerSettings {
             is_tls: false,
             pause: Duration::ZERO,
             rest: Duration::ZERO,
-            capacity: 64 << 10,
+            room: wide(64 << 10),
         }
     }
 }

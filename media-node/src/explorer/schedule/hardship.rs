@@ -21,6 +21,9 @@ pub(in super::super) enum Hardship {
     Rollout,
     /// The path between an edge and an origin fails, or the origin is silent: viewers lose no more than what a window does not hold.
     Path,
+    /// The paths between media nodes, and to some viewers, have room for hardly more than the stream, and origins without clients fail:
+    /// viewers lose nothing.
+    Narrow,
     /// The origin that has a publication fails when that ends: viewers get all of it.
     Tail,
     /// Two origins are cut off from each other, and each gets an encoder of the same stream: one of them stays.
@@ -45,7 +48,11 @@ impl Hardship {
 
     /// Returns whether media nodes may still drain when everything is mended, or keep publications whose encoders are gone.
     pub(in super::super) fn drains(self) -> bool {
-        self.disturbs() || matches!(self, Self::OneOrigin | Self::RolloutOfOrigins)
+        let origins_fail = matches!(
+            self,
+            Self::OneOrigin | Self::RolloutOfOrigins | Self::Narrow
+        );
+        self.disturbs() || origins_fail
     }
 
     /// Returns whether every media node knows of every encoder in time: nothing fails that surveys need.
@@ -55,6 +62,6 @@ impl Hardship {
 
     /// Returns whether clocks are right.
     pub(in super::super) fn has_right_clocks(self) -> bool {
-        matches!(self, Self::Path | Self::Tail | Self::Split)
+        matches!(self, Self::Path | Self::Narrow | Self::Tail | Self::Split)
     }
 }

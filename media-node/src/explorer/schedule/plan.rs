@@ -3,6 +3,7 @@
 mod failures;
 mod focused;
 mod further;
+mod narrow;
 mod rollouts;
 mod variations;
 
@@ -15,7 +16,7 @@ use super::{
     EncoderEnd, EncoderSettings, Event, Hardship, Outages, Protocol, ScheduledAction, Settings,
     ViewerSettings,
 };
-use crate::explorer::socket::first_choices;
+use crate::explorer::socket::{first_choices, wide};
 
 /// The first milliseconds, in which media nodes start.
 const CALM_START: u64 = 500;
@@ -63,6 +64,7 @@ pub(super) struct Randoms {
     pub(super) further: Option<StdRng>,
     pub(super) variations: Option<StdRng>,
     pub(super) memory: Option<StdRng>,
+    pub(super) narrow: Option<StdRng>,
 }
 
 /// Returns what happens to a cluster, sorted by time, and what that may cost.
@@ -93,6 +95,7 @@ pub(super) fn plan(
         Hardship::RolloutOfOrigins => plan.add_rollout(settings.origins),
         Hardship::Rollout => plan.add_rollout(plan.nodes()),
         Hardship::Path => plan.add_path_failures(),
+        Hardship::Narrow => plan.add_narrow_paths(),
         Hardship::Tail => plan.add_tails(),
         Hardship::Split => plan.add_split(),
         Hardship::Takeovers if plan.chance(0.3) => plan.add_silent_dns(),
@@ -120,6 +123,10 @@ pub(super) fn plan(
     if let Some(memory) = randoms.memory {
         plan.random = memory;
         plan.add_short_memory();
+    }
+    if let Some(narrow) = randoms.narrow {
+        plan.random = narrow;
+        plan.narrow_some();
     }
     let (mut events, outages) = (plan.events, plan.outages);
     events.sort_by_key(|event| event.at);
@@ -165,7 +172,7 @@ impl Plan<'_> {
                 };
                 vec![first, self.origin()]
             }
-            Hardship::RolloutOfOrigins => (0..self.settings.origins).collect(),
+            Hardship::RolloutOfOrigins | Hardship::Narrow => (0..self.settings.origins).collect(),
             // Where only paths fail, no origin does.
             Hardship::Path | Hardship::Tail => {
                 if self.chance(0.5) {
@@ -183,7 +190,7 @@ impl Plan<'_> {
             Hardship::Takeovers => self.add_takeovers(),
             Hardship::Standbys => self.add_standbys(),
             // Their encoders come with their failures.
-            Hardship::Path | Hardship::Tail | Hardship::Split => {}
+            Hardship::Path | Hardship::Narrow | Hardship::Tail | Hardship::Split => {}
             Hardship::Calm
             | Hardship::RtmpServer
             | Hardship::RtmpServerFails
@@ -309,7 +316,7 @@ impl Plan<'_> {
     /// Lets the clock of an encoder's media node jump, which must never matter.
     fn add_clock(&mut self) {
         let jumps = match self.hardship {
-            Hardship::Path | Hardship::Tail | Hardship::Split => false,
+            Hardship::Path | Hardship::Narrow | Hardship::Tail | Hardship::Split => false,
             _ => self.chance(0.4),
         };
         if !jumps {
@@ -341,11 +348,11 @@ impl Plan<'_> {
             },
             rest: Duration::ZERO,
             // Those of slow viewers hold less than a keyframe, others less than a group of pictures.
-            capacity: if is_slow {
+            room: wide(if is_slow {
                 self.one_of(&[512, 2 << 10])
             } else {
                 self.one_of(&[4 << 10, 64 << 10])
-            },
+            }),
         }
     }
 }

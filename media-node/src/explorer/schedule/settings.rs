@@ -23,14 +23,29 @@ pub(in super::super) struct Settings {
     /// How far the clocks of the hosts are from each other, at most.
     pub(in super::super) skew: Duration,
     pub(in super::super) duplicate_publish: DuplicatePublish,
-    /// Viewers get a slate while they wait.
-    pub(in super::super) has_slate: bool,
+    /// What viewers get while they wait.
+    pub(in super::super) slate: SlateKind,
     pub(in super::super) publish_idle_timeout_seconds: u32,
     pub(in super::super) play_wait_seconds: u32,
     pub(in super::super) continuity_seconds: u32,
     pub(in super::super) linger_seconds: u32,
     pub(in super::super) window_seconds: u32,
     pub(in super::super) pulse_milliseconds: u32,
+}
+
+/// What viewers get while they wait for an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum SlateKind {
+    None,
+    Clip,
+    /// The last keyframe of the stream, with silence.
+    LastKeyframe,
+}
+
+impl SlateKind {
+    fn clip(number: u32) -> Self {
+        if number == 0 { Self::None } else { Self::Clip }
+    }
 }
 
 impl Settings {
@@ -49,6 +64,7 @@ fn sizes(hardship: Hardship) -> (&'static [u32], &'static [u32]) {
         Hardship::OneOrigin | Hardship::RolloutOfOrigins => (&[2, 3], &[1, 2, 3]),
         Hardship::Rollout => (&[1, 2, 2], &[1, 2]),
         Hardship::Path => (&[1, 2, 2, 3], &[2, 2, 3]),
+        Hardship::Narrow => (&[2, 2, 3], &[2, 2, 3]),
         Hardship::Tail => (&[1, 2, 2, 3], &[2]),
         Hardship::Split => (&[2, 2, 3], &[0, 1]),
     }
@@ -88,15 +104,17 @@ pub(super) fn of(random: &mut StdRng, hardship: Hardship) -> Settings {
         duplicate_publish: match (hardship, one_of(&[0, 0, 1, 2])) {
             (Hardship::Standbys, _) => DuplicatePublish::Standby,
             (hardship, _) if hardship.has_rtmp_server() => DuplicatePublish::Takeover,
-            (Hardship::Path | Hardship::Tail | Hardship::Split, 2) => DuplicatePublish::Takeover,
+            (Hardship::Path | Hardship::Narrow | Hardship::Tail | Hardship::Split, 2) => {
+                DuplicatePublish::Takeover
+            }
             (_, 1) | (Hardship::Takeovers, 2) => DuplicatePublish::Reject,
             (_, 2) => DuplicatePublish::Standby,
             _ => DuplicatePublish::Takeover,
         },
-        has_slate: match hardship {
-            Hardship::RtmpServer | Hardship::RtmpServerFails => false,
-            Hardship::Takeovers | Hardship::Standbys => one_of(&[0, 1]) == 1,
-            _ => one_of(&[0, 0, 0, 1]) == 1,
+        slate: match hardship {
+            Hardship::RtmpServer | Hardship::RtmpServerFails => SlateKind::None,
+            Hardship::Takeovers | Hardship::Standbys => SlateKind::clip(one_of(&[0, 1])),
+            _ => SlateKind::clip(one_of(&[0, 0, 0, 1])),
         },
         publish_idle_timeout_seconds: one_of(&[3, 8]),
         play_wait_seconds: one_of(&[0, 3, 10]),
@@ -107,7 +125,10 @@ pub(super) fn of(random: &mut StdRng, hardship: Hardship) -> Settings {
         },
         linger_seconds: one_of(&[0, 2, 8]),
         window_seconds: match hardship {
-            Hardship::OneOrigin | Hardship::RolloutOfOrigins | Hardship::Tail => 10,
+            Hardship::OneOrigin
+            | Hardship::RolloutOfOrigins
+            | Hardship::Narrow
+            | Hardship::Tail => 10,
             Hardship::Path => one_of(&[4, 10]),
             _ => one_of(&[2, 10]),
         },

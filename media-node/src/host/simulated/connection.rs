@@ -42,6 +42,10 @@ pub(super) struct End {
     timeouts: TcpTimeouts,
     state: EndState,
     arriving: VecDeque<(Duration, TcpSegment)>,
+    /// What waits at the peer because the path is narrow, and when it would arrive otherwise.
+    unsent: VecDeque<(Duration, TcpSegment)>,
+    /// Bytes that the peer holds for this end at most, if the path is narrow.
+    unsent_limit: Option<usize>,
     received: BytesMut,
     /// The peer sends no more.
     is_finished: bool,
@@ -67,6 +71,15 @@ enum TcpSegment {
     Bytes(Bytes),
     Finish,
     Reset,
+}
+
+impl TcpSegment {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Finish | Self::Reset => 0,
+        }
+    }
 }
 
 /// How long an end waits for a peer that it cannot reach, before its connection fails.
@@ -104,6 +117,8 @@ impl End {
             timeouts,
             state: EndState::Connecting,
             arriving: VecDeque::new(),
+            unsent: VecDeque::new(),
+            unsent_limit: None,
             received: BytesMut::new(),
             is_finished: false,
             is_shut: false,
@@ -166,11 +181,9 @@ impl End {
 
     /// Returns the number of bytes that were sent to this end and not read yet.
     fn held(&self) -> usize {
-        let arriving = self.arriving.iter().map(|(_, segment)| match segment {
-            TcpSegment::Bytes(bytes) => bytes.len(),
-            TcpSegment::Finish | TcpSegment::Reset => 0,
-        });
-        arriving.sum::<usize>() + self.received.len()
+        let sent = self.arriving.iter().chain(&self.unsent);
+        let lengths = sent.map(|(_, segment)| segment.len());
+        lengths.sum::<usize>() + self.received.len()
     }
 
     /// Takes what has arrived first by now.
@@ -180,8 +193,57 @@ impl End {
     }
 
     fn send_to(&mut self, due: Duration, segment: TcpSegment) {
+        match segment {
+            // What waits is dropped.
+            TcpSegment::Reset => {
+                self.unsent.clear();
+                self.arrive(due, segment);
+            }
+            _ if self.unsent_limit.is_some() => self.unsent.push_back((due, segment)),
+            _ => self.arrive(due, segment),
+        }
+    }
+
+    fn arrive(&mut self, due: Duration, segment: TcpSegment) {
         let last = self.arriving.back().map_or(due, |(last, _)| *last);
         self.arriving.push_back((due.max(last), segment));
+    }
+
+    /// Limits what waits at the peer, or lets all of it go.
+    pub(super) fn limit_unsent(&mut self, limit: Option<usize>, now: Duration) {
+        self.unsent_limit = limit;
+        if limit.is_none() {
+            for (due, segment) in std::mem::take(&mut self.unsent) {
+                self.arrive(due.max(now), segment);
+            }
+        }
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Returns the bytes of the next piece of what waits, of `limit` at most.
+    pub(super) fn next_piece(&self, limit: usize) -> usize {
+        let next = self.unsent.front();
+        next.map_or(0, |(_, segment)| segment.len().min(limit))
+    }
+
+    /// Sends the next piece of what waits, which arrives at this time at the earliest.
+    pub(super) fn send_piece(&mut self, limit: usize, due: Duration) {
+        let Some((otherwise, segment)) = self.unsent.pop_front() else {
+            return;
+        };
+        let segment = match segment {
+            TcpSegment::Bytes(mut bytes) if bytes.len() > limit => {
+                let piece = bytes.split_to(limit);
+                self.unsent
+                    .push_front((otherwise, TcpSegment::Bytes(bytes)));
+                TcpSegment::Bytes(piece)
+            }
+            segment => segment,
+        };
+        self.arrive(due.max(otherwise), segment);
     }
 }
 
@@ -265,7 +327,7 @@ impl SimulatedConnection {
         mut bytes: impl Buf,
         due: Duration,
     ) -> Option<io::Result<usize>> {
-        let capacity = self.capacity;
+        let room = self.room(end);
         let (this, peer) = self.pair(end);
         if let EndState::Failed(kind) = this.state {
             return Some(Err(kind.into()));
@@ -273,7 +335,7 @@ impl SimulatedConnection {
         if this.is_shut {
             return Some(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let length = capacity.saturating_sub(peer.held()).min(bytes.remaining());
+        let length = room.min(bytes.remaining());
         if length == 0 && bytes.has_remaining() {
             return None;
         }
@@ -285,8 +347,14 @@ impl SimulatedConnection {
 
     /// Returns whether [`SimulatedConnection::write`] would not have to wait.
     pub(super) fn is_writable(&self, end: usize) -> bool {
-        let (this, peer) = (&self.ends[end], &self.ends[1 - end]);
-        peer.held() < self.capacity || matches!(this.state, EndState::Failed(_))
+        self.room(end) > 0 || matches!(self.ends[end].state, EndState::Failed(_))
+    }
+
+    /// Returns the number of bytes that an end can send now.
+    fn room(&self, end: usize) -> usize {
+        let peer = &self.ends[1 - end];
+        let capacity = peer.unsent_limit.unwrap_or(self.capacity);
+        capacity.min(self.capacity).saturating_sub(peer.held())
     }
 
     /// Ends what one end sends.
@@ -318,7 +386,9 @@ impl SimulatedConnection {
 
     /// Drops what a host has sent that is gone now.
     pub(super) fn lose_sent_by(&mut self, end: usize) {
-        self.pair(end).1.arriving.clear();
+        let peer = self.pair(end).1;
+        peer.arriving.clear();
+        peer.unsent.clear();
     }
 
     /// Lets arrive what is due.
@@ -352,7 +422,8 @@ impl SimulatedConnection {
     pub(super) fn expire(&mut self, outage: Duration, now: Duration, wakers: &mut Wakers) {
         for end in 0..2 {
             let (this, peer) = self.pair(end);
-            let limit = if peer.arriving.is_empty() && !peer.is_unacknowledged {
+            let is_idle = peer.arriving.is_empty() && peer.unsent.is_empty();
+            let limit = if is_idle && !peer.is_unacknowledged {
                 this.timeouts.idle
             } else {
                 this.timeouts.unacknowledged
@@ -360,6 +431,7 @@ impl SimulatedConnection {
             if outage >= limit && this.state == EndState::Open && !this.is_closed {
                 this.fail(io::ErrorKind::TimedOut, wakers);
                 peer.arriving.clear();
+                peer.unsent.clear();
                 peer.send_to(now, TcpSegment::Reset);
             }
         }

@@ -13,12 +13,22 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::connection::{End, SimulatedConnection, TcpTimeouts, Wakers};
+use super::narrow_path::{NarrowLink, NarrowPath};
 use super::network_state::{Backlog, Host, NetworkState, pair};
 pub(crate) use super::network_state::{DnsState, Tamper};
 
 /// A network. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Network(Arc<Mutex<NetworkState>>);
+
+/// What a connection has room for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionRoom {
+    /// Bytes that it holds in each direction.
+    pub(crate) capacity: usize,
+    /// Bytes that pass in a second to the end that connects, if its path is narrow.
+    pub(crate) bytes_per_second: Option<u32>,
+}
 
 impl Network {
     /// Returns a network without hosts. Packets take `latency` and up to as long again, and names are valid for `time_to_live`.
@@ -37,6 +47,7 @@ impl Network {
             cuts: BTreeSet::new(),
             one_way_cuts: BTreeSet::new(),
             delays: BTreeMap::new(),
+            narrow: BTreeMap::new(),
             names: BTreeMap::new(),
             outdated_names: BTreeMap::new(),
             time_to_live,
@@ -84,6 +95,7 @@ impl Network {
             state.now = now;
             state.update_blocked();
             state.establish();
+            state.send_in_turn();
             state.deliver();
         });
     }
@@ -92,7 +104,8 @@ impl Network {
     pub(crate) fn next_arrival(&self) -> Option<Duration> {
         self.change(|state| {
             let arrival = state.arrivals.first().map(|(due, _)| *due);
-            state.handshakes.values().copied().chain(arrival).min()
+            let next = arrival.into_iter().chain(state.next_turn());
+            state.handshakes.values().copied().chain(next).min()
         })
     }
 
@@ -172,6 +185,11 @@ impl Network {
     /// Adds to the latency between two hosts.
     pub(crate) fn delay(&self, one: Ipv4Addr, other: Ipv4Addr, delay: Duration) {
         self.change(|state| state.delays.insert(pair(one, other), delay));
+    }
+
+    /// Lets so many bytes pass in a second from one host to another one, or as many as hosts send.
+    pub(crate) fn narrow(&self, from: Ipv4Addr, to: Ipv4Addr, bytes_per_second: Option<u32>) {
+        self.change(|state| state.narrow([from, to], bytes_per_second));
     }
 
     pub(crate) fn set_dns(&self, dns: DnsState) {
@@ -255,7 +273,7 @@ impl Network {
         from: Ipv4Addr,
         to: SocketAddr,
         timeouts: TcpTimeouts,
-        capacity: usize,
+        room: ConnectionRoom,
     ) -> u64 {
         self.change(|state| {
             state.next_id += 1;
@@ -265,7 +283,7 @@ impl Network {
             server.open(&mut state.wakers);
             let connection = SimulatedConnection {
                 ends: [End::new((from, port).into(), timeouts), server],
-                capacity,
+                capacity: room.capacity,
                 blocked_since: None,
                 reached: None,
                 is_forgotten: false,
@@ -276,6 +294,11 @@ impl Network {
             let due = state.now + 2 * state.latency(&connection);
             state.connections.insert(id, connection);
             state.handshakes.insert(id, due);
+            if let Some(rate) = room.bytes_per_second {
+                let path = NarrowPath::new(rate);
+                state.narrow.insert(NarrowLink::Client(id), path);
+            }
+            state.limit_buffers(id);
             id
         })
     }

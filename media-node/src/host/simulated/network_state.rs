@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rand::RngExt;
 
 use super::connection::{End, SimulatedConnection, Wakers};
+use super::narrow_path::{NarrowLink, NarrowPath};
 
 /// What the name servers do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) struct NetworkState {
     /// Paths on which packets get lost, from one host to another one.
     pub(super) one_way_cuts: BTreeSet<[Ipv4Addr; 2]>,
     pub(super) delays: BTreeMap<[Ipv4Addr; 2], Duration>,
+    pub(super) narrow: BTreeMap<NarrowLink, NarrowPath>,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) outdated_names: BTreeMap<String, Vec<IpAddr>>,
     pub(super) time_to_live: Duration,
@@ -127,6 +129,7 @@ impl NetworkState {
         if connection.ends.iter().all(End::is_closed) || self.handshakes.contains_key(&id) {
             self.connections.remove(&id);
             self.handshakes.remove(&id);
+            self.narrow.remove(&NarrowLink::Client(id));
         }
         self.expect_arrival(id);
     }
@@ -235,6 +238,9 @@ impl NetworkState {
 
     /// Notes when something arrives next on a connection.
     pub(super) fn expect_arrival(&mut self, id: u64) {
+        if !self.narrow.is_empty() {
+            self.await_turns(id);
+        }
         let connection = self.connections.get(&id);
         let due = connection.and_then(SimulatedConnection::next_due);
         self.arrivals.extend(due.map(|due| (due, id)));
@@ -264,7 +270,8 @@ impl NetworkState {
     }
 }
 
-fn addresses(connection: &SimulatedConnection) -> [Ipv4Addr; 2] {
+/// Returns the hosts of a connection.
+pub(super) fn addresses(connection: &SimulatedConnection) -> [Ipv4Addr; 2] {
     let address = |end: &End| match end.address.ip() {
         IpAddr::V4(address) => address,
         IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,

@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::{SimulatedConnection, TcpTimeouts, Wakers};
-use super::network::Network;
+use super::network::{ConnectionRoom, Network};
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct SimulatedStream {
@@ -27,7 +27,10 @@ pub(crate) struct SimulatedListener {
 }
 
 /// Bytes on their way between two media nodes. A stream of the explorer has about 10 KB a second.
-const RELAY_CAPACITY: usize = 64 << 10;
+const RELAY_ROOM: ConnectionRoom = ConnectionRoom {
+    capacity: 64 << 10,
+    bytes_per_second: None,
+};
 
 impl SimulatedListener {
     /// Opens a port of a host.
@@ -75,18 +78,18 @@ impl SimulatedStream {
         from: Ipv4Addr,
         to: SocketAddr,
     ) -> io::Result<Self> {
-        let id = network.begin_connection(from, to, TcpTimeouts::RELAY, RELAY_CAPACITY);
+        let id = network.begin_connection(from, to, TcpTimeouts::RELAY, RELAY_ROOM);
         Self::new(network, id, 0, to).established().await
     }
 
-    /// Connects a client, whose connection holds up to `capacity` bytes in each direction.
+    /// Connects a client.
     pub(crate) async fn connect_client(
         network: Network,
         from: Ipv4Addr,
         to: SocketAddr,
-        capacity: usize,
+        room: ConnectionRoom,
     ) -> io::Result<Self> {
-        let id = network.begin_connection(from, to, TcpTimeouts::CLIENT, capacity);
+        let id = network.begin_connection(from, to, TcpTimeouts::CLIENT, room);
         Self::new(network, id, 0, to).established().await
     }
 
