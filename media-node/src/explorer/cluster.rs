@@ -49,6 +49,8 @@ pub(super) struct SimulatedCluster {
     replaced: Vec<ReplacedNode>,
     /// Looks at the media nodes that have ended.
     ended: Vec<Probe>,
+    /// Whether RTMP servers are elsewhere, if that is planted.
+    pub(super) loses_servers: bool,
     /// Addresses that were given so far.
     given: u8,
     starts: u64,
@@ -89,11 +91,12 @@ impl SimulatedCluster {
             folder: tempfile::tempdir().expect("a folder for temporary files"),
             replaced: Vec::new(),
             ended: Vec::new(),
+            loses_servers: false,
             given: 0,
             starts: 0,
             settings,
         };
-        for number in 0..cluster.settings.origins + cluster.settings.edges {
+        for number in 0..cluster.settings.nodes() {
             let role = if number < cluster.settings.origins {
                 Role::Origin
             } else {

@@ -92,6 +92,10 @@ pub(super) enum Planted {
     NotAnnounced,
     /// Media nodes repeat the last keyframe of streams that wait for an encoder, which viewers do not expect.
     Stills,
+    /// Origins do not say what other media nodes need of a publication, so that they get all of the window.
+    NeedsUnknown,
+    /// Edges know RTMP servers by a port that is another one.
+    ServerLost,
     /// Media nodes keep windows of [`LONG_WINDOW_SECONDS`], whatever is configured.
     LongWindow,
 }
@@ -132,6 +136,21 @@ fn forget_epoch(bytes: &mut [u8]) -> bool {
 
 const EPOCH: &[u8] = b"epoch=";
 
+/// Makes the number of media nodes that need something zero in an origin's reply. Returns whether these bytes have one.
+fn forget_needs(bytes: &mut [u8]) -> bool {
+    let nodes = bytes.windows(NODES.len()).position(|it| it == NODES);
+    let Some(nodes) = nodes else {
+        return false;
+    };
+    let digits = bytes[nodes + NODES.len()..].iter_mut();
+    digits
+        .take_while(|it| it.is_ascii_digit())
+        .for_each(|it| *it = b'0');
+    true
+}
+
+const NODES: &[u8] = b"\"needed\":{\"nodes\":";
+
 /// Bytes of the header of an FLV tag.
 const TAG_HEADER: usize = 11;
 
@@ -148,6 +167,7 @@ impl Planted {
         match self {
             Self::Reordered => Some(exchange_audio),
             Self::NotAnnounced => Some(forget_epoch),
+            Self::NeedsUnknown => Some(forget_needs),
             _ => None,
         }
     }

@@ -121,6 +121,7 @@ impl<'a> Run<'a> {
         if let Some(tamper) = planted.tamper_of_network() {
             cluster.network.set_tamper(tamper);
         }
+        cluster.loses_servers = planted == Planted::ServerLost;
         cluster.publications.go_back = planted == Planted::Outdated;
         let record = Record::new(cluster.network.clone());
         record.note(format_args!("{:?} {settings:?}", schedule.hardship));

@@ -63,7 +63,8 @@ impl Schedule {
     pub(super) fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         // Random numbers of their own, and none where a seed was pinned before there were any: those schedules are what they were.
-        let mut further = (seed % 7 == 4 || seed % 8 == 5)
+        let is_chain = matches!(seed % 28, 24..27);
+        let mut further = (seed % 7 == 4 || seed % 8 == 5 || is_chain)
             .then(|| StdRng::seed_from_u64(seed.wrapping_mul(FURTHER)));
         let variations = (seed % 20 == 11 || matches!(seed % 22, 13 | 19 | 21))
             .then(|| StdRng::seed_from_u64(seed.wrapping_mul(VARIATIONS)));
@@ -76,6 +77,14 @@ impl Schedule {
         let hardship = match (is_rollout, random.random_range(0..20)) {
             (true, ..10) => Hardship::RolloutOfOrigins,
             (true, _) => Hardship::Rollout,
+            (false, number) if is_chain => {
+                // A third of them.
+                if number % 3 == 0 {
+                    Hardship::RtmpServer
+                } else {
+                    Hardship::RtmpServerFails
+                }
+            }
             (false, _) if is_narrow => Hardship::Narrow,
             (false, 0) => Hardship::Calm,
             (false, 1..4) => Hardship::Takeovers,
@@ -91,6 +100,11 @@ impl Schedule {
         let mut settings = settings::of(&mut random, hardship);
         if matches!(seed % 17, 5 | 8) && !hardship.has_rtmp_server() {
             settings.slate = SlateKind::LastKeyframe;
+        }
+        if is_chain && hardship.has_rtmp_server() {
+            // Of all pairs of two numbers.
+            settings.origins = 1 + usize::try_from(seed / 28 % 2).unwrap_or_default();
+            settings.further_edges = 1 + usize::try_from(seed / 56 % 2).unwrap_or_default();
         }
         // The edges do not look up the server again.
         settings.has_dns &= hardship != Hardship::RtmpServerFails;

@@ -351,6 +351,18 @@ fn seeds_with_short_memory() -> impl Iterator<Item = u64> {
     (1..).filter(has_short_memory).take(8)
 }
 
+/// Returns some seeds in which the paths between media nodes are narrow while origins fail.
+fn seeds_with_narrow_paths() -> impl Iterator<Item = u64> {
+    let is_narrow = |seed: &u64| Schedule::of(*seed).hardship == Hardship::Narrow;
+    (1..).filter(is_narrow).take(16)
+}
+
+/// Returns some seeds in which edges of another cluster play from edges.
+fn seeds_with_chains() -> impl Iterator<Item = u64> {
+    let is_chain = |seed: &u64| Schedule::of(*seed).settings.further_edges > 0;
+    (1..).filter(is_chain).take(4)
+}
+
 #[test]
 fn each_planted_fault_is_found() {
     let tampered = |kind| Planted::Tampered(Tamper { kind, after: 60 });
@@ -374,14 +386,18 @@ fn each_planted_fault_is_found() {
         (Planted::NotAnnounced, "two encoders are accepted for long"),
         (Planted::LongWindow, "holds too much"),
         (Planted::IgnoredMemory, "holds too much"),
+        (Planted::NeedsUnknown, "s old, after"),
+        (Planted::ServerLost, "does not see the encoder"),
         (Planted::Stills, "arrived after a later one"),
     ];
     for (planted, expected) in planted {
         let mut seeds = PLANTED_SEEDS
             .chain(ROLLOUT_SEEDS)
-            .chain(seeds_with_short_memory());
+            .chain(seeds_with_short_memory())
+            .chain(seeds_with_narrow_paths())
+            .chain(seeds_with_chains());
         let found = seeds.find_map(|seed| explore(&Schedule::of(seed), planted).violation);
-        let violation = found.expect("the fault is found");
+        let violation = found.unwrap_or_else(|| panic!("{planted:?} is not found"));
         assert!(violation.contains(expected), "{planted:?}: {violation}");
     }
 }

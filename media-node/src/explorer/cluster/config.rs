@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use media_config::{NodeConfig, Role};
+use media_config::NodeConfig;
 
 use super::{SERVICE, SimulatedCluster};
-use crate::explorer::schedule::SlateKind;
+use crate::explorer::schedule::{Settings, SlateKind};
 use crate::explorer::socket::{HTTP, HTTPS, INTERNAL, RTMP, RTMPS, certificate};
 
 const METRICS: u16 = 9092;
@@ -28,11 +28,8 @@ impl SimulatedCluster {
         config.tls = Some(certificate());
         config.listen.internal = at(INTERNAL);
         config.listen.metrics = Some(at(METRICS));
-        if settings.has_rtmp_server && node.role == Role::Edge {
-            let servers = self
-                .origins()
-                .map(|origin| format!("rtmp://{origin}:{RTMP}"));
-            config.origins.rtmp = servers.collect();
+        if settings.plays_from_rtmp_servers(number) {
+            config.origins.rtmp = self.rtmp_servers();
         } else if settings.has_dns {
             config.origins.service = Some(SERVICE.to_owned());
         } else {
@@ -55,5 +52,24 @@ impl SimulatedCluster {
         config.drain.accept_seconds = 1;
         config.drain.timeout_seconds = 6;
         config
+    }
+
+    /// Returns the addresses of the media nodes that others know as RTMP servers.
+    fn rtmp_servers(&self) -> Vec<String> {
+        let Settings {
+            origins,
+            edges,
+            further_edges,
+            ..
+        } = self.settings;
+        let servers = if further_edges == 0 {
+            0..origins
+        } else {
+            origins..origins + edges
+        };
+        let addresses = self.nodes[servers].iter().map(|node| node.address);
+        let port = if self.loses_servers { METRICS } else { RTMP };
+        let urls = addresses.map(|server| format!("rtmp://{server}:{port}"));
+        urls.collect()
     }
 }

@@ -138,7 +138,7 @@ impl Run<'_> {
     pub(super) fn check_released(&self) {
         let settings = &self.schedule.settings;
         for (node, held) in self.cluster.held() {
-            let has_origins = node < settings.origins || !settings.has_rtmp_server;
+            let has_origins = !settings.plays_from_rtmp_servers(node);
             let expected = Held {
                 origins: if has_origins { settings.origins } else { 0 },
                 ..Held::default()

@@ -9,7 +9,7 @@ pub(in super::super) enum Hardship {
     Takeovers,
     /// Nothing fails, and encoders stand by for each other.
     Standbys,
-    /// Nothing fails. The edges know the origin only as an RTMP server.
+    /// Nothing fails. The edges know the origin only as an RTMP server, or further edges know these edges so.
     RtmpServer,
     /// The same, and the server fails, or the paths to it.
     RtmpServerFails,

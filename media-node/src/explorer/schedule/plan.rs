@@ -135,7 +135,7 @@ pub(super) fn plan(
 
 impl Plan<'_> {
     fn nodes(&self) -> usize {
-        self.settings.origins + self.settings.edges
+        self.settings.nodes()
     }
 
     fn at(&mut self, milliseconds: u64, action: ScheduledAction) {

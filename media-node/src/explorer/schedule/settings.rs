@@ -17,8 +17,10 @@ pub(in super::super) struct Settings {
     /// The origins have the name of a Service, and a new one has a new address.
     pub(in super::super) has_dns: bool,
     pub(in super::super) time_to_live: Duration,
-    /// The edges know the origins only as RTMP servers.
+    /// The edges know the origins only as RTMP servers, or further edges know these edges so.
     pub(in super::super) has_rtmp_server: bool,
+    /// Edges of another cluster, of which the edges are the RTMP servers.
+    pub(in super::super) further_edges: usize,
     pub(in super::super) latency: Duration,
     /// How far the clocks of the hosts are from each other, at most.
     pub(in super::super) skew: Duration,
@@ -49,6 +51,18 @@ impl SlateKind {
 }
 
 impl Settings {
+    /// Returns the number of media nodes: origins come first, and further edges last.
+    pub(in super::super) fn nodes(&self) -> usize {
+        self.origins + self.edges + self.further_edges
+    }
+
+    /// Returns whether a media node only knows RTMP servers.
+    pub(in super::super) fn plays_from_rtmp_servers(&self, node: usize) -> bool {
+        let is_further = node >= self.origins + self.edges;
+        let is_edge = node >= self.origins && self.further_edges == 0;
+        is_further || (is_edge && self.has_rtmp_server)
+    }
+
     /// Returns whether encoders stand by for each other, so that one may be on air again.
     pub(in super::super) fn has_standby(&self) -> bool {
         self.duplicate_publish == DuplicatePublish::Standby
@@ -95,6 +109,7 @@ pub(super) fn of(random: &mut StdRng, hardship: Hardship) -> Settings {
         has_dns: one_of(&[0, 1]) == 1,
         time_to_live: milliseconds(one_of(&[1000, 5000, 30_000])),
         has_rtmp_server: hardship.has_rtmp_server(),
+        further_edges: 0,
         latency: milliseconds(one_of(&[1, 5, 40])),
         skew: milliseconds(if hardship.has_right_clocks() {
             0

@@ -246,14 +246,20 @@ mod tests {
     fn connected() -> (Network, SimulatedStream, SimulatedStream) {
         let network = Network::new(1, Duration::from_millis(1), Duration::ZERO);
         HOSTS.iter().for_each(|host| network.start_host(*host));
+        let (client, server) = connect(&network);
+        (network, client, server)
+    }
+
+    /// Connects the hosts once more, in 10 ms.
+    fn connect(network: &Network) -> (SimulatedStream, SimulatedStream) {
         let listener = SimulatedListener::bind(network.clone(), HOSTS[1], 80).unwrap();
         let connect = SimulatedStream::connect(network.clone(), HOSTS[0], listener.address);
         let mut connect = Box::pin(connect);
         assert!(connect.as_mut().now_or_never().is_none());
-        network.advance(Duration::from_millis(10));
+        network.advance(network.now() + Duration::from_millis(10));
         let client = connect.now_or_never().unwrap().unwrap();
         let (server, _) = listener.accept().now_or_never().unwrap();
-        (network, client, server)
+        (client, server)
     }
 
     fn write(stream: &mut SimulatedStream, length: usize) {
@@ -286,6 +292,50 @@ mod tests {
         network.advance(Duration::from_secs(4));
         assert_eq!(read(&mut server).unwrap(), 100);
         assert_eq!(read(&mut client).unwrap(), 6 << 10);
+    }
+
+    #[test]
+    fn connections_share_a_narrow_path_and_each_holds_a_second_of_it() {
+        let (network, mut client, mut server) = connected();
+        let (mut other_client, mut other_server) = connect(&network);
+        network.narrow(HOSTS[0], HOSTS[1], Some(1024));
+        write(&mut client, 1024);
+        write(&mut other_client, 1024);
+        assert!(client.write_all(b"more").now_or_never().is_none());
+        write(&mut server, 8 << 10);
+        network.advance(network.now() + Duration::from_millis(1005));
+        assert_eq!(read(&mut client).unwrap(), 8 << 10);
+        // The first one has sent a piece before the other one begins.
+        assert_eq!(read(&mut server).unwrap(), 768);
+        assert_eq!(read(&mut other_server).unwrap(), 256);
+        // What waits arrives when the path is as wide as others.
+        network.narrow(HOSTS[0], HOSTS[1], None);
+        network.advance(network.now() + Duration::from_millis(300));
+        assert_eq!(read(&mut server).unwrap(), 256);
+        assert_eq!(read(&mut other_server).unwrap(), 768);
+    }
+
+    #[test]
+    fn client_may_have_a_narrow_path_of_its_own() {
+        let network = Network::new(1, Duration::from_millis(1), Duration::ZERO);
+        HOSTS.iter().for_each(|host| network.start_host(*host));
+        let listener = SimulatedListener::bind(network.clone(), HOSTS[1], 80).unwrap();
+        let room = ConnectionRoom {
+            capacity: 4096,
+            bytes_per_second: Some(1024),
+        };
+        let connect =
+            SimulatedStream::connect_client(network.clone(), HOSTS[0], listener.address, room);
+        let mut connect = Box::pin(connect);
+        assert!(connect.as_mut().now_or_never().is_none());
+        network.advance(Duration::from_millis(10));
+        let mut client = connect.now_or_never().unwrap().unwrap();
+        let (mut server, _) = listener.accept().now_or_never().unwrap();
+        write(&mut client, 4096);
+        write(&mut server, 1024);
+        network.advance(Duration::from_millis(515));
+        assert_eq!(read(&mut server).unwrap(), 4096);
+        assert_eq!(read(&mut client).unwrap(), 512);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use rand::RngExt;
+
 use super::super::{EncoderEnd, Hardship, Place, ScheduledAction};
 use super::Plan;
 use super::failures::{FAILOVER, RETRIED};
@@ -125,29 +127,35 @@ impl Plan<'_> {
         })
     }
 
-    /// Lets the RTMP server fail, or the paths to it.
+    /// Lets the RTMP server fail, or the paths to it. Where others play from edges, one of these or their origin.
     fn add_failures_of_server(&mut self) {
         let limit = self.end() - 4000;
         let mut at = self.number(1000, 6000);
         while at < limit {
             let after = at + self.number(100, 6000);
+            let server = if self.settings.further_edges > 0 {
+                self.random
+                    .random_range(0..self.settings.origins + self.settings.edges)
+            } else {
+                0
+            };
             match self.number(0, 8) {
-                0 => self.add_restart(ScheduledAction::Kill(SERVER), SERVER, at, after),
-                1 => self.add_restart(ScheduledAction::Lose(SERVER), SERVER, at, after),
-                2 => self.add_restart(ScheduledAction::Drain(SERVER), SERVER, at, after + 3000),
+                0 => self.add_restart(ScheduledAction::Kill(server), server, at, after),
+                1 => self.add_restart(ScheduledAction::Lose(server), server, at, after),
+                2 => self.add_restart(ScheduledAction::Drain(server), server, at, after + 3000),
                 3 => {
-                    self.at(at, ScheduledAction::Hang(SERVER));
-                    self.at(after, ScheduledAction::Resume(SERVER));
+                    self.at(at, ScheduledAction::Hang(server));
+                    self.at(after, ScheduledAction::Resume(server));
                 }
-                4 => self.add_isolation(SERVER, at, after),
-                5 => self.at(at, ScheduledAction::Revoke(SERVER)),
+                4 => self.add_isolation(server, at, after),
+                5 => self.at(at, ScheduledAction::Revoke(server)),
                 6 => {
                     let edge = self.edge();
-                    self.cut(SERVER, edge, at, after);
+                    self.cut(server, edge, at, after);
                 }
                 _ => {
                     let edge = self.edge();
-                    self.at(at, forget(SERVER, Place::Node(edge)));
+                    self.at(at, forget(server, Place::Node(edge)));
                 }
             }
             at = after + self.number(1000, 6000);
@@ -157,9 +165,6 @@ impl Plan<'_> {
 
 /// How long viewers see nothing of an encoder that hangs, until another one has its place.
 const HANGS: Duration = Duration::from_secs(3);
-
-/// The media node that the edges know as an RTMP server.
-const SERVER: usize = 0;
 
 fn forget(node: usize, other: Place) -> ScheduledAction {
     ScheduledAction::Forget(Place::Node(node), other)

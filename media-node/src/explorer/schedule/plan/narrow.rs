@@ -10,14 +10,11 @@ use super::failures::FAILOVER;
 use crate::explorer::media::STREAM;
 
 /// How long a media node that lacks messages may take longer over a narrow path: they come beside what is new.
-const CAUGHT_UP: Duration = Duration::from_secs(2);
+const CAUGHT_UP: Duration = Duration::from_secs(1);
 
-/// The same if the next origin gets all of the window, as nobody says what is needed: a viewer has just joined and got nothing yet, or the
-/// media nodes that pull learn later than the encoder's that the origin drains.
+/// The same if the next origin gets all of the window, as it is not known soon what is needed: some media nodes that pull learn of the failure
+/// later than that of the encoder, or have had viewers who left, or who have got nothing yet.
 const WINDOW: Duration = Duration::from_secs(9);
-
-/// How long before a failure a viewer joins, and how long after it, who may not have got anything.
-const JOINS: [u64; 2] = [2500, 10_000];
 
 impl Plan<'_> {
     /// Adds an encoder on an edge, paths between media nodes with room for hardly more than its stream, and failures of the origin that has it.
@@ -30,51 +27,58 @@ impl Plan<'_> {
             self.narrow_all(0, self.end(), rate);
         } else {
             let at = self.number(2000, 8000);
-            let after = at + self.number(8000, 15_000);
+            let after = at + self.number(12_000, 17_000);
             self.narrow_all(at, after, rate);
         }
         self.narrow_viewers();
-        let mut at = self.number(5000, 9000);
+        let only_kills = self.chance(0.5);
+        if only_kills {
+            self.let_viewers_stay();
+        }
+        // The log is as long as a window by then.
+        let mut at = self.number(9000, 12_000);
         for carrier in self.carriers.clone() {
-            let lasts = self.number(200, 5000);
-            self.fail_carrier(carrier, at, at + lasts);
-            at += lasts + self.number(6000, 9000);
-            if at > 18_000 {
-                return;
+            let after = at + self.number(200, 5000);
+            if only_kills {
+                self.restart(ScheduledAction::Kill(carrier), carrier, at, after);
+            } else {
+                self.fail_carrier(carrier, at, after);
             }
+            at = after + self.number(6000, 9000);
+            if at > 19_000 {
+                break;
+            }
+        }
+        // All learn at once that a process is gone, and say what they need.
+        let window = if only_kills { Duration::ZERO } else { WINDOW };
+        for node in 0..self.nodes() {
+            self.outages.add(node, FAILOVER + CAUGHT_UP + window);
         }
     }
 
-    fn fail_carrier(&mut self, carrier: usize, at: u64, after: u64) {
-        let mut outage = FAILOVER + CAUGHT_UP;
-        match self.number(0, 6) {
-            0 | 1 => self.restart(ScheduledAction::Kill(carrier), carrier, at, after),
-            2 => self.restart(ScheduledAction::Lose(carrier), carrier, at, after),
-            3 => {
-                self.restart(ScheduledAction::Drain(carrier), carrier, at, after + 7500);
-                outage += WINDOW;
+    /// Lets all viewers join some time before the first failure, and stay.
+    fn let_viewers_stay(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        events.retain(|event| !matches!(event.action, ScheduledAction::Leave(_)));
+        for event in &mut events {
+            if let ScheduledAction::Watch { .. } = event.action {
+                event.at = event.at.min(Duration::from_millis(self.number(2000, 6000)));
             }
-            4 => {
+        }
+        self.events = events;
+    }
+
+    fn fail_carrier(&mut self, carrier: usize, at: u64, after: u64) {
+        match self.number(0, 5) {
+            0 => self.restart(ScheduledAction::Kill(carrier), carrier, at, after),
+            1 => self.restart(ScheduledAction::Lose(carrier), carrier, at, after),
+            2 => self.restart(ScheduledAction::Drain(carrier), carrier, at, after + 7500),
+            3 => {
                 self.at(at, ScheduledAction::Hang(carrier));
                 self.at(after, ScheduledAction::Resume(carrier));
             }
             _ => self.add_isolation(carrier, at, after),
         }
-        if self.has_joining_viewer(at) {
-            outage += WINDOW;
-        }
-        for node in 0..self.nodes() {
-            self.outages.add(node, outage);
-        }
-    }
-
-    fn has_joining_viewer(&self, failure: u64) -> bool {
-        let [before, after] = JOINS.map(Duration::from_millis);
-        let failure = Duration::from_millis(failure);
-        self.events.iter().any(|event| {
-            let is_watch = matches!(event.action, ScheduledAction::Watch { .. });
-            is_watch && event.at + before > failure && event.at < failure + after
-        })
     }
 
     /// Ends a media node, which starts again with the same address: its paths stay what they are.
