@@ -16,6 +16,9 @@ const CAUGHT_UP: Duration = Duration::from_secs(1);
 /// later than that of the encoder, or have had viewers who left, or who have got nothing yet.
 const WINDOW: Duration = Duration::from_secs(9);
 
+/// The time of a packet on its way to media nodes that say too late what they need.
+const DISTANT: Duration = Duration::from_millis(40);
+
 impl Plan<'_> {
     /// Adds an encoder on an edge, paths between media nodes with room for hardly more than its stream, and failures of the origin that has it.
     pub(super) fn add_narrow_paths(&mut self) {
@@ -49,8 +52,13 @@ impl Plan<'_> {
                 break;
             }
         }
-        // All learn at once that a process is gone, and say what they need.
-        let window = if only_kills { Duration::ZERO } else { WINDOW };
+        // All learn at once that a process is gone, and say what they need, unless they are distant.
+        let is_needed_known = only_kills && self.settings.latency < DISTANT;
+        let window = if is_needed_known {
+            Duration::ZERO
+        } else {
+            WINDOW
+        };
         for node in 0..self.nodes() {
             self.outages.add(node, FAILOVER + CAUGHT_UP + window);
         }
