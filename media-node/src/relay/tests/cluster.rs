@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -199,7 +200,7 @@ impl RelayNode {
             spawner: Arc::new(|task| drop(tokio::spawn(task(0)))),
         };
         let relay = Relay::new(settings, parts);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Requests::default();
         let server = tokio::spawn(accept(listener, relay.clone(), Arc::clone(&requests)));
@@ -306,6 +307,13 @@ impl Drop for RelayNode {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Returns a loopback address that nothing else uses: the port of a media node that is killed stays free.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low)
 }
 
 async fn accept(listener: TcpListener, relay: Relay, requests: Requests) {
