@@ -137,6 +137,18 @@ impl Relay {
         self.pulls.not_found(key).await;
     }
 
+    /// Returns whether an encoder that has just connected may publish `key`, and with which epoch.
+    ///
+    /// # Errors
+    /// The reason for which the encoder is rejected.
+    pub(crate) async fn resolve_first(
+        &self,
+        key: &StreamKey,
+        contender: &Contender,
+    ) -> Result<Resolution, PublishRejection> {
+        conflict::resolve_first(&self.context, key, contender).await
+    }
+
     /// Returns whether an encoder may publish `key`, and with which epoch.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::time::Duration;
 use media_config::{DuplicatePublish, Role};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::contest::{Contender, CurrentPublication, PublicationHolder, Resolution, SwitchReason};
 use super::context::{RelayContext, is_published};
@@ -13,6 +13,27 @@ use super::protocol::Parameters;
 use super::rejection::PublishRejection;
 use super::survey::{OriginStatus, Survey, SurveyEnd, survey_within};
 use crate::host;
+
+/// Resolves the conflict of an encoder that has just connected. If it would stand by, it waits for a moment and tries again: it may be
+/// faster than the news that it, or the one before it, has ended elsewhere, and who stands by waits for a keyframe.
+///
+/// # Errors
+/// As [`resolve_conflict`].
+pub(super) async fn resolve_first(
+    context: &RelayContext,
+    key: &StreamKey,
+    contender: &Contender,
+) -> Result<Resolution, PublishRejection> {
+    let (begin, mut backoff) = (Instant::now(), context.backoff());
+    loop {
+        let resolution = resolve_conflict(context, key, contender).await?;
+        let is_late = begin.elapsed() >= context.timeouts().conflict.end;
+        if is_late || matches!(resolution, Resolution::OnAir(..)) {
+            return Ok(resolution);
+        }
+        sleep(backoff.next()).await;
+    }
+}
 
 /// Returns whether an encoder may publish `key`, and with which epoch.
 ///

@@ -73,6 +73,8 @@ pub(crate) struct ConflictTimeouts {
     pub(crate) reach: Duration,
     /// Time for an origin to confirm that it closed older publications.
     pub(crate) announce: Duration,
+    /// Time in which all media nodes know that an encoder has ended. One that connects earlier does not stand by for it.
+    pub(crate) end: Duration,
 }
 
 impl Default for ConflictTimeouts {
@@ -81,6 +83,7 @@ impl Default for ConflictTimeouts {
             resolve: Duration::from_millis(500),
             reach: Duration::from_secs(3),
             announce: Duration::from_secs(1),
+            end: Duration::from_millis(100),
         }
     }
 }

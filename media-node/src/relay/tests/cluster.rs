@@ -57,6 +57,7 @@ fn timeouts() -> RelayTimeouts {
             resolve: NEVER,
             reach: NEVER,
             announce: NEVER,
+            end: NEVER,
         },
         pull: PullTimeouts {
             hold: Duration::from_millis(200),

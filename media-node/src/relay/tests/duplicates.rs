@@ -8,7 +8,7 @@ use media_engine::{DuplicatePolicy, PublicationSource};
 use media_wire::relay::Epoch;
 use tokio::time::timeout;
 
-use super::cluster::{LIMIT, RelayCluster, key};
+use super::cluster::{LIMIT, RelayCluster, RelayNode, key};
 use super::encoder::EncoderEnd;
 use super::freezer::Freezer;
 use crate::relay::{Contender, PublishRejection, Resolution, SwitchReason};
@@ -167,12 +167,42 @@ async fn last_messages_of_an_encoder_that_reconnects_immediately_are_not_lost() 
     }
 }
 
-#[tokio::test]
-async fn standby_follows_an_encoder_that_ends_as_its_origin_is_lost() {
+fn cluster_with_standbys() -> RelayCluster {
     let mut cluster = RelayCluster::new();
     let policy = &mut cluster.settings.stream;
     policy.duplicate_publish = DuplicatePublish::Standby;
     policy.failover_after_milliseconds = u32::MAX;
+    cluster
+}
+
+/// It would wait for its next keyframe. Here the origin hears of the end only after it has replied.
+#[tokio::test]
+async fn encoder_that_is_faster_than_the_news_of_its_end_does_not_stand_by() {
+    let cluster = cluster_with_standbys();
+    let origin = cluster.origin("o").await;
+    let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
+    let encoder = edge.publish("a").await.unwrap();
+    origin.until(|node| node.is_forwarded_to("a")).await;
+    let end = async {
+        // The connection, and the reply.
+        let is_answered =
+            |node: &RelayNode| node.relay.metrics().round_trip.get_sample_count() >= 2;
+        other.until(is_answered).await;
+        encoder.stop().await;
+    };
+    let (key, contender) = (key("a"), Contender::new(0));
+    let again = timeout(LIMIT, other.relay.resolve_first(&key, &contender));
+    let (resolution, ()) = tokio::join!(again, end);
+    let resolution = resolution.expect("a result in time");
+    assert!(
+        matches!(resolution, Ok(Resolution::OnAir(..))),
+        "{resolution:?}"
+    );
+}
+
+#[tokio::test]
+async fn standby_follows_an_encoder_that_ends_as_its_origin_is_lost() {
+    let cluster = cluster_with_standbys();
     let (one, two) = (cluster.origin("o1").await, cluster.origin("o2").await);
     let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
     let mut encoder = edge.publish("a").await.unwrap();

@@ -126,7 +126,7 @@ async fn place(
     address: IpAddr,
 ) -> Result<EncoderPlace, EncoderRefusal> {
     let contender = Contender::new(priority);
-    let resolution = context.relay.resolve_conflict(key, &contender).await;
+    let resolution = context.relay.resolve_first(key, &contender).await;
     match resolution? {
         Resolution::OnAir(epoch, _) => {
             let on_air = EncoderPublication::begin(context, key, epoch, priority, address)?;
