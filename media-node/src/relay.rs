@@ -26,6 +26,7 @@
 
 mod active_relay;
 mod announce;
+mod arrived_bytes;
 mod awaited_streams;
 mod backoff;
 mod body;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
+use super::arrived_bytes::ArrivedBytes;
 use super::awaited_streams::AwaitedStreams;
 use super::backoff::Backoff;
 use super::client::{ClientError, NodeConnection, Segments};
@@ -82,6 +83,7 @@ pub(super) struct RelayContext {
     /// What media nodes need that have lost the origin of a stream.
     pub(super) needs: NotedNeeds,
     pub(super) served: ServedPulls,
+    pub(super) arrived: ArrivedBytes,
     draining: AtomicBool,
 }
 
@@ -112,6 +114,7 @@ impl RelayContext {
             rejected: NotedEpochs::new(settings.timeouts.pull.moves),
             needs: NotedNeeds::new(settings.timeouts.pull.moves),
             served: ServedPulls::default(),
+            arrived: ArrivedBytes::default(),
             draining: AtomicBool::new(false),
             settings,
         }

@@ -215,6 +215,8 @@ pub(super) struct PublicationStatus {
     pub(super) indirect: bool,
     /// The number of media nodes that pull the stream from this one. An older origin does not send it.
     pub(super) relays: Option<usize>,
+    /// The bytes that have arrived of the request that forwards the publication. An older origin does not send it.
+    pub(super) arrived: Option<u64>,
     /// What other media nodes need of the publication with the epoch of the request.
     pub(super) needed: Option<NeededMessages>,
     /// Whether the media node that asks pulls the stream from this one. An older origin does not send it.

@@ -146,6 +146,7 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
         successor: context.successors.of(stream.key()).map_or(0, |it| it.0),
         indirect: false,
         relays: Some(stream.readers().relays),
+        arrived: context.arrived.of(stream.key()),
         needed: None,
         served: None,
     }

@@ -162,7 +162,7 @@ impl Default for ForwardTimeouts {
             poll_unconfirmed: Duration::from_millis(20),
             hung: Duration::from_millis(750),
             hung_alone: Duration::from_secs(3),
-            stalled: Duration::from_millis(1500),
+            stalled: Duration::from_millis(900),
             confirm: Duration::from_secs(2),
             grace: Duration::from_millis(300),
             first_need: Duration::from_millis(800),

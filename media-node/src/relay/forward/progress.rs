@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::protocol::PublicationStatus;
+
 /// How far an origin is.
 pub(super) struct ForwardProgress {
-    received: u64,
+    /// The next message that it needs, and the bytes that it has got.
+    received: (u64, Option<u64>),
     /// When it last had something new, or everything.
     since: Instant,
 }
@@ -14,19 +17,27 @@ pub(super) struct ForwardProgress {
 impl ForwardProgress {
     pub(super) fn new() -> Self {
         Self {
-            received: 0,
+            received: (0, None),
             since: Instant::now(),
         }
     }
 
-    /// Takes the sequences of the messages that the origin and the encoder have next. Returns for how long the origin has got nothing
-    /// although there is more.
-    pub(super) fn update(&mut self, received: u64, sent: Option<u64>) -> Duration {
-        if received != self.received || sent.is_none_or(|sent| sent <= received) {
+    /// Takes the status of the origin, and the sequence of the encoder's next message. Returns whether the origin has got nothing for this
+    /// time although there is more.
+    pub(super) fn is_stalled(
+        &mut self,
+        status: &PublicationStatus,
+        sent: Option<u64>,
+        limit: Duration,
+    ) -> bool {
+        let received = (status.sequence, status.arrived);
+        if received != self.received || sent.is_none_or(|sent| sent <= status.sequence) {
             self.received = received;
             self.since = Instant::now();
         }
-        self.since.elapsed()
+        // An older origin may have got a part of a large message.
+        let factor = if status.arrived.is_some() { 1 } else { 2 };
+        self.since.elapsed() >= limit * factor
     }
 }
 
@@ -36,25 +47,55 @@ mod tests {
 
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    fn is_stalled(
+        progress: &mut ForwardProgress,
+        (sequence, arrived): (u64, Option<u64>),
+        sent: Option<u64>,
+    ) -> bool {
+        let status = PublicationStatus {
+            sequence,
+            arrived,
+            ..PublicationStatus::default()
+        };
+        progress.is_stalled(&status, sent, LIMIT)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn origin_that_gets_nothing_although_there_is_more_is_stalled() {
         let mut progress = ForwardProgress::new();
-        assert_eq!(progress.update(5, Some(9)), Duration::ZERO);
-        advance(SECOND).await;
-        assert_eq!(progress.update(5, Some(11)), SECOND);
-        advance(SECOND).await;
-        assert_eq!(progress.update(5, Some(13)), SECOND * 2);
-        assert_eq!(progress.update(6, Some(13)), Duration::ZERO);
+        assert!(!is_stalled(&mut progress, (5, Some(50)), Some(9)));
+        advance(LIMIT).await;
+        assert!(is_stalled(&mut progress, (5, Some(50)), Some(11)));
+        assert!(!is_stalled(&mut progress, (6, Some(60)), Some(13)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn origin_that_gets_a_large_message_is_not_stalled() {
+        let mut progress = ForwardProgress::new();
+        for bytes in [50, 60, 70] {
+            advance(LIMIT).await;
+            assert!(!is_stalled(&mut progress, (5, Some(bytes)), Some(9)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn origin_of_an_older_release_has_more_time() {
+        let mut progress = ForwardProgress::new();
+        assert!(!is_stalled(&mut progress, (5, None), Some(9)));
+        for expected in [false, true] {
+            advance(LIMIT).await;
+            assert_eq!(is_stalled(&mut progress, (5, None), Some(9)), expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn origin_that_has_everything_of_a_silent_encoder_is_not_stalled() {
         let mut progress = ForwardProgress::new();
         for sent in [Some(5), Some(5), None] {
-            advance(SECOND).await;
-            assert_eq!(progress.update(5, sent), Duration::ZERO);
+            advance(LIMIT).await;
+            assert!(!is_stalled(&mut progress, (5, Some(50)), sent));
         }
     }
 }

@@ -1,10 +1,16 @@
-//! Paths that silently lose large packets: small requests are answered, and streams stand still.
+//! Paths that silently lose large packets: small requests are answered, and streams stand still. And a slow path, on which they do not.
 
-use std::time::Duration;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
-use super::cluster::{RelayCluster, RelayNode};
+use bytes::Bytes;
+use media_engine::{DuplicatePolicy, PublicationSource};
+use media_wire::{MediaKind, Message};
+
+use super::cluster::{RelayCluster, RelayNode, key};
 use super::encoder::GOP;
 use super::narrow_path::NarrowPath;
+use super::slow_link::slow_link;
 
 /// Returns an origin, and a cluster whose edges reach it over a path that can become narrow.
 async fn narrow_cluster() -> (RelayCluster, RelayNode, NarrowPath) {
@@ -78,4 +84,39 @@ async fn stream_starts_in_small_segments() {
     viewer.watch_on(&encoder).await;
     viewer.assert_continuous();
     assert_eq!(edge.relay.metrics().failures.get(), 0);
+}
+
+/// It arrives in parts.
+#[tokio::test]
+async fn large_message_over_a_slow_link_is_no_stall() {
+    let mut cluster = RelayCluster::new();
+    cluster.settings.timeouts.forward.stalled = Duration::from_millis(1500);
+    let origin = RelayCluster::new().origin("o").await;
+    cluster.add(slow_link(origin.address).await);
+    let edge = cluster.edge("e").await;
+    let (key, epoch) = (key("a"), edge.resolve_conflict("a").await.unwrap());
+    let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);
+    let published = edge
+        .registry
+        .publish(&key, epoch, source, policy, Instant::now());
+    let mut publication = published.unwrap();
+    let address = Ipv4Addr::LOCALHOST.into();
+    let _forwarding = edge.relay.forward(publication.stream(), epoch, address);
+    let header: &[u8] = &[0x17, 0, 0, 0, 0, 1, 100, 0, 31];
+    let keyframe = [&[0x17, 1, 0, 0, 0][..], &[0xAA; 1_200_000]].concat();
+    for payload in [Bytes::from_static(header), keyframe.into()] {
+        publication.append(Message {
+            kind: MediaKind::Video,
+            timestamp: 0,
+            payload,
+        });
+    }
+    publication.pulse(Instant::now());
+    let has_all = |node: &RelayNode| {
+        let stream = node.registry.find(&key);
+        stream.and_then(|stream| stream.position()) == Some((epoch, 2))
+    };
+    origin.until(has_all).await;
+    let metrics = edge.relay.metrics();
+    assert_eq!((metrics.reopened.get(), metrics.failures.get()), (0, 0));
 }

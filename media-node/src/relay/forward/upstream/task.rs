@@ -257,8 +257,8 @@ impl UpstreamTask {
 
     /// Returns whether an origin with this status gets nothing of what there is.
     fn is_stalled(&self, status: &OriginStatus, progress: &mut ForwardProgress) -> bool {
-        let (received, sent) = (status.publication.sequence, self.source.next_sequence());
-        progress.update(received, sent) >= self.timeouts.stalled
+        let sent = self.source.next_sequence();
+        progress.is_stalled(&status.publication, sent, self.timeouts.stalled)
     }
 
     /// Returns the stream's status at an origin that was silent for some time, or `None` if another request may succeed.
