@@ -45,6 +45,8 @@ pub(crate) struct ClusterSetup {
     pub(crate) duplicate_publish: &'static str,
     /// `limits` of all media nodes.
     pub(crate) limits: &'static str,
+    /// `drain.timeoutSeconds` of all media nodes.
+    pub(crate) drain_seconds: u32,
     pub(crate) ip: IpVersion,
 }
 
@@ -55,6 +57,7 @@ pub(crate) const TWO_ORIGINS: ClusterSetup = ClusterSetup {
     edge_release: NodeRelease::This,
     duplicate_publish: "takeover",
     limits: "{}",
+    drain_seconds: 5,
     ip: IpVersion::V4,
 };
 
@@ -226,13 +229,14 @@ impl ProcessCluster {
         let text = format!(
             "name: {name}\nrole: {role}\nworkers: 1\norigins: {{service: {}}}\n\
              identity: {{secretFile: {}}}\ntls: {{certificate: {}, key: {}}}\n\
-             stream: {{duplicatePublish: {}}}\nlimits: {}\ndrain: {{acceptSeconds: 1, timeoutSeconds: 5}}\n",
+             stream: {{duplicatePublish: {}}}\nlimits: {}\ndrain: {{acceptSeconds: 1, timeoutSeconds: {}}}\n",
             self.dns.name,
             absolute(&self.folder.join("secret"))?,
             absolute(&self.certificate.certificate)?,
             absolute(&self.certificate.key)?,
             self.setup.duplicate_publish,
             self.setup.limits,
+            self.setup.drain_seconds,
         );
         let file = self.folder.join(format!("{name}.yaml"));
         std::fs::write(&file, text).context("write a configuration")?;
@@ -297,8 +301,9 @@ impl ProcessCluster {
 
     /// Waits for the end of a media node that drains.
     pub(crate) async fn drained(&mut self, number: usize) -> Result<()> {
+        let limit = Duration::from_secs(15 + u64::from(self.setup.drain_seconds));
         let process = self.nodes[number].process.as_mut().context("it runs")?;
-        process.success(Duration::from_secs(20)).await
+        process.success(limit).await
     }
 
     /// Kills a process.

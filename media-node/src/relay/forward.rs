@@ -2,7 +2,7 @@
 //!
 //! The edge takes the first origin in rendezvous order that it reaches. When it loses that origin, it continues with the
 //! next one where it stopped: the log has the messages that the new origin lacks, and the origin drops those that it has.
-//! When the origin drains, another one takes over first. The encoder does not notice.
+//! When the origin drains, another one gets all of it first. The encoder does not notice.
 
 mod former_origins;
 mod heartbeat;
@@ -32,7 +32,7 @@ use super::context::RelayContext;
 use super::rejection::PublishRejection;
 use heartbeat::Heartbeats;
 use servers::forward_to_servers;
-use source::ForwardSource;
+use source::{ForwardSource, Predecessor};
 use upstream::{ForwardUpstream, UpstreamEnd, UpstreamState};
 
 /// Makes a publication known in the cluster while this lives.
@@ -113,7 +113,7 @@ impl Forwards {
                 priority,
                 address,
                 former: Arc::default(),
-                is_resumed: false,
+                predecessor: Predecessor::None,
                 worker,
                 start: Instant::now(),
                 ended: token,
@@ -190,11 +190,11 @@ impl ForwardTask {
     async fn forward(&self) -> Option<PublishRejection> {
         let (metrics, stream) = (&self.source.context.metrics, self.source.stream.key());
         let _active = ActiveRelay::new(&metrics.forwards);
-        let mut first = true;
+        let mut predecessor = Predecessor::None;
         loop {
-            let end = match self.reach_origin(first).await {
+            let end = match self.reach_origin(predecessor).await {
                 Ok(upstream) => {
-                    if !std::mem::replace(&mut first, false) {
+                    if std::mem::replace(&mut predecessor, Predecessor::Lost) != Predecessor::None {
                         metrics.switches.inc();
                     }
                     info!(%stream, origin = %upstream.origin(), "forwarding");
@@ -212,7 +212,9 @@ impl ForwardTask {
                     self.source.context.rejected.note(stream, self.source.epoch);
                     return Some(rejection);
                 }
-                UpstreamEnd::Full(rejection) if first => return Some(rejection),
+                UpstreamEnd::Full(rejection) if predecessor == Predecessor::None => {
+                    return Some(rejection);
+                }
                 UpstreamEnd::Full(_) | UpstreamEnd::Lost(_) => {}
             }
         }
@@ -220,7 +222,7 @@ impl ForwardTask {
 
     /// Tries the origins until one accepts the stream. A publication that no origin has had is also rejected when none has
     /// room for it.
-    async fn reach_origin(&self, is_new: bool) -> Result<ForwardUpstream, UpstreamEnd> {
+    async fn reach_origin(&self, predecessor: Predecessor) -> Result<ForwardUpstream, UpstreamEnd> {
         let (context, stream) = (&self.source.context, self.source.stream.key());
         let mut backoff = context.backoff();
         let mut warned = false;
@@ -228,7 +230,7 @@ impl ForwardTask {
             let mut before = context.before_attempt();
             let mut tried = None;
             let accepted = tokio::select! {
-                accepted = self.try_origins(&mut tried, !is_new) => accepted,
+                accepted = self.try_origins(&mut tried, predecessor) => accepted,
                 () = self.grace_after_change(&before.origins) => {
                     // A new origin does not wait for one that hangs.
                     tried.into_iter().for_each(|origin| context.reachability.suspect(origin));
@@ -237,7 +239,9 @@ impl ForwardTask {
             };
             let reason = match accepted {
                 Err(UpstreamEnd::Lost(reason)) => reason,
-                Err(UpstreamEnd::Full(rejection)) if !is_new => rejection.to_string(),
+                Err(UpstreamEnd::Full(rejection)) if predecessor != Predecessor::None => {
+                    rejection.to_string()
+                }
                 accepted => return accepted,
             };
             if !std::mem::replace(&mut warned, true) {
@@ -267,14 +271,16 @@ impl ForwardTask {
     async fn try_origins(
         &self,
         tried: &mut Option<SocketAddr>,
-        is_resumed: bool,
+        predecessor: Predecessor,
     ) -> Result<ForwardUpstream, UpstreamEnd> {
         let mut end = UpstreamEnd::Lost("no origin is known".to_owned());
         let context = &self.source.context;
         let mut origins = context.ranked_origins(self.source.stream.key());
         *tried = origins.first().copied();
         // The first one is tried while it turns out which of them reply, which takes as long where they are distant.
-        let mut first = origins.first().map(|origin| self.open(*origin, is_resumed));
+        let mut first = origins
+            .first()
+            .map(|origin| self.open(*origin, predecessor));
         let accepted = async {
             if let Some(first) = &first
                 && first.opened().await.is_final()
@@ -290,7 +296,7 @@ impl ForwardTask {
         for origin in origins {
             *tried = Some(origin);
             let first = first.take().filter(|first| first.origin() == origin);
-            let upstream = first.unwrap_or_else(|| self.open(origin, is_resumed));
+            let upstream = first.unwrap_or_else(|| self.open(origin, predecessor));
             let opened = tokio::select! {
                 opened = upstream.opened() => opened,
                 () = context.reachability.another_recovers(origin) => {
@@ -307,7 +313,8 @@ impl ForwardTask {
         Err(end)
     }
 
-    /// Stays with an origin until it is lost, and moves to another one while it drains.
+    /// Stays with an origin until it is lost, and moves to another one while it drains: once that has all that the encoder has sent, so
+    /// that those who pull from the draining one wait for nothing.
     async fn stay(&self, mut upstream: ForwardUpstream) -> UpstreamEnd {
         let retry = self.source.context.timeouts().forward.successor;
         loop {
@@ -315,18 +322,29 @@ impl ForwardTask {
                 end = upstream.ended() => return end,
                 () = upstream.draining() => {}
             }
-            match self.successor(&upstream).await {
-                Some(successor) => {
+            if let Some(successor) = self.successor(&upstream).await {
+                let is_ready = tokio::select! {
+                    () = successor.caught_up() => true,
+                    // The path is too slow for both.
+                    () = upstream.fallen_behind() => true,
+                    _ = successor.ended() => false,
+                    end = upstream.ended() => match end {
+                        UpstreamEnd::Rejected(_) => return end,
+                        // The rest comes through the other one.
+                        _ => true,
+                    },
+                };
+                if is_ready {
                     let stream = self.source.stream.key();
                     info!(%stream, from = %upstream.origin(), to = %successor.origin(), "origin drains");
                     self.source.context.metrics.switches.inc();
-                    upstream.finish();
-                    upstream = successor;
+                    std::mem::replace(&mut upstream, successor).finish();
+                    continue;
                 }
-                None => tokio::select! {
-                    end = upstream.ended() => return end,
-                    () = sleep(retry) => {}
-                },
+            }
+            tokio::select! {
+                end = upstream.ended() => return end,
+                () = sleep(retry) => {}
             }
         }
     }
@@ -338,17 +356,20 @@ impl ForwardTask {
             .into_iter()
             .filter(|origin| *origin != upstream.origin());
         for origin in others {
-            let successor = self.open(origin, true);
-            if let UpstreamState::Forwarding { draining: false } = successor.opened().await {
+            let successor = self.open(origin, Predecessor::Draining);
+            if let UpstreamState::Forwarding {
+                draining: false, ..
+            } = successor.opened().await
+            {
                 return Some(successor);
             }
         }
         None
     }
 
-    fn open(&self, origin: SocketAddr, is_resumed: bool) -> ForwardUpstream {
+    fn open(&self, origin: SocketAddr, predecessor: Predecessor) -> ForwardUpstream {
         let source = ForwardSource {
-            is_resumed,
+            predecessor,
             ..self.source.clone()
         };
         ForwardUpstream::open(source, origin)

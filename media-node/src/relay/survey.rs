@@ -25,6 +25,9 @@ use super::response_limit::within;
 const MAX_FETCHED: usize = 4 << 20;
 /// Silence of a publication that may have moved. An origin that it moves to, also back, gets at once all that it lacks.
 const MOVED: Duration = Duration::from_millis(400);
+/// Messages by which an origin that gets a publication from a draining one may be behind it: those of about a second. The path to it may be
+/// so slow that it has to catch up first.
+const NEAR: u64 = 64;
 /// Requests of a fetch that run in parallel.
 const MAX_PARALLEL: usize = 32;
 
@@ -75,20 +78,26 @@ pub(super) enum SurveyEnd {
 
 impl Survey {
     /// Returns the origin with the newest publication. While a publication moves, two origins have it: the one that is
-    /// not draining is preferred. A slate is returned only if there is nothing else.
+    /// not draining is preferred once it has about as much of it. A slate is returned only if there is nothing else.
     pub(super) fn newest(&self) -> Option<&OriginStatus> {
         let on_air = |reply: &&OriginStatus| reply.live && !self.is_over_elsewhere(reply);
         let live = self.replies.iter().filter(on_air);
-        live.max_by_key(|reply| {
+        let progress = |reply: &&OriginStatus| {
             let publication = &reply.publication;
             (
-                reply.has_encoder(),
-                reply.epoch(),
-                !publication.draining,
+                (reply.has_encoder(), reply.epoch()),
                 publication.sequence,
                 !publication.indirect,
             )
-        })
+        };
+        let farthest = live.clone().max_by_key(progress)?;
+        let (publication, sequence, _) = progress(&farthest);
+        let stays = live.filter(|reply| {
+            let (of, reached, _) = progress(reply);
+            let is_near = reached + NEAR >= sequence;
+            of == publication && is_near && !reply.publication.draining
+        });
+        stays.max_by_key(progress).or(Some(farthest))
     }
 
     /// Returns whether an origin only believes that it has a publication, which moved to another one and ended there. The origin was
@@ -345,6 +354,32 @@ mod tests {
         assert!(survey.is_absent());
         let tail = survey.tail(Some((Epoch(5), 100)));
         assert_eq!(tail.map(|it| it.publication.sequence), Some(101));
+    }
+
+    #[test]
+    fn draining_origin_is_left_once_another_one_has_about_as_much() {
+        let draining = |draining, sequence| {
+            let mut status = status_for_test(true, 5, sequence);
+            status.publication.draining = draining;
+            status
+        };
+        let found = |of_draining, of_other| {
+            let survey = Survey {
+                replies: vec![draining(true, of_draining), draining(false, of_other)],
+                silent: 0,
+            };
+            survey.newest().map(|it| it.publication.draining)
+        };
+        assert_eq!(found(1000, 1000 - NEAR), Some(false));
+        assert_eq!(found(1000, 1000 - NEAR - 1), Some(true));
+        assert_eq!(found(1000, 1001), Some(false));
+        let both = [900, 1000].map(|sequence| draining(true, sequence));
+        let survey = Survey {
+            replies: both.to_vec(),
+            silent: 0,
+        };
+        let newest = survey.newest().map(|it| it.publication.sequence);
+        assert_eq!(newest, Some(1000));
     }
 
     #[test]

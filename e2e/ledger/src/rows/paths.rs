@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::sleep;
 
+use super::super::cluster::{ClusterSetup, TWO_ORIGINS};
 use super::super::delay::{DelayedPackets, PacketDelay};
 use super::scene::Part::{Carrier, Clients, Origin, OtherOrigin};
 use super::scene::{FIRST_EDGE, Part, Scene, THIRD_EDGE};
-use super::{LedgerRow, MORE, PLAIN, SHOWN, rows};
+use super::{LedgerRow, MORE, PLAIN, RowSetup, SHOWN, rows};
 
 pub(super) const ROWS: &[LedgerRow] = rows! { scene:
     "cut-origin" SHOWN "the carrying origin is cut off from everything for 5 s"
@@ -63,6 +64,8 @@ pub(super) const ROWS: &[LedgerRow] = rows! { scene:
         => kill_far(scene, JITTER);
     "narrow-paths" SHOWN "what each origin and edge gets from the others is limited to 1.2 times the stream, and the carrying origin is killed"
         => narrow_paths(scene);
+    "narrow-drain" MORE "what each origin and edge gets from the others is limited to twice the stream, and the carrying origin drains for up to 30 s"
+        => narrow_drain(scene), with LONG_DRAIN;
     "narrow-origin" SHOWN "packets of more than 1300 bytes from the carrying origin to edges are lost for 10 s"
         => lose_large_of_origin(scene);
     "narrow-edge" SHOWN "packets of more than 1300 bytes from the encoder's edge to origins are lost for 10 s"
@@ -179,23 +182,49 @@ async fn end_delay(scene: &Scene, delayed: Vec<DelayedPackets>) -> Result<()> {
     Ok(())
 }
 
-/// Kilobits a second: 1.2 times the encoder's stream with all headers.
+/// Kilobits a second: 1.2 times the encoder's stream with all headers, and twice that stream.
 const NARROW: u32 = 500;
+const WIDER: u32 = 830;
 
-/// What the encoder sends, and what viewers get, is not limited.
+const LONG_DRAIN: RowSetup = RowSetup {
+    cluster: ClusterSetup {
+        drain_seconds: 30,
+        ..TWO_ORIGINS
+    },
+    ..PLAIN
+};
+
 async fn narrow_paths(scene: &mut Scene) -> Result<()> {
+    let limited = narrow_all(scene, NARROW).await?;
+    let pause = Duration::from_secs(2);
+    scene.kill_and_restart(&[Carrier], pause).await?;
+    sleep(Duration::from_secs(4)).await;
+    widen_all(scene, limited).await
+}
+
+async fn narrow_drain(scene: &mut Scene) -> Result<()> {
+    // Until logs have all that they keep.
+    sleep(Duration::from_secs(8)).await;
+    let limited = narrow_all(scene, WIDER).await?;
+    scene.drain(&[Carrier]).await?;
+    widen_all(scene, limited).await
+}
+
+/// Limits what media nodes get from each other, but neither what the encoder sends nor what viewers get. Returns after some seconds.
+async fn narrow_all(scene: &Scene, kilobits: u32) -> Result<Vec<usize>> {
     let first = scene.node(FIRST_EDGE).await?;
     let mut limited: Vec<usize> = scene.cluster.all().collect();
     limited.retain(|node| *node != first);
     for node in &limited {
-        scene.cluster.network(*node).narrow(NARROW).await?;
+        scene.cluster.network(*node).narrow(kilobits).await?;
     }
     sleep(Duration::from_secs(4)).await;
-    let pause = Duration::from_secs(2);
-    scene.kill_and_restart(&[Carrier], pause).await?;
-    sleep(Duration::from_secs(4)).await;
-    for node in &limited {
-        scene.cluster.network(*node).widen().await?;
+    Ok(limited)
+}
+
+async fn widen_all(scene: &Scene, limited: Vec<usize>) -> Result<()> {
+    for node in limited {
+        scene.cluster.network(node).widen().await?;
     }
     Ok(())
 }

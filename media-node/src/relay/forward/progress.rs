@@ -1,4 +1,4 @@
-//! Whether an origin gets what is forwarded to it.
+//! Whether an origin gets what is forwarded to it, and soon.
 
 use std::time::Duration;
 
@@ -38,6 +38,23 @@ impl ForwardProgress {
         // An older origin may have got a part of a large message.
         let factor = if status.arrived.is_some() { 1 } else { 2 };
         self.since.elapsed() >= limit * factor
+    }
+}
+
+/// Whether an origin keeps up with the encoder.
+#[derive(Default)]
+pub(super) struct ForwardLag {
+    /// What the encoder had sent at the last two observations.
+    sent: [u64; 2],
+}
+
+impl ForwardLag {
+    /// Takes the sequences of the messages that the origin and the encoder have next. Returns whether the origin lacks what was sent before
+    /// the last observation.
+    pub(super) fn is_behind(&mut self, received: u64, sent: u64) -> bool {
+        let [due, last] = self.sent;
+        self.sent = [last, sent];
+        received < due
     }
 }
 
@@ -97,5 +114,15 @@ mod tests {
             advance(LIMIT).await;
             assert!(!is_stalled(&mut progress, (5, Some(50)), sent));
         }
+    }
+
+    #[test]
+    fn origin_is_behind_that_lacks_what_was_sent_two_observations_ago() {
+        let mut lag = ForwardLag::default();
+        assert!(!lag.is_behind(0, 10));
+        assert!(!lag.is_behind(5, 20));
+        assert!(!lag.is_behind(10, 30));
+        assert!(lag.is_behind(19, 40));
+        assert!(!lag.is_behind(30, 50));
     }
 }

@@ -26,14 +26,23 @@ pub(super) struct ForwardSource {
     pub(super) address: IpAddr,
     /// The origins that have had the publication.
     pub(super) former: Arc<FormerOrigins>,
-    /// Another origin has had the publication.
-    pub(super) is_resumed: bool,
+    pub(super) predecessor: Predecessor,
     /// The worker that runs the task.
     pub(super) worker: usize,
     /// When the publication started.
     pub(super) start: Instant,
     /// The encoder disconnected.
     pub(super) ended: CancellationToken,
+}
+
+/// The origin that had the publication before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Predecessor {
+    None,
+    /// It is lost.
+    Lost,
+    /// It has the publication until the next one has all of it.
+    Draining,
 }
 
 impl ForwardSource {

@@ -28,6 +28,8 @@ pub(super) enum UpstreamState {
     Forwarding {
         /// The origin is draining.
         draining: bool,
+        /// It has not got yet what the encoder sent a while ago.
+        is_behind: bool,
     },
     Ended(UpstreamEnd),
 }
@@ -101,9 +103,29 @@ impl ForwardUpstream {
 
     /// Waits until the origin drains.
     pub(super) async fn draining(&self) {
-        let draining =
-            |state: &UpstreamState| *state == UpstreamState::Forwarding { draining: true };
-        if !draining(&self.reached(draining).await) {
+        self.forwarding(|draining, _| draining).await;
+    }
+
+    /// Waits until the origin has what the encoder has sent.
+    pub(super) async fn caught_up(&self) {
+        self.forwarding(|_, is_behind| !is_behind).await;
+    }
+
+    /// Waits until the origin falls behind.
+    pub(super) async fn fallen_behind(&self) {
+        self.forwarding(|_, is_behind| is_behind).await;
+    }
+
+    /// Waits until the origin has the stream, drains or not, and is behind or not.
+    async fn forwarding(&self, condition: fn(bool, bool) -> bool) {
+        let is_reached = |state: &UpstreamState| match state {
+            UpstreamState::Forwarding {
+                draining,
+                is_behind,
+            } => condition(*draining, *is_behind),
+            _ => false,
+        };
+        if !is_reached(&self.reached(is_reached).await) {
             pending::<()>().await;
         }
     }

@@ -10,7 +10,7 @@ use media_wire::{MediaKind, Message};
 use super::cluster::{RelayCluster, RelayNode, key};
 use super::encoder::GOP;
 use super::narrow_path::NarrowPath;
-use super::slow_link::slow_link;
+use super::slow_link::SlowLink;
 
 /// Returns an origin, and a cluster whose edges reach it over a path that can become narrow.
 async fn narrow_cluster() -> (RelayCluster, RelayNode, NarrowPath) {
@@ -92,7 +92,7 @@ async fn large_message_over_a_slow_link_is_no_stall() {
     let mut cluster = RelayCluster::new();
     cluster.settings.timeouts.forward.stalled = Duration::from_millis(1500);
     let origin = RelayCluster::new().origin("o").await;
-    cluster.add(slow_link(origin.address).await);
+    cluster.add(SlowLink::of(2.0).to(origin.address).await);
     let edge = cluster.edge("e").await;
     let (key, epoch) = (key("a"), edge.resolve_conflict("a").await.unwrap());
     let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);

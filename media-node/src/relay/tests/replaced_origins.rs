@@ -8,7 +8,7 @@ use media_engine::Epoch;
 use super::cluster::{NEVER, RelayCluster, RelayNode, key};
 use super::encoder::{GOP, RelayEncoder};
 use super::freezer::Freezer;
-use super::slow_link::slow_link;
+use super::slow_link::SlowLink;
 
 /// Two origins, and edges with a shorter window.
 struct Scene {
@@ -73,6 +73,40 @@ async fn origin_that_replaces_another_one_begins_with_what_viewers_lack() {
     assert_eq!([sent, before].map(has), [true, false]);
 }
 
+/// Two origins behind slow links, one of which is forwarded to, from an edge.
+async fn forwarded_over(links: [SlowLink; 2]) -> ([RelayNode; 2], RelayNode, RelayEncoder) {
+    let (mut cluster, beyond) = (RelayCluster::new(), RelayCluster::new());
+    // Time for the link between two heartbeats.
+    cluster.settings.timeouts.forward.poll = Duration::from_millis(200);
+    let (one, two) = (beyond.origin("o1").await, beyond.origin("o2").await);
+    for (origin, link) in [&one, &two].into_iter().zip(links) {
+        cluster.add(link.to(origin.address).await);
+    }
+    let edge = cluster.edge("e").await;
+    let encoder = Scene::publish(&edge).await;
+    let ordered = if one.is_forwarded_to("a") {
+        [one, two]
+    } else {
+        [two, one]
+    };
+    (ordered, edge, encoder)
+}
+
+/// Those who pull from the draining one would wait until the other one has what they need next.
+#[tokio::test]
+async fn origin_drains_until_another_one_has_caught_up_over_a_slow_link() {
+    let links = [(); 2].map(|()| SlowLink::of(2.0));
+    let ([draining, staying], _edge, _encoder) = forwarded_over(links).await;
+    let next = |origin: &RelayNode| {
+        let stream = origin.registry.find(&key("a")).unwrap();
+        stream.position().unwrap().1
+    };
+    draining.relay.start_draining();
+    draining.until(|node| !node.is_forwarded_to("a")).await;
+    let (had, has) = (next(&draining), next(&staying));
+    assert!(has + u64::from(4 * GOP) >= had, "{has} of {had}");
+}
+
 /// Its replies wait behind what it gets.
 #[tokio::test]
 async fn origin_that_gets_what_it_lacks_over_a_slow_link_is_not_given_up() {
@@ -81,7 +115,7 @@ async fn origin_that_gets_what_it_lacks_over_a_slow_link_is_not_given_up() {
     let beyond = RelayCluster::new();
     let origins = [beyond.origin("o1").await, beyond.origin("o2").await];
     for origin in &origins {
-        cluster.add(slow_link(origin.address).await);
+        cluster.add(SlowLink::of(2.0).to(origin.address).await);
     }
     let (edge, other) = (cluster.edge("e1").await, cluster.edge("e2").await);
     let encoder = Scene::publish(&edge).await;

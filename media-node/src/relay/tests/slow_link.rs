@@ -11,25 +11,43 @@ use tokio::time::{sleep, timeout};
 
 use super::cluster::NEVER;
 
-/// Bytes that pass the link in a second: twice the stream of an encoder.
-const RATE: f64 = 300_000.0;
+/// Bytes of the stream of an encoder in a second.
+const STREAM: f64 = 150_000.0;
 /// Bytes that a connection sends before others get a turn.
 const TURN: usize = 128 << 10;
 
-/// Starts a proxy in front of a media node. Returns its address.
-pub(super) async fn slow_link(to: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let link = Arc::new(Mutex::new(()));
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(carry(client, to, Arc::clone(&link)));
-        }
-    });
-    address
+/// A slow link. Clones are the same link.
+#[derive(Clone)]
+pub(super) struct SlowLink {
+    /// Bytes in a second.
+    rate: f64,
+    turn: Arc<Mutex<()>>,
 }
 
-async fn carry(client: TcpStream, to: SocketAddr, link: Arc<Mutex<()>>) {
+impl SlowLink {
+    /// Returns a link on which so many times the stream of an encoder passes.
+    pub(super) fn of(streams: f64) -> Self {
+        Self {
+            rate: streams * STREAM,
+            turn: Arc::default(),
+        }
+    }
+
+    /// Starts a proxy in front of a media node. Returns its address.
+    pub(super) async fn to(&self, node: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let link = self.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, node, link.clone()));
+            }
+        });
+        address
+    }
+}
+
+async fn carry(client: TcpStream, to: SocketAddr, link: SlowLink) {
     let Ok(server) = TcpStream::connect(to).await else {
         return;
     };
@@ -50,7 +68,7 @@ async fn carry(client: TcpStream, to: SocketAddr, link: Arc<Mutex<()>>) {
 async fn pass_slowly(
     mut from: impl AsyncRead + Unpin,
     to: &mut (impl AsyncWriteExt + Unpin),
-    link: &Mutex<()>,
+    link: &SlowLink,
 ) {
     let mut turn = vec![0; TURN];
     loop {
@@ -64,8 +82,8 @@ async fn pass_slowly(
                 Ok(_) | Err(_) => break,
             }
         }
-        let _turn = link.lock().await;
-        sleep(Duration::from_secs_f64(length as f64 / RATE)).await;
+        let _turn = link.turn.lock().await;
+        sleep(Duration::from_secs_f64(length as f64 / link.rate)).await;
         if to.write_all(&turn[..length]).await.is_err() {
             return;
         }

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::super::heartbeat::{Heartbeat, StatusRequests, THIS_NODE};
-use super::super::progress::ForwardProgress;
-use super::super::source::ForwardSource;
+use super::super::progress::{ForwardLag, ForwardProgress};
+use super::super::source::{ForwardSource, Predecessor};
 use super::{UpstreamEnd, UpstreamState};
 use crate::relay::body::{EndCondition, RelayBody};
 use crate::relay::client::{ClientError, NodeConnection, Segments, json};
@@ -113,7 +113,7 @@ impl UpstreamTask {
                 Start::Resume(_, next) if next > 0 => Some(next),
                 _ => None,
             },
-            resume: self.source.is_resumed || segments == Segments::Small,
+            resume: self.source.predecessor != Predecessor::None || segments == Segments::Small,
             reject: policy == DuplicatePublish::Reject,
             priority: self.source.priority,
             address: Some(self.source.address),
@@ -141,7 +141,10 @@ impl UpstreamTask {
     async fn started(&self) -> Result<(NodeConnection, Start, HeaderValue), UpstreamEnd> {
         let (context, key) = (&self.source.context, self.source.stream.key());
         // A distant origin is not asked again: that takes longer than all of the log.
-        let mut due = Instant::now() + self.timeouts.first_need;
+        let mut due = Instant::now();
+        if self.source.predecessor != Predecessor::Draining {
+            due += self.timeouts.first_need;
+        }
         let mut connection = self.unless_hung(context.connect(self.origin)).await?;
         let parameters = Parameters {
             epoch: Some(self.source.epoch),
@@ -185,6 +188,7 @@ impl UpstreamTask {
             return end;
         }
         let mut progress = ForwardProgress::new();
+        let (mut lag, mut is_behind) = (ForwardLag::default(), false);
         let heartbeats = &self.source.heartbeats;
         let mut news = heartbeats.follow(self.origin, self.source.stream.key());
         while news.changed().await.is_ok() {
@@ -199,20 +203,24 @@ impl UpstreamTask {
                             return end.into();
                         }
                         self.source.observe(&status);
+                        let sent = self.source.next_sequence().unwrap_or_default();
+                        is_behind = lag.is_behind(status.publication.sequence, sent);
                         if self.is_stalled(&status, &mut progress) {
                             return RequestEnd::Stalled;
                         }
                     }
-                    self.confirm(draining);
+                    self.confirm(draining, is_behind);
                 }
             }
         }
         pending().await
     }
 
-    /// Polls the stream's status at the origin until it has the stream, and what the log has of it now.
+    /// Polls the stream's status at the origin until it has the stream, and what the log has of it now. One that replaces a draining one,
+    /// which serves until then, gets what has come meanwhile as well.
     async fn caught_up(&self, connection: NodeConnection) -> Result<(), RequestEnd> {
-        let end = self.source.next_sequence().unwrap_or_default();
+        let next_sequence = || self.source.next_sequence().unwrap_or_default();
+        let (mut end, mut next_end) = (next_sequence(), next_sequence());
         let mut requests = StatusRequests::new(&self.source.context, self.origin, Some(connection));
         let start = Instant::now();
         let mut progress: Option<ForwardProgress> = None;
@@ -229,6 +237,9 @@ impl UpstreamTask {
             }
             silence += pause;
             let is_confirmed = progress.is_some();
+            if self.source.predecessor == Predecessor::Draining {
+                end = std::mem::replace(&mut next_end, next_sequence());
+            }
             let status = self.status_within(&mut requests, silence, is_confirmed);
             let Some(status) = status.await? else {
                 continue;
@@ -236,8 +247,9 @@ impl UpstreamTask {
             silence = Duration::ZERO;
             match self.end_by(&status) {
                 None => {
-                    self.confirm(status.publication.draining);
-                    if status.publication.sequence >= end {
+                    let is_behind = status.publication.sequence < end;
+                    self.confirm(status.publication.draining, is_behind);
+                    if !is_behind {
                         return Ok(());
                     }
                     let progress = progress.get_or_insert_with(ForwardProgress::new);
@@ -300,8 +312,11 @@ impl UpstreamTask {
         (!has_it).then(|| UpstreamEnd::Lost("the origin lost the stream".to_owned()))
     }
 
-    fn confirm(&self, draining: bool) {
-        let forwarding = UpstreamState::Forwarding { draining };
+    fn confirm(&self, draining: bool, is_behind: bool) {
+        let forwarding = UpstreamState::Forwarding {
+            draining,
+            is_behind,
+        };
         self.state.send_if_modified(|state| {
             let modified = *state != forwarding;
             *state = forwarding;
