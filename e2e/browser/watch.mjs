@@ -1,4 +1,4 @@
-// Opens the player page in a browser, plays a stream, and prints what the page showed, as JSON.
+// Opens the player page in a browser, plays a stream, then in another tab as well, and prints what the first tab showed, as JSON.
 //   usage: node watch.mjs BROWSER URL SCREENSHOT [CLICK]
 // BROWSER is chromium or firefox; CLICK is the path of the stream to click: /live/livestream.flv
 import { launch, open, until } from "./browsers.mjs";
@@ -11,7 +11,8 @@ let failure = null;
 try {
   page.on("console", (message) => seen.console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => seen.console.push(`uncaught: ${error.message}`));
-  page.on("request", (request) => seen.requests.push(request.url()));
+  const noteRequest = (request) => seen.requests.push(request.url());
+  page.on("request", noteRequest);
   await page.goto(url);
   const listText = () => page.$eval("#streams", ({ textContent }) => textContent);
   const press = async (selector) => {
@@ -59,6 +60,10 @@ try {
   seen.first = await look();
   await until(page, plays, seen.first.time + 3);
   seen.second = await look();
+  const other = await open(browser, { width: 1200, height: 800 });
+  other.on("request", noteRequest);
+  await other.goto(page.url());
+  await until(other, plays, 0.2);
 } catch (error) {
   failure = error;
   seen.failure = String(error);

@@ -118,7 +118,10 @@ function start() {
   const websocket = transport === "ws" || (transport === "" && !fallback);
   attempt = newAttempt(websocket, support.message);
   if (!failures) show("Connecting …");
-  const source = { type: "flv", isLive: true, url: streamUrl(chosen.path, websocket) };
+  const url = new URL(streamUrl(chosen.path, websocket));
+  // Firefox lets a request wait for 20 s while another one for the same URL is open, in another tab as well.
+  if (!websocket) url.searchParams.append("player", Math.random().toString(36).slice(2));
+  const source = { type: "flv", isLive: true, url: url.href };
   if (!support.audio) source.hasAudio = false;
   player = globalThis.mpegts.createPlayer(source, {
     enableStashBuffer: false,

@@ -1,5 +1,6 @@
 //! The player page in real browsers, on every instance: the live stream is listed, a click plays it, also after the page is loaded again,
-//! `?stream=` plays immediately, time goes on, the video moves, codecs and latency are shown, and no other host is asked for anything.
+//! `?stream=` plays immediately, time goes on, the video moves, codecs and latency are shown, and no other host is asked for anything. Another
+//! tab plays the same stream, by a URL of its own.
 
 use std::time::Duration;
 
@@ -149,6 +150,18 @@ fn check(seen: &PageReport, instance: &Instance, way: Way) -> Result<()> {
     let foreign = |url: &&String| !own.iter().any(|own| url.starts_with(own));
     let foreign: Vec<_> = seen.requests.iter().filter(foreign).collect();
     ensure!(foreign.is_empty(), "other hosts are asked: {foreign:?}");
+    if let Way::Address("http") = way {
+        let mut streams: Vec<_> = seen
+            .requests
+            .iter()
+            .filter(|url| url.contains(PATH))
+            .collect();
+        let players = streams.len();
+        streams.sort();
+        streams.dedup();
+        let differ = players > 1 && streams.len() == players;
+        ensure!(differ, "the URLs of the tabs do not differ: {streams:?}");
+    }
     let is_error = |line: &&String| line.starts_with("error") || line.starts_with("uncaught");
     let errors: Vec<_> = seen.console.iter().filter(is_error).collect();
     ensure!(errors.is_empty(), "the console has errors: {errors:?}");
