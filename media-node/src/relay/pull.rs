@@ -220,14 +220,20 @@ impl PullTask {
         if survey.is_absent() {
             self.absent = Some(Instant::now());
         }
+        let mut lacks_tail = false;
         let tail = survey.tail(self.stream.position());
         if let Some(over) = tail.filter(|_| self.watched) {
-            self.pull_once(over).await;
+            let (end, _) = self.pull_once(over).await;
+            lacks_tail = end.is_failure();
         }
         let Some(status) = survey.newest() else {
             self.search.send_replace(SearchState::NotFound);
             if !self.may_move() {
                 self.moves = None;
+            }
+            if lacks_tail {
+                *hold = Duration::ZERO;
+                return NextAttempt::AfterBackoff;
             }
             return if held.is_zero() {
                 NextAttempt::Now
@@ -239,12 +245,12 @@ impl PullTask {
         if self.is_outdated(status) {
             return NextAttempt::AfterBackoff;
         }
+        // The publication may be over afterwards, and an origin that waits for another one would say so late.
+        *hold = Duration::ZERO;
         if !self.pull_from(status.clone()).await {
             return NextAttempt::AfterBackoff;
         }
         backoff.reset();
-        // The publication may be over, and an origin that waits for another one would say so late.
-        *hold = Duration::ZERO;
         NextAttempt::Now
     }
 
@@ -348,8 +354,7 @@ impl PullTask {
         self.pulled |= messages > 0;
         self.watched |= messages > 0;
         self.successor.take_if(|_| messages > 0);
-        let is_lost = matches!(end, PullEnd::Lost(_) | PullEnd::NoResponse(_));
-        self.moves_since = is_lost.then(Instant::now);
+        self.moves_since = end.is_failure().then(Instant::now);
         self.stalled = match &end {
             PullEnd::Moved(next) => {
                 let was_indirect = status.publication.indirect;

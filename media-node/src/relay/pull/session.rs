@@ -48,6 +48,13 @@ pub(super) enum PullEnd {
     Lost(String),
 }
 
+impl PullEnd {
+    /// Returns whether another request may get more.
+    pub(super) fn is_failure(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::NoResponse(_))
+    }
+}
+
 /// What preceded a pull.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PullHistory {

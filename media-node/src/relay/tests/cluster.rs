@@ -172,6 +172,8 @@ pub(super) struct RelayNode {
     pub(super) registry: Registry,
     pub(super) address: SocketAddr,
     requests: Requests,
+    /// Whether requests that pull get no response.
+    pub(super) holds_pulls: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
 
@@ -204,12 +206,20 @@ impl RelayNode {
         let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Requests::default();
-        let server = tokio::spawn(accept(listener, relay.clone(), Arc::clone(&requests)));
+        let holds_pulls = watch::Sender::new(false);
+        let accepting = accept(
+            listener,
+            relay.clone(),
+            Arc::clone(&requests),
+            holds_pulls.subscribe(),
+        );
+        let server = tokio::spawn(accepting);
         Self {
             relay,
             registry,
             address,
             requests,
+            holds_pulls,
             server,
         }
     }
@@ -317,16 +327,25 @@ fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, 1, high, low)
 }
 
-async fn accept(listener: TcpListener, relay: Relay, requests: Requests) {
+async fn accept(
+    listener: TcpListener,
+    relay: Relay,
+    requests: Requests,
+    holds_pulls: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     while let Ok((stream, peer)) = listener.accept().await {
         stream.set_nodelay(true).unwrap();
         let (relay, requests) = (relay.clone(), Arc::clone(&requests));
+        let holds_pulls = holds_pulls.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let relay = relay.clone();
+            let (relay, mut holds_pulls) = (relay.clone(), holds_pulls.clone());
             let uri = request.uri().to_string();
             requests.lock().unwrap().push((peer, uri));
             async move {
+                if request.uri().path() == protocol::PULL {
+                    let _ = holds_pulls.wait_for(|holds| !holds).await;
+                }
                 let mut response = relay.serve(request, 0).await;
                 relay.add_node_id(&mut response);
                 Ok::<_, Infallible>(response)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cluster::RelayCluster;
+use super::cluster::{RelayCluster, RelayNode};
 use super::encoder::{GOP, RelayEncoder};
 use super::freezer::Freezer;
 
@@ -53,6 +53,35 @@ async fn tail_of_a_publication_that_ends_while_its_pull_is_lost_is_delivered() {
     freezer.freeze();
     let (epoch, sent) = end_after_a_group(encoder).await;
     freezer.thaw();
+    viewer.watch_until(epoch, sent - 1).await;
+    viewer.assert_continuous();
+}
+
+/// The origin holds no survey meanwhile until another publication starts.
+#[tokio::test]
+async fn tail_of_a_publication_that_ends_while_its_origin_replies_only_to_surveys_is_delivered() {
+    let mut cluster = with_short_window();
+    cluster.settings.timeouts.pull.response = Duration::from_millis(300);
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let encoder = origin.publish("a").await.unwrap();
+    let mut viewer = edge.watch("a");
+    viewer.watch_on(&encoder).await;
+    origin.holds_pulls.send_replace(true);
+    freezer.forget();
+    let failures = async |count| {
+        let failed = |node: &RelayNode| node.relay.metrics().failures.get() >= count;
+        edge.until(failed).await;
+    };
+    // The connection, and the first pull over another one.
+    failures(2).await;
+    let (epoch, sent) = (encoder.epoch, encoder.stop().await);
+    origin.take_requests();
+    failures(4).await;
+    let requests = origin.take_requests();
+    let held = requests.iter().filter(|(_, uri)| uri.contains("wait="));
+    assert_eq!(held.count(), 0, "{requests:?}");
+    origin.holds_pulls.send_replace(false);
     viewer.watch_until(epoch, sent - 1).await;
     viewer.assert_continuous();
 }
