@@ -51,15 +51,18 @@ impl FormerOrigins {
         self.0.lock().is_empty()
     }
 
-    /// Returns the first message that viewers lack, once all media nodes that have pulled the publication say what they need.
-    pub(super) fn first_needed(&self, needed: NeededMessages) -> Option<u64> {
+    /// Returns the first message that viewers lack, once all media nodes that have pulled the publication say what they need to an origin that
+    /// has nothing of it. That one may have had it before, but has no viewers from then.
+    pub(super) fn first_needed(&self, origin: SocketAddr, needed: NeededMessages) -> Option<u64> {
         let origins = self.0.lock();
         let relays = origins.values().map(|former| former.relays).max()?;
-        let next = origins.values().map(|former| former.next).min()?;
+        let next = |of: &FormerOrigin| of.next;
+        let others = origins.iter().filter(|(former, _)| **former != origin);
+        let first = others.map(|(_, former)| next(former)).min();
         match needed.nodes {
             nodes if nodes < relays => None,
-            0 => Some(next),
-            _ => Some(next.min(needed.from)),
+            0 => first.or_else(|| origins.get(&origin).map(next)),
+            _ => Some(first.map_or(needed.from, |first| first.min(needed.from))),
         }
     }
 }
@@ -72,17 +75,22 @@ mod tests {
 
     const LOG: Duration = Duration::from_secs(10);
 
+    fn address(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
     fn observe(origins: &FormerOrigins, port: u16, next: u64, relays: usize) {
         let status = PublicationStatus {
             sequence: next,
             relays: Some(relays),
             ..PublicationStatus::default()
         };
-        origins.observe(([127, 0, 0, 1], port).into(), &status, LOG);
+        origins.observe(address(port), &status, LOG);
     }
 
+    /// Returns what an origin gets first that is new.
     fn first_needed(origins: &FormerOrigins, nodes: usize, from: u64) -> Option<u64> {
-        origins.first_needed(NeededMessages { nodes, from })
+        origins.first_needed(address(9), NeededMessages { nodes, from })
     }
 
     #[tokio::test(start_paused = true)]
@@ -113,11 +121,25 @@ mod tests {
         assert_eq!(first_needed(&origins, 0, 0), Some(900));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn origin_that_has_lost_the_publication_has_no_viewers_of_it() {
+        let origins = FormerOrigins::default();
+        let needed = |nodes, from| NeededMessages { nodes, from };
+        observe(&origins, 1, 100, 0);
+        assert_eq!(origins.first_needed(address(1), needed(0, 0)), Some(100));
+        observe(&origins, 1, 100, 1);
+        assert_eq!(origins.first_needed(address(1), needed(1, 130)), Some(130));
+        assert_eq!(origins.first_needed(address(2), needed(1, 130)), Some(100));
+        observe(&origins, 2, 200, 1);
+        assert_eq!(origins.first_needed(address(1), needed(0, 0)), None);
+        assert_eq!(origins.first_needed(address(1), needed(1, 230)), Some(200));
+    }
+
     #[tokio::test]
     async fn origin_of_an_older_release_does_not_count() {
         let origins = FormerOrigins::default();
         let status = PublicationStatus::default();
-        origins.observe(([127, 0, 0, 1], 1).into(), &status, LOG);
+        origins.observe(address(1), &status, LOG);
         assert!(origins.is_empty());
     }
 }

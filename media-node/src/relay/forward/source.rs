@@ -81,7 +81,7 @@ impl ForwardSource {
         let Some(needed) = needed.filter(|_| !is_awaited && !self.former.is_empty()) else {
             return Some(all);
         };
-        match self.former.first_needed(needed) {
+        match self.former.first_needed(status.origin, needed) {
             Some(first) => Some(Start::Before(self.epoch, first)),
             None => patience.is_zero().then_some(all),
         }
