@@ -231,7 +231,8 @@ impl ViewerJudge {
         if self.frames > 2 {
             let expected = *self.shift.get_or_insert(shift);
             if expected.wrapping_sub(shift).cast_signed().abs() > ROUNDED {
-                if !(self.allowed.restarts && frame.is_start()) {
+                let may_begin_again = self.allowed.restarts || self.allowed.repeats;
+                if !(may_begin_again && frame.is_start()) {
                     return Err(Violation::TimeShifted);
                 }
                 (self.frames, self.shift) = (1, None);

@@ -16,12 +16,15 @@ use tokio::time::sleep;
 use super::client::{ClientEnd, NodeAddresses, Record, RtmpClient};
 use super::http::{BodyFormat, HttpClient};
 use super::judge::{Allowed, ViewerJudge};
-use super::media::Identity;
+use super::media::{Identity, RATE};
 use super::on_air::OnAir;
 use super::planted::{DELAYED, Tamper};
 use super::schedule::{Protocol, ViewerSettings};
 use super::socket::{HTTP, HTTPS, RTMP, RTMPS, Route};
 use crate::host::simulated::network::Network;
+
+/// The messages with which a viewer begins: those of five seconds.
+const FIRST_MESSAGES: u32 = 5 * 2 * RATE;
 
 /// What a viewer watches, and how.
 #[derive(Clone)]
@@ -39,6 +42,8 @@ pub(super) struct ViewerSetup {
     pub(super) allowed: Allowed,
     /// How old a message may be when it comes.
     pub(super) max_age: Duration,
+    /// How old those may be with which it begins.
+    pub(super) max_first_age: Duration,
     /// Whether the encoder with the latest epoch is on air, and another one only where that one cannot be reached.
     pub(super) is_latest_on_air: bool,
     /// The policy that decides at all times which encoder it sees, if one does.
@@ -191,7 +196,12 @@ impl Watching {
         };
         let now = record.now();
         let age = now.saturating_sub(Duration::from_millis(frame.sent.into()));
-        if age > self.setup.max_age {
+        let max_age = if judge.received <= FIRST_MESSAGES {
+            self.setup.max_first_age
+        } else {
+            self.setup.max_age
+        };
+        if age > max_age {
             let reason = format!("{frame:?} is {age:?} old, after {last:?}");
             return Err(ClientEnd::Protocol(reason));
         }

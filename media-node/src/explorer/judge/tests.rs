@@ -140,24 +140,26 @@ fn video_between_a_slate_and_the_next_keyframe_is_not_lost() {
 
 #[test]
 fn time_of_an_encoder_begins_again_only_at_a_keyframe_and_where_that_is_allowed() {
-    let begun_again = |number: usize, restarts| {
+    let begun_again = |number: usize, restarts, repeats| {
         let mut received = sent(1);
         let later = received.iter_mut().skip(3 + number);
         later.for_each(|message| message.timestamp += 15);
         let mut judge = ViewerJudge::new(Allowed {
             returns: true,
             restarts,
+            repeats,
             ..Allowed::default()
         });
         received
             .iter()
             .try_for_each(|message| judge.receive(message))
     };
-    assert_eq!(begun_again(40, true), Ok(()));
-    for (number, restarts) in [(42, true), (40, false)] {
-        let judged = begun_again(number, restarts);
+    for (restarts, repeats) in [(true, false), (false, true)] {
+        assert_eq!(begun_again(40, restarts, repeats), Ok(()));
+        let judged = begun_again(42, restarts, repeats);
         assert_eq!(judged, Err(Violation::TimeShifted));
     }
+    assert_eq!(begun_again(40, false, false), Err(Violation::TimeShifted));
 }
 
 #[test]

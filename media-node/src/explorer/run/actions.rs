@@ -110,6 +110,7 @@ impl Run<'_> {
             node,
             allowed: self.allowed(),
             max_age: self.max_age(viewer, node),
+            max_first_age: self.max_first_age(viewer, node),
             is_latest_on_air: self.has_epochs(),
             policy: self.policy_that_holds(),
             min_wait: self.min_wait(),

@@ -25,6 +25,9 @@ const BEHIND_MESSAGES: u32 = 2 * 2 * RATE;
 /// How old messages may be without failures: a group of pictures, latency and pulses, and the search for the stream.
 const MAX_AGE: Duration = Duration::from_millis(2500);
 
+/// How old a publication is at most that moves from its first message on.
+const FROM_START: Duration = Duration::from_secs(5);
+
 /// How long an encoder may wait until it is accepted.
 const ACCEPTED: Duration = Duration::from_millis(1500);
 
@@ -46,6 +49,17 @@ impl Run<'_> {
             return MAX_AGE + Duration::from_secs(continuity.into());
         }
         MAX_AGE + self.schedule.outages.of(node)
+    }
+
+    /// Returns how old those may be with which it begins: where one joins as a publication moves that has just begun, the next origin gets all
+    /// of that.
+    pub(super) fn max_first_age(&self, viewer: usize, node: usize) -> Duration {
+        let max_age = self.max_age(viewer, node);
+        if viewer < FINAL && !self.schedule.outages.of(node).is_zero() {
+            max_age.saturating_add(FROM_START)
+        } else {
+            max_age
+        }
     }
 
     /// Returns whether nothing fails that a viewer depends on. One that is not of the schedule joins once everything is mended.
