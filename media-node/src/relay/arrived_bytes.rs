@@ -3,43 +3,37 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use media_wire::StreamKey;
 use parking_lot::Mutex;
 
-/// The bytes of the latest request that forwards each stream. Clones share them.
-#[derive(Clone, Default)]
-pub(super) struct ArrivedBytes(Arc<Mutex<HashMap<StreamKey, Arc<AtomicU64>>>>);
+use crate::state::clients::{Client, ClientGuard};
 
-/// A request that is counted until this is dropped.
+/// The client of the latest request that forwards each stream, which counts its bytes. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct ArrivedBytes(Arc<Mutex<HashMap<StreamKey, Arc<Client>>>>);
+
+/// A request whose bytes are known until this is dropped.
 pub(super) struct Arrival {
     all: ArrivedBytes,
-    key: StreamKey,
-    count: Arc<AtomicU64>,
+    client: Arc<Client>,
 }
 
 impl ArrivedBytes {
-    pub(super) fn begin(&self, key: &StreamKey) -> Arrival {
-        let count = Arc::default();
-        self.0.lock().insert(key.clone(), Arc::clone(&count));
+    pub(super) fn begin(&self, client: &ClientGuard) -> Arrival {
+        let client = client.share();
+        let key = client.stream.clone();
+        self.0.lock().insert(key, Arc::clone(&client));
         Arrival {
             all: self.clone(),
-            key: key.clone(),
-            count,
+            client,
         }
     }
 
     /// Returns the bytes of a stream, if it is forwarded to this media node.
     pub(super) fn of(&self, key: &StreamKey) -> Option<u64> {
         let arrived = self.0.lock();
-        arrived.get(key).map(|count| count.load(Ordering::Relaxed))
-    }
-}
-
-impl Arrival {
-    pub(super) fn add(&self, bytes: usize) {
-        self.count.fetch_add(bytes as u64, Ordering::Relaxed);
+        arrived.get(key).map(|client| client.counters().received)
     }
 }
 
@@ -47,9 +41,9 @@ impl Drop for Arrival {
     fn drop(&mut self) {
         let mut arrived = self.all.0.lock();
         // A later request may have its place.
-        let latest = arrived.get(&self.key);
-        if latest.is_some_and(|count| Arc::ptr_eq(count, &self.count)) {
-            arrived.remove(&self.key);
+        let latest = arrived.get(&self.client.stream);
+        if latest.is_some_and(|client| Arc::ptr_eq(client, &self.client)) {
+            arrived.remove(&self.client.stream);
         }
     }
 }
@@ -57,21 +51,37 @@ impl Drop for Arrival {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Grant;
+    use crate::state::clients::{ClientKind, ClientRole, Clients, NewClient};
+
+    fn enter(clients: &Arc<Clients>, stream: &StreamKey) -> ClientGuard {
+        clients.enter(NewClient {
+            id: clients.next_id(),
+            grant: Grant::default(),
+            peer: ([127, 0, 0, 1], 1).into(),
+            kind: ClientKind::Relay,
+            role: ClientRole::Publisher,
+            stream: stream.clone(),
+            agent: String::new(),
+        })
+    }
 
     #[test]
     fn bytes_are_those_of_the_latest_request() {
         let key = StreamKey::new(None, "live", "a").unwrap();
         let arrived = ArrivedBytes::default();
         assert_eq!(arrived.of(&key), None);
-        let former = arrived.begin(&key);
-        former.add(7);
+        let clients = Clients::new();
+        let [former, latest] = [0; 2].map(|_| enter(&clients, &key));
+        let former_arrival = arrived.begin(&former);
+        former.received(7);
         assert_eq!(arrived.of(&key), Some(7));
-        let latest = arrived.begin(&key);
-        latest.add(2);
-        former.add(1);
-        drop(former);
+        let latest_arrival = arrived.begin(&latest);
+        latest.received(2);
+        former.received(1);
+        drop(former_arrival);
         assert_eq!(arrived.of(&key), Some(2));
-        drop(latest);
+        drop(latest_arrival);
         assert_eq!(arrived.of(&key), None);
     }
 }

@@ -308,6 +308,13 @@ pub(crate) struct ClientGuard {
     _grant: Grant,
 }
 
+impl ClientGuard {
+    /// Returns the client for those who read its counters.
+    pub(crate) fn share(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+}
+
 impl Deref for ClientGuard {
     type Target = Client;
 

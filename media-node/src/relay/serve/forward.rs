@@ -12,7 +12,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::super::announce::start_announcing;
-use super::super::arrived_bytes::Arrival;
 use super::super::context::RelayContext;
 use super::super::intake::Intake;
 use super::super::protocol::{ConflictReason, Parameters};
@@ -75,18 +74,10 @@ async fn receive(
     info!(%stream, epoch = epoch.0, "forwarded publish started");
     let role = ClientRole::Publisher;
     let client = context.add_client(peer.address, role, &stream, &peer.node);
-    let arrival = context.arrived.begin(&stream);
+    let _arrival = context.arrived.begin(&client);
     let mut intake = Intake::new(context);
     intake.append_to(publication);
-    let received = receive_body(
-        context,
-        parameters,
-        epoch,
-        (&client, &arrival),
-        &mut intake,
-        body,
-    )
-    .await;
+    let received = receive_body(context, parameters, epoch, &client, &mut intake, body).await;
     let messages = intake.messages();
     match received {
         Ok(()) => {
@@ -130,7 +121,7 @@ async fn receive_body(
     context: &RelayContext,
     Parameters { key, .. }: &Parameters,
     epoch: Epoch,
-    (client, arrival): (&ClientGuard, &Arrival),
+    client: &ClientGuard,
     intake: &mut Intake,
     body: &mut Incoming,
 ) -> Result<(), RelayRequestError> {
@@ -149,7 +140,6 @@ async fn receive_body(
                 deadline = Instant::now() + limit;
                 silence.end();
                 client.received(data.len());
-                arrival.add(data.len());
                 intake.feed(data);
                 if let Some(newer) = append(epoch, intake)? {
                     context.successors.note(key, newer);
