@@ -4,6 +4,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod either;
+mod in_flight;
 mod narrow_path;
 pub(crate) mod network;
 mod network_state;

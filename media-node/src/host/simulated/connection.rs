@@ -1,14 +1,15 @@
 //! One TCP connection of the simulated network: what its ends have received, and what is on its way to them.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use rand::RngExt;
 use rand::rngs::StdRng;
+
+use super::in_flight::{InFlight, TcpSegment};
 
 /// A connection. The end 0 has connected to the end 1.
 pub(super) struct SimulatedConnection {
@@ -41,11 +42,7 @@ pub(super) struct End {
     pub(super) address: SocketAddr,
     timeouts: TcpTimeouts,
     state: EndState,
-    arriving: VecDeque<(Duration, TcpSegment)>,
-    /// What waits at the peer because the path is narrow, and when it would arrive otherwise.
-    unsent: VecDeque<(Duration, TcpSegment)>,
-    /// Bytes that the peer holds for this end at most, if the path is narrow.
-    unsent_limit: Option<usize>,
+    pub(super) in_flight: InFlight,
     received: BytesMut,
     /// The peer sends no more.
     is_finished: bool,
@@ -64,22 +61,6 @@ enum EndState {
     Connecting,
     Open,
     Failed(io::ErrorKind),
-}
-
-#[derive(Debug)]
-enum TcpSegment {
-    Bytes(Bytes),
-    Finish,
-    Reset,
-}
-
-impl TcpSegment {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Finish | Self::Reset => 0,
-        }
-    }
 }
 
 /// How long an end waits for a peer that it cannot reach, before its connection fails.
@@ -116,9 +97,7 @@ impl End {
             address,
             timeouts,
             state: EndState::Connecting,
-            arriving: VecDeque::new(),
-            unsent: VecDeque::new(),
-            unsent_limit: None,
+            in_flight: InFlight::default(),
             received: BytesMut::new(),
             is_finished: false,
             is_shut: false,
@@ -181,69 +160,7 @@ impl End {
 
     /// Returns the number of bytes that were sent to this end and not read yet.
     fn held(&self) -> usize {
-        let sent = self.arriving.iter().chain(&self.unsent);
-        let lengths = sent.map(|(_, segment)| segment.len());
-        lengths.sum::<usize>() + self.received.len()
-    }
-
-    /// Takes what has arrived first by now.
-    fn take_due(&mut self, now: Duration) -> Option<TcpSegment> {
-        let next = self.arriving.pop_front_if(|(due, _)| *due <= now)?;
-        Some(next.1)
-    }
-
-    fn send_to(&mut self, due: Duration, segment: TcpSegment) {
-        match segment {
-            // What waits is dropped.
-            TcpSegment::Reset => {
-                self.unsent.clear();
-                self.arrive(due, segment);
-            }
-            _ if self.unsent_limit.is_some() => self.unsent.push_back((due, segment)),
-            _ => self.arrive(due, segment),
-        }
-    }
-
-    fn arrive(&mut self, due: Duration, segment: TcpSegment) {
-        let last = self.arriving.back().map_or(due, |(last, _)| *last);
-        self.arriving.push_back((due.max(last), segment));
-    }
-
-    /// Limits what waits at the peer, or lets all of it go.
-    pub(super) fn limit_unsent(&mut self, limit: Option<usize>, now: Duration) {
-        self.unsent_limit = limit;
-        if limit.is_none() {
-            for (due, segment) in std::mem::take(&mut self.unsent) {
-                self.arrive(due.max(now), segment);
-            }
-        }
-    }
-
-    pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
-    }
-
-    /// Returns the bytes of the next piece of what waits, of `limit` at most.
-    pub(super) fn next_piece(&self, limit: usize) -> usize {
-        let next = self.unsent.front();
-        next.map_or(0, |(_, segment)| segment.len().min(limit))
-    }
-
-    /// Sends the next piece of what waits, which arrives at this time at the earliest.
-    pub(super) fn send_piece(&mut self, limit: usize, due: Duration) {
-        let Some((otherwise, segment)) = self.unsent.pop_front() else {
-            return;
-        };
-        let segment = match segment {
-            TcpSegment::Bytes(mut bytes) if bytes.len() > limit => {
-                let piece = bytes.split_to(limit);
-                self.unsent
-                    .push_front((otherwise, TcpSegment::Bytes(bytes)));
-                TcpSegment::Bytes(piece)
-            }
-            segment => segment,
-        };
-        self.arrive(due.max(otherwise), segment);
+        self.in_flight.bytes() + self.received.len()
     }
 }
 
@@ -260,8 +177,8 @@ impl SimulatedConnection {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let ends = self.ends.iter().enumerate();
         let reached = ends.filter(|(end, _)| !self.is_cut_off(*end));
-        let fronts = reached.filter_map(|(_, end)| end.arriving.front());
-        let due = fronts.map(|(due, _)| *due).min()?;
+        let due = reached.filter_map(|(_, end)| end.in_flight.next_due());
+        let due = due.min()?;
         Some(due.max(self.stalled_until))
     }
 
@@ -340,7 +257,8 @@ impl SimulatedConnection {
             return None;
         }
         if length > 0 {
-            peer.send_to(due, TcpSegment::Bytes(bytes.copy_to_bytes(length)));
+            peer.in_flight
+                .send(due, TcpSegment::Bytes(bytes.copy_to_bytes(length)));
         }
         Some(Ok(length))
     }
@@ -353,7 +271,7 @@ impl SimulatedConnection {
     /// Returns the number of bytes that an end can send now.
     fn room(&self, end: usize) -> usize {
         let peer = &self.ends[1 - end];
-        let capacity = peer.unsent_limit.unwrap_or(self.capacity);
+        let capacity = peer.in_flight.unsent_limit.unwrap_or(self.capacity);
         capacity.min(self.capacity).saturating_sub(peer.held())
     }
 
@@ -361,7 +279,7 @@ impl SimulatedConnection {
     pub(super) fn shut(&mut self, end: usize, due: Duration) {
         let (this, peer) = self.pair(end);
         if !std::mem::replace(&mut this.is_shut, true) && this.state == EndState::Open {
-            peer.send_to(due, TcpSegment::Finish);
+            peer.in_flight.send(due, TcpSegment::Finish);
         }
     }
 
@@ -373,7 +291,7 @@ impl SimulatedConnection {
         let is_unread = !this.received.is_empty();
         this.received.clear();
         if is_unread && this.state == EndState::Open {
-            self.pair(end).1.send_to(due, TcpSegment::Reset)
+            self.pair(end).1.in_flight.send(due, TcpSegment::Reset)
         } else {
             self.shut(end, due)
         }
@@ -381,21 +299,19 @@ impl SimulatedConnection {
 
     /// Resets the connection to the peer of an end whose host has restarted.
     pub(super) fn reset_peer_of(&mut self, end: usize, due: Duration) {
-        self.pair(end).1.send_to(due, TcpSegment::Reset);
+        self.pair(end).1.in_flight.send(due, TcpSegment::Reset);
     }
 
     /// Drops what a host has sent that is gone now.
     pub(super) fn lose_sent_by(&mut self, end: usize) {
-        let peer = self.pair(end).1;
-        peer.arriving.clear();
-        peer.unsent.clear();
+        self.pair(end).1.in_flight.clear();
     }
 
     /// Lets arrive what is due.
     pub(super) fn deliver(&mut self, now: Duration, latency: Duration, wakers: &mut Wakers) {
         for end in 0..2 {
             while !self.is_cut_off(end)
-                && let Some(segment) = self.ends[end].take_due(now)
+                && let Some(segment) = self.ends[end].in_flight.take_due(now)
             {
                 if let (Some(reached), TcpSegment::Bytes(bytes)) = (&mut self.reached, &segment) {
                     reached.credit = reached.credit.saturating_sub(bytes.len());
@@ -404,7 +320,7 @@ impl SimulatedConnection {
                 let (this, peer) = self.pair(end);
                 match segment {
                     TcpSegment::Bytes(_) if this.is_closed => {
-                        peer.send_to(now + latency, TcpSegment::Reset);
+                        peer.in_flight.send(now + latency, TcpSegment::Reset);
                     }
                     TcpSegment::Bytes(bytes) => this.received.extend_from_slice(&bytes),
                     TcpSegment::Finish => this.is_finished = true,
@@ -422,17 +338,15 @@ impl SimulatedConnection {
     pub(super) fn expire(&mut self, outage: Duration, now: Duration, wakers: &mut Wakers) {
         for end in 0..2 {
             let (this, peer) = self.pair(end);
-            let is_idle = peer.arriving.is_empty() && peer.unsent.is_empty();
-            let limit = if is_idle && !peer.is_unacknowledged {
+            let limit = if peer.in_flight.is_empty() && !peer.is_unacknowledged {
                 this.timeouts.idle
             } else {
                 this.timeouts.unacknowledged
             };
             if outage >= limit && this.state == EndState::Open && !this.is_closed {
                 this.fail(io::ErrorKind::TimedOut, wakers);
-                peer.arriving.clear();
-                peer.unsent.clear();
-                peer.send_to(now, TcpSegment::Reset);
+                peer.in_flight.clear();
+                peer.in_flight.send(now, TcpSegment::Reset);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The state of a simulated network, and what arrives in it.
 
+mod narrow_paths;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -271,7 +273,7 @@ impl NetworkState {
 }
 
 /// Returns the hosts of a connection.
-pub(super) fn addresses(connection: &SimulatedConnection) -> [Ipv4Addr; 2] {
+fn addresses(connection: &SimulatedConnection) -> [Ipv4Addr; 2] {
     let address = |end: &End| match end.address.ip() {
         IpAddr::V4(address) => address,
         IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
