@@ -23,8 +23,11 @@ use super::schedule::{Protocol, ViewerSettings};
 use super::socket::{HTTP, HTTPS, RTMP, RTMPS, Route};
 use crate::host::simulated::network::Network;
 
-/// The messages with which a viewer begins: those of five seconds.
-const FIRST_MESSAGES: u32 = 5 * 2 * RATE;
+/// How old a publication is at most, in seconds, that moves to another origin from its first message on.
+pub(super) const FROM_START: u32 = 5;
+
+/// The messages with which a viewer may begin then.
+const FIRST_MESSAGES: u32 = FROM_START * 2 * RATE;
 
 /// What a viewer watches, and how.
 #[derive(Clone)]

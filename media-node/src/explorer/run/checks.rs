@@ -13,6 +13,7 @@ use super::super::on_air::{PREFERRED, Sending};
 use super::super::planted::Planted;
 use super::super::schedule::Hardship;
 use super::super::socket::stream_name;
+use super::super::viewer::FROM_START;
 use super::Run;
 use super::late_clients::FINAL;
 use crate::host::simulated::current;
@@ -24,9 +25,6 @@ const BEHIND_MESSAGES: u32 = 2 * 2 * RATE;
 
 /// How old messages may be without failures: a group of pictures, latency and pulses, and the search for the stream.
 const MAX_AGE: Duration = Duration::from_millis(2500);
-
-/// How old a publication is at most that moves from its first message on.
-const FROM_START: Duration = Duration::from_secs(5);
 
 /// How long an encoder may wait until it is accepted.
 const ACCEPTED: Duration = Duration::from_millis(1500);
@@ -56,7 +54,7 @@ impl Run<'_> {
     pub(super) fn max_first_age(&self, viewer: usize, node: usize) -> Duration {
         let max_age = self.max_age(viewer, node);
         if viewer < FINAL && !self.schedule.outages.of(node).is_zero() {
-            max_age.saturating_add(FROM_START)
+            max_age.saturating_add(Duration::from_secs(FROM_START.into()))
         } else {
             max_age
         }
