@@ -20,8 +20,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let stream = namespace.watched_stream(STREAM, &origin, &edge).await?;
 
     namespace.say(format_args!("the API server is stopped for {STOPPED:?}"));
-    cluster.stop_api_server().await?;
     let stopped = async {
+        cluster.stop_api_server().await?;
         stream.assert_goes_on(STOPPED).await?;
         // New streams and viewers need no API: names, addresses and routes are all there.
         let second = Encoder::publish(&edge.rtmp("live/second")).await?;
@@ -30,6 +30,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         second.assert_undisturbed()
     };
     let result = stopped.await;
+    // Other scenarios need it, also when this one fails.
     cluster.start_api_server().await?;
     result?;
     namespace.assert_operator_works("demo", "back").await?;

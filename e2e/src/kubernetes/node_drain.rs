@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use futures::try_join;
+use futures::join;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM, node_of};
 use crate::process::run as run_line;
 
-/// Short, so that the viewers on the drained node are disconnected during the scenario.
-const DRAIN: Duration = Duration::from_secs(20);
+/// Short, so that the viewers on the drained node are disconnected during the scenario, and long enough for an operator that is itself
+/// on the drained node to be replaced before.
+const DRAIN: Duration = Duration::from_secs(40);
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let node = namespace.cluster.workers().next().context("no worker")?;
@@ -28,13 +29,15 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     let plan = async {
         let plan = namespace.shows_plan("demo", "edge", DRAIN).await?;
-        ensure!(
-            plan.node == node.name && plan.viewers == Some(2),
-            "{plan:?}"
-        );
+        // One may be disconnected already.
+        let (here, viewers) = (plan.node == node.name, plan.viewers);
+        ensure!(here && viewers <= Some(2), "{plan:?}");
         Ok(())
     };
-    try_join!(drain(&namespace, &node.name), plan)?;
+    // Whatever the plan is, the drain ends, and the node takes Pods again: other scenarios need it.
+    let (drained, planned) = join!(drain(&namespace, &node.name), plan);
+    drained?;
+    planned?;
 
     namespace.say("every Pod is on another node");
     namespace.ready("demo").await?;
