@@ -37,7 +37,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say(format_args!("{node} loses its power"));
     cluster.power_off(node).await?;
-    let result = lost(&namespace, node, &mut streams, &safe).await;
+    let result = assert_survived(&namespace, node, &mut streams, &safe).await;
     namespace.say(format_args!("{node} has power again"));
     cluster.power_on(node).await?;
     let ready = format!("wait --for=condition=Ready node/{node} --timeout=120s");
@@ -48,7 +48,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 }
 
 /// Fails unless the streams go on without the node, and its Pods are replaced.
-async fn lost(
+async fn assert_survived(
     namespace: &Namespace,
     node: &str,
     streams: &mut [WatchedStream],
