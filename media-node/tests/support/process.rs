@@ -136,6 +136,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It may say why the test fails.
+            eprintln!("log of {}:\n{}", self.internal, self.log());
+        }
         drop(self.child.kill());
         drop(self.child.wait());
     }
