@@ -10,10 +10,10 @@ mod livecluster;
 mod namespace;
 mod reach;
 mod release;
+mod repairs;
 mod watched_stream;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -21,14 +21,14 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::process;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub use audit::AuditedRequest;
 pub(crate) use diagnosis::diagnose;
 pub use faults::container;
 pub use livecluster::{condition, condition_of, describe, ready_since};
 pub use namespace::{Namespace, is_ready};
-pub use reach::Reach;
+pub use reach::{Reach, connects};
 pub use release::{Release, set};
 pub use watched_stream::{STREAM, WatchedStream};
 
@@ -91,11 +91,10 @@ impl Cluster {
             gateway_api: target.gateway_api.clone(),
         };
         namespace::create_restricted(&cluster.release.namespace, "operator").await?;
-        cluster.release.install(&[]).await?;
+        cluster.release.restore().await?;
         // The API server accepts the definition a moment before it serves the resource.
-        let limit = Duration::from_secs(60);
         let list = || process::run("kubectl get lc -A");
-        eventually("kubectl lists LiveClusters", limit, list).await?;
+        eventually("kubectl lists LiveClusters", DEADLINE, list).await?;
         Ok(cluster)
     }
 

@@ -146,6 +146,13 @@ impl Runner {
     async fn retry(&self, failed: Vec<Scenario>) -> Result<(Vec<Scenario>, Vec<Scenario>)> {
         let (mut again, mut flaky) = (Vec::new(), Vec::new());
         for scenario in failed {
+            // What the first attempts have left would burden the second one.
+            if self.cluster.is_some()
+                && !self.keep
+                && let Err(error) = cluster::namespaces_are_gone().await
+            {
+                say(self.start, format_args!("{error:#}"));
+            }
             let folder = self.keep_first_attempt(scenario.name)?;
             say(
                 self.start,
@@ -218,6 +225,12 @@ impl Runner {
             limited(steps(namespace.clone())).await
         };
         let result = result.await;
+        // However it has ended: the scenarios after it need what it has broken.
+        let repaired = namespace.repair_at_end().await;
+        if let Err(error) = &repaired {
+            stage.say(format_args!("cannot repair the cluster: {error:#}"));
+        }
+        let result = result.and(repaired);
         if let Err(error) = &result {
             let tail = cluster::diagnose(&namespace, error, start.elapsed()).await;
             println!("{tail}");
@@ -238,12 +251,44 @@ impl Runner {
 
 /// Runs steps in their own task, where a panic is a failure of this scenario only.
 async fn limited(steps: futures::future::BoxFuture<'static, Result<()>>) -> Result<()> {
-    match timeout(LIMIT, tokio::spawn(steps)).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panicked)) => bail!("the scenario panicked: {panicked}"),
-        Err(_) => bail!("not done after {LIMIT:?}"),
+    let mut task = tokio::spawn(steps);
+    let Ok(ended) = timeout(LIMIT, &mut task).await else {
+        // It would disturb the scenarios after it.
+        task.abort();
+        let _aborted = task.await;
+        bail!("not done after {LIMIT:?}");
+    };
+    match ended {
+        Ok(result) => result,
+        Err(panicked) => bail!("the scenario panicked: {panicked}"),
     }
 }
 
 /// Longer than any scenario takes.
 const LIMIT: Duration = Duration::from_secs(900);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn scenario_that_takes_too_long_does_nothing_more() {
+        let ended = Arc::new(AtomicBool::new(false));
+        let steps = {
+            let ended = Arc::clone(&ended);
+            async move {
+                sleep(LIMIT + Duration::from_secs(1)).await;
+                ended.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        };
+        let error = limited(Box::pin(steps)).await.unwrap_err();
+        assert!(error.to_string().contains("not done"), "{error}");
+        sleep(LIMIT).await;
+        assert!(!ended.load(Ordering::Relaxed), "it went on");
+    }
+}

@@ -46,8 +46,14 @@ where
     Ok(())
 }
 
+/// For whatever a healthy cluster does within half a minute on a quiet host: only a fault meets it, not a host with other load.
+pub const DEADLINE: Duration = Duration::from_secs(240);
+
+/// For media of a second or two.
+pub const MEDIA: Duration = Duration::from_secs(15);
+
 /// Short enough to see a change within its deadline, long enough not to load the cluster.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A probe that hangs must not outlast the deadline by much.
-const PROBE_LIMIT: Duration = Duration::from_secs(15);
+/// Longer than a probe of many requests takes on a host with other load. One that hangs must not outlast the deadline by much.
+const PROBE_LIMIT: Duration = Duration::from_secs(30);

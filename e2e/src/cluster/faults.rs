@@ -1,7 +1,5 @@
 //! Faults, as they happen in production. They need the nodes' containers, so a kind cluster.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -9,7 +7,7 @@ use kube::api::ListParams;
 
 use super::{Cluster, Namespace, is_ready, node_of};
 use crate::process::{self, Finished};
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 impl Namespace {
     /// Sends a signal to the only process of a Pod, which its container does not see.
@@ -67,7 +65,8 @@ impl Namespace {
     async fn scale_down(&self, deployment: &str, selector: &str) -> Result<()> {
         self.kubectl(&format!("scale deployment/{deployment} --replicas=0"))
             .await?;
-        let line = format!("wait --for=delete pods -l {selector} --timeout=180s");
+        let limit = DEADLINE.as_secs();
+        let line = format!("wait --for=delete pods -l {selector} --timeout={limit}s");
         self.kubectl(&line).await.map(drop)
     }
 
@@ -75,7 +74,8 @@ impl Namespace {
     async fn scale_up(&self, deployment: &str) -> Result<()> {
         self.kubectl(&format!("scale deployment/{deployment} --replicas=2"))
             .await?;
-        let line = format!("rollout status deployment/{deployment} --timeout=180s");
+        let limit = DEADLINE.as_secs();
+        let line = format!("rollout status deployment/{deployment} --timeout={limit}s");
         self.kubectl(&line).await.map(drop)
     }
 }
@@ -113,44 +113,55 @@ impl Cluster {
         self.docker(&format!("unpause {node}")).await.map(drop)
     }
 
+    /// Runs a script of a shell on a node, whose `$0`, `$1` and so on are the arguments.
+    pub async fn shell(&self, node: &str, script: &str, arguments: &[&str]) -> Result<()> {
+        self.may_break_nodes()?;
+        let mut shell = process::command(&format!("docker exec {node} sh -c"));
+        let finished = process::finish(shell.arg(script).args(arguments), "");
+        finished.await?.success().map(drop)
+    }
+
     async fn docker(&self, line: &str) -> Result<String> {
+        self.may_break_nodes()?;
+        process::run(&format!("docker {line}")).await
+    }
+
+    fn may_break_nodes(&self) -> Result<()> {
         let kind = self.kind.is_some();
         ensure!(kind, "this scenario breaks nodes: it needs a kind cluster");
-        process::run(&format!("docker {line}")).await
+        Ok(())
     }
 
     /// Stops the API server.
     pub async fn stop_api_server(&self) -> Result<()> {
         self.move_manifest(MANIFEST, ASIDE).await?;
-        eventually("the API server does not answer", API_SERVER, || async {
+        eventually("the API server does not answer", DEADLINE, || async {
             api_server_answer().await?.failure().map(drop)
         })
         .await
     }
 
-    /// Starts the API server again.
+    /// Starts the API server again, if it is stopped.
     pub async fn start_api_server(&self) -> Result<()> {
         self.move_manifest(ASIDE, MANIFEST).await?;
-        eventually("the API server answers", API_SERVER, || async {
+        eventually("the API server answers", DEADLINE, || async {
             api_server_answer().await?.success().map(drop)
         })
         .await
     }
 
-    /// Moves the manifest of the API server. The kubelet runs what is in the folder of [`MANIFEST`].
+    /// Moves the manifest of the API server, if it is there. The kubelet runs what is in the folder of [`MANIFEST`].
     async fn move_manifest(&self, from: &str, to: &str) -> Result<()> {
         let node = &self.front().name;
-        self.on(node, &format!("mv {from} {to}")).await.map(drop)
+        let script = "[ ! -e $0 ] || mv $0 $1";
+        self.shell(node, script, &[from, to]).await
     }
 }
 
 async fn api_server_answer() -> Result<Finished> {
-    let mut probe = process::command("kubectl --request-timeout=2s get --raw /readyz");
+    let mut probe = process::command("kubectl --request-timeout=5s get --raw /readyz");
     process::finish(&mut probe, "").await
 }
 
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 const ASIDE: &str = "/etc/kubernetes/kube-apiserver.yaml";
-
-/// Until the kubelet has stopped or started the API server.
-const API_SERVER: Duration = Duration::from_secs(120);

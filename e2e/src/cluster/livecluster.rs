@@ -13,8 +13,8 @@ use livecluster_api::{DrainingPod, LiveCluster, LiveClusterStatus};
 use serde_json::{Value, json};
 
 use super::Namespace;
-use super::namespace::{ETCD_IS_LATE, despite_late_etcd};
-use crate::wait::eventually;
+use super::namespace::{despite_overload, is_overloaded};
+use crate::wait::{DEADLINE, eventually};
 
 impl Namespace {
     /// Applies a LiveCluster of just this spec, as a user's manifest does.
@@ -51,17 +51,12 @@ impl Namespace {
     ) -> Result<LiveCluster> {
         let api = self.api();
         let attempt = || async { Ok(api.patch(name, parameters, patch).await?) };
-        let is_late = |it: &Result<LiveCluster>| {
-            let error = it.as_ref().err();
-            error.is_some_and(|error| format!("{error:#}").contains(ETCD_IS_LATE))
-        };
-        despite_late_etcd(attempt, is_late).await
+        despite_overload(attempt, is_overloaded).await
     }
 
-    /// Waits until a LiveCluster is ready for its newest generation, for at most two minutes.
+    /// Waits until a LiveCluster is ready for its newest generation.
     pub async fn ready(&self, name: &str) -> Result<LiveCluster> {
-        let limit = Duration::from_secs(120);
-        self.until_condition(name, READY, "True", limit).await
+        self.until_condition(name, READY, "True", DEADLINE).await
     }
 
     /// Waits until a condition of a LiveCluster has this status for the newest generation.
@@ -113,18 +108,13 @@ impl Namespace {
     /// Returns the Pod that is removed first.
     pub async fn shows_plan(&self, name: &str, role: &str, drain: Duration) -> Result<DrainingPod> {
         let prefix = format!("{name}-{role}-");
-        let pod = eventually(
-            "a plan for the viewers",
-            Duration::from_secs(60),
-            || async {
-                let status = self.status(name).await?;
-                let mut draining = status.draining.iter();
-                let serves =
-                    draining.find(|it| it.pod.starts_with(&prefix) && it.viewers > Some(0));
-                let pod = serves.with_context(|| format!("draining: {:?}", status.draining))?;
-                Ok(pod.clone())
-            },
-        )
+        let pod = eventually("a plan for the viewers", DEADLINE, || async {
+            let status = self.status(name).await?;
+            let mut draining = status.draining.iter();
+            let serves = draining.find(|it| it.pod.starts_with(&prefix) && it.viewers > Some(0));
+            let pod = serves.with_context(|| format!("draining: {:?}", status.draining))?;
+            Ok(pod.clone())
+        })
         .await?;
         let until = pod.until.as_ref().context("no end of the drain")?.0;
         let left = until.duration_since(Timestamp::now()).as_secs_f64();
@@ -136,7 +126,7 @@ impl Namespace {
         );
         let line = "get events --field-selector reason=Draining -o jsonpath={.items[*].note}{.items[*].message}";
         let expected = format!("{} serves its ", pod.pod);
-        eventually(&expected, Duration::from_secs(15), || async {
+        eventually(&expected, DEADLINE, || async {
             let notes = self.kubectl(line).await?;
             ensure!(notes.contains(&expected), "events: {notes}");
             Ok(())
@@ -150,14 +140,14 @@ impl Namespace {
         Ok(pod)
     }
 
-    /// Fails unless the operator carries out an edit of a LiveCluster within two minutes: an annotation of its edges' Service. The
+    /// Fails unless the operator carries out an edit of a LiveCluster: an annotation of its edges' Service. The
     /// API server may have restarted just now, so the edit itself is tried again. Each call needs a `mark` of its own.
     pub async fn assert_operator_works(&self, name: &str, mark: &str) -> Result<()> {
         let spec = json!({"edges": {"service": {"annotations": {"mark": mark}}}});
         let edit = || self.edit(name, spec.clone());
-        eventually("an edit is accepted", Duration::from_secs(30), edit).await?;
+        eventually("an edit is accepted", DEADLINE, edit).await?;
         let expected = format!("Service {name}-edge has the annotation mark={mark}");
-        eventually(&expected, Duration::from_secs(90), || async {
+        eventually(&expected, DEADLINE, || async {
             let service: Service = self.get(&format!("{name}-edge")).await?;
             let seen = service.annotations().get("mark");
             ensure!(seen.is_some_and(|seen| seen == mark), "mark={seen:?}");

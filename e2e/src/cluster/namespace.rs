@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::Cluster;
+use super::repairs::Repairs;
 use crate::certificate::CertificateFiles;
 use crate::process::{self, Finished, finish};
 use crate::stage::Stage;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 /// One scenario's own namespace.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub struct Namespace {
     pub cluster: Arc<Cluster>,
     /// Its name.
     pub name: String,
+    pub(super) repairs: Repairs<Self>,
 }
 
 impl Namespace {
@@ -38,6 +40,7 @@ impl Namespace {
             stage,
             cluster,
             name,
+            repairs: Repairs::default(),
         }
     }
 
@@ -58,7 +61,7 @@ impl Namespace {
     pub async fn delete(&self) -> Result<()> {
         self.kubectl("delete lc,deployments --all --wait=false")
             .await?;
-        eventually("no Pods", Duration::from_secs(60), || async {
+        eventually("no Pods", DEADLINE, || async {
             let (pods, all) = (self.api::<Pod>(), ListParams::default());
             let immediately = DeleteParams::default().grace_period(0);
             pods.delete_collection(&immediately, &all).await?;
@@ -73,11 +76,10 @@ impl Namespace {
 
     /// Another namespace of the same scenario.
     pub fn other(&self, name: &str) -> Self {
-        Self::new(
-            self.stage.clone(),
-            Arc::clone(&self.cluster),
-            name.to_owned(),
-        )
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Prints what the scenario does now.
@@ -96,11 +98,17 @@ impl Namespace {
 
     /// Runs kubectl in this namespace, with a line that is split at spaces and this standard input.
     pub async fn try_kubectl(&self, line: &str, input: &str) -> Result<Finished> {
+        self.finish_kubectl(line, &[], input).await
+    }
+
+    async fn finish_kubectl(&self, line: &str, last: &[&str], input: &str) -> Result<Finished> {
         let line = format!("kubectl -n {} {line}", self.name);
-        let attempt = || async { finish(&mut process::command(&line), input).await };
-        let is_late =
-            |it: &Result<Finished>| it.as_ref().is_ok_and(|it| it.stderr.contains(ETCD_IS_LATE));
-        despite_late_etcd(attempt, is_late).await
+        let attempt = || async { finish(process::command(&line).args(last), input).await };
+        let is_overloaded = |it: &Result<Finished>| {
+            let failed = it.as_ref().ok().filter(|it| !it.status.success());
+            failed.is_some_and(|it| names_overload(&it.stderr))
+        };
+        despite_overload(attempt, is_overloaded).await
     }
 
     /// Runs kubectl in this namespace, with a line that is split at spaces. Returns its standard output.
@@ -127,10 +135,10 @@ impl Namespace {
 
     /// Patches an object such as `service/demo-edge` with `kubectl patch`.
     pub async fn kubectl_patch(&self, object: &str, patch: &Value) -> Result<()> {
-        let line = format!("kubectl -n {} patch {object} --type=merge -p", self.name);
-        let mut command = process::command(&line);
-        let patched = finish(command.arg(patch.to_string()), "");
-        patched.await?.success().map(drop)
+        let line = format!("patch {object} --type=merge -p");
+        let patch = patch.to_string();
+        let patched = self.finish_kubectl(&line, &[&patch], "").await?;
+        patched.success().map(drop)
     }
 
     /// The objects of a kind in this namespace.
@@ -148,45 +156,69 @@ impl Namespace {
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
         K::DynamicType: Default,
     {
-        self.api().get(name).await.map_err(|error| match error {
-            // Its own text repeats the message.
-            kube::Error::Api(status) => anyhow!("{}", status.message),
-            other => anyhow::Error::new(other).context(format!("cannot get {name}")),
-        })
+        let api = self.api();
+        let get = || async {
+            api.get(name).await.map_err(|error| match error {
+                // Its own text repeats the message.
+                kube::Error::Api(status) => anyhow!("{}", status.message),
+                other => anyhow::Error::new(other).context(format!("cannot get {name}")),
+            })
+        };
+        despite_overload(get, is_overloaded).await
     }
 
     /// Returns the Pods of a LiveCluster's role that are not terminating, by name.
     pub async fn pods(&self, cluster: &str, role: &str) -> Result<Vec<Pod>> {
         let selector = super::reach::labels(cluster, role).into_iter().collect();
         let parameters = ListParams::default().labels_from(&selector);
-        let mut pods = self.api::<Pod>().list(&parameters).await?.items;
+        let api = self.api::<Pod>();
+        let list = || async { Ok(api.list(&parameters).await?) };
+        let mut pods = despite_overload(list, is_overloaded).await?.items;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         pods.sort_by_key(ResourceExt::name_any);
         Ok(pods)
     }
 }
 
-/// Tries again what the API server failed because etcd was late, as where its disk is busy. Other errors are those of the attempt.
-pub(super) async fn despite_late_etcd<T, F: Future<Output = Result<T>>>(
+/// Tries again what the API server failed because it was overloaded, as where its disk is busy. Other errors are those of the attempt.
+pub(super) async fn despite_overload<T, F: Future<Output = Result<T>>>(
     attempt: impl Fn() -> F,
-    is_late: impl Fn(&Result<T>) -> bool,
+    is_overloaded: impl Fn(&Result<T>) -> bool,
 ) -> Result<T> {
-    for _ in 0..ETCD_RETRIES {
+    for _ in 0..RETRIES {
         let result = attempt().await;
-        if !is_late(&result) {
+        if !is_overloaded(&result) {
             return result;
         }
-        sleep(ETCD_PAUSE).await;
+        sleep(PAUSE).await;
     }
     attempt().await
 }
 
-/// What the API server says when etcd does not answer within its 7 s. The request may have been carried out.
-pub(super) const ETCD_IS_LATE: &str = "etcdserver: request timed out";
+/// Whether a request failed because the API server was overloaded.
+pub(super) fn is_overloaded<T>(result: &Result<T>) -> bool {
+    let error = result.as_ref().err();
+    error.is_some_and(|error| names_overload(&format!("{error:#}")))
+}
 
-/// Together half a minute.
-const ETCD_RETRIES: usize = 3;
-const ETCD_PAUSE: Duration = Duration::from_secs(2);
+fn names_overload(message: &str) -> bool {
+    OVERLOADED.iter().any(|it| message.contains(it))
+}
+
+/// What the API server or its client says when it, or its etcd, does not answer in time. The request may have been carried out.
+const OVERLOADED: [&str; 7] = [
+    "etcdserver: request timed out",
+    "etcdserver: leader changed",
+    "request did not complete within requested timeout",
+    "was unable to return a response in the time allotted",
+    "TLS handshake timeout",
+    "client connection lost",
+    "has received too many requests",
+];
+
+/// Each takes as long as the API server needs to fail it: together half a minute.
+const RETRIES: usize = 4;
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Whether a Pod is ready.
 pub fn is_ready(pod: &Pod) -> bool {
@@ -223,15 +255,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_what_etcd_is_late_for_is_tried_again() {
-        let is_late = |it: &Result<u32>| it.as_ref().is_err_and(|it| it.to_string() == "late");
+    async fn only_what_an_overloaded_api_server_failed_is_tried_again() {
         let attempts = Cell::new(0);
         let late_at_first = || async {
             attempts.update(|it| it + 1);
-            ensure!(attempts.get() > 2, "late");
+            ensure!(attempts.get() > 2, "etcdserver: request timed out");
             Ok(attempts.get())
         };
-        let answer = despite_late_etcd(late_at_first, is_late).await;
+        let answer = despite_overload(late_at_first, is_overloaded).await;
         assert_eq!(answer.unwrap(), 3);
 
         attempts.set(0);
@@ -239,7 +270,7 @@ mod tests {
             attempts.update(|it| it + 1);
             bail!("invalid")
         };
-        let answer = despite_late_etcd(invalid, is_late).await;
+        let answer: Result<()> = despite_overload(invalid, is_overloaded).await;
         assert_eq!(answer.unwrap_err().to_string(), "invalid");
         assert_eq!(attempts.get(), 1);
     }

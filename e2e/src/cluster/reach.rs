@@ -11,9 +11,10 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::Namespace;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 /// Where a role or a Pod is reached from this host.
 #[derive(Clone, Debug)]
@@ -92,7 +93,7 @@ impl Namespace {
             "get endpointslices -l kubernetes.io/service-name={service} -o jsonpath={{.items[*].endpoints[*].addresses[*]}}"
         );
         let expected = format!("{count} addresses of Service {service}");
-        eventually(&expected, Duration::from_secs(120), || async {
+        eventually(&expected, DEADLINE, || async {
             let addresses = self.kubectl(&line).await?;
             let seen = addresses.split_whitespace().count();
             ensure!(seen == count, "{addresses}");
@@ -124,8 +125,8 @@ impl Namespace {
         // Until the nodes have programmed the new Service, they refuse every connection.
         for address in [&reach.rtmp, &reach.http] {
             let expected = format!("{address} accepts connections");
-            let connect = || async { Ok(TcpStream::connect(address).await?) };
-            eventually(&expected, Duration::from_secs(30), connect).await?;
+            let connect = || connects(address);
+            eventually(&expected, DEADLINE, connect).await?;
         }
         Ok(reach)
     }
@@ -147,6 +148,13 @@ impl Namespace {
             https: address("https").ok(),
         })
     }
+}
+
+/// Connects to an address, which may lose what is sent to it for as long as nothing forwards it.
+pub async fn connects(address: &str) -> Result<()> {
+    let connected = timeout(Duration::from_secs(5), TcpStream::connect(address));
+    let connected = connected.await.context("no answer to a connection")?;
+    Ok(connected.map(drop)?)
 }
 
 /// The ports of a Service for clients: those with TLS, if the Pod has them.

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use super::TargetCluster;
 use crate::process;
+use crate::wait::DEADLINE;
 
 /// How the operator is installed.
 #[derive(Clone, Debug)]
@@ -47,13 +48,25 @@ impl Release {
     /// Runs `helm upgrade --install` with the images and further values, and waits until the operator is ready. Returns Helm's
     /// output.
     pub async fn install(&self, further: &[&str]) -> Result<String> {
-        let (name, chart) = (&self.name, &self.chart);
+        let (name, chart, limit) = (&self.name, &self.chart, DEADLINE.as_secs());
         let values = self.values.iter().map(String::as_str);
         let values = set(values.chain(further.iter().copied()));
         self.helm(&format!(
-            "upgrade --install {name} {chart} --create-namespace --wait --timeout 180s {values}"
+            "upgrade --install {name} {chart} --create-namespace --wait --timeout {limit}s {values}"
         ))
         .await
+    }
+
+    /// Installs it with the images only, whatever has become of it. Helm refuses to upgrade a release whose Helm was killed, or whose
+    /// uninstallation was refused; when it knows of no release, it takes over the objects of that one.
+    pub async fn restore(&self) -> Result<()> {
+        if self.install(&[]).await.is_ok() {
+            return Ok(());
+        }
+        let (namespace, name) = (&self.namespace, &self.name);
+        let releases = format!("secrets -l owner=helm,name={name}");
+        process::run(&format!("kubectl -n {namespace} delete {releases}")).await?;
+        self.install(&[]).await.map(drop)
     }
 
     /// Runs Helm in the release's namespace. Returns its output.

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 
 use super::{Namespace, Reach};
 use crate::media::{Codecs, Encoder, Viewer};
-use crate::wait::{eventually, holds};
+use crate::wait::{MEDIA, eventually, holds};
 
 /// The stream of scenarios that need only one.
 pub const STREAM: &str = "live/livestream";
@@ -71,7 +71,7 @@ impl Namespace {
     pub async fn watched(&self, url: &str) -> Result<Viewer> {
         let expected = format!("{url} is there");
         let mut viewer = eventually(&expected, ACCEPTED, || Viewer::watch(url)).await?;
-        viewer.sees_more(25, Duration::from_secs(15)).await?;
+        viewer.sees_more(25, MEDIA).await?;
         Ok(viewer)
     }
 
@@ -81,5 +81,5 @@ impl Namespace {
     }
 }
 
-/// Until Pods have found each other and their streams.
-const ACCEPTED: Duration = Duration::from_secs(30);
+/// Until Pods have found each other and their streams, which takes a second on a quiet host.
+const ACCEPTED: Duration = Duration::from_secs(60);

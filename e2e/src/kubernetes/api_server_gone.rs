@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM};
 use crate::media::{Encoder, Viewer};
+use crate::wait::MEDIA;
 
 /// Longer than the lease of the operator's leader, and than the one that a node renews.
 const STOPPED: Duration = Duration::from_secs(45);
@@ -20,19 +21,15 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let stream = namespace.watched_stream(STREAM, &origin, &edge).await?;
 
     namespace.say(format_args!("the API server is stopped for {STOPPED:?}"));
-    let stopped = async {
-        cluster.stop_api_server().await?;
-        stream.assert_goes_on(STOPPED).await?;
-        // New streams and viewers need no API: names, addresses and routes are all there.
-        let second = Encoder::publish(&edge.rtmp("live/second")).await?;
-        let mut late = Viewer::watch(&origin.rtmp("live/second")).await?;
-        late.sees_more(50, Duration::from_secs(10)).await?;
-        second.assert_undisturbed()
-    };
-    let result = stopped.await;
-    // Other scenarios need it, also when this one fails.
-    cluster.start_api_server().await?;
-    result?;
+    namespace.repaired_by(|it| async move { it.cluster.start_api_server().await });
+    cluster.stop_api_server().await?;
+    stream.assert_goes_on(STOPPED).await?;
+    // New streams and viewers need no API: names, addresses and routes are all there.
+    let second = Encoder::publish(&edge.rtmp("live/second")).await?;
+    let mut late = Viewer::watch(&origin.rtmp("live/second")).await?;
+    late.sees_more(50, MEDIA).await?;
+    second.assert_undisturbed()?;
+    namespace.repair().await?;
     namespace.assert_operator_works("demo", "back").await?;
     stream.assert_uninterrupted()
 }

@@ -1,8 +1,6 @@
 //! Pods of another namespace attack the internal port of a LiveCluster where nothing enforces a NetworkPolicy: media nodes without a
 //! token and with a token of their own, and requests by hand.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use livecluster_api::LiveCluster;
@@ -11,16 +9,19 @@ use serde_json::{Value, json};
 use crate::cluster::{Namespace, Reach, STREAM, is_ready};
 use crate::media::{Encoder, Viewer};
 use crate::process;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let spec = json!({"edges": {"replicas": 1}, "networkPolicy": {"enabled": false}});
     namespace.apply_ready("demo", spec).await?;
     let outside = namespace.other(&format!("{}-outside", namespace.name));
+    let name = outside.name.clone();
+    namespace.repaired_by(move |it| {
+        let outside = it.other(&name);
+        async move { outside.delete().await }
+    });
     outside.create().await?;
-    let result = attack(&namespace, &outside).await;
-    outside.delete().await?;
-    result
+    attack(&namespace, &outside).await
 }
 
 async fn attack(namespace: &Namespace, outside: &Namespace) -> Result<()> {
@@ -138,7 +139,7 @@ async fn start_attackers(namespace: &Namespace, outside: &Namespace) -> Result<V
     let mut reached = Vec::new();
     for name in ATTACKERS {
         let expected = format!("{name} runs");
-        let pod = eventually(&expected, Duration::from_secs(60), || async {
+        let pod = eventually(&expected, DEADLINE, || async {
             let pod: Pod = outside.get(name).await?;
             ensure!(is_ready(&pod), "{:?}", pod.status);
             Ok(pod)
@@ -181,9 +182,7 @@ fn attacker(name: &str, image: &str, audience: &str) -> Value {
 async fn foreign_token(namespace: &Namespace, outside: &Namespace) -> Result<String> {
     let audience = format!("livecluster.dev/{}/demo", namespace.name);
     let line = format!("create token default --audience {audience}");
-    let token = eventually("a token", Duration::from_secs(30), || {
-        outside.kubectl(&line)
-    });
+    let token = eventually("a token", DEADLINE, || outside.kubectl(&line));
     Ok(token.await?.trim().to_owned())
 }
 

@@ -2,7 +2,6 @@
 //! deleted with the field. The scenario acts as that controller.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use livecluster_api::conditions::ROUTES_ACCEPTED;
@@ -11,11 +10,16 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Namespace, condition_of};
 use crate::process;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let definitions = namespace.cluster.gateway_api.as_deref();
     let definitions = definitions.context("LIVECLUSTER_GATEWAY_API names no folder")?;
+    let folder = definitions.to_owned();
+    namespace.repaired_by(move |_| {
+        let folder = folder.clone();
+        async move { remove(&folder).await }
+    });
     remove(definitions).await?;
     let certificate = TLS_EXAMPLE.split("\n---\n").next();
     namespace
@@ -55,7 +59,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("without the field the routes are deleted");
     namespace.edit("demo", json!({"gateway": null})).await?;
-    eventually("no routes", LIMIT, || async {
+    eventually("no routes", DEADLINE, || async {
         let left = self::routes(&namespace).await?;
         ensure!(left.is_empty(), "routes {left:?}");
         Ok(())
@@ -94,7 +98,8 @@ async fn install(definitions: &Path) -> Result<()> {
     let files = files(definitions);
     // They are larger than the annotation of a client-side apply may be.
     process::run(&format!("kubectl apply --server-side {files}")).await?;
-    let line = format!("kubectl wait --for=condition=Established --timeout=30s {files}");
+    let limit = DEADLINE.as_secs();
+    let line = format!("kubectl wait --for=condition=Established --timeout={limit}s {files}");
     process::run(&line).await.map(drop)
 }
 
@@ -105,7 +110,7 @@ async fn remove(definitions: &Path) -> Result<()> {
 
 async fn until_reason(namespace: &Namespace, reason: &str) -> Result<LiveClusterStatus> {
     let expected = format!("{ROUTES_ACCEPTED} with reason {reason}");
-    let status = namespace.until_status("demo", &expected, LIMIT, |status| {
+    let status = namespace.until_status("demo", &expected, DEADLINE, |status| {
         condition_of(status, ROUTES_ACCEPTED).is_some_and(|it| it.reason == reason)
     });
     status.await
@@ -170,6 +175,3 @@ spec:
 ";
 
 const TLS_EXAMPLE: &str = include_str!("../../../crds/examples/tls.yaml");
-
-/// The operator looks for the Gateway API every 30 seconds.
-const LIMIT: Duration = Duration::from_secs(60);

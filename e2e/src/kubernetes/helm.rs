@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::Namespace;
 use crate::process::{self, beginning, run as run_line};
+use crate::wait::DEADLINE;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let chart = namespace.cluster.release.chart.as_str();
@@ -19,7 +20,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("the definition is there, and kept");
     let crd = "crd/liveclusters.livecluster.dev";
     run_line(&format!(
-        "kubectl wait --for=condition=Established {crd} --timeout=30s"
+        "kubectl wait --for=condition=Established {crd} --timeout={}s",
+        DEADLINE.as_secs()
     ))
     .await?;
     let definition = run_line(&format!("kubectl get {crd} -o yaml")).await?;
@@ -86,6 +88,7 @@ async fn refuses(chart: &str) -> Result<()> {
 
 async fn installs(namespace: &Namespace) -> Result<()> {
     namespace.say("installed, upgraded, tested");
+    namespace.repaired_by(|it| async move { it.cluster.release.restore().await });
     let release = &namespace.cluster.release;
     let notes = release.install(&["log.level=debug", "replicas=2"]).await?;
     for next in [
@@ -109,9 +112,11 @@ async fn installs(namespace: &Namespace) -> Result<()> {
         beginning(&deployed)
     );
     let name = &release.name;
-    release.helm(&format!("test {name} --timeout 150s")).await?;
-    release.install(&[]).await?;
-    Ok(())
+    let limit = DEADLINE.as_secs();
+    release
+        .helm(&format!("test {name} --timeout {limit}s"))
+        .await?;
+    namespace.repair().await
 }
 
 /// The oldest Kubernetes that the chart accepts: without a cluster, Helm assumes one of its own.

@@ -12,20 +12,16 @@ use serde_json::json;
 
 use crate::cluster::{Namespace, is_ready};
 use crate::media::{Encoder, Viewer};
-use crate::wait::{eventually, holds};
+use crate::wait::{DEADLINE, MEDIA, eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("the cluster has no DNS");
-    let without = async {
-        namespace.stop_dns().await?;
-        let spec = json!({"origins": {"replicas": 2}, "edges": {"replicas": 2}});
-        namespace.apply("demo", spec).await?;
-        edges_run_unready(&namespace).await
-    };
-    let result = without.await;
-    // Other scenarios need DNS, also when this one fails.
-    namespace.start_dns().await?;
-    result?;
+    namespace.repaired_by(|it| async move { it.start_dns().await });
+    namespace.stop_dns().await?;
+    let spec = json!({"origins": {"replicas": 2}, "edges": {"replicas": 2}});
+    namespace.apply("demo", spec).await?;
+    edges_run_unready(&namespace).await?;
+    namespace.repair().await?;
 
     namespace.say("the cluster has DNS again");
     namespace.ready("demo").await?;
@@ -38,7 +34,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         for pod in &pods {
             viewers.push(Viewer::watch(&pod.http(&stream)).await?);
         }
-        Viewer::all_see_more(&mut viewers, 50, Duration::from_secs(10)).await?;
+        Viewer::all_see_more(&mut viewers, 50, MEDIA).await?;
         for viewer in &viewers {
             viewer.assert_uninterrupted(&encoder)?;
         }
@@ -50,7 +46,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 /// Waits until both origins are ready and both edges run, and fails unless no edge is ready for ten seconds.
 async fn edges_run_unready(namespace: &Namespace) -> Result<()> {
     let expected = "two ready origins and two edges that run";
-    eventually(expected, Duration::from_secs(60), || async {
+    eventually(expected, DEADLINE, || async {
         let origins = namespace.pods("demo", "origin").await?;
         let edges = namespace.pods("demo", "edge").await?;
         let ready = origins.iter().filter(|origin| is_ready(origin)).count();
@@ -68,7 +64,6 @@ async fn edges_run_unready(namespace: &Namespace) -> Result<()> {
         Ok(())
     })
     .await?;
-    let limit = Duration::from_secs(5);
-    let unready = namespace.until_condition("demo", READY, "False", limit);
+    let unready = namespace.until_condition("demo", READY, "False", DEADLINE);
     unready.await.map(drop)
 }

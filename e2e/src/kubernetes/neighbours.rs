@@ -1,19 +1,21 @@
 //! LiveClusters side by side, with names that are easily mixed up, share nothing.
 
-use std::time::Duration;
-
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
 use crate::cluster::{Namespace, Reach};
 use crate::media::Viewer;
+use crate::wait::MEDIA;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let other = namespace.other(&format!("{}-2", namespace.name));
+    let name = other.name.clone();
+    namespace.repaired_by(move |it| {
+        let other = it.other(&name);
+        async move { other.delete().await }
+    });
     other.create().await?;
-    let result = side_by_side(&namespace, &other).await;
-    other.delete().await?;
-    result
+    side_by_side(&namespace, &other).await
 }
 
 async fn side_by_side(namespace: &Namespace, other: &Namespace) -> Result<()> {
@@ -36,7 +38,7 @@ async fn side_by_side(namespace: &Namespace, other: &Namespace) -> Result<()> {
     for ((_, edge), encoder) in clusters.iter().zip(&encoders) {
         let url = edge.http("live/same-name");
         let mut viewer = namespace.watched(&url).await?;
-        viewer.sees_more(50, Duration::from_secs(10)).await?;
+        viewer.sees_more(50, MEDIA).await?;
         // Any frame of another encoder would be an interruption.
         viewer.assert_uninterrupted(encoder)?;
     }

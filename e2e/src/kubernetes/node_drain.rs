@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use futures::join;
+use futures::try_join;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM, node_of};
 use crate::process::run as run_line;
+use crate::wait::DEADLINE;
 
 /// Short, so that the viewers on the drained node are disconnected during the scenario, and long enough for an operator that is itself
 /// on the drained node to be replaced before.
-const DRAIN: Duration = Duration::from_secs(40);
+const DRAIN: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let node = namespace.cluster.workers().next().context("no worker")?;
@@ -34,15 +35,18 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         ensure!(here && viewers <= Some(2), "{plan:?}");
         Ok(())
     };
-    // Whatever the plan is, the drain ends, and the node takes Pods again: other scenarios need it.
-    let (drained, planned) = join!(drain(&namespace, &node.name), plan);
-    drained?;
-    planned?;
+    let uncordon = format!("kubectl uncordon {}", node.name);
+    namespace.repaired_by(move |_| {
+        let uncordon = uncordon.clone();
+        async move { run_line(&uncordon).await.map(drop) }
+    });
+    try_join!(drain(&namespace, &node.name), plan)?;
+    namespace.repair().await?;
 
     namespace.say("every Pod is on another node");
     namespace.ready("demo").await?;
     for viewer in &mut moved {
-        let ended = viewer.ends(Duration::from_secs(5)).await;
+        let ended = viewer.ends(DEADLINE).await;
         ended.context("on the drained node")?;
         viewer.assert_uninterrupted(&steady.encoder)?;
     }
@@ -58,18 +62,16 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     Ok(())
 }
 
-/// Drains a node while the budgets are watched, and then lets it take Pods again.
+/// Drains a node while the budgets are watched.
 async fn drain(namespace: &Namespace, node: &str) -> Result<()> {
     namespace.say(format_args!("kubectl drain {node}"));
-    let line =
-        format!("kubectl drain {node} --ignore-daemonsets --delete-emptydir-data --timeout=150s");
-    let result = tokio::select! {
+    let limit = DEADLINE.as_secs();
+    let options = format!("--ignore-daemonsets --delete-emptydir-data --timeout={limit}s");
+    let line = format!("kubectl drain {node} {options}");
+    tokio::select! {
         drained = run_line(&line) => drained.map(drop),
         broken = watch_budget(namespace) => broken,
-    };
-    let uncordoned = run_line(&format!("kubectl uncordon {node}")).await;
-    result?;
-    uncordoned.map(drop)
+    }
 }
 
 /// Returns an edge that stays, and one on the node that is drained.

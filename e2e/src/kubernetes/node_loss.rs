@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::cluster::{Namespace, Reach, WatchedStream, condition_of, is_ready, node_of};
 use crate::media::Viewer;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let pods = json!({"replicas": 2});
@@ -36,15 +36,21 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let mut streams = try_join_all(streams).await?;
 
     namespace.say(format_args!("{node} loses its power"));
+    let name = node.clone();
+    namespace.repaired_by(move |it| power_on(it, name.clone()));
     cluster.power_off(node).await?;
-    let result = assert_survived(&namespace, node, &mut streams, &safe).await;
-    namespace.say(format_args!("{node} has power again"));
-    cluster.power_on(node).await?;
-    let ready = format!("wait --for=condition=Ready node/{node} --timeout=120s");
-    namespace.kubectl(&ready).await?;
-    result?;
+    assert_survived(&namespace, node, &mut streams, &safe).await?;
+    namespace.repair().await?;
     namespace.ready("demo").await?;
     Ok(())
+}
+
+async fn power_on(namespace: Namespace, node: String) -> Result<()> {
+    namespace.say(format_args!("{node} has power again"));
+    namespace.cluster.power_on(&node).await?;
+    let limit = DEADLINE.as_secs();
+    let ready = format!("wait --for=condition=Ready node/{node} --timeout={limit}s");
+    namespace.kubectl(&ready).await.map(drop)
 }
 
 /// Fails unless the streams go on without the node, and its Pods are replaced.
@@ -65,18 +71,18 @@ async fn assert_survived(
             "{url} stalled for {stall:?}"
         );
     }
-    let lost = format!("wait --for=condition=Ready=Unknown node/{node} --timeout=90s");
+    let limit = DEADLINE.as_secs();
+    let lost = format!("wait --for=condition=Ready=Unknown node/{node} --timeout={limit}s");
     namespace.kubectl(&lost).await?;
     let named = |status: &LiveClusterStatus| {
         condition_of(status, DEGRADED).is_some_and(|degraded| degraded.message.contains(node))
     };
     let expected = "Degraded names the lost node";
-    let limit = Duration::from_secs(20);
     namespace
-        .until_status("demo", expected, limit, named)
+        .until_status("demo", expected, DEADLINE, named)
         .await?;
     let expected = "the lost Pods are replaced on another node";
-    eventually(expected, Duration::from_secs(90), || async {
+    eventually(expected, DEADLINE, || async {
         for role in ["origin", "edge"] {
             let pods = namespace.pods("demo", role).await?;
             let elsewhere = pods.iter().filter(|pod| node_of(pod) != Some(node));

@@ -1,7 +1,6 @@
 //! The lines of the README's section "On Kubernetes" work as they are, on a cluster of their own.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::process::Command;
@@ -9,7 +8,7 @@ use tokio::process::Command;
 use crate::cluster::Namespace;
 use crate::media::{Encoder, Viewer};
 use crate::process::finish;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, MEDIA, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let readme = std::fs::read_to_string("README.md")?;
@@ -18,13 +17,17 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let shell = Shell::new(namespace.stage.folder().canonicalize()?)?;
     let delete = format!("kind delete cluster --name {name}");
     shell.run(&delete).await?;
+    let (again, line) = (shell.clone(), delete.clone());
+    namespace.repaired_by(move |_| {
+        let (shell, line) = (again.clone(), line.clone());
+        async move { shell.run(&line).await.map(drop) }
+    });
     let result = follow(&namespace, &shell, &lines).await;
     if result.is_err() {
         let state = "kubectl get pods,lc -A -o wide; kubectl get events -A | tail -20";
         let state = shell.run(state).await;
         namespace.say(state.unwrap_or_else(|error| error.to_string()));
     }
-    shell.run(&delete).await?;
     result
 }
 
@@ -36,10 +39,10 @@ async fn follow(namespace: &Namespace, shell: &Shell, lines: &[String]) -> Resul
     let url = "rtmp://localhost/live/livestream";
     let expected = format!("{url} accepts a stream");
     let publish = || Encoder::publish(url);
-    let encoder = eventually(&expected, Duration::from_secs(120), publish).await?;
+    let encoder = eventually(&expected, DEADLINE, publish).await?;
     for url in ["http://localhost:8080/live/livestream.flv", url] {
         let mut viewer = Viewer::watch(url).await?;
-        viewer.sees_more(50, Duration::from_secs(10)).await?;
+        viewer.sees_more(50, MEDIA).await?;
         viewer.assert_uninterrupted(&encoder)?;
     }
     encoder.assert_undisturbed()
@@ -65,7 +68,9 @@ fn cluster_name(lines: &[String]) -> Option<&str> {
     create.split_once("--name ")?.1.split(' ').next()
 }
 
-/// A shell like the reader's. Where images cannot be pulled, its `kind` uses the node image that was built.
+/// A shell like the reader's. Where images cannot be pulled, its `kind` uses the node image that was built. It tries again to create a
+/// cluster, as `e2e/run` does: on a host with other load systemd may start too slowly for it.
+#[derive(Clone)]
 struct Shell {
     folder: PathBuf,
 }
@@ -78,7 +83,12 @@ impl Shell {
             .find(|file| file.is_file())
             .context("no kind in PATH")?;
         let script = format!(
-            "#!/bin/sh\nif [ \"$1 $2\" = 'create cluster' ] && [ \"$LIVECLUSTER_NODE_IMAGE\" ]; then set -- \"$@\" --image \"$LIVECLUSTER_NODE_IMAGE\"; fi\nexec {} \"$@\"\n",
+            r#"#!/bin/sh
+kind={}
+[ "$1 $2" = 'create cluster' ] || exec "$kind" "$@"
+[ ! "$LIVECLUSTER_NODE_IMAGE" ] || set -- "$@" --image "$LIVECLUSTER_NODE_IMAGE"
+"$kind" "$@" || "$kind" "$@" || exec "$kind" "$@"
+"#,
             kind.display()
         );
         let bin = folder.join("bin");

@@ -14,7 +14,7 @@ use livecluster_api::LiveCluster;
 use serde_json::json;
 
 use crate::cluster::{AuditedRequest, Namespace, Release};
-use crate::wait::{eventually, holds};
+use crate::wait::{DEADLINE, eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let spec = json!({"edges": {"replicas": 1}});
@@ -24,20 +24,21 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         namespace: namespace.name.clone(),
         ..namespace.cluster.release.clone()
     });
-    let result = async {
-        beside(&namespace, &second).await?;
-        with_a_class(&namespace, &second).await?;
-        if namespace.may_break("the second operator hangs") {
-            takes_over(&namespace, &second, &third).await?;
-        }
-        anyhow::Ok(())
-    };
-    let result = result.await;
-    for release in [second, third] {
-        let line = format!("uninstall {} --ignore-not-found --wait", release.name);
-        release.helm(&line).await?;
+    for release in [&second, &third] {
+        let release = release.clone();
+        namespace.repaired_by(move |_| uninstall(release.clone()));
     }
-    result
+    beside(&namespace, &second).await?;
+    with_a_class(&namespace, &second).await?;
+    if namespace.may_break("the second operator hangs") {
+        takes_over(&namespace, &second, &third).await?;
+    }
+    Ok(())
+}
+
+async fn uninstall(release: Release) -> Result<()> {
+    let line = format!("uninstall {} --ignore-not-found --wait", release.name);
+    release.helm(&line).await.map(drop)
 }
 
 async fn beside(namespace: &Namespace, second: &Release) -> Result<()> {
@@ -73,7 +74,7 @@ async fn with_a_class(namespace: &Namespace, second: &Release) -> Result<()> {
     let blue = json!({"operatorClass": "blue"});
     namespace.edit("demo", blue).await?;
     let expected = "the second operator in the status";
-    let handed_over = namespace.until_status("demo", expected, LIMIT, |status| {
+    let handed_over = namespace.until_status("demo", expected, DEADLINE, |status| {
         let operator = status.operator.as_ref();
         operator.is_some_and(|operator| operator.namespace == namespace.name)
     });
@@ -92,7 +93,8 @@ async fn takes_over(namespace: &Namespace, second: &Release, third: &Release) ->
     let line = format!("scale deployment/{} --replicas=0", second.deployment());
     namespace.kubectl(&line).await?;
     let expected = "the third operator in the status";
-    let taken = namespace.until_status("demo", expected, TAKEOVER, |status| {
+    // A Lease must be unchanged for 25 seconds, and it is read every five.
+    let taken = namespace.until_status("demo", expected, DEADLINE, |status| {
         let operator = status.operator.as_ref();
         operator.is_some_and(|operator| operator.lease == third.deployment())
     });
@@ -138,7 +140,7 @@ async fn leaves_alone(namespace: &Namespace, operator: &Release, owner: &Release
     let line = "get events --field-selector reason=OtherOperator -o jsonpath={.items[*].message}";
     let name = |release: &Release| format!("{}/{}", release.namespace, release.deployment());
     let both = [name(operator), name(owner)];
-    eventually("an event of the other operator", LIMIT, || async {
+    eventually("an event of the other operator", DEADLINE, || async {
         let notes = namespace.kubectl(line).await?;
         let named = both.iter().all(|name| notes.contains(name));
         ensure!(named, "expected both of {both:?}, seen {notes:?}");
@@ -187,8 +189,3 @@ async fn generations(namespace: &Namespace) -> Result<[Option<i64>; 3]> {
         edges.metadata.generation,
     ])
 }
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// A Lease must be unchanged for 25 seconds, and it is read every five.
-const TAKEOVER: Duration = Duration::from_secs(120);
