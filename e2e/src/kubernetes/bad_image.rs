@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM, condition, describe};
 use crate::media::Viewer;
-use crate::wait::{eventually, holds};
+use crate::wait::{DEADLINE, MEDIA, eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.apply_ready("demo", json!({})).await?;
@@ -39,20 +39,19 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("the right image again");
     namespace.edit("demo", json!({"image": image})).await?;
-    let limit = Duration::from_secs(60);
-    let repaired = namespace.until_condition("demo", PROGRESSING, "False", limit);
+    let repaired = namespace.until_condition("demo", PROGRESSING, "False", DEADLINE);
     let repaired = repaired.await?;
     let ready = condition(&repaired, READY).is_some_and(|it| it.status == "True");
     ensure!(ready, "{}", describe(&repaired));
     encoder.assert_undisturbed()?;
-    Viewer::all_see_more(&mut viewers, 25, Duration::from_secs(5)).await?;
+    Viewer::all_see_more(&mut viewers, 25, MEDIA).await?;
     let mut viewers = viewers.iter();
     viewers.try_for_each(|viewer| viewer.assert_uninterrupted(&encoder))
 }
 
 async fn assert_progressing_names_image(namespace: &Namespace) -> Result<()> {
     let expected = "the condition Progressing names livecluster.dev/nothing";
-    eventually(expected, Duration::from_secs(60), || async {
+    eventually(expected, DEADLINE, || async {
         let cluster: LiveCluster = namespace.get("demo").await?;
         let message = condition(&cluster, PROGRESSING).map_or("", |it| &it.message);
         let named = message.contains("Image") && message.contains("livecluster.dev/nothing");

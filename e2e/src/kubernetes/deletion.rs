@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM};
-use crate::wait::{eventually, holds};
+use crate::wait::{DEADLINE, eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let small = json!({"edges": {"replicas": 1}});
@@ -18,13 +18,14 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         let made = namespace.kubectl(CHILDREN).await?;
         let kinds = ["deployment", "pod/", "service/", "endpointslice"];
         ensure!(kinds.iter().all(|it| made.contains(it)), "only {made}");
-        let line = format!("delete lc/demo --cascade={cascade} --timeout=60s");
+        let limit = DEADLINE.as_secs();
+        let line = format!("delete lc/demo --cascade={cascade} --timeout={limit}s");
         namespace.kubectl(&line).await?;
         if cascade == "foreground" {
             let pods = namespace.kubectl(PODS).await?;
             ensure!(pods.is_empty(), "the LiveCluster is deleted before {pods}");
         }
-        eventually("nothing is left", Duration::from_secs(60), || async {
+        eventually("nothing is left", DEADLINE, || async {
             let left = namespace.kubectl(CHILDREN).await?;
             ensure!(left.is_empty(), "left: {}", left.replace('\n', " "));
             Ok(())
@@ -36,7 +37,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let old = namespace.apply_ready("demo", small.clone()).await?;
     namespace.kubectl("delete lc/demo --wait=false").await?;
     let expected = "a new LiveCluster of that name";
-    let new = eventually(expected, Duration::from_secs(20), || async {
+    let new = eventually(expected, DEADLINE, || async {
         let new = namespace.apply("demo", small.clone()).await?;
         ensure!(new.uid() != old.uid(), "the old one is still there");
         Ok(new)

@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Namespace, Reach, STREAM, condition};
 use crate::media::{Encoder, Viewer};
 use crate::process::run as run_line;
-
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::wait::{DEADLINE, MEDIA, eventually};
 
 /// The faster viewers come, the more room for the next ones the operator leaves in an edge before it takes no more.
 const BETWEEN_VIEWERS: Duration = Duration::from_secs(1);
@@ -34,7 +33,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let mut early = watched(&namespace, &service, 10).await?;
 
     namespace.say("edges are added for ten viewers");
-    let grown = namespace.until_status("demo", "three ready edges", LIMIT, |status| {
+    let grown = namespace.until_status("demo", "three ready edges", DEADLINE, |status| {
         status.edges.ready == "3/3"
     });
     grown.await?;
@@ -43,7 +42,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     early.truncate(2);
     retire(&namespace, late, &encoder).await?;
     announced(&namespace).await?;
-    Viewer::all_see_more(&mut early, 25, Duration::from_secs(5)).await?;
+    Viewer::all_see_more(&mut early, 25, MEDIA).await?;
     for viewer in &early {
         viewer.assert_uninterrupted(&encoder)?;
     }
@@ -64,16 +63,19 @@ async fn until_full(namespace: &Namespace, service: &Reach, first: &Pod) -> Resu
         tokio::time::sleep(BETWEEN_VIEWERS).await;
     }
     namespace.until_addresses("demo-edge", 2).await?;
-    // Until every node has programmed them.
-    tokio::time::sleep(Duration::from_secs(2)).await;
     let reached = namespace.reach_pod(first).await?;
-    let before = viewers(&reached).await?;
-    late.extend(watched(namespace, service, 6).await?);
-    let after = viewers(&reached).await?;
-    ensure!(
-        before == after,
-        "the full edge had {before} viewers, and then {after}"
-    );
+    // As soon as the node has programmed them.
+    let others = eventually("six viewers go to the others", DEADLINE, || async {
+        let before = viewers(&reached).await?;
+        let others = watched(namespace, service, 6).await?;
+        let after = viewers(&reached).await?;
+        ensure!(
+            before == after,
+            "the full edge had {before} viewers, and then {after}"
+        );
+        Ok(others)
+    });
+    late.extend(others.await?);
     let status = namespace.status("demo").await?;
     ensure!(status.edges.ready == "3/3", "{status:?}");
     Ok(late)
@@ -84,17 +86,21 @@ async fn retire(namespace: &Namespace, mut late: Vec<Viewer>, encoder: &Encoder)
     namespace.say("edges retire with few viewers, and keep them");
     let mut last = late.pop().context("no viewer joined late")?;
     drop(late);
-    let retiring =
-        namespace.until_status("demo", "an edge retires with its viewer", LIMIT, |status| {
+    let retiring = namespace.until_status(
+        "demo",
+        "an edge retires with its viewer",
+        DEADLINE,
+        |status| {
             let draining = status.draining.iter();
             let serves = draining.filter(|pod| pod.reason == "Retiring" && pod.viewers == Some(1));
             status.edges.ready == "1/1" && serves.count() == 1
-        });
+        },
+    );
     retiring.await?;
-    last.sees_more(25, Duration::from_secs(5)).await?;
+    last.sees_more(25, MEDIA).await?;
     last.assert_uninterrupted(encoder)?;
     drop(last);
-    let shrunk = namespace.until_status("demo", "one edge", LIMIT, |status| {
+    let shrunk = namespace.until_status("demo", "one edge", DEADLINE, |status| {
         status.edges.ready == "1/1" && status.draining_pods == 0
     });
     shrunk.await.map(drop)
@@ -117,7 +123,7 @@ async fn announced(namespace: &Namespace) -> Result<()> {
     ] {
         let autoscaling = json!({"edges": {"autoscaling": {"events": events}}});
         namespace.edit("demo", autoscaling).await?;
-        let reported = namespace.until_condition("demo", EVENT_CAPACITY_READY, status, LIMIT);
+        let reported = namespace.until_condition("demo", EVENT_CAPACITY_READY, status, DEADLINE);
         let reported = reported.await?;
         let found = condition(&reported, EVENT_CAPACITY_READY);
         ensure!(found.is_some_and(|it| it.reason == reason), "{found:?}");

@@ -1,7 +1,5 @@
 //! `Ready` stays true while an edge is evicted, and while a scale-up starts further ones; `Degraded` says what is missing.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -11,6 +9,7 @@ use livecluster_api::conditions::DEGRADED;
 use serde_json::json;
 
 use crate::cluster::{Namespace, condition_of, describe, ready_since};
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let spec = json!({"edges": {"replicas": 4}});
@@ -19,10 +18,14 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("one of four edges is evicted");
     let edges = namespace.pods("demo", "edge").await?;
     let edge = edges.first().context("no edge")?.name_any();
-    let pods = namespace.api::<Pod>();
-    pods.evict(&edge, &EvictParams::default()).await?;
+    // The budget counts them a moment after they are ready.
+    eventually("an eviction", DEADLINE, || async {
+        let pods = namespace.api::<Pod>();
+        Ok(pods.evict(&edge, &EvictParams::default()).await?)
+    })
+    .await?;
     let expected = "Degraded, with three of four edges";
-    let degraded = namespace.until_status("demo", expected, LIMIT, |status| {
+    let degraded = namespace.until_status("demo", expected, DEADLINE, |status| {
         let degraded = condition_of(status, DEGRADED);
         degraded.is_some_and(|it| it.status == "True" && it.message.contains("3 of 4 edges"))
     });
@@ -44,12 +47,10 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 /// Waits until so many edges are available.
 async fn settled(namespace: &Namespace, count: i32) -> Result<LiveCluster> {
     let expected = format!("{count} edges are available");
-    let available = namespace.until_status("demo", &expected, LIMIT, |status| {
+    let available = namespace.until_status("demo", &expected, DEADLINE, |status| {
         let degraded = condition_of(status, DEGRADED);
         status.edges.settled_replicas == count && degraded.is_some_and(|it| it.status == "False")
     });
     available.await?;
     namespace.get("demo").await
 }
-
-const LIMIT: Duration = Duration::from_secs(60);

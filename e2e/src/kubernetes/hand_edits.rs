@@ -1,7 +1,5 @@
 //! Users change the operator's objects by hand: deleted objects and owned fields come back, fields that it does not own stay.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
@@ -11,7 +9,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::cluster::Namespace;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.apply_ready("demo", json!({})).await?;
@@ -36,7 +34,7 @@ async fn delete_children(namespace: &Namespace, list: &str, config: &str) -> Res
         let line = format!("delete {object} --cascade=background");
         namespace.kubectl(&line).await?;
     }
-    eventually("all of them again", LIMIT, || async {
+    eventually("all of them again", DEADLINE, || async {
         let again: Service = namespace.get("demo-edge").await?;
         let new = again.metadata.uid != before.metadata.uid;
         ensure!(new, "Service demo-edge is still the old one");
@@ -65,7 +63,7 @@ async fn edit_fields(namespace: &Namespace, config: &str) -> Result<()> {
         .kubectl("scale deployment demo-edge --replicas=5")
         .await?;
     let expected = "the edits of owned fields are undone";
-    eventually(expected, LIMIT, || assert_undone(namespace)).await
+    eventually(expected, DEADLINE, || assert_undone(namespace)).await
 }
 
 async fn renumber_port(namespace: &Namespace) -> Result<()> {
@@ -73,7 +71,7 @@ async fn renumber_port(namespace: &Namespace) -> Result<()> {
     namespace
         .kubectl(r#"patch service demo-edge --type=json --patch=[{"op":"replace","path":"/spec/ports/1/port","value":8081}]"#)
         .await?;
-    eventually("the ports of the spec", LIMIT, || async {
+    eventually("the ports of the spec", DEADLINE, || async {
         assert_ports(&namespace.get("demo-edge").await?)
     })
     .await
@@ -111,5 +109,3 @@ fn assert_ports(service: &Service) -> Result<()> {
     ensure!(are_expected, "ports of Service demo-edge: {ports:?}");
     Ok(())
 }
-
-const LIMIT: Duration = Duration::from_secs(30);

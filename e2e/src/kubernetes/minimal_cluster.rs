@@ -1,7 +1,6 @@
 //! The smallest manifest: the objects that it becomes, and what `kubectl get lc` shows of it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kube::api::DynamicObject;
@@ -9,16 +8,19 @@ use kube::discovery::{Discovery, Scope, verbs};
 use kube::{Api, ResourceExt};
 
 use crate::cluster::Namespace;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.kubectl_apply(MANIFEST).await?;
-    let line = "wait --for=condition=Ready lc/demo --timeout=120s";
-    namespace.kubectl(line).await?;
+    let limit = DEADLINE.as_secs();
+    let line = format!("wait --for=condition=Ready lc/demo --timeout={limit}s");
+    namespace.kubectl(&line).await?;
     let cluster = namespace.ready("demo").await?;
     let owner = cluster.metadata.uid.as_deref().context("no UID")?;
 
-    let found = owned(&namespace, owner).await?;
+    // A kind may be removed while they are listed, as others install and remove some.
+    let all = || owned(&namespace, owner);
+    let found = eventually("all kinds can be listed", DEADLINE, all).await?;
     let found: BTreeSet<String> = found.iter().map(|name| without_hash(name)).collect();
     let expected: BTreeSet<String> = OBJECTS.iter().map(ToString::to_string).collect();
     let missing: Vec<_> = expected.difference(&found).collect();
@@ -29,7 +31,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     // The operator scrapes the Pods every few seconds, once they are there.
     let columns = ["demo", "True", "1/1", "2/2", "0", "0", "0"];
     let expected = "kubectl get lc shows demo True 1/1 2/2 0 0 0 AGE";
-    eventually(expected, Duration::from_secs(30), || async {
+    eventually(expected, DEADLINE, || async {
         let shown = namespace.kubectl("get lc demo --no-headers").await?;
         let words: Vec<&str> = shown.split_whitespace().collect();
         let reached = words.len() == 8 && words.starts_with(&columns);

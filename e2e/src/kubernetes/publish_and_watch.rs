@@ -9,7 +9,7 @@ use crate::cluster::{Namespace, Reach};
 use crate::media::judge::{ExpectedStart, assert_complete};
 use crate::media::{Seen, Viewer};
 use crate::process::{self, Process, run as run_line};
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, MEDIA, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.kubectl_apply(EXAMPLE).await?;
@@ -54,8 +54,7 @@ async fn publish_to(
     let sent = encoder.stop().await?;
     for viewer in &mut viewers {
         let ended = |seen: &Seen| seen.recording.has_end_of(&sent);
-        let limit = Duration::from_secs(10);
-        viewer.until("the last frame", limit, ended).await?;
+        viewer.until("the last frame", MEDIA, ended).await?;
         let complete = assert_complete(&sent, &viewer.recording(), ExpectedStart::Keyframe);
         complete.with_context(|| viewer.url().to_owned())?;
     }
@@ -72,9 +71,9 @@ async fn ffmpeg(namespace: &Namespace, service: &Reach, edge: &Reach) -> Result<
     let _encoder = Process::start("ffmpeg", &mut publish, namespace.stage.folder())?;
     let url = edge.http("live/ffmpeg");
     let expected = format!("{url} plays");
-    eventually(&expected, Duration::from_secs(30), || async {
+    eventually(&expected, DEADLINE, || async {
         let mut viewer = Viewer::watch(&url).await?;
-        viewer.sees_more(1, Duration::from_secs(5)).await
+        viewer.sees_more(1, MEDIA).await
     })
     .await?;
     for url in [url, edge.rtmp("live/ffmpeg")] {

@@ -14,7 +14,7 @@ use crate::cluster::{Namespace, STREAM, condition};
 use crate::media::judge::assert_ordered;
 use crate::media::{Recording, Seen, Viewer};
 use crate::process::run as run_line;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, MEDIA, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let drain = json!({"drainTimeoutSeconds": DRAIN.as_secs()});
@@ -42,7 +42,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say(format_args!("all Pods are new after {seconds} s"));
 
     let mut late = namespace.watched(&edge.http(STREAM)).await?;
-    late.sees_more(50, Duration::from_secs(10)).await?;
+    late.sees_more(50, MEDIA).await?;
     enough.cancel();
     let mut moves = 0;
     while let Some(seen) = viewers.join_next().await {
@@ -74,7 +74,7 @@ async fn watch_on(mut viewer: Viewer, enough: CancellationToken) -> Result<Vec<S
         seen.push(viewer.seen());
         let url = viewer.url().to_owned();
         let (expected, watch) = (format!("{url} again"), || Viewer::watch(&url));
-        viewer = eventually(&expected, Duration::from_secs(20), watch).await?;
+        viewer = eventually(&expected, DEADLINE, watch).await?;
     }
 }
 
@@ -106,7 +106,7 @@ async fn next_image(namespace: &Namespace, image: &str) -> Result<String> {
 
 async fn all_new(namespace: &Namespace, next: &str) -> Result<()> {
     let expected = "all Pods are new, and no old one is left";
-    eventually(expected, Duration::from_secs(180), || async {
+    eventually(expected, DEADLINE, || async {
         let cluster: LiveCluster = namespace.get("demo").await?;
         let done = condition(&cluster, PROGRESSING).is_some_and(|it| it.status == "False");
         let status = cluster.status.unwrap_or_default();

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM};
 use crate::media::Viewer;
-use crate::wait::{eventually, holds};
+use crate::wait::{DEADLINE, MEDIA, eventually, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let one = json!({"edges": {"replicas": 1, "service": {"type": "NodePort"}}});
@@ -36,8 +36,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("one edge by kubectl scale; the viewers of the other two stay");
     namespace.kubectl("scale lc/demo --replicas=1").await?;
-    let limit = Duration::from_secs(120);
-    let two = namespace.until_status("demo", "two edges retire", limit, |status| {
+    let two = namespace.until_status("demo", "two edges retire", DEADLINE, |status| {
         status.edges.retiring_replicas == 2
     });
     two.await?;
@@ -46,7 +45,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         viewers.iter().try_for_each(Viewer::assert_connected)
     })
     .await?;
-    Viewer::all_see_more(&mut viewers, 25, Duration::from_secs(5)).await?;
+    Viewer::all_see_more(&mut viewers, 25, MEDIA).await?;
     for viewer in &viewers {
         viewer.assert_uninterrupted(&encoder)?;
     }
@@ -60,7 +59,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 /// Waits until the autoscaler has counted the edges, and asked for the metrics of the Pods of the selector.
 async fn reads_metrics(namespace: &Namespace) -> Result<()> {
     let expected = "the autoscaler asks for the metrics of three edges";
-    eventually(expected, Duration::from_secs(60), || async {
+    eventually(expected, DEADLINE, || async {
         let autoscaler: HorizontalPodAutoscaler = namespace.get("demo-edges").await?;
         let status = autoscaler.status.context("no status")?;
         let conditions = status.conditions.unwrap_or_default();
@@ -92,8 +91,8 @@ spec:
 
 /// Waits until there are so many edges, all ready, and none is terminating.
 async fn edges(namespace: &Namespace, count: i32) -> Result<()> {
-    let (expected, limit) = (format!("{count} edges"), Duration::from_secs(180));
-    let reached = namespace.until_status("demo", &expected, limit, |status| {
+    let expected = format!("{count} edges");
+    let reached = namespace.until_status("demo", &expected, DEADLINE, |status| {
         let edges = &status.edges;
         let ready = (edges.replicas, edges.ready_replicas);
         ready == (count, count) && status.draining_pods == 0

@@ -2,7 +2,6 @@
 //! except those of the removed key.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -14,10 +13,7 @@ use crate::cluster::Namespace;
 use crate::media::judge::assert_uninterrupted;
 use crate::media::{Encoder, Recording};
 use crate::process::{self, Process};
-use crate::wait::eventually;
-
-/// The kubelet copies a changed Secret immediately into Pods that are annotated, and a media node reads it within seconds.
-const EFFECT: Duration = Duration::from_secs(60);
+use crate::wait::{DEADLINE, MEDIA, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let address = namespace.cluster.front().address.clone();
@@ -46,12 +42,12 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("both Secrets change");
     write_secrets(&namespace, &second, "stays\nnew").await?;
-    // As users may who do not want to wait for the kubelet's minute.
+    // As users may who do not want to wait for the kubelet's minute: it copies them immediately into Pods that change.
     namespace
         .kubectl("annotate pods --all e2e.livecluster.dev/secrets=renewed")
         .await?;
     let page = format!("https://{https}/");
-    eventually("new connections get the new certificate", EFFECT, || {
+    eventually("new connections get the new certificate", DEADLINE, || {
         load(&page, &second)
     })
     .await?;
@@ -60,7 +56,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         "the old certificate is served"
     );
     let renewed = publish("new", "new");
-    let _new = eventually("the new key publishes", EFFECT, || {
+    let _new = eventually("the new key publishes", DEADLINE, || {
         Encoder::publish(&renewed)
     })
     .await?;
@@ -76,10 +72,14 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
 /// Fails unless the encoder is disconnected, and its URL refused.
 async fn assert_key_is_removed(encoder: &Encoder, url: &str) -> Result<()> {
-    eventually("the old key's encoder is disconnected", EFFECT, || async {
-        ensure!(!encoder.interruptions().is_empty(), "it still publishes");
-        Ok(())
-    })
+    eventually(
+        "the old key's encoder is disconnected",
+        DEADLINE,
+        || async {
+            ensure!(!encoder.interruptions().is_empty(), "it still publishes");
+            Ok(())
+        },
+    )
     .await?;
     let again = Encoder::publish(url).await;
     let refused = format!("{:#}", again.err().context("the old key still publishes")?);
@@ -143,8 +143,7 @@ impl HttpsViewer {
     async fn sees_more(&mut self, frames: usize) -> Result<()> {
         let count = |viewer: &Self| viewer.recording().map_or(0, |it| it.video_frames().count());
         let wanted = count(self) + frames;
-        let limit = Duration::from_secs(15);
-        eventually("more frames by HTTPS", limit, || async {
+        eventually("more frames by HTTPS", MEDIA, || async {
             let seen = count(self);
             ensure!(seen >= wanted, "{seen} frames of {wanted}");
             Ok(())

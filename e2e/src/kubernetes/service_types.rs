@@ -1,14 +1,12 @@
 //! A Service changes its type in place, and the URLs of the status follow.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::cluster::{Namespace, STREAM};
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.apply_ready("demo", json!({})).await?;
@@ -19,7 +17,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("NodePort: reached from outside");
     edit(&namespace, json!({"type": "NodePort"})).await?;
     let reach = || namespace.reach_service("demo-edge");
-    let reach = eventually("node ports", LIMIT, reach).await?;
+    let reach = eventually("node ports", DEADLINE, reach).await?;
     let port = reach.http.rsplit_once(':').context("a port")?.1;
     assert_url(&namespace, &format!(":{port}/")).await?;
     let stream = namespace.watched_stream(STREAM, &reach, &reach).await?;
@@ -28,7 +26,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let balanced = json!({"type": "LoadBalancer", "ports": {"http": 80}});
     edit(&namespace, balanced).await?;
     let expected = "a Service of type LoadBalancer with port 80";
-    eventually(expected, LIMIT, || async {
+    eventually(expected, DEADLINE, || async {
         let service: Service = namespace.get("demo-edge").await?;
         let spec = service.spec.context("no spec")?;
         let ports = spec.ports.unwrap_or_default();
@@ -72,12 +70,10 @@ async fn edit(namespace: &Namespace, service: Value) -> Result<()> {
 /// Waits until the status names a URL for viewers that contains this text.
 async fn assert_url(namespace: &Namespace, part: &str) -> Result<()> {
     let expected = format!("a play URL with {part} in the status");
-    let named = namespace.until_status("demo", &expected, LIMIT, |status| {
+    let named = namespace.until_status("demo", &expected, DEADLINE, |status| {
         let urls = &status.endpoints;
         let mut play = urls.play.iter().chain(&urls.in_cluster.play);
         play.any(|endpoint| endpoint.url.contains(part))
     });
     named.await.map(drop)
 }
-
-const LIMIT: Duration = Duration::from_secs(20);

@@ -1,8 +1,6 @@
 //! A rollout that cannot end holds no other one: the cure of both roles takes effect, and a change of the origins rolls while the
 //! edges cannot be scheduled. Streams can be played meanwhile, and the status names what is missing.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -11,7 +9,7 @@ use livecluster_api::{LiveCluster, LiveClusterStatus};
 use serde_json::json;
 
 use crate::cluster::{Namespace, STREAM, condition_of, is_ready, ready_since};
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.say("origins that no node admits, and edges that find none");
@@ -19,7 +17,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let broken = json!({"origins": nowhere, "edges": {"replicas": 1}});
     namespace.apply("demo", broken).await?;
     let expected = "the edge has found no origin";
-    let seen = namespace.until_status("demo", expected, LIMIT, |status| {
+    let seen = namespace.until_status("demo", expected, DEADLINE, |status| {
         mentions(status, DEGRADED, "Unschedulable")
             && mentions(status, DEGRADED, "has found no origin")
     });
@@ -29,7 +27,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let cure = json!({"origins": {"nodeSelector": null}, "stream": {"lingerSeconds": 11}});
     namespace.edit("demo", cure).await?;
     namespace
-        .until_condition("demo", PROGRESSING, "False", LIMIT)
+        .until_condition("demo", PROGRESSING, "False", DEADLINE)
         .await?;
     let ready = namespace.ready("demo").await?;
     let origin = namespace.reach_role("demo", "origin").await?;
@@ -38,16 +36,21 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("edges that no node admits, and then a change of the origins");
     namespace.edit("demo", json!({"edges": nowhere})).await?;
-    let stuck = namespace.until_status("demo", "the new edge is unschedulable", LIMIT, |status| {
-        mentions(status, DEGRADED, "Unschedulable")
-            && mentions(status, PROGRESSING, "Unschedulable")
-    });
+    let stuck = namespace.until_status(
+        "demo",
+        "the new edge is unschedulable",
+        DEADLINE,
+        |status| {
+            mentions(status, DEGRADED, "Unschedulable")
+                && mentions(status, PROGRESSING, "Unschedulable")
+        },
+    );
     stuck.await?;
     let before = namespace.pods("demo", "origin").await?;
     let before: Vec<String> = before.iter().map(ResourceExt::name_any).collect();
     let change = json!({"origins": {"drainTimeoutSeconds": 60}});
     namespace.edit("demo", change).await?;
-    eventually("another origin is ready", LIMIT, || async {
+    eventually("another origin is ready", DEADLINE, || async {
         let origins = namespace.pods("demo", "origin").await?;
         let is_new = |pod: &&Pod| !before.contains(&pod.name_any());
         let new = origins.iter().filter(is_new).filter(|pod| is_ready(pod));
@@ -61,7 +64,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let cure = json!({"edges": {"nodeSelector": null}});
     namespace.edit("demo", cure).await?;
     namespace
-        .until_condition("demo", PROGRESSING, "False", LIMIT)
+        .until_condition("demo", PROGRESSING, "False", DEADLINE)
         .await?;
     let last: LiveCluster = namespace.get("demo").await?;
     let (first, last) = (ready_since(&ready), ready_since(&last));
@@ -74,5 +77,3 @@ fn mentions(status: &LiveClusterStatus, kind: &str, part: &str) -> bool {
     let found = condition_of(status, kind);
     found.is_some_and(|it| it.reason == part || it.message.contains(part))
 }
-
-const LIMIT: Duration = Duration::from_secs(60);

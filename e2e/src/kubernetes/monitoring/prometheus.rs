@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use super::monitors::{self, Monitored};
 use crate::cluster::Namespace;
 use crate::process::{Process, command, finish};
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
 pub(super) struct Prometheus {
     url: String,
@@ -58,7 +57,7 @@ impl Prometheus {
 
     /// Waits until a query has a result.
     pub(super) async fn until(&self, query: &str, expected: &str) -> Result<()> {
-        eventually(expected, LIMIT, || async {
+        eventually(expected, DEADLINE, || async {
             let samples = self.query(query).await?;
             ensure!(!samples.is_empty(), "no result of {query}");
             Ok(())
@@ -77,7 +76,7 @@ impl Prometheus {
 
     /// Waits until every alert has been evaluated. Fails when one cannot be.
     pub(super) async fn assert_rules(&self) -> Result<()> {
-        eventually("every alert is evaluated", LIMIT, || async {
+        eventually("every alert is evaluated", DEADLINE, || async {
             let answer = self.get("rules", None).await?;
             let groups = answer["groups"].as_array().context("no groups")?;
             let rules = groups.iter().filter_map(|group| group["rules"].as_array());
@@ -119,7 +118,7 @@ async fn serve(folder: &Path, config: &Value) -> Result<(Process, u16)> {
     );
     let mut process = Process::start("prometheus", &mut command(&line), folder)?;
     let ready = "Server is ready to receive web requests";
-    process.prints(ready, Duration::from_secs(20)).await?;
+    process.prints(ready, DEADLINE).await?;
     Ok((process, port))
 }
 
@@ -136,7 +135,7 @@ async fn forward(namespace: &Namespace, it: &Monitored) -> Result<(Process, Stri
     );
     let mut process = Process::start(&it.pod, &mut command(&line), namespace.stage.folder())?;
     let begin = "Forwarding from 127.0.0.1:";
-    process.prints(begin, Duration::from_secs(20)).await?;
+    process.prints(begin, DEADLINE).await?;
     let output = process.output();
     let port = output.split(begin).nth(1);
     let port = port.and_then(|rest| rest.split(' ').next());
@@ -144,6 +143,3 @@ async fn forward(namespace: &Namespace, it: &Monitored) -> Result<(Process, Stri
 }
 
 const ALERTS: &str = "charts/livecluster/files/alerts.yaml";
-
-/// Until a sample is scraped, or a condition is in the operator's metrics.
-const LIMIT: Duration = Duration::from_secs(30);
