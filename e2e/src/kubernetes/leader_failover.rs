@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -13,10 +13,16 @@ use kube::api::ListParams;
 use serde_json::json;
 
 use crate::cluster::{Namespace, container, is_ready};
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually};
 
-/// Longer than the lease, so that another operator leads before the frozen one resumes.
+/// For how long an operator waits before it takes a lease that is not renewed.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Longer than that, so that another operator leads before the frozen one resumes.
 const FROZEN: Duration = Duration::from_secs(20);
+
+/// How often the frozen operator may be started again before it resumes.
+const ATTEMPTS: usize = 3;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     namespace.apply_ready("demo", json!({})).await?;
@@ -42,38 +48,67 @@ async fn kill(namespace: &Namespace, system: &Namespace) -> Result<()> {
     system.signal(&pod, "KILL").await?;
     let works = namespace.assert_operator_works("demo", "after-kill");
     works.await?;
-    all_ready(system).await?;
-    let again = system.get::<Pod>(&old).await?;
-    let restarted = container(&again) != container(&pod);
-    ensure!(restarted, "{old} still runs in the container of before");
-    Ok(())
+    eventually("another container of it", DEADLINE, || async {
+        let same = is_of_before(system, &pod).await?;
+        ensure!(!same, "{old} still runs in the container of before");
+        Ok(())
+    })
+    .await?;
+    all_ready(system).await
 }
 
-/// Freezes the leader until another one leads, and lets it resume while there is work to do.
+/// Freezes the leader until another one leads, and lets it resume while there is work to do. Where all of that takes longer than its
+/// liveness probe waits, its container is another one meanwhile, and all of it is done again.
 async fn freeze(namespace: &Namespace, system: &Namespace) -> Result<()> {
+    for attempt in 0..ATTEMPTS {
+        if resumes(namespace, system, attempt).await? {
+            return Ok(());
+        }
+        namespace.say("it did not resume: its container was started again");
+    }
+    bail!("it did not resume {ATTEMPTS} times")
+}
+
+/// Returns whether a leader that was frozen has resumed.
+async fn resumes(namespace: &Namespace, system: &Namespace, attempt: usize) -> Result<bool> {
     let old = leader(system).await?;
     namespace.say(format_args!("SIGSTOP of {old} for {FROZEN:?}"));
     let pod = system.get::<Pod>(&old).await?;
     let (start, since) = (Instant::now(), Timestamp::now());
+    let (other, frozen) = (system.clone(), pod.clone());
+    namespace.repaired_by(move |_| resume(other.clone(), frozen.clone()));
     system.signal(&pod, "STOP").await?;
-    let frozen = async {
-        let new = another_leads(system, &old, FROZEN).await?;
-        let works = namespace.assert_operator_works("demo", "while-frozen");
-        works.await?;
-        tokio::time::sleep(FROZEN.saturating_sub(start.elapsed())).await;
-        // Work that the old leader would do, if it still acted as the leader.
-        let mark = json!({"edges": {"service": {"annotations": {"mark": "resumed"}}}});
-        namespace.edit("demo", mark).await?;
-        anyhow::Ok(new)
-    };
-    let new = frozen.await;
-    system.signal(&pod, "CONT").await?;
-    let works = namespace.assert_operator_works("demo", "after-resuming");
-    works.await?;
+    let new = another_leads(system, &old).await?;
+    let mark = format!("while-frozen-{attempt}");
+    namespace.assert_operator_works("demo", &mark).await?;
+    tokio::time::sleep(FROZEN.saturating_sub(start.elapsed())).await;
+    // Work that the old leader would do, if it still acted as the leader.
+    let mark = format!("resumed-{attempt}");
+    let mark = json!({"edges": {"service": {"annotations": {"mark": mark}}}});
+    namespace.edit("demo", mark).await?;
+    let frozen = is_of_before(system, &pod).await?;
+    namespace.repair().await?;
+    let mark = format!("after-resuming-{attempt}");
+    namespace.assert_operator_works("demo", &mark).await?;
     // In which the old leader would write.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_writes_nothing(system, &old, &new?, since).await?;
-    all_ready(system).await
+    takeover(system, &old, &new, since).await?;
+    all_ready(system).await?;
+    Ok(frozen)
+}
+
+/// Lets an operator go on that was frozen.
+async fn resume(system: Namespace, frozen: Pod) -> Result<()> {
+    if is_of_before(&system, &frozen).await? {
+        system.signal(&frozen, "CONT").await?;
+    }
+    Ok(())
+}
+
+/// Returns whether a Pod still has the container of before.
+async fn is_of_before(system: &Namespace, before: &Pod) -> Result<bool> {
+    let now = system.get::<Pod>(&before.name_any()).await?;
+    Ok(container(&now) == container(before))
 }
 
 /// Deletes the leader's Pod, which gives its lease up.
@@ -83,18 +118,24 @@ async fn delete(namespace: &Namespace, system: &Namespace) -> Result<()> {
     let since = Timestamp::now();
     let line = format!("delete pod {old} --wait=false");
     system.kubectl(&line).await?;
-    let new = another_leads(system, &old, Duration::from_secs(5)).await?;
+    let new = another_leads(system, &old).await?;
     let works = namespace.assert_operator_works("demo", "after-deletion");
     works.await?;
     all_ready(system).await?;
-    assert_writes_nothing(system, &old, &new, since).await
+    let gap = takeover(system, &old, &new, since).await?;
+    let given_up = gap.is_some_and(|gap| gap < LEASE);
+    ensure!(
+        given_up,
+        "{old} has not given its lease up: {new} leads {gap:?} after it wrote it last"
+    );
+    Ok(())
 }
 
 /// Waits until another operator holds the lease, and returns its name.
-async fn another_leads(system: &Namespace, old: &str, limit: Duration) -> Result<String> {
+async fn another_leads(system: &Namespace, old: &str) -> Result<String> {
     let start = Instant::now();
     let expected = format!("another leader than {old}");
-    let new = eventually(&expected, limit, || async {
+    let new = eventually(&expected, DEADLINE, || async {
         let now = leader(system).await?;
         ensure!(now != old, "{now} still holds the lease");
         Ok(now)
@@ -105,13 +146,14 @@ async fn another_leads(system: &Namespace, old: &str, limit: Duration) -> Result
     Ok(new)
 }
 
-/// Fails if the old leader has written anything after the new one took over.
-async fn assert_writes_nothing(
+/// Fails if the old leader has written anything after the new one took over. Returns how long before that it wrote
+/// the lease last, if it did since then.
+async fn takeover(
     system: &Namespace,
     old: &str,
     new: &str,
     since: Timestamp,
-) -> Result<()> {
+) -> Result<Option<Duration>> {
     let requests = system.cluster.requests(since).await?;
     let writes = requests
         .iter()
@@ -119,13 +161,16 @@ async fn assert_writes_nothing(
     let mut by_new = writes.clone().filter(|it| it.pod() == Some(new));
     let takeover = by_new.find(|it| it.object_ref.resource == "leases");
     let takeover = takeover.with_context(|| format!("{new} wrote no lease"))?;
-    let late = writes.filter(|it| it.pod() == Some(old) && it.at() > takeover.at());
+    let by_old = writes.filter(|it| it.pod() == Some(old));
+    let late = by_old.clone().filter(|it| it.at() > takeover.at());
     let late: Vec<_> = late.map(|it| format!("{} {}", it.verb, it.uri)).collect();
     ensure!(
         late.is_empty(),
         "{old} wrote after {new} took over: {late:?}"
     );
-    Ok(())
+    let leases = by_old.filter(|it| it.object_ref.resource == "leases");
+    let mut gaps = leases.map(|it| takeover.at().duration_since(it.at()).unsigned_abs());
+    Ok(gaps.next_back())
 }
 
 async fn leader(system: &Namespace) -> Result<String> {
@@ -138,7 +183,7 @@ async fn leader(system: &Namespace) -> Result<String> {
 async fn all_ready(system: &Namespace) -> Result<()> {
     let selector = ListParams::default().labels("app.kubernetes.io/component=operator");
     let expected = "both operators are ready again";
-    eventually(expected, Duration::from_secs(60), || async {
+    eventually(expected, DEADLINE, || async {
         let operators = system.api::<Pod>().list(&selector).await?.items;
         let ready = operators.iter().filter(|pod| is_ready(pod)).count();
         ensure!(ready == 2, "{ready} of them");
