@@ -5,20 +5,25 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use serde_json::json;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
 
-use crate::cluster::{AuditedRequest, Namespace, STREAM};
+use crate::cluster::{AuditedRequest, Namespace, STREAM, WatchedStream};
 use crate::process::beginning;
+use crate::wait::{DEADLINE, holds};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let begin = Timestamp::now();
     namespace.apply_ready("demo", json!({})).await?;
     let edge = namespace.reach_role("demo", "edge").await?;
     let stream = namespace.watched_stream(STREAM, &edge, &edge).await?;
-    let expected = "one stream and one viewer in the status";
-    let counted = namespace.until_status("demo", expected, Duration::from_secs(60), |status| {
+    let expected = "one stream and one viewer of all Pods in the status";
+    let counted = namespace.until_status("demo", expected, DEADLINE, |status| {
         let streams = status.streams.as_ref();
-        streams.is_some_and(|it| (it.active, it.viewers) == (Some(1), Some(1)))
+        streams.is_some_and(|it| {
+            let all = it.scraped_pods == it.expected_pods && it.scraped_pods == 3;
+            all && (it.active, it.viewers) == (Some(1), Some(1))
+        })
     });
     counted.await?;
     let before = namespace.requests(begin).await?;
@@ -29,16 +34,42 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
         let leadership = leadership(&namespace).await?;
         let start = Timestamp::now();
         namespace.say("three minutes without a change");
-        stream.assert_goes_on(Duration::from_secs(180)).await?;
+        let statuses = statuses(&namespace, &stream).await?;
         let requests = namespace.requests(start).await?;
         if self::leadership(&namespace).await? != leadership {
             namespace.say("another operator leads since, and has applied everything once");
             continue;
         }
-        assert_no_writes(&requests)?;
+        assert_no_writes(&requests).with_context(|| changes(&statuses))?;
         return stream.assert_uninterrupted();
     }
     bail!("the leader changed in each of {ATTEMPTS} times three minutes")
+}
+
+/// Watches a stream for three minutes. Returns each status that the LiveCluster has meanwhile.
+async fn statuses(namespace: &Namespace, stream: &WatchedStream) -> Result<Vec<Value>> {
+    let statuses = Mutex::new(Vec::new());
+    holds("the stream goes on", SPAN, || async {
+        stream.assert_connected()?;
+        let status = json!(namespace.status("demo").await?);
+        let mut statuses = statuses.lock();
+        if statuses.last() != Some(&status) {
+            statuses.push(status);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(statuses.into_inner())
+}
+
+/// The fields that differ from one status to the next.
+fn changes(statuses: &[Value]) -> String {
+    let fields = statuses.windows(2).flat_map(|pair| {
+        let new = pair[1].as_object().into_iter().flatten();
+        let changed = new.filter(|(field, value)| pair[0][field.as_str()] != **value);
+        changed.map(|(field, value)| format!("{field} from {} to {value}", pair[0][field.as_str()]))
+    });
+    format!("changes of the status: {:?}", fields.collect::<Vec<_>>())
 }
 
 fn assert_no_writes(requests: &[AuditedRequest]) -> Result<()> {
@@ -61,6 +92,8 @@ async fn leadership(namespace: &Namespace) -> Result<(Option<String>, Option<Tim
     let spec = lease.spec.context("the lease has no holder")?;
     Ok((spec.holder_identity, spec.acquire_time.map(|it| it.0)))
 }
+
+const SPAN: Duration = Duration::from_secs(180);
 
 /// How often the leader may change.
 const ATTEMPTS: usize = 3;
