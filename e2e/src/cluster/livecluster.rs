@@ -1,10 +1,11 @@
 //! LiveClusters in a scenario's namespace: applied, changed, and waited for.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
@@ -12,8 +13,8 @@ use livecluster_api::conditions::READY;
 use livecluster_api::{DrainingPod, LiveCluster, LiveClusterStatus};
 use serde_json::{Value, json};
 
-use super::Namespace;
 use super::namespace::{despite_overload, is_overloaded};
+use super::{Namespace, is_ready, node_of};
 use crate::wait::{DEADLINE, eventually};
 
 impl Namespace {
@@ -57,6 +58,30 @@ impl Namespace {
     /// Waits until a LiveCluster is ready for its newest generation.
     pub async fn ready(&self, name: &str) -> Result<LiveCluster> {
         self.until_condition(name, READY, "True", DEADLINE).await
+    }
+
+    /// Returns the edges of a LiveCluster when they are on different nodes. The scheduler prefers that, unless one is full, as of what
+    /// other scenarios leave: then an edge is replaced.
+    pub async fn spread_edges(&self, name: &str) -> Result<Vec<Pod>> {
+        for _ in 0..SPREAD_ATTEMPTS {
+            let edges = self.pods(name, "edge").await?;
+            let nodes: BTreeSet<_> = edges.iter().filter_map(node_of).collect();
+            if nodes.len() == edges.len() {
+                return Ok(edges);
+            }
+            self.say(format_args!("{} edges are on {nodes:?}", edges.len()));
+            let last = edges.last().context("no edges")?.name_any();
+            self.kubectl(&format!("delete pod {last} --grace-period=1"))
+                .await?;
+            eventually("another edge", DEADLINE, || async {
+                let again = self.pods(name, "edge").await?;
+                let ready = again.iter().filter(|edge| is_ready(edge)).count();
+                ensure!(ready == edges.len(), "{ready} of {}", edges.len());
+                Ok(())
+            })
+            .await?;
+        }
+        bail!("the edges are on the same node, {SPREAD_ATTEMPTS} times")
     }
 
     /// Waits until a condition of a LiveCluster has this status for the newest generation.
@@ -156,6 +181,8 @@ impl Namespace {
         .await
     }
 }
+
+const SPREAD_ATTEMPTS: usize = 5;
 
 /// A LiveCluster's condition of this type.
 pub fn condition<'a>(object: &'a LiveCluster, kind: &str) -> Option<&'a Condition> {

@@ -76,7 +76,7 @@ async fn drain(namespace: &Namespace, node: &str) -> Result<()> {
 
 /// Returns an edge that stays, and one on the node that is drained.
 async fn edges(namespace: &Namespace, node: &str) -> Result<(Pod, Pod)> {
-    let pods = namespace.pods("demo", "edge").await?;
+    let pods = namespace.spread_edges("demo").await?;
     let (on, off): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| node_of(pod) == Some(node));
     match (off.first(), on.first()) {
         (Some(stays), Some(leaves)) => Ok(((*stays).clone(), (*leaves).clone())),

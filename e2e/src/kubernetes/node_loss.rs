@@ -23,7 +23,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let mut nodes = cluster.workers().rev().map(|worker| &worker.name);
     let node = nodes.find(|node| operators.iter().any(|it| it != *node));
     let node = node.context("no operator on another worker")?;
-    let edges = namespace.pods("demo", "edge").await?;
+    let edges = namespace.spread_edges("demo").await?;
     let (lost, safe): (Vec<_>, Vec<_>) = edges.iter().partition(|pod| node_of(pod) == Some(node));
     ensure!(!lost.is_empty(), "no edge on {node}");
     let safe = safe.first().context("all edges on one node")?;
