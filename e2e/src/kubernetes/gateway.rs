@@ -32,12 +32,18 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
 
     namespace.say("it is installed: the routes are made");
     install(definitions).await?;
-    namespace.kubectl_apply(GATEWAY).await?;
+    // The API server serves a kind a moment after it has accepted its definition.
+    let made = || namespace.kubectl_apply(GATEWAY);
+    eventually("a Gateway", DEADLINE, made).await?;
     // The operator looks for a Gateway every minute, and whenever the LiveCluster changes.
     namespace.kubectl("annotate lc/demo gateway=made").await?;
     until_reason(&namespace, "RoutesPending").await?;
-    let routes = routes(&namespace).await?;
-    ensure!(routes.len() == ROUTES.len(), "routes {routes:?}");
+    eventually("the routes", DEADLINE, || async {
+        let routes = self::routes(&namespace).await?;
+        ensure!(routes.len() == ROUTES.len(), "routes {routes:?}");
+        Ok(())
+    })
+    .await?;
 
     namespace.say("the controller answers: the status has the addresses");
     namespace

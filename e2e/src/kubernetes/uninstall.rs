@@ -13,11 +13,29 @@ use crate::process::run as run_line;
 use crate::wait::{DEADLINE, eventually};
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
-    namespace.repaired_by(|it| async move { it.cluster.release.restore().await });
+    namespace.repaired_by(installed_again);
     uninstall(&namespace).await?;
     namespace.repair().await?;
-    namespace.repaired_by(|it| async move { it.cluster.release.restore().await });
+    namespace.repaired_by(installed_again);
     reinstall(&namespace).await
+}
+
+/// Installs the operator again, without what a refused uninstallation has left.
+async fn installed_again(namespace: Namespace) -> Result<()> {
+    let release = &namespace.cluster.release;
+    release.restore().await?;
+    let system = namespace.other(&release.namespace);
+    let name = release.deployment();
+    let (hook, role) = (
+        format!("{name}-uninstall-check"),
+        format!("{}:{name}:uninstall-check", release.namespace),
+    );
+    let left =
+        format!("job/{hook} serviceaccount/{hook} clusterrole/{role} clusterrolebinding/{role}");
+    system
+        .kubectl(&format!("delete --ignore-not-found {left}"))
+        .await
+        .map(drop)
 }
 
 /// Uninstalls the operator while it leads, and installs it again immediately. The permissions of the leader are gone before it can
