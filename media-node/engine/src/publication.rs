@@ -105,6 +105,15 @@ impl Publication {
         }
     }
 
+    /// Declares that the relay has only the messages before `sequence` yet. If all of them are in the log, viewers that join do not wait
+    /// for the next one, which may be long in coming. Call it before the first message.
+    pub fn continue_at(&mut self, sequence: u64) {
+        let mut state = self.stream.write_state();
+        if self.is_active(&state) && state.writer.position() >= Some((self.epoch, sequence)) {
+            self.stream.resumed(&mut state);
+        }
+    }
+
     /// Makes the messages that are due visible to readers. Call it after the messages of each read, and at the returned instant.
     pub fn pulse(&mut self, now: Instant) -> Option<Instant> {
         let mut state = self.stream.write_state();

@@ -344,6 +344,12 @@ impl Stream {
         self.update_window(&mut state.playable, |window| window.resume_until(sequence));
     }
 
+    /// Lets viewers join although the relay has sent no message, and wakes those that wait.
+    pub(crate) fn resumed(&self, state: &mut WriteState) {
+        self.update_window(&mut state.playable, Window::resumed);
+        self.notifiers.notify();
+    }
+
     /// Ends the stream. Readers get the segments that are left.
     pub(crate) fn end(&self) {
         self.window().end_stream();

@@ -269,6 +269,11 @@ impl Window {
         self.resumed_until = sequence;
     }
 
+    /// Lets viewers join before the relay's first message, which continues the log.
+    pub(crate) fn resumed(&mut self) {
+        self.resuming = false;
+    }
+
     /// Returns whether the log has no message of the epoch on air yet.
     fn is_over(&self) -> bool {
         self.newest_epoch()

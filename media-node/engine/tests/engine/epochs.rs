@@ -239,6 +239,29 @@ fn joining_viewers_get_nothing_from_before_gap_of_resumed_relay() {
 }
 
 #[test]
+fn joining_viewers_do_not_wait_for_relay_that_has_nothing_new() {
+    let registry = Registry::new(settings());
+    let media = headers().into_iter().chain([keyframe(0, 0)]);
+    relay(
+        &mut publish(&registry, "a", 7, PublicationSource::Forwarded),
+        (0..).zip(media),
+    );
+    let mut again = publish(&registry, "a", 7, PublicationSource::Forwarded);
+    let mut waiting = viewer(&registry);
+    for resumes in [false, true] {
+        if resumes {
+            again.resume_until(4);
+        }
+        again.continue_at(5);
+        assert!(viewer(&registry).taken().is_empty(), "a message is missing");
+        again.continue_at(4);
+        assert!(again.stream().state().playable);
+        assert_eq!(viewer(&registry).taken().len(), 4);
+    }
+    assert_eq!(waiting.taken().len(), 4);
+}
+
+#[test]
 fn joining_viewers_wait_for_end_of_what_another_media_node_has_had() {
     let registry = Registry::new(settings());
     let mut before = viewer(&registry);

@@ -65,8 +65,11 @@ async fn receive(
     {
         return Err(RelayRequestError::LogGivenUp);
     }
-    if let Some(next) = parameters.sequence.filter(|_| parameters.resume) {
-        publication.resume_until(next);
+    if let Some(next) = parameters.sequence {
+        if parameters.resume {
+            publication.resume_until(next);
+        }
+        publication.continue_at(next);
     }
     let stream = publication.key().clone();
     context.awaited.notify(&stream);

@@ -1,12 +1,13 @@
 //! Encoders without a protocol. Their frames are numbered, so that a lost or repeated one is noticed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use media_engine::Publication;
 use media_wire::amf0::{Value, encode_all};
 use media_wire::{MediaKind, Message};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -19,6 +20,8 @@ pub(super) const GOP: u32 = 25;
 /// An encoder of 100 frames a second.
 pub(super) struct RelayEncoder {
     stop: Option<oneshot::Sender<()>>,
+    /// Held while it sends a frame.
+    turn: Arc<Mutex<()>>,
     task: JoinHandle<EncoderEnd>,
     sent: watch::Receiver<u32>,
     pub(super) epoch: u64,
@@ -37,9 +40,12 @@ impl RelayEncoder {
         let epoch = publication.epoch().0;
         let (stop, stopped) = oneshot::channel();
         let (count, sent) = watch::channel(0);
-        let task = tokio::spawn(encode(publication, forwarding, stopped, count));
+        let turn = Arc::default();
+        let own_turn = Arc::clone(&turn);
+        let task = tokio::spawn(encode(publication, forwarding, stopped, count, own_turn));
         Self {
             stop: Some(stop),
+            turn,
             task,
             sent,
             epoch,
@@ -55,6 +61,11 @@ impl RelayEncoder {
     pub(super) async fn until(&mut self, sent: u32) {
         let reached = self.sent.wait_for(|number| *number >= sent);
         timeout(LIMIT, reached).await.unwrap().unwrap();
+    }
+
+    /// Keeps it from sending until the result is dropped.
+    pub(super) async fn pause(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
     }
 
     /// Stops, and returns the number of frames that were sent.
@@ -75,6 +86,7 @@ async fn encode(
     forwarding: Forwarding,
     mut stopped: oneshot::Receiver<()>,
     count: watch::Sender<u32>,
+    turn: Arc<Mutex<()>>,
 ) -> EncoderEnd {
     let mut ticks = interval(Duration::from_millis(10));
     // When the host is busy, the encoder stood still as well as those who receive its frames.
@@ -95,6 +107,7 @@ async fn encode(
             () = publication.superseded() => break EncoderEnd::Superseded,
             rejection = forwarding.rejected() => break EncoderEnd::Rejected(rejection),
             _ = ticks.tick() => {
+                let _turn = turn.lock().await;
                 let number = *count.borrow();
                 publication.append(message(number * 10, frame(epoch, number)));
                 publication.pulse(std::time::Instant::now());

@@ -6,10 +6,9 @@ use super::cluster::{RelayCluster, RelayNode};
 use super::encoder::{GOP, RelayEncoder};
 use super::freezer::Freezer;
 
-/// A window of one second. The encoders send 100 frames a second.
-fn with_short_window() -> RelayCluster {
+/// A cluster whose pulls are soon given up as well.
+fn impatient() -> RelayCluster {
     let mut cluster = RelayCluster::impatient();
-    cluster.settings.stream.window_seconds = 1;
     cluster.settings.timeouts.pull.hung = Duration::from_millis(200);
     cluster
 }
@@ -23,7 +22,9 @@ async fn end_after_a_group(mut encoder: RelayEncoder) -> (u64, u32) {
 
 #[tokio::test]
 async fn viewers_lose_as_little_as_possible_in_an_outage_longer_than_the_window() {
-    let cluster = with_short_window();
+    let mut cluster = impatient();
+    // The encoder sends 100 frames a second.
+    cluster.settings.stream.window_seconds = 1;
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
     let mut encoder = origin.publish("a").await.unwrap();
@@ -44,7 +45,7 @@ async fn viewers_lose_as_little_as_possible_in_an_outage_longer_than_the_window(
 
 #[tokio::test]
 async fn tail_of_a_publication_that_ends_while_its_pull_is_lost_is_delivered() {
-    let cluster = with_short_window();
+    let cluster = impatient();
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
     let encoder = origin.publish("a").await.unwrap();
@@ -60,7 +61,7 @@ async fn tail_of_a_publication_that_ends_while_its_pull_is_lost_is_delivered() {
 /// The origin holds no survey meanwhile until another publication starts.
 #[tokio::test]
 async fn tail_of_a_publication_that_ends_while_its_origin_replies_only_to_surveys_is_delivered() {
-    let mut cluster = with_short_window();
+    let mut cluster = impatient();
     cluster.settings.timeouts.pull.response = Duration::from_millis(300);
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
@@ -88,7 +89,7 @@ async fn tail_of_a_publication_that_ends_while_its_origin_replies_only_to_survey
 
 #[tokio::test]
 async fn tail_of_a_publication_that_ends_while_its_origin_is_lost_is_delivered() {
-    let cluster = with_short_window();
+    let cluster = impatient();
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
     let encoder = edge.publish("a").await.unwrap();
@@ -148,7 +149,7 @@ async fn tail_of_a_publication_is_delivered_when_the_next_one_starts_before_ther
 /// Viewers who join later get nothing of it.
 #[tokio::test]
 async fn tail_is_only_for_viewers_who_stayed() {
-    let cluster = with_short_window();
+    let cluster = impatient();
     let (origin, freezer) = cluster.freezable_origin("o").await;
     let edge = cluster.edge("e").await;
     let encoder = origin.publish("a").await.unwrap();
@@ -165,6 +166,23 @@ async fn tail_is_only_for_viewers_who_stayed() {
         viewer.assert_continuous();
     }
     assert!(late.frames.iter().all(|frame| frame.epoch == next.epoch));
+}
+
+#[tokio::test]
+async fn viewer_joins_quiet_publication_that_is_forwarded_again() {
+    let cluster = impatient();
+    let (origin, freezer) = cluster.freezable_origin("o").await;
+    let edge = cluster.edge("e").await;
+    let encoder = edge.publish("a").await.unwrap();
+    let mut stayed = origin.watch("a");
+    stayed.watch_on(&encoder).await;
+    let _quiet = encoder.pause().await;
+    let last = encoder.sent() - 1;
+    stayed.watch_until(encoder.epoch, last).await;
+    freezer.forget();
+    edge.until(|edge| edge.relay.metrics().switches.get() > 0)
+        .await;
+    origin.watch("a").watch_until(encoder.epoch, last).await;
 }
 
 /// No time limit ends the attempt at the one that hangs.
