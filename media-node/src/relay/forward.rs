@@ -275,6 +275,8 @@ impl ForwardTask {
     ) -> Result<ForwardUpstream, UpstreamEnd> {
         let mut end = UpstreamEnd::Lost("no origin is known".to_owned());
         let context = &self.source.context;
+        // One that has failed here may reply again before another one is tried.
+        let recoveries = context.reachability.recoveries();
         let mut origins = context.ranked_origins(self.source.stream.key());
         *tried = origins.first().copied();
         // The first one is tried while it turns out which of them reply, which takes as long where they are distant.
@@ -299,7 +301,7 @@ impl ForwardTask {
             let upstream = first.unwrap_or_else(|| self.open(origin, predecessor));
             let opened = tokio::select! {
                 opened = upstream.opened() => opened,
-                () = context.reachability.another_recovers(origin) => {
+                () = context.reachability.another_recovers(origin, recoveries.clone()) => {
                     context.reachability.suspect(origin);
                     return Err(UpstreamEnd::Lost("another origin replies again".to_owned()));
                 }

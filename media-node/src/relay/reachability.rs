@@ -176,9 +176,12 @@ impl Reachability {
         self.recoveries.subscribe()
     }
 
-    /// Waits until another origin replies again, while this one replies to no check.
-    pub(super) async fn another_recovers(&self, origin: SocketAddr) {
-        let mut recoveries = self.recoveries();
+    /// Waits until another origin replies again, since the receiver was made, while this one replies to no check.
+    pub(super) async fn another_recovers(
+        &self,
+        origin: SocketAddr,
+        mut recoveries: watch::Receiver<u64>,
+    ) {
         loop {
             // The sender lives as long as `self`.
             drop(recoveries.changed().await);

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::cluster::{RelayCluster, RelayNode};
+use super::cluster::{NEVER, RelayCluster, RelayNode, key};
 use super::encoder::{GOP, RelayEncoder};
 use super::freezer::Freezer;
+use super::viewer::RelayViewer;
 
 /// A cluster whose pulls are soon given up as well.
 fn impatient() -> RelayCluster {
@@ -185,23 +186,76 @@ async fn viewer_joins_quiet_publication_that_is_forwarded_again() {
     origin.watch("a").watch_until(encoder.epoch, last).await;
 }
 
-/// No time limit ends the attempt at the one that hangs.
+/// A publication that is forwarded to an origin, while another one hangs. No time limit ends an attempt at that.
+struct BesideHungOrigin {
+    edge: RelayNode,
+    origin: RelayNode,
+    encoder: RelayEncoder,
+    name: String,
+    _viewer: RelayViewer,
+    _hung: (RelayNode, Freezer),
+}
+
+impl BesideHungOrigin {
+    async fn start(cluster: &RelayCluster) -> Self {
+        let hung = cluster.freezable_origin("o1").await;
+        hung.1.freeze();
+        let (origin, edge) = (cluster.origin("o2").await, cluster.edge("e").await);
+        // The other origin is tried first, also when neither replies.
+        let ranked = |name: &String| edge.relay.context.ranked_origins(&key(name));
+        let mut names = (0..).map(|number| number.to_string());
+        let is_first = |name: &String| ranked(name).first() == Some(&origin.address);
+        let name = names.find(is_first).expect("a name");
+        let mut viewer = edge.watch(&name);
+        let encoder = edge.publish(&name).await.unwrap();
+        viewer.watch_on(&encoder).await;
+        origin.until(|node| node.is_forwarded_to(&name)).await;
+        Self {
+            edge,
+            origin,
+            encoder,
+            name,
+            _viewer: viewer,
+            _hung: hung,
+        }
+    }
+
+    /// Kills the origin, and waits until it has refused two attempts, and a check.
+    async fn lose_origin(&self) {
+        self.origin.kill();
+        let reachability = &self.edge.relay.context.reachability;
+        let lost = |node: &RelayNode| {
+            node.relay.metrics().failures.get() > 1
+                && reachability.replies(self.origin.address) == Some(false)
+        };
+        self.edge.until(lost).await;
+    }
+
+    /// Starts another media node with the address of the lost one, and waits until it has the publication.
+    async fn assert_replaced(&self) {
+        let replacement = RelayCluster::new().origin("o3").await;
+        let _restarted = Freezer::start_at(self.origin.address, replacement.address).await;
+        replacement
+            .until(|node| node.is_forwarded_to(&self.name))
+            .await;
+        replacement.watch(&self.name).watch_on(&self.encoder).await;
+    }
+}
+
 #[tokio::test]
 async fn origin_that_replies_again_gets_the_stream_although_another_one_hangs() {
     let cluster = RelayCluster::with_short_surveys();
-    let (_hung, freezer) = cluster.freezable_origin("o1").await;
-    freezer.freeze();
-    let (origin, edge) = (cluster.origin("o2").await, cluster.edge("e").await);
-    let mut local = edge.watch("a");
-    let encoder = edge.publish("a").await.unwrap();
-    local.watch_on(&encoder).await;
-    origin.until(|node| node.is_forwarded_to("a")).await;
-    origin.kill();
-    let reachability = &edge.relay.context.reachability;
-    edge.until(|_| reachability.replies(origin.address) == Some(false))
-        .await;
-    let replacement = RelayCluster::new().origin("o3").await;
-    let _restarted = Freezer::start_at(origin.address, replacement.address).await;
-    replacement.until(|node| node.is_forwarded_to("a")).await;
-    replacement.watch("a").watch_on(&encoder).await;
+    let publication = BesideHungOrigin::start(&cluster).await;
+    publication.lose_origin().await;
+    publication.assert_replaced().await;
+}
+
+/// Whether the other one replies is not known before.
+#[tokio::test]
+async fn origin_that_replies_again_gets_the_stream_before_another_one_is_tried() {
+    let mut cluster = RelayCluster::with_short_surveys();
+    cluster.settings.timeouts.forward.grace = NEVER;
+    let publication = BesideHungOrigin::start(&cluster).await;
+    publication.lose_origin().await;
+    publication.assert_replaced().await;
 }
