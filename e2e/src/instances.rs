@@ -17,6 +17,8 @@ use crate::stage::Stage;
 pub struct Instances {
     process: Process,
     program: PathBuf,
+    /// Keeps their block of ports from other programs that look for one.
+    _block: TcpListener,
     /// `origin-1`, `edge-1`, `edge-2`.
     pub all: [Instance; 3],
 }
@@ -106,7 +108,7 @@ impl Instances {
              origins: {{replicas: 1}}\n  edges: {{replicas: 2}}\n  stream: {{{stream}}}\n"
         );
         std::fs::write(&manifest, text).context("write the manifest")?;
-        let all = free_ports()?;
+        let (block, all) = free_ports()?;
         let [origin, edge, _] = &all;
         let program = stage.tools.binaries.join("livecluster");
         let mut command = Command::new(&program);
@@ -133,6 +135,7 @@ impl Instances {
         Ok(Self {
             process,
             program,
+            _block: block,
             all,
         })
     }
@@ -170,13 +173,17 @@ impl Instances {
     }
 }
 
-/// Returns instances on ports that are free, in the order in which `livecluster local` counts them. No two calls return the same.
-fn free_ports() -> Result<[Instance; 3]> {
+/// Returns instances on ports that are free, in the order in which `livecluster local` counts them, and what keeps these ports from other
+/// callers: its own port, which is the last one of a block, is open in one program at a time.
+fn free_ports() -> Result<(TcpListener, [Instance; 3])> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..100 {
         // Below the ports that the system gives to connections. Another run on this host starts at another one.
         let block = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 50;
         let base = u16::try_from(20_000 + block * 200)?;
+        let Ok(block) = TcpListener::bind((Ipv4Addr::LOCALHOST, base + 199)) else {
+            continue;
+        };
         let instance = |name, [rtmp, http, rtmps, https, internal]: [u16; 5]| Instance {
             name,
             rtmp: base + rtmp,
@@ -191,7 +198,7 @@ fn free_ports() -> Result<[Instance; 3]> {
             instance("edge-2", [11, 41, 21, 51, 72]),
         ];
         if all.iter().all(Instance::is_free) {
-            return Ok(all);
+            return Ok((block, all));
         }
     }
     bail!("no free ports between 20000 and 30000")

@@ -23,8 +23,9 @@ struct Local {
     runtime: tempfile::TempDir,
 }
 
-#[derive(Clone, Copy)]
 struct Ports {
+    /// Keeps the block of ports from other runs that look for one: it listens on the last port of it.
+    _block: TcpListener,
     rtmp: u16,
     http: u16,
     edge_rtmp: u16,
@@ -33,7 +34,7 @@ struct Ports {
 }
 
 impl Ports {
-    /// Returns ports that are free. No two calls return the same.
+    /// Returns ports that are free until this is dropped.
     fn free() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let is_free = |ports: &Self| {
@@ -45,23 +46,24 @@ impl Ports {
                 .all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
         };
         (0..100)
-            .map(|_| {
+            .find_map(|_| {
                 // Below the ports that the system gives to connections. Another run on this host starts at another one.
                 let block = (std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed)) % 50;
                 let base = 10_000 + 200 * u16::try_from(block).unwrap();
-                Self {
+                let ports = Self {
+                    _block: TcpListener::bind(("127.0.0.1", base + 199)).ok()?,
                     rtmp: base,
                     http: base + 1,
                     edge_rtmp: base + 2,
                     edge_http: base + 3,
                     internal: base + 10,
-                }
+                };
+                is_free(&ports).then_some(ports)
             })
-            .find(is_free)
             .expect("free ports between 10000 and 20000")
     }
 
-    fn options(self) -> Vec<String> {
+    fn options(&self) -> Vec<String> {
         [
             ("--rtmp-port", self.rtmp),
             ("--http-port", self.http),

@@ -1,6 +1,5 @@
 //! A Prometheus on this host, with forwarded ports to the Pods that it scrapes.
 
-use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -39,10 +38,10 @@ impl Prometheus {
             "rule_files": [alerts],
             "scrape_configs": jobs.collect::<Vec<_>>(),
         });
-        let (process, port) = serve(namespace.stage.folder(), &config).await?;
+        let (process, address) = serve(namespace.stage.folder(), &config).await?;
         processes.push(process);
         Ok(Self {
-            url: format!("http://127.0.0.1:{port}"),
+            url: format!("http://{address}"),
             _processes: processes,
         })
     }
@@ -108,23 +107,21 @@ impl Prometheus {
     }
 }
 
-/// Starts Prometheus with this configuration. Returns it with its port.
-async fn serve(folder: &Path, config: &Value) -> Result<(Process, u16)> {
+/// Starts Prometheus with this configuration, on a port that it chooses. Returns it with its address.
+async fn serve(folder: &Path, config: &Value) -> Result<(Process, String)> {
     std::fs::write(folder.join("prometheus.yaml"), config.to_string())?;
-    let port = free_port()?;
     let line = format!(
-        "prometheus --config.file={0}/prometheus.yaml --storage.tsdb.path={0}/data --web.listen-address=127.0.0.1:{port}",
+        "prometheus --config.file={0}/prometheus.yaml --storage.tsdb.path={0}/data --web.listen-address=127.0.0.1:0",
         folder.display()
     );
     let mut process = Process::start("prometheus", &mut command(&line), folder)?;
     let ready = "Server is ready to receive web requests";
     process.prints(ready, DEADLINE).await?;
-    Ok((process, port))
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.port())
+    let address = value_after(
+        "msg=\"Listening on\" component=web address=",
+        &process.output(),
+    )?;
+    Ok((process, address))
 }
 
 /// Forwards a port of this host to the metrics of a Pod. Returns its address.
@@ -136,10 +133,15 @@ async fn forward(namespace: &Namespace, it: &Monitored) -> Result<(Process, Stri
     let mut process = Process::start(&it.pod, &mut command(&line), namespace.stage.folder())?;
     let begin = "Forwarding from 127.0.0.1:";
     process.prints(begin, DEADLINE).await?;
-    let output = process.output();
-    let port = output.split(begin).nth(1);
-    let port = port.and_then(|rest| rest.split(' ').next());
-    Ok((process, format!("127.0.0.1:{}", port.context("no port")?)))
+    let port = value_after(begin, &process.output())?;
+    Ok((process, format!("127.0.0.1:{port}")))
+}
+
+/// Returns what stands behind some words, up to the next space.
+fn value_after(words: &str, output: &str) -> Result<String> {
+    let mut rest = output.split(words).skip(1).flat_map(str::split_whitespace);
+    let value = rest.next();
+    Ok(value.with_context(|| format!("no {words}"))?.to_owned())
 }
 
 const ALERTS: &str = "charts/livecluster/files/alerts.yaml";
