@@ -35,8 +35,8 @@ const FURTHER_ATTEMPTS: [Duration; 2] = [Duration::from_millis(250), Duration::f
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// Bytes of a small TCP segment, which fits into the packets of every path: IPv6 requires 1280 bytes of all.
 const SMALL_SEGMENT: u32 = 1220;
-/// Bytes of a short response.
-const MAX_RESPONSE: usize = 16 << 10;
+/// Bytes of a short response: some hundred for each status.
+const MAX_RESPONSE: usize = 32 << 10;
 
 /// The body of a request: none, or a forwarded stream.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;

@@ -19,6 +19,12 @@ pub(super) const SUPERSEDE: &str = "/relay/v1/supersede";
 /// The source of a publication that is a slate.
 pub(super) const SLATE: &str = "slate";
 
+/// The most streams whose statuses are in one response.
+pub(super) const MAX_STATUSES: usize = 64;
+
+/// What separates the parts of a name in the parameter `also`: no name contains it.
+const SEPARATOR: &str = "\n";
+
 /// The longest time that a media node holds a request for a publication until one starts.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(5);
 
@@ -43,6 +49,8 @@ pub(super) struct Parameters {
     pub(super) resume: bool,
     /// Whether the publication may be at another origin, which the one that gets the request asks for it. An older origin ignores this.
     pub(super) indirect: bool,
+    /// The other streams whose statuses are asked for. An older origin ignores them.
+    pub(super) also: Vec<StreamKey>,
     /// The address of the encoder, whose streams an origin counts on all edges together. An older edge does not send it.
     pub(super) address: Option<IpAddr>,
 }
@@ -75,6 +83,7 @@ impl Parameters {
             priority: 0,
             resume: false,
             indirect: false,
+            also: Vec::new(),
             address: None,
         }
     }
@@ -93,6 +102,7 @@ impl Parameters {
         let (mut vhost, mut app, mut stream) = (None, None, None);
         let (mut epoch, mut sequence, mut from, mut wait, mut resume) = (None, None, None, 0, 0);
         let (mut reject, mut priority, mut indirect, mut address) = (false, 0, 0, None);
+        let mut also = Vec::new();
         for (name, value) in parse(query.as_bytes()) {
             match name.as_ref() {
                 "vhost" => vhost = Some(value),
@@ -107,6 +117,7 @@ impl Parameters {
                 "priority" => priority = number("priority", &value)?,
                 "policy" => reject = policy(&value)?,
                 "address" => address = Some(parse_address(&value)?),
+                "also" if also.len() < MAX_STATUSES - 1 => also.push(parse_key(&value)?),
                 // A newer media node may send parameters that this one does not know.
                 _ => {}
             }
@@ -123,6 +134,7 @@ impl Parameters {
             priority: u8::try_from(priority).unwrap_or(u8::MAX),
             resume: resume > 0,
             indirect: indirect > 0,
+            also,
             address,
         })
     }
@@ -164,6 +176,11 @@ impl Parameters {
         if self.reject {
             query.append_pair("policy", "reject");
         }
+        for key in &self.also {
+            let vhost = key.vhost().unwrap_or_default();
+            let parts = [vhost, key.app(), key.name()];
+            query.append_pair("also", &parts.join(SEPARATOR));
+        }
         format!("{path}?{}", query.finish())
     }
 }
@@ -181,6 +198,14 @@ fn parse_address(value: &str) -> Result<IpAddr, ParametersError> {
         value: value.to_owned(),
     };
     value.parse().map_err(invalid)
+}
+
+fn parse_key(value: &str) -> Result<StreamKey, ParametersError> {
+    let mut parts = value.splitn(3, SEPARATOR);
+    let mut next = || parts.next().unwrap_or_default();
+    let (vhost, app, name) = (next(), next(), next());
+    let vhost = Some(vhost).filter(|vhost| !vhost.is_empty());
+    Ok(StreamKey::new(vhost, app, name)?)
 }
 
 fn policy(value: &str) -> Result<bool, ParametersError> {
@@ -221,6 +246,9 @@ pub(super) struct PublicationStatus {
     pub(super) needed: Option<NeededMessages>,
     /// Whether the media node that asks pulls the stream from this one. An older origin does not send it.
     pub(super) served: Option<bool>,
+    /// The statuses of the other streams of the request, in its order. An older origin does not send them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) also: Vec<PublicationStatus>,
 }
 
 /// The messages of a publication that media nodes need next, which have lost its origin.
@@ -271,6 +299,10 @@ mod tests {
             priority: 7,
             resume: true,
             indirect: true,
+            also: vec![
+                StreamKey::new(None, "live/übung", "a").unwrap(),
+                key.clone(),
+            ],
             address: Some("2001:db8::1".parse().unwrap()),
             ..Parameters::of(&key)
         };
@@ -294,11 +326,17 @@ mod tests {
             error("app=l&stream=a&policy=x"),
             "`policy` is neither `takeover` nor `reject`: `x`"
         );
+        assert_eq!(error("app=l&stream=a&also=b"), "the stream name is empty");
         assert_eq!(
             error("app=l&stream=a&address=::1%251"),
             "`address` is not an IP address: `::1%1`"
         );
         let patient = Parameters::parse("app=l&stream=a&wait=99999999").unwrap();
         assert_eq!(patient.wait, MAX_WAIT);
+        let greedy = "app=l&stream=a".to_owned() + &"&also=%0Al%0Ab".repeat(999);
+        assert_eq!(
+            Parameters::parse(&greedy).unwrap().also.len() + 1,
+            MAX_STATUSES
+        );
     }
 }

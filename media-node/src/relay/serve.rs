@@ -96,13 +96,17 @@ async fn publication(
     let deadline = Instant::now() + parameters.wait;
     let mut wait = context.awaited.wait_for(&parameters.key);
     loop {
-        let stream = context.registry.find(&parameters.key);
-        let status = stream.map(|stream| status(context, &stream));
+        let status = |key| {
+            let stream = context.registry.find(key);
+            stream.map(|stream| status(context, &stream))
+        };
+        let also = parameters.also.iter().map(status);
         let needed = |epoch| context.needs.of(&parameters.key, epoch);
         let status = PublicationStatus {
             needed: parameters.epoch.map(needed),
             served: Some(context.served.has(&parameters.key, &peer.node)),
-            ..status.unwrap_or_default()
+            also: also.map(Option::unwrap_or_default).collect(),
+            ..status(&parameters.key).unwrap_or_default()
         };
         if !status.source.is_empty() {
             return json(StatusCode::OK, &status);
@@ -149,6 +153,7 @@ fn status(context: &RelayContext, stream: &Stream) -> PublicationStatus {
         arrived: context.arrived.of(stream.key()),
         needed: None,
         served: None,
+        also: Vec::new(),
     }
 }
 

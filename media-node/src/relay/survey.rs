@@ -3,6 +3,7 @@
 mod progress;
 
 use std::collections::HashMap;
+use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,6 +51,19 @@ impl OriginStatus {
     /// Returns whether the publication is only the origin's slate.
     pub(super) fn is_slate(&self) -> bool {
         self.live && self.publication.source == SLATE
+    }
+
+    /// Returns the statuses of all streams that were asked for. An older origin replies about the first one only.
+    pub(super) fn of_all(mut self) -> Vec<Self> {
+        let also = std::mem::take(&mut self.publication.also);
+        let (origin, node) = (self.origin, self.node.clone());
+        let others = also.into_iter().map(|publication| Self {
+            origin,
+            node: node.clone(),
+            live: !publication.source.is_empty(),
+            publication,
+        });
+        iter::once(self).chain(others).collect()
     }
 
     /// Returns whether an encoder has the publication.

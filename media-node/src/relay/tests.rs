@@ -9,6 +9,7 @@ mod freezer;
 mod indirect;
 mod large_packets;
 mod lookups;
+mod many_streams;
 mod narrow_path;
 mod outages;
 mod protocol;

@@ -12,7 +12,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use media_config::{DuplicatePublish, Role};
-use media_engine::{DuplicatePolicy, EngineSettings, Format, PublicationSource, Registry, Start};
+use media_engine::{
+    DuplicatePolicy, EngineSettings, Format, Publication, PublicationSource, Registry, Start,
+};
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
 use tokio::net::TcpListener;
@@ -31,7 +33,9 @@ use crate::relay::settings::{
     ConflictTimeouts, ForwardTimeouts, IntakeTimeouts, PullTimeouts, RelayTimeouts, RetryDelays,
     SurveyTimeouts,
 };
-use crate::relay::{Contender, PublishRejection, Relay, RelayParts, RelaySettings, Resolution};
+use crate::relay::{
+    Contender, Forwarding, PublishRejection, Relay, RelayParts, RelaySettings, Resolution,
+};
 use crate::state::clients::Clients;
 use crate::state::metrics::RelayMetrics;
 
@@ -261,6 +265,17 @@ impl RelayNode {
 
     /// Starts an encoder whose conflict is resolved.
     pub(super) fn start_encoder(&self, name: &str, epoch: Epoch, address: IpAddr) -> RelayEncoder {
+        let (publication, forwarding) = self.start_publication(name, epoch, address);
+        RelayEncoder::start(publication, forwarding)
+    }
+
+    /// Starts a publication without messages.
+    pub(super) fn start_publication(
+        &self,
+        name: &str,
+        epoch: Epoch,
+        address: IpAddr,
+    ) -> (Publication, Forwarding) {
         let key = key(name);
         let now = std::time::Instant::now();
         let (source, policy) = (PublicationSource::Encoder, DuplicatePolicy::Takeover);
@@ -271,7 +286,7 @@ impl RelayNode {
         let forwarding = self
             .relay
             .forward(publication.stream(), publication.epoch(), address);
-        RelayEncoder::start(publication, forwarding)
+        (publication, forwarding)
     }
 
     pub(super) fn watch(&self, name: &str) -> RelayViewer {

@@ -12,6 +12,8 @@ pub(super) struct Freezer {
     pub(super) address: SocketAddr,
     frozen: watch::Sender<bool>,
     forgotten: watch::Sender<()>,
+    /// A part of the first request of each connection that stalls.
+    stalled: watch::Sender<&'static str>,
 }
 
 impl Freezer {
@@ -27,15 +29,19 @@ impl Freezer {
         let states = frozen.subscribe();
         let forgotten = watch::Sender::new(());
         let forgets = forgotten.subscribe();
+        let stalled = watch::Sender::new("");
+        let stalls = stalled.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(proxy(client, to, states.clone(), forgets.clone()));
+                let (states, forgets, stalls) = (states.clone(), forgets.clone(), stalls.clone());
+                tokio::spawn(proxy(client, to, states, forgets, stalls));
             }
         });
         Self {
             address,
             frozen,
             forgotten,
+            stalled,
         }
     }
 
@@ -48,6 +54,11 @@ impl Freezer {
         self.forgotten.send_replace(());
     }
 
+    /// Passes nothing on any more over the connections whose first request contains this.
+    pub(super) fn stall(&self, part: &'static str) {
+        self.stalled.send_replace(part);
+    }
+
     pub(super) fn thaw(&self) {
         self.frozen.send_replace(false);
     }
@@ -58,17 +69,27 @@ async fn proxy(
     to: SocketAddr,
     mut frozen: watch::Receiver<bool>,
     mut forgotten: watch::Receiver<()>,
+    mut stalled: watch::Receiver<&'static str>,
 ) {
     forgotten.mark_unchanged();
+    stalled.mark_unchanged();
     if frozen.wait_for(|frozen| !*frozen).await.is_err() {
         return;
     }
+    let mut request = [0; 1024];
+    let Ok(read) = client.peek(&mut request).await else {
+        return;
+    };
+    let request = String::from_utf8_lossy(&request[..read]);
+    let is_stalled =
+        async { while stalled.changed().await.is_ok() && !request.contains(*stalled.borrow()) {} };
     let Ok(mut server) = TcpStream::connect(to).await else {
         return;
     };
     tokio::select! {
         _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
         _ = frozen.wait_for(|frozen| *frozen) => {}
+        () = is_stalled => {}
         _ = forgotten.changed() => drop(server),
     }
     pending().await

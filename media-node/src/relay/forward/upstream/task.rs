@@ -221,7 +221,8 @@ impl UpstreamTask {
     async fn caught_up(&self, connection: NodeConnection) -> Result<(), RequestEnd> {
         let next_sequence = || self.source.next_sequence().unwrap_or_default();
         let (mut end, mut next_end) = (next_sequence(), next_sequence());
-        let mut requests = StatusRequests::new(&self.source.context, self.origin, Some(connection));
+        let (context, large) = (&self.source.context, Segments::Large);
+        let mut requests = StatusRequests::new(context, self.origin, large, Some(connection));
         let start = Instant::now();
         let mut progress: Option<ForwardProgress> = None;
         let mut silence = Duration::ZERO;
@@ -290,7 +291,8 @@ impl UpstreamTask {
             }
         };
         let rest = || limit().saturating_sub(silence);
-        let status = requests.status(self.source.stream.key());
+        let parameters = Parameters::of(self.source.stream.key());
+        let status = requests.status(&parameters);
         match within(rest, status).await {
             None => {
                 let reason = format!("no response for {:?}", limit());
