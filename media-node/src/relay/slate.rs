@@ -11,17 +11,20 @@ use std::time::Duration;
 use media_engine::{DuplicatePolicy, Epoch, Publication, PublicationSource, Stream};
 use media_wire::StreamKey;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::info;
 
 use super::conflict::epoch_after;
 use super::context::RelayContext;
 use super::protocol::Parameters;
-use super::survey::{Survey, SurveyEnd, survey};
+use super::survey::{OriginStatus, Survey, SurveyEnd, survey};
 use crate::slate::{Slate, SlateClip};
 
 /// Time after which an encoder that was at another origin is taken to be gone with it. Its edge forwards to another origin long before.
 const LOST: Duration = Duration::from_secs(5);
+
+/// Interval at which an origin with a slate asks the others whether one of them has an encoder.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The slates of a media node. Clones share them.
 #[derive(Clone)]
@@ -95,8 +98,23 @@ impl Slates {
         };
         context.awaited.notify(key);
         info!(stream = %key, epoch = epoch.0, "slate started");
-        play(publication, &clip).await;
+        tokio::select! {
+            () = play(publication, &clip) => {}
+            () = self.encoder_elsewhere(key) => {}
+        }
         info!(stream = %key, "slate ended");
+    }
+
+    /// Waits until another origin has an encoder of a stream, as where this one was cut off. When that encoder has ended, the slate that
+    /// began here would be older than what viewers have seen since.
+    async fn encoder_elsewhere(&self, key: &StreamKey) {
+        loop {
+            sleep(LOOK).await;
+            let survey = survey(&self.context, &Parameters::of(key), SurveyEnd::All).await;
+            if survey.newest().is_some_and(OriginStatus::has_encoder) {
+                return;
+            }
+        }
     }
 }
 

@@ -220,3 +220,9 @@ fn standbys_that_are_preferred_at_one_time_change_places_once_more() {
 fn encoder_at_an_rtmp_server_is_not_superseded_by_one_that_has_ended() {
     assert_passes(720_192);
 }
+
+/// An origin that is cut off shows a slate, and the encoder that another one has meanwhile ends once they reach each other again.
+#[test]
+fn slate_of_an_origin_that_was_cut_off_ends_while_another_one_has_an_encoder() {
+    assert_passes(67_928_325_815_899);
+}
