@@ -14,8 +14,8 @@ use super::super::planted::Planted;
 use super::super::schedule::Hardship;
 use super::super::socket::stream_name;
 use super::super::viewer::FROM_START;
-use super::Run;
 use super::late_clients::FINAL;
+use super::{FINISHED, LATEST, Run};
 use crate::host::simulated::current;
 use crate::server::Held;
 
@@ -38,10 +38,13 @@ impl Run<'_> {
         if !self.is_undisturbed(viewer) {
             return Duration::MAX;
         }
+        // An RTMP server does not say that a publication is over. Who joins before the next one begins gets the end of it.
+        if viewer >= FINAL && self.schedule.settings.has_rtmp_server {
+            return MAX_AGE + (FINISHED - LATEST);
+        }
         if viewer >= FINAL {
             return MAX_AGE;
         }
-        // An RTMP server does not say that a publication is over. Who joins before the next one begins gets the end of it.
         if self.schedule.hardship == Hardship::RtmpServer {
             let continuity = self.schedule.settings.continuity_seconds;
             return MAX_AGE + Duration::from_secs(continuity.into());

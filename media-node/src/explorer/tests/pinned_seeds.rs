@@ -226,3 +226,9 @@ fn encoder_at_an_rtmp_server_is_not_superseded_by_one_that_has_ended() {
 fn slate_of_an_origin_that_was_cut_off_ends_while_another_one_has_an_encoder() {
     assert_passes(67_928_325_815_899);
 }
+
+/// A last viewer joins at an edge of an RTMP server just before the next publication has come to it.
+#[test]
+fn edge_of_an_rtmp_server_shows_the_end_of_a_publication_until_it_has_the_next_one() {
+    assert_passes(6_222_897_145_329);
+}
