@@ -1,6 +1,5 @@
 //! LiveClusters in a scenario's namespace: applied, changed, and waited for.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -60,16 +59,18 @@ impl Namespace {
         self.until_condition(name, READY, "True", DEADLINE).await
     }
 
-    /// Returns the edges of a LiveCluster when they are on different nodes. The scheduler prefers that, unless one is full, as of what
-    /// other scenarios leave: then an edge is replaced.
-    pub async fn spread_edges(&self, name: &str) -> Result<Vec<Pod>> {
+    /// Returns an edge on a node, and one on another, of a LiveCluster with two. The scheduler prefers different nodes, unless one is full,
+    /// as of what other scenarios leave: then an edge is replaced.
+    pub async fn edges_apart(&self, name: &str, node: &str) -> Result<(Pod, Pod)> {
         for _ in 0..SPREAD_ATTEMPTS {
             let edges = self.pods(name, "edge").await?;
-            let nodes: BTreeSet<_> = edges.iter().filter_map(node_of).collect();
-            if nodes.len() == edges.len() {
-                return Ok(edges);
+            let on = edges.iter().find(|edge| node_of(edge) == Some(node));
+            let off = edges.iter().find(|edge| node_of(edge) != Some(node));
+            if let (Some(on), Some(off)) = (on, off) {
+                return Ok((on.clone(), off.clone()));
             }
-            self.say(format_args!("{} edges are on {nodes:?}", edges.len()));
+            let nodes: Vec<_> = edges.iter().map(node_of).collect();
+            self.say(format_args!("the edges are on {nodes:?}"));
             let last = edges.last().context("no edges")?.name_any();
             self.kubectl(&format!("delete pod {last} --grace-period=1"))
                 .await?;
@@ -81,7 +82,7 @@ impl Namespace {
             })
             .await?;
         }
-        bail!("the edges are on the same node, {SPREAD_ATTEMPTS} times")
+        bail!("no two edges of which one is on {node}, {SPREAD_ATTEMPTS} times")
     }
 
     /// Waits until a condition of a LiveCluster has this status for the newest generation.

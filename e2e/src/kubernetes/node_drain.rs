@@ -2,12 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::try_join;
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use crate::cluster::{Namespace, STREAM, node_of};
+use crate::cluster::{Namespace, STREAM};
 use crate::process::run as run_line;
 use crate::wait::DEADLINE;
 
@@ -20,7 +19,7 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let pods = json!({"replicas": 2, "drainTimeoutSeconds": DRAIN.as_secs()});
     let spec = json!({"origins": pods, "edges": pods});
     namespace.apply_ready("demo", spec).await?;
-    let (stays, leaves) = edges(&namespace, &node.name).await?;
+    let (leaves, stays) = namespace.edges_apart("demo", &node.name).await?;
     let stays = namespace.reach_pod(&stays).await?;
     let leaves = namespace.reach_pod(&leaves).await?;
     let steady = namespace.watched_stream(STREAM, &stays, &stays).await?;
@@ -71,19 +70,6 @@ async fn drain(namespace: &Namespace, node: &str) -> Result<()> {
     tokio::select! {
         drained = run_line(&line) => drained.map(drop),
         broken = watch_budget(namespace) => broken,
-    }
-}
-
-/// Returns an edge that stays, and one on the node that is drained.
-async fn edges(namespace: &Namespace, node: &str) -> Result<(Pod, Pod)> {
-    let pods = namespace.spread_edges("demo").await?;
-    let (on, off): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| node_of(pod) == Some(node));
-    match (off.first(), on.first()) {
-        (Some(stays), Some(leaves)) => Ok(((*stays).clone(), (*leaves).clone())),
-        _ => bail!(
-            "expected the two edges on different nodes, seen {:?}",
-            pods.iter().map(node_of).collect::<Vec<_>>()
-        ),
     }
 }
 

@@ -23,11 +23,8 @@ pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let mut nodes = cluster.workers().rev().map(|worker| &worker.name);
     let node = nodes.find(|node| operators.iter().any(|it| it != *node));
     let node = node.context("no operator on another worker")?;
-    let edges = namespace.spread_edges("demo").await?;
-    let (lost, safe): (Vec<_>, Vec<_>) = edges.iter().partition(|pod| node_of(pod) == Some(node));
-    ensure!(!lost.is_empty(), "no edge on {node}");
-    let safe = safe.first().context("all edges on one node")?;
-    let safe = namespace.reach_pod(safe).await?;
+    let (_lost, safe) = namespace.edges_apart("demo", node).await?;
+    let safe = namespace.reach_pod(&safe).await?;
 
     // Published at the edge that stays. Most likely, the origin that is lost keeps one of these four.
     let names: Vec<String> = (0..4).map(|it| format!("live/stream-{it}")).collect();
