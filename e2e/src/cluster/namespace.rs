@@ -56,6 +56,18 @@ impl Namespace {
         create_restricted(name, "scenario").await
     }
 
+    /// Creates another namespace of the same scenario, which is deleted when that has ended.
+    pub async fn create_other(&self, suffix: &str) -> Result<Self> {
+        let other = self.other(&format!("{}-{suffix}", self.name));
+        let name = other.name.clone();
+        self.repaired_by(move |it| {
+            let other = it.other(&name);
+            async move { other.delete().await }
+        });
+        other.create().await?;
+        Ok(other)
+    }
+
     /// Deletes it, without waiting until it is gone. Its Pods go first: Kubernetes looks at a namespace with Pods in it again only
     /// after half of the time that they may take to terminate.
     pub async fn delete(&self) -> Result<()> {

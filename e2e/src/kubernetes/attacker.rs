@@ -14,13 +14,7 @@ use crate::wait::{DEADLINE, eventually};
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
     let spec = json!({"edges": {"replicas": 1}, "networkPolicy": {"enabled": false}});
     namespace.apply_ready("demo", spec).await?;
-    let outside = namespace.other(&format!("{}-outside", namespace.name));
-    let name = outside.name.clone();
-    namespace.repaired_by(move |it| {
-        let outside = it.other(&name);
-        async move { outside.delete().await }
-    });
-    outside.create().await?;
+    let outside = namespace.create_other("outside").await?;
     attack(&namespace, &outside).await
 }
 

@@ -8,13 +8,7 @@ use crate::media::Viewer;
 use crate::wait::MEDIA;
 
 pub(super) async fn run(namespace: Namespace) -> Result<()> {
-    let other = namespace.other(&format!("{}-2", namespace.name));
-    let name = other.name.clone();
-    namespace.repaired_by(move |it| {
-        let other = it.other(&name);
-        async move { other.delete().await }
-    });
-    other.create().await?;
+    let other = namespace.create_other("2").await?;
     side_by_side(&namespace, &other).await
 }
 
