@@ -29,7 +29,7 @@ pub use faults::container;
 pub use livecluster::{condition, condition_of, describe, ready_since};
 pub use namespace::{Namespace, is_ready};
 pub use reach::{Reach, connects};
-pub use release::{Release, set};
+pub use release::{LEASE, Release, set};
 pub use watched_stream::{STREAM, WatchedStream};
 
 /// Which cluster, and the images under test.

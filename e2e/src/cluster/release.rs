@@ -1,10 +1,15 @@
 //! The operator's Helm release.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use super::TargetCluster;
 use crate::process;
 use crate::wait::DEADLINE;
+
+/// For how long an operator of a release waits before it takes a Lease that another one does not renew.
+pub const LEASE: Duration = Duration::from_secs(15);
 
 /// How the operator is installed.
 #[derive(Clone, Debug)]

@@ -12,13 +12,10 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::json;
 
-use crate::cluster::{Namespace, container, is_ready};
+use crate::cluster::{LEASE, Namespace, container, is_ready};
 use crate::wait::{DEADLINE, eventually};
 
-/// For how long an operator waits before it takes a lease that is not renewed.
-const LEASE: Duration = Duration::from_secs(15);
-
-/// Longer than that, so that another operator leads before the frozen one resumes.
+/// Longer than [`LEASE`], so that another operator leads before the frozen one resumes.
 const FROZEN: Duration = Duration::from_secs(20);
 
 /// How often the frozen operator may be started again before it resumes.

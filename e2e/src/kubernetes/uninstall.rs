@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use crate::cluster::{Namespace, STREAM};
+use crate::cluster::{LEASE, Namespace, STREAM};
 use crate::process::run as run_line;
 use crate::wait::{DEADLINE, eventually};
 
@@ -153,6 +153,3 @@ async fn nothing_left(namespace: &Namespace, selector: &str, except: Option<&str
 
 const CHILDREN: &str =
     "app.kubernetes.io/managed-by=livecluster-operator,app.kubernetes.io/instance=the-last";
-
-/// For how long an operator waits before it takes a Lease that is not renewed.
-const LEASE: Duration = Duration::from_secs(15);
