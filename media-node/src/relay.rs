@@ -35,6 +35,7 @@ mod conflict;
 mod connection_pool;
 mod contest;
 mod context;
+mod fetch;
 mod forward;
 mod health_check;
 mod intake;
@@ -204,7 +205,7 @@ impl Relay {
     /// Returns the responses of the other origins to a request, one for each media node. Time and size are limited, and origins
     /// that do not respond are left out.
     pub(crate) async fn fetch_from_origins(&self, path: &str) -> Vec<Bytes> {
-        survey::fetch_from_origins(&self.context, path).await
+        fetch::fetch_from_origins(&self.context, path).await
     }
 
     /// Returns whether this media node can find what is published elsewhere: false on an edge that never knew an origin.

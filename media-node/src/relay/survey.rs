@@ -2,35 +2,29 @@
 
 mod progress;
 
-use std::collections::HashMap;
 use std::iter;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::{self, FuturesUnordered};
+use futures::stream::FuturesUnordered;
 use http::{HeaderValue, Method, StatusCode};
 use media_config::Role;
 use media_wire::StreamKey;
 use media_wire::relay::Epoch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use self::progress::SurveyProgress;
-use super::client::{ClientError, NodeConnection, collect, empty, json};
+use super::client::{ClientError, NodeConnection, empty, json};
 use super::context::RelayContext;
 use super::protocol::{NODE, PUBLICATION, Parameters, PublicationStatus, SLATE};
 use super::response_limit::within;
 
-/// Bytes of a response from each origin: some thousand streams.
-const MAX_FETCHED: usize = 4 << 20;
 /// Silence of a publication that may have moved. An origin that it moves to, also back, gets at once all that it lacks.
 const MOVED: Duration = Duration::from_millis(400);
 /// Messages by which an origin that gets a publication from a draining one may be behind it: those of about a second. The path to it may be
 /// so slow that it has to catch up first.
 const NEAR: u64 = 64;
-/// Requests of a fetch that run in parallel.
-const MAX_PARALLEL: usize = 32;
 
 /// The status of a stream at one origin.
 #[derive(Clone, Debug)]
@@ -288,47 +282,6 @@ pub(super) async fn status_over(
         live,
         publication: json(response).await?,
     }))
-}
-
-/// Returns the responses of the other origins to a request, one for each media node. Time and size are limited, and origins
-/// that do not respond are left out.
-pub(super) async fn fetch_from_origins(context: &RelayContext, path: &str) -> Vec<Bytes> {
-    let Some(origins) = &context.origins else {
-        return Vec::new();
-    };
-    let limit = context.timeouts().survey.fetch;
-    let current = origins.current().to_vec();
-    let requests = current.into_iter().map(async |origin| {
-        timeout(limit, fetch(context, origin, path))
-            .await
-            .ok()?
-            .ok()
-    });
-    let responses: Vec<Option<(HeaderValue, Bytes)>> = stream::iter(requests)
-        .buffer_unordered(MAX_PARALLEL)
-        .collect()
-        .await;
-    let others = responses
-        .into_iter()
-        .flatten()
-        .filter(|(node, _)| *node != context.node);
-    // A media node with several addresses responds at each of them.
-    let by_node: HashMap<HeaderValue, Bytes> = others.collect();
-    by_node.into_values().collect()
-}
-
-async fn fetch(
-    context: &RelayContext,
-    origin: SocketAddr,
-    path: &str,
-) -> Result<(HeaderValue, Bytes), ClientError> {
-    let mut connection = context.connect(origin).await?;
-    let response = connection.send(Method::GET, path, empty()).await?;
-    let (status, node) = (response.status(), response.headers().get(NODE).cloned());
-    let Some(node) = node.filter(|_| status == StatusCode::OK) else {
-        return Err(ClientError::Response(format!("status {status}")));
-    };
-    Ok((node, collect(response, MAX_FETCHED).await?))
 }
 
 /// Returns the status of an origin that has a publication of an encoder, or had it.
