@@ -11,7 +11,6 @@ use super::super::attempts::Precedence;
 use super::super::media::{BYTES_PER_SECOND, RATE};
 use super::super::on_air::{PREFERRED, Sending};
 use super::super::planted::Planted;
-use super::super::schedule::Hardship;
 use super::super::socket::stream_name;
 use super::super::viewer::FROM_START;
 use super::late_clients::FINAL;
@@ -39,15 +38,18 @@ impl Run<'_> {
             return Duration::MAX;
         }
         // An RTMP server does not say that a publication is over. Who joins before the next one begins gets the end of it.
-        if viewer >= FINAL && self.schedule.settings.has_rtmp_server {
-            return MAX_AGE + (FINISHED - LATEST);
+        let settings = &self.schedule.settings;
+        if settings.has_rtmp_server {
+            let continuity = Duration::from_secs(settings.continuity_seconds.into());
+            let since_end = if viewer >= FINAL {
+                FINISHED - LATEST
+            } else {
+                continuity
+            };
+            return MAX_AGE + since_end;
         }
         if viewer >= FINAL {
             return MAX_AGE;
-        }
-        if self.schedule.hardship == Hardship::RtmpServer {
-            let continuity = self.schedule.settings.continuity_seconds;
-            return MAX_AGE + Duration::from_secs(continuity.into());
         }
         MAX_AGE + self.schedule.outages.of(node)
     }
